@@ -1,0 +1,1 @@
+"""Async, high-throughput ingestion of files into a governed artifact store."""
