@@ -1,0 +1,65 @@
+# Each target is one job of continuous integration. Tools are called by path: nothing has to be activated.
+PYTHON ?= python3
+BIN := .venv/bin
+
+# What goes into .venv. By default the checkout, editable; `.ci/run` passes the wheel it has built.
+# The build tool is the one already in .venv: with isolation, each build would compile everything again.
+INSTALL ?= --no-build-isolation --editable .[all]
+
+# 1 is the full size of every corpus; a small fraction only shows that the benches still run.
+SCALE ?= 1
+SECONDS ?= 600
+
+RUST := $(shell find rust -name '*.rs') Cargo.toml
+
+.PHONY: run test dev lint format types bench soak wheel clean
+
+run: export PYTHONDONTWRITEBYTECODE = 1
+run: .venv/installed
+	$(BIN)/inhaul ingest --exclude site-packages "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+	$(BIN)/python examples/stdlib.py
+
+test: .venv/installed
+	cargo test --quiet
+	$(BIN)/pytest
+
+dev: .venv/installed
+
+lint: .venv/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-logo
+	cargo fmt --check
+	cargo clippy --quiet --all-targets --all-features -- -D warnings
+
+format: .venv/installed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	cargo fmt
+
+types: .venv/installed
+	$(BIN)/mypy
+	$(BIN)/stubtest inhaul._core
+
+bench: .venv/installed
+	cargo build --quiet --release --examples
+	$(BIN)/python benches/bench_ingest.py --scale $(SCALE)
+
+soak: .venv/installed
+	$(BIN)/python benches/soak.py --seconds $(SECONDS)
+
+wheel: .venv/bin/maturin
+	$(BIN)/maturin build --release --out dist
+
+clean:
+	rm -rf .venv dist target .inhaul .benchmarks python/inhaul/_core*.so
+
+# `--group` needs a newer pip than Python 3.11 brings.
+.venv/bin/maturin:
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet 'pip>=25.1' 'maturin>=1.9,<2'
+
+# One call for everything: a later one could move what an earlier one had pinned.
+.venv/installed: .venv/bin/maturin pyproject.toml $(RUST)
+	$(BIN)/pip install --quiet --group test --group lint $(INSTALL)
+	touch $@
