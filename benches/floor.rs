@@ -1,0 +1,115 @@
+//! The least that reading a folder can cost: `floor FOLDER THREADS` walks it, opens, reads and closes every regular
+//! file, hashes nothing, and prints `files bytes seconds`.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Instant;
+
+const BUFFER: usize = 1 << 20;
+
+/// Folders still to be read, and how many threads may yet find more.
+struct Queue {
+    state: Mutex<(Vec<PathBuf>, usize)>,
+    changed: Condvar,
+}
+
+impl Queue {
+    fn push(&self, folder: PathBuf) {
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+            .push(folder);
+        self.changed.notify_one();
+    }
+
+    /// The next folder, or `None` once every thread waits for one.
+    fn pop(&self) -> Option<PathBuf> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.1 -= 1;
+
+        loop {
+            if let Some(folder) = state.0.pop() {
+                state.1 += 1;
+                return Some(folder);
+            }
+            if state.1 == 0 {
+                self.changed.notify_all();
+                return None;
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn read(path: &Path, buffer: &mut [u8]) -> io::Result<u64> {
+    let mut file = File::open(path)?;
+    let mut size = 0;
+
+    loop {
+        match file.read(buffer)? {
+            0 => return Ok(size),
+            n => size += n as u64,
+        }
+    }
+}
+
+fn work(queue: &Queue) -> io::Result<(u64, u64)> {
+    let mut buffer = vec![0; BUFFER];
+    let (mut files, mut bytes) = (0, 0);
+
+    while let Some(folder) = queue.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                queue.push(entry.path());
+            } else if kind.is_file() {
+                bytes += read(&entry.path(), &mut buffer)?;
+                files += 1;
+            }
+        }
+    }
+
+    Ok((files, bytes))
+}
+
+fn main() -> io::Result<()> {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let [folder, threads] = arguments.as_slice() else {
+        return Err(io::Error::other("usage: floor FOLDER THREADS"));
+    };
+    let threads: usize = threads
+        .to_str()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1);
+
+    let start = Instant::now();
+    let queue = Queue {
+        state: Mutex::new((vec![folder.into()], threads)),
+        changed: Condvar::new(),
+    };
+    let counts = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| work(&queue))).collect();
+        workers
+            .into_iter()
+            .map(|worker| {
+                worker
+                    .join()
+                    .map_err(|_| io::Error::other("a thread panicked"))?
+            })
+            .collect::<io::Result<Vec<_>>>()
+    })?;
+    let seconds = start.elapsed().as_secs_f64();
+
+    let files: u64 = counts.iter().map(|count| count.0).sum();
+    let bytes: u64 = counts.iter().map(|count| count.1).sum();
+    println!("{files} {bytes} {seconds:.6}");
+    Ok(())
+}
