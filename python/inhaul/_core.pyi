@@ -1,0 +1,295 @@
+"""The Rust core: disk and CPU work, and the rules for hashes, keys and uids.
+
+Batches of columns cross this seam, never an object per file. Every call that blocks releases the GIL.
+Paths may be bytes, so that any file name passes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, final
+
+from _typeshed import StrOrBytesPath
+from typing_extensions import Buffer
+
+_Known: TypeAlias = tuple[int, str, str, int, str, str, int, str]
+"""What the registry knows of one file: its ordinal in the listing (or batch), uid of the latest row of its
+key, highest uid of that row's family, size, hash, hash type, visibility, and the row as JSON text."""
+
+_Row: TypeAlias = tuple[str, str, str, str, str, str, str | None, int, str, str, str | None]
+"""path, key, status, uid, object key, suffix, accessor, size, hash, hash type, record."""
+
+def hash_files(
+    paths: Sequence[StrOrBytesPath], algorithm: str, threads: int
+) -> list[tuple[str, str, int] | OSError]:
+    """Hash files in parallel: (hash, hash type, size) or the error of each, in the order given.
+
+    Args:
+        paths: Files; symbolic links are followed.
+        algorithm: `md5` (parts from 8 MiB on), `md5-whole`, `sha256`, or `sha1-fl` (lamindb's rule).
+        threads: How many threads read and hash.
+
+    Raises:
+        ValueError: The algorithm is unknown.
+    """
+
+def hash_bytes(data: Buffer, algorithm: str) -> tuple[str, str, int]:
+    """Hash bytes in memory: (hash, hash type, size). Algorithms as in `hash_files`."""
+
+def etag(path: StrOrBytesPath, part_size: int, threads: int) -> str:
+    """Give the ETag that S3 prints for the file when it is uploaded in parts of `part_size` bytes.
+
+    The part size is doubled until 10,000 parts are enough, as boto3 does. A file smaller than one part has
+    the plain MD5 in hex, others end in `-N`.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: `part_size` is 0.
+    """
+
+def hash_dir(
+    path: StrOrBytesPath, algorithm: str, exclude: Sequence[str], follow_symlinks: bool, threads: int
+) -> tuple[str, str, int, int]:
+    """Hash a folder: (hash, hash type, bytes, files).
+
+    Args:
+        path: The folder.
+        algorithm: `md5-tree` (names and contents) or `md5-d` (lamindb's, contents only).
+        exclude: Patterns in gitignore syntax, on top of the `.inhaulignore` files.
+        follow_symlinks: Follow links that stay within the folder.
+        threads: How many threads read and hash.
+
+    Raises:
+        OSError: The folder or any file in it cannot be read.
+        ValueError: The folder holds no file, or the algorithm or a pattern is wrong.
+    """
+
+def suffix(name: str) -> str:
+    """Give the canonical suffix of a file name, `""` when it has none."""
+
+def accessor(suffix: str) -> str | None:
+    """Name the in-memory type that files with this suffix load as, if there is one."""
+
+def key_problem(key: str) -> str | None:
+    """Say why a key is not valid, None when it is."""
+
+def new_uid() -> str:
+    """Make a random uid: 16 base62 characters and the version part `0000`."""
+
+def next_uid(uid: str) -> str:
+    """Give the uid of the next version: the same stem, the version part plus one.
+
+    Raises:
+        ValueError: Not a uid, or the last version there can be.
+    """
+
+def object_key(uid: str, suffix: str) -> str:
+    """Say where a virtual key's object lies, relative to the storage root.
+
+    Raises:
+        ValueError: Not a uid.
+    """
+
+def copy_file(
+    source: StrOrBytesPath,
+    destination: StrOrBytesPath,
+    replace: bool,
+    expected: tuple[int, str, str] | None,
+) -> tuple[str, str, int]:
+    """Copy a file in one read, hashing it on the way: (hash, hash type, size).
+
+    On any failure no destination is left.
+
+    Args:
+        source: A regular file; symbolic links are followed.
+        destination: The file to create; its folder is created if it is missing.
+        replace: Write over an existing destination instead of refusing.
+        expected: (size, hash, hash type) that the content must have.
+
+    Raises:
+        FileChanged: The content differs from `expected`, or kept changing while it was read.
+        FileExistsError: The destination exists and `replace` is false.
+        OSError: The source cannot be read or the destination cannot be written.
+    """
+
+def write_file(destination: StrOrBytesPath, data: Buffer, replace: bool) -> None:
+    """Write bytes to a file, creating its folder if it is missing; on any failure none is left.
+
+    Raises:
+        FileExistsError: The destination exists and `replace` is false.
+        OSError: The destination cannot be written.
+    """
+
+def syncfs(path: StrOrBytesPath) -> None:
+    """Make everything written to the file system of `path` durable.
+
+    Raises:
+        OSError: The path cannot be opened, or the file system reported a write error.
+    """
+
+def filesystem_magic(path: StrOrBytesPath) -> int:
+    """Give the type number of the file system of `path` (`f_type` of statfs).
+
+    Raises:
+        OSError: The path cannot be looked at.
+    """
+
+@final
+class Listing:
+    """Up to 8,192 files that the walk found, in path order; only files whose key is valid."""
+
+    def __len__(self) -> int: ...
+    def keys_json(self) -> str:
+        """Give the keys as a JSON array; their positions are the ordinals."""
+
+@final
+class Contents:
+    """The contents seen so far, for `Batch.without_duplicates`."""
+
+    def __new__(cls) -> Contents: ...
+
+@final
+class Batch:
+    """Planned files in path order, as compact immutable columns."""
+
+    def __len__(self) -> int: ...
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows by status: `new`, `new_version`, `unchanged`."""
+
+    @property
+    def nbytes(self) -> int:
+        """Sum of the sizes of the files, in bytes."""
+
+    @property
+    def issues(self) -> list[tuple[bytes, str, str, int]]:
+        """(path, reason, message, errno or 0) of every file that is not a row, failed or skipped."""
+
+    @property
+    def successors(self) -> list[tuple[str, str]]:
+        """(uid of the row it follows, its own uid) of every `new_version` row."""
+
+    def keys_json(self) -> str:
+        """Give the keys of all rows as a JSON array."""
+
+    def rows_json(self, versions: Mapping[str, str]) -> str:
+        """Give the rows to insert as JSON, in path order.
+
+        Each is `[uid, key, object_key, suffix, accessor, size, hash, hash_type, version]`.
+
+        Args:
+            versions: Version strings by uid; a row whose uid is missing has none.
+        """
+
+    def unchanged_json(self) -> str:
+        """Give the uids of the unchanged rows as a JSON array."""
+
+    def row(self, i: int) -> _Row:
+        """Give one row.
+
+        Raises:
+            IndexError: There is no row `i`.
+        """
+
+    def with_known(self, known: Sequence[_Known]) -> tuple[Batch, list[str]]:
+        """Plan again, after others wrote rows for some of these keys.
+
+        A row whose content is registered now becomes `unchanged` under the winner's uid; one that lost to
+        other content becomes the issue `conflict`.
+
+        Args:
+            known: What the registry knows now; ordinals are positions in this batch.
+
+        Returns:
+            The batch as it stands now, and the object keys of own objects that no row will refer to.
+        """
+
+    def without_duplicates(self, contents: Contents) -> Batch:
+        """Keep only the first row of equal contents, across all batches that share `contents`."""
+
+@final
+class Scanner:
+    """Walks a folder, hashes every file and, given a destination, copies it in the same read.
+
+    Threads start at once. Call `next_listing` and `submit` until there is none left, and `next_batch`, from
+    another thread or interleaved, until it gives None; then `close`.
+    """
+
+    def __new__(
+        cls,
+        root: StrOrBytesPath,
+        *,
+        key_prefix: str,
+        in_place: bool,
+        destination: StrOrBytesPath | None,
+        salt: bytes,
+        overwrite: bool,
+        exclude: Sequence[str],
+        follow_symlinks: bool,
+        threads: int,
+    ) -> Scanner:
+        """Start a scan.
+
+        Args:
+            root: The folder.
+            key_prefix: Joined with a slash before every relative path, `""` for none.
+            in_place: The files are objects already: the object key is the key.
+            destination: Storage root to copy objects into; None hashes only.
+            salt: Makes the uids; the same salt gives every path the same uid again.
+            overwrite: Write over objects that an interrupted scan with this salt left.
+            exclude: Patterns in gitignore syntax, on top of the `.inhaulignore` files.
+            follow_symlinks: Follow links that stay within the root.
+            threads: How many threads walk, read and hash.
+
+        Raises:
+            OSError: The root is no readable folder, or the destination cannot be opened.
+            ValueError: The prefix makes no valid key, or a pattern is wrong.
+        """
+
+    @staticmethod
+    def again(
+        batches: Sequence[Batch],
+        root: StrOrBytesPath,
+        *,
+        destination: StrOrBytesPath,
+        overwrite: bool,
+        threads: int,
+    ) -> Scanner:
+        """Start the second pass over staged batches: copy what is new, each with its staged digest.
+
+        There are no listings; `next_batch` gives all rows again. A file that differs from what was staged
+        becomes the issue `changed`.
+        """
+
+    @property
+    def found(self) -> tuple[int, bool]:
+        """How many files the walk has found so far, and whether it has finished."""
+
+    def next_listing(self) -> Listing | None:
+        """Wait for the next files of the walk, None at its end.
+
+        Raises:
+            RuntimeError: The scan was stopped, or one of its threads failed.
+        """
+
+    def submit(self, listing: Listing, known: Sequence[_Known]) -> None:
+        """Have the files of a listing read, hashed and stored; listings come in order.
+
+        Args:
+            listing: What `next_listing` gave.
+            known: What the registry knows of its keys.
+
+        Raises:
+            ValueError: The listing is not the next one, or an ordinal or uid is wrong.
+        """
+
+    def next_batch(self) -> Batch | None:
+        """Wait for results: 8,192 rows, or what there is 200 ms after the first; None at the end.
+
+        Raises:
+            RuntimeError: The scan was stopped, or one of its threads failed.
+        """
+
+    def stop(self) -> None:
+        """Ask the threads to end; waiting calls raise within 100 ms."""
+
+    def close(self) -> None:
+        """Stop, and wait until the threads have ended."""
