@@ -1,0 +1,83 @@
+"""Makes the corpora: `python benches/corpus.py ROOT NAME [--scale 0.01]` prints the folder.
+
+The same name and scale always give the same paths and contents.
+"""
+
+import argparse
+import random
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+PER_FOLDER = 1_000
+PROCESSES = 2
+
+
+@dataclass(frozen=True)
+class Group:
+    """So many files, of sizes spread evenly between two bounds in bytes."""
+
+    count: int
+    smallest: int
+    largest: int
+
+    def scaled(self, scale: float) -> "Group":
+        """Fewer files of the same sizes; one lone file shrinks instead."""
+        if self.count == 1:
+            return Group(1, int(self.smallest * scale), int(self.largest * scale))
+        return Group(max(1, int(self.count * scale)), self.smallest, self.largest)
+
+
+CORPORA = {
+    "small": [Group(100_000, 2 * KIB, 6 * KIB)],
+    "tiny": [Group(1_000_000, 0, KIB)],
+    "big": [Group(1, 2 * GIB, 2 * GIB)],
+    "mixed": [Group(1, GIB, GIB), Group(200, 10 * MIB, 10 * MIB), Group(20_000, 5 * KIB, 15 * KIB)],
+}
+
+
+def make(root: Path, name: str, scale: float = 1) -> Path:
+    """Makes a corpus under a root, unless it is there."""
+    folder = root / f"{name}-{scale:g}"
+    if folder.exists():
+        return folder
+
+    # It gets its name when it is whole: an interrupted one is made again, over what there is.
+    unfinished = root / f"{folder.name}.unfinished"
+    with ProcessPoolExecutor(PROCESSES) as pool:
+        for future in [pool.submit(_write, *part) for part in _parts(unfinished, CORPORA[name], scale)]:
+            future.result()
+    unfinished.rename(folder)
+    return folder
+
+
+def _parts(root: Path, groups: list[Group], scale: float) -> Iterator[tuple[Path, Group]]:
+    """One sub-folder each."""
+    for index, group in enumerate(group.scaled(scale) for group in groups):
+        for first in range(0, group.count, PER_FOLDER):
+            count = min(PER_FOLDER, group.count - first)
+            yield (
+                root / f"g{index}" / f"d{first // PER_FOLDER:04d}",
+                Group(count, group.smallest, group.largest),
+            )
+
+
+def _write(folder: Path, group: Group) -> None:
+    rng = random.Random(f"{folder.parent.name}/{folder.name}")
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(group.count):
+        with (folder / f"f{index:06d}.csv").open("wb", buffering=0) as file:
+            left = rng.randint(group.smallest, group.largest)
+            while left:
+                left -= file.write(rng.randbytes(min(left, MIB)))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("name", choices=CORPORA)
+    parser.add_argument("--scale", type=float, default=1)
+    options = parser.parse_args()
+    print(make(options.root, options.name, options.scale))
