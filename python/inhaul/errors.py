@@ -15,6 +15,7 @@ Each class is also the builtin that fits, so a handler need not know inhaul::
     ├── StorageFull (OSError)               no space left (errno ENOSPC)
     ├── UnsupportedStorage (NotImplementedError)
     ├── UnsupportedDatabase (ValueError)    a database address inhaul cannot use
+    ├── DatabaseBusy (TimeoutError)         another process kept the database locked
     ├── SchemaTooNew (RuntimeError)         the database was written by a newer inhaul
     ├── WrongWorld (TypeError)              a blocking record given to the async API, or the reverse
     └── WrongThread (RuntimeError)          a blocking call where it would deadlock, or after a fork
@@ -71,6 +72,10 @@ class UnsupportedStorage(InhaulError, NotImplementedError):
 
 class UnsupportedDatabase(InhaulError, ValueError):
     """The database address, or the SQLite library in use, is one inhaul cannot work with."""
+
+
+class DatabaseBusy(InhaulError, TimeoutError):
+    """Another process kept the database locked for longer than inhaul waits."""
 
 
 class SchemaTooNew(InhaulError, RuntimeError):

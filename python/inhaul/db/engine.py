@@ -1,0 +1,289 @@
+"""Connections to a registry database, SQLite or PostgreSQL. Why it is so: `docs/design/0002-database.md`."""
+
+import asyncio
+import errno
+import random
+import sqlite3
+import warnings
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from sqlalchemy import URL, func, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from inhaul.db import schema
+from inhaul.db.address import parse, public
+from inhaul.errors import DatabaseBusy, StorageFull, UnsupportedDatabase
+from inhaul.filesystem import network_filesystem
+
+if TYPE_CHECKING:
+    import aiosqlite
+
+_PATIENCE = 30.0  # seconds to wait for the write of another process to end
+_RETRY = (0.001, 0.01)  # seconds between two looks whether it has
+_MIGRATION_LOCK = 0x696E6861756C  # a number that nothing else on a PostgreSQL server will use
+_DISK_FULL = "53100"  # SQLSTATE of PostgreSQL
+
+_PRAGMAS = """
+    PRAGMA foreign_keys = ON;
+    PRAGMA synchronous = NORMAL;
+    PRAGMA cache_size = -65536;
+    PRAGMA wal_autocheckpoint = 16384;
+    PRAGMA temp_store = MEMORY;
+"""
+_BEGIN = f"PRAGMA busy_timeout = {_PATIENCE * 1000:.0f}; BEGIN"
+# While SQLite itself waits for a lock, a cancelled task could not get its thread back.
+_BEGIN_WRITE = f"PRAGMA busy_timeout = 0; BEGIN IMMEDIATE; PRAGMA busy_timeout = {_PATIENCE * 1000:.0f}"
+
+
+class NetworkFilesystemWarning(UserWarning):
+    """An SQLite registry is on a network file system."""
+
+
+class Database:
+    """One registry database.
+
+    It opens when it is first used. Connections belong to an event loop and are closed when that is shut down.
+
+    Attributes:
+        dialect: `"sqlite"` or `"postgresql"`.
+        path: The file of an SQLite database, else None.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Checks an address; nothing is opened yet.
+
+        Args:
+            url: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`, with or without a driver suffix.
+
+        Raises:
+            UnsupportedDatabase: inhaul cannot use the address, or what it needs for it is not installed.
+        """
+        self._url = parse(url)
+        self.dialect = self._url.get_backend_name()
+        self.path = Path(self._url.database or "") if self.dialect == "sqlite" else None
+        self._prepared = False
+        self._loops: dict[asyncio.AbstractEventLoop, _OfLoop] = {}
+
+    def __str__(self) -> str:
+        """The path of the file, or the address without its password."""
+        return public(self._url) if self.path is None else str(self.path)
+
+    def __repr__(self) -> str:
+        return f"Database({public(self._url)!r})"
+
+    async def prepare(self) -> None:
+        """Makes or migrates the tables, once per process.
+
+        Raises:
+            SchemaTooNew: A newer release of inhaul has migrated the database.
+            UnsupportedDatabase: It cannot be opened, or holds something else.
+            StorageFull: There is no room for it.
+            DatabaseBusy: Another process kept it locked.
+        """
+        if self._prepared:
+            return
+        of_loop = await self._of_loop()
+        async with of_loop.writing:
+            journal = await self._journal_mode()
+            with self._explained():
+                async with of_loop.engine.connect() as conn:
+                    if journal:
+                        await self._when_free(conn, f"PRAGMA journal_mode = {journal}")
+                    if not await conn.run_sync(schema.is_current):
+                        await self._lock(conn)
+                        await conn.run_sync(schema.bring_up_to_date, str(self))
+                        await conn.commit()
+            self._prepared = True
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection in a transaction; what it changes is rolled back.
+
+        An SQLite file that does not exist reads as an empty registry and is not created.
+
+        Raises:
+            SchemaTooNew: A newer release of inhaul has migrated the database.
+            UnsupportedDatabase: It cannot be opened, or holds something else.
+        """
+        if self.path and not self._prepared and not await asyncio.to_thread(self.path.exists):
+            async with _empty_registry() as conn:
+                yield conn
+            return
+        await self.prepare()
+        of_loop = await self._of_loop()
+        with self._explained():
+            async with of_loop.engine.connect() as conn:
+                await conn.begin()
+                if self.path:
+                    await _run(conn, _BEGIN)
+                yield conn
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A connection in a transaction that is committed at the end, or rolled back if anything is raised.
+
+        On SQLite the writers of a loop take turns, so a task must not open a second one inside the first.
+
+        Raises:
+            SchemaTooNew: A newer release of inhaul has migrated the database.
+            UnsupportedDatabase: It cannot be opened, or holds something else.
+            StorageFull: There is no room for it to grow.
+            DatabaseBusy: Another process kept it locked.
+        """
+        await self.prepare()
+        of_loop = await self._of_loop()
+        async with of_loop.writing if self.path else nullcontext():
+            with self._explained():
+                async with of_loop.engine.begin() as conn:
+                    if self.path:
+                        await self._when_free(conn, _BEGIN_WRITE)
+                    yield conn
+
+    async def aclose(self) -> None:
+        """Closes the running loop's connections. Using the database again opens new ones."""
+        if of_loop := self._loops.pop(asyncio.get_running_loop(), None):
+            await of_loop.closer.aclose()
+
+    async def _of_loop(self) -> "_OfLoop":
+        loop = asyncio.get_running_loop()
+        if loop not in self._loops:
+            self._loops = {known: its for known, its in self._loops.items() if not known.is_closed()}
+            self._loops[loop] = _OfLoop(self._url)
+            await anext(self._loops[loop].closer)
+        return self._loops[loop]
+
+    async def _journal_mode(self) -> str | None:
+        if self.path is None:
+            return None
+        network = await asyncio.to_thread(_make_folder, self.path)
+        if network is None:
+            return "WAL"
+        warnings.warn(
+            f"{self.path} is on {network}, where locks may fail and machines then undo each other's writes: "
+            "keep the registry on a local disk, or use PostgreSQL",
+            NetworkFilesystemWarning,
+            stacklevel=2,
+        )
+        return "DELETE"
+
+    async def _lock(self, conn: AsyncConnection) -> None:
+        """Begins a transaction that only one process can be in."""
+        if self.path:
+            await self._when_free(conn, _BEGIN_WRITE)
+        else:
+            await conn.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+
+    async def _when_free(self, conn: AsyncConnection, script: str) -> None:
+        """Runs a script as soon as no other process holds a lock that it needs."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + _PATIENCE
+        while True:
+            try:
+                return await _run(conn, script)
+            except sqlite3.OperationalError as error:
+                if _primary(error) != sqlite3.SQLITE_BUSY:
+                    raise
+                if clock() > deadline:
+                    raise DatabaseBusy(
+                        f"{self} was locked by another process for {_PATIENCE:.0f} s: "
+                        "see what holds it (`fuser` names the processes), then try again"
+                    ) from error
+            await asyncio.sleep(random.uniform(*_RETRY))  # noqa: S311 - only spreads the processes
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turns the errors that a user can act on into ours, and names the database in the others."""
+        try:
+            yield
+        except (DBAPIError, sqlite3.Error) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            if isinstance(cause, sqlite3.Error):
+                code = getattr(cause, "sqlite_errorcode", 0)
+                if code == sqlite3.SQLITE_IOERR_SHMSIZE or _primary(cause) == sqlite3.SQLITE_FULL:
+                    raise StorageFull(errno.ENOSPC, "No space left: free some for", str(self)) from error
+                if _primary(cause) == sqlite3.SQLITE_NOTADB:
+                    raise UnsupportedDatabase(f"{self} is no SQLite database: name another file") from error
+                if _primary(cause) == sqlite3.SQLITE_CANTOPEN:
+                    raise UnsupportedDatabase(
+                        f"{self} cannot be opened ({cause}): is it a folder?"
+                    ) from error
+            elif getattr(cause, "sqlstate", None) == _DISK_FULL:
+                raise StorageFull(errno.ENOSPC, "The server has no space left", str(self)) from error
+            error.add_note(f"The registry database is {self}")
+            raise
+
+
+class _OfLoop:
+    """What a database has on one event loop."""
+
+    def __init__(self, url: URL) -> None:
+        self.engine = _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url)
+        self.writing = asyncio.Lock()
+        self.closer = self._close()
+
+    async def _close(self) -> AsyncGenerator[None]:
+        """Stays suspended until the loop is shut down: `asyncio.run` then closes every open generator."""
+        try:
+            yield
+        finally:
+            await self.engine.dispose()
+
+
+class _Connection(sqlite3.Connection):
+    """Sets itself up in the thread that opens it, so that all of it costs one hop."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        try:
+            self.executescript(_PRAGMAS)
+        except BaseException:
+            self.close()
+            raise
+
+
+def _sqlite(url: URL) -> AsyncEngine:
+    # Without an isolation level the driver begins no transactions: ours begin with the lock they need.
+    arguments = {"factory": _Connection, "isolation_level": None}
+    return create_async_engine(url, connect_args=arguments, pool_size=2)
+
+
+def _postgresql(url: URL) -> AsyncEngine:
+    return create_async_engine(url, pool_size=4, pool_pre_ping=True)
+
+
+@asynccontextmanager
+async def _empty_registry() -> AsyncIterator[AsyncConnection]:
+    engine = create_async_engine("sqlite+aiosqlite://", poolclass=NullPool)
+    try:
+        async with engine.connect() as conn:
+            await conn.run_sync(schema.create)
+            yield conn
+    finally:
+        await engine.dispose()
+
+
+async def _run(conn: AsyncConnection, script: str) -> None:
+    """Runs statements of SQLite in one hop to the connection's thread."""
+    driver = cast("aiosqlite.Connection", (await conn.get_raw_connection()).driver_connection)
+    await driver.executescript(script)
+
+
+def _primary(error: sqlite3.Error) -> int:
+    """The result code of SQLite without its refinement."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _make_folder(path: Path) -> str | None:
+    """Makes the folder of a database, and names the network file system that the database is on, if any."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(error.errno, "No space left: free some for", str(path)) from error
+        raise
+    return network_filesystem(path if path.exists() else path.parent)

@@ -1,0 +1,83 @@
+"""Which revision of the tables a database holds, and how it gets the current one.
+
+alembic takes a quarter of a second to import, so only a database of another revision waits for it.
+"""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, MetaData, Table
+
+from inhaul.db.tables import REVISION, metadata
+from inhaul.errors import SchemaTooNew, UnsupportedDatabase
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
+
+# As alembic itself makes it.
+_version = Table(
+    "alembic_version",
+    MetaData(),
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether the database holds the tables as they are now."""
+    return _has_version(connection) and _revision(connection) == REVISION
+
+
+def create(connection: Connection) -> None:
+    """Makes the tables in a database that has none, and notes their revision."""
+    metadata.create_all(connection, checkfirst=False)
+    _version.create(connection)
+    connection.execute(sa.insert(_version).values(version_num=REVISION))
+
+
+def bring_up_to_date(connection: Connection, database: str) -> None:
+    """Makes or migrates the tables, in the connection's transaction.
+
+    The caller holds a lock: of several processes that come at once, one does it and the others find it done.
+
+    Args:
+        connection: To the database, in a transaction.
+        database: What to call the database in an error.
+
+    Raises:
+        SchemaTooNew: A newer release of inhaul has migrated the database.
+        UnsupportedDatabase: The database holds tables of something else under the same names.
+    """
+    if _has_version(connection):
+        if (revision := _revision(connection)) != REVISION:
+            _upgrade(connection, database, revision)
+    elif taken := metadata.tables.keys() & sa.inspect(connection).get_table_names():
+        raise UnsupportedDatabase(
+            f"{database} is no registry but has tables of the same names ({', '.join(sorted(taken))}): "
+            "choose another database"
+        )
+    else:
+        create(connection)
+
+
+def _has_version(connection: Connection) -> bool:
+    return sa.inspect(connection).has_table(_version.name)
+
+
+def _revision(connection: Connection) -> str | None:
+    return connection.scalar(sa.select(_version.c.version_num))
+
+
+def _upgrade(connection: Connection, database: str, revision: str | None) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if revision is not None and revision not in known:
+        raise SchemaTooNew(
+            f"{database} was written by a newer inhaul (schema {revision}, this release knows {REVISION}): "
+            "run `pip install --upgrade inhaul`"
+        )
+    command.upgrade(config, "head")
