@@ -208,9 +208,7 @@ def imports(bench: Bench) -> None:
         artifact=script("import inhaul; inhaul.Artifact"),
     )
     ratio("import inhaul, ms", 1000 * seen["inhaul"]["seconds"], "<= 60")
-    ratio(
-        "inhaul.Artifact / sqlalchemy", seen["artifact"]["seconds"] / seen["sqlalchemy"]["seconds"], "<= 1.5"
-    )
+    ratio("inhaul.Artifact / sqlalchemy", seen["artifact"]["seconds"] / seen["sqlalchemy"]["seconds"], "<= 1.5")
 
 
 def leave(bench: Bench) -> None:
@@ -229,9 +227,7 @@ print(time.monotonic(), flush=True)
 
     def seconds(how: str) -> Figures:
         command = [sys.executable, "-c", script, how]
-        with subprocess.Popen(
-            command, cwd=bench.work(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        ) as process:
+        with subprocess.Popen(command, cwd=bench.work(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
             output, _ = process.communicate(timeout=60)
             return {"seconds": time.monotonic() - float(output)}
 
@@ -262,9 +258,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path(".benchmarks"), help="where corpora and copies go")
     parser.add_argument("--scale", type=float, default=1, help="of every corpus")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--keep", action="store_true", help="delete nothing, so that another run can follow at once"
-    )
+    parser.add_argument("--keep", action="store_true", help="delete nothing, so that another run can follow at once")
     options = parser.parse_args()
     if unknown := set(options.benches) - set(BENCHES):
         parser.error(f"no bench {', '.join(unknown)}: there are {', '.join(BENCHES)}")

@@ -27,11 +27,11 @@ def _memory(field: str) -> int:
 
 async def _save(folder: Path, work: Path, storage: Path) -> Figures:
     """Registers every file through `from_dir` and `save`."""
-    async with inhaul.connect(storage=storage, db=f"sqlite:///{work}/registry.db"):
-        await inhaul.Artifact.filter().count()  # opens the database, and makes its tables
+    async with inhaul.connect(storage=storage, db=f"sqlite:///{work}/registry.db") as instance:
+        await instance.open()
+        artifacts = inhaul.Artifact.from_dir(folder)
         idle = _memory("VmRSS")
         start = time.perf_counter()
-        artifacts = inhaul.Artifact.from_dir(folder)
         await artifacts.save()
         seconds = time.perf_counter() - start
         memory = _memory("VmHWM") - idle
@@ -61,8 +61,8 @@ async def lag(folder: Path, work: Path) -> Figures:
             await asyncio.sleep(TICK)
             lags.append(clock() - due)
 
-    async with inhaul.connect(storage=work / "storage", db=f"sqlite:///{work}/registry.db"):
-        await inhaul.Artifact.filter().count()
+    async with inhaul.connect(storage=work / "storage", db=f"sqlite:///{work}/registry.db") as instance:
+        await instance.open()
         async with asyncio.TaskGroup() as tasks:
             ticker = tasks.create_task(tick())
             report = await inhaul.ingest(folder, on_event=lambda event: None)
