@@ -47,7 +47,8 @@ class NetworkFilesystemWarning(UserWarning):
 class Database:
     """One registry database.
 
-    It opens when it is first used. Connections belong to an event loop and are closed when that is shut down.
+    It opens when it is first used. Connections belong to an event loop and are closed when that is shut down. An
+    SQLite file that was deleted or replaced meanwhile is opened anew.
 
     Attributes:
         dialect: `"sqlite"` or `"postgresql"`.
@@ -66,7 +67,6 @@ class Database:
         self._url = parse(url)
         self.dialect = self._url.get_backend_name()
         self.path = Path(self._url.database or "") if self.dialect == "sqlite" else None
-        self._prepared = False
         self._loops: dict[asyncio.AbstractEventLoop, _OfLoop] = {}
 
     def __str__(self) -> str:
@@ -77,7 +77,7 @@ class Database:
         return f"Database({public(self._url)!r})"
 
     async def prepare(self) -> None:
-        """Makes or migrates the tables, once per process.
+        """Makes or migrates the tables, unless that is done.
 
         Raises:
             SchemaTooNew: A newer release of inhaul has migrated the database.
@@ -85,20 +85,7 @@ class Database:
             StorageFull: There is no room for it.
             DatabaseBusy: Another process kept it locked.
         """
-        if self._prepared:
-            return
-        of_loop = await self._of_loop()
-        async with of_loop.writing:
-            journal = await self._journal_mode()
-            with self._explained():
-                async with of_loop.engine.connect() as conn:
-                    if journal:
-                        await self._when_free(conn, f"PRAGMA journal_mode = {journal}")
-                    if not await conn.run_sync(schema.is_current):
-                        await self._lock(conn)
-                        await conn.run_sync(schema.bring_up_to_date, str(self))
-                        await conn.commit()
-            self._prepared = True
+        await self._open()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -110,12 +97,11 @@ class Database:
             SchemaTooNew: A newer release of inhaul has migrated the database.
             UnsupportedDatabase: It cannot be opened, or holds something else.
         """
-        if self.path and not self._prepared and not await asyncio.to_thread(self.path.exists):
+        if self.path and not await asyncio.to_thread(self.path.exists):
             async with _empty_registry() as conn:
                 yield conn
             return
-        await self.prepare()
-        of_loop = await self._of_loop()
+        of_loop = await self._open()
         with self._explained():
             async with of_loop.engine.connect() as conn:
                 await conn.begin()
@@ -135,8 +121,7 @@ class Database:
             StorageFull: There is no room for it to grow.
             DatabaseBusy: Another process kept it locked.
         """
-        await self.prepare()
-        of_loop = await self._of_loop()
+        of_loop = await self._open()
         async with of_loop.writing if self.path else nullcontext():
             with self._explained():
                 async with of_loop.engine.begin() as conn:
@@ -148,6 +133,29 @@ class Database:
         """Closes the running loop's connections. Using the database again opens new ones."""
         if of_loop := self._loops.pop(asyncio.get_running_loop(), None):
             await of_loop.closer.aclose()
+
+    async def _open(self) -> "_OfLoop":
+        """What this loop has, once the tables are there."""
+        of_loop = await self._of_loop()
+        async with of_loop.opening:
+            if of_loop.file == await self._file():
+                return of_loop
+            await of_loop.engine.dispose()
+            journal = await self._journal_mode()
+            with self._explained():
+                async with of_loop.engine.connect() as conn:
+                    if journal:
+                        await self._when_free(conn, f"PRAGMA journal_mode = {journal}")
+                    if not await conn.run_sync(schema.is_current):
+                        await self._lock(conn)
+                        await conn.run_sync(schema.bring_up_to_date, str(self))
+                        await conn.commit()
+            of_loop.file = await self._file()
+        return of_loop
+
+    async def _file(self) -> tuple[int, ...]:
+        """Which file it is; one made anew under the same path is another. A server has none."""
+        return await asyncio.to_thread(_identity, self.path) if self.path else ()
 
     async def _of_loop(self) -> "_OfLoop":
         loop = asyncio.get_running_loop()
@@ -209,9 +217,7 @@ class Database:
                 if _primary(cause) == sqlite3.SQLITE_NOTADB:
                     raise UnsupportedDatabase(f"{self} is no SQLite database: name another file") from error
                 if _primary(cause) == sqlite3.SQLITE_CANTOPEN:
-                    raise UnsupportedDatabase(
-                        f"{self} cannot be opened ({cause}): is it a folder?"
-                    ) from error
+                    raise UnsupportedDatabase(f"{self} cannot be opened ({cause}): is it a folder?") from error
             elif getattr(cause, "sqlstate", None) == _DISK_FULL:
                 raise StorageFull(errno.ENOSPC, "The server has no space left", str(self)) from error
             error.add_note(f"The registry database is {self}")
@@ -224,6 +230,8 @@ class _OfLoop:
     def __init__(self, url: URL) -> None:
         self.engine = _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url)
         self.writing = asyncio.Lock()
+        self.opening = asyncio.Lock()
+        self.file: tuple[int, ...] | None = None
         self.closer = self._close()
 
     async def _close(self) -> AsyncGenerator[None]:
@@ -271,6 +279,14 @@ async def _run(conn: AsyncConnection, script: str) -> None:
     """Runs statements of SQLite in one hop to the connection's thread."""
     driver = cast("aiosqlite.Connection", (await conn.get_raw_connection()).driver_connection)
     await driver.executescript(script)
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return ()
+    return status.st_dev, status.st_ino
 
 
 def _primary(error: sqlite3.Error) -> int:
