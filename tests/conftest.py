@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
+from servers import PostgreSQL, postgresql
 
 # Settings are read when inhaul is imported, so these go before anything imports it.
 for name in [name for name in os.environ if name.startswith(("INHAUL_", "AWS_"))]:
     del os.environ[name]
-
-from servers import PostgreSQL, postgresql
 
 
 @pytest.fixture(autouse=True)
