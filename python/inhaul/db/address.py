@@ -21,7 +21,7 @@ def parse(address: str) -> URL:
     """
     try:
         url = make_url(address)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # The address may hold a password, so neither it nor the error that quotes it is shown.
         raise UnsupportedDatabase(f"the database address cannot be parsed: {_FORMS}") from None
     match url.drivername.partition("+")[0]:

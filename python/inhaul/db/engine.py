@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import URL, func, select
+from sqlalchemy import URL, AdaptedConnection, event, func, select
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -213,13 +214,15 @@ class Database:
             if isinstance(cause, sqlite3.Error):
                 code = getattr(cause, "sqlite_errorcode", 0)
                 if code == sqlite3.SQLITE_IOERR_SHMSIZE or _primary(cause) == sqlite3.SQLITE_FULL:
-                    raise StorageFull(errno.ENOSPC, "No space left: free some for", str(self)) from error
+                    raise StorageFull(errno.ENOSPC, "No space left for the registry: free some", str(self)) from error
                 if _primary(cause) == sqlite3.SQLITE_NOTADB:
                     raise UnsupportedDatabase(f"{self} is no SQLite database: name another file") from error
                 if _primary(cause) == sqlite3.SQLITE_CANTOPEN:
                     raise UnsupportedDatabase(f"{self} cannot be opened ({cause}): is it a folder?") from error
             elif getattr(cause, "sqlstate", None) == _DISK_FULL:
-                raise StorageFull(errno.ENOSPC, "The server has no space left", str(self)) from error
+                raise StorageFull(
+                    errno.ENOSPC, "The database server has no space left: free some", str(self)
+                ) from error
             error.add_note(f"The registry database is {self}")
             raise
 
@@ -235,11 +238,17 @@ class _OfLoop:
         self.closer = self._close()
 
     async def _close(self) -> AsyncGenerator[None]:
-        """Stays suspended until the loop is shut down: `asyncio.run` then closes every open generator."""
+        """Stays suspended until the loop is shut down: `asyncio.run`, for one, then closes every open generator."""
+        _open.add(self)
         try:
             yield
         finally:
+            _open.discard(self)
             await self.engine.dispose()
+
+
+# A generator that nothing refers to would be closed by a task, which the end of `asyncio.run` cancels half-way.
+_open: set[_OfLoop] = set()
 
 
 class _Connection(sqlite3.Connection):
@@ -257,7 +266,16 @@ class _Connection(sqlite3.Connection):
 def _sqlite(url: URL) -> AsyncEngine:
     # Without an isolation level the driver begins no transactions: ours begin with the lock they need.
     arguments = {"factory": _Connection, "isolation_level": None}
-    return create_async_engine(url, connect_args=arguments, pool_size=2)
+    engine = create_async_engine(url, connect_args=arguments, pool_size=2)
+    event.listen(engine.sync_engine, "handle_error", _interrupt)
+    return engine
+
+
+def _interrupt(context: ExceptionContext) -> None:
+    """Ends the statement of a cancelled task, whose connection would else be busy with it for as long as it takes."""
+    if isinstance(context.original_exception, asyncio.CancelledError) and context.connection:
+        adapted = cast("AdaptedConnection", context.connection.connection.dbapi_connection)
+        adapted.run_async(lambda driver: driver.interrupt())
 
 
 def _postgresql(url: URL) -> AsyncEngine:
@@ -300,6 +318,6 @@ def _make_folder(path: Path) -> str | None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(error.errno, "No space left: free some for", str(path)) from error
+            raise StorageFull(error.errno, "No space left for the registry: free some", str(path)) from error
         raise
     return network_filesystem(path if path.exists() else path.parent)
