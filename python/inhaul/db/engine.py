@@ -7,9 +7,12 @@ import sqlite3
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
+from weakref import WeakSet
 
+import aiosqlite
 from sqlalchemy import URL, AdaptedConnection, event, func, select
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
@@ -20,9 +23,6 @@ from inhaul.db import schema
 from inhaul.db.address import parse, public
 from inhaul.errors import DatabaseBusy, StorageFull, UnsupportedDatabase
 from inhaul.filesystem import network_filesystem
-
-if TYPE_CHECKING:
-    import aiosqlite
 
 _PATIENCE = 30.0  # seconds to wait for the write of another process to end
 _RETRY = (0.001, 0.01)  # seconds between two looks whether it has
@@ -162,7 +162,7 @@ class Database:
         loop = asyncio.get_running_loop()
         if loop not in self._loops:
             self._loops = {known: its for known, its in self._loops.items() if not known.is_closed()}
-            self._loops[loop] = _OfLoop(self._url)
+            self._loops[loop] = _OfLoop(self._url, self.path)
             await anext(self._loops[loop].closer)
         return self._loops[loop]
 
@@ -230,8 +230,8 @@ class Database:
 class _OfLoop:
     """What a database has on one event loop."""
 
-    def __init__(self, url: URL) -> None:
-        self.engine = _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url)
+    def __init__(self, url: URL, path: Path | None) -> None:
+        self.engine = _sqlite(url, path) if path else _postgresql(url)
         self.writing = asyncio.Lock()
         self.opening = asyncio.Lock()
         self.file: tuple[int, ...] | None = None
@@ -252,27 +252,50 @@ _open: set[_OfLoop] = set()
 
 
 class _Connection(sqlite3.Connection):
-    """Sets itself up in the thread that opens it, so that all of it costs one hop."""
+    """Sets itself up in the thread that opens it, and lets go of everything when it is closed."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
         try:
             self.executescript(_PRAGMAS)
         except BaseException:
             self.close()
             raise
 
+    def cursor(self, *args: Any) -> Any:
+        cursor = super().cursor(*args)
+        self._cursors.add(cursor)
+        return cursor
 
-def _sqlite(url: URL) -> AsyncEngine:
-    # Without an isolation level the driver begins no transactions: ours begin with the lock they need.
-    arguments = {"factory": _Connection, "isolation_level": None}
-    engine = create_async_engine(url, connect_args=arguments, pool_size=2)
+    def close(self) -> None:
+        """Ends the statements first: SQLite keeps locks and files while one is open, as a cancelled task leaves it."""
+        for cursor in self._cursors:
+            cursor.close()
+        super().close()
+
+
+def _sqlite(url: URL, path: Path) -> AsyncEngine:
+    engine = create_async_engine(url, async_creator=partial(_open_file, path), pool_size=2)
     event.listen(engine.sync_engine, "handle_error", _interrupt)
     return engine
 
 
+async def _open_file(path: Path) -> aiosqlite.Connection:
+    # Without an isolation level the driver begins no transactions: ours begin with the lock they need.
+    connection = aiosqlite.connect(path, factory=_Connection, isolation_level=None)
+    connection._thread.daemon = True  # it waits for work for ever, also when its loop is gone
+    opening = asyncio.ensure_future(connection)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await opening  # cancelled itself, it would lose the file it has just opened
+        await connection.close()
+        raise
+
+
 def _interrupt(context: ExceptionContext) -> None:
-    """Ends the statement of a cancelled task, whose connection would else be busy with it for as long as it takes."""
+    """Ends the statement of a cancelled task, which would else keep the thread busy for as long as it takes."""
     if isinstance(context.original_exception, asyncio.CancelledError) and context.connection:
         adapted = cast("AdaptedConnection", context.connection.connection.dbapi_connection)
         adapted.run_async(lambda driver: driver.interrupt())
