@@ -1,0 +1,142 @@
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, select, text
+
+import children
+from inhaul.db.engine import Database
+from inhaul.db.tables import REVISION, metadata
+from inhaul.errors import SchemaTooNew, UnsupportedDatabase
+
+GOLDEN = Path(__file__).with_name("golden")
+
+PREPARE = """
+import asyncio, sys
+from inhaul.db.engine import Database
+
+async def main():
+    database = Database(sys.argv[1])
+    print("ready", flush=True)
+    input()
+    await database.prepare()
+    print("alembic" in sys.modules)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    yield database
+    await database.aclose()
+
+
+async def start_from_nothing(database: Database) -> None:
+    """Leaves the database as alembic does before its first migration."""
+    async with database.write() as conn:
+        await conn.run_sync(metadata.drop_all)
+        await conn.execute(text("DELETE FROM alembic_version"))
+    await database.aclose()
+
+
+async def schema(database: Database) -> Any:
+    """All that the database says about its tables."""
+    async with database.read() as conn:
+        if database.dialect == "sqlite":
+            return (await conn.execute(text("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"))).all()
+        columns = await conn.execute(
+            text(
+                "SELECT table_name, ordinal_position, column_name, data_type, character_maximum_length, is_nullable,"
+                " column_default, collation_name FROM information_schema.columns WHERE table_schema = 'public'"
+                " ORDER BY table_name, ordinal_position"
+            )
+        )
+        indexes = await conn.execute(text("SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"))
+        constraints = await conn.execute(
+            text(
+                "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
+                " WHERE connamespace = 'public'::regnamespace ORDER BY 1"
+            )
+        )
+        return columns.all(), indexes.all(), constraints.all()
+
+
+def differences(connection: Connection) -> Any:
+    return compare_metadata(MigrationContext.configure(connection), metadata)
+
+
+async def test_migrations_make_what_the_tables_say(database: Database) -> None:
+    await database.prepare()
+    made = await schema(database)
+    await start_from_nothing(database)
+    await database.prepare()
+    assert await schema(database) == made
+    async with database.read() as conn:
+        assert await conn.run_sync(differences) == []
+
+
+async def test_a_new_database_does_not_wait_for_alembic(database_url: str) -> None:
+    assert children.race(PREPARE, database_url, processes=1) == ["False\n"]
+
+
+@pytest.mark.parametrize("tables", ["new", "old"])
+async def test_eight_processes_prepare_one_database(tables: str, database: Database, database_url: str) -> None:
+    if tables == "old":
+        await start_from_nothing(database)
+    outputs = children.race(PREPARE, database_url)
+    assert outputs.count("True\n") == (1 if tables == "old" else 0)
+    async with database.read() as conn:
+        assert (await conn.execute(text("SELECT version_num FROM alembic_version"))).scalars().all() == [REVISION]
+
+
+async def test_a_newer_schema_is_refused(database: Database) -> None:
+    async with database.write() as conn:
+        await conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    await database.aclose()
+    for use in (database.read, database.write):
+        with pytest.raises(SchemaTooNew, match=r"newer inhaul \(schema 9999.*pip install --upgrade inhaul"):
+            async with use():
+                pass
+    async with database._loops.popitem()[1].engine.connect() as conn:
+        assert (await conn.execute(text("SELECT version_num FROM alembic_version"))).scalar_one() == "9999"
+
+
+async def test_tables_of_something_else_are_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE user (name TEXT)")
+    database = Database(f"sqlite:///{path}")
+    with pytest.raises(UnsupportedDatabase, match=r"registry\.db is no registry but has tables of .*\(user\)"):
+        await database.prepare()
+    await database.aclose()
+    assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("user",)]
+    other.close()
+
+
+@pytest.mark.parametrize("dump", sorted(GOLDEN.glob("*.sql")), ids=lambda path: path.stem)
+async def test_databases_of_every_release_open(dump: Path, tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "old.db")
+    old.executescript(dump.read_text())
+    held = {name: old.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in metadata.tables}  # noqa: S608
+    old.close()
+    assert all(held.values()), "the dump has no row of some table"
+    database, fresh = Database(f"sqlite:///{tmp_path / 'old.db'}"), Database(f"sqlite:///{tmp_path / 'fresh.db'}")
+    await database.prepare()
+    await fresh.prepare()
+    assert await schema(database) == await schema(fresh)
+    async with database.read() as conn:
+        for name, table in metadata.tables.items():
+            assert len((await conn.execute(select(table))).all()) == held[name]
+        assert (await conn.execute(text("PRAGMA foreign_key_check"))).all() == []
+    await database.aclose()
+    await fresh.aclose()
+
+
+def test_the_newest_tables_have_a_dump() -> None:
+    assert (GOLDEN / f"{REVISION}.sql").exists()
