@@ -1,0 +1,1 @@
+"""How data comes in: scan, plan, store, record."""

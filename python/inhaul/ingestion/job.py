@@ -1,0 +1,149 @@
+"""What a call asks to be ingested, resolved: which folder, into which storage, under which keys."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from sqlalchemy import select
+
+from inhaul.db.tables import artifact
+from inhaul.errors import InvalidKey
+from inhaul.ingestion.journal import Session
+from inhaul.ingestion.scan import Batch, Scanner
+from inhaul.instance import Instance
+from inhaul.keys import key_problem
+from inhaul.settings import settings
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One folder on its way into one storage.
+
+    Attributes:
+        instance: Where the rows go.
+        path: The folder, resolved.
+        root: The storage's root.
+        storage_id: The storage's row; None while it is not registered.
+        key_prefix: What precedes the relative path in each key, without a slash at its end; may be empty.
+        in_place: Whether the folder lies in the storage, so that nothing is copied.
+        run_id: The run to record.
+        exclude: Patterns in gitignore syntax, relative to the folder.
+        follow_symlinks: Whether links to files and folders inside the folder are followed.
+        drop_duplicates: Whether only the first of files with equal content is kept.
+    """
+
+    instance: Instance
+    path: Path
+    root: Path
+    storage_id: int | None
+    key_prefix: str
+    in_place: bool
+    run_id: int | None
+    exclude: Sequence[str]
+    follow_symlinks: bool
+    drop_duplicates: bool
+
+    @classmethod
+    async def resolve(
+        cls,
+        instance: Instance,
+        path: str | os.PathLike[str],
+        key: str | None,
+        *,
+        run_id: int | None,
+        exclude: Sequence[str],
+        follow_symlinks: bool,
+        drop_duplicates: bool,
+    ) -> Self:
+        """Finds the folder, the storage it lies in or goes to, and its keys.
+
+        Raises:
+            FileNotFoundError: There is no such folder.
+            NotADirectoryError: The path is a file.
+            InvalidKey: The keys would not be valid, or the folder holds stored objects.
+            ValueError: The folder lies in a storage at another key.
+        """
+        resolved, name = await asyncio.to_thread(_folder, path)
+        storage = await instance.storage_of(resolved)
+        in_place = storage is not None
+        if storage is None:
+            storage = await instance.default_storage()
+            prefix = key if key is not None else name
+            problem = key_problem(prefix)
+        else:
+            prefix = resolved.relative_to(storage.root).as_posix().removeprefix(".")
+            if key is not None and key != prefix:
+                raise ValueError(
+                    f"{resolved} lies in the storage {storage.root}, where its key is {prefix!r}, not {key!r}: "
+                    "leave key= out, or move the folder"
+                )
+            problem = key_problem(prefix) if prefix else None
+        if problem:
+            raise InvalidKey(f"{prefix!r} cannot be the key of {resolved}: {problem}. Pass another one as key=")
+        return cls(
+            instance=instance,
+            path=resolved,
+            root=storage.root,
+            storage_id=storage.id,
+            key_prefix=prefix,
+            in_place=in_place,
+            run_id=run_id,
+            exclude=exclude,
+            follow_symlinks=follow_symlinks,
+            drop_duplicates=drop_duplicates,
+        )
+
+    async def session(self) -> Session:
+        """The session of this job: a crashed one's, or a new one, which only a job that stores objects begins."""
+        target = (str(self.path), str(self.root), self.key_prefix)
+        session = await asyncio.to_thread(Session.find, self.instance.home, *target)
+        if session.resumed and await self._edited_since(session):
+            await asyncio.to_thread(session.renew)
+        return session
+
+    async def _edited_since(self, session: Session) -> bool:
+        """Whether an artifact of the crashed session may have moved to another key.
+
+        Its object would be written over, since object names derive from the path the artifact came from.
+        """
+        edited = select(artifact.c.id).where(
+            artifact.c.storage_id == self.storage_id,
+            artifact.c.created_at >= session.started,
+            artifact.c.updated_at > artifact.c.created_at,
+        )
+        async with self.instance.database.read() as conn:
+            return (await conn.execute(edited.limit(1))).first() is not None
+
+    def scanner(self, session: Session, *, store: bool) -> Scanner:
+        """A scanner of the folder that stores what it reads, or only reads."""
+        return Scanner(
+            self.path,
+            key_prefix=self.key_prefix,
+            in_place=self.in_place,
+            destination=self.root if store and not self.in_place else None,
+            salt=session.salt,
+            overwrite=session.resumed,
+            exclude=self.exclude,
+            follow_symlinks=self.follow_symlinks,
+            threads=settings.threads,
+        )
+
+    def second_pass(self, session: Session, batches: Sequence[Batch]) -> Scanner:
+        """A scanner that stores what was read before, if it is still the same."""
+        return Scanner.again(
+            batches, self.path, destination=self.root, overwrite=session.resumed, threads=settings.threads
+        )
+
+
+def _folder(path: str | os.PathLike[str]) -> tuple[Path, str]:
+    """The folder without links, and the name it was given under."""
+    resolved = Path(path).expanduser().resolve()
+    if not resolved.exists():
+        raise FileNotFoundError(errno.ENOENT, "There is no such folder", str(path))
+    if not resolved.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "This is a file, not a folder: use Artifact(path)", str(path))
+    return resolved, Path(path).expanduser().absolute().name or resolved.name

@@ -1,0 +1,34 @@
+"""What becomes of each file.
+
+The registry is asked once per listing; the scanner then decides for each file as soon as it is read:
+
+| the registry's row for (storage, key) | its content against the file's | status                |
+|---------------------------------------|--------------------------------|-----------------------|
+| none                                  | -                              | `new`                 |
+| live                                  | same size, hash and hash type  | `unchanged`           |
+| live                                  | other                          | `new_version`         |
+| in the trash only                     | any                            | failed, `trashed`     |
+
+A row written by somebody else between the question and our insert wins: the file is then `unchanged` if the content is
+the same, else failed, `conflict`.
+"""
+
+from collections.abc import Iterable
+
+
+def next_version(versions: Iterable[str | None]) -> str:
+    """The version that follows those of a family: its highest major, plus one.
+
+    A family's first artifact may have none; it counts as "1", which it becomes when it gets a successor.
+
+    Raises:
+        ValueError: No version of the family starts with a number.
+    """
+    majors = []
+    for version in versions:
+        major = "1" if version is None else version.split(".")[0]
+        if major.isascii() and major.isdigit():
+            majors.append(int(major))
+    if not majors:
+        raise ValueError("No version of this artifact starts with a number: pass version= for the next one")
+    return str(max(majors) + 1)

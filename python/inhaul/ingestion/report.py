@@ -1,0 +1,132 @@
+"""What an ingest tells: per file where something went wrong, in sum where it did not."""
+
+import errno
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from inhaul.errors import FileChanged, InvalidKey, KeyExists, StorageFull
+
+
+class Status(StrEnum):
+    """What became of a file whose content is in the registry now."""
+
+    NEW = "new"
+    NEW_VERSION = "new_version"
+    UNCHANGED = "unchanged"
+
+
+class Reason(StrEnum):
+    """Why a file is not in the registry. The last four are skipped on purpose, the others failed."""
+
+    UNREADABLE = "unreadable"
+    VANISHED = "vanished"
+    CHANGED = "changed"
+    NOT_UTF8 = "not_utf8"
+    INVALID_KEY = "invalid_key"
+    TRASHED = "trashed"
+    CONFLICT = "conflict"
+    IO_ERROR = "io_error"
+    NO_SPACE = "no_space"
+    SYMLINK = "symlink"
+    SPECIAL = "special"
+    OUTSIDE = "outside"
+    LOOP = "loop"
+
+    @property
+    def skipped(self) -> bool:
+        """Whether such a file is left out on purpose."""
+        return self in (Reason.SYMLINK, Reason.SPECIAL, Reason.OUTSIDE, Reason.LOOP)
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """A file that was not ingested: where, why, and the error that a call for it alone would raise."""
+
+    path: Path
+    reason: Reason
+    error: Exception
+
+
+ScannerIssue = tuple[bytes, str, str, int]
+"""Path, reason, message, and errno or 0, as the scanner reports a file that it left out."""
+
+
+def issue(path: bytes, reason: str, message: str, code: int) -> Issue:
+    """An issue as the scanner reports it; `code` is the errno, or 0."""
+    where = os.fsdecode(path)
+    why = Reason(reason)
+    error: Exception
+    match why:
+        case Reason.CHANGED:
+            error = FileChanged(errno.EBUSY, message, where)
+        case Reason.NOT_UTF8 | Reason.INVALID_KEY:
+            error = InvalidKey(f"{where!r}: {message}")
+        case Reason.TRASHED | Reason.CONFLICT:
+            error = KeyExists(errno.EEXIST, message, where)
+        case Reason.NO_SPACE:
+            error = StorageFull(errno.ENOSPC, message, where)
+        case _:
+            error = OSError(code or errno.EIO, message, where)
+    return Issue(Path(where), why, error)
+
+
+@dataclass(frozen=True, slots=True)
+class IngestEvent:
+    """Progress: told once per batch, when its rows are in the registry.
+
+    Attributes:
+        files: Files done so far, failed ones included.
+        bytes: Bytes of the files that are in the registry.
+        found: Files the walk has found so far.
+        walked: Whether the walk is over, so that `found` is final.
+    """
+
+    files: int
+    bytes: int
+    found: int
+    walked: bool
+
+
+@dataclass(slots=True)
+class IngestReport:
+    """The outcome of an ingest.
+
+    Attributes:
+        files: Regular files met, failed ones included.
+        bytes: Bytes of the files that are in the registry now.
+        seconds: Wall time.
+        counts: Files by status.
+        failed: Files that should be in the registry and are not.
+        skipped: Links and special files, left out on purpose.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    counts: Counter[Status] = field(default_factory=Counter)
+    failed: list[Issue] = field(default_factory=list)
+    skipped: list[Issue] = field(default_factory=list)
+
+    def add(self, counts: Mapping[str, int], nbytes: int, issues: Iterable["ScannerIssue"]) -> None:
+        """Adds a batch: its rows by status, their bytes, and the scanner's issues."""
+        for status, count in counts.items():
+            self.counts[Status(status)] += count
+            self.files += count
+        self.bytes += nbytes
+        for entry in issues:
+            found = issue(*entry)
+            (self.skipped if found.reason.skipped else self.failed).append(found)
+            self.files += not found.reason.skipped
+
+    def raise_failures(self) -> None:
+        """Raises what failed, if anything did.
+
+        Raises:
+            ExceptionGroup: The error of each failed file.
+        """
+        if self.failed:
+            raise ExceptionGroup(f"{len(self.failed)} files were not ingested", [entry.error for entry in self.failed])

@@ -1,0 +1,8 @@
+"""The rules for names: keys, suffixes, uids, and where objects lie. The rules themselves are in the Rust core."""
+
+from inhaul._core import accessor, key_problem, new_uid, next_uid, object_key, suffix
+
+__all__ = ("OBJECTS", "accessor", "key_problem", "new_uid", "next_uid", "object_key", "suffix")
+
+OBJECTS = ".inhaul"
+"""Folder in a storage's root that holds what inhaul named; no key may lie in it, and no walk enters it."""

@@ -1,0 +1,246 @@
+"""The artifacts of a folder."""
+
+import os
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
+
+from sqlalchemy import inspect
+from sqlalchemy.orm import make_transient_to_detached
+from sqlalchemy.orm.attributes import set_committed_value
+
+from inhaul.db import bulk
+from inhaul.errors import NotStaged
+from inhaul.hashing import Digest
+from inhaul.ingestion import pipeline
+from inhaul.ingestion.content import Facts, FileContent
+from inhaul.ingestion.pipeline import Recorded
+from inhaul.ingestion.report import IngestReport, Issue, Status
+from inhaul.ingestion.single import Place, Staged
+from inhaul.instance import StorageRow
+from inhaul.registry.columns import Columns, Row
+from inhaul.registry.fields import set_row
+from inhaul.registry.folder import Folder
+from inhaul.settings import settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from inhaul.ingestion.job import Job
+    from inhaul.ingestion.journal import Session
+    from inhaul.registry.artifact import Artifact
+    from inhaul.registry.world import World
+
+A = TypeVar("A", bound="Artifact")
+
+_SHOWN = 5  # artifacts in a repr
+
+
+class ArtifactList(Sequence[A], Generic[A]):
+    """Artifacts of one folder in path order, held as columns; each becomes an `Artifact` when it is first touched.
+
+    Made by `Artifact.from_dir`. `await` it to stage it; `await artifacts.save()` stores and registers all of it, and
+    reads each file only once if it was not staged before. See there for the arguments.
+    """
+
+    _world: ClassVar["World"]
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._instance = folder.instance
+        self._job: Job | None = None
+        self._session: Session | None = None
+        self._columns: Columns | None = None
+        self._saved = False
+        self._report = IngestReport()
+        self._related: dict[str, dict[int | None, Any]] = {}
+        self._touched: dict[str, A] = {}  # by path; held, so that an edit is not lost
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self._staging().__await__()
+
+    @property
+    def failed(self) -> list[Issue]:
+        """Files that should be here and are not: path, reason, error."""
+        return self._report.failed
+
+    @property
+    def skipped(self) -> list[Issue]:
+        """Links and special files, which were left out on purpose."""
+        return self._report.skipped
+
+    def __repr__(self) -> str:
+        if self._columns is None:
+            return f"ArtifactList({os.fspath(self._folder.path)!r}, not staged)"
+        state = "saved" if self._saved else "staged"
+        lines = [f"ArtifactList: {len(self):,} artifacts {state}, {self._report.bytes:,} bytes"]
+        lines += [f"  {self._columns.row(place).key}" for place in range(min(_SHOWN, len(self)))]
+        lines += [f"  ... {len(self) - _SHOWN:,} more"] if len(self) > _SHOWN else []
+        lines += [f"  failed: {len(self.failed):,}"] if self.failed else []
+        lines += [f"  skipped: {len(self.skipped):,}"] if self.skipped else []
+        return "\n".join(lines)
+
+    def __len__(self) -> int:
+        return len(self._staged_columns())
+
+    @overload
+    def __getitem__(self, index: int) -> A: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[A]: ...
+    def __getitem__(self, index: int | slice) -> A | list[A]:
+        if isinstance(index, slice):
+            return [self._touch(place) for place in range(*index.indices(len(self)))]
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self):
+            raise IndexError(f"There is no artifact {index} among {len(self)}")
+        return self._touch(place)
+
+    def __iter__(self) -> Iterator[A]:
+        return (self._touch(place) for place in range(len(self)))
+
+    async def save(self) -> Self:
+        """Stores and registers all artifacts.
+
+        What is registered already stays as it is. Edits made to artifacts of the list are saved, too.
+
+        Raises:
+            FileNotFoundError: There is no such folder.
+            NotADirectoryError: The path is a file.
+            ExceptionGroup: With `errors="raise"`, of what failed, after the rest was saved.
+        """
+        if not self._saved:
+            await self._save()
+        for artifact in self._touched.values():
+            await artifact._write_changes(self._instance)
+        if self._folder.errors == "raise":
+            self._report.raise_failures()
+        return self
+
+    async def df(self) -> "pd.DataFrame":
+        """The artifacts as a table: path, key, status, uid, size in bytes, hash, and so on."""
+        columns = self._staged_columns()
+        import pandas as pd
+
+        rows = [columns.row(place)[:-1] for place in range(len(columns))]
+        return pd.DataFrame.from_records(rows, columns=Row._fields[:-1])
+
+    def _staged_columns(self) -> Columns:
+        if self._columns is None:
+            raise NotStaged(f"{self!r}: await it first")
+        return self._columns
+
+    async def _staging(self) -> Self:
+        if self._columns is None:
+            await self._stage()
+        return self
+
+    async def _stage(self) -> None:
+        self._job = await self._folder.job()
+        self._session = await self._job.session()
+        batches = await pipeline.stage(self._job, self._session)
+        await self._hold([Recorded(batch, [], self._session.started, {}) for batch in batches])
+
+    async def _save(self) -> None:
+        if (
+            self._folder.duplicates == "drop" and self._columns is None
+        ):  # the first of each content is known once all are read
+            await self._stage()
+        done: list[Recorded] = []
+        if self._columns is None or self._job is None or self._session is None or self._some_saved_alone():
+            self._job = job = await self._folder.job()
+            await pipeline.ingest(job, await job.session(), lambda recorded, _found, _walked: done.append(recorded))
+        else:
+            await pipeline.save(self._job, self._session, [part.batch for part in self._columns.parts], done.append)
+        self._saved = True
+        await self._hold(done)
+
+    def _some_saved_alone(self) -> bool:
+        """Whether new artifacts were saved since the list was staged, so that what was planned no longer holds."""
+        columns = self._staged_columns()
+        places = [columns.find(path) for path, artifact in self._touched.items() if artifact._id is not None]
+        return any(place is not None and columns.row(place).status != Status.UNCHANGED for place in places)
+
+    async def _hold(self, parts: list[Recorded]) -> None:
+        """Takes the outcome of staging or saving as what the list is now."""
+        self._report = IngestReport()
+        for part in parts:
+            self._report.add(part.batch.counts, part.batch.nbytes, part.batch.issues)
+        await self._load_related(parts)
+        user_id = next((id for id, user in self._related["User"].items() if user._handle == settings.user), None)
+        storage_id = next(iter(self._related["Storage"]), None)
+        constants = {
+            "storage_id": storage_id,
+            "key_is_virtual": self._job is not None and not self._job.in_place,
+            "verified_by": "local",
+            "run_id": self._job.run_id if self._job is not None else None,
+            "created_by_id": user_id,
+        }
+        self._columns = Columns(parts, constants, saved=self._saved)
+        for path, artifact in self._touched.items():
+            if (place := self._columns.find(path)) is not None:
+                self._fill(artifact, place)
+
+    async def _load_related(self, parts: list[Recorded]) -> None:
+        """Loads what the artifacts refer to, so that touching one does no I/O."""
+        job = self._job
+        if job is None:
+            return
+        async with self._instance.database.read() as conn:
+            users, runs = await bulk.referred(conn, str(job.root), job.key_prefix)
+        found: dict[str, list[Any]] = {
+            "Storage": await self._world["Storage"].filter(root=str(job.root))._all(),
+            "User": await self._world["QuerySet"](self._world["User"]).filter(id__in=users)._all(),
+            "Run": await self._world["Run"].filter(id__in=runs)._all(),
+        }
+        self._related = {name: {record._id: record for record in records} for name, records in found.items()}
+
+    def _touch(self, place: int) -> A:
+        path = self._staged_columns().row(place).path
+        artifact = self._touched.get(path)
+        if artifact is None:
+            artifact = inspect(self._world["Artifact"]).class_manager.new_instance()
+            self._fill(artifact, place)
+            self._touched[path] = artifact
+        return artifact
+
+    def _fill(self, artifact: A, place: int) -> None:
+        """Makes an artifact what the columns say; an edit that was made to it stays."""
+        columns = self._staged_columns()
+        edits = {
+            name: getattr(artifact, name) for name in ("_description", "_visibility") if _is_edited(artifact, name)
+        }
+        values = columns.values(place)
+        set_row(artifact, values)
+        relations = (("storage", "Storage"), ("created_by", "User"), ("run", "Run"))
+        for name, registry in relations:
+            set_committed_value(artifact, f"_{name}", self._related[registry].get(values[f"{name}_id"]))
+        artifact._is_staged = True
+        artifact._instance = self._instance
+        if values["id"] is None:
+            artifact._staged = self._staged_at(place, values)
+        elif not inspect(artifact).has_identity:
+            artifact._staged = None
+            make_transient_to_detached(artifact)
+        for name, value in edits.items():
+            setattr(artifact, name, value)
+
+    def _staged_at(self, place: int, values: dict[str, Any]) -> Staged:
+        """What a new artifact needs to be saved alone."""
+        columns, job = self._staged_columns(), self._job
+        if job is None:
+            raise NotStaged(f"{self!r}: await it first")
+        facts = Facts(Digest(values["hash"], values["hash_type"], values["size"]), None, None)
+        where = Place(StorageRow(job.storage_id, job.root), values["key"], job.in_place)
+        return Staged(
+            content=FileContent(Path(columns.row(place).path)),
+            facts=facts,
+            place=where,
+            uid=values["uid"],
+            object_key=values["object_key"],
+            version=values["version"],
+            follows=columns.follows(place),
+        )
+
+
+def _is_edited(artifact: Any, name: str) -> bool:
+    return bool(inspect(artifact).attrs[name].history.has_changes())

@@ -1,0 +1,114 @@
+"""What all records have in common."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from sqlalchemy import inspect
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from inhaul.errors import NoResultFound, WrongWorld
+from inhaul.instance import Instance, current
+from inhaul.keys import new_uid
+from inhaul.registry.fields import Field
+
+if TYPE_CHECKING:
+    from inhaul.registry.query import QuerySet
+    from inhaul.registry.world import World
+
+
+class _Objects:
+    """`objects`: all records of the registry it is read from."""
+
+    def __get__(self, record: object, owner: type) -> "QuerySet[Any]":
+        return owner._world["QuerySet"](owner)  # type: ignore[attr-defined, no-any-return]
+
+
+class Registry:
+    """A record of a registry: an object that is, or will be, a row.
+
+    Equal records are of the same class and have the same uid.
+    """
+
+    _world: ClassVar["World"]
+    _is_staged: bool = True
+    _id: int | None
+    _uid: str
+    _created_at: datetime
+    _updated_at: datetime
+
+    id = Field[int]()
+    uid = Field[str]()
+    created_at = Field[datetime]()
+
+    objects = _Objects()
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        same: Registry = other
+        return self is same or (self._uid is not None and self._uid == same._uid)
+
+    def __hash__(self) -> int:
+        return hash(self._uid) if self._id is not None else id(self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(uid={self._uid!r})"
+
+    @classmethod
+    def filter(cls, **lookups: Any) -> "QuerySet[Self]":
+        """Records that meet all lookups, `field__op=value`.
+
+        Raises:
+            UnknownField: A lookup names no field or operator.
+        """
+        found: QuerySet[Self] = cls._world["QuerySet"](cls)
+        return found.filter(**lookups)
+
+    @classmethod
+    async def get(cls, identifier: str | int) -> Self:
+        """The record with this uid or id.
+
+        Raises:
+            NoResultFound: There is none.
+        """
+        lookup = {"id": identifier} if isinstance(identifier, int) else {"uid": identifier}
+        found: Self | None = await cls._world["QuerySet"](cls).filter(**lookup)._one_or_none()
+        if found is None:
+            raise NoResultFound(f"No {cls.__name__} has the {next(iter(lookup))} {identifier!r}")
+        return found
+
+    async def save(self) -> Self:
+        """Writes the record if it is new, or the fields that were changed.
+
+        Raises:
+            KeyExists: Another record has the value of a unique field.
+        """
+        await self._save(current())
+        return self
+
+    async def _save(self, instance: Instance) -> None:
+        if self._id is not None and not inspect(self).modified:
+            return
+        now = datetime.now(UTC)
+        if self._id is None:
+            identity = await instance.identity()
+            self._uid = self._uid or new_uid()
+            self._created_at = now
+            if hasattr(type(self), "created_by"):
+                self._created_by_id = identity.user_id
+        self._updated_at = now
+        async with instance.database.write() as conn, AsyncSession(conn, expire_on_commit=False) as session:
+            session.add(self)
+            await session.flush()
+            await session.refresh(self)
+
+
+def check_world(record: Registry, *others: Registry | None) -> None:
+    """Refuses records of the other API.
+
+    Raises:
+        WrongWorld: One of the others is a record of `inhaul.sync` and this is not, or the reverse.
+    """
+    for other in others:
+        if other is not None and other._world is not record._world:
+            raise WrongWorld(f"{other!r} belongs to the other API: use inhaul or inhaul.sync for both")

@@ -1,0 +1,90 @@
+"""The rows of a folder's artifacts, as columns."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+from inhaul.db import bulk
+from inhaul.ingestion.pipeline import Recorded
+from inhaul.ingestion.plan import next_version
+from inhaul.ingestion.report import Status
+
+
+class Row(NamedTuple):
+    """A file's row as the scanner holds it; `record` is the registry's row of its key as JSON, None for a new key."""
+
+    path: str
+    key: str
+    status: str
+    uid: str
+    object_key: str
+    suffix: str
+    accessor: str | None
+    size: int
+    hash: str
+    hash_type: str
+    record: str | None
+
+
+class Columns:
+    """All rows in path order.
+
+    Args:
+        parts: The batches they are in.
+        constants: The columns that are the same in all rows that are new.
+        saved: Whether the new rows are in the registry, or only staged.
+    """
+
+    def __init__(self, parts: Sequence[Recorded], constants: dict[str, Any], *, saved: bool) -> None:
+        self.parts = parts
+        self._constants = constants
+        self._saved = saved
+        self._starts = [0, *accumulate(len(part.batch) for part in parts)]
+        self._ids: dict[int, dict[int, int]] = {}
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def row(self, place: int) -> Row:
+        """The row at a place."""
+        part = bisect_right(self._starts, place) - 1
+        return Row._make(self.parts[part].batch.row(place - self._starts[part]))
+
+    def find(self, path: str) -> int | None:
+        """The place of a path, None if it is not among the rows."""
+        place = bisect_left(range(len(self)), path, key=lambda place: self.row(place).path)
+        return place if place < len(self) and self.row(place).path == path else None
+
+    def values(self, place: int) -> dict[str, Any]:
+        """The artifact's columns at a place; its id is None while it is only staged."""
+        row = self.row(place)
+        number = bisect_right(self._starts, place) - 1
+        part = self.parts[number]
+        if row.record is not None and (row.status == Status.UNCHANGED or part.ids is None):
+            return bulk.row_values(row.record)
+        values = row._asdict() | self._constants
+        del values["path"], values["status"], values["record"]
+        values |= {"is_latest": True, "n_objects": None, "n_observations": None, "description": None, "visibility": 0}
+        values |= {"created_at": part.created_at, "updated_at": part.created_at, "id": None, "version": None}
+        if self._saved:
+            values |= {"id": self._id(number, place), "version": part.versions.get(row.uid)}
+        elif row.record is not None:
+            values["version"] = next_version([bulk.row_values(row.record)["version"]])
+        return values
+
+    def follows(self, place: int) -> str | None:
+        """The uid of the artifact that the one at a place is a new version of, if it is one."""
+        row = self.row(place)
+        if row.status != Status.NEW_VERSION or row.record is None:
+            return None
+        uid: str = bulk.row_values(row.record)["uid"]
+        return uid
+
+    def _id(self, number: int, place: int) -> int:
+        """The id of a row that was inserted: ids are in the order of those of its part."""
+        if number not in self._ids:
+            start, end = self._starts[number], self._starts[number + 1]
+            fresh = [at for at in range(start, end) if self.row(at).status != Status.UNCHANGED]
+            self._ids[number] = dict(zip(fresh, self.parts[number].ids or (), strict=True))
+        return self._ids[number][place]

@@ -1,0 +1,181 @@
+"""Query sets: lazy, immutable descriptions of a query. Only their verbs ask the database."""
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+
+from sqlalchemy import ColumnElement, Select, func, inspect, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from inhaul.errors import MultipleResultsFound, NoResultFound, UnknownField
+from inhaul.instance import current
+from inhaul.registry.lookups import condition
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from inhaul.registry.world import World
+
+R = TypeVar("R")
+
+_CHUNK = 1000  # records that `async for` holds at a time
+
+
+class QuerySet(Generic[R]):
+    """Records of one registry that meet some conditions.
+
+    Made by `filter` and `objects`; every method that is no verb returns a new query set.
+    """
+
+    _world: ClassVar["World"]
+
+    def __init__(
+        self,
+        registry: type[R],
+        conditions: tuple[ColumnElement[bool], ...] = (),
+        order: tuple[str, ...] = (),
+        window: tuple[int, int | None] = (0, None),
+    ) -> None:
+        self._registry = registry
+        self._conditions = conditions
+        self._order = order
+        self._window = window
+        self._instance = current()
+
+    def __repr__(self) -> str:
+        terms = [str(term.compile(compile_kwargs={"literal_binds": False})) for term in self._conditions]
+        return f"QuerySet({self._registry.__name__}: {' AND '.join(terms) or 'all'})"
+
+    def filter(self, **lookups: Any) -> Self:
+        """Those that also meet these lookups.
+
+        Raises:
+            UnknownField: A lookup names no field or operator.
+        """
+        more = tuple(condition(self._registry, name, value) for name, value in lookups.items())
+        return self._with(conditions=self._conditions + more)
+
+    def order_by(self, *fields: str) -> Self:
+        """Ordered by these fields; one with a minus before its name in descending order.
+
+        Raises:
+            UnknownField: A name is no field.
+        """
+        columns = inspect(self._registry).columns
+        for field in fields:
+            if f"_{field.removeprefix('-')}" not in columns:
+                known = ", ".join(sorted(key.removeprefix("_") for key in columns.keys()))  # noqa: SIM118
+                raise UnknownField(f"{self._registry.__name__} has no field {field!r} to order by. It has {known}")
+        return self._with(order=fields)
+
+    def limit(self, count: int) -> Self:
+        """The first `count` of them."""
+        return self[:count]
+
+    def __getitem__(self, part: slice) -> Self:
+        if not isinstance(part, slice):
+            raise TypeError("A query set has slices only; for one record use await qs[i:i+1].one()")
+        start, stop = part.start or 0, part.stop
+        if part.step is not None or start < 0 or (stop is not None and stop < 0):
+            raise ValueError(f"{part}: a query set has slices of positive numbers without a step")
+        offset, length = self._window
+        left = [length - start] if length is not None else []
+        left += [stop - start] if stop is not None else []
+        return self._with(window=(offset + start, max(0, min(left)) if left else None))
+
+    async def all(self) -> list[R]:
+        """All of them."""
+        return await self._all()
+
+    async def _all(self) -> list[R]:
+        async with self._instance.database.read() as conn, AsyncSession(conn, expire_on_commit=False) as session:
+            return list(await session.scalars(self._select()))
+
+    async def one(self) -> R:
+        """The only one.
+
+        Raises:
+            NoResultFound: There is none.
+            MultipleResultsFound: There are several.
+        """
+        found = await self._one_or_none()
+        if found is None:
+            raise NoResultFound(f"No record matches {self!r}")
+        return found
+
+    async def one_or_none(self) -> R | None:
+        """The only one, None if there is none.
+
+        Raises:
+            MultipleResultsFound: There are several.
+        """
+        return await self._one_or_none()
+
+    async def _one_or_none(self) -> R | None:
+        found = await self._first(2)
+        if len(found) > 1:
+            raise MultipleResultsFound(f"Several records match {self!r}: use first(), all(), or a narrower filter")
+        return found[0] if found else None
+
+    async def first(self) -> R | None:
+        """The first one, None if there is none."""
+        return next(iter(await self._first(1)), None)
+
+    async def _first(self, count: int) -> list[R]:
+        async with self._instance.database.read() as conn, AsyncSession(conn, expire_on_commit=False) as session:
+            return list(await session.scalars(self[:count]._select()))
+
+    async def count(self) -> int:
+        """How many there are."""
+        async with self._instance.database.read() as conn:
+            query = select(func.count()).select_from(self._ids().subquery())
+            return int((await conn.execute(query)).scalar_one())
+
+    async def exists(self) -> bool:
+        """Whether there is any."""
+        async with self._instance.database.read() as conn:
+            return (await conn.execute(self[:1]._ids())).first() is not None
+
+    async def df(self) -> "pd.DataFrame":
+        """All columns of their rows as a table indexed by id."""
+        return await self._df()
+
+    async def _df(self) -> "pd.DataFrame":
+        import pandas as pd
+
+        table = inspect(self._registry).local_table
+        async with self._instance.database.read() as conn:
+            rows = (
+                await conn.execute(select(table).where(table.c.id.in_(self._ids())).order_by(*self._columns()))
+            ).all()
+        return pd.DataFrame.from_records(rows, columns=list(table.c.keys()), index="id")
+
+    async def __aiter__(self) -> AsyncIterator[R]:
+        async with self._instance.database.read() as conn, AsyncSession(conn, expire_on_commit=False) as session:
+            records = await session.stream_scalars(self._select().execution_options(yield_per=_CHUNK))
+            async for chunk in records.partitions():
+                session.expunge_all()  # else the session would hold every record until the end
+                for record in chunk:
+                    yield record
+
+    def _with(self, **changes: Any) -> Self:
+        same = {"conditions": self._conditions, "order": self._order, "window": self._window}
+        made = type(self)(self._registry, **(same | changes))
+        made._instance = self._instance
+        return made
+
+    def _columns(self) -> list[Any]:
+        columns: list[Any] = []
+        for field in (*self._order, "id"):
+            column = getattr(self._registry, f"_{field.removeprefix('-')}")
+            columns.append(column.desc() if field.startswith("-") else column)
+        return columns
+
+    def _bounded(self, query: Select[Any]) -> Select[Any]:
+        offset, length = self._window
+        return query.where(*self._conditions).order_by(*self._columns()).offset(offset or None).limit(length)
+
+    def _select(self) -> Select[Any]:
+        return self._bounded(select(self._registry))
+
+    def _ids(self) -> Select[tuple[int]]:
+        return self._bounded(select(self._registry._id))  # type: ignore[attr-defined]

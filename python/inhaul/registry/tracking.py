@@ -1,0 +1,54 @@
+"""Fields that records of several registries share: versions, and where a record comes from."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from inhaul.registry.fields import Field, Relation
+
+if TYPE_CHECKING:
+    from inhaul.registry.run import Run, Transform
+    from inhaul.registry.user import User
+
+
+class IsVersioned:
+    """A record that belongs to a family of versions.
+
+    The uids of a family share their first 16 characters; the last four count its versions.
+    """
+
+    _uid: str
+    _version: str | None
+    _is_latest: bool
+
+    uid = Field[str]()
+    version = Field[str | None](writable=True)
+    is_latest = Field[bool]()
+
+    @property
+    def stem_uid(self) -> str:
+        """What the uids of all versions start with."""
+        return self.uid[:16]
+
+
+class TracksRun:
+    """A record that remembers who made it, and in which run."""
+
+    _created_by: "User"
+    _created_by_id: int
+    _run: "Run | None"
+    _run_id: int | None
+
+    created_by = Relation["User"]()
+    run = Relation["Run | None"]()
+
+    @property
+    def transform(self) -> "Transform | None":
+        """The transform of the run."""
+        run = self.run
+        return run.transform if run is not None else None
+
+
+class TracksUpdates:
+    """A record that remembers when it was last written."""
+
+    updated_at = Field[datetime]()

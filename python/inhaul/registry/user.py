@@ -1,0 +1,23 @@
+"""Users."""
+
+from inhaul.registry.base import Registry
+from inhaul.registry.fields import Field
+from inhaul.registry.tracking import TracksUpdates
+
+
+class User(Registry, TracksUpdates):
+    """Somebody who creates records; the current one is `settings.user`.
+
+    Args:
+        handle: A unique name.
+    """
+
+    _handle: str
+
+    handle = Field[str](writable=True)
+
+    def __init__(self, handle: str) -> None:
+        self._handle = handle
+
+    def __repr__(self) -> str:
+        return f"User(handle={self._handle!r})"

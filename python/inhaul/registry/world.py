@@ -1,0 +1,54 @@
+"""The two worlds: the async classes, and the blocking ones of `inhaul.sync`. Both are mapped onto the same tables."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.orm import registry, relationship
+
+from inhaul.db import tables
+
+
+@dataclass(slots=True, eq=False)
+class World:
+    """The classes of one API, by name: the registries, and the ones that queries and lists are made of."""
+
+    classes: dict[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.classes[name]
+
+    def add(self, *classes: type) -> None:
+        """Makes classes part of this world."""
+        for cls in classes:
+            self.classes[cls.__name__] = cls
+            cls._world = self  # type: ignore[attr-defined]
+
+    def map(self) -> None:
+        """Maps the registries onto their tables.
+
+        Each column gets the attribute of its name with an underscore before it, which a `Field` reads. Relations are
+        loaded with their record, and never written through.
+        """
+        mapping = registry()
+        for name, table in _TABLES.items():
+            relations = {
+                f"_{column.removesuffix('_id')}": relationship(
+                    self[_TARGETS.get(column, column.removesuffix("_id").title())],
+                    foreign_keys=[table.c[column]],
+                    lazy="selectin",
+                    viewonly=True,
+                )
+                for column in table.c.keys()  # noqa: SIM118 - a column collection, not a dict
+                if table.c[column].foreign_keys
+            }
+            mapping.map_imperatively(self[name], table, properties=relations, column_prefix="_")
+
+
+_TABLES = {
+    "User": tables.user,
+    "Storage": tables.storage,
+    "Transform": tables.transform,
+    "Run": tables.run,
+    "Artifact": tables.artifact,
+}
+_TARGETS = {"created_by_id": "User"}
