@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
+
 from servers import PostgreSQL, postgresql
 
 # Settings are read when inhaul is imported, so these go before anything imports it.
@@ -27,14 +28,12 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def _loop_stays_free() -> Iterator[None]:
     """Fails a test in which inhaul, or what it calls, blocks the event loop."""
     with blockbuster_ctx("inhaul") as blockbuster:
-        # The path is absolute already, so the disk is not asked.
-        blockbuster.functions["os.path.abspath"].can_block_in(
-            "sqlalchemy/dialects/sqlite/pysqlite.py", "create_connect_args"
-        )
-        # The driver looks for a ~/.pgpass when it opens a connection.
-        blockbuster.functions["os.stat"].can_block_in("asyncpg/connect_utils.py", "_read_password_from_pgpass")
-        # Migrations are Python files. They are loaded once in the life of a database, when a release has new ones.
         for function in blockbuster.functions.values():
+            # The path is absolute already, so the disk is not asked.
+            function.can_block_in("sqlalchemy/dialects/sqlite/pysqlite.py", "create_connect_args")
+            # For each connection the driver looks for ~/.pgpass and ~/.postgresql.
+            function.can_block_in("asyncpg/connect_utils.py", "_parse_connect_arguments")
+            # Migrations are Python files, loaded when a release first meets an older database.
             function.can_block_in("inhaul/db/schema.py", "_upgrade")
         yield
 

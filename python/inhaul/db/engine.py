@@ -141,7 +141,8 @@ class Database:
         async with of_loop.opening:
             if of_loop.file == await self._file():
                 return of_loop
-            await of_loop.engine.dispose()
+            if of_loop.file:
+                await of_loop.engine.dispose()
             journal = await self._journal_mode()
             with self._explained():
                 async with of_loop.engine.connect() as conn:

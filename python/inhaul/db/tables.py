@@ -59,9 +59,12 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Gives every stored time its zone."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return None if value is None else in_utc(value)
+
+
+def in_utc(value: datetime) -> datetime:
+    """A time read from a database, with its zone: SQLite gives it without one."""
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 # Identifiers and keys are compared byte by byte on every database: the order of uids is the order of versions.
@@ -141,9 +144,7 @@ Index(
     sqlite_where=_live,
     postgresql_where=_live,
 )
-Index(
-    "ix_artifact_trash", artifact.c.storage_id, artifact.c.key, sqlite_where=_trashed, postgresql_where=_trashed
-)
+Index("ix_artifact_trash", artifact.c.storage_id, artifact.c.key, sqlite_where=_trashed, postgresql_where=_trashed)
 Index("ix_artifact_hash", artifact.c.hash)
 
 
