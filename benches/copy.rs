@@ -66,9 +66,7 @@ impl Job {
             let chunk = &rest[..rest.len().min(CHUNK)];
 
             for (index, source) in (first..).zip(chunk) {
-                let target = self
-                    .destination
-                    .join(format!("{}/{index:020}", index % FOLDERS));
+                let target = self.destination.join(format!("{}/{index:020}", index % FOLDERS));
                 bytes += copy(source, &target, &mut buffer)?;
             }
 
@@ -117,10 +115,7 @@ fn main() -> io::Result<()> {
         return Err(io::Error::other("usage: copy FOLDER DESTINATION THREADS"));
     };
     let destination = PathBuf::from(destination);
-    let threads: usize = threads
-        .to_str()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(1);
+    let threads: usize = threads.to_str().and_then(|text| text.parse().ok()).unwrap_or(1);
 
     let start = Instant::now();
     for index in 0..FOLDERS {
@@ -128,12 +123,7 @@ fn main() -> io::Result<()> {
     }
     let mut files = Vec::new();
     walk(Path::new(folder), &mut files)?;
-    let job = Job {
-        files,
-        destination,
-        next: AtomicUsize::new(0),
-        done: AtomicUsize::new(0),
-    };
+    let job = Job { files, destination, next: AtomicUsize::new(0), done: AtomicUsize::new(0) };
     let bytes = job.run(threads)?;
     let seconds = start.elapsed().as_secs_f64();
 

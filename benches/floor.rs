@@ -20,11 +20,7 @@ struct Queue {
 
 impl Queue {
     fn push(&self, folder: PathBuf) {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
-            .push(folder);
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).0.push(folder);
         self.changed.notify_one();
     }
 
@@ -42,10 +38,7 @@ impl Queue {
                 self.changed.notify_all();
                 return None;
             }
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -90,25 +83,15 @@ fn main() -> io::Result<()> {
     let [folder, threads] = arguments.as_slice() else {
         return Err(io::Error::other("usage: floor FOLDER THREADS"));
     };
-    let threads: usize = threads
-        .to_str()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(1);
+    let threads: usize = threads.to_str().and_then(|text| text.parse().ok()).unwrap_or(1);
 
     let start = Instant::now();
-    let queue = Queue {
-        state: Mutex::new((vec![folder.into()], threads)),
-        changed: Condvar::new(),
-    };
+    let queue = Queue { state: Mutex::new((vec![folder.into()], threads)), changed: Condvar::new() };
     let counts = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| work(&queue))).collect();
         workers
             .into_iter()
-            .map(|worker| {
-                worker
-                    .join()
-                    .map_err(|_| io::Error::other("a thread panicked"))?
-            })
+            .map(|worker| worker.join().map_err(|_| io::Error::other("a thread panicked"))?)
             .collect::<io::Result<Vec<_>>>()
     })?;
     let seconds = start.elapsed().as_secs_f64();
