@@ -73,7 +73,7 @@ async def lookup(conn: AsyncConnection, storage_id: int, keys_json: str) -> Sequ
         keys_json: JSON array of the keys.
     """
     rows = await conn.execute(_lookup(conn.dialect.name), {"json": keys_json, "storage_id": storage_id})
-    return rows.tuples().all()
+    return [(*row,) for row in rows]
 
 
 async def insert_artifacts(conn: AsyncConnection, rows_json: str, constants: Constants) -> list[int]:

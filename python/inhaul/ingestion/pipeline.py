@@ -125,7 +125,7 @@ async def _plan(job: Job, scan: Scan) -> None:
         if anything and storage_id is not None:
             async with database.read() as conn:
                 known = await bulk.lookup(conn, storage_id, await asyncio.to_thread(listing.keys_json))
-        scan.submit(listing, known)
+        await scan.submit(listing, known)
 
 
 async def _record(job: Job, batches: AsyncIterator[Batch], on_recorded: Callable[[Recorded], None]) -> None:

@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from inhaul._core import Batch, Contents, Listing, Scanner
+
+if TYPE_CHECKING:
+    from inhaul.db import bulk
 
 __all__ = ["Batch", "Contents", "Listing", "Scan", "Scanner"]
 
@@ -44,9 +47,10 @@ class Scan:
         while (listing := await loop.run_in_executor(self._threads, self._scanner.next_listing)) is not None:
             yield listing
 
-    def submit(self, listing: Listing, known: Sequence[tuple[int, str, str, int, str, str, int, str]]) -> None:
+    async def submit(self, listing: Listing, known: "Sequence[bulk.Known]") -> None:
         """Has the files of a listing read, given what the registry knows of them."""
-        self._scanner.submit(listing, known)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._threads, self._scanner.submit, listing, known)
 
     async def batches(self) -> AsyncIterator[Batch]:
         """The files in path order, read, and stored if the scanner has a destination."""
