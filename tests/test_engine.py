@@ -17,6 +17,7 @@ from inhaul.db import engine
 from inhaul.db.engine import Database, NetworkFilesystemWarning
 from inhaul.db.tables import user
 from inhaul.errors import DatabaseBusy, UnsupportedDatabase
+from servers import PostgreSQL
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -99,6 +100,13 @@ def test_an_old_sqlite_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 37, 2))
     with pytest.raises(UnsupportedDatabase, match=r"needs 3\.38"):
         Database("sqlite:///r.db")
+
+
+async def test_the_option_sslmode_of_other_clients(postgresql_server: PostgreSQL) -> None:
+    with postgresql_server.database() as url:
+        database = Database(f"{url}&sslmode=disable")
+        await database.prepare()
+        await database.aclose()
 
 
 # --- transactions

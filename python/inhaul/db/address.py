@@ -53,4 +53,6 @@ def _sqlite(url: URL) -> URL:
 def _postgresql(url: URL) -> URL:
     if importlib.util.find_spec("asyncpg") is None:
         raise UnsupportedDatabase(f'{public(url)} needs asyncpg: run `pip install "inhaul[postgres]"`')
-    return url.set(drivername="postgresql+asyncpg")
+    # Addresses are handed round with libpq's name for this option; the driver has the same values under its own.
+    options = {"ssl" if name == "sslmode" else name: value for name, value in url.query.items()}
+    return url.set(drivername="postgresql+asyncpg", query=options)

@@ -161,11 +161,13 @@ class Database:
 
     async def _of_loop(self) -> "_OfLoop":
         loop = asyncio.get_running_loop()
-        if loop not in self._loops:
-            self._loops = {known: its for known, its in self._loops.items() if not known.is_closed()}
-            self._loops[loop] = _OfLoop(self._url, self.path)
-            await anext(self._loops[loop].closer)
-        return self._loops[loop]
+        if of_loop := self._loops.get(loop):
+            return of_loop
+        for closed in [known for known in list(self._loops) if known.is_closed()]:
+            self._loops.pop(closed, None)
+        of_loop = self._loops[loop] = _OfLoop(self._url, self.path)
+        await anext(of_loop.closer)
+        return of_loop
 
     async def _journal_mode(self) -> str | None:
         if self.path is None:
@@ -240,16 +242,16 @@ class _OfLoop:
 
     async def _close(self) -> AsyncGenerator[None]:
         """Stays suspended until the loop is shut down: `asyncio.run`, for one, then closes every open generator."""
-        _open.add(self)
+        _unclosed.add(self)
         try:
             yield
         finally:
-            _open.discard(self)
+            _unclosed.discard(self)
             await self.engine.dispose()
 
 
 # A generator that nothing refers to would be closed by a task, which the end of `asyncio.run` cancels half-way.
-_open: set[_OfLoop] = set()
+_unclosed: set[_OfLoop] = set()
 
 
 class _Connection(sqlite3.Connection):
