@@ -288,6 +288,14 @@ folder = Path(sys.argv[1])
 file = folder / "registry.db"
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], check=True)
 
+def leave_no_room():
+    with (folder / "blocker").open("wb", buffering=0) as blocker:
+        try:
+            while blocker.write(bytes(4096)):
+                pass
+        except OSError as error:
+            assert error.errno == 28, error
+
 async def expect_full(job):
     try:
         await job
@@ -308,10 +316,13 @@ async def names(database):
 
 async def main():
     database = Database(f"sqlite:///{file}")
-    with (folder / "blocker").open("wb", buffering=0) as blocker:
-        while blocker.write(bytes(4096)) == 4096 and blocker.tell() < 1 << 20:
-            pass
+    leave_no_room()
     await expect_full(database.prepare())
+    (folder / "blocker").unlink()
+    await database.prepare()
+    await database.aclose()
+    leave_no_room()
+    await expect_full(names(database))  # a read needs room, too: for what the processes share
     (folder / "blocker").unlink()
     await expect_full(fill(database))
     assert "filler" not in await names(database)
