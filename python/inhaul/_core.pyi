@@ -17,15 +17,13 @@ key, highest uid of that row's family, size, hash, hash type, visibility, and th
 _Row: TypeAlias = tuple[str, str, str, str, str, str, str | None, int, str, str, str | None]
 """path, key, status, uid, object key, suffix, accessor, size, hash, hash type, record."""
 
-def hash_files(
-    paths: Sequence[StrOrBytesPath], algorithm: str, threads: int
-) -> list[tuple[str, str, int] | OSError]:
+def hash_files(paths: Sequence[StrOrBytesPath], algorithm: str, threads: int) -> list[tuple[str, str, int] | OSError]:
     """Hash files in parallel: (hash, hash type, size) or the error of each, in the order given.
 
     Args:
         paths: Files; symbolic links are followed.
         algorithm: `md5` (parts from 8 MiB on), `md5-whole`, `sha256`, or `sha1-fl` (lamindb's rule).
-        threads: How many threads read and hash.
+        threads: How many threads read and hash; 0 is one per core.
 
     Raises:
         ValueError: The algorithm is unknown.
@@ -55,7 +53,7 @@ def hash_dir(
         algorithm: `md5-tree` (names and contents) or `md5-d` (lamindb's, contents only).
         exclude: Patterns in gitignore syntax, on top of the `.inhaulignore` files.
         follow_symlinks: Follow links that stay within the folder.
-        threads: How many threads read and hash.
+        threads: How many threads read and hash; 0 is one per core.
 
     Raises:
         OSError: The folder or any file in it cannot be read.
@@ -190,16 +188,19 @@ class Batch:
         """
 
     def with_known(self, known: Sequence[_Known]) -> tuple[Batch, list[str]]:
-        """Plan again, after others wrote rows for some of these keys.
+        """Plan again, after rows of this batch lost a race or were written before.
 
-        A row whose content is registered now becomes `unchanged` under the winner's uid; one that lost to
-        other content becomes the issue `conflict`.
+        A row whose own uid is registered stays as it is. One whose content is registered under another uid
+        becomes `unchanged` under that uid; any other row that is not registered becomes the issue `conflict`.
 
         Args:
-            known: What the registry knows now; ordinals are positions in this batch.
+            known: What the registry knows now of all keys; ordinals are positions in this batch.
 
         Returns:
             The batch as it stands now, and the object keys of own objects that no row will refer to.
+
+        Raises:
+            ValueError: A uid is wrong.
         """
 
     def without_duplicates(self, contents: Contents) -> Batch:
@@ -237,7 +238,7 @@ class Scanner:
             overwrite: Write over objects that an interrupted scan with this salt left.
             exclude: Patterns in gitignore syntax, on top of the `.inhaulignore` files.
             follow_symlinks: Follow links that stay within the root.
-            threads: How many threads walk, read and hash.
+            threads: How many threads walk, read and hash; 0 is one per core.
 
         Raises:
             OSError: The root is no readable folder, or the destination cannot be opened.

@@ -1,0 +1,190 @@
+//! Planned files, as columns that Python reads as JSON.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use crate::hash::Hash;
+use crate::ids::Uid;
+use crate::json;
+use crate::keys;
+use crate::listing::Listing;
+use crate::record::{Failure, Issue, Known, Reason, Status};
+use crate::shared::lock;
+
+/// A file whose content is known.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its place in the listing.
+    pub ordinal: u32,
+    /// What it is to the registry.
+    pub status: Status,
+    /// Its row there.
+    pub uid: Uid,
+    /// Bytes.
+    pub size: u64,
+    /// Of the content.
+    pub hash: Hash,
+    /// What the registry knew of its key.
+    pub known: Option<Arc<Known>>,
+}
+
+/// Rows in path order, and the files that are none.
+#[derive(Debug, Default)]
+pub struct Batch {
+    rows: Vec<(Arc<Listing>, Row)>,
+    issues: Vec<Issue>,
+}
+
+/// Contents seen so far, for `Batch::without_duplicates`.
+#[derive(Debug, Default)]
+pub struct Contents(Mutex<HashSet<(u64, Hash)>>);
+
+impl Batch {
+    /// Adds what became of files of one listing.
+    pub(crate) fn extend(
+        &mut self,
+        listing: &Arc<Listing>,
+        ordinals: impl Iterator<Item = u32>,
+        outcomes: Vec<Result<Row, Failure>>,
+    ) {
+        for (ordinal, outcome) in ordinals.zip(outcomes) {
+            match outcome {
+                Ok(row) => self.rows.push((Arc::clone(listing), row)),
+                Err(failure) => self.issues.push(failure.at(listing.path(ordinal as usize))),
+            }
+        }
+    }
+
+    pub(crate) fn extend_issues(&mut self, issues: &[Issue]) {
+        self.issues.extend_from_slice(issues);
+    }
+
+    /// How many rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The rows, each with the listing it is of.
+    #[must_use]
+    pub fn rows(&self) -> &[(Arc<Listing>, Row)] {
+        &self.rows
+    }
+
+    /// Files that are no rows.
+    #[must_use]
+    pub fn issues(&self) -> &[Issue] {
+        &self.issues
+    }
+
+    /// How many rows have this status.
+    #[must_use]
+    pub fn count(&self, status: Status) -> usize {
+        self.rows.iter().filter(|(_, row)| row.status == status).count()
+    }
+
+    /// Sum of the sizes of the rows.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.rows.iter().map(|(_, row)| row.size).sum()
+    }
+
+    /// The uids of every new version and of the row before it.
+    #[must_use]
+    pub fn successors(&self) -> Vec<(Uid, Uid)> {
+        let new_versions = self.rows.iter().filter(|(_, row)| row.status == Status::NewVersion);
+        new_versions.filter_map(|(_, row)| Some((row.known.as_ref()?.uid, row.uid))).collect()
+    }
+
+    /// All keys.
+    #[must_use]
+    pub fn keys_json(&self) -> String {
+        json::array(self.rows.iter(), |json, (listing, row)| {
+            json::push_string(json, &listing.key(row.ordinal as usize));
+        })
+    }
+
+    /// The uids of the unchanged rows.
+    #[must_use]
+    pub fn unchanged_json(&self) -> String {
+        let unchanged = self.rows.iter().filter(|(_, row)| row.status == Status::Unchanged);
+        json::array(unchanged, |json, (_, row)| json::push_string(json, row.uid.as_str()))
+    }
+
+    /// The rows to insert, with the version strings given by uid.
+    #[must_use]
+    pub fn rows_json(&self, versions: &HashMap<String, String>) -> String {
+        let inserted = self.rows.iter().filter(|(_, row)| row.status != Status::Unchanged);
+        json::array(inserted, |json, (listing, row)| {
+            let suffix = listing.suffix(row.ordinal as usize);
+            let key = listing.key(row.ordinal as usize);
+            let object_key = object_key(listing, &key, row.uid, &suffix);
+            json.push('[');
+            for text in [row.uid.as_str(), &key, &object_key, &suffix] {
+                json::push_string(json, text);
+                json.push(',');
+            }
+            json::push_option(json, keys::accessor(&suffix));
+            json.push_str(&format!(",{},", row.size));
+            json::push_string(json, &row.hash.text());
+            json.push(',');
+            json::push_string(json, &row.hash.kind());
+            json.push(',');
+            json::push_option(json, versions.get(row.uid.as_str()).map(String::as_str));
+            json.push(']');
+        })
+    }
+
+    /// Plans again, given what the registry knows now of rows of this batch; also returns the
+    /// object keys of own objects that no row will refer to.
+    #[must_use]
+    pub fn with_known(&self, known: &HashMap<usize, Arc<Known>>) -> (Self, Vec<String>) {
+        let mut batch = Self { rows: Vec::with_capacity(self.len()), issues: self.issues.clone() };
+        let mut orphans = Vec::new();
+        for (position, (listing, row)) in self.rows.iter().enumerate() {
+            if row.status == Status::Unchanged {
+                batch.rows.push((Arc::clone(listing), row.clone()));
+                continue;
+            }
+            let ordinal = row.ordinal as usize;
+            let winner = known.get(&position);
+            let own = winner.is_some_and(|winner| winner.uid == row.uid);
+            if !own && !listing.naming.in_place {
+                orphans.push(row.uid.object_key(&listing.suffix(ordinal)));
+            }
+            match winner.filter(|winner| winner.is(row.size, &row.hash) && !winner.trashed) {
+                Some(winner) => {
+                    let status = if own { row.status } else { Status::Unchanged };
+                    let known = Some(Arc::clone(winner));
+                    let row = Row { status, uid: winner.uid, known, ..row.clone() };
+                    batch.rows.push((Arc::clone(listing), row));
+                }
+                None => {
+                    let message = "others registered its key or uid meanwhile: ingest it again";
+                    batch.issues.push(Failure::new(Reason::Conflict, message).at(listing.path(ordinal)));
+                }
+            }
+        }
+        (batch, orphans)
+    }
+
+    /// Keeps the first row of equal contents.
+    #[must_use]
+    pub fn without_duplicates(&self, contents: &Contents) -> Self {
+        let mut seen = lock(&contents.0);
+        let first = self.rows.iter().filter(|(_, row)| seen.insert((row.size, row.hash)));
+        Self { rows: first.cloned().collect(), issues: self.issues.clone() }
+    }
+}
+
+/// Where the object of a row lies, relative to the storage root.
+#[must_use]
+pub fn object_key(listing: &Listing, key: &str, uid: Uid, suffix: &str) -> String {
+    if listing.naming.in_place { key.to_owned() } else { uid.object_key(suffix) }
+}

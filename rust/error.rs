@@ -1,0 +1,74 @@
+//! What can go wrong with a whole call, as opposed to one file of many.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+/// Result of a call that fails as a whole.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a call failed as a whole.
+#[derive(Debug)]
+pub enum Error {
+    /// The system refused something about `path`.
+    Os {
+        /// What was read, written or opened.
+        path: PathBuf,
+        /// Why.
+        errno: Errno,
+    },
+    /// The file differs from what was expected, or kept changing while it was read.
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// What about it.
+        message: String,
+    },
+    /// An argument is wrong.
+    Invalid(String),
+    /// `stop` was called.
+    Stopped,
+    /// A thread panicked: a bug in this crate.
+    Panicked(String),
+}
+
+impl Error {
+    /// An error of the system about `path`, given as bytes.
+    #[must_use]
+    pub fn os(path: &[u8], errno: Errno) -> Self {
+        Self::Os { path: as_path(path).to_owned(), errno }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Os { path, errno } => write!(f, "{}: {}", describe(*errno), path.display()),
+            Self::Changed { path, message } => write!(f, "{message}: {}", path.display()),
+            Self::Invalid(message) => f.write_str(message),
+            Self::Stopped => f.write_str("the scan was stopped"),
+            Self::Panicked(message) => write!(f, "a thread of the core panicked: {message}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The system's words for an error number, without the number.
+#[must_use]
+pub fn describe(errno: Errno) -> String {
+    let text = std::io::Error::from(errno).to_string();
+    match text.rfind(" (os error") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+/// Bytes as a path.
+#[must_use]
+pub fn as_path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}

@@ -1,0 +1,241 @@
+//! Single files, lists of files and whole folders, without a registry in mind.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+
+use crate::batch::Row;
+use crate::chunk::{CHUNK, Chunk, Item, Plan};
+use crate::copy::{Destination, write_object};
+use crate::error::{Error, Result, as_path};
+use crate::hash::{Algorithm, Hash, PART_SIZE, tree};
+use crate::ids::Uid;
+use crate::listing::{Kind, Listing, Naming, split};
+use crate::record::{Failure, Reason, Status};
+use crate::scan::{Options, Scan};
+use crate::shared::{Config, Interrupted};
+
+/// A file's size and hash, or why there is none.
+pub type Outcome = std::result::Result<(u64, Hash), Failure>;
+
+/// Hashes files, each with its own outcome, in the order given.
+///
+/// # Errors
+/// Interrupted, or a thread panicked.
+pub fn hash_files(
+    paths: &[Vec<u8>],
+    algorithm: Algorithm,
+    threads: usize,
+    interrupted: Interrupted<'_>,
+) -> Result<Vec<Outcome>> {
+    let config = Config { root: working_folder()?, algorithm, destination: None, object_name: None, threads };
+    let files = paths.iter().map(|path| (path.as_slice(), Plan::Compare(None)));
+    read_files(config, files, interrupted)
+}
+
+/// Hashes one file.
+///
+/// # Errors
+/// It cannot be read, or what `hash_files` fails with.
+pub fn hash_file(
+    path: &[u8],
+    algorithm: Algorithm,
+    threads: usize,
+    interrupted: Interrupted<'_>,
+) -> Result<(u64, Hash)> {
+    let outcomes = hash_files(&[path.to_owned()], algorithm, threads, interrupted)?;
+    only(outcomes)?.map_err(|failure| error(&failure, path))
+}
+
+/// Copies a file in one read and returns its size and hash.
+///
+/// # Errors
+/// The content is not what is `expected`, or keeps changing; the source cannot be read; or the destination
+/// cannot be written or, without `replace`, exists. Then no destination is left.
+pub fn copy_file(
+    source: &[u8],
+    destination: &[u8],
+    replace: bool,
+    expected: Option<(u64, Hash)>,
+    threads: usize,
+    interrupted: Interrupted<'_>,
+) -> Result<(u64, Hash)> {
+    let (folder, name) = open_parent(destination, replace)?;
+    let plan = expected.map_or(Plan::Compare(None), |(size, hash)| {
+        Plan::Copy(Row { ordinal: 0, status: Status::New, uid: Uid::FIRST, size, hash, known: None })
+    });
+    let algorithm = match expected {
+        Some((_, Hash::Md5(_))) => Algorithm::Md5Whole,
+        _ => Algorithm::Md5Parts { part_size: PART_SIZE },
+    };
+    let config = Config {
+        root: working_folder()?,
+        algorithm,
+        destination: Some(Arc::new(folder)),
+        object_name: Some(name.to_owned()),
+        threads,
+    };
+    let outcomes = read_files(config, [(source, plan)].into_iter(), interrupted)?;
+    only(outcomes)?.map_err(|failure| {
+        let path = if failure.writing { destination } else { source };
+        error(&failure, path)
+    })
+}
+
+/// Writes bytes to a file.
+///
+/// # Errors
+/// The file cannot be written or, without `replace`, exists. Then none is left.
+pub fn write_file(destination: &[u8], data: &[u8], replace: bool) -> Result<()> {
+    let (folder, name) = open_parent(destination, replace)?;
+    write_object(&Arc::new(folder), name, data).map_err(|failure| error(&failure, destination))
+}
+
+/// What the hash of a folder covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FolderAlgorithm {
+    /// `md5-tree`: names and contents.
+    Tree,
+    /// `md5-d`: lamindb's, contents only.
+    Unnamed,
+}
+
+impl FolderAlgorithm {
+    /// The algorithm that Python calls `name`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "md5-tree" => Some(Self::Tree),
+            "md5-d" => Some(Self::Unnamed),
+            _ => None,
+        }
+    }
+}
+
+/// The hash of a folder, the bytes in it and how many files.
+///
+/// # Errors
+/// Anything in it cannot be read, or there is no file.
+pub fn hash_folder(
+    path: &[u8],
+    algorithm: FolderAlgorithm,
+    exclude: Vec<String>,
+    follow_symlinks: bool,
+    threads: usize,
+    interrupted: Interrupted<'_>,
+) -> Result<(Hash, u64, u64)> {
+    let scan = Scan::new(Options {
+        root: path.to_owned(),
+        key_prefix: String::new(),
+        in_place: true,
+        destination: None,
+        salt: Vec::new(),
+        algorithm: match algorithm {
+            FolderAlgorithm::Tree => Algorithm::Md5Parts { part_size: PART_SIZE },
+            FolderAlgorithm::Unnamed => Algorithm::Sha1Fl,
+        },
+        exclude,
+        follow_symlinks,
+        threads,
+    })?;
+    while let Some(listing) = scan.next_listing(interrupted)? {
+        scan.submit(&Arc::new(listing), &HashMap::new())?;
+    }
+    let (mut bytes, mut files) = (0, 0);
+    let (mut named, mut unnamed) = (tree::Tree::default(), Vec::new());
+    while let Some(batch) = scan.next_batch(interrupted)? {
+        if let Some(issue) = batch.issues().iter().find(|issue| !issue.failure.reason.is_skip()) {
+            return Err(error(&issue.failure, &issue.path));
+        }
+        for (listing, row) in batch.rows() {
+            match algorithm {
+                FolderAlgorithm::Tree => {
+                    named.push(&listing.relative(row.ordinal as usize), row.size, &row.hash);
+                }
+                FolderAlgorithm::Unnamed => unnamed.push(row.hash.text()),
+            }
+        }
+        bytes += batch.size();
+        files += batch.len() as u64;
+    }
+    if files == 0 {
+        let message = format!("{}: a folder without files has no hash", as_path(path).display());
+        return Err(Error::Invalid(message));
+    }
+    let hash = match algorithm {
+        FolderAlgorithm::Tree => Hash::Md5Tree(named.finish()),
+        FolderAlgorithm::Unnamed => Hash::Md5D(tree::unnamed(unnamed)),
+    };
+    Ok((hash, bytes, files))
+}
+
+fn read_files<'a>(
+    config: Config,
+    files: impl ExactSizeIterator<Item = (&'a [u8], Plan)>,
+    interrupted: Interrupted<'_>,
+) -> Result<Vec<Outcome>> {
+    let count = files.len();
+    // Few files are spread over the threads too.
+    let size = count.div_ceil(4 * config.threads).clamp(1, CHUNK);
+    let naming = Naming { root: Vec::new(), prefix: String::new(), in_place: true };
+    let mut listing = Listing::new(Arc::new(naming), 0);
+    let mut items = Vec::with_capacity(count);
+    let mut last = None;
+    for (ordinal, (path, plan)) in files.enumerate() {
+        let (folder, name) = split(path);
+        if last != Some(folder) {
+            listing.enter(folder);
+            last = Some(folder);
+        }
+        // A path that ends in a slash means the folder itself, and is refused as one.
+        listing.push(if name.is_empty() { b"." } else { name }, Kind::Unseen);
+        items.push(Item { ordinal: ordinal as u32, uid: Uid::FIRST, plan });
+    }
+    let listing = Arc::new(listing);
+    let mut chunks = Vec::with_capacity(count.div_ceil(size));
+    let mut items = items.into_iter();
+    while items.len() > 0 {
+        chunks.push(Chunk::new(Arc::clone(&listing), items.by_ref().take(size).collect(), Vec::new()));
+    }
+
+    let scan = Scan::start(config, Vec::new(), None, chunks)?;
+    let mut outcomes = Vec::with_capacity(count);
+    loop {
+        let chunks = scan.next_chunks(interrupted)?;
+        if chunks.is_empty() {
+            return Ok(outcomes);
+        }
+        let rows = chunks.iter().flat_map(|chunk| chunk.outcomes());
+        outcomes.extend(rows.map(|outcome| outcome.map(|row| (row.size, row.hash))));
+    }
+}
+
+fn only(mut outcomes: Vec<Outcome>) -> Result<Outcome> {
+    outcomes.pop().ok_or(Error::Stopped)
+}
+
+fn working_folder() -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, ".", flags, Mode::empty()).map_err(|errno| Error::os(b".", errno))
+}
+
+/// The folder a file is to be created in, which is made if it is missing, and the file's name there.
+fn open_parent(path: &[u8], replace: bool) -> Result<(Destination, &[u8])> {
+    let (folder, name) = split(path);
+    let folder = if folder.is_empty() { b"./" } else { folder };
+    std::fs::create_dir_all(as_path(folder))
+        .map_err(|error| Error::os(folder, Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+    Ok((Destination::open(folder, replace)?, name))
+}
+
+/// The error of a call that was about one file only.
+#[must_use]
+pub fn error(failure: &Failure, path: &[u8]) -> Error {
+    match failure.errno {
+        Some(errno) if failure.reason != Reason::Changed => Error::os(path, errno),
+        _ => Error::Changed { path: as_path(path).to_owned(), message: failure.message.clone() },
+    }
+}

@@ -1,0 +1,255 @@
+//! Reading one folder.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use ignore::Match;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, fstat, openat, statat};
+use rustix::io::Errno;
+
+use crate::ignore::{IGNORE_FILE, Rules};
+use crate::keys::OWN_FOLDER;
+use crate::listing::Kind;
+use crate::read::{Source, special};
+use crate::record::{Failure, Issue, Reason};
+use crate::walk::Tree;
+
+/// What a folder inherits from the folders above it.
+#[derive(Clone, Default)]
+pub(crate) struct Visit {
+    rules: Option<Arc<Rules>>,
+    /// The folders above, kept only when links are followed.
+    above: Option<Arc<Above>>,
+}
+
+struct Above {
+    identity: (u64, u64),
+    above: Option<Arc<Above>>,
+}
+
+impl Above {
+    fn holds(&self, identity: (u64, u64)) -> bool {
+        self.identity == identity || self.above.as_ref().is_some_and(|above| above.holds(identity))
+    }
+}
+
+/// The entries of one folder in path order.
+#[derive(Default)]
+pub(crate) struct Folder {
+    /// Names one after the other; those of folders end in a slash.
+    names: Vec<u8>,
+    entries: Vec<Entry>,
+    /// What is in it and is neither file nor folder, or cannot be read.
+    pub issues: Vec<Issue>,
+    /// Its sub-folders, by path.
+    pub visits: BTreeMap<Box<[u8]>, Visit>,
+}
+
+struct Entry {
+    start: usize,
+    length: u16,
+    /// None for a folder.
+    kind: Option<Kind>,
+}
+
+impl Folder {
+    /// How many entries.
+    #[must_use]
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The name of an entry and what is known of it; None for a folder.
+    #[must_use]
+    pub(crate) fn entry(&self, position: usize) -> Option<(&[u8], Option<Kind>)> {
+        let entry = self.entries.get(position)?;
+        Some((entry.name(&self.names), entry.kind))
+    }
+
+    fn push(&mut self, name: &[u8], kind: Option<Kind>) {
+        let start = self.names.len();
+        self.names.extend_from_slice(name);
+        if kind.is_none() {
+            self.names.push(b'/');
+        }
+        let length = (self.names.len() - start) as u16;
+        self.entries.push(Entry { start, length, kind });
+    }
+}
+
+impl Entry {
+    fn name<'a>(&self, names: &'a [u8]) -> &'a [u8] {
+        &names[self.start..self.start + usize::from(self.length)]
+    }
+}
+
+/// Reads the folder at `path`. What cannot be read becomes an issue of the folder.
+#[must_use]
+pub(crate) fn read_folder(tree: &Tree, path: &[u8], visit: &Visit) -> Folder {
+    let mut folder = Folder::default();
+    let reader = Reader { tree, path, visit };
+    if let Err(errno) = reader.read(&mut folder) {
+        let whole = [&tree.naming.root, path].concat();
+        let path = whole.strip_suffix(b"/").unwrap_or(&whole).to_owned();
+        folder.issues.push(Failure::reading(errno).at(path));
+    }
+    folder
+}
+
+struct Reader<'a> {
+    tree: &'a Tree,
+    path: &'a [u8],
+    visit: &'a Visit,
+}
+
+impl Reader<'_> {
+    fn read(&self, folder: &mut Folder) -> rustix::io::Result<()> {
+        let file = self.open()?;
+        let above = if self.tree.follow_symlinks {
+            let stat = fstat(&file)?;
+            Some(Arc::new(Above { identity: (stat.st_dev, stat.st_ino), above: self.visit.above.clone() }))
+        } else {
+            None
+        };
+
+        let mut has_rules = false;
+        let mut linked = Vec::new();
+        let mut buffer = [MaybeUninit::uninit(); 32 << 10];
+        let mut entries = RawDir::new(&file, &mut buffer);
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                FileType::Unknown => match statat(&file, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                    Err(errno) => {
+                        folder.issues.push(self.issue(name, Failure::reading(errno)));
+                        continue;
+                    }
+                },
+                kind => kind,
+            };
+            has_rules |= name == IGNORE_FILE && kind == FileType::RegularFile;
+            match kind {
+                FileType::RegularFile => folder.push(name, Some(Kind::Regular)),
+                FileType::Directory if name != OWN_FOLDER.as_bytes() => folder.push(name, None),
+                FileType::Directory => {}
+                FileType::Symlink => linked.push(name.to_owned()),
+                kind => {
+                    let failure = Failure::new(Reason::Special, special(kind));
+                    folder.issues.push(self.issue(name, failure));
+                }
+            }
+        }
+
+        for name in linked {
+            match self.follow(file.as_fd(), &name, above.as_deref()) {
+                Ok(None) if name == OWN_FOLDER.as_bytes() => {}
+                Ok(kind) => folder.push(&name, kind),
+                Err(failure) => folder.issues.push(self.issue(&name, failure)),
+            }
+        }
+        let rules = if has_rules { self.rules(file.as_fd(), folder) } else { self.visit.rules.clone() };
+        self.leave_out(folder, rules.as_deref());
+
+        let Folder { names, entries, visits, .. } = folder;
+        entries.sort_unstable_by(|a, b| a.name(names).cmp(b.name(names)));
+        for entry in entries.iter().filter(|entry| entry.kind.is_none()) {
+            let path = [self.path, entry.name(names)].concat();
+            visits.insert(path.into(), Visit { rules: rules.clone(), above: above.clone() });
+        }
+        Ok(())
+    }
+
+    fn open(&self) -> rustix::io::Result<OwnedFd> {
+        let mut flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        if !self.tree.follow_symlinks {
+            flags |= OFlags::NOFOLLOW;
+        }
+        let path = if self.path.is_empty() { b".".as_slice() } else { self.path };
+        openat(&self.tree.root, path.strip_suffix(b"/").unwrap_or(path), flags, Mode::empty())
+    }
+
+    /// What the link `name` is followed to: None is a folder.
+    fn follow(
+        &self,
+        file: BorrowedFd<'_>,
+        name: &[u8],
+        above: Option<&Above>,
+    ) -> Result<Option<Kind>, Failure> {
+        if !self.tree.follow_symlinks {
+            return Err(Failure::new(Reason::Symlink, "a symbolic link, and links are not followed"));
+        }
+        let stat = match statat(file, name, AtFlags::empty()) {
+            Err(Errno::LOOP) => return Err(Failure::new(Reason::Loop, "links that lead to each other")),
+            result => result.map_err(Failure::reading)?,
+        };
+        let link = [&self.tree.naming.root, self.path, name].concat();
+        let target = std::fs::canonicalize(Path::new(OsStr::from_bytes(&link)))
+            .map_err(|error| Failure::reading(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+        let root = Path::new(OsStr::from_bytes(&self.tree.real_root));
+        if !target.starts_with(root) {
+            return Err(Failure::new(Reason::Outside, format!("links to {}", target.display())));
+        }
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(Some(Kind::Unseen)),
+            FileType::Directory if above.is_some_and(|above| above.holds((stat.st_dev, stat.st_ino))) => {
+                Err(Failure::new(Reason::Loop, format!("links to {}, which it lies in", target.display())))
+            }
+            FileType::Directory => Ok(None),
+            kind => Err(Failure::new(Reason::Special, special(kind))),
+        }
+    }
+
+    fn rules(&self, file: BorrowedFd<'_>, folder: &mut Folder) -> Option<Arc<Rules>> {
+        let above = self.visit.rules.clone();
+        let text = Source::open(file, IGNORE_FILE, Kind::Regular).and_then(|source| {
+            let mut text = vec![0; source.size() as usize];
+            let length = source.read(&mut text, 0)?;
+            text.truncate(length);
+            Ok(text)
+        });
+        // The file is in the listing too, where it fails by itself.
+        let Ok(text) = text else { return above };
+        let (rules, errors) = Rules::new(self.path, &text, above);
+        for error in errors {
+            folder.issues.push(self.issue(IGNORE_FILE, Failure::new(Reason::Unreadable, error)));
+        }
+        Some(Arc::new(rules))
+    }
+
+    fn leave_out(&self, folder: &mut Folder, rules: Option<&Rules>) {
+        if rules.is_none() && self.tree.exclude.is_empty() {
+            return;
+        }
+        let Folder { names, entries, issues, .. } = folder;
+        let is_out = |path: &[u8], is_folder| match self
+            .tree
+            .exclude
+            .matched(Path::new(OsStr::from_bytes(path)), is_folder)
+        {
+            Match::Ignore(_) => true,
+            Match::Whitelist(_) => false,
+            Match::None => rules.is_some_and(|rules| rules.leave_out(path, is_folder)),
+        };
+        entries.retain(|entry| {
+            let name = entry.name(names);
+            let name = name.strip_suffix(b"/").unwrap_or(name);
+            !is_out(&[self.path, name].concat(), entry.kind.is_none())
+        });
+        let root = self.tree.naming.root.len();
+        issues.retain(|issue| issue.path.ends_with(IGNORE_FILE) || !is_out(&issue.path[root..], false));
+    }
+
+    fn issue(&self, name: &[u8], failure: Failure) -> Issue {
+        failure.at([&self.tree.naming.root, self.path, name].concat())
+    }
+}

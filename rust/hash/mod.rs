@@ -1,0 +1,273 @@
+//! Content hashes: which there are, how they are made of parts, how they are written.
+
+pub mod md5;
+mod sha;
+pub mod tree;
+
+pub use sha::whole;
+
+/// Parts of this size make `md5-N`, as the defaults of the AWS CLI and boto3 do.
+pub const PART_SIZE: u64 = 8 << 20;
+
+/// S3 takes no more parts than this.
+pub const MAX_PARTS: u64 = 10_000;
+
+/// How much lamindb reads at each end of a file before it stops hashing it in full.
+pub const FIRST_LAST: u64 = 50 << 20;
+
+/// A way to hash a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// MD5 below one part, the MD5 of the parts' MD5s from there on.
+    Md5Parts {
+        /// Bytes in a part, before it is doubled until `MAX_PARTS` are enough.
+        part_size: u64,
+    },
+    /// MD5 of the whole, whatever the size.
+    Md5Whole,
+    /// SHA-256 of the whole.
+    Sha256,
+    /// lamindb's: MD5 up to `FIRST_LAST` bytes, above only the first and the last of them.
+    Sha1Fl,
+}
+
+impl Algorithm {
+    /// The algorithm that Python calls `name`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "md5" => Some(Self::Md5Parts { part_size: PART_SIZE }),
+            "md5-whole" => Some(Self::Md5Whole),
+            "sha256" => Some(Self::Sha256),
+            "sha1-fl" => Some(Self::Sha1Fl),
+            _ => None,
+        }
+    }
+
+    /// How a file of `size` bytes is cut for MD5; None when another function hashes it.
+    #[must_use]
+    pub fn parts(self, size: u64) -> Option<Parts> {
+        let whole = Parts { size, part_size: size, count: 1, multipart: false };
+        match self {
+            Self::Md5Parts { part_size } if size >= part_size => {
+                let mut part_size = part_size;
+                while size.div_ceil(part_size) > MAX_PARTS {
+                    part_size *= 2;
+                }
+                let count = size.div_ceil(part_size) as u32;
+                Some(Parts { size, part_size, count, multipart: true })
+            }
+            Self::Md5Parts { .. } | Self::Md5Whole => Some(whole),
+            Self::Sha1Fl if size <= FIRST_LAST => Some(whole),
+            Self::Sha256 | Self::Sha1Fl => None,
+        }
+    }
+}
+
+/// How a file is cut into parts that are hashed on their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// Bytes in all.
+    pub size: u64,
+    /// Bytes in every part but the last.
+    pub part_size: u64,
+    /// How many.
+    pub count: u32,
+    multipart: bool,
+}
+
+impl Parts {
+    /// Where part `index` starts and ends.
+    #[must_use]
+    pub fn range(&self, index: u32) -> std::ops::Range<u64> {
+        let start = u64::from(index) * self.part_size;
+        start..(start + self.part_size).min(self.size)
+    }
+
+    /// The hash of the file whose parts have these digests.
+    #[must_use]
+    pub fn hash(&self, digests: &[md5::Digest]) -> Hash {
+        match digests {
+            [digest] if !self.multipart => Hash::Md5(*digest),
+            _ => Hash::Md5Parts(md5::md5(digests.as_flattened()), self.count),
+        }
+    }
+}
+
+/// A content hash and how it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hash {
+    /// `md5`.
+    Md5(md5::Digest),
+    /// `md5-N`.
+    Md5Parts(md5::Digest, u32),
+    /// `sha256`.
+    Sha256([u8; 32]),
+    /// `sha1-fl`.
+    Sha1Fl([u8; 20]),
+    /// `md5-tree`.
+    Md5Tree(md5::Digest),
+    /// `md5-d`.
+    Md5D(md5::Digest),
+}
+
+impl Hash {
+    /// Reads what `text` and `kind` write; None for a hash that this crate does not make.
+    #[must_use]
+    pub fn parse(text: &str, kind: &str) -> Option<Self> {
+        match kind {
+            "md5" => Some(Self::Md5(base64_decode(text)?)),
+            "sha256" => Some(Self::Sha256(base64_decode(text)?)),
+            "md5-tree" => Some(Self::Md5Tree(base64_decode(text)?)),
+            _ => {
+                let count = kind.strip_prefix("md5-")?.parse().ok()?;
+                Some(Self::Md5Parts(base64_decode(text)?, count))
+            }
+        }
+    }
+
+    /// The digest in url-safe base64 without padding.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Md5(digest) | Self::Md5Parts(digest, _) | Self::Md5Tree(digest) | Self::Md5D(digest) => {
+                base64(digest)
+            }
+            Self::Sha256(digest) => base64(digest),
+            Self::Sha1Fl(digest) => {
+                let mut text = base64(digest);
+                // lamindb keeps as many characters as an MD5 has.
+                text.truncate(22);
+                text
+            }
+        }
+    }
+
+    /// How it was made.
+    #[must_use]
+    pub fn kind(&self) -> String {
+        match self {
+            Self::Md5(_) => "md5".to_owned(),
+            Self::Md5Parts(_, count) => format!("md5-{count}"),
+            Self::Sha256(_) => "sha256".to_owned(),
+            Self::Sha1Fl(_) => "sha1-fl".to_owned(),
+            Self::Md5Tree(_) => "md5-tree".to_owned(),
+            Self::Md5D(_) => "md5-d".to_owned(),
+        }
+    }
+
+    /// As S3 prints an ETag; None for a hash that is no ETag.
+    #[must_use]
+    pub fn etag(&self) -> Option<String> {
+        let hex = |digest: &md5::Digest| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        match self {
+            Self::Md5(digest) => Some(hex(digest)),
+            Self::Md5Parts(digest, count) => Some(format!("{}-{count}", hex(digest))),
+            Self::Sha256(_) | Self::Sha1Fl(_) | Self::Md5Tree(_) | Self::Md5D(_) => None,
+        }
+    }
+}
+
+/// The hash of bytes in memory.
+#[must_use]
+pub fn hash_bytes(data: &[u8], algorithm: Algorithm) -> Hash {
+    let size = data.len() as u64;
+    match algorithm.parts(size) {
+        Some(parts) => {
+            let messages: Vec<&[u8]> = (0..parts.count)
+                .map(|index| {
+                    let range = parts.range(index);
+                    &data[range.start as usize..range.end as usize]
+                })
+                .collect();
+            let mut digests = vec![md5::Digest::default(); messages.len()];
+            md5::md5_many(&messages, &mut digests);
+            parts.hash(&digests)
+        }
+        None => sha::of_bytes(data, algorithm),
+    }
+}
+
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+fn base64(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let byte = |n: usize| u32::from(group.get(n).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for n in 0..=group.len() {
+            text.push(char::from(BASE64[(bits >> (18 - 6 * n)) as usize & 63]));
+        }
+    }
+    text
+}
+
+fn base64_decode<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    let (mut bits, mut count, mut filled) = (0_u32, 0, 0);
+    for character in text.bytes() {
+        let value = BASE64.iter().position(|&known| known == character)? as u32;
+        bits = bits << 6 | value;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            *bytes.get_mut(filled)? = (bits >> count) as u8;
+            filled += 1;
+        }
+    }
+    (filled == N).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULE: Algorithm = Algorithm::Md5Parts { part_size: PART_SIZE };
+
+    #[test]
+    fn base64_round_trips() {
+        for last in 0..=255 {
+            let mut digest = [0x5a; 16];
+            digest[15] = last;
+            assert_eq!(Hash::parse(&Hash::Md5(digest).text(), "md5"), Some(Hash::Md5(digest)));
+        }
+        assert_eq!(Hash::parse("DMF1ucDxtqgxw5niaXcm", "md5"), None);
+        assert_eq!(Hash::parse("DMF1ucDxtqgxw5niaXcmYQ", "etag"), None);
+        assert_eq!(Hash::parse("DMF1ucDxtqgxw5niaXcmYQAA", "md5"), None);
+    }
+
+    #[test]
+    fn contract_vectors() {
+        assert_eq!(hash_bytes(b"", RULE).text(), "1B2M2Y8AsgTpgAmY7PhCfg");
+        assert_eq!(hash_bytes(b"a", RULE).text(), "DMF1ucDxtqgxw5niaXcmYQ");
+    }
+
+    #[test]
+    fn parts_double_until_s3_takes_them() {
+        let cut = |size| RULE.parts(size).map(|parts| (parts.part_size, parts.count, parts.multipart));
+        let limit = PART_SIZE * MAX_PARTS;
+        assert_eq!(cut(PART_SIZE - 1), Some((PART_SIZE - 1, 1, false)));
+        assert_eq!(cut(PART_SIZE), Some((PART_SIZE, 1, true)));
+        assert_eq!(cut(PART_SIZE + 1), Some((PART_SIZE, 2, true)));
+        assert_eq!(cut(limit), Some((PART_SIZE, 10_000, true)));
+        assert_eq!(cut(limit + 1), Some((2 * PART_SIZE, 5_001, true)));
+        assert_eq!(cut(2 * limit), Some((2 * PART_SIZE, 10_000, true)));
+        assert_eq!(cut(2 * limit + 1), Some((4 * PART_SIZE, 5_001, true)));
+        assert_eq!(cut(5 << 40), Some((64 * PART_SIZE * 2, 5_120, true)));
+    }
+
+    #[test]
+    fn the_last_part_ends_with_the_file() {
+        let parts = RULE.parts(2 * PART_SIZE + 5).unwrap();
+        assert_eq!(parts.range(0), 0..PART_SIZE);
+        assert_eq!(parts.range(2), 2 * PART_SIZE..2 * PART_SIZE + 5);
+    }
+
+    #[test]
+    fn parts_make_another_hash_than_the_whole() {
+        let data = vec![b'x'; PART_SIZE as usize + 1];
+        let hash = hash_bytes(&data, RULE);
+        assert_eq!(hash.kind(), "md5-2");
+        assert_ne!(hash.text(), hash_bytes(&data, Algorithm::Md5Whole).text());
+    }
+}

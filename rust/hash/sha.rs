@@ -1,0 +1,51 @@
+//! The hashes that read a file from one end to the other.
+
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use super::{Algorithm, FIRST_LAST, Hash};
+
+/// Hashes a file of `size` bytes whose content `read` gives by offset; `read` fills the slice.
+///
+/// # Errors
+/// Whatever `read` fails with.
+pub fn whole<E>(
+    algorithm: Algorithm,
+    size: u64,
+    buffer: &mut [u8],
+    mut read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
+) -> Result<Hash, E> {
+    let mut each = |range: std::ops::Range<u64>, update: &mut dyn FnMut(&[u8])| {
+        let mut at = range.start;
+        while at < range.end {
+            let length = buffer.len().min(usize::try_from(range.end - at).unwrap_or(usize::MAX));
+            read(at, &mut buffer[..length])?;
+            update(&buffer[..length]);
+            at += length as u64;
+        }
+        Ok(())
+    };
+
+    if algorithm == Algorithm::Sha1Fl {
+        let (mut first, mut last) = (Sha1::new(), Sha1::new());
+        each(0..FIRST_LAST, &mut |bytes| first.update(bytes))?;
+        each(size - FIRST_LAST..size, &mut |bytes| last.update(bytes))?;
+        let both = Sha1::new().chain_update(first.finalize()).chain_update(last.finalize());
+        return Ok(Hash::Sha1Fl(both.finalize().into()));
+    }
+
+    let mut state = Sha256::new();
+    each(0..size, &mut |bytes| state.update(bytes))?;
+    Ok(Hash::Sha256(state.finalize().into()))
+}
+
+pub(super) fn of_bytes(data: &[u8], algorithm: Algorithm) -> Hash {
+    let mut buffer = vec![0; 64 << 10];
+    let copy = |at: u64, slice: &mut [u8]| {
+        let start = at as usize;
+        slice.copy_from_slice(&data[start..start + slice.len()]);
+        Ok::<(), std::convert::Infallible>(())
+    };
+    let Ok(hash) = whole(algorithm, data.len() as u64, &mut buffer, copy);
+    hash
+}

@@ -1,0 +1,171 @@
+//! Uids: 16 base62 characters that name a family and 4 that count its versions.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+
+/// In ASCII order, so that the greatest uid of a family is its newest version.
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+const STEM: usize = 16;
+/// Uids of one batch share this much, so that they go into the index of a registry side by side.
+const SHARED: usize = 6;
+const FIRST_VERSION: [u8; 4] = *b"0000";
+
+/// A uid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uid([u8; 20]);
+
+impl Uid {
+    /// The lowest uid, for files that no registry will know.
+    pub const FIRST: Self = Self(*b"00000000000000000000");
+
+    /// Reads a uid.
+    ///
+    /// # Errors
+    /// It is not 20 base62 characters.
+    pub fn parse(text: &str) -> Result<Self> {
+        match text.as_bytes().try_into() {
+            Ok(bytes) if text.bytes().all(|byte| byte.is_ascii_alphanumeric()) => Ok(Self(bytes)),
+            _ => Err(Error::Invalid(format!("not a uid of 20 base62 characters: {text:?}"))),
+        }
+    }
+
+    /// A random uid of a first version.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn random() -> Result<Self> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)
+            .map_err(|error| Error::Invalid(format!("the system gives no random numbers: {error}")))?;
+        Ok(Self::new(base62(bytes)))
+    }
+
+    /// The next version of the same family.
+    ///
+    /// # Errors
+    /// There can be no more versions.
+    pub fn next(self) -> Result<Self> {
+        let mut next = self;
+        for digit in next.0[STEM..].iter_mut().rev() {
+            let place = ALPHABET.iter().position(|known| known == digit).unwrap_or(0);
+            *digit = ALPHABET[(place + 1) % ALPHABET.len()];
+            if place + 1 < ALPHABET.len() {
+                return Ok(next);
+            }
+        }
+        Err(Error::Invalid(format!("there can be no version after {self}")))
+    }
+
+    /// Its characters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Only base62 characters ever get in.
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// Where a virtual key's object lies, relative to the storage root.
+    ///
+    /// The folder is the last character of the stem: that one differs within a batch.
+    #[must_use]
+    pub fn object_key(&self, suffix: &str) -> String {
+        format!(".inhaul/{}/{self}{suffix}", char::from(self.0[STEM - 1]))
+    }
+
+    fn new(stem: [u8; STEM]) -> Self {
+        let mut uid = [0; 20];
+        uid[..STEM].copy_from_slice(&stem);
+        uid[STEM..].copy_from_slice(&FIRST_VERSION);
+        Self(uid)
+    }
+}
+
+impl fmt::Display for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The uids of one batch: the same salt, batch and path give the same uid again.
+pub struct UidRule {
+    salt: Sha256,
+    shared: [u8; STEM],
+}
+
+impl UidRule {
+    /// The rule for one batch.
+    #[must_use]
+    pub fn new(salt: &[u8], batch: u64) -> Self {
+        let salt = Sha256::new_with_prefix(salt);
+        let shared = digits(salt.clone().chain_update(batch.to_le_bytes()));
+        Self { salt, shared }
+    }
+
+    /// The uid of a path.
+    #[must_use]
+    pub fn uid(&self, path: &[u8]) -> Uid {
+        let own = digits(self.salt.clone().chain_update(path));
+        let mut stem = self.shared;
+        stem[SHARED..].copy_from_slice(&own[..STEM - SHARED]);
+        Uid::new(stem)
+    }
+}
+
+fn digits(hash: Sha256) -> [u8; STEM] {
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut number = [0; 16];
+    number.copy_from_slice(&digest[..16]);
+    base62(number)
+}
+
+/// 16 digits of a 128-bit number; 62^16 is less than 2^96, so they are even to 2^-32.
+fn base62(number: [u8; 16]) -> [u8; STEM] {
+    let mut number = u128::from_le_bytes(number);
+    std::array::from_fn(|_| {
+        let digit = ALPHABET[(number % 62) as usize];
+        number /= 62;
+        digit
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_count_up_in_order() {
+        let uid = |version: &str| Uid::parse(&format!("ABCDEFGHIJKLMNOP{version}")).unwrap();
+        for (before, after) in [("0000", "0001"), ("0009", "000A"), ("000Z", "000a"), ("0zzz", "1000")] {
+            assert_eq!(uid(before).next().unwrap(), uid(after));
+            assert!(uid(before) < uid(after));
+        }
+        assert!(uid("zzzz").next().is_err());
+    }
+
+    #[test]
+    fn uids_follow_from_salt_batch_and_path() {
+        let uid = UidRule::new(b"salt", 3).uid(b"a/b");
+        assert_eq!(uid, UidRule::new(b"salt", 3).uid(b"a/b"));
+        assert_eq!(uid.as_str()[..6], UidRule::new(b"salt", 3).uid(b"c").as_str()[..6]);
+        assert_ne!(uid, UidRule::new(b"salt", 4).uid(b"a/b"));
+        assert_ne!(uid, UidRule::new(b"pepper", 3).uid(b"a/b"));
+        assert!(uid.as_str().ends_with("0000"));
+        assert_eq!(Uid::parse(uid.as_str()).unwrap(), uid);
+    }
+
+    #[test]
+    fn objects_spread_by_the_end_of_the_stem() {
+        let uid = Uid::parse("0123456789abcdeX0000").unwrap();
+        assert_eq!(uid.object_key(".csv.gz"), ".inhaul/X/0123456789abcdeX0000.csv.gz");
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for text in ["", "0123456789abcdeX000", "0123456789abcde/0000", "0123456789abcdé0000"] {
+            assert!(Uid::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Which files a walk leaves out: `.inhaulignore` files and the caller's own patterns.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use ignore::Match;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
+use crate::error::{Error, Result};
+
+/// Name of the files that list what to leave out, in gitignore syntax.
+pub(crate) const IGNORE_FILE: &[u8] = b".inhaulignore";
+
+/// The patterns that hold in one folder: its own and, behind them, those of the folders above.
+pub(crate) struct Rules {
+    /// Where they hold: a relative path that ends in a slash, or the empty one.
+    folder: Box<[u8]>,
+    patterns: Gitignore,
+    above: Option<Arc<Rules>>,
+}
+
+impl Rules {
+    /// The rules in `folder`, whose ignore file has this `text`, and the lines that are no pattern.
+    #[must_use]
+    pub(crate) fn new(folder: &[u8], text: &[u8], above: Option<Arc<Self>>) -> (Self, Vec<String>) {
+        let lines = text.split(|&byte| byte == b'\n').map(String::from_utf8_lossy);
+        let (patterns, errors) = compile(lines);
+        (Self { folder: folder.into(), patterns, above }, errors)
+    }
+
+    /// Whether the rules leave out `path`, which lies in their folder. The deepest rule decides.
+    #[must_use]
+    pub(crate) fn leave_out(&self, path: &[u8], is_folder: bool) -> bool {
+        let relative = Path::new(OsStr::from_bytes(&path[self.folder.len()..]));
+        match (self.patterns.matched(relative, is_folder), &self.above) {
+            (Match::Ignore(_), _) => true,
+            (Match::Whitelist(_), _) | (Match::None, None) => false,
+            (Match::None, Some(above)) => above.leave_out(path, is_folder),
+        }
+    }
+}
+
+/// The caller's patterns, which no ignore file can overrule.
+///
+/// # Errors
+/// A pattern is wrong.
+pub(crate) fn exclude(patterns: &[String]) -> Result<Gitignore> {
+    let (compiled, errors) = compile(patterns.iter().map(|pattern| pattern.as_str().into()));
+    match errors.into_iter().next() {
+        Some(error) => Err(Error::Invalid(format!("exclude: {error}"))),
+        None => Ok(compiled),
+    }
+}
+
+fn compile<'a>(lines: impl Iterator<Item = std::borrow::Cow<'a, str>>) -> (Gitignore, Vec<String>) {
+    let mut builder = GitignoreBuilder::new("");
+    let mut errors: Vec<String> =
+        lines.filter_map(|line| builder.add_line(None, &line).err()).map(|error| error.to_string()).collect();
+    let patterns = builder.build().unwrap_or_else(|error| {
+        errors.push(error.to_string());
+        Gitignore::empty()
+    });
+    (patterns, errors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deepest_rule_decides() {
+        let (above, errors) = Rules::new(b"", b"*.log\n/build/\n# comment\n", None);
+        assert!(errors.is_empty());
+        let (rules, _) = Rules::new(b"a/", b"!keep.log\n", Some(Arc::new(above)));
+        assert!(rules.leave_out(b"a/x.log", false));
+        assert!(!rules.leave_out(b"a/keep.log", false));
+        assert!(!rules.leave_out(b"a/build", true));
+        assert!(!rules.leave_out(b"a/x.csv", false));
+    }
+
+    #[test]
+    fn a_wrong_pattern_is_named() {
+        let (_, errors) = Rules::new(b"", b"ok\na{b\n", None);
+        assert_eq!(errors.len(), 1);
+        assert!(exclude(&["a{b".to_owned()]).is_err());
+    }
+}

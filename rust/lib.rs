@@ -1,0 +1,25 @@
+//! The disk and CPU half of inhaul: walk, read, hash, copy, plan.
+//!
+//! Only `python` knows about Python; everything else is plain Rust on a few threads.
+
+pub mod batch;
+mod chunk;
+mod copy;
+pub mod error;
+pub mod files;
+mod folder;
+pub mod hash;
+pub mod ids;
+mod ignore;
+mod json;
+pub mod keys;
+mod listing;
+mod parts;
+#[cfg(feature = "python")]
+mod python;
+mod read;
+pub mod record;
+pub mod scan;
+mod shared;
+mod walk;
+mod worker;

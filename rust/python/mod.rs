@@ -1,0 +1,163 @@
+//! The extension module `inhaul._core`; `_core.pyi` documents it.
+
+mod convert;
+mod scan;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use rustix::fs::{CWD, Mode, OFlags, openat, statfs};
+
+use crate::error::Error;
+use crate::files::{self, FolderAlgorithm};
+use crate::hash::{self, Algorithm, Hash};
+use crate::ids::Uid;
+use crate::keys;
+use convert::{Data, PyPath, blocking, exception, threads};
+
+/// hash, hash type, size.
+type Digest = (String, String, u64);
+
+fn digest(size: u64, hash: &Hash) -> Digest {
+    (hash.text(), hash.kind(), size)
+}
+
+fn named<T>(name: &str, algorithm: Option<T>, known: &str) -> PyResult<T> {
+    algorithm.ok_or_else(|| PyValueError::new_err(format!("unknown algorithm {name:?}: use one of {known}")))
+}
+
+fn file_algorithm(name: &str) -> PyResult<Algorithm> {
+    named(name, Algorithm::named(name), "md5, md5-whole, sha256, sha1-fl")
+}
+
+#[pyfunction]
+fn hash_files<'py>(
+    py: Python<'py>,
+    paths: Vec<PyPath>,
+    algorithm: &str,
+    threads: usize,
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let (algorithm, threads) = (file_algorithm(algorithm)?, self::threads(threads));
+    let paths: Vec<Vec<u8>> = paths.into_iter().map(|path| path.0).collect();
+    let outcomes = blocking(py, |interrupted| files::hash_files(&paths, algorithm, threads, interrupted))?;
+    let results = outcomes.into_iter().zip(&paths).map(|(outcome, path)| match outcome {
+        Ok((size, hash)) => Ok(digest(size, &hash).into_pyobject(py)?.into_any()),
+        Err(failure) => {
+            Ok(exception(py, files::error(&failure, path)).into_value(py).into_bound(py).into_any())
+        }
+    });
+    results.collect()
+}
+
+#[pyfunction]
+fn hash_bytes(py: Python<'_>, data: Data, algorithm: &str) -> PyResult<Digest> {
+    let algorithm = file_algorithm(algorithm)?;
+    let hash = py.detach(|| hash::hash_bytes(data.bytes(), algorithm));
+    Ok(digest(data.bytes().len() as u64, &hash))
+}
+
+#[pyfunction]
+fn etag(py: Python<'_>, path: PyPath, part_size: u64, threads: usize) -> PyResult<String> {
+    if part_size == 0 {
+        return Err(PyValueError::new_err("part_size is 0"));
+    }
+    let (algorithm, threads) = (Algorithm::Md5Parts { part_size }, self::threads(threads));
+    let (_, hash) = blocking(py, |interrupted| files::hash_file(&path.0, algorithm, threads, interrupted))?;
+    Ok(hash.etag().unwrap_or_default())
+}
+
+#[pyfunction]
+fn hash_dir(
+    py: Python<'_>,
+    path: PyPath,
+    algorithm: &str,
+    exclude: Vec<String>,
+    follow_symlinks: bool,
+    threads: usize,
+) -> PyResult<(String, String, u64, u64)> {
+    let algorithm = named(algorithm, FolderAlgorithm::named(algorithm), "md5-tree, md5-d")?;
+    let threads = self::threads(threads);
+    let (hash, bytes, files) = blocking(py, |interrupted| {
+        files::hash_folder(&path.0, algorithm, exclude, follow_symlinks, threads, interrupted)
+    })?;
+    Ok((hash.text(), hash.kind(), bytes, files))
+}
+
+#[pyfunction]
+fn suffix(name: &str) -> String {
+    keys::suffix(name)
+}
+
+#[pyfunction]
+fn accessor(suffix: &str) -> Option<&'static str> {
+    keys::accessor(suffix)
+}
+
+#[pyfunction]
+fn key_problem(key: &str) -> Option<&'static str> {
+    keys::key_problem(key)
+}
+
+#[pyfunction]
+fn new_uid(py: Python<'_>) -> PyResult<String> {
+    Uid::random().map(|uid| uid.to_string()).map_err(|error| exception(py, error))
+}
+
+#[pyfunction]
+fn next_uid(py: Python<'_>, uid: &str) -> PyResult<String> {
+    let next = Uid::parse(uid).and_then(Uid::next);
+    next.map(|uid| uid.to_string()).map_err(|error| exception(py, error))
+}
+
+#[pyfunction]
+fn object_key(py: Python<'_>, uid: &str, suffix: &str) -> PyResult<String> {
+    let uid = Uid::parse(uid).map_err(|error| exception(py, error))?;
+    Ok(uid.object_key(suffix))
+}
+
+#[pyfunction]
+fn copy_file(
+    py: Python<'_>,
+    source: PyPath,
+    destination: PyPath,
+    replace: bool,
+    expected: Option<(u64, String, String)>,
+) -> PyResult<Digest> {
+    let parse = |(size, text, kind): (u64, String, String)| match Hash::parse(&text, &kind) {
+        Some(hash @ (Hash::Md5(_) | Hash::Md5Parts(..))) => Ok((size, hash)),
+        _ => Err(PyValueError::new_err(format!("a copy cannot be checked against {kind} {text:?}"))),
+    };
+    let expected = expected.map(parse).transpose()?;
+    let (size, hash) = blocking(py, |interrupted| {
+        files::copy_file(&source.0, &destination.0, replace, expected, threads(0), interrupted)
+    })?;
+    Ok(digest(size, &hash))
+}
+
+#[pyfunction]
+fn write_file(py: Python<'_>, destination: PyPath, data: Data, replace: bool) -> PyResult<()> {
+    blocking(py, |_| files::write_file(&destination.0, data.bytes(), replace))
+}
+
+#[pyfunction]
+fn syncfs(py: Python<'_>, path: PyPath) -> PyResult<()> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let sync = || rustix::fs::syncfs(openat(CWD, path.0.as_slice(), flags, Mode::empty())?);
+    blocking(py, |_| sync().map_err(|errno| Error::os(&path.0, errno)))
+}
+
+#[pyfunction]
+fn filesystem_magic(py: Python<'_>, path: PyPath) -> PyResult<i64> {
+    let info = blocking(py, |_| statfs(path.0.as_slice()).map_err(|errno| Error::os(&path.0, errno)))?;
+    Ok(info.f_type)
+}
+
+#[pymodule(gil_used = false)]
+mod _core {
+    #[pymodule_export]
+    use super::scan::{Batch, Contents, Listing, Scanner};
+    #[pymodule_export]
+    use super::{
+        accessor, copy_file, etag, filesystem_magic, hash_bytes, hash_dir, hash_files, key_problem, new_uid,
+        next_uid, object_key, suffix, syncfs, write_file,
+    };
+}

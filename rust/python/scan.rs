@@ -1,0 +1,235 @@
+//! The classes of `inhaul._core`: thin shells over `crate::scan` and `crate::batch`.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use pyo3::exceptions::PyIndexError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use rustix::io::Errno;
+
+use super::convert::{PyPath, blocking, exception, threads};
+use crate::batch::{self, object_key};
+use crate::copy::Destination;
+use crate::error::Result;
+use crate::hash::{Algorithm, Hash, PART_SIZE};
+use crate::ids::Uid;
+use crate::keys;
+use crate::listing;
+use crate::record::{self, Status};
+use crate::scan::{Options, Scan};
+
+/// What Python tells of a key: ordinal, uid, highest uid, size, hash, hash type, visibility, record.
+type Known = (usize, String, String, u64, String, String, i64, String);
+
+/// The visibility of rows in the trash.
+const TRASH: i64 = -1;
+
+fn by_ordinal(known: Vec<Known>) -> Result<HashMap<usize, Arc<record::Known>>> {
+    let parse = |(ordinal, uid, highest, size, hash, hash_type, visibility, record): Known| {
+        let known = record::Known {
+            uid: Uid::parse(&uid)?,
+            highest: Uid::parse(&highest)?,
+            size,
+            hash: Hash::parse(&hash, &hash_type),
+            trashed: visibility == TRASH,
+            record: record.into(),
+        };
+        Ok((ordinal, Arc::new(known)))
+    };
+    known.into_iter().map(parse).collect()
+}
+
+#[pyclass(frozen, module = "inhaul._core")]
+pub(super) struct Listing(Arc<listing::Listing>);
+
+#[pymethods]
+impl Listing {
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    fn keys_json(&self, py: Python<'_>) -> String {
+        py.detach(|| self.0.keys_json())
+    }
+}
+
+#[pyclass(frozen, module = "inhaul._core")]
+pub(super) struct Contents(batch::Contents);
+
+#[pymethods]
+impl Contents {
+    #[new]
+    fn new() -> Self {
+        Self(batch::Contents::default())
+    }
+}
+
+#[pyclass(frozen, module = "inhaul._core")]
+pub(super) struct Batch(Arc<batch::Batch>);
+
+#[pymethods]
+impl Batch {
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    #[getter]
+    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let counts = PyDict::new(py);
+        for status in [Status::New, Status::NewVersion, Status::Unchanged] {
+            counts.set_item(status.name(), self.0.count(status))?;
+        }
+        Ok(counts)
+    }
+
+    #[getter]
+    fn nbytes(&self) -> u64 {
+        self.0.size()
+    }
+
+    #[getter]
+    fn issues<'py>(&self, py: Python<'py>) -> Vec<(Bound<'py, PyBytes>, &'static str, &str, i32)> {
+        let issues = self.0.issues().iter().map(|issue| {
+            let failure = &issue.failure;
+            let errno = failure.errno.map_or(0, Errno::raw_os_error);
+            (PyBytes::new(py, &issue.path), failure.reason.name(), failure.message.as_str(), errno)
+        });
+        issues.collect()
+    }
+
+    #[getter]
+    fn successors(&self) -> Vec<(String, String)> {
+        let successors = self.0.successors().into_iter();
+        successors.map(|(before, own)| (before.to_string(), own.to_string())).collect()
+    }
+
+    fn keys_json(&self, py: Python<'_>) -> String {
+        py.detach(|| self.0.keys_json())
+    }
+
+    fn rows_json(&self, py: Python<'_>, versions: HashMap<String, String>) -> String {
+        py.detach(|| self.0.rows_json(&versions))
+    }
+
+    fn unchanged_json(&self, py: Python<'_>) -> String {
+        py.detach(|| self.0.unchanged_json())
+    }
+
+    fn row<'py>(&self, py: Python<'py>, i: usize) -> PyResult<Bound<'py, PyAny>> {
+        let Some((listing, row)) = self.0.rows().get(i) else {
+            return Err(PyIndexError::new_err(format!("there is no row {i} of {}", self.0.len())));
+        };
+        let ordinal = row.ordinal as usize;
+        let (path, key, suffix) = (listing.path(ordinal), listing.key(ordinal), listing.suffix(ordinal));
+        let columns = (
+            OsStr::from_bytes(&path),
+            &key,
+            row.status.name(),
+            row.uid.as_str(),
+            object_key(listing, &key, row.uid, &suffix),
+            &suffix,
+            keys::accessor(&suffix),
+            row.size,
+            row.hash.text(),
+            row.hash.kind(),
+            row.known.as_ref().map(|known| &*known.record),
+        );
+        Ok(columns.into_pyobject(py)?.into_any())
+    }
+
+    fn with_known(&self, py: Python<'_>, known: Vec<Known>) -> PyResult<(Self, Vec<String>)> {
+        let planned = py.detach(|| Ok(self.0.with_known(&by_ordinal(known)?)));
+        let (batch, orphans) = planned.map_err(|error| exception(py, error))?;
+        Ok((Self(Arc::new(batch)), orphans))
+    }
+
+    fn without_duplicates(&self, py: Python<'_>, contents: &Contents) -> Self {
+        Self(Arc::new(py.detach(|| self.0.without_duplicates(&contents.0))))
+    }
+}
+
+#[pyclass(frozen, module = "inhaul._core")]
+pub(super) struct Scanner(Scan);
+
+#[pymethods]
+impl Scanner {
+    #[new]
+    #[pyo3(signature = (root, *, key_prefix, in_place, destination, salt, overwrite, exclude, follow_symlinks, threads))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn new(
+        py: Python<'_>,
+        root: PyPath,
+        key_prefix: String,
+        in_place: bool,
+        destination: Option<PyPath>,
+        salt: Vec<u8>,
+        overwrite: bool,
+        exclude: Vec<String>,
+        follow_symlinks: bool,
+        threads: usize,
+    ) -> PyResult<Self> {
+        let scan = blocking(py, |_| {
+            let destination = destination.map(|path| Destination::open(&path.0, overwrite)).transpose()?;
+            Scan::new(Options {
+                root: root.0,
+                key_prefix,
+                in_place,
+                destination,
+                salt,
+                algorithm: Algorithm::Md5Parts { part_size: PART_SIZE },
+                exclude,
+                follow_symlinks,
+                threads: self::threads(threads),
+            })
+        })?;
+        Ok(Self(scan))
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (batches, root, *, destination, overwrite, threads))]
+    fn again(
+        py: Python<'_>,
+        batches: Vec<Py<Batch>>,
+        root: PyPath,
+        destination: PyPath,
+        overwrite: bool,
+        threads: usize,
+    ) -> PyResult<Self> {
+        let batches: Vec<_> = batches.iter().map(|batch| Arc::clone(&batch.get().0)).collect();
+        let scan = blocking(py, |_| {
+            let destination = Destination::open(&destination.0, overwrite)?;
+            Scan::again(&batches, &root.0, destination, self::threads(threads))
+        })?;
+        Ok(Self(scan))
+    }
+
+    #[getter]
+    fn found(&self) -> (u64, bool) {
+        self.0.found()
+    }
+
+    fn next_listing(&self, py: Python<'_>) -> PyResult<Option<Listing>> {
+        let listing = blocking(py, |interrupted| self.0.next_listing(interrupted))?;
+        Ok(listing.map(|listing| Listing(Arc::new(listing))))
+    }
+
+    fn submit(&self, py: Python<'_>, listing: &Listing, known: Vec<Known>) -> PyResult<()> {
+        blocking(py, |_| self.0.submit(&listing.0, &by_ordinal(known)?))
+    }
+
+    fn next_batch(&self, py: Python<'_>) -> PyResult<Option<Batch>> {
+        let batch = blocking(py, |interrupted| self.0.next_batch(interrupted))?;
+        Ok(batch.map(|batch| Batch(Arc::new(batch))))
+    }
+
+    fn stop(&self, py: Python<'_>) {
+        py.detach(|| self.0.stop());
+    }
+
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.0.close());
+    }
+}

@@ -1,0 +1,171 @@
+//! Opening files and telling whether they held still while they were read.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::io::{Errno, pread};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::listing::Kind;
+use crate::record::{Failure, Reason};
+
+/// How often a file that changes is read before it is given up.
+pub(crate) const ATTEMPTS: u32 = 3;
+
+/// Longest wait for the file system's clock to step; Linux steps it every 10 ms at the slowest.
+const CLOCK_STEP: Duration = Duration::from_millis(20);
+
+/// What changes when a file is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    size: u64,
+    modified: (i64, u64),
+    changed: (i64, u64),
+}
+
+impl Stamp {
+    #[expect(clippy::unnecessary_cast, reason = "stat's fields differ by platform")]
+    fn new(stat: &Stat) -> Self {
+        Self {
+            size: stat.st_size as u64,
+            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as u64),
+            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as u64),
+        }
+    }
+}
+
+/// An open regular file and what it looked like when reading began.
+#[derive(Debug)]
+pub(crate) struct Source {
+    file: Arc<OwnedFd>,
+    stamp: Stamp,
+}
+
+impl Source {
+    /// Opens a file of `folder`, if it is a regular one.
+    ///
+    /// # Errors
+    /// It is none, or the system refuses.
+    pub(crate) fn open(folder: BorrowedFd<'_>, name: &[u8], kind: Kind) -> Result<Self, Failure> {
+        let mut flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        if kind == Kind::Unseen {
+            // Opening a pipe or a device can have effects of its own.
+            check_regular(&statat(folder, name, AtFlags::empty()).map_err(Failure::reading)?)?;
+            flags -= OFlags::NOFOLLOW;
+        }
+        let file = openat(folder, name, flags, Mode::empty()).map_err(Failure::reading)?;
+        let stat = fstat(&file).map_err(Failure::reading)?;
+        check_regular(&stat)?;
+        let source = Self { file: Arc::new(file), stamp: Stamp::new(&stat) };
+        source.settle();
+        Ok(source)
+    }
+
+    /// Bytes in the file when reading began.
+    #[must_use]
+    pub(crate) fn size(&self) -> u64 {
+        self.stamp.size
+    }
+
+    /// Whether the file has held still since reading began.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(crate) fn held_still(&self) -> Result<bool, Failure> {
+        let stat = fstat(&self.file).map_err(Failure::reading)?;
+        Ok(Stamp::new(&stat) == self.stamp)
+    }
+
+    /// The same file, to be read from the start.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(crate) fn again(&self) -> Result<Self, Failure> {
+        let stat = fstat(&self.file).map_err(Failure::reading)?;
+        let source = Self { file: Arc::clone(&self.file), stamp: Stamp::new(&stat) };
+        source.settle();
+        Ok(source)
+    }
+
+    /// Reads at `offset` until the buffer is full or the file ends.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(crate) fn read(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Failure> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match pread(&self.file, &mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(length) => filled += length,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(Failure::reading(errno)),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Reads the file in one call; false when it is not, or no longer, what it was when reading began.
+    ///
+    /// `buffer` has one byte more than the file, so that a single read shows that it ends there.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(crate) fn read_whole(&self, buffer: &mut [u8]) -> Result<bool, Failure> {
+        let length = loop {
+            match pread(&self.file, &mut *buffer, 0) {
+                Err(Errno::INTR) => {}
+                result => break result.map_err(Failure::reading)?,
+            }
+        };
+        Ok(length + 1 == buffer.len() && self.held_still()?)
+    }
+
+    /// Waits until a write from now on would show in the file's times.
+    ///
+    /// Times are as coarse as the clock of the file system: a file written in this very tick could be
+    /// written again and look the same. git calls such an entry racy.
+    fn settle(&self) {
+        let changed = Duration::new(self.stamp.changed.0.unsigned_abs(), self.stamp.changed.1 as u32);
+        // A time further ahead comes from another clock, and a write would not repeat it.
+        while changed.checked_sub(now()).is_some_and(|ahead| ahead < CLOCK_STEP) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn now() -> Duration {
+    let now = clock_gettime(ClockId::RealtimeCoarse);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
+}
+
+fn check_regular(stat: &Stat) -> Result<(), Failure> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(()),
+        FileType::Directory => Err(Failure {
+            reason: Reason::Special,
+            message: "Is a directory".to_owned(),
+            errno: Some(Errno::ISDIR),
+            writing: false,
+        }),
+        kind => Err(Failure {
+            reason: Reason::Special,
+            message: special(kind).to_owned(),
+            errno: Some(Errno::INVAL),
+            writing: false,
+        }),
+    }
+}
+
+/// What a thing is that is neither file, folder nor link.
+#[must_use]
+pub(crate) fn special(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Fifo => "a named pipe",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        _ => "no regular file",
+    }
+}

@@ -1,0 +1,174 @@
+//! The small values that everything else passes around.
+
+use rustix::io::Errno;
+
+use crate::error::describe;
+use crate::hash::Hash;
+use crate::ids::Uid;
+
+/// What a planned file is to the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Its key is not registered.
+    New,
+    /// Its key is registered with other content.
+    NewVersion,
+    /// Its key is registered with this content.
+    Unchanged,
+}
+
+impl Status {
+    /// The name Python knows it by.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::NewVersion => "new_version",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// Why a file is not a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// No permission.
+    Unreadable,
+    /// Gone since the walk saw it.
+    Vanished,
+    /// Kept changing while it was read, or differs from what was staged.
+    Changed,
+    /// Its name is not UTF-8.
+    NotUtf8,
+    /// Its name makes no valid key.
+    InvalidKey,
+    /// Its key is known only in the trash.
+    Trashed,
+    /// Lost a race for its key to other content.
+    Conflict,
+    /// Any other error of the system.
+    IoError,
+    /// The destination is full.
+    NoSpace,
+    /// A symbolic link, and links are not followed.
+    Symlink,
+    /// A pipe, socket or device.
+    Special,
+    /// A link that leaves the root.
+    Outside,
+    /// A link to a folder it lies in.
+    Loop,
+}
+
+impl Reason {
+    /// The name Python knows it by.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::Vanished => "vanished",
+            Self::Changed => "changed",
+            Self::NotUtf8 => "not_utf8",
+            Self::InvalidKey => "invalid_key",
+            Self::Trashed => "trashed",
+            Self::Conflict => "conflict",
+            Self::IoError => "io_error",
+            Self::NoSpace => "no_space",
+            Self::Symlink => "symlink",
+            Self::Special => "special",
+            Self::Outside => "outside",
+            Self::Loop => "loop",
+        }
+    }
+
+    /// Whether the file was left out on purpose and nothing failed.
+    #[must_use]
+    pub fn is_skip(self) -> bool {
+        matches!(self, Self::Symlink | Self::Special | Self::Outside | Self::Loop)
+    }
+}
+
+/// Why one file is not a row, before its path is known.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The kind.
+    pub reason: Reason,
+    /// For people.
+    pub message: String,
+    /// What the system said, if it did.
+    pub errno: Option<Errno>,
+    /// Whether the destination failed and not the source.
+    pub writing: bool,
+}
+
+impl Failure {
+    /// A failure that no system call reported.
+    #[must_use]
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), errno: None, writing: false }
+    }
+
+    /// A failure to find, open or read a file.
+    #[must_use]
+    pub fn reading(errno: Errno) -> Self {
+        let reason = match errno {
+            Errno::ACCESS | Errno::PERM => Reason::Unreadable,
+            Errno::NOENT | Errno::NOTDIR | Errno::STALE => Reason::Vanished,
+            // Only O_NOFOLLOW gives it here: a link took the file's place since the walk.
+            Errno::LOOP => Reason::Symlink,
+            _ => Reason::IoError,
+        };
+        Self { reason, message: describe(errno), errno: Some(errno), writing: false }
+    }
+
+    /// A failure to write the object `name`.
+    #[must_use]
+    pub fn writing(errno: Errno, name: &[u8]) -> Self {
+        let reason = match errno {
+            Errno::NOSPC | Errno::DQUOT => Reason::NoSpace,
+            _ => Reason::IoError,
+        };
+        let message = format!("{}: writing {}", describe(errno), String::from_utf8_lossy(name));
+        Self { reason, message, errno: Some(errno), writing: true }
+    }
+
+    /// The failure of the file at `path`.
+    #[must_use]
+    pub fn at(self, path: Vec<u8>) -> Issue {
+        Issue { path, failure: self }
+    }
+}
+
+/// A file that is not a row.
+#[derive(Clone, Debug)]
+pub struct Issue {
+    /// Its full path.
+    pub path: Vec<u8>,
+    /// Why.
+    pub failure: Failure,
+}
+
+/// What the registry knows of a key.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Uid of the latest row.
+    pub uid: Uid,
+    /// Highest uid of its family.
+    pub highest: Uid,
+    /// Size in bytes.
+    pub size: u64,
+    /// Its hash; None for a kind that this crate does not make.
+    pub hash: Option<Hash>,
+    /// In the trash.
+    pub trashed: bool,
+    /// The row as JSON, passed through unread.
+    pub record: Box<str>,
+}
+
+impl Known {
+    /// Whether the row has this content.
+    #[must_use]
+    pub fn is(&self, size: u64, hash: &Hash) -> bool {
+        self.size == size && self.hash.as_ref() == Some(hash)
+    }
+}

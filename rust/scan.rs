@@ -1,0 +1,273 @@
+//! A scan: listings out, what the registry knows of them in, planned batches out.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::batch::Batch;
+use crate::chunk::{CHUNK, Chunk, Item, Plan};
+use crate::copy::Destination;
+use crate::error::{Error, Result};
+use crate::hash::{Algorithm, PART_SIZE};
+use crate::ids::UidRule;
+use crate::ignore;
+use crate::keys;
+use crate::listing::{LISTING, Listing, Naming, with_slash};
+use crate::record::{Known, Status};
+use crate::shared::{Config, Interrupted, Shared, State, lock};
+use crate::walk::{Tree, Walk, open_root};
+use crate::worker;
+
+/// Longest time that finished rows wait for more to make a full batch.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// What to scan, and how.
+#[derive(Debug)]
+pub struct Options {
+    /// The folder.
+    pub root: Vec<u8>,
+    /// What comes before the relative path in a key.
+    pub key_prefix: String,
+    /// The files are objects where they lie.
+    pub in_place: bool,
+    /// Where to copy them.
+    pub destination: Option<Destination>,
+    /// What the uids are made from.
+    pub salt: Vec<u8>,
+    /// How to hash.
+    pub algorithm: Algorithm,
+    /// Patterns of what to leave out.
+    pub exclude: Vec<String>,
+    /// Follow links that stay below the root.
+    pub follow_symlinks: bool,
+    /// How many threads.
+    pub threads: usize,
+}
+
+/// Threads that walk, read, hash and copy.
+pub struct Scan {
+    shared: Arc<Shared>,
+    salt: Vec<u8>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Scan {
+    /// Starts to scan a folder.
+    ///
+    /// # Errors
+    /// The root is no readable folder, the prefix makes no valid key, or a pattern is wrong.
+    pub fn new(options: Options) -> Result<Self> {
+        let root = open_root(&options.root)?;
+        let real_root =
+            std::fs::canonicalize(Path::new(OsStr::from_bytes(&options.root))).map_err(|error| {
+                let errno = rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO);
+                Error::os(&options.root, errno)
+            })?;
+        let prefix = options.key_prefix.trim_end_matches('/');
+        if !prefix.is_empty()
+            && let Some(problem) = keys::key_problem(prefix)
+        {
+            return Err(Error::Invalid(format!("{prefix:?} can start no key: {problem}")));
+        }
+        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        let naming = Naming { root: with_slash(&options.root), prefix, in_place: options.in_place };
+        let tree = Tree {
+            root: open_root(&options.root)?,
+            real_root: real_root.as_os_str().as_bytes().to_owned(),
+            naming: Arc::new(naming),
+            exclude: ignore::exclude(&options.exclude)?,
+            follow_symlinks: options.follow_symlinks,
+        };
+        let config = Config {
+            root,
+            algorithm: options.algorithm,
+            destination: options.destination.map(Arc::new),
+            object_name: None,
+            threads: options.threads.max(1),
+        };
+        Self::start(config, options.salt, Some(Walk::new(Arc::new(tree))), Vec::new())
+    }
+
+    /// Starts the second pass over staged batches: copies what is new.
+    ///
+    /// # Errors
+    /// The root is no readable folder.
+    pub fn again(
+        batches: &[Arc<Batch>],
+        root: &[u8],
+        destination: Destination,
+        threads: usize,
+    ) -> Result<Self> {
+        let mut chunks: Vec<Chunk> = Vec::new();
+        for batch in batches {
+            for rows in batch.rows().chunk_by(|(a, _), (b, _)| Arc::ptr_eq(a, b)) {
+                chunks.extend(rows.chunks(CHUNK).map(|rows| {
+                    let items = rows.iter().map(|(_, row)| Item {
+                        ordinal: row.ordinal,
+                        uid: row.uid,
+                        plan: match row.status {
+                            Status::Unchanged => Plan::Keep(row.clone()),
+                            Status::New | Status::NewVersion => Plan::Copy(row.clone()),
+                        },
+                    });
+                    Chunk::new(Arc::clone(&rows[0].0), items.collect(), Vec::new())
+                }));
+            }
+        }
+        let config = Config {
+            root: open_root(root)?,
+            algorithm: Algorithm::Md5Parts { part_size: PART_SIZE },
+            destination: Some(Arc::new(destination)),
+            object_name: None,
+            threads: threads.max(1),
+        };
+        Self::start(config, Vec::new(), None, chunks)
+    }
+
+    pub(crate) fn start(
+        config: Config,
+        salt: Vec<u8>,
+        walk: Option<Walk>,
+        chunks: Vec<Chunk>,
+    ) -> Result<Self> {
+        let threads = config.threads;
+        let shared = Arc::new(Shared::new(config, walk, chunks));
+        let scan = Self { shared, salt, threads: Mutex::default() };
+        for _ in 0..threads {
+            let shared = Arc::clone(&scan.shared);
+            let thread = std::thread::Builder::new()
+                .name("inhaul-scan".to_owned())
+                .spawn(move || worker::run(&shared))
+                .map_err(|error| Error::Invalid(format!("no thread can be started: {error}")))?;
+            lock(&scan.threads).push(thread);
+        }
+        Ok(scan)
+    }
+
+    /// How many files the walk has found so far, and whether it has finished.
+    #[must_use]
+    pub fn found(&self) -> (u64, bool) {
+        self.shared.lock().walk.as_ref().map_or((0, true), Walk::found)
+    }
+
+    /// Waits for the next files of the walk.
+    ///
+    /// # Errors
+    /// The scan was stopped or interrupted, or a thread panicked.
+    pub fn next_listing(&self, interrupted: Interrupted<'_>) -> Result<Option<Listing>> {
+        self.shared.wait_for(interrupted, |state| match &mut state.walk {
+            Some(walk) => walk.take().ok_or(None),
+            None => Ok(None),
+        })
+    }
+
+    /// Has the files of a listing read. `known` holds what the registry knows, by place in the listing.
+    ///
+    /// # Errors
+    /// The listing is not the next one, or a family can have no further version.
+    pub fn submit(&self, listing: &Arc<Listing>, known: &HashMap<usize, Arc<Known>>) -> Result<()> {
+        let rule = UidRule::new(&self.salt, listing.ordinal);
+        let item = |ordinal: usize| {
+            let known = known.get(&ordinal).cloned();
+            let uid = match &known {
+                Some(known) => known.highest.next()?,
+                None => rule.uid(&listing.relative(ordinal)),
+            };
+            Ok(Item { ordinal: ordinal as u32, uid, plan: Plan::Compare(known) })
+        };
+        let items = (0..listing.len()).map(item).collect::<Result<Vec<Item>>>()?;
+
+        let mut chunks = Vec::with_capacity(items.len().div_ceil(CHUNK).max(1));
+        let mut items = items.into_iter();
+        while chunks.is_empty() || items.len() > 0 {
+            let issues = if chunks.is_empty() { listing.issues.clone() } else { Vec::new() };
+            chunks.push(Arc::new(Chunk::new(
+                Arc::clone(listing),
+                items.by_ref().take(CHUNK).collect(),
+                issues,
+            )));
+        }
+        self.shared.update(|state| {
+            if state.submitted != listing.ordinal {
+                return Err(Error::Invalid(format!(
+                    "listing {} was submitted where {} should follow",
+                    listing.ordinal, state.submitted
+                )));
+            }
+            state.submitted += 1;
+            state.waiting.extend(chunks.iter().cloned());
+            state.order.extend(chunks);
+            Ok(())
+        })
+    }
+
+    /// Waits for results: a full batch, or what there is after a while; None at the end.
+    ///
+    /// # Errors
+    /// The scan was stopped or interrupted, or a thread panicked.
+    pub fn next_batch(&self, interrupted: Interrupted<'_>) -> Result<Option<Batch>> {
+        let chunks = self.next_chunks(interrupted)?;
+        if chunks.is_empty() {
+            return Ok(None);
+        }
+        let mut batch = Batch::default();
+        for chunk in chunks {
+            batch.extend_issues(chunk.issues());
+            let ordinals = chunk.items.iter().map(|item| item.ordinal);
+            batch.extend(&chunk.listing, ordinals, chunk.outcomes());
+        }
+        Ok(Some(batch))
+    }
+
+    /// Waits for the chunks of the next batch; none at the end.
+    pub(crate) fn next_chunks(&self, interrupted: Interrupted<'_>) -> Result<Vec<Arc<Chunk>>> {
+        self.shared.wait_for(interrupted, finished_chunks)
+    }
+
+    /// Asks the threads to end.
+    pub fn stop(&self) {
+        self.shared.stop();
+    }
+
+    /// Stops, and waits until the threads have ended.
+    pub fn close(&self) {
+        self.stop();
+        for thread in lock(&self.threads).drain(..) {
+            // A panic was caught within the thread and is reported by whoever waits.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Scan {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Takes the chunks of the next batch; none when the scan is over.
+fn finished_chunks(state: &mut State) -> std::result::Result<Vec<Arc<Chunk>>, Option<Duration>> {
+    let mut rows = 0;
+    let mut count = 0;
+    let mut full = false;
+    let mut since = None;
+    for chunk in &state.order {
+        let Some(done) = chunk.done() else { break };
+        if rows + chunk.items.len() > LISTING {
+            full = true;
+            break;
+        }
+        rows += chunk.items.len();
+        count += 1;
+        since.get_or_insert(done);
+    }
+    let is_last = count == state.order.len() && state.is_input_over();
+    let waited = since.map_or(Duration::ZERO, |since: std::time::Instant| since.elapsed());
+    if is_last || full || rows == LISTING || (count > 0 && waited >= PATIENCE) {
+        return Ok(state.order.drain(..count).collect());
+    }
+    Err(since.map(|_| PATIENCE - waited))
+}
