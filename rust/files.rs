@@ -160,6 +160,9 @@ pub fn hash_folder(
         }
         bytes += batch.size();
         files += batch.len() as u64;
+        if interrupted() {
+            return Err(Error::Stopped);
+        }
     }
     if files == 0 {
         let message = format!("{}: a folder without files has no hash", as_path(path).display());
@@ -203,7 +206,7 @@ fn read_files<'a>(
 
     let scan = Scan::start(config, Vec::new(), None, chunks)?;
     let mut outcomes = Vec::with_capacity(count);
-    loop {
+    while !interrupted() {
         let chunks = scan.next_chunks(interrupted)?;
         if chunks.is_empty() {
             return Ok(outcomes);
@@ -211,6 +214,7 @@ fn read_files<'a>(
         let rows = chunks.iter().flat_map(|chunk| chunk.outcomes());
         outcomes.extend(rows.map(|outcome| outcome.map(|row| (row.size, row.hash))));
     }
+    Err(Error::Stopped)
 }
 
 fn only(mut outcomes: Vec<Outcome>) -> Result<Outcome> {

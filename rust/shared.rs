@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::batch::Row;
 use crate::chunk::Chunk;
@@ -53,6 +53,10 @@ pub(crate) struct State {
     jobs: VecDeque<(Arc<Job>, u32)>,
     parts: usize,
     panic: Option<String>,
+    /// Threads that wait for something to do.
+    idle: usize,
+    /// Callers that wait for something to take.
+    callers: usize,
 }
 
 pub(crate) struct Shared {
@@ -108,6 +112,8 @@ impl Shared {
             jobs: VecDeque::new(),
             parts: 0,
             panic: None,
+            idle: 0,
+            callers: 0,
         };
         Self {
             config,
@@ -126,9 +132,7 @@ impl Shared {
         // Under the lock, or a thread that has just looked would sleep through it.
         let state = self.lock();
         self.stopped.store(true, Ordering::Relaxed);
-        drop(state);
-        self.work.notify_all();
-        self.results.notify_all();
+        self.wake(state);
     }
 
     /// Ends the scan because a thread panicked.
@@ -143,10 +147,22 @@ impl Shared {
 
     /// Changes the state and wakes whoever may go on now.
     pub(crate) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let result = change(&mut self.lock());
-        self.work.notify_all();
-        self.results.notify_all();
+        let mut state = self.lock();
+        let result = change(&mut state);
+        self.wake(state);
         result
+    }
+
+    /// Wakes whoever waits. A wake-up that nobody waits for would still be a system call.
+    fn wake(&self, state: MutexGuard<'_, State>) {
+        let (idle, callers) = (state.idle, state.callers);
+        drop(state);
+        if idle > 0 {
+            self.work.notify_all();
+        }
+        if callers > 0 {
+            self.results.notify_all();
+        }
     }
 
     /// Waits for something to do; None when the scan is to end.
@@ -156,7 +172,9 @@ impl Shared {
             if let Some(task) = state.task() {
                 return Some(task);
             }
+            state.idle += 1;
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
         }
         None
     }
@@ -169,6 +187,7 @@ impl Shared {
         interrupted: Interrupted<'_>,
         mut take: impl FnMut(&mut State) -> std::result::Result<T, Option<Duration>>,
     ) -> Result<T> {
+        let mut asked = Instant::now();
         let mut state = self.lock();
         loop {
             if let Some(message) = &state.panic {
@@ -179,21 +198,22 @@ impl Shared {
             }
             match take(&mut state) {
                 Ok(taken) => {
-                    drop(state);
                     // There is room now.
-                    self.work.notify_all();
+                    self.wake(state);
                     return Ok(taken);
                 }
                 Err(again) => {
                     let pause = again.map_or(ATTENTION, |again| again.min(ATTENTION));
+                    state.callers += 1;
                     let waited = self.results.wait_timeout(state, pause);
-                    let (unlocked, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-                    state = unlocked;
-                    if timeout.timed_out() {
+                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    state.callers -= 1;
+                    if asked.elapsed() >= ATTENTION {
                         drop(state);
                         if interrupted() {
                             self.stop();
                         }
+                        asked = Instant::now();
                         state = self.lock();
                     }
                 }
@@ -231,9 +251,7 @@ impl Shared {
     /// Notes what became of a file.
     pub(crate) fn settle(&self, chunk: &Chunk, index: usize, outcome: std::result::Result<Row, Failure>) {
         if chunk.settle(index, outcome) {
-            // Whoever is about to wait has looked under the lock; then this wakes them.
-            drop(self.lock());
-            self.results.notify_all();
+            self.wake(self.lock());
         }
     }
 
