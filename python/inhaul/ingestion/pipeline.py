@@ -38,7 +38,7 @@ class Recorded(NamedTuple):
     """
 
     batch: Batch
-    ids: list[int] | None
+    ids: Sequence[int] | None
     created_at: datetime
     versions: dict[str, str]
 
@@ -197,7 +197,7 @@ async def _insert(
             with suppress(ValueError):  # of versions that are all words, none follows: the new one has none
                 versions[new] = next_version(families[new[:16]])
         await bulk.supersede(conn, [old for old, _ in successors], constants.created_at, in_place=job.in_place)
-    ids = []
+    ids: Sequence[int] = ()
     if _fresh(batch):
         ids = await bulk.insert_artifacts(conn, await asyncio.to_thread(batch.rows_json, versions), constants)
     if job.run_id is not None and batch.counts[Status.UNCHANGED]:
