@@ -162,7 +162,7 @@ def big(bench: Bench) -> None:
     folder = bench.corpus("big")
     seen = bench.in_turn(
         "one file of 2 GiB",
-        md5=lambda: bench.job("md5", folder),
+        md5=lambda: bench.md5(folder),
         inhaul=lambda: bench.job("in-place", folder),
     )
     ratio("speed, inhaul / hashlib.md5", seen["md5"]["seconds"] / seen["inhaul"]["seconds"], ">= 1.4")
