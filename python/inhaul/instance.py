@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from sqlalchemy import Table, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import tables
+from inhaul.db.bulk import insert_into
 from inhaul.db.engine import Database
 from inhaul.errors import UnsupportedStorage
 from inhaul.keys import OBJECTS, new_uid
@@ -124,9 +124,10 @@ async def ensure(conn: AsyncConnection, table: Table, column: str, value: str, *
     found = (await conn.execute(query)).scalar()
     if found is None:
         now = datetime.now(UTC)
-        make = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
         row = {"uid": new_uid(), column: value, "created_at": now, "updated_at": now, **others}
-        await conn.execute(make(table).values(row).on_conflict_do_nothing(index_elements=[column]))
+        await conn.execute(
+            insert_into(table, conn.dialect.name).values(row).on_conflict_do_nothing(index_elements=[column])
+        )
         found = (await conn.execute(query)).scalar_one()
     return int(found)
 

@@ -8,13 +8,30 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Executable, ScalarSelect, Text, bindparam, cast, func, literal, select, text, true, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import (
+    JSON,
+    Executable,
+    ScalarSelect,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    func,
+    literal,
+    select,
+    text,
+    true,
+    update,
+)
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db.tables import TRASH, artifact, artifact_previous_run, in_utc, storage
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 Known = tuple[int, str, str, int, str, str, int, str]
 """What the registry knows of a key: its ordinal in the query, the uid of its latest row, the highest uid of that
@@ -41,6 +58,15 @@ _STRINGS = {
 _ORDINAL = {"sqlite": "e.key", "postgresql": "e.ordinal - 1"}
 
 _a = artifact.alias("a")
+
+
+def insert_into(table: Table, dialect: str) -> "sqlite.Insert | postgresql.Insert":
+    """An INSERT that knows the dialect's ON CONFLICT."""
+    if dialect == "sqlite":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - 40 ms, which only its users should pay
+
+    return postgresql.insert(table)
 
 
 class Constants(NamedTuple):
@@ -143,7 +169,7 @@ def _strings(dialect: str) -> ScalarSelect[str]:
     given = bindparam("json", type_=Text)
     if dialect == "sqlite":
         return select(func.json_each(given).table_valued("value").c.value).scalar_subquery()
-    elements = func.json_array_elements_text(cast(given, postgresql.JSON)).table_valued("value")
+    elements = func.json_array_elements_text(cast(given, JSON)).table_valued("value")
     return select(elements.c.value).scalar_subquery()
 
 
@@ -172,7 +198,7 @@ def _insert(dialect: str) -> Executable:
     if dialect == "sqlite":
         elements = func.json_each(rows).table_valued("value")
     else:
-        elements = func.json_array_elements(cast(rows, postgresql.JSON)).table_valued("value")
+        elements = func.json_array_elements(cast(rows, JSON)).table_valued("value")
     values: dict[str, Any] = {
         name: cast(elements.c.value.op("->>")(text(str(index))), artifact.c[name].type)
         for index, name in enumerate(_ROW)
@@ -181,11 +207,10 @@ def _insert(dialect: str) -> Executable:
     values |= {"updated_at": values["created_at"], "is_latest": true(), "visibility": literal(0)}
     # SQLite reads "FROM x ON CONFLICT" as a join unless a WHERE stands between.
     given = select(*values.values()).select_from(elements).where(text("1 = 1"))
+    statement = insert_into(artifact, dialect).from_select(list(values), given).on_conflict_do_nothing()
     if dialect == "sqlite":
-        statement = sqlite.insert(artifact).from_select(list(values), given).on_conflict_do_nothing()
         return statement.execution_options(preserve_rowcount=True)
-    made = postgresql.insert(artifact).from_select(list(values), given).on_conflict_do_nothing()
-    return made.returning(artifact.c.id)
+    return statement.returning(artifact.c.id)
 
 
 @cache
@@ -216,5 +241,6 @@ def _link_run(dialect: str) -> Executable:
     met = select(artifact.c.id, run_id).where(
         artifact.c.uid.in_(_strings(dialect)), artifact.c.run_id.is_distinct_from(run_id)
     )
-    make = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    return make(artifact_previous_run).from_select(["artifact_id", "run_id"], met).on_conflict_do_nothing()
+    return (
+        insert_into(artifact_previous_run, dialect).from_select(["artifact_id", "run_id"], met).on_conflict_do_nothing()
+    )

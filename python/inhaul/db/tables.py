@@ -22,7 +22,6 @@ from sqlalchemy import (
     and_,
     true,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import JSON, TypeDecorator
 
@@ -106,7 +105,7 @@ transform = _registry(
 run = _registry(
     "run",
     Column("transform_id", ForeignKey("transform.id"), nullable=False),
-    Column("params", JSON().with_variant(JSONB, "postgresql")),
+    Column("params", JSON),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
     Column("created_by_id", ForeignKey("user.id"), nullable=False),

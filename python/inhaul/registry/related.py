@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from sqlalchemy import Table, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
+from inhaul.db.bulk import insert_into
 from inhaul.instance import current
 from inhaul.registry.base import Registry, check_world
 
@@ -55,8 +55,8 @@ class Related(Generic[R]):
         rows = [{self._own.name: self._record.id, self._other.name: other.id} for other in records]
         if rows:
             async with current().database.write() as conn:
-                make = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
-                await conn.execute(make(self._link).on_conflict_do_nothing(), rows)
+                insert = insert_into(self._link, conn.dialect.name)
+                await conn.execute(insert.on_conflict_do_nothing(), rows)
 
     async def remove(self, *records: R) -> None:
         """Unlinks records; those not linked are no error."""

@@ -4,7 +4,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0001"
 down_revision = None
@@ -34,7 +33,7 @@ def upgrade() -> None:
     _records(
         "run",
         _reference("transform", "transform_id"),
-        sa.Column("params", sa.JSON().with_variant(JSONB(), "postgresql")),
+        sa.Column("params", sa.JSON()),
         sa.Column("started_at", _TIME),
         sa.Column("finished_at", _TIME),
         _reference("user", "created_by_id"),
