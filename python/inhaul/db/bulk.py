@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     JSON,
@@ -25,13 +25,10 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db.tables import TRASH, artifact, artifact_previous_run, in_utc, storage
-
-if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql
 
 Known = tuple[int, str, str, int, str, str, int, str]
 """What the registry knows of a key: its ordinal in the query, the uid of its latest row, the highest uid of that
@@ -60,13 +57,9 @@ _ORDINAL = {"sqlite": "e.key", "postgresql": "e.ordinal - 1"}
 _a = artifact.alias("a")
 
 
-def insert_into(table: Table, dialect: str) -> "sqlite.Insert | postgresql.Insert":
+def insert_into(table: Table, dialect: str) -> sqlite.Insert | postgresql.Insert:
     """An INSERT that knows the dialect's ON CONFLICT."""
-    if dialect == "sqlite":
-        return sqlite.insert(table)
-    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - 40 ms, which only its users should pay
-
-    return postgresql.insert(table)
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
 
 
 class Constants(NamedTuple):
