@@ -1,10 +1,8 @@
 //! Single files, lists of files and whole folders, without a registry in mind.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use crate::batch::Row;
@@ -31,7 +29,7 @@ pub fn hash_files(
     threads: usize,
     interrupted: Interrupted<'_>,
 ) -> Result<Vec<Outcome>> {
-    let config = Config { root: working_folder()?, algorithm, destination: None, object_name: None, threads };
+    let config = Config { root: None, algorithm, destination: None, object_name: None, threads };
     let files = paths.iter().map(|path| (path.as_slice(), Plan::Compare(None)));
     read_files(config, files, interrupted)
 }
@@ -72,7 +70,7 @@ pub fn copy_file(
         _ => Algorithm::Md5Parts { part_size: PART_SIZE },
     };
     let config = Config {
-        root: working_folder()?,
+        root: None,
         algorithm,
         destination: Some(Arc::new(folder)),
         object_name: Some(name.to_owned()),
@@ -219,11 +217,6 @@ fn read_files<'a>(
 
 fn only(mut outcomes: Vec<Outcome>) -> Result<Outcome> {
     outcomes.pop().ok_or(Error::Stopped)
-}
-
-fn working_folder() -> Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, ".", flags, Mode::empty()).map_err(|errno| Error::os(b".", errno))
 }
 
 /// The folder a file is to be created in, which is made if it is missing, and the file's name there.

@@ -82,7 +82,7 @@ impl Scan {
             follow_symlinks: options.follow_symlinks,
         };
         let config = Config {
-            root,
+            root: Some(root),
             algorithm: options.algorithm,
             destination: options.destination.map(Arc::new),
             object_name: None,
@@ -118,7 +118,7 @@ impl Scan {
             }
         }
         let config = Config {
-            root: open_root(root)?,
+            root: Some(open_root(root)?),
             algorithm: Algorithm::Md5Parts { part_size: PART_SIZE },
             destination: Some(Arc::new(destination)),
             object_name: None,

@@ -1,10 +1,12 @@
 //! What the threads of a scan share: the queues, one lock, and the flag that ends it all.
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use rustix::fs::CWD;
 
 use crate::batch::Row;
 use crate::chunk::Chunk;
@@ -33,7 +35,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// What holds for a whole scan.
 pub(crate) struct Config {
-    pub(crate) root: OwnedFd,
+    /// What paths are relative to; None is the working folder.
+    pub(crate) root: Option<OwnedFd>,
     pub(crate) algorithm: Algorithm,
     pub(crate) destination: Option<Arc<Destination>>,
     /// The name of the one object that is written, when uids do not name them.
@@ -75,6 +78,12 @@ pub(crate) enum Task {
     Emit(Emitter),
     Chunk(Arc<Chunk>),
     Folder(Box<[u8]>, Visit),
+}
+
+impl Config {
+    pub(crate) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_ref().map_or(CWD, AsFd::as_fd)
+    }
 }
 
 impl State {

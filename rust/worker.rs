@@ -130,7 +130,7 @@ impl<'a> Worker<'a> {
         for _ in 0..ATTEMPTS {
             let size = source.size();
             match self.shared.config.algorithm.parts(size) {
-                Some(parts) if size <= SMALL => {
+                Some(parts) if parts.count == 1 && size <= SMALL => {
                     if self.read_small(chunk, index, &source, parts)? {
                         return Ok(());
                     }
@@ -171,7 +171,7 @@ impl<'a> Worker<'a> {
                 let path = if path.is_empty() { b"./".as_slice() } else { path };
                 // Only to find files from: that takes no right to read the folder.
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let folder = openat(&self.shared.config.root, path, flags, Mode::empty());
+                let folder = openat(self.shared.config.root(), path, flags, Mode::empty());
                 open.insert(OpenFolder { number, folder })
             }
         };

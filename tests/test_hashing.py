@@ -1,0 +1,289 @@
+"""Every hash against hashlib, at the sizes where rules and blocks change."""
+
+import base64
+import hashlib
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from children import run
+from inhaul import hashing
+from inhaul.errors import FileChanged
+
+MIB = 1024 * 1024
+PART = 8 * MIB
+SIZES = [0, 1, *range(55, 66), *range(127, 130), 4096, 131_071, 131_072, 131_073, MIB, PART - 1, PART, PART + 1]
+SIZES += [2 * PART, 2 * PART + 1, 5 * PART - 7]
+
+
+def text(digest: bytes) -> str:
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def rule(data: bytes, part_size: int = PART) -> tuple[bytes, int]:
+    """The binary digest and the number of parts, 0 for none."""
+    if len(data) < part_size:
+        return hashlib.md5(data).digest(), 0
+    parts = [hashlib.md5(data[at : at + part_size]).digest() for at in range(0, len(data), part_size)]
+    return hashlib.md5(b"".join(parts)).digest(), len(parts)
+
+
+def expected(data: bytes, algorithm: hashing.Algorithm = "md5") -> hashing.Digest:
+    match algorithm:
+        case "md5":
+            digest, parts = rule(data)
+            return hashing.Digest(text(digest), f"md5-{parts}" if parts else "md5", len(data))
+        case "md5-whole":
+            return hashing.Digest(text(hashlib.md5(data).digest()), "md5", len(data))
+        case "sha256":
+            return hashing.Digest(text(hashlib.sha256(data).digest()), "sha256", len(data))
+        case "sha1-fl":
+            if len(data) <= 50 * MIB:
+                return expected(data, "md5-whole")
+            ends = hashlib.sha1(data[: 50 * MIB]).digest() + hashlib.sha1(data[-50 * MIB :]).digest()
+            return hashing.Digest(text(hashlib.sha1(ends).digest())[:22], "sha1-fl", len(data))
+
+
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    return random.Random(1).randbytes(5 * PART)
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "md5-whole", "sha256", "sha1-fl"])
+def test_files_and_bytes_at_every_boundary(tmp_path: Path, content: bytes, algorithm: hashing.Algorithm) -> None:
+    paths = [tmp_path / str(size) for size in SIZES]
+    for path, size in zip(paths, SIZES, strict=True):
+        path.write_bytes(content[:size])
+    wanted = [expected(content[:size], algorithm) for size in SIZES]
+    assert hashing.hash_files(paths, algorithm) == wanted
+    assert [hashing.hash_file(path, algorithm) for path in paths] == wanted
+    assert [hashing.hash_bytes(content[:size], algorithm) for size in SIZES] == wanted
+
+
+@given(st.binary(max_size=300))
+def test_bytes(data: bytes) -> None:
+    for algorithm in ("md5", "md5-whole", "sha256", "sha1-fl"):
+        assert hashing.hash_bytes(data, algorithm) == expected(data, algorithm)
+
+
+def test_any_buffer(content: bytes) -> None:
+    for data in (bytearray(content[:1000]), memoryview(content)[:1000]):
+        assert hashing.hash_bytes(data) == expected(content[:1000])
+
+
+def test_many_files_in_the_order_given(tmp_path: Path, content: bytes) -> None:
+    generator = random.Random(2)
+    contents = [content[:size] for size in generator.choices([0, 1, 64, 1000, 4096, 20_000, 200_000], k=1500)]
+    paths = [tmp_path / f"{n % 7}" / str(n) for n in range(len(contents))]
+    for folder in range(7):
+        (tmp_path / str(folder)).mkdir()
+    for path, data in zip(paths, contents, strict=True):
+        path.write_bytes(data)
+    order = generator.sample(range(len(paths)), len(paths))
+    assert hashing.hash_files([paths[n] for n in order]) == [expected(contents[n]) for n in order]
+
+
+def test_published_vectors(tmp_path: Path) -> None:
+    assert hashing.hash_bytes(b"").hash == "1B2M2Y8AsgTpgAmY7PhCfg"
+    assert hashing.hash_bytes(b"a").hash == "DMF1ucDxtqgxw5niaXcmYQ"
+    path = tmp_path / "x"
+    path.write_bytes(b"x" * 50 * MIB)
+    assert hashing.hash_file(path, "sha1-fl")[:2] == ("YZO-67gGW1upOdJ8wKxrrg", "md5")
+    with path.open("ab") as file:
+        file.write(b"x")
+    assert hashing.hash_file(path, "sha1-fl")[:2] == ("cqwJlCk7I9TAny53wV0I0M", "sha1-fl")
+    assert hashing.hash_bytes(path.read_bytes(), "sha1-fl") == hashing.hash_file(path, "sha1-fl")
+
+
+@pytest.mark.parametrize("size", [0, 1, PART - 1, PART, PART + 1, 3 * PART])
+def test_etag(tmp_path: Path, content: bytes, size: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content[:size])
+    digest, parts = rule(content[:size])
+    assert hashing.etag(path) == digest.hex() + (f"-{parts}" if parts else "")
+    digest, parts = rule(content[:size], 5 * MIB)
+    assert hashing.etag(path, 5 * MIB) == digest.hex() + (f"-{parts}" if parts else "")
+
+
+def test_etag_doubles_parts_beyond_ten_thousand(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "file"
+    for size, part_size in [(10_000, 1), (10_001, 2), (20_000, 2), (20_001, 4)]:
+        path.write_bytes(content[:size])
+        digest, parts = rule(content[:size], part_size)
+        assert hashing.etag(path, 1) == f"{digest.hex()}-{parts}"
+
+
+def test_the_hash_of_large_files_is_the_etag(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    digest = hashing.hash_file(path)
+    binary = base64.urlsafe_b64decode(digest.hash + "==")
+    assert hashing.etag(path) == binary.hex() + digest.hash_type.removeprefix("md5")
+
+
+def test_each_file_has_its_own_error(tmp_path: Path) -> None:
+    good, pipe, unix = tmp_path / "good", tmp_path / "pipe", tmp_path / "socket"
+    good.write_bytes(b"a")
+    os.mkfifo(pipe)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(unix))
+        paths = [good, tmp_path / "missing", tmp_path, pipe, unix, Path("/dev/zero"), tmp_path / "no" / "where"]
+        results = hashing.hash_files(paths)
+    assert results[0] == expected(b"a")
+    kinds = [FileNotFoundError, IsADirectoryError, OSError, OSError, OSError, FileNotFoundError]
+    for path, result, kind in zip(paths[1:], results[1:], kinds, strict=True):
+        assert type(result) is kind
+        assert result.filename == str(path)
+    with pytest.raises(FileNotFoundError, match="missing"):
+        hashing.hash_file(tmp_path / "missing")
+
+
+def test_paths_of_any_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = b"not utf-8 \xff\n"
+    (tmp_path / os.fsdecode(name)).write_bytes(b"a")
+    (tmp_path / "link").symlink_to(os.fsdecode(name))
+    assert hashing.hash_files([name, os.fsdecode(name), tmp_path / "link"]) == [expected(b"a")] * 3
+    assert hashing.hash_files([]) == []
+
+
+def test_wrong_arguments(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="sha512"):
+        hashing.hash_bytes(b"", "sha512")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="sha512"):
+        hashing.hash_files([], "sha512")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="sha512"):
+        hashing.hash_dir(tmp_path, "sha512")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="part_size"):
+        hashing.etag(tmp_path, 0)
+
+
+def test_unreadable_file(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(b"a")
+    path.chmod(0)
+    for folder in (tmp_path, *tmp_path.parents):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    script = f"from inhaul.hashing import hash_files; print(repr(hash_files([{str(path)!r}])))"
+    child = run(script, wrapper=("setpriv", "--reuid=65534", "--clear-groups"))
+    assert "PermissionError(13, 'Permission denied')" in child.stdout, child.stderr
+
+
+def tree_digest(files: dict[str, bytes]) -> str:
+    lines = []
+    for path, data in sorted((name.encode(), data) for name, data in files.items()):
+        lines.append(path + b"\0%d\0" % len(data) + expected(data).hash.encode() + b"\n")
+    return text(hashlib.md5(b"".join(lines)).digest())
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> dict[str, bytes]:
+    files = {"a/b": b"1", "a-b": b"22", "a.b": b"", "a/c/d": b"4" * 5000, "z": b"1", "a0": b"x" * (PART + 1)}
+    for name, data in files.items():
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tree" / name).write_bytes(data)
+    return files
+
+
+def test_md5_tree(tmp_path: Path, tree: dict[str, bytes]) -> None:
+    result = hashing.hash_tree(tmp_path / "tree")
+    assert result.digest == (tree_digest(tree), "md5-tree", sum(map(len, tree.values())))
+    assert result.n_objects == len(tree)
+
+
+def test_md5_tree_covers_names(tmp_path: Path, tree: dict[str, bytes]) -> None:
+    before = hashing.hash_dir(tmp_path / "tree")
+    (tmp_path / "tree" / "z").rename(tmp_path / "tree" / "y")
+    after = hashing.hash_dir(tmp_path / "tree")
+    assert before.hash != after.hash
+    assert before.size == after.size
+
+
+def test_md5_d(tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        (tmp_path / name).write_text(name)
+    assert hashing.hash_dir(tmp_path, "md5-d") == ("Rk5agZt409Ql9aNASmbGlg", "md5-d", 2)
+
+
+def test_folder_rules(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="without files"):
+        hashing.hash_dir(tmp_path)
+    (tmp_path / "kept").write_bytes(b"k")
+    (tmp_path / "left.log").write_bytes(b"l")
+    (tmp_path / "link").symlink_to("kept")
+    assert hashing.hash_dir(tmp_path, exclude=["*.log"]).hash == tree_digest({"kept": b"k"})
+    assert hashing.hash_dir(tmp_path, exclude=["*.log"], follow_symlinks=True).hash == tree_digest(
+        {"kept": b"k", "link": b"k"}
+    )
+    (tmp_path / ".inhaulignore").write_bytes(b"*.log\n")
+    assert hashing.hash_dir(tmp_path).hash == tree_digest({"kept": b"k", ".inhaulignore": b"*.log\n"})
+    with pytest.raises(FileNotFoundError):
+        hashing.hash_dir(tmp_path / "missing")
+    with pytest.raises(NotADirectoryError):
+        hashing.hash_dir(tmp_path / "kept")
+
+
+def test_an_unreadable_file_refuses_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "good").write_bytes(b"g")
+    (tmp_path / "bad").write_bytes(b"b")
+    (tmp_path / "bad").chmod(0)
+    for folder in (tmp_path, *tmp_path.parents):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    script = f"""
+from inhaul.hashing import hash_dir
+try:
+    hash_dir({str(tmp_path)!r})
+except PermissionError as error:
+    print(error.filename)
+"""
+    child = run(script, wrapper=("setpriv", "--reuid=65534", "--clear-groups"))
+    assert child.stdout.strip() == str(tmp_path / "bad"), child.stderr
+
+
+def test_a_file_that_never_holds_still(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"\0" * 64 * MIB)
+    stamp = path.stat()
+    done = threading.Event()
+
+    def write() -> None:
+        with path.open("r+b", buffering=0) as file:
+            while not done.is_set():
+                os.pwrite(file.fileno(), os.urandom(8), 32 * MIB)
+                os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        with pytest.raises(FileChanged, match="file"):
+            hashing.hash_file(path)
+    finally:
+        done.set()
+        writer.join()
+    assert hashing.hash_file(path) == expected(path.read_bytes())
+
+
+def test_interrupted_within_a_large_file(tmp_path: Path) -> None:
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+    def interrupt() -> None:
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        hashing.hash_file(path)
+    assert time.monotonic() - started < 1.3
+    thread.join()

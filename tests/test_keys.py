@@ -1,0 +1,131 @@
+"""The rules for names, by table and by property."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inhaul import keys
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [
+        ("a.csv", ".csv"),
+        ("A.CSV", ".csv"),
+        ("a.csv.gz", ".csv.gz"),
+        ("a.tsv.gz", ".tsv.gz"),
+        ("reads.fastq.gz", ".fastq.gz"),
+        ("cells.anndata.zarr", ".anndata.zarr"),
+        ("image.ome.tif", ".ome.tif"),
+        ("x.foo.gz", ".gz"),
+        ("data.v1.parquet", ".parquet"),
+        ("a.h5ad", ".h5ad"),
+        ("a.zrad", ".zrad"),
+        ("README", ""),
+        (".bashrc", ""),
+        (".config.yaml", ".yaml"),
+        ("archive.2024", ""),
+        ("a.7z", ".7z"),
+        ("a.", ""),
+        ("a.b-c", ""),
+        ("a.sixteencharacter", ".sixteencharacter"),
+        ("a.sixteencharacters", ""),
+        ("folder.d/file", ""),
+    ],
+)
+def test_suffix(name: str, suffix: str) -> None:
+    assert keys.suffix(name) == suffix
+
+
+@pytest.mark.parametrize(
+    ("suffix", "accessor"),
+    [
+        *[(suffix, "DataFrame") for suffix in (".csv", ".tsv", ".parquet", ".ipc", ".feather")],
+        *[(suffix + ".gz", "DataFrame") for suffix in (".csv", ".tsv", ".parquet", ".ipc", ".feather")],
+        (".h5ad", "AnnData"),
+        (".zrad", "AnnData"),
+        (".anndata.zarr", "AnnData"),
+        (".h5mu", "MuData"),
+        (".zarr", None),
+        (".png", None),
+        ("", None),
+    ],
+)
+def test_accessor(suffix: str, accessor: str | None) -> None:
+    assert keys.accessor(suffix) == accessor
+
+
+@given(st.text(max_size=40))
+def test_a_suffix_ends_the_name_in_lower_case(name: str) -> None:
+    suffix = keys.suffix(name)
+    assert re.fullmatch(r"|\.[a-z0-9]+(\.[a-z0-9]+)?", suffix)
+    assert name.lower().endswith(suffix)
+    assert keys.suffix(f"x{suffix}") == suffix
+
+
+@pytest.mark.parametrize(
+    "key", ["a", "a/b.csv", "a..b", "...", ".inhaulignore", "a/.inhaul/b", "two words\n", "é" * 512, "a+%?#b"]
+)
+def test_valid_keys(key: str) -> None:
+    assert keys.key_problem(key) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        ("", "empty"),
+        ("/a", "absolute"),
+        ("a//b", "empty segment"),
+        ("a/", "empty segment"),
+        (".", "segment"),
+        ("a/./b", "segment"),
+        ("../a", "segment"),
+        ("a/..", "segment"),
+        ("a\0b", "NUL"),
+        ("a\\b", "backslash"),
+        (".inhaul", "own folder"),
+        (".inhaul/x", "own folder"),
+        ("é" * 512 + "a", "1,024 bytes"),
+    ],
+)
+def test_invalid_keys_say_why(key: str, problem: str) -> None:
+    assert problem in (keys.key_problem(key) or "")
+
+
+@given(st.lists(st.sampled_from(["..", ".", "", "a", "b.csv", "\\", "\0", ".inhaul"]), max_size=5).map("/".join))
+def test_no_valid_key_leaves_its_root(key: str) -> None:
+    if keys.key_problem(key) is None:
+        assert not {"", ".", ".."} & set(key.split("/"))
+        assert key.split("/")[0] != keys.OBJECTS
+        assert not set(key) & {"\0", "\\"}
+
+
+def test_new_uids_are_random_first_versions() -> None:
+    uids = {keys.new_uid() for _ in range(1000)}
+    assert len(uids) == 1000
+    assert all(re.fullmatch(r"[0-9A-Za-z]{16}0000", uid) for uid in uids)
+
+
+@given(st.integers(0, 62**4 - 2))
+def test_the_next_uid_sorts_after(number: int) -> None:
+    alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+    def uid(version: int) -> str:
+        return "ABCDEFGHIJKLMNOP" + "".join(alphabet[version // 62**place % 62] for place in (3, 2, 1, 0))
+
+    assert keys.next_uid(uid(number)) == uid(number + 1)
+    assert uid(number) < uid(number + 1)
+
+
+@pytest.mark.parametrize("uid", ["", "ABCDEFGHIJKLMNOPzzzz", "ABCDEFGHIJKLMNO/0000", "ABCDEFGHIJKLMNOP000"])
+def test_no_next_uid(uid: str) -> None:
+    with pytest.raises(ValueError, match=r"uid|version"):
+        keys.next_uid(uid)
+
+
+def test_objects_lie_by_the_last_character_of_the_stem() -> None:
+    assert keys.object_key("0123456789abcdeX0001", ".csv.gz") == ".inhaul/X/0123456789abcdeX0001.csv.gz"
+    with pytest.raises(ValueError, match="uid"):
+        keys.object_key("../../etc", "")
