@@ -33,6 +33,8 @@ def _loop_stays_free() -> Iterator[None]:
             function.can_block_in("sqlalchemy/dialects/sqlite/pysqlite.py", "create_connect_args")
             # For each connection the driver looks for ~/.pgpass and ~/.postgresql.
             function.can_block_in("asyncpg/connect_utils.py", "_parse_connect_arguments")
+            # It resolves the path of the storage, which is what the instance is known by.
+            function.can_block_in("inhaul/instance.py", "connect")
             # Migrations are Python files, loaded when a release first meets an older database.
             function.can_block_in("inhaul/db/schema.py", "_upgrade")
         yield

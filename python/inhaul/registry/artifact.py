@@ -10,7 +10,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from sqlalchemy import delete, exists, inspect, select, update
+from sqlalchemy import delete, exists, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import make_transient_to_detached
@@ -331,7 +331,11 @@ class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
         """
         if self._visibility == Visibility.trash:
             self._visibility = Visibility.default
-            await self._write_changes(current())
+            try:
+                await self._write_changes(current())
+            except KeyExists:
+                self._visibility = Visibility.trash
+                raise
         return self
 
     async def _staging(self) -> Self:
@@ -434,17 +438,6 @@ class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
             await run._save(instance)
             if run._id != self._run_id:
                 await self.previous_runs._add([run])
-
-    async def _write_changes(self, instance: Instance) -> None:
-        if not inspect(self).modified:
-            return
-        self._updated_at = datetime.now(UTC)
-        try:
-            async with instance.database.write() as conn, AsyncSession(conn, expire_on_commit=False) as session:
-                session.add(self)
-                await session.flush()
-        except IntegrityError as error:
-            raise KeyExists(errno.EEXIST, "Another artifact has this key: choose another one", self._key) from error
 
     async def _cached(self) -> Path:
         await self._stage()

@@ -1,7 +1,7 @@
 """The artifacts of a folder."""
 
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
 
@@ -15,7 +15,7 @@ from inhaul.hashing import Digest
 from inhaul.ingestion import pipeline
 from inhaul.ingestion.content import Facts, FileContent
 from inhaul.ingestion.pipeline import Recorded
-from inhaul.ingestion.report import IngestReport, Issue, Status
+from inhaul.ingestion.report import IngestEvent, IngestReport, Issue, Status
 from inhaul.ingestion.single import Place, Staged
 from inhaul.instance import StorageRow
 from inhaul.registry.columns import Columns, Row
@@ -44,6 +44,7 @@ class ArtifactList(Sequence[A], Generic[A]):
     """
 
     _world: ClassVar["World"]
+    _on_event: Callable[[IngestEvent], object] | None = None
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -137,7 +138,7 @@ class ArtifactList(Sequence[A], Generic[A]):
     async def _stage(self) -> None:
         self._job = await self._folder.job()
         self._session = await self._job.session()
-        batches = await pipeline.stage(self._job, self._session)
+        batches = await pipeline.stage(self._job, self._session, pipeline.teller(IngestReport(), self._on_event))
         await self._hold([Recorded(batch, [], self._session.started, {}) for batch in batches])
 
     async def _save(self) -> None:
@@ -146,11 +147,18 @@ class ArtifactList(Sequence[A], Generic[A]):
         ):  # the first of each content is known once all are read
             await self._stage()
         done: list[Recorded] = []
+        tell = pipeline.teller(IngestReport(), self._on_event)
+
+        def add(recorded: Recorded, found: int, walked: bool) -> None:
+            done.append(recorded)
+            tell(recorded.batch, found, walked)
+
         if self._columns is None or self._job is None or self._session is None or self._some_saved_alone():
             self._job = job = await self._folder.job()
-            await pipeline.ingest(job, await job.session(), lambda recorded, _found, _walked: done.append(recorded))
+            await pipeline.ingest(job, await job.session(), add)
         else:
-            await pipeline.save(self._job, self._session, [part.batch for part in self._columns.parts], done.append)
+            found, batches = len(self._columns), [part.batch for part in self._columns.parts]
+            await pipeline.save(self._job, self._session, batches, lambda recorded: add(recorded, found, True))
         self._saved = True
         await self._hold(done)
 

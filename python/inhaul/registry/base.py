@@ -1,12 +1,17 @@
 """What all records have in common."""
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from sqlalchemy import inspect
+from sqlalchemy import inspect, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.attributes import set_committed_value
 
-from inhaul.errors import NoResultFound, WrongWorld
+from inhaul.errors import KeyExists, NoResultFound, WrongWorld
 from inhaul.instance import Instance, current
 from inhaul.keys import new_uid
 from inhaul.registry.fields import Field
@@ -87,20 +92,42 @@ class Registry:
         return self
 
     async def _save(self, instance: Instance) -> None:
-        if self._id is not None and not inspect(self).modified:
+        if self._id is not None:
+            await self._write_changes(instance)
             return
-        now = datetime.now(UTC)
-        if self._id is None:
-            identity = await instance.identity()
-            self._uid = self._uid or new_uid()
-            self._created_at = now
-            if hasattr(type(self), "created_by"):
-                self._created_by_id = identity.user_id
-        self._updated_at = now
-        async with instance.database.write() as conn, AsyncSession(conn, expire_on_commit=False) as session:
-            session.add(self)
-            await session.flush()
-            await session.refresh(self)
+        identity = await instance.identity()
+        self._uid = self._uid or new_uid()
+        self._created_at = self._updated_at = datetime.now(UTC)
+        if hasattr(type(self), "created_by"):
+            self._created_by_id = identity.user_id
+        with self._no_clash():
+            async with instance.database.write() as conn, AsyncSession(conn, expire_on_commit=False) as session:
+                session.add(self)
+                await session.flush()
+                await session.refresh(self)
+
+    async def _write_changes(self, instance: Instance) -> None:
+        """Writes the columns that were changed since the record was loaded or saved."""
+        state = inspect(self)
+        changed = [column for column in state.mapper.column_attrs if state.attrs[column.key].history.has_changes()]
+        if not changed:
+            return
+        values = {column.columns[0].name: getattr(self, column.key) for column in changed}
+        values["updated_at"] = datetime.now(UTC)
+        table = state.mapper.local_table
+        with self._no_clash():
+            async with instance.database.write() as conn:
+                await conn.execute(update(table).where(table.c.id == self._id).values(values))
+        for name, value in values.items():
+            set_committed_value(self, f"_{name}", value)
+
+    @contextmanager
+    def _no_clash(self) -> Iterator[None]:
+        """Says which record cannot be written because another one has its key, or its unique name."""
+        try:
+            yield
+        except IntegrityError as error:
+            raise KeyExists(errno.EEXIST, f"{self!r} cannot be saved: another record has its key or name") from error
 
 
 def check_world(record: Registry, *others: Registry | None) -> None:

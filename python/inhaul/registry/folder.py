@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 from inhaul.errors import InvalidKey
 from inhaul.ingestion import pipeline
 from inhaul.ingestion.job import Job
-from inhaul.ingestion.pipeline import Recorded
 from inhaul.ingestion.report import IngestEvent, IngestReport
 from inhaul.instance import Instance, current
 from inhaul.keys import key_problem
@@ -100,21 +99,16 @@ async def ingest(
     folder = Folder(current(), path, key, run, duplicates, exclude, follow_symlinks, errors)
     start = perf_counter()
     report = IngestReport()
-
-    def add(recorded: Recorded, found: int, walked: bool) -> None:
-        batch = recorded.batch
-        report.add(batch.counts, batch.nbytes, batch.issues)
-        if on_event is not None:
-            on_event(IngestEvent(report.files, report.bytes, found, walked))
+    tell = pipeline.teller(report, on_event)
 
     job = await folder.job()
     session = await job.session()
     if job.drop_duplicates:
-        staged = await pipeline.stage(job, session)
+        staged = await pipeline.stage(job, session, lambda *_read: None)
         found = sum(map(len, staged))
-        await pipeline.save(job, session, staged, lambda recorded: add(recorded, found, True))
+        await pipeline.save(job, session, staged, lambda recorded: tell(recorded.batch, found, True))
     else:
-        await pipeline.ingest(job, session, add)
+        await pipeline.ingest(job, session, lambda recorded, *walk: tell(recorded.batch, *walk))
     report.seconds = perf_counter() - start
     if errors == "raise":
         report.raise_failures()

@@ -1,0 +1,394 @@
+"""One artifact: staging, saving, versions, loading, deleting."""
+
+import hashlib
+import os
+from base64 import urlsafe_b64encode
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import inhaul
+from inhaul import Artifact, Run, Storage, Transform, User, Visibility
+from inhaul.errors import InvalidKey, KeyExists, NotStaged, ObjectChanged, ObjectMissing
+
+
+@pytest.fixture
+async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
+    instance = inhaul.connect(storage=tmp_path / "storage", db=database_url)
+    yield instance
+    await instance.aclose()
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\n1,2\n")
+    return path
+
+
+def md5(data: bytes) -> str:
+    return urlsafe_b64encode(hashlib.md5(data).digest()).rstrip(b"=").decode()
+
+
+async def test_every_field_of_a_saved_file(
+    instance: inhaul.Instance, csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inhaul.settings, "user", "ada")
+    run = Run(Transform("import", type="function"), params={"depth": 3})
+    artifact = await Artifact(csv, key="in/table.csv", description="a table", run=run).save()
+
+    assert len(artifact.uid) == 20
+    assert artifact.uid == artifact.stem_uid + "0000"
+    assert (artifact.version, artifact.is_latest) == (None, True)
+    assert artifact.storage == await Storage.filter(root=str(instance.root)).one()
+    assert (artifact.key, artifact.key_is_virtual) == ("in/table.csv", True)
+    assert artifact.object_key == f".inhaul/{artifact.uid[15]}/{artifact.uid}.csv"
+    assert artifact.path == instance.root / artifact.object_key
+    assert (artifact.suffix, artifact.accessor) == (".csv", "DataFrame")
+    assert (artifact.size, artifact.hash, artifact.hash_type) == (8, md5(csv.read_bytes()), "md5")
+    assert artifact.verified_by == "local"
+    assert (artifact.n_objects, artifact.n_observations) == (None, None)
+    assert artifact.description == "a table"
+    assert datetime.now(UTC) - artifact.created_at < timedelta(minutes=1)
+    assert artifact.updated_at == artifact.created_at
+    assert artifact.created_by == await User.filter(handle="ada").one()
+    assert artifact.run == run
+    assert artifact.transform == run.transform
+    assert artifact.transform.type == "function"
+    assert artifact.visibility is Visibility.default
+    assert artifact.path.read_bytes() == csv.read_bytes()
+
+    again = await Artifact.get(artifact.uid)
+    assert again == artifact
+    assert again.run.params == {"depth": 3}
+    assert again.created_at == artifact.created_at
+
+
+async def test_nothing_is_known_or_written_before_it_is_staged(instance: inhaul.Instance, csv: Path) -> None:
+    artifact = Artifact(csv, key="table.csv")
+    for field in ("uid", "hash", "size", "object_key", "created_at", "stem_uid", "suffix"):
+        with pytest.raises(NotStaged, match=field.removeprefix("stem_")):
+            getattr(artifact, field)
+    assert artifact.key == "table.csv"
+    assert artifact.path == csv
+
+    assert await artifact is artifact
+    assert artifact.hash == md5(csv.read_bytes())
+    assert artifact.path == csv
+    assert not instance.root.exists()
+    assert await Artifact.filter().count() == 0
+
+
+async def test_fields_are_read_only_but_for_a_few(instance: inhaul.Instance, csv: Path) -> None:
+    artifact = await Artifact(csv, key="table.csv").save()
+    for field in ("uid", "hash", "size", "storage", "run", "created_by", "object_key", "id"):
+        with pytest.raises(AttributeError, match=f"{field} of Artifact is read-only"):
+            setattr(artifact, field, None)
+
+    artifact.description, artifact.key, artifact.version = "renamed", "other/table.csv", "1.0"
+    artifact.visibility = Visibility.hidden
+    await artifact.save()
+    again = await Artifact.get(artifact.uid)
+    assert (again.description, again.key, again.version) == ("renamed", "other/table.csv", "1.0")
+    assert again.visibility is Visibility.hidden
+    assert again.updated_at > again.created_at
+    before = again.updated_at
+    await again.save()
+    assert (await Artifact.get(artifact.uid)).updated_at == before
+
+
+async def test_a_key_must_fit_what_it_names(instance: inhaul.Instance, csv: Path) -> None:
+    with pytest.raises(ValueError, match=r"'table.parquet' should end in '.csv'"):
+        await Artifact(csv, key="table.parquet")
+    artifact = await Artifact(csv, key="TABLE.CSV").save()
+    with pytest.raises(ValueError, match="should end"):
+        artifact.key = "table"
+    for key in ("/table.csv", "../table.csv", "a/../table.csv", "a//table.csv", "a\\table.csv", ".inhaul/table.csv"):
+        with pytest.raises(InvalidKey):
+            Artifact(csv, key=key)
+        with pytest.raises(InvalidKey):
+            artifact.key = key
+    assert await Artifact.filter().count() == 1
+
+
+async def test_something_has_to_say_what_it_is(instance: inhaul.Instance, csv: Path) -> None:
+    with pytest.raises(ValueError, match="Pass one of key, run or description as a parameter"):
+        await Artifact(csv)
+    with pytest.raises(TypeError, match="not from dict"):
+        Artifact({"a": 1}, key="x.json")
+    with pytest.raises(TypeError):
+        Artifact(csv, key="table.csv", colour="red")
+    with pytest.raises(FileNotFoundError):
+        await Artifact(csv.with_name("none.csv"), key="none.csv")
+    with pytest.raises(ValueError, match="on_duplicate"):
+        Artifact(csv, key="table.csv", on_duplicate="maybe")
+
+
+async def test_same_content_under_the_same_key_is_the_same_artifact(instance: inhaul.Instance, csv: Path) -> None:
+    first = await Artifact(csv, key="table.csv", description="one").save()
+    again = await Artifact(csv, key="table.csv", description="two")
+    assert again == first
+    assert again.id == first.id
+    await again.save()
+    assert (await Artifact.get(first.uid)).description == "two"
+    assert await Artifact.filter().count() == 1
+
+    with pytest.raises(KeyExists, match=first.uid):
+        await Artifact(csv, key="table.csv", on_duplicate="error")
+    created = await Artifact(csv, key="table.csv", on_duplicate="create").save()
+    assert created.stem_uid == first.stem_uid
+    assert created.version == "2"
+
+
+async def test_content_alone_decides_only_without_a_key(instance: inhaul.Instance, csv: Path, tmp_path: Path) -> None:
+    first = await Artifact(csv, key="table.csv").save()
+    assert await Artifact(csv, description="found by content") == first
+    assert (await Artifact(csv, key="other.csv").save()).stem_uid != first.stem_uid
+
+    empty = tmp_path / "empty.csv"
+    empty.touch()
+    one = await Artifact(empty, description="an empty file").save()
+    two = await Artifact(empty, description="another").save()
+    assert one != two
+
+
+async def test_other_content_under_a_known_key_is_a_new_version(instance: inhaul.Instance, csv: Path) -> None:
+    a = await Artifact(csv, key="table.csv").save()
+    csv.write_text("a,b\n3,4\n")
+    b = await Artifact(csv, key="table.csv").save()
+    csv.write_text("a,b\n1,2\n")
+    c = await Artifact(csv, key="table.csv").save()
+
+    family = await c.versions.all()
+    assert [v.uid for v in family] == [a.stem_uid + part for part in ("0000", "0001", "0002")]
+    assert [v.version for v in family] == ["1", "2", "3"]
+    assert [v.is_latest for v in family] == [False, False, True]
+    assert [(await v.load())["a"][0] for v in family] == [1, 3, 1]
+    assert b.version == "2"
+
+
+async def test_a_family_of_words_needs_to_be_told_its_next_version(instance: inhaul.Instance, csv: Path) -> None:
+    first = await Artifact(csv, key="table.csv").save()
+    first.version = "draft"
+    await first.save()
+    csv.write_text("changed")
+    with pytest.raises(ValueError, match="pass version="):
+        await Artifact(csv, key="table.csv")
+
+
+async def test_a_file_in_the_storage_is_registered_where_it_lies(instance: inhaul.Instance, csv: Path) -> None:
+    inside = instance.root / "plates" / "p1.csv"
+    inside.parent.mkdir(parents=True)
+    inside.write_text("a\n1\n")
+    artifact = await Artifact(inside).save()
+    assert (artifact.key, artifact.object_key, artifact.key_is_virtual) == ("plates/p1.csv", "plates/p1.csv", False)
+    assert artifact.path == inside
+    with pytest.raises(ValueError, match=r"'plates/p1.csv', not 'q.csv'"):
+        await Artifact(inside, key="q.csv")
+    with pytest.raises(AttributeError, match="cannot be renamed"):
+        artifact.key = "q.csv"
+
+    inside.write_text("a\n2\n")
+    newer = await Artifact(inside).save()
+    assert newer.version == "2"
+    older = await Artifact.get(artifact.uid)
+    assert older.object_key is None
+    with pytest.raises(ObjectChanged, match=older.uid):
+        await older.load()
+
+    stored = await Artifact(csv, key="table.csv").save()
+    assert await Artifact(stored.path) == stored
+    with pytest.raises(InvalidKey, match="belongs to no artifact"):
+        stray = stored.path.with_name("0" * 20)
+        stray.write_text("x")
+        await Artifact(stray)
+
+
+async def test_a_real_key_is_the_place_of_the_object(instance: inhaul.Instance, csv: Path) -> None:
+    artifact = await Artifact(csv, key="shared/table.csv", key_is_virtual=False).save()
+    assert artifact.path == instance.root / "shared/table.csv"
+    assert not artifact.key_is_virtual
+    csv.write_text("other")
+    with pytest.raises(KeyExists):
+        await Artifact(csv, key="shared/table.csv", key_is_virtual=False)
+    assert artifact.path.read_text() == "a,b\n1,2\n"
+    assert sorted(path.name for path in (instance.root / "shared").iterdir()) == ["table.csv"]
+
+
+async def test_a_table_in_memory(instance: inhaul.Instance) -> None:
+    table = pd.DataFrame({"gene": ["a", "b"], "count": [1, 2]})
+    artifact = Artifact(table, key="counts.parquet")
+    await artifact
+    with pytest.raises(ValueError, match="made in memory"):
+        _ = artifact.path
+    await artifact.save()
+    assert (artifact.suffix, artifact.accessor, artifact.n_observations) == (".parquet", "DataFrame", 2)
+    pd.testing.assert_frame_equal(await artifact.load(), table)
+
+
+async def test_a_folder_as_one_artifact(instance: inhaul.Instance, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "a.txt").write_text("1")
+    (folder / "b.txt").write_text("22")
+    (folder / "link").symlink_to("b.txt")
+    os.mkfifo(folder / "pipe")
+    artifact = await Artifact(folder, key="images").save()
+    record = b"b.txt\x002\x00%s\ndeep/a.txt\x001\x00%s\n" % (md5(b"22").encode(), md5(b"1").encode())
+    assert (artifact.hash, artifact.hash_type) == (md5(record), "md5-tree")
+    assert (artifact.n_objects, artifact.size) == (2, 3)
+    assert sorted(path.name for path in artifact.path.rglob("*")) == ["a.txt", "b.txt", "deep"]
+    assert await artifact.load() == artifact.path
+    assert await Artifact(artifact.path / "b.txt") == artifact
+
+    (folder / "b.txt").rename(folder / "c.txt")
+    assert (await Artifact(folder, key="images").save()).version == "2"
+    with pytest.raises(ValueError, match="without files"):
+        (tmp_path / "none").mkdir()
+        await Artifact(tmp_path / "none", key="none")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "loaded"),
+    [("a.json", '{"x": [1, 2]}', {"x": [1, 2]}), ("a.txt", "grüße", "grüße"), ("a.md", "# t", "# t")],
+)
+async def test_loading(instance: inhaul.Instance, tmp_path: Path, name: str, text: str, loaded: object) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert await (await Artifact(tmp_path / name, key=name).save()).load() == loaded
+
+
+async def test_loading_tables(instance: inhaul.Instance, tmp_path: Path) -> None:
+    table = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+    table.to_csv(tmp_path / "a.csv.gz", index=False)
+    table.to_csv(tmp_path / "a.tsv", index=False, sep="\t")
+    table.to_parquet(tmp_path / "a.parquet")
+    for name in ("a.csv.gz", "a.tsv", "a.parquet"):
+        artifact = await Artifact(tmp_path / name, key=name).save()
+        pd.testing.assert_frame_equal(await artifact.load(), table)
+        assert artifact.n_observations == (2 if name == "a.parquet" else None)
+    gz = await Artifact.filter(key="a.csv.gz").one()
+    assert list((await gz.load(usecols=["b"])).columns) == ["b"]
+
+
+async def test_bad_content_is_stored_and_refused_when_loaded(instance: inhaul.Instance, tmp_path: Path) -> None:
+    for name in ("bad.json", "bad.parquet"):
+        (tmp_path / name).write_bytes(b"\xff not it")
+        artifact = await Artifact(tmp_path / name, key=name).save()
+        with pytest.raises(ValueError, match=str(artifact.path)):
+            await artifact.load()
+    (tmp_path / "a.fastq").write_text("@r")
+    reads = await Artifact(tmp_path / "a.fastq", key="a.fastq").save()
+    assert await reads.load() == reads.path
+    with pytest.raises(TypeError, match="no reader"):
+        await reads.load(encoding="ascii")
+
+
+async def test_a_missing_object_is_named_and_stored_again(instance: inhaul.Instance, csv: Path) -> None:
+    artifact = await Artifact(csv, key="table.csv").save()
+    artifact.path.unlink()
+    with pytest.raises(ObjectMissing, match=artifact.uid):
+        await artifact.load()
+    await Artifact(csv, key="table.csv").save()
+    assert artifact.path.read_bytes() == csv.read_bytes()
+
+
+async def test_a_file_that_changed_since_it_was_staged_is_not_saved(instance: inhaul.Instance, csv: Path) -> None:
+    artifact = await Artifact(csv, key="table.csv")
+    stat = csv.stat()
+    csv.write_text("a,b\n1,9\n")
+    os.utime(csv, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with pytest.raises(inhaul.errors.FileChanged):
+        await artifact.save()
+    assert await Artifact.filter().count() == 0
+    assert [path for path in instance.root.rglob("*") if path.is_file() and path.suffix == ".csv"] == []
+
+
+async def test_delete_goes_by_way_of_the_trash(instance: inhaul.Instance, csv: Path) -> None:
+    artifact = await Artifact(csv, key="table.csv").save()
+    await artifact.delete()
+    assert artifact.visibility is Visibility.trash
+    assert await Artifact.filter(key="table.csv").count() == 0
+    assert await Artifact.filter(key="table.csv", visibility=None).count() == 1
+    with pytest.raises(FileExistsError, match="restore"):
+        await Artifact(csv, key="table.csv")
+    await artifact.restore()
+    assert await Artifact.filter(key="table.csv").one() == artifact
+
+    await artifact.delete()
+    await artifact.delete()
+    assert not artifact.path.exists()
+    assert await Artifact.filter(visibility=None).count() == 0
+    with pytest.raises(ValueError, match="not saved"):
+        await Artifact(csv, key="table.csv").delete()
+    with pytest.raises(ValueError, match="using_key"):
+        await artifact.delete(using_key="x")
+
+
+async def test_restoring_where_the_key_is_taken(instance: inhaul.Instance, csv: Path) -> None:
+    artifact = await Artifact(csv, key="table.csv").save()
+    await artifact.delete()
+    csv.write_text("other")
+    await Artifact(csv, key="table.csv").save()
+    with pytest.raises(KeyExists):
+        await artifact.restore()
+
+
+async def test_deleting_the_latest_makes_the_one_before_it_the_latest(instance: inhaul.Instance, csv: Path) -> None:
+    first = await Artifact(csv, key="table.csv").save()
+    csv.write_text("other")
+    second = await Artifact(csv, key="table.csv").save()
+    await second.delete(permanent=True)
+    assert (await Artifact.get(first.uid)).is_latest
+
+
+@pytest.mark.parametrize(("storage", "kept"), [(None, True), (False, True), (True, False)])
+async def test_a_users_own_file_goes_only_on_request(
+    instance: inhaul.Instance, storage: bool | None, kept: bool
+) -> None:
+    instance.root.mkdir()
+    own = instance.root / "own.txt"
+    own.write_text("mine")
+    artifact = await Artifact(own).save()
+    await artifact.delete(permanent=True, storage=storage)
+    assert own.exists() is kept
+    assert await Artifact.filter(visibility=None).count() == 0
+
+
+async def test_runs_that_meet_an_artifact_again(instance: inhaul.Instance, csv: Path) -> None:
+    first, second = Run(Transform("one")), Run(Transform("two"))
+    artifact = await Artifact(csv, key="table.csv", run=first).save()
+    await Artifact(csv, key="table.csv", run=second).save()
+    await Artifact(csv, key="table.csv", run=first).save()
+    assert artifact.run == first
+    assert await artifact.previous_runs.all() == [second]
+    await artifact.previous_runs.remove(second)
+    assert await artifact.previous_runs.all() == []
+    await artifact.input_of.add(second, first)
+    await artifact.input_of.add(first)
+    assert await artifact.input_of.filter(transform__name="two").one() == second
+    assert len(await artifact.input_of.df()) == 2
+
+
+async def test_an_old_record_of_a_key_loses_a_race_cleanly(
+    instance: inhaul.Instance, csv: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.csv"
+    other.write_text("z\n9\n")
+    late = await Artifact(other, key="table.csv")
+    same = await Artifact(csv, key="table.csv")
+    winner = await Artifact(csv, key="table.csv").save()
+    assert (await same.save()) == winner
+    await late.save()
+    assert (late.stem_uid, late.version) == (winner.stem_uid, "2")
+    objects = {path.name for path in (instance.root / ".inhaul").glob("?/*")}
+    assert objects == {f"{winner.uid}.csv", f"{late.uid}.csv"}
+
+
+async def test_reprs_do_no_io(instance: inhaul.Instance, csv: Path) -> None:
+    artifact = Artifact(csv, key="table.csv")
+    assert repr(artifact) == "Artifact(key='table.csv', not staged)"
+    await artifact.save()
+    assert artifact.uid in repr(artifact)
