@@ -1,5 +1,6 @@
 """The artifacts of a folder."""
 
+import asyncio
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from inhaul.db import bulk
 from inhaul.errors import NotStaged
+from inhaul.formats import tables
 from inhaul.hashing import Digest
 from inhaul.ingestion import pipeline
 from inhaul.ingestion.content import Facts, FileContent
@@ -119,11 +121,11 @@ class ArtifactList(Sequence[A], Generic[A]):
 
     async def df(self) -> "pd.DataFrame":
         """The artifacts as a table: path, key, status, uid, size in bytes, hash, and so on."""
-        columns = self._staged_columns()
-        import pandas as pd
+        return await asyncio.to_thread(self._df, self._staged_columns())
 
+    def _df(self, columns: Columns) -> "pd.DataFrame":
         rows = [columns.row(place)[:-1] for place in range(len(columns))]
-        return pd.DataFrame.from_records(rows, columns=Row._fields[:-1])
+        return tables.frame(rows, Row._fields[:-1])
 
     def _staged_columns(self) -> Columns:
         if self._columns is None:

@@ -1,5 +1,6 @@
 """Query sets: lazy, immutable descriptions of a query. Only their verbs ask the database."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
@@ -7,6 +8,7 @@ from sqlalchemy import ColumnElement, Select, func, inspect, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inhaul.errors import MultipleResultsFound, NoResultFound, UnknownField
+from inhaul.formats import tables
 from inhaul.instance import current
 from inhaul.registry.lookups import condition
 
@@ -140,14 +142,11 @@ class QuerySet(Generic[R]):
         return await self._df()
 
     async def _df(self) -> "pd.DataFrame":
-        import pandas as pd
-
         table = inspect(self._registry).local_table
+        query = select(table).where(table.c.id.in_(self._ids())).order_by(*self._columns())
         async with self._instance.database.read() as conn:
-            rows = (
-                await conn.execute(select(table).where(table.c.id.in_(self._ids())).order_by(*self._columns()))
-            ).all()
-        return pd.DataFrame.from_records(rows, columns=list(table.c.keys()), index="id")
+            rows = (await conn.execute(query)).all()
+        return await asyncio.to_thread(tables.frame, rows, list(table.c.keys()), index="id")
 
     async def __aiter__(self) -> AsyncIterator[R]:
         async with self._instance.database.read() as conn, AsyncSession(conn, expire_on_commit=False) as session:

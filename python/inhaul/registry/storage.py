@@ -1,9 +1,11 @@
 """Storage locations."""
 
+import asyncio
 import os
 from pathlib import Path
 
 from inhaul.errors import UnsupportedStorage
+from inhaul.instance import Instance
 from inhaul.registry.base import Registry
 from inhaul.registry.fields import Field, Relation
 from inhaul.registry.tracking import TracksUpdates
@@ -34,8 +36,17 @@ class Storage(Registry, TracksUpdates):
             raise UnsupportedStorage(
                 f"{os.fspath(root)!r} is no local folder: this release stores in local folders only"
             )
-        self._root = str(Path(root).expanduser().resolve())
+        self._root = os.fspath(root)
         self._type = "local"
+
+    async def _save(self, instance: Instance) -> None:
+        if self._id is None:
+            self._root = str(await asyncio.to_thread(_resolved, self._root))
+        await Registry._save(self, instance)
 
     def __repr__(self) -> str:
         return f"Storage(root={self._root!r})"
+
+
+def _resolved(root: str) -> Path:
+    return Path(root).expanduser().resolve()

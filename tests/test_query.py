@@ -1,0 +1,187 @@
+"""Query sets: lookups, verbs, windows."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import inhaul
+from inhaul import Artifact, Run, Storage, Transform, User, Visibility
+from inhaul.errors import KeyExists, MultipleResultsFound, NoResultFound, UnknownField, UnsupportedStorage
+
+TEXTS = {"in/a.csv": "1", "in/B.csv": "22", "in/c%_x.txt": "333", "out/d.txt": "", "out/e": "55555"}
+
+
+@pytest.fixture
+async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
+    instance = inhaul.connect(storage=tmp_path / "storage", db=database_url)
+    run = await Run(Transform("import")).save()
+    for key, text in TEXTS.items():
+        path = tmp_path / "src" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        await Artifact(path, key=key, description=key.upper() if text else None, run=run if text else None).save()
+    yield instance
+    await instance.aclose()
+
+
+@pytest.mark.parametrize(
+    ("lookups", "keys"),
+    [
+        ({"key": "in/a.csv"}, ["in/a.csv"]),
+        ({"key__exact": "in/A.csv"}, []),
+        ({"key__iexact": "in/b.CSV"}, ["in/B.csv"]),
+        ({"key__contains": "B"}, ["in/B.csv"]),
+        ({"key__contains": "%_"}, ["in/c%_x.txt"]),
+        ({"key__icontains": "b.c"}, ["in/B.csv"]),
+        ({"key__icontains": "%"}, ["in/c%_x.txt"]),
+        ({"key__startswith": "in/"}, ["in/a.csv", "in/B.csv", "in/c%_x.txt"]),
+        ({"key__startswith": "IN/"}, []),
+        ({"key__endswith": ".txt"}, ["in/c%_x.txt", "out/d.txt"]),
+        ({"key__endswith": "a longer text than any key"}, []),
+        ({"key__in": ["out/e", "none"]}, ["out/e"]),
+        ({"size": 2}, ["in/B.csv"]),
+        ({"size__gt": 2, "size__lt": 5}, ["in/c%_x.txt"]),
+        ({"size__gte": 2, "size__lte": 3}, ["in/B.csv", "in/c%_x.txt"]),
+        ({"size__range": (1, 2)}, ["in/a.csv", "in/B.csv"]),
+        ({"description": None}, ["out/d.txt"]),
+        ({"description__isnull": False, "suffix": ""}, ["out/e"]),
+        ({"run__isnull": True}, ["out/d.txt"]),
+        ({"run__transform__name": "import", "suffix": ".csv"}, ["in/a.csv", "in/B.csv"]),
+        ({"transform__name__startswith": "imp", "suffix": ""}, ["out/e"]),
+        ({"created_by__handle__in": ["nobody"]}, []),
+        ({"storage__type": "local", "suffix": ".txt"}, ["in/c%_x.txt", "out/d.txt"]),
+        ({"created_at__gt": datetime.now(UTC) + timedelta(hours=1)}, []),
+    ],
+)
+async def test_lookups(instance: inhaul.Instance, lookups: dict[str, object], keys: list[str]) -> None:
+    assert [artifact.key for artifact in await Artifact.filter(**lookups).all()] == keys
+
+
+async def test_lookups_by_record(instance: inhaul.Instance) -> None:
+    storage, user, run = await Storage.filter().one(), await User.filter().one(), await Run.filter().one()
+    assert await Artifact.filter(storage=storage, created_by=user, run=run).count() == 4
+    assert await Artifact.filter(run=None).count() == 1
+    with pytest.raises(TypeError, match="is no inhaul"):
+        Artifact.filter(run=storage)
+    with pytest.raises(ValueError, match="not saved"):
+        Artifact.filter(run=Run(Transform("x")))
+
+
+@pytest.mark.parametrize(
+    ("lookup", "message"),
+    [
+        ("colour", "Artifact has no field 'colour'. It has accessor, created_at"),
+        ("run__colour", "Run has no field 'colour'"),
+        ("size__above", "'above' is no operator. There are exact"),
+        ("size__gt__lt", "no operator"),
+        ("_size", "no field"),
+    ],
+)
+async def test_unknown_lookups_list_what_there_is(instance: inhaul.Instance, lookup: str, message: str) -> None:
+    with pytest.raises(UnknownField, match=message):
+        Artifact.filter(**{lookup: 1})
+
+
+async def test_verbs(instance: inhaul.Instance) -> None:
+    everything = Artifact.filter()
+    assert await everything.count() == len(TEXTS)
+    assert await everything.exists()
+    assert not await Artifact.filter(key="none").exists()
+    assert (await everything.first()).key == "in/a.csv"
+    assert await Artifact.filter(key="none").first() is None
+    assert await Artifact.filter(key="none").one_or_none() is None
+    assert (await Artifact.filter(key="out/e").one_or_none()).size == 5
+    with pytest.raises(NoResultFound, match="QuerySet"):
+        await Artifact.filter(key="none").one()
+    with pytest.raises(MultipleResultsFound):
+        await everything.one()
+    with pytest.raises(MultipleResultsFound):
+        await everything.one_or_none()
+    with pytest.raises(NoResultFound, match="0000"):
+        await Artifact.get("0000")
+    first = await everything.first()
+    assert await Artifact.get(first.id) == await Artifact.get(first.uid) == first
+
+
+async def test_order_and_windows(instance: inhaul.Instance) -> None:
+    by_size = Artifact.filter().order_by("-size")
+    assert [a.size for a in await by_size.all()] == [5, 3, 2, 1, 0]
+    assert [a.size for a in await by_size.limit(2).all()] == [5, 3]
+    assert [a.size for a in await by_size[1:3].all()] == [3, 2]
+    assert [a.size for a in await by_size[1:][1:2].all()] == [2]
+    assert [a.size for a in await by_size[:3][2:9].all()] == [2]
+    assert await by_size[3:].count() == 2
+    assert await by_size[2:2].all() == []
+    assert [a.suffix for a in await Artifact.filter().order_by("suffix", "-key").all()][:2] == ["", ".csv"]
+    with pytest.raises(ValueError, match="positive"):
+        by_size[-1:]
+    with pytest.raises(TypeError, match="slices only"):
+        by_size[0]
+    with pytest.raises(UnknownField, match="to order by"):
+        Artifact.filter().order_by("colour")
+
+
+async def test_filters_chain_and_query_sets_do_not_change(instance: inhaul.Instance) -> None:
+    csv = Artifact.filter(suffix=".csv")
+    assert await csv.filter(size=1).count() == 1
+    assert await csv.count() == 2
+
+
+async def test_async_for(instance: inhaul.Instance) -> None:
+    keys = [artifact.key async for artifact in Artifact.filter().order_by("key")]
+    assert keys == sorted(TEXTS)
+    async for artifact in Artifact.filter():
+        assert artifact.storage.root == str(instance.root)
+        break
+    assert await Artifact.filter().exists()
+
+
+async def test_df_has_every_column(instance: inhaul.Instance) -> None:
+    table = await Artifact.filter(suffix=".csv").order_by("-size").df()
+    assert table.index.name == "id"
+    assert list(table["key"]) == ["in/B.csv", "in/a.csv"]
+    assert {"uid", "version", "hash", "created_by_id", "updated_at"} <= set(table.columns)
+    assert len(await Artifact.filter(key="none").df()) == 0
+
+
+async def test_what_is_hidden_shows_only_on_request(instance: inhaul.Instance) -> None:
+    artifact = await Artifact.filter(key="out/e").one()
+    artifact.visibility = Visibility.hidden
+    await artifact.save()
+    assert await Artifact.filter(key="out/e").count() == 0
+    assert await Artifact.filter(key="out/e", visibility=Visibility.hidden).count() == 1
+    assert await Artifact.filter(key="out/e", visibility=None).count() == 1
+    assert await Artifact.filter(uid=artifact.uid).one() == artifact
+    assert await Artifact.filter(id=artifact.id).one() == artifact
+    assert await Artifact.get(artifact.uid) == artifact
+    assert await Artifact.objects.count() == len(TEXTS)
+
+
+async def test_records_of_other_registries(instance: inhaul.Instance, tmp_path: Path) -> None:
+    transform = await Transform("clean", type="pipeline").save()
+    transform.name = "clean up"
+    await transform.save()
+    assert (await Transform.get(transform.uid)).name == "clean up"
+    assert transform.updated_at > transform.created_at
+    with pytest.raises(ValueError, match="no type of transform"):
+        Transform("x", type="magic")
+
+    root = await Storage(tmp_path / "other").save()
+    assert (root.type, root.region, root.created_by.handle) == ("local", None, inhaul.settings.user)
+    with pytest.raises(KeyExists):
+        await Storage(tmp_path / "other").save()
+    with pytest.raises(UnsupportedStorage, match="s3://bucket"):
+        Storage("s3://bucket")
+    assert await User.filter(handle="nobody").count() == 0
+    assert (await User("nobody").save()).id
+
+
+async def test_equality_is_by_uid(instance: inhaul.Instance) -> None:
+    one, two = await Artifact.filter(key="out/e").one(), await Artifact.filter(key="out/e").one()
+    assert one == two
+    assert one is not two
+    assert len({one, two}) == 1
+    assert one != await Artifact.filter(key="in/a.csv").one()
+    assert one != one.uid
