@@ -40,6 +40,7 @@ format: .venv/installed
 types: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/stubtest inhaul._core
+	$(BIN)/python tools/sync_stub.py --check
 
 bench: .venv/installed
 	cargo build --quiet --release --examples
