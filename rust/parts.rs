@@ -1,5 +1,6 @@
 //! Files that are too large for memory: hashed part by part, by whichever threads are free.
 
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -143,20 +144,39 @@ impl<'a> PartsInHand<'a> {
     }
 }
 
+impl Work for PartsInHand<'_> {
+    type Source = Part;
+
+    fn next(&mut self, _busy: bool) -> Option<Part> {
+        let (job, index) = self.shared.claim_part(self.held)?;
+        self.held += 1;
+        let range = job.parts.range(index);
+        Some(Part { job, index, at: range.start, end: range.end, failure: None })
+    }
+
+    fn finish(&mut self, part: Part, result: io::Result<Digest>) {
+        self.held -= 1;
+        let result = match part.failure {
+            Some(failure) => Err(failure),
+            None => result.map_err(|error| Failure::new(Reason::IoError, error.to_string())),
+        };
+        part.job.finish_part(self.shared, part.index, result);
+    }
+}
+
+/// One part of a large file, copied by reading it if the file is to be copied.
 pub(crate) struct Part {
     job: Arc<Job>,
     index: u32,
     at: u64,
     end: u64,
+    /// What ended it, which says more than the error that `read` gave.
     failure: Option<Failure>,
 }
 
 impl Part {
-    fn read(&mut self, shared: &Shared, slice: &mut [u8]) -> Result<usize, Failure> {
+    fn copy(&mut self, slice: &mut [u8]) -> Result<usize, Failure> {
         let wanted = slice.len().min(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
-        if shared.is_stopped() {
-            return Err(Failure::new(Reason::IoError, "the scan was stopped"));
-        }
         if self.job.failed.load(Ordering::Relaxed) {
             return Err(changed());
         }
@@ -172,26 +192,12 @@ impl Part {
     }
 }
 
-impl Work for PartsInHand<'_> {
-    type Source = Part;
-
-    fn next(&mut self) -> Option<Part> {
-        let (job, index) = self.shared.claim_part(self.held)?;
-        self.held += 1;
-        let range = job.parts.range(index);
-        Some(Part { job, index, at: range.start, end: range.end, failure: None })
-    }
-
-    fn read(&mut self, part: &mut Part, slice: &mut [u8]) -> usize {
-        part.read(self.shared, slice).unwrap_or_else(|failure| {
-            part.failure = Some(failure);
-            0
+impl Read for Part {
+    fn read(&mut self, slice: &mut [u8]) -> io::Result<usize> {
+        self.copy(slice).map_err(|failure| {
+            let error = io::Error::other(failure.message.clone());
+            self.failure = Some(failure);
+            error
         })
-    }
-
-    fn finish(&mut self, part: Part, digest: Digest) {
-        self.held -= 1;
-        let result = part.failure.map_or(Ok(digest), Err);
-        part.job.finish_part(self.shared, part.index, result);
     }
 }

@@ -75,7 +75,7 @@ impl Scan {
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         let naming = Naming { root: with_slash(&options.root), prefix, in_place: options.in_place };
         let tree = Tree {
-            root: open_root(&options.root)?,
+            root: Arc::clone(&root),
             real_root: real_root.as_os_str().as_bytes().to_owned(),
             naming: Arc::new(naming),
             exclude: ignore::exclude(&options.exclude)?,

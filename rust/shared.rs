@@ -36,7 +36,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What holds for a whole scan.
 pub(crate) struct Config {
     /// What paths are relative to; None is the working folder.
-    pub(crate) root: Option<OwnedFd>,
+    pub(crate) root: Option<Arc<OwnedFd>>,
     pub(crate) algorithm: Algorithm,
     pub(crate) destination: Option<Arc<Destination>>,
     /// The name of the one object that is written, when uids do not name them.
@@ -69,7 +69,7 @@ pub(crate) struct Shared {
     work: Condvar,
     /// There is something to take.
     results: Condvar,
-    stopped: AtomicBool,
+    pub(crate) stopped: AtomicBool,
 }
 
 /// Something for a thread to do.
@@ -82,7 +82,7 @@ pub(crate) enum Task {
 
 impl Config {
     pub(crate) fn root(&self) -> BorrowedFd<'_> {
-        self.root.as_ref().map_or(CWD, AsFd::as_fd)
+        self.root.as_ref().map_or(CWD, |root| root.as_fd())
     }
 }
 

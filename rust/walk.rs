@@ -26,7 +26,7 @@ const AHEAD: usize = 8 * LISTING;
 #[derive(Debug)]
 pub(crate) struct Tree {
     /// The root.
-    pub root: OwnedFd,
+    pub root: Arc<OwnedFd>,
     /// Its path without links.
     pub real_root: Vec<u8>,
     /// How files are named.
@@ -41,9 +41,9 @@ pub(crate) struct Tree {
 ///
 /// # Errors
 /// It is none, or the system refuses.
-pub(crate) fn open_root(path: &[u8]) -> Result<OwnedFd> {
+pub(crate) fn open_root(path: &[u8]) -> Result<Arc<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, path, flags, Mode::empty()).map_err(|errno| Error::os(path, errno))
+    openat(CWD, path, flags, Mode::empty()).map(Arc::new).map_err(|errno| Error::os(path, errno))
 }
 
 /// What all threads share of a walk, to be kept under a lock.

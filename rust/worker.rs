@@ -78,7 +78,7 @@ impl<'a> Worker<'a> {
     fn run(&mut self, task: Task) {
         let shared = self.shared;
         match task {
-            Task::Parts => self.streams.run(&mut PartsInHand::new(shared)),
+            Task::Parts => self.hash_parts(),
             Task::Chunk(chunk) => self.read_chunk(&chunk),
             Task::Emit(emitter) => {
                 let tree = shared.lock().walk.as_ref().map(Walk::tree);
@@ -138,10 +138,10 @@ impl<'a> Worker<'a> {
                 Some(_) => {
                     self.large.push(Arc::new(Job::start(self.shared, chunk, index, source)?));
                     let parts: usize = self.large.iter().map(|job| job.parts.count as usize).sum();
-                    if parts >= Streams::LANES {
+                    if parts >= self.streams.lanes() {
                         self.offer_large();
                         // Before more is opened, so that few files are open at once.
-                        self.streams.run(&mut PartsInHand::new(self.shared));
+                        self.hash_parts();
                     }
                     return Ok(());
                 }
@@ -221,6 +221,11 @@ impl<'a> Worker<'a> {
         }
         self.small.clear();
         self.used = 0;
+    }
+
+    /// Hashes parts of large files, whoever opened them, as long as there are any.
+    fn hash_parts(&mut self) {
+        self.streams.run(&mut PartsInHand::new(self.shared), &self.shared.stopped);
     }
 
     fn offer_large(&mut self) {

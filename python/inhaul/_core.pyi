@@ -10,6 +10,27 @@ from typing import TypeAlias, final
 from _typeshed import StrOrBytesPath
 from typing_extensions import Buffer
 
+__all__ = [
+    "Batch",
+    "Contents",
+    "Listing",
+    "Scanner",
+    "accessor",
+    "copy_file",
+    "etag",
+    "filesystem_magic",
+    "hash_bytes",
+    "hash_dir",
+    "hash_files",
+    "key_problem",
+    "new_uid",
+    "next_uid",
+    "object_key",
+    "suffix",
+    "syncfs",
+    "write_file",
+]
+
 _Known: TypeAlias = tuple[int, str, str, int, str, str, int, str]
 """What the registry knows of one file: its ordinal in the listing (or batch), uid of the latest row of its
 key, highest uid of that row's family, size, hash, hash type, visibility, and the row as JSON text."""

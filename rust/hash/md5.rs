@@ -1,12 +1,15 @@
 //! MD5 (RFC 1321) of many messages at once. This backend is one lane of plain code.
 
+use std::io::{self, ErrorKind, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use md5::{Digest as _, Md5};
 
 /// A finished MD5.
 pub type Digest = [u8; 16];
 
-/// How much is read from one source at a time.
-pub const SLICE: usize = 256 << 10;
+/// Bytes that are read from one source at a time.
+pub const SLICE: usize = 64 << 10;
 
 /// The MD5 of one message.
 #[must_use]
@@ -21,23 +24,20 @@ pub fn md5_many(messages: &[&[u8]], digests: &mut [Digest]) {
     }
 }
 
-/// Messages that are too long for memory, handed out one after the other and read piece by piece.
+/// What [`Streams::run`] hashes, and who learns the digests.
 pub trait Work {
-    /// One message.
-    type Source;
+    /// Whatever can be read, and knows by itself what it is. It is read until it gives 0 bytes.
+    type Source: Read;
 
-    /// The next message to hash, None when there is none now.
-    fn next(&mut self) -> Option<Self::Source>;
+    /// The next source, `None` if there is none for now; while others are being hashed (`busy`) it
+    /// does not wait for one.
+    fn next(&mut self, busy: bool) -> Option<Self::Source>;
 
-    /// Fills the start of `slice` with the next bytes of the message. All but the last piece of a
-    /// message fill it; one that does not ends the message.
-    fn read(&mut self, source: &mut Self::Source, slice: &mut [u8]) -> usize;
-
-    /// Takes the digest of a message that ended.
-    fn finish(&mut self, source: Self::Source, digest: Digest);
+    /// Takes back a source, with the digest of all its bytes or the error that ended it.
+    fn finish(&mut self, source: Self::Source, result: io::Result<Digest>);
 }
 
-/// Hashes messages that advance side by side.
+/// The buffers of one thread.
 pub struct Streams {
     slice: Box<[u8]>,
 }
@@ -49,21 +49,30 @@ impl Default for Streams {
 }
 
 impl Streams {
-    /// How many messages are in hand at once.
-    pub const LANES: usize = 1;
+    /// How many sources are read side by side.
+    #[must_use]
+    pub fn lanes(&self) -> usize {
+        1
+    }
 
-    /// Hashes until the work gives no more messages.
-    pub fn run(&mut self, work: &mut impl Work) {
-        while let Some(mut source) = work.next() {
-            let mut state = Md5::new();
-            loop {
-                let length = work.read(&mut source, &mut self.slice);
-                state.update(&self.slice[..length]);
-                if length < self.slice.len() {
-                    break;
-                }
+    /// Hashes all sources of `work`; once `stop` is set, those that are not at their end fail.
+    pub fn run(&mut self, work: &mut impl Work, stop: &AtomicBool) {
+        while let Some(mut source) = work.next(false) {
+            let result = self.hash(&mut source, stop);
+            work.finish(source, result);
+        }
+    }
+
+    fn hash(&mut self, source: &mut impl Read, stop: &AtomicBool) -> io::Result<Digest> {
+        let mut state = Md5::new();
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return Err(ErrorKind::Interrupted.into());
             }
-            work.finish(source, state.finalize().into());
+            match source.read(&mut self.slice)? {
+                0 => return Ok(state.finalize().into()),
+                length => state.update(&self.slice[..length]),
+            }
         }
     }
 }

@@ -1,0 +1,414 @@
+"""Planning, copying and stopping, at the seam between Rust and Python."""
+
+import errno
+import gc
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from inhaul import keys
+from inhaul._core import Contents, Listing, Scanner
+from scans import PART, Known, drain, fill, issues, known_from, md5, object_bytes, objects, rows, scanner
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
+    root.mkdir()
+    return root
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    store = tmp_path / "store"
+    store.mkdir()
+    return store
+
+
+@contextmanager
+def rewriting(path: Path, at: int) -> Iterator[None]:
+    """Rewrites a file with the same size again and again, and puts its time back."""
+    stamp = path.stat()
+    done = threading.Event()
+
+    def write() -> None:
+        with path.open("r+b", buffering=0) as file:
+            while not done.is_set():
+                os.pwrite(file.fileno(), os.urandom(16), at)
+                os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield
+    finally:
+        done.set()
+        writer.join()
+
+
+@pytest.mark.parametrize("size", [40 * 1024 * 1024, 6 * 1024 * 1024])
+def test_a_file_that_changes_while_it_is_copied(root: Path, store: Path, size: int) -> None:
+    fill(root, {"changing": b"\0" * size, "calm": b"c"})
+    with rewriting(root / "changing", size // 2):
+        batches = drain(scanner(root, destination=store))
+    assert issues(batches) == {str(root / "changing"): "changed"}
+    (row,) = rows(batches)
+    assert row[1] == "calm"
+    assert objects(store) == [row[4]]
+
+
+def test_stored_bytes_are_the_hashed_ones_though_files_change(root: Path, store: Path) -> None:
+    fill(root, {f"{n:03}": bytes(8192) for n in range(400)})
+    done = threading.Event()
+
+    def write() -> None:
+        generator = random.Random(4)
+        while not done.is_set():
+            path = root / f"{generator.randrange(400):03}"
+            stamp = path.stat()
+            path.write_bytes(generator.randbytes(8192))
+            os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for number in range(5):
+            batches = drain(scanner(root, destination=store, salt=bytes([number])))
+            for row in rows(batches):
+                assert md5(object_bytes(store, row)) == row[8]
+            assert set(issues(batches).values()) <= {"changed"}
+    finally:
+        done.set()
+        writer.join()
+
+
+def test_copies(root: Path, store: Path) -> None:
+    generator = random.Random(5)
+    sizes = [0, 1, 4096, 131_072, 131_073, 1024 * 1024, PART - 1, PART, PART + 1, 3 * PART + 17]
+    fill(root, {f"{size}.csv": generator.randbytes(size) for size in sizes})
+    batches = drain(scanner(root, destination=store))
+    assert len(rows(batches)) == len(sizes)
+    for row in rows(batches):
+        assert object_bytes(store, row) == Path(row[0]).read_bytes()
+    assert objects(store) == sorted(row[4] for row in rows(batches))
+    hashed = drain(scanner(root))
+    assert [row[7:10] for row in rows(hashed)] == [row[7:10] for row in rows(batches)]
+
+
+def test_objects_are_written_over_only_when_asked(root: Path, store: Path) -> None:
+    fill(root, {"a": b"x", "b": b"y" * PART})
+    drain(scanner(root, destination=store))
+    fill(root, {"a": b"new"})
+    batches = drain(scanner(root, destination=store))
+    assert [(issue[1], issue[3]) for batch in batches for issue in batch.issues] == [("io_error", errno.EEXIST)] * 2
+    batches = drain(scanner(root, destination=store, overwrite=True))
+    assert [object_bytes(store, row)[:3] for row in rows(batches)] == [b"new", b"yyy"]
+
+
+def test_no_space(root: Path, tmp_path: Path) -> None:
+    fill(root, {"big": os.urandom(3 * 1024 * 1024), "small": b"s", "zig": os.urandom(100_000)})
+    mount = tmp_path / "full"
+    mount.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mount)], check=True)
+    try:
+        batches = drain(scanner(root, destination=mount))
+        assert issues(batches) == {str(root / "big"): "no_space"}
+        assert "No space left on device" in batches[0].issues[0][2]
+        assert objects(mount) == sorted(row[4] for row in rows(batches))
+        assert [row[1] for row in rows(batches)] == ["small", "zig"]
+    finally:
+        subprocess.run(["umount", str(mount)], check=True)
+
+
+def test_planning_against_what_is_known(root: Path, store: Path) -> None:
+    files = {"same": b"same", "big": b"b" * PART, "other": b"other", "longer": b"l", "trash": b"t", "new": b"n"}
+    fill(root, files)
+    first = drain(scanner(root, destination=store))
+    stored = {row[1]: row for row in rows(first)}
+    before = objects(store)
+    fill(root, {"other": b"OTHER", "longer": b"longer", "trash": b"changed", "big2": b"b" * PART})
+
+    def known(wanted: list[str]) -> Sequence[Known]:
+        found = [(n, key, stored[key]) for n, key in enumerate(wanted) if key in stored and key != "new"]
+        return [
+            (n, row[3], row[3][:16] + "000z" if key == "other" else row[3], row[7], row[8], row[9],
+             -1 if key == "trash" else 0, f"record of {key}")
+            for n, key, row in found
+        ]  # fmt: skip
+
+    (batch,) = drain(scanner(root, destination=store, salt=b"2"), known)
+    found = {row[1]: row for row in rows([batch])}
+    assert {key: row[2] for key, row in found.items()} == {
+        "same": "unchanged", "big": "unchanged", "other": "new_version", "longer": "new_version", "new": "new",
+        "big2": "new",
+    }  # fmt: skip
+    assert issues([batch]) == {str(root / "trash"): "trashed"}
+    assert found["same"][3] == stored["same"][3]
+    assert found["same"][10] == "record of same"
+    assert found["other"][3] == stored["other"][3][:16] + "0010"
+    assert found["longer"][3] == stored["longer"][3][:16] + "0001"
+    assert found["new"][3] != stored["new"][3]
+    assert batch.counts == {"new": 2, "new_version": 2, "unchanged": 2}
+    assert sorted(batch.successors) == sorted((stored[key][3], found[key][3]) for key in ("other", "longer"))
+    assert sorted(json.loads(batch.unchanged_json())) == sorted(stored[key][3] for key in ("same", "big"))
+    assert {row[1] for row in json.loads(batch.rows_json({}))} == {"other", "longer", "new", "big2"}
+    # Only what is new was written, and what was there before stays as it was.
+    written = {found[key][4] for key in ("other", "longer", "new", "big2")}
+    assert set(objects(store)) == {*before, *written}
+    assert object_bytes(store, found["other"]) == b"OTHER"
+    assert object_bytes(store, stored["other"]) == b"other"
+
+
+def test_known_large_file_with_other_content_of_the_same_size(root: Path, store: Path) -> None:
+    fill(root, {"big": b"a" * (2 * PART), "middle": b"a" * 500_000})
+    first = drain(scanner(root, destination=store))
+    fill(root, {"big": b"b" * (2 * PART), "middle": b"b" * 500_000})
+    second = drain(scanner(root, destination=store), known_from(first))
+    for row in rows(second):
+        assert row[2] == "new_version"
+        assert object_bytes(store, row) == Path(row[0]).read_bytes()
+
+
+def test_again_copies_what_was_staged(root: Path, store: Path) -> None:
+    fill(root, {f"{n:04}": b"%d" % n for n in range(9000)} | {"big": b"b" * (PART + 1), "zz": b"z"})
+    staged = drain(scanner(root, key_prefix="p"))
+    known = known_from([staged[-1]])
+    staged = drain(scanner(root, key_prefix="p"), known)
+    assert objects(store) == []
+    fill(root, {"0007": b"!", "big": b"B" * (PART + 1), "zz": b"Z"})
+    (root / "0008").unlink()
+
+    scan = Scanner.again(staged, root, destination=store, overwrite=False, threads=2)
+    assert scan.next_listing() is None
+    batches = drain(scan)
+    assert issues(batches) == {str(root / "0007"): "changed", str(root / "0008"): "vanished"}
+    kept = [row for row in rows(staged) if row[1] not in ("p/0007", "p/0008")]
+    assert rows(batches) == kept
+    copied = [row for row in kept if row[2] != "unchanged"]
+    assert len(copied) == 8190
+    assert objects(store) == sorted(row[4] for row in copied)
+
+
+def test_again_refuses_a_large_file_that_changed(root: Path, store: Path) -> None:
+    fill(root, {"big": b"b" * (2 * PART)})
+    staged = drain(scanner(root))
+    fill(root, {"big": b"B" * (2 * PART)})
+    batches = drain(Scanner.again(staged, root, destination=store, overwrite=False, threads=2))
+    assert (rows(batches), issues(batches)) == ([], {str(root / "big"): "changed"})
+    assert objects(store) == []
+
+
+def test_with_known(root: Path, store: Path) -> None:
+    fill(root, {"mine": b"1", "theirs": b"2", "lost": b"3", "gone": b"4", "same": b"5"})
+    first = rows(drain(scanner(root, destination=store, salt=b"0")))
+    same = next(row for row in first if row[1] == "same")
+    known = [(4, same[3], same[3], same[7], same[8], same[9], 0, "")]
+    (batch,) = drain(scanner(root, destination=store), lambda wanted: [(wanted.index("same"), *known[0][1:])])
+    places = {row[1]: n for n, row in enumerate(rows([batch]))}
+    mine, theirs, lost, gone = (batch.row(places[key]) for key in ("mine", "theirs", "lost", "gone"))
+    other = keys.new_uid()
+    after, orphans = batch.with_known([
+        (places["mine"], mine[3], mine[3], mine[7], mine[8], mine[9], 0, "mine"),
+        (places["theirs"], other, other, theirs[7], theirs[8], theirs[9], 0, "theirs"),
+        (places["lost"], other, other, 1, md5(b"other"), "md5", 0, "other"),
+    ])  # fmt: skip
+    found = {row[1]: row for row in rows([after])}
+    assert {key: (row[2], row[3]) for key, row in found.items()} == {
+        "mine": ("new", mine[3]), "theirs": ("unchanged", other), "same": ("unchanged", same[3]),
+    }  # fmt: skip
+    assert found["theirs"][10] == "theirs"
+    assert issues([after]) == {str(root / "lost"): "conflict", str(root / "gone"): "conflict"}
+    assert sorted(orphans) == sorted(row[4] for row in (theirs, lost, gone))
+    assert len(batch) == 5
+
+
+def test_with_known_in_place_has_no_objects_of_its_own(root: Path) -> None:
+    fill(root, {"a": b"1"})
+    (batch,) = drain(scanner(root, in_place=True))
+    other = keys.new_uid()
+    after, orphans = batch.with_known([(0, other, other, 1, md5(b"1"), "md5", 0, "")])
+    assert (after.row(0)[3], orphans) == (other, [])
+
+
+def test_without_duplicates(root: Path) -> None:
+    fill(root, {f"{n:05}": b"%d" % (n % 5) for n in range(9000)} | {"a": b"", "b": b""})
+    contents = Contents()
+    kept = [batch.without_duplicates(contents) for batch in drain(scanner(root))]
+    assert [row[1] for row in rows(kept)] == ["00000", "00001", "00002", "00003", "00004", "a"]
+
+
+@pytest.mark.parametrize(
+    "known", [(0, "short", "short", 1, "", "md5", 0, ""), (0, "0" * 20, "z" * 20, 1, "", "md5", 0, "")]
+)
+def test_wrong_uids_are_refused(root: Path, known: Known) -> None:
+    fill(root, {"a": b""})
+    scan = scanner(root)
+    listing = scan.next_listing()
+    assert listing
+    with pytest.raises(ValueError, match=r"uid|version"):
+        scan.submit(listing, [known])
+    scan.close()
+
+
+def descriptors() -> int:
+    gc.collect()
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def threads_of_scans() -> int:
+    tasks = Path("/proc/self/task").glob("*/comm")
+    return sum(comm.read_text().strip() == "inhaul-scan" for comm in tasks)
+
+
+@pytest.mark.parametrize("copying", [False, True])
+def test_stop_within_a_large_file(root: Path, store: Path, copying: bool) -> None:
+    with (root / "sparse").open("wb") as file:
+        file.truncate(1 << 34)
+    scan = scanner(root, destination=store if copying else None)
+    listing = scan.next_listing()
+    assert listing
+    scan.submit(listing, [])
+    stopped: list[float] = []
+
+    def wait() -> None:
+        with pytest.raises(RuntimeError, match="stopped"):
+            scan.next_batch()
+        stopped.append(time.monotonic())
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    time.sleep(0.2)
+    asked = time.monotonic()
+    scan.stop()
+    waiter.join()
+    scan.close()
+    assert stopped[0] - asked < 0.1
+    assert time.monotonic() - asked < (1 if copying else 0.3)  # what was copied so far has to be removed
+    assert threads_of_scans() == 0
+    assert objects(store) == []
+    with pytest.raises(RuntimeError, match="stopped"):
+        scan.next_listing()
+
+
+def test_a_scan_that_nobody_closes_leaves_nothing(root: Path) -> None:
+    fill(root, {f"{n:05}": b"x" for n in range(3000)})
+    before = descriptors()
+    for _ in range(20):
+        scan = scanner(root)
+        scan.next_listing()
+        del scan
+    assert threads_of_scans() == 0
+    assert descriptors() == before
+
+
+def test_stopping_at_random_moments(root: Path, store: Path) -> None:
+    fill(root, {f"{n % 20}/{n}": b"x" * (n % 5000) for n in range(3000)} | {"big": b"b" * (2 * PART)})
+    generator = random.Random(6)
+    before = descriptors()
+    for number in range(20):
+        scan = scanner(root, destination=store, salt=bytes([number]))
+        timer = threading.Timer(generator.random() * 0.15, scan.stop)
+        timer.start()
+        with suppress(RuntimeError):
+            drain(scan)
+        timer.join()
+    del scan, timer
+    assert threads_of_scans() == 0
+    assert descriptors() == before
+
+
+def test_few_descriptors_and_bounded_read_ahead(root: Path) -> None:
+    fill(root, {f"{n % 300}/{n % 7}/{n}": b"x" * 200_000 for n in range(600)})
+    fill(root, {f"big/{n}": b"" for n in range(64)})
+    for n in range(64):
+        os.truncate(root / f"big/{n}", 20 * 1024 * 1024)
+    before = descriptors()
+    peak, done = 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.is_set():
+            peak = max(peak, descriptors() - before)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    batches = drain(scanner(root))
+    done.set()
+    watcher.join()
+    assert len(rows(batches)) == 664
+    assert 2 < peak <= 3 * 2 * 16 + 6
+
+
+def test_results_come_before_a_batch_is_full(root: Path) -> None:
+    fill(root, {f"{n:05}": b"" for n in range(9000)})
+    scan = scanner(root)
+    listing = scan.next_listing()
+    assert listing
+    scan.submit(listing, [])
+    assert scan.next_batch()
+    second = scan.next_listing()
+    assert second
+    started = time.monotonic()
+
+    def submit() -> None:
+        time.sleep(0.3)
+        scan.submit(second, [])
+
+    thread = threading.Thread(target=submit)
+    thread.start()
+    batch = scan.next_batch()
+    thread.join()
+    assert batch
+    assert len(batch) == 9000 - 8192
+    assert 0.3 <= time.monotonic() - started < 1
+    scan.close()
+
+
+def test_the_gil_is_free_while_a_call_waits(root: Path) -> None:
+    fill(root, {"a": b""})
+    scan = scanner(root)
+    assert isinstance(scan.next_listing(), Listing)
+
+    def wait() -> None:
+        with pytest.raises(RuntimeError, match="stopped"):
+            scan.next_batch()
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    started = time.monotonic()
+    sum(range(100_000))
+    assert time.monotonic() - started < 0.5
+    scan.stop()
+    waiter.join()
+
+
+def test_interrupt_ends_a_call_that_waits(root: Path) -> None:
+    fill(root, {"a": b""})
+    script = """
+import sys
+from inhaul._core import Scanner
+scan = Scanner(sys.argv[1], key_prefix="", in_place=True, destination=None, salt=b"", overwrite=False, exclude=[],
+               follow_symlinks=False, threads=2)
+scan.next_listing()
+print("ready", flush=True)
+scan.next_batch()
+"""
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, str(root)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert child.stdout
+    child.stdout.readline()
+    started = time.monotonic()
+    child.send_signal(2)
+    _, errors = child.communicate(timeout=10)
+    assert "KeyboardInterrupt" in errors
+    assert time.monotonic() - started < 2
