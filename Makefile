@@ -39,7 +39,7 @@ format: .venv/installed
 
 types: .venv/installed
 	$(BIN)/mypy
-	$(BIN)/stubtest inhaul._core
+	$(BIN)/stubtest inhaul._core inhaul.sync
 	$(BIN)/python tools/sync_stub.py --check
 
 bench: .venv/installed

@@ -74,19 +74,27 @@ class Instance:
     def __await__(self) -> Generator[Any, None, Self]:
         return self.open().__await__()
 
-    async def __aenter__(self) -> Self:
+    def enter(self) -> None:
+        """Makes the instance current in this context, and no longer the process default."""
         global _default
         if _default is self:
             _default = self._replaced
         self._token = _context.set(self)
+
+    def leave(self) -> None:
+        """Undoes `enter`."""
+        if self._token is not None:
+            _context.reset(self._token)
+            self._token = None
+
+    async def __aenter__(self) -> Self:
+        self.enter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._token is not None:
-            _context.reset(self._token)
-            self._token = None
+        self.leave()
         await self.aclose()
 
     async def identity(self) -> Identity:

@@ -18,7 +18,7 @@ from inhaul.db import bulk
 from inhaul.ingestion.job import Job
 from inhaul.ingestion.journal import Session
 from inhaul.ingestion.plan import next_version
-from inhaul.ingestion.report import Status
+from inhaul.ingestion.report import IngestEvent, IngestReport, Status
 from inhaul.ingestion.scan import Batch, Contents, Scan, Scanner
 from inhaul.settings import settings
 from inhaul.stores.local import LocalStore
@@ -43,11 +43,37 @@ class Recorded(NamedTuple):
     versions: dict[str, str]
 
 
-async def stage(job: Job, session: Session) -> list[Batch]:
-    """Reads and hashes the folder, and asks the registry about it; writes nothing."""
+def teller(
+    report: IngestReport, on_event: Callable[[IngestEvent], object] | None
+) -> Callable[[Batch, int, bool], None]:
+    """A function that adds a batch to a report and tells how far that has come.
+
+    Its other arguments are the files found so far, and whether that is final.
+    """
+
+    def tell(batch: Batch, found: int, walked: bool) -> None:
+        report.add(batch.counts, batch.nbytes, batch.issues)
+        if on_event is not None:
+            on_event(IngestEvent(report.files, report.bytes, found, walked))
+
+    return tell
+
+
+async def stage(job: Job, session: Session, on_read: Callable[[Batch, int, bool], None]) -> list[Batch]:
+    """Reads and hashes the folder, and asks the registry about it; writes nothing.
+
+    Args:
+        job: What to read.
+        session: Where its object names come from.
+        on_read: Called with each batch, the files found so far, and whether that is final.
+    """
     contents = Contents()
+    staged = []
     async with _reading(job, lambda: job.scanner(session, store=False)) as scan:
-        return [batch.without_duplicates(contents) if job.drop_duplicates else batch async for batch in scan.batches()]
+        async for batch in scan.batches():
+            staged.append(batch.without_duplicates(contents) if job.drop_duplicates else batch)
+            on_read(batch, *scan.found)
+    return staged
 
 
 async def ingest(job: Job, session: Session, on_recorded: Callable[[Recorded, int, bool], None]) -> None:

@@ -41,7 +41,9 @@ class World:
                 for column in table.c.keys()  # noqa: SIM118 - a column collection, not a dict
                 if table.c[column].foreign_keys
             }
-            mapping.map_imperatively(self[name], table, properties=relations, column_prefix="_")
+            mapper = mapping.map_imperatively(self[name], table, properties=relations, column_prefix="_")
+            # The constructor that SQLAlchemy puts in front takes anything, as far as its signature says.
+            self[name].__init__.__wrapped__ = mapper.class_manager.original_init
 
 
 _TABLES = {

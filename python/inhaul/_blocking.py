@@ -1,0 +1,247 @@
+"""Blocking calls: the same coroutines, run on an event loop in a thread of their own.
+
+The loop starts with the first call and serves all threads of the process. It is never the loop of the calling thread,
+so a call may block where another loop runs, as it does in a notebook.
+"""
+
+import asyncio
+import atexit
+import functools
+import inspect
+import os
+import sys
+import threading
+import types
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import Future, wait
+from typing import Any, ParamSpec, TypeVar
+
+from sqlalchemy.orm import QueryableAttribute, class_mapper
+from sqlalchemy.orm.exc import UnmappedClassError
+
+from inhaul.errors import WrongThread
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_PATIENCE = 5.0  # seconds that an interrupted call waits for its clean-up
+_FAREWELL = 1.0  # seconds that the end of the process waits for connections to be closed
+_CHUNK = 1000  # items of an iteration that are fetched at a time
+
+
+class _Portal:
+    """The loop, and its thread."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="inhaul-sync", daemon=True)
+        self._thread.start()
+        self._started.wait()
+        atexit.register(self._stop)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        outcome: Future[T] = Future()
+
+        async def supervised() -> None:
+            # Nothing is raised here: a SystemExit from a user's callback would end the loop.
+            try:
+                outcome.set_result(await coroutine)
+            except BaseException as error:
+                outcome.set_exception(error)
+
+        # This copies the context of the calling thread.
+        call = asyncio.run_coroutine_threadsafe(supervised(), self.loop)
+        try:
+            return outcome.result()
+        except BaseException:
+            if not outcome.done():  # a KeyboardInterrupt in the calling thread
+                call.cancel()
+                wait([outcome], timeout=_PATIENCE)
+            raise
+
+    def check(self) -> None:
+        """Refuses calls that would wait for ever.
+
+        Raises:
+            WrongThread: The caller is the loop's own thread, or a child that was forked from the loop's process.
+        """
+        if os.getpid() != self.process:
+            raise WrongThread(
+                "inhaul.sync was used before this process was forked, and threads do not survive a fork: start the "
+                "process with multiprocessing.get_context('spawn'), or use inhaul.sync only in the child"
+            )
+        if threading.current_thread() is self._thread:
+            raise WrongThread(
+                "This runs on the event loop of inhaul.sync, where a blocking call would wait for itself: "
+                "call the async API there, or make the call from another thread"
+            )
+
+    def _serve(self) -> None:
+        with asyncio.Runner() as runner:
+            self.loop = runner.get_loop()
+            self._stopping = asyncio.Event()
+            self.loop.call_soon(self._started.set)
+            runner.run(self._until_stopped())
+
+    async def _until_stopped(self) -> None:
+        await self._stopping.wait()
+
+    def _stop(self) -> None:
+        """Ends what still runs, and lets the loop close its connections."""
+        if os.getpid() == self.process:
+            self.loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join(_FAREWELL)
+
+
+_portal: _Portal | None = None
+_starting = threading.Lock()
+
+
+def _get_portal() -> _Portal:
+    global _portal
+    with _starting:
+        if _portal is None:
+            _portal = _Portal()
+    return _portal
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine in the caller's context and waits for what it returns or raises.
+
+    A Ctrl-C in the meantime cancels the coroutine, and waits for its clean-up.
+
+    Raises:
+        WrongThread: The caller is the thread that would run the coroutine, or a forked child.
+    """
+    try:
+        portal = _get_portal()
+        portal.check()
+    except BaseException:
+        coroutine.close()
+        raise
+    return portal.run(coroutine)
+
+
+def iterate(source: AsyncIterator[T]) -> Iterator[T]:
+    """The items of an async generator, fetched some at a time.
+
+    Raises:
+        WrongThread: See `run`.
+    """
+    try:
+        while chunk := run(_take(source)):
+            yield from chunk
+    finally:
+        # Not waited for: the garbage collector may close this on any thread, the loop's too.
+        if _portal is not None and _portal.process == os.getpid() and not sys.is_finalizing():
+            _portal.loop.call_soon_threadsafe(_close, source)
+
+
+async def _take(source: AsyncIterator[T]) -> list[T]:
+    items: list[T] = []
+    async for item in source:
+        items.append(item)
+        if len(items) == _CHUNK:
+            break
+    return items
+
+
+def _close(source: Any) -> None:
+    task = asyncio.ensure_future(source.aclose())
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+
+
+_closing: set[asyncio.Future[None]] = set()  # the loop holds its tasks weakly
+
+
+def blocking(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """A coroutine function as one that waits."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        return run(function(*args, **kwargs))
+
+    return call
+
+
+_twins: dict[type, type] = {}
+
+# What Python and SQLAlchemy gave the class for itself, and what the twin has in another form.
+_LEFT_OUT = frozenset(
+    [
+        "__dict__",
+        "__weakref__",
+        "__orig_bases__",
+        "__parameters__",
+        "__abstractmethods__",
+        "_abc_impl",
+        "__mapper__",
+        "__table__",
+        "_sa_class_manager",
+        "_world",
+        "__await__",
+        "__aiter__",
+        "__init__",
+    ]
+)
+
+
+def twin(cls: type, **members: object) -> type:
+    """The class whose public coroutine functions wait.
+
+    It is not a subclass but has the same code, its bases are twins, too, and it is made once. Its objects are staged
+    when they are made, and have `for` where the others have `async for`.
+
+    Args:
+        cls: A class of the async API.
+        members: What the twin has differently.
+    """
+    if cls not in _twins:
+        bases = tuple(
+            twin(base) if isinstance(base, type) and base.__module__.startswith("inhaul.") else base
+            for base in vars(cls).get("__orig_bases__", cls.__bases__)
+        )
+        namespace = {name: _member(name, value) for name, value in vars(cls).items() if name not in _LEFT_OUT}
+        namespace = {name: value for name, value in namespace.items() if not isinstance(value, QueryableAttribute)}
+        namespace |= _protocols(cls) | {"__module__": "inhaul.sync"} | members
+        _twins[cls] = types.new_class(cls.__name__, bases, exec_body=lambda body: body.update(namespace))
+    return _twins[cls]
+
+
+def _member(name: str, value: Any) -> Any:
+    if name.startswith("_"):
+        return value
+    if isinstance(value, classmethod) and inspect.iscoroutinefunction(value.__func__):
+        return classmethod(blocking(value.__func__))
+    return blocking(value) if inspect.iscoroutinefunction(value) else value
+
+
+def _protocols(cls: Any) -> dict[str, Any]:
+    """The special methods that differ."""
+    members: dict[str, Any] = {}
+    if "__init__" in vars(cls):
+        members["__init__"] = staging(_init(cls)) if hasattr(cls, "__await__") else _init(cls)
+    if "__aiter__" in vars(cls):
+        members["__iter__"] = lambda self: iterate(cls.__aiter__(self))
+    return members
+
+
+def _init(cls: type) -> Any:
+    """The constructor as it was before its class was mapped."""
+    try:
+        return class_mapper(cls, configure=False).class_manager.original_init
+    except UnmappedClassError:
+        return cls.__init__  # type: ignore[misc]
+
+
+def staging(init: Callable[..., None]) -> Callable[..., None]:
+    """A constructor as one that stages what it makes."""
+
+    @functools.wraps(init)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        init(self, *args, **kwargs)
+        run(self._staging())
+
+    return __init__

@@ -1,0 +1,33 @@
+"""A progress bar where somebody watches."""
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from inhaul.ingestion.report import IngestEvent
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # without ipywidgets a notebook gets the bar of a terminal, which will do
+    from tqdm.auto import tqdm
+
+
+@contextmanager
+def bar() -> Iterator[Callable[[IngestEvent], None] | None]:
+    """A bar that takes events; None where there is neither a terminal nor a notebook."""
+    if not (sys.stderr.isatty() or _in_notebook()):
+        yield None
+        return
+    with tqdm(unit=" files", unit_scale=True) as shown:
+
+        def show(event: IngestEvent) -> None:
+            shown.total = event.found if event.walked else None
+            shown.set_postfix_str(f"{tqdm.format_sizeof(event.bytes, 'B', 1000)}", refresh=False)
+            shown.update(event.files - shown.n)
+
+        yield show
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")

@@ -1,0 +1,131 @@
+"""The blocking twin of inhaul: the same names, for scripts and notebooks.
+
+    import inhaul.sync as ih
+
+    artifacts = ih.Artifact.from_dir("plates").save()
+
+Artifacts and lists are staged when they are made. Every call waits for a coroutine of the async API, which runs on an
+event loop in a thread of its own; so it works in a notebook, too, whose loop is another one. The two APIs may use one
+registry, but not each other's records.
+"""
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from types import TracebackType
+from typing import Any, Self
+
+from inhaul import instance as _instance
+from inhaul import registry as _registry
+from inhaul._blocking import blocking, run, staging, twin
+from inhaul.ingestion.report import IngestEvent, IngestReport, Issue, Reason, Status
+from inhaul.progress import bar
+from inhaul.registry import Visibility
+from inhaul.registry.world import World
+from inhaul.settings import settings
+
+__all__ = (
+    "Artifact",
+    "ArtifactList",
+    "IngestEvent",
+    "IngestReport",
+    "Instance",
+    "Issue",
+    "QuerySet",
+    "Reason",
+    "Run",
+    "Status",
+    "Storage",
+    "Transform",
+    "User",
+    "Visibility",
+    "connect",
+    "ingest",
+    "settings",
+)
+
+
+class Instance:
+    """A registry and its default storage.
+
+    Opens lazily, creates nothing before the first write. Made by `connect`, and current inside a `with` block of it.
+    """
+
+    def __init__(self, instance: _instance.Instance) -> None:
+        self._instance = instance
+
+    def __repr__(self) -> str:
+        return repr(self._instance)
+
+    def __enter__(self) -> Self:
+        self._instance.enter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._instance.leave()
+        self.close()
+
+    def open(self) -> Self:
+        """Creates or migrates the database and registers the default storage and the user.
+
+        Nothing needs it: the first write does the same.
+        """
+        run(self._instance.open())
+        return self
+
+    def close(self) -> None:
+        """Closes the connections of the blocking API."""
+        run(self._instance.aclose())
+
+
+@wraps(_instance.connect)
+def connect(storage: str | os.PathLike[str] | None = None, db: str | None = None) -> Instance:  # noqa: D103 - see there
+    return Instance(_instance.connect(storage, db))
+
+
+@wraps(_registry.ingest)
+def ingest(  # noqa: D103 - see there
+    *arguments: Any, on_event: Callable[[IngestEvent], object] | None = None, **options: Any
+) -> IngestReport:
+    if on_event is not None:
+        return run(_registry.ingest(*arguments, on_event=on_event, **options))
+    with bar() as show:
+        return run(_registry.ingest(*arguments, on_event=show, **options))
+
+
+def _one_or_slice(self: Any, part: int | slice) -> Any:
+    if isinstance(part, slice):
+        return _registry.QuerySet.__getitem__(self, part)
+    found = run(self[part : part + 1]._all())
+    if not found:
+        raise IndexError(f"There is no record {part} among those of {self!r}")
+    return found[0]
+
+
+def _watched(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def call(self: Any, *arguments: Any) -> Any:
+        with bar() as self._on_event:
+            return method(self, *arguments)
+
+    return call
+
+
+_List = _registry.ArtifactList
+twin(_registry.QuerySet, __getitem__=_one_or_slice)
+twin(_List, __init__=_watched(staging(_List.__init__)), save=_watched(blocking(_List.save)))
+
+_world = World()
+_world.add(*map(twin, _registry.asynchronous.classes.values()))
+_world.map()
+
+Artifact = _world["Artifact"]
+ArtifactList = _world["ArtifactList"]
+QuerySet = _world["QuerySet"]
+Related = _world["Related"]
+Run = _world["Run"]
+Storage = _world["Storage"]
+Transform = _world["Transform"]
+User = _world["User"]
