@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use ignore::Match;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, fstat, openat, statat};
+use rustix::fs::{AtFlags, FileType, OFlags, RawDir, fstat, statat};
 use rustix::io::Errno;
 
 use crate::ignore::{IGNORE_FILE, Rules};
 use crate::keys::OWN_FOLDER;
 use crate::listing::Kind;
-use crate::read::{Source, special};
+use crate::read::{Source, open_folder, special};
 use crate::record::{Failure, Issue, Reason};
 use crate::walk::Tree;
 
@@ -109,8 +109,9 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn read(&self, folder: &mut Folder) -> rustix::io::Result<()> {
-        let file = self.open()?;
-        let above = if self.tree.follow_symlinks {
+        let root = self.tree.root.as_fd();
+        let file = open_folder(root, self.path, OFlags::RDONLY, self.tree.naming.follow_symlinks)?;
+        let above = if self.tree.naming.follow_symlinks {
             let stat = fstat(&file)?;
             Some(Arc::new(Above { identity: (stat.st_dev, stat.st_ino), above: self.visit.above.clone() }))
         } else {
@@ -169,15 +170,6 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn open(&self) -> rustix::io::Result<OwnedFd> {
-        let mut flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        if !self.tree.follow_symlinks {
-            flags |= OFlags::NOFOLLOW;
-        }
-        let path = if self.path.is_empty() { b".".as_slice() } else { self.path };
-        openat(&self.tree.root, path.strip_suffix(b"/").unwrap_or(path), flags, Mode::empty())
-    }
-
     /// What the link `name` is followed to: None is a folder.
     fn follow(
         &self,
@@ -185,7 +177,7 @@ impl Reader<'_> {
         name: &[u8],
         above: Option<&Above>,
     ) -> Result<Option<Kind>, Failure> {
-        if !self.tree.follow_symlinks {
+        if !self.tree.naming.follow_symlinks {
             return Err(Failure::new(Reason::Symlink, "a symbolic link, and links are not followed"));
         }
         let stat = match statat(file, name, AtFlags::empty()) {

@@ -18,6 +18,8 @@ pub struct Naming {
     pub prefix: String,
     /// The files are objects where they lie.
     pub in_place: bool,
+    /// Links may be followed on the way to a file.
+    pub follow_symlinks: bool,
 }
 
 /// What is known of a file before it is opened.

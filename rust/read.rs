@@ -4,7 +4,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, statat};
 use rustix::io::{Errno, pread};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -33,6 +33,30 @@ impl Stamp {
             modified: (stat.st_mtime as i64, stat.st_mtime_nsec as u64),
             changed: (stat.st_ctime as i64, stat.st_ctime_nsec as u64),
         }
+    }
+}
+
+/// Opens a folder below `root`. Unless links are followed, none may be on the way to it, so that one which
+/// takes a folder's place after the walk leads nowhere.
+pub(crate) fn open_folder(
+    root: BorrowedFd<'_>,
+    path: &[u8],
+    access: OFlags,
+    follow_symlinks: bool,
+) -> rustix::io::Result<OwnedFd> {
+    let path = if path.is_empty() { b"." } else { path };
+    let flags = access | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    if follow_symlinks {
+        return openat(root, path, flags, Mode::empty());
+    }
+    match openat2(root, path, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS) {
+        // Older kernels lack the call, and some containers forbid it.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            // A slash at the end would follow a link all the same.
+            let path = path.strip_suffix(b"/").unwrap_or(path);
+            openat(root, path, flags | OFlags::NOFOLLOW, Mode::empty())
+        }
+        result => result,
     }
 }
 

@@ -73,13 +73,17 @@ impl Scan {
             return Err(Error::Invalid(format!("{prefix:?} can start no key: {problem}")));
         }
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        let naming = Naming { root: with_slash(&options.root), prefix, in_place: options.in_place };
+        let naming = Naming {
+            root: with_slash(&options.root),
+            prefix,
+            in_place: options.in_place,
+            follow_symlinks: options.follow_symlinks,
+        };
         let tree = Tree {
             root: Arc::clone(&root),
             real_root: real_root.as_os_str().as_bytes().to_owned(),
             naming: Arc::new(naming),
             exclude: ignore::exclude(&options.exclude)?,
-            follow_symlinks: options.follow_symlinks,
         };
         let config = Config {
             root: Some(root),
@@ -270,4 +274,30 @@ fn finished_chunks(state: &mut State) -> std::result::Result<Vec<Arc<Chunk>>, Op
         return Ok(state.order.drain(..count).collect());
     }
     Err(since.map(|_| PATIENCE - waited))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Uid;
+
+    #[test]
+    fn a_panic_of_a_thread_reaches_whoever_waits() {
+        let naming =
+            Naming { root: Vec::new(), prefix: String::new(), in_place: true, follow_symlinks: true };
+        let listing = Arc::new(Listing::new(Arc::new(naming), 0));
+        // The listing is empty, so there is no such file.
+        let item = Item { ordinal: 0, uid: Uid::FIRST, plan: Plan::Compare(None) };
+        let config = Config {
+            root: None,
+            algorithm: Algorithm::Md5Whole,
+            destination: None,
+            object_name: None,
+            threads: 2,
+        };
+        let chunk = Chunk::new(listing, vec![item], Vec::new());
+        let scan = Scan::start(config, Vec::new(), None, vec![chunk]).unwrap();
+        let error = scan.next_batch(&mut || false).unwrap_err();
+        assert!(error.to_string().contains("panicked"), "{error}");
+    }
 }

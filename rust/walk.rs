@@ -33,8 +33,6 @@ pub(crate) struct Tree {
     pub naming: Arc<Naming>,
     /// The caller's patterns.
     pub exclude: Gitignore,
-    /// Follow links that stay below the root.
-    pub follow_symlinks: bool,
 }
 
 /// Opens a folder, to find files from it.

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::batch::Row;
@@ -14,7 +14,7 @@ use crate::folder::read_folder;
 use crate::hash::md5::{Digest, Streams, md5_many};
 use crate::hash::{Parts, whole};
 use crate::parts::{Job, PartsInHand, changed};
-use crate::read::{ATTEMPTS, Source};
+use crate::read::{ATTEMPTS, Source, open_folder};
 use crate::record::{Failure, Reason, Status};
 use crate::shared::{Shared, Task};
 use crate::walk::Walk;
@@ -168,10 +168,9 @@ impl<'a> Worker<'a> {
         let open = match open.take_if(|open| open.number == number) {
             Some(same) => open.insert(same),
             None => {
-                let path = if path.is_empty() { b"./".as_slice() } else { path };
                 // Only to find files from: that takes no right to read the folder.
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let folder = openat(self.shared.config.root(), path, flags, Mode::empty());
+                let follow = chunk.listing.naming.follow_symlinks;
+                let folder = open_folder(self.shared.config.root(), path, OFlags::PATH, follow);
                 open.insert(OpenFolder { number, folder })
             }
         };

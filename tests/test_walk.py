@@ -268,6 +268,19 @@ def test_a_link_that_takes_a_files_place_is_not_followed(root: Path, tmp_path: P
     assert (rows(batches), issues(batches)) == ([], {str(root / "file"): "symlink"})
 
 
+def test_a_link_that_takes_a_folders_place_is_not_followed(root: Path, tmp_path: Path) -> None:
+    fill(root, {"a/b/file": b"x"})
+    fill(tmp_path, {"secret/b/file": b"s"})
+    scan = scanner(root)
+    listing = scan.next_listing()
+    assert listing
+    (root / "a").rename(tmp_path / "moved")
+    (root / "a").symlink_to(tmp_path / "secret")
+    scan.submit(listing, [])
+    batches = drain(scan)
+    assert (rows(batches), issues(batches)) == ([], {str(root / "a/b/file"): "symlink"})
+
+
 def test_unreadable_files_and_folders(root: Path) -> None:
     fill(root, {"good": b"g", "bad": b"b", "closed/file": b"c", "listed/file": b"l"})
     (root / "bad").chmod(0)
