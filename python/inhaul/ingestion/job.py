@@ -75,7 +75,7 @@ class Job:
             prefix = key if key is not None else name
             problem = key_problem(prefix)
         else:
-            prefix = resolved.relative_to(storage.root).as_posix().removeprefix(".")
+            prefix = "" if resolved == storage.root else resolved.relative_to(storage.root).as_posix()
             if key is not None and key != prefix:
                 raise ValueError(
                     f"{resolved} lies in the storage {storage.root}, where its key is {prefix!r}, not {key!r}: "

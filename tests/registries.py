@@ -1,0 +1,131 @@
+"""What a registry and its storage must look like, whatever was done to them."""
+
+import hashlib
+import os
+import sqlite3
+from base64 import urlsafe_b64encode
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+PART = 8 << 20
+UNIQUE_TO_A_RUN = ("id", "uid", "object_key", "created_at", "updated_at")
+
+Row = Mapping[str, Any]
+
+
+def seeds(few: int, many: int) -> pytest.MarkDecorator:
+    """Repeats a random test, each time with its own `seed`: a few times, or many when `SOAK` gives the first seed."""
+    first = os.environ.get("SOAK")
+    return pytest.mark.parametrize("seed", range(few) if first is None else range(int(first), int(first) + many))
+
+
+def digest(path: Path) -> tuple[int, str, str]:
+    """Size, hash and hash type of a file by the published rules, written once more."""
+    content = path.read_bytes()
+    if len(content) < PART:
+        return len(content), _text(hashlib.md5(content).digest()), "md5"
+    parts = [hashlib.md5(content[start : start + PART]).digest() for start in range(0, len(content), PART)]
+    return len(content), _text(hashlib.md5(b"".join(parts)).digest()), f"md5-{len(parts)}"
+
+
+def _text(binary: bytes) -> str:
+    return urlsafe_b64encode(binary).decode().rstrip("=")
+
+
+async def query(url: str, sql: str) -> list[Row]:
+    """The rows of a query, asked without inhaul."""
+    if urlsplit(url).scheme == "sqlite":
+        file = url.removeprefix("sqlite:///")
+        if not Path(file).exists():
+            return []
+        connection = sqlite3.connect(file)
+        connection.row_factory = sqlite3.Row
+        try:
+            return [dict(row) for row in connection.execute(sql)]
+        finally:
+            connection.close()
+    server = await asyncpg.connect(url)
+    try:
+        return [dict(row) for row in await server.fetch(sql)]
+    finally:
+        await server.close()
+
+
+async def artifacts(url: str) -> list[Row]:
+    """All rows of artifacts, in the order they were written; none when there is no table yet."""
+    sqlite = urlsplit(url).scheme == "sqlite"
+    tables = "SELECT name FROM sqlite_master" if sqlite else "SELECT tablename AS name FROM pg_tables"
+    if {"name": "artifact"} not in await query(url, tables):
+        return []
+    return await query(url, "SELECT * FROM artifact ORDER BY id")
+
+
+async def assert_consistent(url: str, root: Path, *, orphans: bool = False) -> dict[str, Row]:
+    """Checks all rows against the objects, and all objects against the rows.
+
+    Args:
+        url: The database.
+        root: The only storage that it has artifacts in.
+        orphans: Whether objects without a row are allowed, as a crash leaves them until the next call.
+
+    Returns:
+        The latest rows by key.
+    """
+    if urlsplit(url).scheme == "sqlite" and Path(url.removeprefix("sqlite:///")).exists():
+        assert await query(url, "PRAGMA integrity_check") == [{"integrity_check": "ok"}]
+        assert await query(url, "PRAGMA foreign_key_check") == []
+    rows = await artifacts(url)
+
+    referred = set()
+    for row in rows:
+        if row["object_key"] is None:
+            assert not row["is_latest"], f"{row['key']}: the latest version has no object"
+            continue
+        path = root / row["object_key"]
+        assert path.resolve().is_relative_to(root.resolve()), f"{row['object_key']} leads out of {root}"
+        assert digest(path) == (row["size"], row["hash"], row["hash_type"]), f"{row['key']}: not what was hashed"
+        referred.add(path)
+
+    if not orphans:
+        stored = {path for folder in root.glob(".inhaul/?") for path in folder.iterdir()}
+        assert stored <= referred, "objects that no row refers to"
+        assert list(root.glob(".inhaul/sessions/*")) == []
+
+    latest = {row["key"]: row for row in rows if row["is_latest"]}
+    assert len(latest) == sum(bool(row["is_latest"]) for row in rows), "two latest rows of one key"
+    families = Counter(row["uid"][:16] for row in rows)
+    assert len(families) == len(latest), "a family without a latest row"
+    versioned = [(row["uid"][:16], row["version"]) for row in rows if families[row["uid"][:16]] > 1]
+    assert len(set(versioned)) == len(versioned), "a version twice in one family"
+    assert all(version for _, version in versioned), "a family of several without versions"
+    return latest
+
+
+async def assert_holds(url: str, root: Path, tree: Path) -> dict[str, Row]:
+    """Checks that the registry is consistent and its latest rows are exactly the regular files of a folder."""
+    latest = await assert_consistent(url, root)
+    prefix = tree.relative_to(root if tree.is_relative_to(root) else tree.parent)
+    files = {
+        (prefix / path.relative_to(tree)).as_posix(): digest(path)
+        for path in tree.rglob("*")
+        if path.is_file() and not path.is_symlink() and ".inhaul" not in path.parts
+    }
+    assert {key: (row["size"], row["hash"], row["hash_type"]) for key, row in latest.items()} == files
+    return latest
+
+
+def comparable(rows: Mapping[str, Row]) -> dict[str, dict[str, Any]]:
+    """Rows without what no two runs share."""
+    return {key: {name: row[name] for name in row if name not in UNIQUE_TO_A_RUN} for key, row in rows.items()}
+
+
+def parsed(time: str | datetime) -> datetime:
+    """A time as SQLite or PostgreSQL keeps it."""
+    return datetime.fromisoformat(time) if isinstance(time, str) else time

@@ -1,0 +1,16 @@
+"""Folders to ingest."""
+
+import random
+from pathlib import Path
+
+
+def grow(tree: Path, files: int, *, seed: int = 0, largest: int = 4096) -> None:
+    """Makes a tree of random files: nested, some empty, some equal to others."""
+    rng = random.Random(seed)
+    folders = [tree, *(tree / f"d{number:02d}" / f"s{number % 3}" for number in range(12))]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    contents = [b"", *(rng.randbytes(rng.randrange(1, largest)) for _ in range(max(1, files * 3 // 4)))]
+    for number in range(files):
+        suffix = rng.choice([".csv", ".txt", ".fastq.gz", ""])
+        (rng.choice(folders) / f"f{number:05d}{suffix}").write_bytes(rng.choice(contents))
