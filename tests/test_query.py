@@ -129,6 +129,12 @@ async def test_filters_chain_and_query_sets_do_not_change(instance: inhaul.Insta
     assert await csv.count() == 2
 
 
+async def test_async_for_goes_on_after_a_chunk(instance: inhaul.Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inhaul.registry.query._CHUNK", 2)
+    keys = [artifact.key async for artifact in Artifact.filter().order_by("key")]
+    assert keys == sorted(TEXTS)
+
+
 async def test_async_for(instance: inhaul.Instance) -> None:
     keys = [artifact.key async for artifact in Artifact.filter().order_by("key")]
     assert keys == sorted(TEXTS)

@@ -152,8 +152,8 @@ class QuerySet(Generic[R]):
         async with self._instance.database.read() as conn, AsyncSession(conn, expire_on_commit=False) as session:
             records = await session.stream_scalars(self._select().execution_options(yield_per=_CHUNK))
             async for chunk in records.partitions():
-                session.expunge_all()  # else the session would hold every record until the end
                 for record in chunk:
+                    session.expunge(record)  # it is the caller's, also after the session's end
                     yield record
 
     def _with(self, **changes: Any) -> Self:
