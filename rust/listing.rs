@@ -90,6 +90,13 @@ impl Listing {
         self.files.push(File { folder, name_end: self.names.len() as u32, kind });
     }
 
+    /// Gives back the room that filling it took: staged batches keep their listings for long.
+    pub fn shrink(&mut self) {
+        self.folders.shrink_to_fit();
+        self.names.shrink_to_fit();
+        self.files.shrink_to_fit();
+    }
+
     /// What is known of a file.
     #[must_use]
     pub fn kind(&self, ordinal: usize) -> Kind {

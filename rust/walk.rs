@@ -192,7 +192,9 @@ impl Emitter {
             let finished = self.advance();
             if finished || self.is_full() {
                 let next = Listing::new(Arc::clone(&tree.naming), self.listing.ordinal + 1);
-                let mut listing = Some(std::mem::replace(&mut self.listing, next));
+                let mut listing = std::mem::replace(&mut self.listing, next);
+                listing.shrink();
+                let mut listing = Some(listing);
                 let mut emitter = Some(self);
                 locked(&mut |walk| {
                     if let Some(listing) =
