@@ -5,14 +5,18 @@ holds the salt from which every object name of the ingest derives, so a repeated
 name again and writes over what the crash left behind. Its lock tells a crashed session from a running one.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import secrets
+import weakref
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
+
+from inhaul.errors import StorageFull
 
 
 class Session:
@@ -26,10 +30,14 @@ class Session:
 
     def __init__(self, file: Path, salt: bytes, started: datetime, descriptor: int | None) -> None:
         self._file = file
-        self._descriptor = descriptor
+        self._hold(descriptor)
         self.salt = salt
         self.started = started
         self.resumed = descriptor is not None
+
+    def _hold(self, descriptor: int | None) -> None:
+        """Keeps the lock until `release`, or until nothing refers to the session, as when a call is cancelled."""
+        self._unlock = weakref.finalize(self, os.close, descriptor) if descriptor is not None else None
 
     @classmethod
     def find(cls, home: Path, *target: str) -> Self:
@@ -50,23 +58,20 @@ class Session:
         return cls(file, secrets.token_bytes(16), datetime.now(UTC), None)
 
     def begin(self) -> None:
-        """Makes the session durable; from now on objects may be stored under its names."""
-        if self._descriptor is not None:
+        """Makes the session durable; from now on objects may be stored under its names.
+
+        Raises:
+            StorageFull: There is no room for it.
+        """
+        if self._unlock is not None:
             return
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._file.with_suffix(".tmp")
-        descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            os.write(descriptor, json.dumps({"salt": self.salt.hex(), "started": self.started.isoformat()}).encode())
-            os.fsync(descriptor)
-            draft.rename(self._file)
-            _fsync_folder(self._file.parent)
-        except BaseException:
-            os.close(descriptor)
-            draft.unlink(missing_ok=True)
-            raise
-        self._descriptor = descriptor
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._hold(_create(self._file, {"salt": self.salt.hex(), "started": self.started.isoformat()}))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise StorageFull(error.errno, "No space left. More room is needed; free some", str(self._file)) from error
 
     def end(self) -> None:
         """Forgets the session: every object it stored has its row."""
@@ -75,9 +80,9 @@ class Session:
 
     def release(self) -> None:
         """Leaves the session to the next call for the same target."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        if self._unlock is not None:
+            self._unlock()
+            self._unlock = None
 
     def renew(self) -> None:
         """Chooses another salt, giving up on what the crash left behind."""
@@ -87,15 +92,31 @@ class Session:
         self.resumed = False
 
 
+def _create(file: Path, content: dict[str, str]) -> int:
+    """Makes a session's file, and gives a descriptor of it that holds the lock."""
+    descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.write(descriptor, json.dumps(content).encode())
+        os.fsync(descriptor)
+        _fsync_folder(file.parent)
+    except BaseException:
+        file.unlink(missing_ok=True)
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def _lock(file: Path) -> int | None:
-    """A descriptor of the locked file; None when its session still runs, or has just ended."""
+    """A descriptor of the locked file; None when its session still runs, has just ended, or is about to begin."""
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(descriptor).st_nlink:
+        status = os.fstat(descriptor)
+        if status.st_nlink and status.st_size:
             return descriptor
     except BlockingIOError:
         pass

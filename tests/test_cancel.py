@@ -1,0 +1,125 @@
+"""What is left when a task is cancelled."""
+
+import asyncio
+import gc
+import random
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+import inhaul
+from inhaul import Artifact
+from registries import assert_consistent, assert_holds, seeds
+from trees import grow
+
+FILES = 2_000
+SECONDS = 2.0  # within which a cancelled call returns
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tree = tmp_path_factory.mktemp("corpus") / "tree"
+    grow(tree, FILES, largest=16 << 10)
+    return tree
+
+
+def held() -> tuple[set[str], set[str]]:
+    """The files that this process has open, and its threads apart from the idle ones of the default executor."""
+    gc.collect()
+    names = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the one that lists them
+            names.add(f"{descriptor.name} {descriptor.readlink()}")
+    return names, {thread.name for thread in threading.enumerate() if not thread.name.startswith("asyncio_")}
+
+
+def scanning() -> int:
+    """How many threads of the scanner there are. One that was joined may be seen for an instant more."""
+    for _ in range(100):
+        names = []
+        for task in Path("/proc/self/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                names.append((task / "comm").read_text().strip())
+        if "inhaul-scan" not in names:
+            return 0
+        time.sleep(0.001)
+    return names.count("inhaul-scan")
+
+
+async def cancel(call: "asyncio.Task[object]", after: float) -> None:
+    """Cancels a task so many seconds after its start, and checks that it ends soon."""
+    await asyncio.wait([call], timeout=after)
+    start = time.monotonic()
+    call.cancel()
+    await asyncio.wait([call])
+    assert time.monotonic() - start < SECONDS
+    if not call.cancelled():
+        call.result()
+
+
+async def work(tree: Path, root: Path, url: str, way: str) -> None:
+    async with inhaul.connect(root, url):
+        if way == "ingest":
+            await inhaul.ingest(tree)
+        elif way == "staged":
+            await (await Artifact.from_dir(tree)).save()
+        else:
+            await Artifact.from_dir(tree).save()
+
+
+@seeds(2, 60)
+@pytest.mark.parametrize("way", ["ingest", "staged"])
+def test_a_cancelled_call_leaves_nothing_behind(
+    database_url: str, tmp_path: Path, tree: Path, way: str, seed: int
+) -> None:
+    rng = random.Random(f"{seed} {way} {database_url[:6]}")
+    warm = tmp_path / "warm"
+    start = time.monotonic()
+    asyncio.run(work(tree, warm, f"sqlite:///{warm}.db", way))
+    seconds = time.monotonic() - start
+
+    root = tmp_path / "storage"
+    files, threads = held()
+
+    async def cancelled() -> None:
+        for _ in range(3):
+            await cancel(asyncio.create_task(work(tree, root, database_url, way)), rng.uniform(0, seconds))
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+            assert scanning() == 0
+            await assert_consistent(database_url, root, orphans=True)
+
+    asyncio.run(cancelled())
+    left_files, left_threads = held()
+    assert left_files <= files
+    assert left_threads <= threads
+    assert list(root.rglob("*.tmp")) == []
+
+    asyncio.run(work(tree, root, database_url, way))
+    asyncio.run(assert_holds(database_url, root, tree))
+
+
+def test_a_call_cancelled_at_once_leaves_nothing_behind(tmp_path: Path) -> None:
+    """At each of the first steps that the loop takes for it: those that moments by the clock seldom meet."""
+    tree = tmp_path / "tree"
+    grow(tree, 100)
+    root, url = tmp_path / "storage", f"sqlite:///{tmp_path}/registry.db"
+    asyncio.run(work(tree, root, url, "ingest"))
+    (tree / "new").write_text("so that there is something to store")
+    files, threads = held()
+
+    async def cancelled(steps: int) -> None:
+        call = asyncio.create_task(work(tree, root, url, "ingest"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
+        await cancel(call, 0)
+
+    for steps in range(0, 60, 2):
+        asyncio.run(cancelled(steps))
+        assert held()[0] <= files, f"after {steps} steps"
+        assert held()[1] <= threads
+    asyncio.run(work(tree, root, url, "ingest"))
+    asyncio.run(assert_holds(url, root, tree))
