@@ -12,8 +12,9 @@ import os
 import sys
 import threading
 import types
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy.orm import QueryableAttribute, class_mapper
@@ -44,7 +45,6 @@ class _Portal:
         outcome: Future[T] = Future()
 
         async def supervised() -> None:
-            # Nothing is raised here: a SystemExit from a user's callback would end the loop.
             try:
                 outcome.set_result(await coroutine)
             except BaseException as error:
@@ -82,10 +82,16 @@ class _Portal:
             self.loop = runner.get_loop()
             self._stopping = asyncio.Event()
             self.loop.call_soon(self._started.set)
-            runner.run(self._until_stopped())
+            while not self._stopping.is_set():
+                # A SystemExit of a user's callback ends the loop; the call that it belongs to has it, too.
+                with suppress(SystemExit, KeyboardInterrupt):
+                    runner.run(self._until_stopped())
 
     async def _until_stopped(self) -> None:
         await self._stopping.wait()
+        # The end of a loop closes all generators at once, but these must go before the ones that they use.
+        for source in list(_iterated):
+            await source.aclose()
 
     def _stop(self) -> None:
         """Ends what still runs, and lets the loop close its connections."""
@@ -123,12 +129,13 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     return portal.run(coroutine)
 
 
-def iterate(source: AsyncIterator[T]) -> Iterator[T]:
+def iterate(source: AsyncGenerator[T]) -> Iterator[T]:
     """The items of an async generator, fetched some at a time.
 
     Raises:
         WrongThread: See `run`.
     """
+    _iterated.add(source)
     try:
         while chunk := run(_take(source)):
             yield from chunk
@@ -138,7 +145,7 @@ def iterate(source: AsyncIterator[T]) -> Iterator[T]:
             _portal.loop.call_soon_threadsafe(_close, source)
 
 
-async def _take(source: AsyncIterator[T]) -> list[T]:
+async def _take(source: AsyncGenerator[T]) -> list[T]:
     items: list[T] = []
     async for item in source:
         items.append(item)
@@ -147,12 +154,14 @@ async def _take(source: AsyncIterator[T]) -> list[T]:
     return items
 
 
-def _close(source: Any) -> None:
+def _close(source: AsyncGenerator[Any]) -> None:
     task = asyncio.ensure_future(source.aclose())
+    task.add_done_callback(lambda _: _iterated.discard(source))
     _closing.add(task)
     task.add_done_callback(_closing.discard)
 
 
+_iterated: set[AsyncGenerator[Any]] = set()
 _closing: set[asyncio.Future[None]] = set()  # the loop holds its tasks weakly
 
 
