@@ -11,7 +11,7 @@ from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
 from inhaul.db import bulk
-from inhaul.errors import NotStaged
+from inhaul.errors import NotStaged, WrongWorld
 from inhaul.formats import tables
 from inhaul.hashing import Digest
 from inhaul.ingestion import pipeline
@@ -49,6 +49,8 @@ class ArtifactList(Sequence[A], Generic[A]):
     _on_event: Callable[[IngestEvent], object] | None = None
 
     def __init__(self, folder: Folder) -> None:
+        if folder.run is not None and folder.run._world is not self._world:
+            raise WrongWorld(f"{folder.run!r} belongs to the other API: use inhaul or inhaul.sync for both")
         self._folder = folder
         self._instance = folder.instance
         self._job: Job | None = None
