@@ -18,7 +18,7 @@ def bar() -> Iterator[Callable[[IngestEvent], None] | None]:
     if not (sys.stderr.isatty() or _in_notebook()):
         yield None
         return
-    with tqdm(unit=" files", unit_scale=True) as shown:
+    with tqdm(unit=" files") as shown:
 
         def show(event: IngestEvent) -> None:
             shown.total = event.found if event.walked else None
