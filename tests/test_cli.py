@@ -1,0 +1,137 @@
+"""The command line: what it prints, and its exit status."""
+
+import os
+import subprocess
+import sys
+import termios
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+_COMMAND = Path(sys.executable).parent / "inhaul"
+
+
+def inhaul(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([_COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+def summary(output: str) -> dict[str, str]:
+    return {name.strip(): value.strip() for name, value in (line.rsplit("  ", 1) for line in output.splitlines())}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in ("a.csv", "b.txt", "copy of b.txt", "c.log"):
+        (folder / name).write_text(name[-5:])
+    return folder
+
+
+def test_init_makes_the_registry(tmp_path: Path) -> None:
+    result = inhaul("init", "--storage", tmp_path / "root", "--db", f"sqlite:///{tmp_path / 'here.db'}")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "here.db").exists()
+    assert result.stdout.splitlines() == [f"storage\t{tmp_path / 'root'}", f"registry\t{tmp_path / 'here.db'}"]
+
+
+def test_ingest_ends_with_a_summary(folder: Path) -> None:
+    result = inhaul("ingest", folder, "--key", "plates", "--exclude", "*.log", "--duplicates", "drop")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert {"files": "2", "new": "2", "failed": "0"}.items() <= summary(result.stdout).items()
+    assert summary(inhaul("ingest", folder, "--key", "plates").stdout)["unchanged"] == "2"
+    assert [line.split("\t")[1] for line in inhaul("ls").stdout.splitlines()][-2:] == ["plates/b.txt", "plates/a.csv"]
+
+
+def test_ingest_follows_links_when_asked_to(folder: Path) -> None:
+    (folder / "link.txt").symlink_to("b.txt")
+    assert summary(inhaul("ingest", folder).stdout)["skipped"] == "1"
+    assert summary(inhaul("ingest", folder, "--follow-symlinks").stdout)["skipped"] == "0"
+
+
+def test_ingest_tells_what_failed(folder: Path) -> None:
+    for number in range(12):
+        Path(os.fsdecode(os.fsencode(folder) + b"/\xff%d" % number)).touch()
+    result = inhaul("ingest", folder)
+    assert result.returncode == 3
+    assert {"new": "4", "failed": "12"}.items() <= summary(result.stdout).items()
+    first, *_, last = result.stderr.splitlines()
+    assert first == f"not_utf8: '{folder}/\\udcff0'"
+    assert last == "... and 2 more"
+
+
+def test_ingest_shows_progress_on_a_terminal(folder: Path) -> None:
+    main, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (24, 120))
+    subprocess.run([_COMMAND, "ingest", folder], stdout=subprocess.DEVNULL, stderr=terminal, check=True, timeout=60)
+    os.close(terminal)
+    assert b"4 of 4 files" in os.read(main, 65536)
+    os.close(main)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ingest", "missing"], "inhaul: There is no such folder: missing\n"),
+        (["ingest", "data/a.csv"], "inhaul: This is a file, not a folder: use Artifact(path): data/a.csv\n"),
+        (["ingest", "data", "--key", "../up"], "inhaul: '../up' cannot be a key: "),
+        (["ls", "--db", "mysql://host/name"], "inhaul: "),
+        (["ls", "--storage", "s3://bucket"], "inhaul: 's3://bucket' is no local folder"),
+        (["show", "nobody"], "inhaul: No Artifact has the uid 'nobody'\n"),
+    ],
+)
+def test_what_cannot_run_is_told_in_one_line(folder: Path, arguments: list[str], message: str) -> None:
+    result = inhaul(*arguments)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith(message)
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_wrong_option_is_a_usage_error(folder: Path) -> None:
+    result = inhaul("ingest", folder, "--duplicates", "double")
+    assert result.returncode == 2
+    assert "Usage: inhaul ingest" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_ls_lists_the_newest_first(folder: Path) -> None:
+    inhaul("ingest", folder)
+    inhaul("ingest", folder, "--key", "again")
+    rows = [line.split("\t") for line in inhaul("ls").stdout.splitlines()]
+    assert [key for _, key, *_ in rows[:4]] == [
+        f"again/{name}" for name in ("copy of b.txt", "c.log", "b.txt", "a.csv")
+    ]
+    assert [size for _, _, size, *_ in rows] == ["5"] * 8
+    assert len(inhaul("ls", "--limit", "3").stdout.splitlines()) == 3
+    assert len(inhaul("ls", "--key-prefix", "data/c").stdout.splitlines()) == 2
+
+
+def test_ls_prints_a_table_on_a_terminal(folder: Path) -> None:
+    inhaul("ingest", folder, "--key", "[red]")
+    main, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (24, 120))
+    subprocess.run([_COMMAND, "ls"], stdout=terminal, check=True, timeout=60)
+    os.close(terminal)
+    assert b"[red]/a.csv" in os.read(main, 65536)
+    os.close(main)
+
+
+def test_show_tells_all_of_one_artifact(folder: Path) -> None:
+    inhaul("ingest", folder)
+    uid = inhaul("ls", "--key-prefix", "data/b").stdout.split("\t")[0]
+    shown = dict(line.split("\t") for line in inhaul("show", uid).stdout.splitlines())
+    assert Path(shown["path"]).read_text() == "b.txt"
+    assert (shown["uid"], shown["key"], shown["bytes"]) == (uid, "data/b.txt", "5")
+    assert shown["hash"].startswith("md5 ")
+
+
+def test_version() -> None:
+    assert inhaul("--version").stdout == f"inhaul {version('inhaul')}\n"
+
+
+def test_help_does_not_load_what_only_work_needs() -> None:
+    code = "import sys, inhaul.cli; print([name for name in ('sqlalchemy', 'pandas', 'tqdm') if name in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60) == "[]\n"

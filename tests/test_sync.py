@@ -1,0 +1,251 @@
+"""The blocking API: the same results, in any thread but its own, and Ctrl-C."""
+
+import asyncio
+import inspect
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import inhaul
+import inhaul.sync as ih
+from inhaul import _blocking
+from inhaul.errors import NotStaged, WrongThread, WrongWorld
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    (folder / "sub").mkdir(parents=True)
+    for number in range(5):
+        (folder / "sub" / f"{number}.txt").write_text(str(number))
+    return folder
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[ih.Instance]:
+    with ih.connect(tmp_path / "root") as instance:
+        yield instance
+
+
+def test_has_the_names_of_the_async_api() -> None:
+    assert set(ih.__all__) == set(inhaul.__all__)
+    assert all(hasattr(ih, name) for name in ih.__all__)
+
+
+def test_no_public_function_is_a_coroutine_function() -> None:
+    classes = [value for name in ih.__all__ if inspect.isclass(value := getattr(ih, name))]
+    functions = [(cls, *member) for cls in classes for member in inspect.getmembers(cls, inspect.iscoroutinefunction)]
+    assert [(cls, name) for cls, name, _ in functions if not name.startswith("_")] == []
+    assert not any(hasattr(cls, name) for cls in classes for name in ("__await__", "__aiter__"))
+
+
+def test_signatures_are_those_of_the_async_api() -> None:
+    assert inspect.signature(ih.Artifact) == inspect.signature(inhaul.Artifact)
+    assert inspect.signature(ih.Artifact.from_dir) == inspect.signature(inhaul.Artifact.from_dir)
+    assert inspect.signature(ih.ingest) == inspect.signature(inhaul.ingest)
+    assert inspect.signature(ih.QuerySet.one) == inspect.signature(inhaul.QuerySet.one)
+
+
+def test_a_folder_is_staged_when_the_list_is_made(instance: ih.Instance, folder: Path) -> None:
+    artifacts = ih.Artifact.from_dir(folder)
+    assert [artifact.key for artifact in artifacts] == [f"data/sub/{number}.txt" for number in range(5)]
+    assert not (folder.parent / "root").exists()
+    assert artifacts.save() is artifacts
+    assert artifacts[0].load() == "0"
+    assert list(artifacts.df()["size"]) == [1] * 5
+
+
+def test_an_artifact_is_staged_when_it_is_made(instance: ih.Instance, folder: Path) -> None:
+    artifact = ih.Artifact(folder / "sub" / "1.txt", key="one.txt")
+    assert artifact.hash == "xMpCOKC5I4INzFCab3WEmw"
+    assert artifact.save() is artifact
+    assert ih.Artifact(folder / "sub" / "1.txt", key="one.txt") == artifact
+    assert ih.Artifact.get(artifact.uid).load() == "1"
+    with pytest.raises(NotStaged):
+        _ = inhaul.Artifact(folder / "sub" / "1.txt", key="one.txt").hash
+
+
+def test_a_missing_file_is_refused_at_once(instance: ih.Instance, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        ih.Artifact(tmp_path / "missing.txt", key="missing.txt")
+
+
+def test_a_table_round_trips(instance: ih.Instance) -> None:
+    table = pd.DataFrame({"a": [1, 2]})
+    pd.testing.assert_frame_equal(ih.Artifact(table, key="table.parquet").save().load(), table)
+
+
+def test_query_sets_have_for_and_indices(instance: ih.Instance, folder: Path) -> None:
+    ih.ingest(folder)
+    found = ih.Artifact.filter(key__startswith="data/").order_by("-key")
+    assert [artifact.key for artifact in found] == [artifact.key for artifact in found.all()]
+    assert found[1].key == "data/sub/3.txt"
+    assert found[3:].count() == 2
+    assert found[3:][1].key == "data/sub/0.txt"
+    with pytest.raises(IndexError):
+        found[5]
+    with pytest.raises(ValueError, match="positive"):
+        found[-1]
+
+
+def test_a_loop_may_stop_before_the_end(instance: ih.Instance, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_blocking, "_CHUNK", 2)
+    ih.ingest(folder)
+    assert len(list(ih.Artifact.objects)) == 5
+    for _ in range(10):  # more than the pool has connections, which an open query would hold
+        assert next(iter(ih.Artifact.objects)).key == "data/sub/0.txt"
+    assert ih.ingest(folder).counts["unchanged"] == 5
+
+
+def test_records_know_each_other(instance: ih.Instance, folder: Path) -> None:
+    run = ih.Run(ih.Transform("clean")).save()
+    artifact = ih.Artifact(folder / "sub" / "1.txt", key="one.txt", run=run).save()
+    other = ih.Run(ih.Transform("again")).save()
+    artifact.previous_runs.add(other)
+    assert artifact.previous_runs.all() == [other]
+    found = ih.Artifact.filter(run__transform__name="clean").one()
+    assert type(found) is ih.Artifact
+    assert type(found.run) is ih.Run
+    assert type(found.created_by) is ih.User
+    assert found.versions.count() == 1
+
+
+def test_each_api_refuses_the_records_of_the_other(instance: ih.Instance, folder: Path) -> None:
+    run = ih.Run(ih.Transform("clean")).save()
+    with pytest.raises(WrongWorld):
+        inhaul.Artifact(folder / "sub" / "1.txt", key="one.txt", run=run)  # type: ignore[arg-type]
+    with pytest.raises(WrongWorld):
+        inhaul.Artifact.filter(run=run)
+    with pytest.raises(WrongWorld):
+        ih.Run(inhaul.Transform("clean"))  # type: ignore[arg-type]
+    with pytest.raises(WrongWorld):
+        ih.Artifact.from_dir(folder, run=inhaul.Run(inhaul.Transform("clean")))  # type: ignore[arg-type]
+
+
+async def test_both_apis_see_one_registry(instance: ih.Instance, folder: Path) -> None:
+    ih.ingest(folder)
+    assert await inhaul.Artifact.objects.count() == 5
+
+
+def test_a_plain_connect_is_for_the_whole_process(tmp_path: Path, folder: Path) -> None:
+    instance = ih.connect(tmp_path / "plain")
+    counts: list[int] = []
+
+    def work() -> None:
+        ih.ingest(folder)
+        counts.append(ih.Artifact.objects.count())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert counts == [5]
+    instance.close()
+
+
+def test_a_block_has_its_own_instance(tmp_path: Path, folder: Path) -> None:
+    with ih.connect(tmp_path / "outer"):
+        ih.ingest(folder)
+        with ih.connect(tmp_path / "inner"):
+            assert ih.Artifact.objects.count() == 0
+        assert ih.Artifact.objects.count() == 5
+
+
+def test_calls_run_in_the_context_of_their_caller() -> None:
+    variable: ContextVar[str] = ContextVar("variable")
+
+    async def read() -> str:
+        return variable.get()
+
+    variable.set("mine")
+    assert _blocking.run(read()) == "mine"
+
+
+async def test_works_where_another_loop_runs(tmp_path: Path, folder: Path) -> None:
+    asyncio.get_running_loop()
+    with ih.connect(tmp_path / "root"):
+        assert ih.ingest(folder).files == 5
+
+
+def test_errors_reach_the_caller(instance: ih.Instance, folder: Path) -> None:
+    def refuse(event: inhaul.IngestEvent) -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        ih.ingest(folder, on_event=refuse)
+    assert ih.ingest(folder).files == 5
+
+
+def test_refuses_its_own_loop(instance: ih.Instance, folder: Path) -> None:
+    def call_back(event: inhaul.IngestEvent) -> None:
+        ih.Artifact.objects.count()
+
+    with pytest.raises(WrongThread, match="call the async API there"):
+        ih.ingest(folder, on_event=call_back)
+
+
+def _count_in_child(answers: "multiprocessing.Queue[str]") -> None:
+    try:
+        answers.put(str(ih.Artifact.objects.count()))
+    except WrongThread as error:
+        answers.put(str(error))
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_refuses_a_forked_child(instance: ih.Instance, folder: Path) -> None:
+    ih.ingest(folder)
+    context = multiprocessing.get_context("fork")
+    answers: multiprocessing.Queue[str] = context.Queue()
+    child = context.Process(target=_count_in_child, args=(answers,))
+    child.start()
+    assert "get_context('spawn')" in answers.get(timeout=30)
+    child.join(10)
+    assert child.exitcode == 0
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_ctrl_c_cancels_and_waits_for_the_clean_up() -> None:
+    steps: list[str] = []
+
+    async def work() -> None:
+        steps.append("started")
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.1)
+            steps.append("cleaned up")
+
+    with pytest.raises(KeyboardInterrupt):
+        _blocking.run(work())
+    assert steps == ["started", "cleaned up"]
+
+
+_BAR = """
+import sys
+import inhaul.sync as ih
+ih.ingest(sys.argv[1])
+ih.Artifact.from_dir(sys.argv[1]).save()
+"""
+
+
+def test_shows_a_bar_on_a_terminal_only(folder: Path) -> None:
+    main, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (24, 100))
+    command = [sys.executable, "-c", _BAR, folder]
+    subprocess.run(command, stderr=terminal, check=True, timeout=60)
+    os.close(terminal)
+    time.sleep(0.1)
+    assert b"5/5 [" in os.read(main, 65536)
+    os.close(main)
+    assert subprocess.run(command, capture_output=True, check=True, timeout=60).stderr == b""
