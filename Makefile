@@ -45,7 +45,7 @@ types: .venv/installed
 bench: .venv/installed
 	cargo build --quiet --release --examples
 	$(BIN)/python benches/bench_ingest.py --scale $(SCALE)
-	cargo bench --quiet -- $(if $(filter 1,$(SCALE)),,--test)
+	cargo bench --quiet --bench hash -- $(if $(filter 1,$(SCALE)),,--test)
 
 soak: .venv/installed
 	$(BIN)/python benches/soak.py --seconds $(SECONDS)

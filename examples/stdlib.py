@@ -43,7 +43,8 @@ async def main() -> None:
 
     text = await artifacts.filter(suffix=".txt").order_by("key").first()
     if text is not None:
-        print(f"\n{text.key}, stored at {text.path}, begins:\n{(await text.load())[:200]}")
+        first = (await text.load()).partition("\n")[0]
+        print(f"\n{text.key}, stored at {text.path}, begins: {first}")
 
     found = {f"{FOLDER.name}/{path.relative_to(FOLDER).as_posix()}": digest(path) for path in files()}
     stored = {artifact.key: (artifact.size, artifact.hash) async for artifact in artifacts}
