@@ -10,6 +10,10 @@ INSTALL ?= --no-build-isolation --editable .[all]
 SCALE ?= 1
 SECONDS ?= 600
 
+# The first seed of the tests that repeat at random. Called again, they go on where one failed.
+SEED ?= 0
+RANDOM_TESTS := $(patsubst %,tests/test_%.py,bad_input cancel concurrent crash)
+
 RUST := $(shell find rust -name '*.rs') Cargo.toml
 
 .PHONY: run test dev lint format types bench soak wheel clean
@@ -48,6 +52,7 @@ bench: .venv/installed
 	cargo bench --quiet --bench hash -- $(if $(filter 1,$(SCALE)),,--test)
 
 soak: .venv/installed
+	SOAK=$(SEED) $(BIN)/pytest --stepwise $(RANDOM_TESTS)
 	$(BIN)/python benches/soak.py --seconds $(SECONDS)
 
 wheel: .venv/bin/maturin

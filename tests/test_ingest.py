@@ -9,7 +9,13 @@ from inhaul.errors import InvalidKey, KeyExists, NotStaged, ObjectChanged
 from registries import artifacts, assert_consistent, assert_holds, query
 from trees import grow
 
-FILES = 60
+FILES = 30
+
+
+@pytest.fixture(autouse=True)
+def _without_flushing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests that survive no crash need not wait for the disk."""
+    monkeypatch.setattr(inhaul.settings, "durability", "process")
 
 
 @pytest.fixture
