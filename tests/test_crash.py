@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import children
-import inhaul
+from inhaul import Artifact, connect, ingest
 from inhaul.keys import next_uid, object_key
 from registries import artifacts, assert_consistent, assert_holds, comparable, seeds
 from trees import grow
@@ -128,14 +128,14 @@ async def test_an_object_left_in_the_place_of_the_next_version_is_no_obstacle(tm
     url, root, tree = f"sqlite:///{tmp_path}/registry.db", tmp_path / "storage", tmp_path / "tree"
     tree.mkdir()
     (tree / "x.csv").write_text("first")
-    async with inhaul.connect(root, url):
-        (first,) = await inhaul.Artifact.from_dir(tree).save()
+    async with connect(root, url):
+        (first,) = await Artifact.from_dir(tree).save()
         (root / object_key(next_uid(first.uid), ".csv")).write_text("left")
         (tree / "x.csv").write_text("second")
         if way == "ingest":
-            assert (await inhaul.ingest(tree)).failed == []
+            assert (await ingest(tree)).failed == []
         else:
-            await inhaul.Artifact(tree / "x.csv", key="tree/x.csv").save()
-        latest = await inhaul.Artifact.filter(key="tree/x.csv").one()
+            await Artifact(tree / "x.csv", key="tree/x.csv").save()
+        latest = await Artifact.filter(key="tree/x.csv").one()
         assert (await latest.cache()).read_text() == "second"
     await assert_consistent(url, root, orphans=True)
