@@ -124,7 +124,7 @@ impl Batch {
         json::array(inserted, |json, (listing, row)| {
             let suffix = listing.suffix(row.ordinal as usize);
             let key = listing.key(row.ordinal as usize);
-            let object_key = object_key(listing, &key, row.uid, &suffix);
+            let object_key = listing.object_key(row.ordinal as usize, row.uid);
             json.push('[');
             for text in [row.uid.as_str(), &key, &object_key, &suffix] {
                 json::push_string(json, text);
@@ -141,10 +141,14 @@ impl Batch {
         })
     }
 
-    /// Plans again, given what the registry knows now of rows of this batch; also returns the
-    /// object keys of own objects that no row will refer to.
+    /// Plans again, given what the registry knows now of rows of this batch, and which of those rows
+    /// are its own; also returns the object keys of own objects that no row will refer to.
     #[must_use]
-    pub fn with_known(&self, known: &HashMap<usize, Arc<Known>>) -> (Self, Vec<String>) {
+    pub fn with_known(
+        &self,
+        known: &HashMap<usize, Arc<Known>>,
+        own: &HashSet<usize>,
+    ) -> (Self, Vec<String>) {
         let mut batch = Self { rows: Vec::with_capacity(self.len()), issues: self.issues.clone() };
         let mut orphans = Vec::new();
         for (position, (listing, row)) in self.rows.iter().enumerate() {
@@ -154,9 +158,9 @@ impl Batch {
             }
             let ordinal = row.ordinal as usize;
             let winner = known.get(&position);
-            let own = winner.is_some_and(|winner| winner.uid == row.uid);
+            let own = own.contains(&position);
             if !own && !listing.naming.in_place {
-                orphans.push(row.uid.object_key(&listing.suffix(ordinal)));
+                orphans.push(listing.object_key(ordinal, row.uid));
             }
             match winner.filter(|winner| winner.is(row.size, &row.hash) && !winner.trashed) {
                 Some(winner) => {
@@ -181,10 +185,4 @@ impl Batch {
         let first = self.rows.iter().filter(|(_, row)| seen.insert((row.size, row.hash)));
         Self { rows: first.cloned().collect(), issues: self.issues.clone() }
     }
-}
-
-/// Where the object of a row lies, relative to the storage root.
-#[must_use]
-pub fn object_key(listing: &Listing, key: &str, uid: Uid, suffix: &str) -> String {
-    if listing.naming.in_place { key.to_owned() } else { uid.object_key(suffix) }
 }

@@ -14,6 +14,8 @@ use crate::record::Failure;
 #[derive(Debug)]
 pub struct Destination {
     root: OwnedFd,
+    /// Where that is, for people.
+    path: Vec<u8>,
     /// Write over what is there.
     pub overwrite: bool,
 }
@@ -26,7 +28,7 @@ impl Destination {
     pub fn open(path: &[u8], overwrite: bool) -> Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, path, flags, Mode::empty()).map_err(|errno| Error::os(path, errno))?;
-        Ok(Self { root, overwrite })
+        Ok(Self { root, path: path.to_owned(), overwrite })
     }
 
     fn create(&self, name: &[u8]) -> rustix::io::Result<OwnedFd> {
@@ -44,6 +46,10 @@ impl Destination {
             }
             result => result,
         }
+    }
+
+    fn failure(&self, errno: Errno, name: &[u8]) -> Failure {
+        Failure::writing(errno, &[&self.path, b"/".as_slice(), name].concat())
     }
 
     fn create_folders(&self, name: &[u8]) -> rustix::io::Result<()> {
@@ -73,7 +79,7 @@ impl Target {
     /// # Errors
     /// It exists and is not to be written over, or the system refuses.
     pub(crate) fn create(destination: &Arc<Destination>, name: &[u8]) -> std::result::Result<Self, Failure> {
-        let file = destination.create(name).map_err(|errno| Failure::writing(errno, name))?;
+        let file = destination.create(name).map_err(|errno| destination.failure(errno, name))?;
         Ok(Self {
             destination: Arc::clone(destination),
             name: name.to_owned(),
@@ -94,7 +100,7 @@ impl Target {
                     offset += length as u64;
                 }
                 Err(Errno::INTR) => {}
-                Err(errno) => return Err(Failure::writing(errno, &self.name)),
+                Err(errno) => return Err(self.destination.failure(errno, &self.name)),
             }
         }
         Ok(())
@@ -105,7 +111,7 @@ impl Target {
     /// # Errors
     /// The system refuses.
     pub(crate) fn restart(&self) -> std::result::Result<(), Failure> {
-        ftruncate(&self.file, 0).map_err(|errno| Failure::writing(errno, &self.name))
+        ftruncate(&self.file, 0).map_err(|errno| self.destination.failure(errno, &self.name))
     }
 
     /// Declares the object complete.
@@ -137,8 +143,11 @@ pub(crate) fn write_object(
     name: &[u8],
     bytes: &[u8],
 ) -> std::result::Result<(), Failure> {
-    let target = Target::create(destination, name)?;
-    target.write(bytes, 0)?;
-    target.keep();
-    Ok(())
+    let write = || {
+        let target = Target::create(destination, name)?;
+        target.write(bytes, 0)?;
+        target.keep();
+        Ok(())
+    };
+    write().map_err(|failure: Failure| failure.needing(bytes.len() as u64))
 }

@@ -181,7 +181,13 @@ fn read_files<'a>(
     let count = files.len();
     // Few files are spread over the threads too.
     let size = count.div_ceil(4 * config.threads).clamp(1, CHUNK);
-    let naming = Naming { root: Vec::new(), prefix: String::new(), in_place: true, follow_symlinks: true };
+    let naming = Naming {
+        root: Vec::new(),
+        prefix: String::new(),
+        in_place: true,
+        follow_symlinks: true,
+        tag: String::new(),
+    };
     let mut listing = Listing::new(Arc::new(naming), 0);
     let mut items = Vec::with_capacity(count);
     let mut last = None;

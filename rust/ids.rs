@@ -69,10 +69,17 @@ impl Uid {
 
     /// Where a virtual key's object lies, relative to the storage root.
     ///
-    /// The folder is the last character of the stem: that one differs within a batch.
+    /// The folder is the last character of the stem: that one differs within a batch. All who write
+    /// the next version of an artifact at once give it the same uid, and only one of them gets its
+    /// row; the tag keeps their objects apart. The uid of a first version is its writer's own.
     #[must_use]
-    pub fn object_key(&self, suffix: &str) -> String {
-        format!(".inhaul/{}/{self}{suffix}", char::from(self.0[STEM - 1]))
+    pub fn object_key(&self, tag: &str, suffix: &str) -> String {
+        let folder = char::from(self.0[STEM - 1]);
+        if self.0[STEM..] == FIRST_VERSION {
+            format!(".inhaul/{folder}/{self}{suffix}")
+        } else {
+            format!(".inhaul/{folder}/{self}.{tag}{suffix}")
+        }
     }
 
     fn new(stem: [u8; STEM]) -> Self {
@@ -87,6 +94,13 @@ impl fmt::Display for Uid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// What tells the objects of one ingest from those of another: six characters made from its salt.
+#[must_use]
+pub fn tag(salt: &[u8]) -> String {
+    let characters = digits(Sha256::new_with_prefix(salt).chain_update(b"tag"));
+    characters[..SHARED].iter().copied().map(char::from).collect()
 }
 
 /// The uids of one batch: the same salt, batch and path give the same uid again.
@@ -159,7 +173,16 @@ mod tests {
     #[test]
     fn objects_spread_by_the_end_of_the_stem() {
         let uid = Uid::parse("0123456789abcdeX0000").unwrap();
-        assert_eq!(uid.object_key(".csv.gz"), ".inhaul/X/0123456789abcdeX0000.csv.gz");
+        assert_eq!(uid.object_key("tag", ".csv.gz"), ".inhaul/X/0123456789abcdeX0000.csv.gz");
+    }
+
+    #[test]
+    fn objects_of_later_versions_bear_a_tag() {
+        let uid = Uid::parse("0123456789abcdeX0001").unwrap();
+        assert_eq!(uid.object_key("a1B2c3", ""), ".inhaul/X/0123456789abcdeX0001.a1B2c3");
+        assert_eq!(tag(b"salt"), tag(b"salt"));
+        assert_ne!(tag(b"salt"), tag(b"pepper"));
+        assert_eq!(tag(b"salt").len(), SHARED);
     }
 
     #[test]

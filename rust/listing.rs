@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::ids::Uid;
 use crate::json;
 use crate::keys;
 use crate::record::Issue;
@@ -10,7 +11,7 @@ use crate::record::Issue;
 pub(crate) const LISTING: usize = 8192;
 
 /// How the files of one scan are named.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Naming {
     /// The folder that is scanned, ending in a slash; empty when paths stand for themselves.
     pub root: Vec<u8>,
@@ -20,6 +21,8 @@ pub struct Naming {
     pub in_place: bool,
     /// Links may be followed on the way to a file.
     pub follow_symlinks: bool,
+    /// Tells the objects of this scan from those of others.
+    pub tag: String,
 }
 
 /// What is known of a file before it is opened.
@@ -139,6 +142,16 @@ impl Listing {
     #[must_use]
     pub fn keys_json(&self) -> String {
         json::array(0..self.len(), |json, ordinal| json::push_string(json, &self.key(ordinal)))
+    }
+
+    /// Where the object of a file's row lies, relative to the storage root.
+    #[must_use]
+    pub fn object_key(&self, ordinal: usize, uid: Uid) -> String {
+        if self.naming.in_place {
+            self.key(ordinal)
+        } else {
+            uid.object_key(&self.naming.tag, &self.suffix(ordinal))
+        }
     }
 
     /// The canonical suffix of the name.

@@ -39,7 +39,8 @@ impl Job {
         source: Source,
     ) -> Result<Self, Failure> {
         let is_new = chunk.items[index].is_surely_new(source.size());
-        let target = if is_new { shared.create_target(chunk, index)? } else { None };
+        let target = if is_new { shared.create_target(chunk, index) } else { Ok(None) };
+        let target = target.map_err(|failure| failure.needing(source.size()))?;
         Self::new(shared, Arc::clone(chunk), index, source, target, 1)
     }
 
@@ -91,7 +92,7 @@ impl Job {
                 if let Some(target) = &self.target {
                     target.discard();
                 }
-                shared.settle(&self.chunk, self.index, Err(failure));
+                shared.settle(&self.chunk, self.index, Err(failure.needing(self.parts.size)));
             }
         }
     }

@@ -121,15 +121,24 @@ impl Failure {
         Self { reason, message: describe(errno), errno: Some(errno), writing: false }
     }
 
-    /// A failure to write the object `name`.
+    /// A failure to write the object at `path`.
     #[must_use]
-    pub fn writing(errno: Errno, name: &[u8]) -> Self {
+    pub fn writing(errno: Errno, path: &[u8]) -> Self {
         let reason = match errno {
             Errno::NOSPC | Errno::DQUOT => Reason::NoSpace,
             _ => Reason::IoError,
         };
-        let message = format!("{}: writing {}", describe(errno), String::from_utf8_lossy(name));
+        let message = format!("{}: writing {}", describe(errno), String::from_utf8_lossy(path));
         Self { reason, message, errno: Some(errno), writing: true }
+    }
+
+    /// Says how much room an object of `size` bytes needs, if room is what failed.
+    #[must_use]
+    pub fn needing(mut self, size: u64) -> Self {
+        if self.reason == Reason::NoSpace {
+            self.message = format!("{}, which needs {size} bytes", self.message);
+        }
+        self
     }
 
     /// The failure of the file at `path`.

@@ -13,7 +13,7 @@ use crate::chunk::{CHUNK, Chunk, Item, Plan};
 use crate::copy::Destination;
 use crate::error::{Error, Result};
 use crate::hash::{Algorithm, PART_SIZE};
-use crate::ids::UidRule;
+use crate::ids::{self, UidRule};
 use crate::ignore;
 use crate::keys;
 use crate::listing::{LISTING, Listing, Naming, with_slash};
@@ -78,6 +78,7 @@ impl Scan {
             prefix,
             in_place: options.in_place,
             follow_symlinks: options.follow_symlinks,
+            tag: ids::tag(&options.salt),
         };
         let tree = Tree {
             root: Arc::clone(&root),
@@ -106,6 +107,7 @@ impl Scan {
         threads: usize,
     ) -> Result<Self> {
         let mut chunks: Vec<Chunk> = Vec::new();
+        let nowhere = Arc::new(Listing::new(Arc::default(), 0));
         for batch in batches {
             for rows in batch.rows().chunk_by(|(a, _), (b, _)| Arc::ptr_eq(a, b)) {
                 chunks.extend(rows.chunks(CHUNK).map(|rows| {
@@ -119,6 +121,11 @@ impl Scan {
                     });
                     Chunk::new(Arc::clone(&rows[0].0), items.collect(), Vec::new())
                 }));
+            }
+            // What failed or was left out when it was staged is so still.
+            let issues = batch.issues().to_vec();
+            if !issues.is_empty() {
+                chunks.push(Chunk::new(Arc::clone(&nowhere), Vec::new(), issues));
             }
         }
         let config = Config {
@@ -283,8 +290,13 @@ mod tests {
 
     #[test]
     fn a_panic_of_a_thread_reaches_whoever_waits() {
-        let naming =
-            Naming { root: Vec::new(), prefix: String::new(), in_place: true, follow_symlinks: true };
+        let naming = Naming {
+            root: Vec::new(),
+            prefix: String::new(),
+            in_place: true,
+            follow_symlinks: true,
+            tag: String::new(),
+        };
         let listing = Arc::new(Listing::new(Arc::new(naming), 0));
         // The listing is empty, so there is no such file.
         let item = Item { ordinal: 0, uid: Uid::FIRST, plan: Plan::Compare(None) };

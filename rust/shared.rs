@@ -276,7 +276,7 @@ impl Shared {
 
     pub(crate) fn object_name(&self, chunk: &Chunk, index: usize) -> Vec<u8> {
         let item = &chunk.items[index];
-        let by_uid = || item.uid.object_key(&chunk.listing.suffix(item.ordinal as usize)).into_bytes();
+        let by_uid = || chunk.listing.object_key(item.ordinal as usize, item.uid).into_bytes();
         self.config.object_name.clone().unwrap_or_else(by_uid)
     }
 }

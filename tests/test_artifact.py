@@ -384,7 +384,7 @@ async def test_an_old_record_of_a_key_loses_a_race_cleanly(
     await late.save()
     assert (late.stem_uid, late.version) == (winner.stem_uid, "2")
     objects = {path.name for path in (instance.root / ".inhaul").glob("?/*")}
-    assert objects == {f"{winner.uid}.csv", f"{late.uid}.csv"}
+    assert objects == {winner.path.name, late.path.name}
 
 
 async def test_reprs_do_no_io(instance: inhaul.Instance, csv: Path) -> None:

@@ -126,6 +126,9 @@ def test_no_next_uid(uid: str) -> None:
 
 
 def test_objects_lie_by_the_last_character_of_the_stem() -> None:
-    assert keys.object_key("0123456789abcdeX0001", ".csv.gz") == ".inhaul/X/0123456789abcdeX0001.csv.gz"
+    assert keys.object_key("0123456789abcdeX0000", "a1B2c3", ".csv.gz") == ".inhaul/X/0123456789abcdeX0000.csv.gz"
+    assert (
+        keys.object_key("0123456789abcdeX0001", "a1B2c3", ".csv.gz") == ".inhaul/X/0123456789abcdeX0001.a1B2c3.csv.gz"
+    )
     with pytest.raises(ValueError, match="uid"):
-        keys.object_key("../../etc", "")
+        keys.object_key("../../etc", "", "")

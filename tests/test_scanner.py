@@ -220,7 +220,7 @@ def test_with_known(root: Path, store: Path) -> None:
         (places["mine"], mine[3], mine[3], mine[7], mine[8], mine[9], 0, "mine"),
         (places["theirs"], other, other, theirs[7], theirs[8], theirs[9], 0, "theirs"),
         (places["lost"], other, other, 1, md5(b"other"), "md5", 0, "other"),
-    ])  # fmt: skip
+    ], {places["mine"]})  # fmt: skip
     found = {row[1]: row for row in rows([after])}
     assert {key: (row[2], row[3]) for key, row in found.items()} == {
         "mine": ("new", mine[3]), "theirs": ("unchanged", other), "same": ("unchanged", same[3]),
@@ -235,7 +235,7 @@ def test_with_known_in_place_has_no_objects_of_its_own(root: Path) -> None:
     fill(root, {"a": b"1"})
     (batch,) = drain(scanner(root, in_place=True))
     other = keys.new_uid()
-    after, orphans = batch.with_known([(0, other, other, 1, md5(b"1"), "md5", 0, "")])
+    after, orphans = batch.with_known([(0, other, other, 1, md5(b"1"), "md5", 0, "")], set())
     assert (after.row(0)[3], orphans) == (other, [])
 
 

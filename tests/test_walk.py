@@ -80,7 +80,7 @@ def test_a_row(root: Path) -> None:
     (row,) = rows([batch])
     uid = row[3]
     assert row == (
-        str(root / "a/b.CSV"), "key/a/b.CSV", "new", uid, keys.object_key(uid, ".csv"), ".csv", "DataFrame",
+        str(root / "a/b.CSV"), "key/a/b.CSV", "new", uid, keys.object_key(uid, "", ".csv"), ".csv", "DataFrame",
         1, md5(b"x"), "md5", None,
     )  # fmt: skip
     inserted = [uid, row[1], row[4], ".csv", "DataFrame", 1, md5(b"x"), "md5"]

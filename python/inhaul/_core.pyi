@@ -4,7 +4,7 @@ Batches of columns cross this seam, never an object per file. Every call that bl
 Paths may be bytes, so that any file name passes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import TypeAlias, final
 
 from _typeshed import StrOrBytesPath
@@ -100,8 +100,11 @@ def next_uid(uid: str) -> str:
         ValueError: Not a uid, or the last version there can be.
     """
 
-def object_key(uid: str, suffix: str) -> str:
+def object_key(uid: str, tag: str, suffix: str) -> str:
     """Say where a virtual key's object lies, relative to the storage root.
+
+    The tag, six characters of the writer's own, is part of the name from the second version on: others may write
+    that version, too.
 
     Raises:
         ValueError: Not a uid.
@@ -208,14 +211,15 @@ class Batch:
             IndexError: There is no row `i`.
         """
 
-    def with_known(self, known: Sequence[_Known]) -> tuple[Batch, list[str]]:
+    def with_known(self, known: Sequence[_Known], own: Set[int]) -> tuple[Batch, list[str]]:
         """Plan again, after rows of this batch lost a race or were written before.
 
-        A row whose own uid is registered stays as it is. One whose content is registered under another uid
-        becomes `unchanged` under that uid; any other row that is not registered becomes the issue `conflict`.
+        A row that this batch made stays as it is. One whose content somebody else registered becomes `unchanged`
+        under that uid; any other becomes the issue `conflict`.
 
         Args:
             known: What the registry knows now of all keys; ordinals are positions in this batch.
+            own: The positions of the rows that this batch made.
 
         Returns:
             The batch as it stands now, and the object keys of own objects that no row will refer to.

@@ -109,9 +109,9 @@ fn next_uid(py: Python<'_>, uid: &str) -> PyResult<String> {
 }
 
 #[pyfunction]
-fn object_key(py: Python<'_>, uid: &str, suffix: &str) -> PyResult<String> {
+fn object_key(py: Python<'_>, uid: &str, tag: &str, suffix: &str) -> PyResult<String> {
     let uid = Uid::parse(uid).map_err(|error| exception(py, error))?;
-    Ok(uid.object_key(suffix))
+    Ok(uid.object_key(tag, suffix))
 }
 
 #[pyfunction]

@@ -1,6 +1,6 @@
 //! The classes of `inhaul._core`: thin shells over `crate::scan` and `crate::batch`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use pyo3::types::{PyBytes, PyDict};
 use rustix::io::Errno;
 
 use super::convert::{PyPath, blocking, exception, threads};
-use crate::batch::{self, object_key};
+use crate::batch;
 use crate::copy::Destination;
 use crate::error::Result;
 use crate::hash::{Algorithm, Hash, PART_SIZE};
@@ -129,7 +129,7 @@ impl Batch {
             &key,
             row.status.name(),
             row.uid.as_str(),
-            object_key(listing, &key, row.uid, &suffix),
+            listing.object_key(ordinal, row.uid),
             &suffix,
             keys::accessor(&suffix),
             row.size,
@@ -140,8 +140,13 @@ impl Batch {
         Ok(columns.into_pyobject(py)?.into_any())
     }
 
-    fn with_known(&self, py: Python<'_>, known: Vec<Known>) -> PyResult<(Self, Vec<String>)> {
-        let planned = py.detach(|| Ok(self.0.with_known(&by_ordinal(known)?)));
+    fn with_known(
+        &self,
+        py: Python<'_>,
+        known: Vec<Known>,
+        own: HashSet<usize>,
+    ) -> PyResult<(Self, Vec<String>)> {
+        let planned = py.detach(|| Ok(self.0.with_known(&by_ordinal(known)?, &own)));
         let (batch, orphans) = planned.map_err(|error| exception(py, error))?;
         Ok((Self(Arc::new(batch)), orphans))
     }

@@ -140,9 +140,9 @@ async def referred(conn: AsyncConnection, root: str, prefix: str) -> tuple[list[
     return sorted({user for user, _ in rows}), sorted({run for _, run in rows if run is not None})
 
 
-async def registered(conn: AsyncConnection, uids: Iterable[str]) -> set[str]:
-    """Those of the uids that have a row."""
-    statement = select(artifact.c.uid).where(artifact.c.uid.in_(_strings(conn.dialect.name)))
+async def objects_of(conn: AsyncConnection, uids: Iterable[str]) -> set[str]:
+    """The object keys of the rows that have these uids."""
+    statement = select(artifact.c.object_key).where(artifact.c.uid.in_(_strings(conn.dialect.name)))
     return set((await conn.execute(statement, {"json": json.dumps(list(uids))})).scalars())
 
 

@@ -231,10 +231,11 @@ async def _insert(
     if len(ids) == _fresh(batch):
         return Recorded(batch, ids, constants.created_at, versions), []
     known = await bulk.lookup(conn, constants.storage_id, batch.keys_json())
-    kept, lost = batch.with_known(known)
-    # A name is unique to its session; should its uid have a row all the same, the object is not ours to remove.
-    taken = await bulk.registered(conn, [_uid(key) for key in lost])
-    return Recorded(kept, None, constants.created_at, versions), [key for key in lost if _uid(key) not in taken]
+    own = {place for place, *_, record in known if bulk.row_values(record)["object_key"] == batch.row(place)[4]}
+    kept, lost = batch.with_known(known, own)
+    # Whatever else happened: an object that a row refers to is not ours to remove.
+    referred = await bulk.objects_of(conn, [_uid(key) for key in lost])
+    return Recorded(kept, None, constants.created_at, versions), [key for key in lost if key not in referred]
 
 
 def _fresh(batch: Batch) -> int:

@@ -134,7 +134,7 @@ async def stage(
     real = place.in_place or key_is_virtual is False
     if real and place.key is None:
         raise ValueError("key_is_virtual=False needs a key")
-    where = place.key if real and place.key is not None else object_key(uid, content.suffix)
+    where = place.key if real and place.key is not None else object_key(uid, new_uid()[:6], content.suffix)
     if real and not place.in_place and await asyncio.to_thread((place.storage.root / where).exists):
         raise KeyExists(errno.EEXIST, "There is a file under this key: choose another one", where)
     return Staged(content, facts, place, uid, where, version, predecessor["uid"] if predecessor is not None else None)
