@@ -49,6 +49,7 @@ types: .venv/installed
 bench: .venv/installed
 	cargo build --quiet --release --examples
 	$(BIN)/python benches/bench_ingest.py --scale $(SCALE)
+	$(BIN)/pytest -q benches/bench_end_to_end.py --scale $(SCALE)
 	cargo bench --quiet --bench hash -- $(if $(filter 1,$(SCALE)),,--test)
 
 soak: .venv/installed
