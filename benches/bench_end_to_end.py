@@ -8,10 +8,10 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from corpus import make
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import inhaul
+from corpus import make
 
 
 @pytest.fixture(scope="session")
