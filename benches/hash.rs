@@ -1,15 +1,17 @@
 //! How fast content in memory is hashed, by message size: `cargo bench`.
+#![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use inhaul_core::hash::md5::{Digest, md5_many};
+use inhaul_core::hash::md5::{Backend, Digest, md5_many};
 use inhaul_core::hash::{Algorithm, PART_SIZE, hash_bytes};
 
 /// Messages in one call, as many as a scan gathers of small files.
 const MESSAGES: usize = 128;
 
 fn many_messages(criterion: &mut Criterion) {
+    let backend = Backend::active().unwrap();
     let mut group = criterion.benchmark_group("md5_many");
     for size in [0, 64, 1024, 4096, 64 * 1024] {
         let data = vec![0x5a_u8; MESSAGES * size];
@@ -17,13 +19,14 @@ fn many_messages(criterion: &mut Criterion) {
         let mut digests = [Digest::default(); MESSAGES];
         group.throughput(Throughput::Bytes(data.len() as u64));
         group.bench_function(format!("{size} B"), |bencher| {
-            bencher.iter(|| md5_many(black_box(&messages), &mut digests));
+            bencher.iter(|| md5_many(backend, black_box(&messages), &mut digests));
         });
     }
     group.finish();
 }
 
 fn one_content(criterion: &mut Criterion) {
+    let backend = Backend::active().unwrap();
     let data = vec![0x5a_u8; 64 << 20];
     let mut group = criterion.benchmark_group("64 MiB");
     group.sample_size(10);
@@ -34,7 +37,9 @@ fn one_content(criterion: &mut Criterion) {
         ("sha256", Algorithm::Sha256),
     ];
     for (name, algorithm) in algorithms {
-        group.bench_function(name, |bencher| bencher.iter(|| hash_bytes(black_box(&data), algorithm)));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| hash_bytes(backend, black_box(&data), algorithm))
+        });
     }
     group.finish();
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use crate::hash::md5::BackendError;
+
 /// Result of a call that fails as a whole.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -56,6 +58,12 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<BackendError> for Error {
+    fn from(error: BackendError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
 
 /// The system's words for an error number, without the number.
 #[must_use]

@@ -12,6 +12,7 @@ use crate::batch::Batch;
 use crate::chunk::{CHUNK, Chunk, Item, Plan};
 use crate::copy::Destination;
 use crate::error::{Error, Result};
+use crate::hash::md5::Backend;
 use crate::hash::{Algorithm, PART_SIZE};
 use crate::ids::{self, UidRule};
 use crate::ignore;
@@ -144,6 +145,7 @@ impl Scan {
         walk: Option<Walk>,
         chunks: Vec<Chunk>,
     ) -> Result<Self> {
+        let backend = Backend::active()?;
         let threads = config.threads;
         let shared = Arc::new(Shared::new(config, walk, chunks));
         let scan = Self { shared, salt, threads: Mutex::default() };
@@ -151,7 +153,7 @@ impl Scan {
             let shared = Arc::clone(&scan.shared);
             let thread = std::thread::Builder::new()
                 .name("inhaul-scan".to_owned())
-                .spawn(move || worker::run(&shared))
+                .spawn(move || worker::run(&shared, backend))
                 .map_err(|error| Error::Invalid(format!("no thread can be started: {error}")))?;
             lock(&scan.threads).push(thread);
         }

@@ -1,5 +1,6 @@
 //! What each thread of a scan does.
 
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use crate::batch::Row;
 use crate::chunk::Chunk;
 use crate::copy::write_object;
 use crate::folder::read_folder;
-use crate::hash::md5::{Digest, Streams, md5_many};
+use crate::hash::md5::{Backend, Digest, Streams, Work as _, md5_many};
 use crate::hash::{Parts, whole};
 use crate::parts::{Job, PartsInHand, changed};
 use crate::read::{ATTEMPTS, Source, open_folder};
@@ -26,9 +27,9 @@ const SMALL: u64 = 128 << 10;
 const ARENA: usize = 1 << 20;
 
 /// Works until the scan ends. A panic ends it for all.
-pub(crate) fn run(shared: &Shared) {
+pub(crate) fn run(shared: &Shared, backend: Backend) {
     let result = catch_unwind(AssertUnwindSafe(|| {
-        let mut worker = Worker::new(shared);
+        let mut worker = Worker::new(shared, backend);
         while let Some(task) = shared.next_task() {
             worker.run(task);
         }
@@ -48,7 +49,9 @@ struct Worker<'a> {
     small: Vec<Small>,
     /// Large files that were opened and not yet offered to the others.
     large: Vec<Arc<Job>>,
-    streams: Streams,
+    backend: Backend,
+    /// Made when there is something for it: its buffers take 2 MiB.
+    streams: Option<Streams>,
 }
 
 struct Small {
@@ -64,14 +67,15 @@ struct OpenFolder {
 }
 
 impl<'a> Worker<'a> {
-    fn new(shared: &'a Shared) -> Self {
+    fn new(shared: &'a Shared, backend: Backend) -> Self {
         Self {
             shared,
             arena: vec![0; ARENA].into(),
             used: 0,
             small: Vec::new(),
             large: Vec::new(),
-            streams: Streams::default(),
+            backend,
+            streams: None,
         }
     }
 
@@ -138,7 +142,7 @@ impl<'a> Worker<'a> {
                 Some(_) => {
                     self.large.push(Arc::new(Job::start(self.shared, chunk, index, source)?));
                     let parts: usize = self.large.iter().map(|job| job.parts.count as usize).sum();
-                    if parts >= self.streams.lanes() {
+                    if parts >= self.backend.lanes() {
                         self.offer_large();
                         // Before more is opened, so that few files are open at once.
                         self.hash_parts();
@@ -203,7 +207,7 @@ impl<'a> Worker<'a> {
         let content = |file: &Small| &self.arena[file.start..file.start + file.parts.size as usize];
         let contents: Vec<&[u8]> = self.small.iter().map(content).collect();
         let mut digests = vec![Digest::default(); contents.len()];
-        md5_many(&contents, &mut digests);
+        md5_many(self.backend, &contents, &mut digests);
 
         for ((file, content), digest) in self.small.iter().zip(contents).zip(digests) {
             let hash = file.parts.hash(&[digest]);
@@ -224,7 +228,15 @@ impl<'a> Worker<'a> {
 
     /// Hashes parts of large files, whoever opened them, as long as there are any.
     fn hash_parts(&mut self) {
-        self.streams.run(&mut PartsInHand::new(self.shared), &self.shared.stopped);
+        let streams = self.streams.get_or_insert_with(|| Streams::new(self.backend));
+        let mut parts = PartsInHand::new(self.shared);
+        streams.run(&mut parts, &self.shared.stopped);
+        // With its last part, a file that was stopped removes what was copied of it.
+        while self.shared.is_stopped()
+            && let Some(part) = parts.next(false)
+        {
+            parts.finish(part, Err(ErrorKind::Interrupted.into()));
+        }
     }
 
     fn offer_large(&mut self) {

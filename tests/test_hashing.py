@@ -166,6 +166,24 @@ def test_wrong_arguments(tmp_path: Path) -> None:
         hashing.etag(tmp_path, 0)
 
 
+def test_unknown_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = """if True:
+        from inhaul import hashing
+
+        for call in [lambda: hashing.hash_bytes(b""), lambda: hashing.hash_file("/etc/passwd")]:
+            try:
+                call()
+            except ValueError as error:
+                print(error)
+    """
+    monkeypatch.setenv("INHAUL_HASH_BACKEND", "abacus")
+    child = run(script)
+    assert child.returncode == 0, child.stderr
+    assert child.stdout.count('hash backend "abacus" is unknown') == 2
+    monkeypatch.setenv("INHAUL_HASH_BACKEND", "portable")
+    assert run(script).stdout == ""
+
+
 def test_unreadable_file(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_bytes(b"a")

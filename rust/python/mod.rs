@@ -9,6 +9,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat, statfs};
 
 use crate::error::Error;
 use crate::files::{self, FolderAlgorithm};
+use crate::hash::md5::Backend;
 use crate::hash::{self, Algorithm, Hash};
 use crate::ids::Uid;
 use crate::keys;
@@ -51,7 +52,8 @@ fn hash_files<'py>(
 #[pyfunction]
 fn hash_bytes(py: Python<'_>, data: Data, algorithm: &str) -> PyResult<Digest> {
     let algorithm = file_algorithm(algorithm)?;
-    let hash = py.detach(|| hash::hash_bytes(data.bytes(), algorithm));
+    let backend = Backend::active().map_err(|error| exception(py, error.into()))?;
+    let hash = py.detach(|| hash::hash_bytes(backend, data.bytes(), algorithm));
     Ok(digest(data.bytes().len() as u64, &hash))
 }
 

@@ -1,0 +1,103 @@
+//! The scheduler: which message is in which lane.
+
+use std::cmp::Reverse;
+
+use super::backend::Backend;
+use super::block::{Block, Digest, Tail};
+use super::state::{MAX_LANES, State};
+
+/// Messages that are all shorter than this are hashed faster than they are sorted (see the bench).
+const MIN_SORTED: usize = 1024;
+
+/// What a lane is working on.
+pub(super) trait Lane {
+    /// The blocks that can be hashed now, at least one.
+    fn pending(&self) -> &[Block];
+    /// The first `count` pending blocks are hashed.
+    fn consume(&mut self, count: usize);
+}
+
+/// Hashes as many blocks of every lane as the shortest lane has.
+pub(super) fn advance(backend: Backend, state: &mut State, lanes: &mut [impl Lane]) {
+    let mut inputs: [&[Block]; MAX_LANES] = [&[]; MAX_LANES];
+    let mut count = usize::MAX;
+    for (input, lane) in inputs.iter_mut().zip(&*lanes) {
+        *input = lane.pending();
+        count = count.min(input.len());
+    }
+    backend.compress(state, &mut inputs, lanes.len(), count);
+    for lane in lanes {
+        lane.consume(count);
+    }
+}
+
+/// Takes a lane out of use. The last one moves to its place, so those in use stay side by side.
+pub(super) fn remove<L>(state: &mut State, lanes: &mut Vec<L>, lane: usize) -> L {
+    let removed = lanes.swap_remove(lane);
+    state.set_lane(lane, state.lane(lanes.len()));
+    removed
+}
+
+/// Computes the MD5 of every message: `digests[n]` is that of `messages[n]`.
+///
+/// # Panics
+/// If there are not as many digests as messages.
+pub fn md5_many(backend: Backend, messages: &[&[u8]], digests: &mut [Digest]) {
+    assert_eq!(messages.len(), digests.len(), "one digest for each message");
+    let mut queue = long_ones_first(messages).into_iter().map(|index| Message::new(index, messages[index]));
+    let mut lanes: Vec<_> = queue.by_ref().take(backend.lanes()).collect();
+    let mut state = State::new();
+    while !lanes.is_empty() {
+        advance(backend, &mut state, &mut lanes);
+        for lane in (0..lanes.len()).rev() {
+            if !lanes[lane].pending().is_empty() {
+                continue;
+            }
+            digests[lanes[lane].index] = state.digest(lane);
+            if let Some(message) = queue.next() {
+                lanes[lane] = message;
+                state.start(lane);
+            } else {
+                remove(&mut state, &mut lanes, lane);
+            }
+        }
+    }
+}
+
+/// The order in which to hash the messages: none of the long ones is left to run alone at the
+/// end, and equally long ones, side by side, end together.
+fn long_ones_first(messages: &[&[u8]]) -> Vec<usize> {
+    let mut order: Vec<_> = (0..messages.len()).collect();
+    if messages.iter().any(|message| message.len() >= MIN_SORTED) {
+        order.sort_unstable_by_key(|&index| Reverse(messages[index].len()));
+    }
+    order
+}
+
+/// A message in memory: its whole blocks where they are, then its padded tail.
+struct Message<'a> {
+    index: usize,
+    blocks: &'a [Block],
+    tail: Tail,
+}
+
+impl<'a> Message<'a> {
+    fn new(index: usize, message: &'a [u8]) -> Self {
+        let (blocks, remainder) = message.as_chunks();
+        Self { index, blocks, tail: Tail::new(remainder, message.len()) }
+    }
+}
+
+impl Lane for Message<'_> {
+    fn pending(&self) -> &[Block] {
+        if self.blocks.is_empty() { self.tail.blocks() } else { self.blocks }
+    }
+
+    fn consume(&mut self, count: usize) {
+        if self.blocks.is_empty() {
+            self.tail.consume(count);
+        } else {
+            self.blocks = &self.blocks[count..];
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! MD5 (RFC 1321) of many messages at once, one per lane of a vector register.
+//!
+//! [`md5_many`] hashes messages in memory, [`Streams`] hashes what it reads from many sources at
+//! once. `portable` is the definition of correct; every other backend is tested against it.
+
+#[macro_use]
+mod rounds;
+#[macro_use]
+mod vector;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod backend;
+mod block;
+mod lanes;
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod neon;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod sse2;
+mod state;
+mod streams;
+
+pub use backend::{Backend, BackendError};
+pub use block::Digest;
+pub use lanes::md5_many;
+pub use portable::md5;
+pub use streams::{SLICE, Streams, Work};
