@@ -97,14 +97,15 @@ impl Scan {
         Self::start(config, options.salt, Some(Walk::new(Arc::new(tree))), Vec::new())
     }
 
-    /// Starts the second pass over staged batches: copies what is new.
+    /// Starts the second pass over staged batches: reads what is new again, and copies it if there is
+    /// a destination.
     ///
     /// # Errors
     /// The root is no readable folder.
     pub fn again(
         batches: &[Arc<Batch>],
         root: &[u8],
-        destination: Destination,
+        destination: Option<Destination>,
         threads: usize,
     ) -> Result<Self> {
         let mut chunks: Vec<Chunk> = Vec::new();
@@ -132,7 +133,7 @@ impl Scan {
         let config = Config {
             root: Some(open_root(root)?),
             algorithm: Algorithm::Md5Parts { part_size: PART_SIZE },
-            destination: Some(Arc::new(destination)),
+            destination: destination.map(Arc::new),
             object_name: None,
             threads: threads.max(1),
         };

@@ -82,6 +82,6 @@ def test_a_session_is_on_disk_before_it_begins(tmp_path: Path, monkeypatch: pyte
     session = Session.find(tmp_path, "folder")
     session.begin()
     assert len(synced) == 2
-    assert synced[0].endswith(".tmp")
+    assert synced[0].endswith(".json")
     assert synced[1] == str(tmp_path / "sessions")
     session.end()

@@ -275,11 +275,11 @@ class Scanner:
         batches: Sequence[Batch],
         root: StrOrBytesPath,
         *,
-        destination: StrOrBytesPath,
+        destination: StrOrBytesPath | None,
         overwrite: bool,
         threads: int,
     ) -> Scanner:
-        """Start the second pass over staged batches: copy what is new, each with its staged digest.
+        """Start the second pass over staged batches: read what is new again, and copy it given a destination.
 
         There are no listings; `next_batch` gives all rows again. A file that differs from what was staged
         becomes the issue `changed`.

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Generator
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,7 @@ from inhaul.errors import UnsupportedStorage
 from inhaul.keys import OBJECTS, new_uid
 from inhaul.settings import settings
 
-_context: ContextVar["Instance | None"] = ContextVar("inhaul_instance", default=None)
+_entered: ContextVar[tuple["Instance", ...]] = ContextVar("inhaul_instances", default=())
 _default: "Instance | None" = None
 
 
@@ -52,8 +52,7 @@ class Instance:
         self.home = home
         self.root = root
         self.database = database
-        self._identity: Identity | None = None
-        self._token: Token[Instance | None] | None = None
+        self._identity: tuple[tuple[int, ...], Identity] | None = None
         self._replaced: Instance | None = None
 
     def __repr__(self) -> str:
@@ -79,13 +78,12 @@ class Instance:
         global _default
         if _default is self:
             _default = self._replaced
-        self._token = _context.set(self)
+        _entered.set((*_entered.get(), self))
 
     def leave(self) -> None:
         """Undoes `enter`."""
-        if self._token is not None:
-            _context.reset(self._token)
-            self._token = None
+        *others, last = _entered.get() or (self,)
+        _entered.set(tuple(others) if last is self else tuple(one for one in (*others, last) if one is not self))
 
     async def __aenter__(self) -> Self:
         self.enter()
@@ -99,15 +97,16 @@ class Instance:
 
     async def identity(self) -> Identity:
         """The rows of the current user and the default storage, made if they are missing."""
-        if self._identity is None:
+        known_in = await self.database.file()
+        if self._identity is None or self._identity[0] != known_in:
             await asyncio.to_thread(self.home.mkdir, parents=True, exist_ok=True)
             async with self.database.write() as conn:
                 user_id = await ensure(conn, tables.user, "handle", settings.user)
                 storage_id = await ensure(
                     conn, tables.storage, "root", str(self.root), type="local", created_by_id=user_id
                 )
-            self._identity = Identity(user_id, storage_id)
-        return self._identity
+            self._identity = (await self.database.file(), Identity(user_id, storage_id))
+        return self._identity[1]
 
     async def storage_of(self, path: Path) -> StorageRow | None:
         """The storage that a resolved path lies in, None outside all; of nested roots the longest."""
@@ -155,7 +154,9 @@ def connect(storage: str | os.PathLike[str] | None = None, db: str | None = None
         UnsupportedDatabase: The database is neither SQLite nor PostgreSQL.
     """
     global _default
-    given = storage or settings.storage
+    given = settings.storage if storage is None else storage
+    if given is not None and not os.fspath(given):
+        raise ValueError("The storage is an empty path: pass '.' for the current folder")
     if given is not None and "://" in os.fspath(given):
         raise UnsupportedStorage(f"{os.fspath(given)!r} is no local folder: this release stores in local folders only")
     home = (Path(given).expanduser() if given else Path.cwd()).resolve() / OBJECTS
@@ -168,4 +169,4 @@ def connect(storage: str | os.PathLike[str] | None = None, db: str | None = None
 
 def current() -> Instance:
     """The innermost instance entered in this context, else the process default, made from the settings if need be."""
-    return _context.get() or _default or connect()
+    return next(reversed(_entered.get()), None) or _default or connect()

@@ -21,6 +21,20 @@ def _cache_dir() -> Path:
     return Path(os.environ.get("INHAUL_CACHE_DIR") or Path(base) / "inhaul")
 
 
+def _threads() -> int:
+    value = os.environ.get("INHAUL_THREADS") or "0"
+    if not value.isdecimal():
+        raise ValueError(f"INHAUL_THREADS={value!r}: use a number of threads, or 0 for one per core")
+    return int(value)
+
+
+def _os_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # in a container, a user may have a number only
+        return str(os.getuid())
+
+
 @dataclass(slots=True)
 class Settings:
     """What `connect()` and the writers fall back to. Each field can be set by the variable named with it.
@@ -38,8 +52,8 @@ class Settings:
     storage: str | None = field(default_factory=lambda: os.environ.get("INHAUL_STORAGE") or None)
     db: str | None = field(default_factory=lambda: os.environ.get("INHAUL_DB") or None)
     cache_dir: Path = field(default_factory=_cache_dir)
-    user: str = field(default_factory=lambda: os.environ.get("INHAUL_USER") or getpass.getuser())
-    threads: int = field(default_factory=lambda: int(os.environ.get("INHAUL_THREADS") or 0))
+    user: str = field(default_factory=lambda: os.environ.get("INHAUL_USER") or _os_user())
+    threads: int = field(default_factory=_threads)
     durability: Durability = field(default_factory=_durability)
 
 

@@ -199,13 +199,13 @@ impl Scanner {
         py: Python<'_>,
         batches: Vec<Py<Batch>>,
         root: PyPath,
-        destination: PyPath,
+        destination: Option<PyPath>,
         overwrite: bool,
         threads: usize,
     ) -> PyResult<Self> {
         let batches: Vec<_> = batches.iter().map(|batch| Arc::clone(&batch.get().0)).collect();
         let scan = blocking(py, |_| {
-            let destination = Destination::open(&destination.0, overwrite)?;
+            let destination = destination.map(|path| Destination::open(&path.0, overwrite)).transpose()?;
             Scan::again(&batches, &root.0, destination, self::threads(threads))
         })?;
         Ok(Self(scan))

@@ -111,10 +111,14 @@ async def insert_artifacts(conn: AsyncConnection, rows_json: str, constants: Con
 async def supersede(conn: AsyncConnection, uids: Iterable[str], now: datetime, *, in_place: bool) -> None:
     """Makes rows give way to their successors: no longer latest, and version "1" where they had none.
 
-    In place, the successor's bytes have replaced theirs, so their `object_key` goes too.
+    In place, the successor's bytes have replaced those that its family had under the same key, so the `object_key` of
+    such rows goes, too. An older version with an object of its own keeps it.
     """
-    statement = _supersede(conn.dialect.name, in_place)
-    await conn.execute(statement, {"json": json.dumps(list(uids)), "now": now})
+    uids = list(uids)
+    await conn.execute(_supersede(conn.dialect.name), {"json": json.dumps(uids), "now": now})
+    if in_place:
+        stems = sorted({uid[:_FAMILY] for uid in uids})
+        await conn.execute(_displace(conn.dialect.name), {"json": json.dumps(stems)})
 
 
 async def versions_of(conn: AsyncConnection, uids: Iterable[str]) -> dict[str, str | None]:
@@ -207,15 +211,25 @@ def _insert(dialect: str) -> Executable:
 
 
 @cache
-def _supersede(dialect: str, in_place: bool) -> Executable:
+def _supersede(dialect: str) -> Executable:
     changes: dict[str, Any] = {
         "is_latest": False,
         "version": func.coalesce(artifact.c.version, "1"),
         "updated_at": bindparam("now", type_=artifact.c.updated_at.type),
     }
-    if in_place:
-        changes["object_key"] = None
     return update(artifact).where(artifact.c.uid.in_(_strings(dialect)), artifact.c.is_latest).values(changes)
+
+
+@cache
+def _displace(dialect: str) -> Executable:
+    return text(
+        f"""
+        UPDATE artifact SET object_key = NULL WHERE NOT is_latest AND object_key = key AND uid IN (
+            SELECT a.uid FROM {_STRINGS[dialect]} CROSS JOIN artifact a
+            WHERE a.uid >= e.value AND a.uid < e.value || '{_AFTER}'
+        )
+        """  # noqa: S608 - made of the constants of this module
+    ).bindparams(bindparam("json", type_=Text))
 
 
 @cache

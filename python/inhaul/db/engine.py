@@ -139,7 +139,7 @@ class Database:
         """What this loop has, once the tables are there."""
         of_loop = await self._of_loop()
         async with of_loop.opening:
-            if of_loop.file == await self._file():
+            if of_loop.file == await self.file():
                 return of_loop
             if of_loop.file:
                 await of_loop.engine.dispose()
@@ -152,10 +152,10 @@ class Database:
                         await self._lock(conn)
                         await conn.run_sync(schema.bring_up_to_date, str(self))
                         await conn.commit()
-            of_loop.file = await self._file()
+            of_loop.file = await self.file()
         return of_loop
 
-    async def _file(self) -> tuple[int, ...]:
+    async def file(self) -> tuple[int, ...]:
         """Which file it is; one made anew under the same path is another. A server has none."""
         return await asyncio.to_thread(_identity, self.path) if self.path else ()
 

@@ -4,13 +4,15 @@ import asyncio
 import errno
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from inhaul import hashing, keys
-from inhaul.errors import FileChanged
+from inhaul.errors import FileChanged, KeyExists
 from inhaul.formats import readers
 from inhaul.hashing import Digest
+from inhaul.ingestion.scan import content_paths
 from inhaul.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -95,24 +97,29 @@ class FolderContent:
         await asyncio.to_thread(self._store, store.path(object_key), digest)
 
     def _store(self, target: Path, digest: Digest) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            shutil.copytree(self.path, target, ignore=_not_content)
-            stored = hashing.hash_tree(target).digest
-            if stored != digest:
+            target.mkdir()  # what is there already is not ours to remove
+        except FileExistsError as error:
+            raise KeyExists(
+                errno.EEXIST, "There is something under this key: choose another one", str(target)
+            ) from error
+        try:
+            shutil.copytree(self.path, target, ignore=_left_out(self.path), dirs_exist_ok=True)
+            if hashing.hash_dir(target) != digest:
                 raise FileChanged(errno.EBUSY, "The folder changed since it was staged: stage it again", str(self.path))
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)
             raise
 
 
-def _not_content(folder: str, names: list[str]) -> list[str]:
-    """What the folder's hash leaves out too: links, special files, and folders of inhaul's own."""
-    with os.scandir(folder) as entries:
-        return [entry.name for entry in entries if entry.name == keys.OBJECTS or not _is_content(entry)]
-
-
-def _is_content(entry: "os.DirEntry[str]") -> bool:
-    return entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
+def _left_out(root: Path) -> Callable[[str, list[str]], list[str]]:
+    """A filter for `copytree` that leaves out what the hash of the folder leaves out, too."""
+    files = {path.parent / path.name for path in content_paths(root)}
+    folders = {parent for path in files for parent in path.parents}
+    return lambda folder, names: [
+        name for name in names if (path := Path(folder, name)) not in files and path not in folders
+    ]
 
 
 class TableContent:
@@ -148,6 +155,8 @@ async def content_of(data: "Data") -> Content:
 
 
 def _on_disk(path: Path) -> Content:
+    if not path.parts:
+        raise ValueError("The path is empty: pass '.' for the current folder")
     resolved = path.expanduser().resolve()
     if resolved.is_file():
         return FileContent(resolved)

@@ -133,14 +133,20 @@ class Job:
         )
 
     def second_pass(self, session: Session, batches: Sequence[Batch]) -> Scanner:
-        """A scanner that stores what was read before, if it is still the same."""
+        """A scanner that reads again what was staged, and stores it unless it is in the storage already."""
         return Scanner.again(
-            batches, self.path, destination=self.root, overwrite=session.resumed, threads=settings.threads
+            batches,
+            self.path,
+            destination=None if self.in_place else self.root,
+            overwrite=session.resumed,
+            threads=settings.threads,
         )
 
 
 def _folder(path: str | os.PathLike[str]) -> tuple[Path, str]:
     """The folder without links, and the name it was given under."""
+    if not os.fspath(path):
+        raise ValueError("The path is empty: pass '.' for the current folder")
     resolved = Path(path).expanduser().resolve()
     if not resolved.exists():
         raise FileNotFoundError(errno.ENOENT, "There is no such folder", str(path))

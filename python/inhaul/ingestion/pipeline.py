@@ -90,16 +90,8 @@ async def ingest(job: Job, session: Session, on_recorded: Callable[[Recorded, in
 
 async def save(job: Job, session: Session, staged: Sequence[Batch], on_recorded: Callable[[Recorded], None]) -> None:
     """Stores and records what was staged. A file that differs by now fails as `changed`."""
-    if job.in_place:
-        await _record(job, _iterate(staged), on_recorded)
-        return
     async with _storing(job, session), Scan.start(lambda: job.second_pass(session, staged)) as scan:
         await _record(job, scan.batches(), on_recorded)
-
-
-async def _iterate(batches: Sequence[Batch]) -> AsyncIterator[Batch]:
-    for batch in batches:
-        yield batch
 
 
 @asynccontextmanager

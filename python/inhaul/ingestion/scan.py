@@ -1,9 +1,11 @@
 """The scanner's batches, awaited."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from inhaul._core import Batch, Contents, Listing, Scanner
@@ -11,7 +13,27 @@ from inhaul._core import Batch, Contents, Listing, Scanner
 if TYPE_CHECKING:
     from inhaul.db import bulk
 
-__all__ = ["Batch", "Contents", "Listing", "Scan", "Scanner"]
+__all__ = ["Batch", "Contents", "Listing", "Scan", "Scanner", "content_paths"]
+
+
+def content_paths(folder: Path) -> Iterator[Path]:
+    """The files that make up a folder's content: no links, no special files, nothing an ignore file leaves out."""
+    scanner = Scanner(
+        folder,
+        key_prefix="",
+        in_place=True,
+        destination=None,
+        salt=b"",
+        overwrite=False,
+        exclude=(),
+        follow_symlinks=False,
+        threads=1,
+    )
+    try:
+        while (listing := scanner.next_listing()) is not None:
+            yield from (folder / key for key in json.loads(listing.keys_json()))
+    finally:
+        scanner.close()
 
 
 class Scan:

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import make_transient_to_detached
 
 from inhaul.db import bulk, tables
-from inhaul.errors import InvalidKey, KeyExists, ObjectChanged, ObjectMissing
+from inhaul.errors import FileChanged, InvalidKey, KeyExists, ObjectChanged, ObjectMissing
 from inhaul.formats import readers
 from inhaul.hashing import Digest
 from inhaul.ingestion import single
@@ -50,7 +50,7 @@ class Visibility(IntEnum):
     trash = tables.TRASH
 
 
-class _Draft(NamedTuple):
+class Draft(NamedTuple):
     """The arguments of an artifact that is not staged."""
 
     data: "Data"
@@ -100,9 +100,9 @@ class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
     _hash_type: str
     _visibility: int
     _description: str | None
-    _draft: _Draft | None = None
+    _draft: Draft | None = None
     _staged: Staged | None = None
-    _instance: Instance | None = None
+    _lock: asyncio.Lock | None = None
     _met: "_Met | None" = None
 
     storage = Relation[Storage]()
@@ -142,7 +142,7 @@ class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
             raise ValueError(f"on_duplicate={on_duplicate!r}: use 'return', 'create' or 'error'")
         self._is_staged = False
         self._instance = current()
-        self._draft = _Draft(data, key, key_is_virtual, on_duplicate)
+        self._draft = Draft(data, key, key_is_virtual, on_duplicate)
         self._key = key
         self._description = description
         self._visibility = Visibility(visibility)
@@ -199,7 +199,7 @@ class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
     @property
     def versions(self) -> "QuerySet[Self]":
         """All artifacts of its family, hidden and trashed ones included, oldest first."""
-        family: QuerySet[Self] = self._world["QuerySet"](type(self))
+        family: QuerySet[Self] = self._world["QuerySet"](type(self), instance=self._home)
         return family.filter(uid__startswith=self.stem_uid).order_by("uid")
 
     @classmethod
@@ -266,7 +266,8 @@ class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
         """
         if upload:
             raise ValueError("upload=True needs an instance that was connected with a remote storage")
-        await self._save(self._instance or current())
+        async with self._turn():
+            await self._save(self._home)
         return self
 
     async def load(self, **options: Any) -> Any:
@@ -309,8 +310,7 @@ class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
         if self._id is None:
             raise ValueError(f"{self!r} is not saved, so it cannot be deleted")
         if self._visibility != Visibility.trash:
-            self._visibility = Visibility.trash
-            await self._write_changes(current())
+            await self._move(Visibility.trash)
             if not permanent:
                 return
         elif permanent is False:
@@ -318,7 +318,7 @@ class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
         if storage or (storage is None and self._key_is_virtual):
             # The row is in the trash by now, so a crash from here on leaves nothing that looks alive.
             await LocalStore(Path(self._storage._root)).remove([self._object_key] if self._object_key else [])
-        async with current().database.write() as conn:
+        async with self._home.database.write() as conn:
             await conn.execute(delete(tables.artifact).where(tables.artifact.c.id == self._id))
             if self._is_latest:
                 await _promote(conn, self.stem_uid)
@@ -330,17 +330,28 @@ class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
             KeyExists: Another artifact has its key by now.
         """
         if self._visibility == Visibility.trash:
-            self._visibility = Visibility.default
-            try:
-                await self._write_changes(current())
-            except KeyExists:
-                self._visibility = Visibility.trash
-                raise
+            await self._move(Visibility.default)
         return self
 
+    async def _move(self, visibility: Visibility) -> None:
+        """Into the trash, or out of it; what fails leaves it where it was."""
+        before, self._visibility = self._visibility, visibility
+        try:
+            await self._write_changes(self._home)
+        except BaseException:
+            self._visibility = before
+            raise
+
     async def _staging(self) -> Self:
-        await self._stage()
+        async with self._turn():
+            await self._stage()
         return self
+
+    def _turn(self) -> asyncio.Lock:
+        """A lock, for two tasks that stage or save one artifact would mix up its object and its row."""
+        if self._lock is None:
+            self._lock = asyncio.Lock()
+        return self._lock
 
     async def _stage(self) -> None:
         if self._is_staged or self._draft is None or self._instance is None:
@@ -378,38 +389,48 @@ class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
             await session.refresh(self)
 
     async def _save(self, instance: Instance) -> None:
+        fresh = not self._is_staged
         await self._stage()
         if self._run is not None:
             await self._run._save(instance)
             self._run_id = self._run._id
         if self._id is None:
-            await self._save_new(instance)
+            await self._save_new(instance, fresh=fresh)
             return
         await self._meet_again(instance)
         await self._write_changes(instance)
 
-    async def _save_new(self, instance: Instance) -> None:
+    async def _save_new(self, instance: Instance, *, fresh: bool) -> None:
         """Object first, row last. A loser of a race for the key becomes the winner's artifact, or its next version."""
         for _ in range(_ATTEMPTS):
             staged = self._staged
             if staged is None or self._id is not None:
                 break
-            store = LocalStore(staged.place.storage.root)
-            if not staged.place.in_place:
-                await staged.content.store(store, staged.object_key, staged.facts.digest)
-                if settings.durability == "batch":
-                    await store.sync()
             try:
+                await self._store(staged, reread=not fresh)
                 await self._insert(instance, staged)
                 self._staged = self._draft = None
                 return
-            except IntegrityError:
-                if not staged.place.in_place:
-                    await store.remove([staged.object_key])
-                self._is_staged = False
-                await self._stage()
+            except FileExistsError:
+                raise  # what is there is somebody else's
+            except BaseException as error:
+                await asyncio.shield(_discard(instance, staged))
+                if not isinstance(error, IntegrityError):
+                    raise
+            self._is_staged, fresh = False, True
+            await self._stage()
         if self._id is None:
             raise KeyExists(errno.EEXIST, "Others keep writing to this key: try again later", self._key)
+
+    async def _store(self, staged: Staged, *, reread: bool) -> None:
+        """Stores the object, or sees to it that the file in the storage is still what was staged."""
+        if not staged.place.in_place:
+            store = LocalStore(staged.place.storage.root)
+            await staged.content.store(store, staged.object_key, staged.facts.digest)
+            if settings.durability == "batch":
+                await store.sync()
+        elif reread and (await staged.content.read()).digest != staged.facts.digest:
+            raise FileChanged(errno.EBUSY, "The file changed since it was staged: stage it again", str(self.path))
 
     async def _insert(self, instance: Instance, staged: Staged) -> None:
         identity = await instance.identity()
@@ -428,24 +449,37 @@ class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
         """Sees to it that the object of an existing artifact is there, and notes the run that met it."""
         if self._met is None:
             return
-        (content, run), self._met, self._draft = self._met, None, None
+        content, run = self._met
         store = LocalStore(Path(self._storage._root))
         size = self._size if self._n_objects is None else None
-        if self._key_is_virtual and self._object_key and not await store.exists(self._object_key, size):
+        is_source = content.path == self.path
+        if self._object_key and not is_source and not await store.exists(self._object_key, size):
+            await store.remove([self._object_key])
             await content.store(store, self._object_key, Digest(self._hash, self._hash_type, self._size))
             await store.sync()
         if run is not None:
             await run._save(instance)
             if run._id != self._run_id:
                 await self.previous_runs._add([run])
+        self._met = self._draft = None
 
     async def _cached(self) -> Path:
-        await self._stage()
+        await self._staging()
         if self._id is not None and self._object_key is None:
             raise ObjectChanged(errno.ESTALE, f"Artifact {self._uid} was overwritten in place", str(self.path))
         if not await asyncio.to_thread(self.path.exists):
             raise ObjectMissing(errno.ENOENT, f"The object of artifact {self._uid} is not there", str(self.path))
         return self.path
+
+
+async def _discard(instance: Instance, staged: Staged) -> None:
+    """Removes the object of an artifact that could not be saved, unless its row was committed after all."""
+    if staged.place.in_place:
+        return
+    async with instance.database.read() as conn:
+        referred = await bulk.objects_of(conn, [staged.uid])
+    if staged.object_key not in referred:
+        await LocalStore(staged.place.storage.root).remove([staged.object_key])
 
 
 async def _promote(conn: AsyncConnection, stem: str) -> None:
@@ -456,6 +490,6 @@ async def _promote(conn: AsyncConnection, stem: str) -> None:
         other.c.storage_id == table.c.storage_id,
         other.c.key == table.c.key,
         other.c.is_latest,
-        other.c.visibility != -1,
+        other.c.visibility != tables.TRASH,
     )
     await conn.execute(update(table).where(table.c.id == newest.scalar_subquery(), ~taken).values(is_latest=True))

@@ -20,6 +20,7 @@ from inhaul.ingestion.pipeline import Recorded
 from inhaul.ingestion.report import IngestEvent, IngestReport, Issue, Status
 from inhaul.ingestion.single import Place, Staged
 from inhaul.instance import StorageRow
+from inhaul.registry.artifact import Draft
 from inhaul.registry.columns import Columns, Row
 from inhaul.registry.fields import set_row
 from inhaul.registry.folder import Folder
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 A = TypeVar("A", bound="Artifact")
 
 _SHOWN = 5  # artifacts in a repr
+_EDITABLE = ("_description", "_visibility", "_version", "_key")
 
 
 class ArtifactList(Sequence[A], Generic[A]):
@@ -218,9 +220,7 @@ class ArtifactList(Sequence[A], Generic[A]):
     def _fill(self, artifact: A, place: int) -> None:
         """Makes an artifact what the columns say; an edit that was made to it stays."""
         columns = self._staged_columns()
-        edits = {
-            name: getattr(artifact, name) for name in ("_description", "_visibility") if _is_edited(artifact, name)
-        }
+        edits = {name: getattr(artifact, name) for name in _EDITABLE if _is_edited(artifact, name)}
         values = columns.values(place)
         set_row(artifact, values)
         relations = (("storage", "Storage"), ("created_by", "User"), ("run", "Run"))
@@ -230,8 +230,9 @@ class ArtifactList(Sequence[A], Generic[A]):
         artifact._instance = self._instance
         if values["id"] is None:
             artifact._staged = self._staged_at(place, values)
+            artifact._draft = Draft(columns.row(place).path, values["key"], None, "return")
         elif not inspect(artifact).has_identity:
-            artifact._staged = None
+            artifact._staged = artifact._draft = None
             make_transient_to_detached(artifact)
         for name, value in edits.items():
             setattr(artifact, name, value)

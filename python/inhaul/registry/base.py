@@ -36,6 +36,7 @@ class Registry:
 
     _world: ClassVar["World"]
     _is_staged: bool = True
+    _instance: Instance | None = None
     _id: int | None
     _uid: str
     _created_at: datetime
@@ -88,8 +89,13 @@ class Registry:
         Raises:
             KeyExists: Another record has the value of a unique field.
         """
-        await self._save(current())
+        await self._save(self._home)
         return self
+
+    @property
+    def _home(self) -> Instance:
+        """The instance it belongs to; of a new record, the current one."""
+        return self._instance or current()
 
     async def _save(self, instance: Instance) -> None:
         if self._id is not None:
@@ -105,6 +111,7 @@ class Registry:
                 session.add(self)
                 await session.flush()
                 await session.refresh(self)
+        self._instance = instance
 
     async def _write_changes(self, instance: Instance) -> None:
         """Writes the columns that were changed since the record was loaded or saved."""
@@ -117,7 +124,9 @@ class Registry:
         table = state.mapper.local_table
         with self._no_clash():
             async with instance.database.write() as conn:
-                await conn.execute(update(table).where(table.c.id == self._id).values(values))
+                done = await conn.execute(update(table).where(table.c.id == self._id).values(values))
+            if done.rowcount != 1:
+                raise NoResultFound(f"{self!r} has been deleted from {instance!r}, so it cannot be changed")
         for name, value in values.items():
             set_committed_value(self, f"_{name}", value)
 

@@ -46,8 +46,8 @@ class Folder:
             raise ValueError(f"duplicates={self.duplicates!r}: use 'keep' or 'drop'")
         if self.errors not in ("report", "raise"):
             raise ValueError(f"errors={self.errors!r}: use 'report' or 'raise'")
-        if isinstance(self.exclude, str):
-            raise TypeError(f"exclude={self.exclude!r} is one text: pass a list of patterns")
+        if isinstance(self.exclude, str) or not all(isinstance(pattern, str) for pattern in self.exclude):
+            raise TypeError(f"exclude={self.exclude!r}: pass a list of patterns, each a text")
 
     async def job(self) -> Job:
         """The job that the call means; its run is saved first."""

@@ -1,7 +1,7 @@
 """Query sets: lazy, immutable descriptions of a query. Only their verbs ask the database."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from sqlalchemy import ColumnElement, Select, func, inspect, select
@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from inhaul.errors import MultipleResultsFound, NoResultFound, UnknownField
 from inhaul.formats import tables
-from inhaul.instance import current
+from inhaul.instance import Instance, current
 from inhaul.registry.lookups import condition
 
 if TYPE_CHECKING:
@@ -36,12 +36,13 @@ class QuerySet(Generic[R]):
         conditions: tuple[ColumnElement[bool], ...] = (),
         order: tuple[str, ...] = (),
         window: tuple[int, int | None] = (0, None),
+        instance: Instance | None = None,
     ) -> None:
         self._registry = registry
         self._conditions = conditions
         self._order = order
         self._window = window
-        self._instance = current()
+        self._instance = instance or current()
 
     def __repr__(self) -> str:
         terms = [str(term.compile(compile_kwargs={"literal_binds": False})) for term in self._conditions]
@@ -90,7 +91,7 @@ class QuerySet(Generic[R]):
 
     async def _all(self) -> list[R]:
         async with self._instance.database.read() as conn, AsyncSession(conn, expire_on_commit=False) as session:
-            return list(await session.scalars(self._select()))
+            return self._owned(await session.scalars(self._select()))
 
     async def one(self) -> R:
         """The only one.
@@ -124,7 +125,7 @@ class QuerySet(Generic[R]):
 
     async def _first(self, count: int) -> list[R]:
         async with self._instance.database.read() as conn, AsyncSession(conn, expire_on_commit=False) as session:
-            return list(await session.scalars(self[:count]._select()))
+            return self._owned(await session.scalars(self[:count]._select()))
 
     async def count(self) -> int:
         """How many there are."""
@@ -152,15 +153,20 @@ class QuerySet(Generic[R]):
         async with self._instance.database.read() as conn, AsyncSession(conn, expire_on_commit=False) as session:
             records = await session.stream_scalars(self._select().execution_options(yield_per=_CHUNK))
             async for chunk in records.partitions():
-                for record in chunk:
+                for record in self._owned(chunk):
                     session.expunge(record)  # it is the caller's, also after the session's end
                     yield record
 
     def _with(self, **changes: Any) -> Self:
         same = {"conditions": self._conditions, "order": self._order, "window": self._window}
-        made = type(self)(self._registry, **(same | changes))
-        made._instance = self._instance
-        return made
+        return type(self)(self._registry, **(same | changes), instance=self._instance)
+
+    def _owned(self, records: Iterable[R]) -> list[R]:
+        """Makes records belong to the instance they were loaded from."""
+        owned = list(records)
+        for record in owned:
+            record._instance = self._instance  # type: ignore[attr-defined]
+        return owned
 
     def _columns(self) -> list[Any]:
         columns: list[Any] = []

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from sqlalchemy import Table, delete, select
 
 from inhaul.db.bulk import insert_into
-from inhaul.instance import current
 from inhaul.registry.base import Registry, check_world
 
 if TYPE_CHECKING:
@@ -31,7 +30,8 @@ class Related(Generic[R]):
 
     def _query(self) -> "QuerySet[R]":
         linked = select(self._other).where(self._own == self._record.id)
-        query: QuerySet[R] = self._world["QuerySet"](self._registry, (self._registry._id.in_(linked),))  # type: ignore[union-attr]
+        among: Any = self._registry._id
+        query: QuerySet[R] = self._world["QuerySet"](self._registry, (among.in_(linked),), instance=self._record._home)
         return query
 
     def filter(self, **lookups: Any) -> "QuerySet[R]":
@@ -54,7 +54,7 @@ class Related(Generic[R]):
     async def _add(self, records: Iterable[R]) -> None:
         rows = [{self._own.name: self._record.id, self._other.name: other.id} for other in records]
         if rows:
-            async with current().database.write() as conn:
+            async with self._record._home.database.write() as conn:
                 insert = insert_into(self._link, conn.dialect.name)
                 await conn.execute(insert.on_conflict_do_nothing(), rows)
 
@@ -62,7 +62,7 @@ class Related(Generic[R]):
         """Unlinks records; those not linked are no error."""
         check_world(self._record, *records)
         ids = [other.id for other in records]
-        async with current().database.write() as conn:
+        async with self._record._home.database.write() as conn:
             await conn.execute(delete(self._link).where(self._own == self._record.id, self._other.in_(ids)))
 
 

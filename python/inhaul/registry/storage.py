@@ -32,6 +32,8 @@ class Storage(Registry, TracksUpdates):
     created_by = Relation[User]()
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
+        if not os.fspath(root):
+            raise ValueError("The root is an empty path: pass '.' for the current folder")
         if "://" in os.fspath(root):
             raise UnsupportedStorage(
                 f"{os.fspath(root)!r} is no local folder: this release stores in local folders only"

@@ -3,13 +3,16 @@
 import asyncio
 import errno
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import ParamSpec
 
 from inhaul import _core
 from inhaul.errors import InvalidKey, StorageFull
 from inhaul.hashing import Digest
 from inhaul.keys import OBJECTS, key_problem
+
+P = ParamSpec("P")
 
 _FOLDERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -53,7 +56,7 @@ class LocalStore:
             FileChanged: The file no longer has the digest expected.
             StorageFull: The storage has no room for it.
         """
-        await asyncio.to_thread(self._put_file, source, object_key, expected)
+        await _to_the_end(self._put_file, source, object_key, expected)
 
     def _put_file(self, source: Path, object_key: str, expected: Digest) -> None:
         target = self.path(object_key)
@@ -69,7 +72,7 @@ class LocalStore:
         Raises:
             StorageFull: The storage has no room for it.
         """
-        await asyncio.to_thread(self._put_bytes, data, object_key)
+        await _to_the_end(self._put_bytes, data, object_key)
 
     def _put_bytes(self, data: bytes, object_key: str) -> None:
         target = self.path(object_key)
@@ -110,3 +113,13 @@ def _full(error: OSError, path: Path, size: int) -> OSError:
         return error
     need = f"{size} bytes are" if size else "More room is"
     return StorageFull(error.errno, f"No space left. {need} needed; free some, or choose another storage", str(path))
+
+
+async def _to_the_end(write: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
+    """Writes in a thread, which a cancelled call waits for: until then, nobody could clean up after it."""
+    writing = asyncio.ensure_future(asyncio.to_thread(write, *arguments, **named))
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait([writing])
+        raise

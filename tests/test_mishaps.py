@@ -1,0 +1,173 @@
+"""What once lost data, or could have: each of these must stay as it is."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from inhaul import Artifact, Storage, Visibility, connect, ingest
+from inhaul.errors import FileChanged, KeyExists, NoResultFound
+from inhaul.ingestion.report import Reason
+from inhaul.instance import Instance, current
+
+
+@pytest.fixture
+async def instance(tmp_path: Path) -> AsyncIterator[Instance]:
+    async with connect(storage=tmp_path / "storage") as instance:
+        yield instance
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+async def test_a_folder_that_is_in_the_way_is_left_alone(instance: Instance, tmp_path: Path) -> None:
+    write(tmp_path / "d" / "a", "1")
+    folder = await Artifact(tmp_path / "d", key="real", key_is_virtual=False)
+    precious = write(instance.root / "real" / "precious", "only copy")
+    with pytest.raises(KeyExists):
+        await folder.save()
+    assert precious.read_text() == "only copy"
+
+
+async def test_a_folder_is_stored_without_what_its_hash_leaves_out(instance: Instance, tmp_path: Path) -> None:
+    write(tmp_path / "d" / ".inhaulignore", "secret\n")
+    write(tmp_path / "d" / "sub" / "a", "1")
+    write(tmp_path / "d" / "secret" / "key", "key")
+    folder = await Artifact(tmp_path / "d", key="d").save()
+    assert sorted(path.name for path in folder.path.rglob("*")) == [".inhaulignore", "a", "sub"]
+    assert folder.n_objects == 2
+
+
+async def test_a_record_stays_with_its_own_instance(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        async with connect(storage=tmp_path / name):
+            await Artifact(write(tmp_path / f"{name}.txt", name), key="x.txt").save()
+    async with connect(storage=tmp_path / "a"):
+        of_a = await Artifact.get(1)
+    async with connect(storage=tmp_path / "b"):
+        of_a.description = "edited"
+        await of_a.save()
+        await of_a.delete()
+        of_b = await Artifact.get(1)
+        assert (of_b.description, of_b.visibility) == (None, Visibility.default)
+        assert await of_a.versions.count() == 1
+        await of_a.delete(permanent=True)
+        assert (await of_b.cache()).read_text() == "b"
+    async with connect(storage=tmp_path / "a"):
+        assert await Artifact.objects.count() == 0
+
+
+async def test_only_what_was_overwritten_in_place_is_gone(instance: Instance, tmp_path: Path) -> None:
+    first = await Artifact(write(tmp_path / "v.csv", "1"), key="a.csv").save()
+    await Artifact(write(instance.root / "a.csv", "22")).save()
+    first = await Artifact.get(first.uid)
+    assert (await first.cache()).read_text() == "1"
+    write(instance.root / "a.csv", "333")
+    await ingest(instance.root)
+    gone = [version.object_key is None for version in await first.versions.all()]
+    assert gone == [False, True, False]
+
+
+async def test_a_delete_that_was_cancelled_counts_for_nothing(instance: Instance, tmp_path: Path) -> None:
+    artifact = await Artifact(write(tmp_path / "a.txt", "1"), key="a.txt").save()
+    deleting = asyncio.create_task(artifact.delete())
+    await asyncio.sleep(0)
+    deleting.cancel()
+    await asyncio.gather(deleting, return_exceptions=True)
+    await artifact.delete()
+    assert (await Artifact.get(artifact.uid)).visibility is Visibility.trash
+    assert artifact.path.exists()
+
+
+async def test_what_is_deleted_cannot_be_changed(instance: Instance, tmp_path: Path) -> None:
+    artifact = await Artifact(write(tmp_path / "a.txt", "1"), key="a.txt").save()
+    await artifact.delete(permanent=True)
+    artifact.description = "too late"
+    with pytest.raises(NoResultFound, match="deleted"):
+        await artifact.save()
+    with pytest.raises(NoResultFound, match="deleted"):
+        await artifact.restore()
+
+
+async def test_every_edit_of_an_item_is_saved(instance: Instance, tmp_path: Path) -> None:
+    write(tmp_path / "d" / "a.txt", "1")
+    listed = await Artifact.from_dir(tmp_path / "d")
+    listed[0].version, listed[0].key = "7", "d/new.txt"
+    await listed.save()
+    artifact = await Artifact.filter(key="d/new.txt").one()
+    assert artifact.version == "7"
+
+
+async def test_staged_files_in_the_storage_are_looked_at_again(instance: Instance) -> None:
+    gone, other = write(instance.root / "d" / "a", "1"), write(instance.root / "d" / "b", "2")
+    listed = await Artifact.from_dir(instance.root / "d")
+    single = await Artifact(other)
+    gone.unlink()
+    other.write_text("changed")
+    await listed.save()
+    assert {issue.path.name: issue.reason for issue in listed.failed} == {"a": Reason.VANISHED, "b": Reason.CHANGED}
+    with pytest.raises(FileChanged):
+        await single.save()
+    assert await Artifact.objects.count() == 0
+
+
+async def test_two_tasks_may_save_one_artifact(instance: Instance, tmp_path: Path) -> None:
+    artifact = Artifact(write(tmp_path / "a.txt", "1"), key="a.txt")
+    await asyncio.gather(artifact.save(), artifact.save(), artifact.save())
+    assert await Artifact.objects.count() == 1
+    assert [path.name for path in (instance.root / ".inhaul").glob("?/*")] == [artifact.path.name]
+
+
+@pytest.mark.parametrize("virtual", [True, False])
+async def test_saving_again_mends_the_object(instance: Instance, tmp_path: Path, virtual: bool) -> None:
+    source = write(tmp_path / "a.txt", "content")
+    artifact = await Artifact(source, key="k.txt", key_is_virtual=virtual).save()
+    for damage in (artifact.path.unlink, lambda: artifact.path.write_text("")):
+        damage()
+        await Artifact(source, key="k.txt").save()
+        assert artifact.path.read_text() == "content"
+
+
+async def test_a_failed_save_can_be_repeated(instance: Instance, tmp_path: Path) -> None:
+    source = write(tmp_path / "a.txt", "content")
+    failing = Artifact(source, key="k.txt", key_is_virtual=False, description=["no text"])
+    with pytest.raises(Exception, match=r"description|binding|list"):
+        await failing.save()
+    assert (await Artifact(source, key="k.txt", key_is_virtual=False).save()).path.read_text() == "content"
+
+
+async def test_a_registry_that_was_deleted_is_made_again(tmp_path: Path) -> None:
+    write(tmp_path / "d" / "a.txt", "1")
+    async with connect():
+        await ingest(tmp_path / "d")
+        shutil.rmtree(tmp_path / ".inhaul")
+        assert (await ingest(tmp_path / "d")).counts["new"] == 1
+        assert await Storage.objects.count() == 1
+
+
+async def test_an_instance_may_be_entered_twice(tmp_path: Path) -> None:
+    outer = connect(storage=tmp_path / "outer")
+    inner = connect(storage=tmp_path / "inner")
+    async with outer:
+        async with inner:
+            async with inner:
+                assert current() is inner
+            assert current() is inner
+        assert current() is outer
+    assert current() is not inner
+
+
+async def test_an_empty_path_is_not_the_current_folder(instance: Instance) -> None:
+    with pytest.raises(ValueError, match="empty"):
+        await Artifact.from_dir("")
+    with pytest.raises(ValueError, match="empty"):
+        await Artifact("", key="x")
+    with pytest.raises(ValueError, match="empty"):
+        Storage("")
+    with pytest.raises(ValueError, match="empty"):
+        connect(storage="")
