@@ -1,6 +1,7 @@
 //! Prints GB/s and cycles per byte of every backend, on one core, in memory and from files.
 //!
-//! `taskset -c 1 cargo bench --bench md5_lanes -- [GHz of the core]`; the best of several runs.
+//! `taskset -c 1 cargo bench --bench md5_lanes -- [GHz of the core]`; the best of several runs. Without the frequency,
+//! it is what the system says it is now.
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
 use std::fs::File;
@@ -17,7 +18,7 @@ use inhaul_core::hash::md5::{Backend, Digest, Streams, Work, md5_many};
 const MEMORY: usize = 256 << 20;
 
 fn main() {
-    let gigahertz = env::args().filter_map(|argument| argument.parse::<f64>().ok()).next();
+    let gigahertz = env::args().find_map(|argument| argument.parse().ok()).or_else(frequency);
     let bytes: Vec<u8> = (0..251).cycle().take(MEMORY).collect();
     println!("As many messages of one size as there are lanes, or 512 KiB of them:");
     for exponent in [None, Some(0), Some(3), Some(6), Some(8), Some(10), Some(12), Some(14)]
@@ -70,6 +71,14 @@ fn main() {
     });
     print_row("     file  ", "read", MEMORY, seconds, gigahertz);
     fs::remove_file(path).unwrap();
+}
+
+/// What Linux gives as the frequency of the first core, in GHz.
+fn frequency() -> Option<f64> {
+    let text = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("cpu MHz"))?;
+    let megahertz: f64 = line.split(':').nth(1)?.trim().parse().ok()?;
+    Some(megahertz / 1000.0)
 }
 
 /// Messages one after the other, as far as there is room; 192 bytes between them keep those of

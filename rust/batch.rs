@@ -1,5 +1,6 @@
 //! Planned files, as columns that Python reads as JSON.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
@@ -8,8 +9,13 @@ use crate::ids::Uid;
 use crate::json;
 use crate::keys;
 use crate::listing::Listing;
-use crate::record::{Failure, Issue, Known, Reason, Status};
+use crate::packed::{self, Texts};
+use crate::record::{Failure, Issue, Known, Reason, Status, VerifiedBy};
 use crate::shared::lock;
+
+/// Columns of a row to insert: uid, key, object key, suffix, accessor, size, hash, hash type, version, and by what it was
+/// verified.
+pub const COLUMNS: usize = 10;
 
 /// A file whose content is known.
 #[derive(Clone, Debug)]
@@ -26,6 +32,8 @@ pub struct Row {
     pub hash: Hash,
     /// What the registry knew of its key.
     pub known: Option<Arc<Known>>,
+    /// Who says that the object is complete.
+    pub verified_by: VerifiedBy,
 }
 
 /// Rows in path order, and the files that are none.
@@ -45,7 +53,7 @@ impl Batch {
         &mut self,
         listing: &Arc<Listing>,
         ordinals: impl Iterator<Item = u32>,
-        outcomes: Vec<Result<Row, Failure>>,
+        outcomes: impl IntoIterator<Item = Result<Row, Failure>>,
     ) {
         for (ordinal, outcome) in ordinals.zip(outcomes) {
             match outcome {
@@ -117,27 +125,42 @@ impl Batch {
         json::array(unchanged, |json, (_, row)| json::push_string(json, row.uid.as_str()))
     }
 
-    /// The rows to insert, with the version strings given by uid.
+    /// The rows to insert as JSON, with the version strings given by uid.
     #[must_use]
     pub fn rows_json(&self, versions: &HashMap<String, String>) -> String {
+        json::array(self.inserted(versions), |json, row| {
+            json.push_str(&json::array(row.into_iter(), |json, text| {
+                json::push_option(json, text.as_deref())
+            }));
+        })
+    }
+
+    /// The same rows as one block of bytes, and the widths of their columns in it.
+    #[must_use]
+    pub fn rows_packed(&self, versions: &HashMap<String, String>) -> (Vec<u8>, [usize; COLUMNS]) {
+        packed::pack(&self.inserted(versions).collect::<Vec<_>>())
+    }
+
+    fn inserted<'a>(
+        &'a self,
+        versions: &'a HashMap<String, String>,
+    ) -> impl Iterator<Item = Texts<'a, COLUMNS>> {
         let inserted = self.rows.iter().filter(|(_, row)| row.status != Status::Unchanged);
-        json::array(inserted, |json, (listing, row)| {
-            let suffix = listing.suffix(row.ordinal as usize);
-            let key = listing.key(row.ordinal as usize);
-            let object_key = listing.object_key(row.ordinal as usize, row.uid);
-            json.push('[');
-            for text in [row.uid.as_str(), &key, &object_key, &suffix] {
-                json::push_string(json, text);
-                json.push(',');
-            }
-            json::push_option(json, keys::accessor(&suffix));
-            json.push_str(&format!(",{},", row.size));
-            json::push_string(json, &row.hash.text());
-            json.push(',');
-            json::push_string(json, &row.hash.kind());
-            json.push(',');
-            json::push_option(json, versions.get(row.uid.as_str()).map(String::as_str));
-            json.push(']');
+        inserted.map(|(listing, row)| {
+            let ordinal = row.ordinal as usize;
+            let suffix = listing.suffix(ordinal);
+            [
+                Some(row.uid.as_str().into()),
+                Some(listing.key(ordinal).into()),
+                Some(listing.object_key(ordinal, row.uid).into()),
+                Some(suffix.clone().into()),
+                keys::accessor(&suffix).map(Cow::from),
+                Some(row.size.to_string().into()),
+                Some(row.hash.text().into()),
+                Some(row.hash.kind().into()),
+                versions.get(row.uid.as_str()).map(Cow::from),
+                Some(row.verified_by.name().into()),
+            ]
         })
     }
 
@@ -182,7 +205,10 @@ impl Batch {
     #[must_use]
     pub fn without_duplicates(&self, contents: &Contents) -> Self {
         let mut seen = lock(&contents.0);
-        let first = self.rows.iter().filter(|(_, row)| seen.insert((row.size, row.hash)));
+        let first = self
+            .rows
+            .iter()
+            .filter(|(_, row)| !row.hash.is_of_content() || seen.insert((row.size, row.hash)));
         Self { rows: first.cloned().collect(), issues: self.issues.clone() }
     }
 }

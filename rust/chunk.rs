@@ -1,28 +1,33 @@
 //! What one thread takes at a time, and what is to be done with each file of it.
 
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
+use rustix::fs::OFlags;
+
 use crate::batch::Row;
+use crate::error::Error;
 use crate::hash::Hash;
-use crate::ids::Uid;
+use crate::ids::{Uid, UidRule};
 use crate::listing::Listing;
-use crate::record::{Failure, Issue, Known, Reason, Status};
+use crate::read::{Source, open_folder};
+use crate::record::{Failure, Issue, Known, Reason, Status, VerifiedBy};
 use crate::shared::lock;
 
 /// Files in a chunk: enough to fill lanes, few enough to share at the end.
 pub(crate) const CHUNK: usize = 128;
 
-/// What is to be done with a file.
+/// What is to be done with a file. Rows are boxed, since most files have none yet.
 #[derive(Debug)]
 pub(crate) enum Plan {
     /// Hash it and compare it with what the registry knows of its key.
     Compare(Option<Arc<Known>>),
     /// Copy it, if it still is what was staged.
-    Copy(Row),
+    Copy(Box<Row>),
     /// Nothing.
-    Keep(Row),
+    Keep(Box<Row>),
 }
 
 #[derive(Debug)]
@@ -34,10 +39,26 @@ pub(crate) struct Item {
 }
 
 impl Item {
+    /// A file to compare with what the registry knows of its key. Without a rule, it gets no uid of its own.
+    pub(crate) fn to_compare(
+        listing: &Listing,
+        ordinal: usize,
+        known: Option<&Arc<Known>>,
+        rule: Option<&UidRule>,
+    ) -> Result<Self, Error> {
+        let uid = match known {
+            Some(known) => known.highest.next()?,
+            None => {
+                rule.map_or(Uid::FIRST, |rule| rule.uid(listing.folder(ordinal).1, listing.name(ordinal)))
+            }
+        };
+        Ok(Self { ordinal: ordinal as u32, uid, plan: Plan::Compare(known.cloned()) })
+    }
+
     /// What becomes of the file, if that can be said without reading it.
     pub(crate) fn unread(&self) -> Option<Result<Row, Failure>> {
         match &self.plan {
-            Plan::Keep(row) => Some(Ok(row.clone())),
+            Plan::Keep(row) => Some(Ok(Row::clone(row))),
             Plan::Compare(Some(known)) if known.trashed => Some(Err(Failure::new(
                 Reason::Trashed,
                 format!("its key is in the trash: restore {} or delete it for good", known.uid),
@@ -63,14 +84,34 @@ impl Item {
                     Some(known) if known.is(size, &hash) => (Status::Unchanged, known.uid),
                     Some(_) => (Status::NewVersion, self.uid),
                 };
-                Ok(Row { ordinal: self.ordinal, status, uid, size, hash, known: known.clone() })
+                let (ordinal, known, verified_by) = (self.ordinal, known.clone(), VerifiedBy::Local);
+                Ok(Row { ordinal, status, uid, size, hash, known, verified_by })
             }
-            Plan::Copy(row) | Plan::Keep(row) if row.size == size && row.hash == hash => Ok(row.clone()),
-            Plan::Copy(_) | Plan::Keep(_) => {
-                Err(Failure::new(Reason::Changed, "it is not what was staged: stage it again"))
-            }
+            Plan::Copy(row) | Plan::Keep(row) if row.size == size && row.hash == hash => Ok(Row::clone(row)),
+            Plan::Copy(_) | Plan::Keep(_) => Err(not_as_staged()),
         }
     }
+
+    /// Why there is no row. What was staged was a file, so it is not left out on purpose if it is none any more.
+    pub(crate) fn failed(&self, failure: Failure) -> Failure {
+        match self.plan {
+            Plan::Copy(_) if failure.reason.is_skip() => not_as_staged(),
+            _ => failure,
+        }
+    }
+
+    /// The hash that the file had when it was staged.
+    pub(crate) fn staged(&self) -> Option<Hash> {
+        match &self.plan {
+            Plan::Compare(_) => None,
+            Plan::Copy(row) | Plan::Keep(row) => Some(row.hash),
+        }
+    }
+}
+
+/// What is said of a file that was staged with other content.
+pub(crate) fn not_as_staged() -> Failure {
+    Failure::new(Reason::Changed, "it is not what was staged: stage it again")
 }
 
 /// Neighbouring files of one listing.
@@ -101,8 +142,22 @@ impl Chunk {
         chunk
     }
 
+    /// Opens the folder of a file, only to find files from: that takes no right to read it.
+    pub(crate) fn open_folder(&self, root: BorrowedFd<'_>, ordinal: usize) -> rustix::io::Result<OwnedFd> {
+        let (_, path) = self.listing.folder(ordinal);
+        open_folder(root, path, OFlags::PATH, self.listing.naming.follow_symlinks)
+    }
+
+    /// Opens a file.
+    pub(crate) fn open(&self, root: BorrowedFd<'_>, index: usize) -> Result<Source, Failure> {
+        let ordinal = self.items[index].ordinal as usize;
+        let folder = self.open_folder(root, ordinal).map_err(Failure::reading)?;
+        Source::open(folder.as_fd(), self.listing.name(ordinal), self.listing.kind(ordinal))
+    }
+
     /// Notes what became of a file; true when that was the last one missing.
     pub(crate) fn settle(&self, index: usize, outcome: Result<Row, Failure>) -> bool {
+        let outcome = outcome.map_err(|failure| self.items[index].failed(failure));
         lock(&self.outcomes)[index] = Some(outcome);
         let last = self.missing.fetch_sub(1, Ordering::AcqRel) == 1;
         if last {
@@ -117,8 +172,8 @@ impl Chunk {
     }
 
     /// What became of the files, in order.
-    pub(crate) fn outcomes(&self) -> Vec<Result<Row, Failure>> {
-        std::mem::take(&mut *lock(&self.outcomes)).into_iter().flatten().collect()
+    pub(crate) fn outcomes(&self) -> impl Iterator<Item = Result<Row, Failure>> + use<> {
+        std::mem::take(&mut *lock(&self.outcomes)).into_iter().flatten()
     }
 
     /// What the walk met before these files.

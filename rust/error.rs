@@ -29,6 +29,13 @@ pub enum Error {
         /// What about it.
         message: String,
     },
+    /// The name of a file makes no key.
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
     /// An argument is wrong.
     Invalid(String),
     /// `stop` was called.
@@ -49,7 +56,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Os { path, errno } => write!(f, "{}: {}", describe(*errno), path.display()),
-            Self::Changed { path, message } => write!(f, "{message}: {}", path.display()),
+            Self::Changed { path, message } | Self::Key { path, message } => {
+                write!(f, "{message}: {}", path.display())
+            }
             Self::Invalid(message) => f.write_str(message),
             Self::Stopped => f.write_str("the scan was stopped"),
             Self::Panicked(message) => write!(f, "a thread of the core panicked: {message}"),

@@ -12,7 +12,7 @@ use crate::error::{Error, Result, as_path};
 use crate::hash::{Algorithm, Hash, PART_SIZE, tree};
 use crate::ids::Uid;
 use crate::listing::{Kind, Listing, Naming, split};
-use crate::record::{Failure, Reason, Status};
+use crate::record::{Failure, Reason, Status, VerifiedBy};
 use crate::scan::{Options, Scan};
 use crate::shared::{Config, Interrupted};
 
@@ -29,23 +29,10 @@ pub fn hash_files(
     threads: usize,
     interrupted: Interrupted<'_>,
 ) -> Result<Vec<Outcome>> {
-    let config = Config { root: None, algorithm, destination: None, object_name: None, threads };
+    let config =
+        Config { root: None, algorithm, destination: None, uploads: false, object_name: None, threads };
     let files = paths.iter().map(|path| (path.as_slice(), Plan::Compare(None)));
     read_files(config, files, interrupted)
-}
-
-/// Hashes one file.
-///
-/// # Errors
-/// It cannot be read, or what `hash_files` fails with.
-pub fn hash_file(
-    path: &[u8],
-    algorithm: Algorithm,
-    threads: usize,
-    interrupted: Interrupted<'_>,
-) -> Result<(u64, Hash)> {
-    let outcomes = hash_files(&[path.to_owned()], algorithm, threads, interrupted)?;
-    only(outcomes)?.map_err(|failure| error(&failure, path))
 }
 
 /// Copies a file in one read and returns its size and hash.
@@ -63,7 +50,8 @@ pub fn copy_file(
 ) -> Result<(u64, Hash)> {
     let (folder, name) = open_parent(destination, replace)?;
     let plan = expected.map_or(Plan::Compare(None), |(size, hash)| {
-        Plan::Copy(Row { ordinal: 0, status: Status::New, uid: Uid::FIRST, size, hash, known: None })
+        let (status, uid, verified_by) = (Status::New, Uid::FIRST, VerifiedBy::Local);
+        Plan::Copy(Box::new(Row { ordinal: 0, status, uid, size, hash, known: None, verified_by }))
     });
     let algorithm = match expected {
         Some((_, Hash::Md5(_))) => Algorithm::Md5Whole,
@@ -73,6 +61,7 @@ pub fn copy_file(
         root: None,
         algorithm,
         destination: Some(Arc::new(folder)),
+        uploads: false,
         object_name: Some(name.to_owned()),
         threads,
     };
@@ -130,7 +119,8 @@ pub fn hash_folder(
         key_prefix: String::new(),
         in_place: true,
         destination: None,
-        salt: Vec::new(),
+        uploads: false,
+        salt: None,
         algorithm: match algorithm {
             FolderAlgorithm::Tree => Algorithm::Md5Parts { part_size: PART_SIZE },
             FolderAlgorithm::Unnamed => Algorithm::Sha1Fl,
@@ -144,20 +134,33 @@ pub fn hash_folder(
     }
     let (mut bytes, mut files) = (0, 0);
     let (mut named, mut unnamed) = (tree::Tree::default(), Vec::new());
-    while let Some(batch) = scan.next_batch(interrupted)? {
-        if let Some(issue) = batch.issues().iter().find(|issue| !issue.failure.reason.is_skip()) {
-            return Err(error(&issue.failure, &issue.path));
+    loop {
+        let chunks = scan.next_chunks(interrupted)?;
+        if chunks.is_empty() {
+            break;
         }
-        for (listing, row) in batch.rows() {
-            match algorithm {
-                FolderAlgorithm::Tree => {
-                    named.push(&listing.relative(row.ordinal as usize), row.size, &row.hash);
+        for chunk in chunks {
+            if let Some(issue) = chunk.issues().iter().find(|issue| !issue.failure.reason.is_skip()) {
+                return Err(error(&issue.failure, &issue.path));
+            }
+            let listing = &chunk.listing;
+            for (item, outcome) in chunk.items.iter().zip(chunk.outcomes()) {
+                let ordinal = item.ordinal as usize;
+                let row = match outcome {
+                    Ok(row) => row,
+                    Err(failure) if failure.reason.is_skip() => continue,
+                    Err(failure) => return Err(error(&failure, &listing.path(ordinal))),
+                };
+                match algorithm {
+                    FolderAlgorithm::Tree => {
+                        named.push(listing.folder(ordinal).1, listing.name(ordinal), row.size, &row.hash);
+                    }
+                    FolderAlgorithm::Unnamed => unnamed.push(row.hash.text()),
                 }
-                FolderAlgorithm::Unnamed => unnamed.push(row.hash.text()),
+                bytes += row.size;
+                files += 1;
             }
         }
-        bytes += batch.size();
-        files += batch.len() as u64;
         if interrupted() {
             return Err(Error::Stopped);
         }
@@ -208,7 +211,7 @@ fn read_files<'a>(
         chunks.push(Chunk::new(Arc::clone(&listing), items.by_ref().take(size).collect(), Vec::new()));
     }
 
-    let scan = Scan::start(config, Vec::new(), None, chunks)?;
+    let scan = Scan::start(config, None, None, chunks)?;
     let mut outcomes = Vec::with_capacity(count);
     while !interrupted() {
         let chunks = scan.next_chunks(interrupted)?;
@@ -239,6 +242,9 @@ fn open_parent(path: &[u8], replace: bool) -> Result<(Destination, &[u8])> {
 pub fn error(failure: &Failure, path: &[u8]) -> Error {
     match failure.errno {
         Some(errno) if failure.reason != Reason::Changed => Error::os(path, errno),
+        _ if matches!(failure.reason, Reason::NotUtf8 | Reason::InvalidKey) => {
+            Error::Key { path: as_path(path).to_owned(), message: failure.message.clone() }
+        }
         _ => Error::Changed { path: as_path(path).to_owned(), message: failure.message.clone() },
     }
 }

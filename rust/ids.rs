@@ -118,10 +118,10 @@ impl UidRule {
         Self { salt, shared }
     }
 
-    /// The uid of a path.
+    /// The uid of the file `name` in `folder`.
     #[must_use]
-    pub fn uid(&self, path: &[u8]) -> Uid {
-        let own = digits(self.salt.clone().chain_update(path));
+    pub fn uid(&self, folder: &[u8], name: &[u8]) -> Uid {
+        let own = digits(self.salt.clone().chain_update(folder).chain_update(name));
         let mut stem = self.shared;
         stem[SHARED..].copy_from_slice(&own[..STEM - SHARED]);
         Uid::new(stem)
@@ -137,10 +137,16 @@ fn digits(hash: Sha256) -> [u8; STEM] {
 
 /// 16 digits of a 128-bit number; 62^16 is less than 2^96, so they are even to 2^-32.
 fn base62(number: [u8; 16]) -> [u8; STEM] {
-    let mut number = u128::from_le_bytes(number);
-    std::array::from_fn(|_| {
-        let digit = ALPHABET[(number % 62) as usize];
-        number /= 62;
+    // The most digits that 64 bits hold: to divide 128 bits is slow, and a scan does it for every file.
+    const LOW: usize = 10;
+    const LIMIT: u128 = 62_u128.pow(LOW as u32);
+    let number = u128::from_le_bytes(number);
+    let mut low = (number % LIMIT) as u64;
+    let mut high = (number / LIMIT % LIMIT) as u64;
+    std::array::from_fn(|place| {
+        let rest = if place < LOW { &mut low } else { &mut high };
+        let digit = ALPHABET[(*rest % 62) as usize];
+        *rest /= 62;
         digit
     })
 }
@@ -161,13 +167,28 @@ mod tests {
 
     #[test]
     fn uids_follow_from_salt_batch_and_path() {
-        let uid = UidRule::new(b"salt", 3).uid(b"a/b");
-        assert_eq!(uid, UidRule::new(b"salt", 3).uid(b"a/b"));
-        assert_eq!(uid.as_str()[..6], UidRule::new(b"salt", 3).uid(b"c").as_str()[..6]);
-        assert_ne!(uid, UidRule::new(b"salt", 4).uid(b"a/b"));
-        assert_ne!(uid, UidRule::new(b"pepper", 3).uid(b"a/b"));
+        let uid = UidRule::new(b"salt", 3).uid(b"a/", b"b");
+        assert_eq!(uid, UidRule::new(b"salt", 3).uid(b"a/", b"b"));
+        assert_eq!(uid.as_str()[..6], UidRule::new(b"salt", 3).uid(b"", b"c").as_str()[..6]);
+        assert_ne!(uid, UidRule::new(b"salt", 4).uid(b"a/", b"b"));
+        assert_ne!(uid, UidRule::new(b"pepper", 3).uid(b"a/", b"b"));
         assert!(uid.as_str().ends_with("0000"));
         assert_eq!(Uid::parse(uid.as_str()).unwrap(), uid);
+    }
+
+    #[test]
+    fn digits_are_those_of_long_division() {
+        for seed in 0..1000_u128 {
+            let number =
+                seed.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) ^ (u128::MAX * (seed % 2));
+            let mut rest = number;
+            let expected = std::array::from_fn(|_| {
+                let digit = ALPHABET[(rest % 62) as usize];
+                rest /= 62;
+                digit
+            });
+            assert_eq!(base62(number.to_le_bytes()), expected, "{number}");
+        }
     }
 
     #[test]

@@ -54,6 +54,14 @@ pub(crate) fn exclude(patterns: &[String]) -> Result<Gitignore> {
     }
 }
 
+/// Whether patterns leave out a file, or a folder on the way to it: for files that no walk has come to.
+#[cfg(any(feature = "python", test))]
+#[must_use]
+pub(crate) fn leave_out(patterns: &Gitignore, path: &str) -> bool {
+    let folders = path.match_indices('/').map(|(end, _)| patterns.matched(&path[..end], true));
+    folders.chain([patterns.matched(path, false)]).any(|found| found.is_ignore())
+}
+
 fn compile<'a>(lines: impl Iterator<Item = std::borrow::Cow<'a, str>>) -> (Gitignore, Vec<String>) {
     let mut builder = GitignoreBuilder::new("");
     let mut errors: Vec<String> =

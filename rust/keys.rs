@@ -10,9 +10,9 @@ pub const OWN_FOLDER: &str = ".inhaul";
 const COMPRESSED: [&str; 5] = [".gz", ".bz2", ".xz", ".zst", ".zip"];
 
 /// What is commonly compressed as a single file.
-const COMPRESSIBLE: [&str; 14] = [
-    ".csv", ".tsv", ".txt", ".json", ".jsonl", ".fastq", ".fq", ".fasta", ".fa", ".vcf", ".bed", ".gtf",
-    ".sam", ".tar",
+const COMPRESSIBLE: [&str; 17] = [
+    ".csv", ".tsv", ".parquet", ".ipc", ".feather", ".txt", ".json", ".jsonl", ".fastq", ".fq", ".fasta",
+    ".fa", ".vcf", ".bed", ".gtf", ".sam", ".tar",
 ];
 
 /// Other endings of two parts.
@@ -109,6 +109,7 @@ mod tests {
             ("A.CSV", ".csv"),
             ("a.csv.gz", ".csv.gz"),
             ("a.fastq.gz", ".fastq.gz"),
+            ("a.feather.gz", ".feather.gz"),
             ("a.anndata.zarr", ".anndata.zarr"),
             ("a.ome.tif", ".ome.tif"),
             ("x.foo.gz", ".gz"),

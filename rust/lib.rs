@@ -13,7 +13,12 @@ pub mod ids;
 mod ignore;
 mod json;
 pub mod keys;
+#[cfg(any(feature = "python", test))]
+mod listed;
 mod listing;
+mod outbox;
+mod packed;
+pub mod part_reader;
 mod parts;
 #[cfg(feature = "python")]
 mod python;

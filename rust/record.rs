@@ -50,6 +50,8 @@ pub enum Reason {
     IoError,
     /// The destination is full.
     NoSpace,
+    /// The storage did not take it.
+    NotStored,
     /// A symbolic link, and links are not followed.
     Symlink,
     /// A pipe, socket or device.
@@ -74,6 +76,7 @@ impl Reason {
             Self::Conflict => "conflict",
             Self::IoError => "io_error",
             Self::NoSpace => "no_space",
+            Self::NotStored => "not_stored",
             Self::Symlink => "symlink",
             Self::Special => "special",
             Self::Outside => "outside",
@@ -85,6 +88,43 @@ impl Reason {
     #[must_use]
     pub fn is_skip(self) -> bool {
         matches!(self, Self::Symlink | Self::Special | Self::Outside | Self::Loop)
+    }
+}
+
+/// How it is known that an object is what was hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifiedBy {
+    /// Written here, by the very read that was hashed.
+    Local,
+    /// The storage's `ETag` is the hash.
+    Etag,
+    /// The storage checked a checksum.
+    Checksum,
+    /// It was read back.
+    Readback,
+    /// It is not.
+    Nothing,
+}
+
+impl VerifiedBy {
+    const ALL: [Self; 5] = [Self::Local, Self::Etag, Self::Checksum, Self::Readback, Self::Nothing];
+
+    /// The name Python knows it by.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Etag => "etag",
+            Self::Checksum => "checksum",
+            Self::Readback => "readback",
+            Self::Nothing => "none",
+        }
+    }
+
+    /// The one that Python calls `name`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.name() == name)
     }
 }
 

@@ -6,25 +6,29 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+
+use rustix::process::nice;
 
 use crate::batch::Batch;
 use crate::chunk::{CHUNK, Chunk, Item, Plan};
 use crate::copy::Destination;
 use crate::error::{Error, Result};
 use crate::hash::md5::Backend;
-use crate::hash::{Algorithm, PART_SIZE};
+use crate::hash::{Algorithm, Hash, PART_SIZE};
 use crate::ids::{self, UidRule};
 use crate::ignore;
 use crate::keys;
-use crate::listing::{LISTING, Listing, Naming, with_slash};
-use crate::record::{Known, Status};
-use crate::shared::{Config, Interrupted, Shared, State, lock};
+use crate::listing::{Listing, Naming, with_slash};
+use crate::outbox::Parcel;
+use crate::record::{Failure, Known, Status, VerifiedBy};
+use crate::shared::{Config, Interrupted, Shared, lock};
 use crate::walk::{Tree, Walk, open_root};
 use crate::worker;
 
-/// Longest time that finished rows wait for more to make a full batch.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// By how much the threads that read give way to the event loop and to who writes rows. They would fill all cores, and a
+/// timer of the loop would then fire 10 to 20 ms late instead of 5 to 10.
+const NICENESS: i32 = 10;
+
 /// What to scan, and how.
 #[derive(Debug)]
 pub struct Options {
@@ -36,8 +40,10 @@ pub struct Options {
     pub in_place: bool,
     /// Where to copy them.
     pub destination: Option<Destination>,
-    /// What the uids are made from.
-    pub salt: Vec<u8>,
+    /// Hand over what is new, to be sent.
+    pub uploads: bool,
+    /// What the uids are made from; None when nobody asks for them.
+    pub salt: Option<Vec<u8>>,
     /// How to hash.
     pub algorithm: Algorithm,
     /// Patterns of what to leave out.
@@ -51,7 +57,7 @@ pub struct Options {
 /// Threads that walk, read, hash and copy.
 pub struct Scan {
     shared: Arc<Shared>,
-    salt: Vec<u8>,
+    salt: Option<Vec<u8>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -79,7 +85,7 @@ impl Scan {
             prefix,
             in_place: options.in_place,
             follow_symlinks: options.follow_symlinks,
-            tag: ids::tag(&options.salt),
+            tag: options.salt.as_deref().map(ids::tag).unwrap_or_default(),
         };
         let tree = Tree {
             root: Arc::clone(&root),
@@ -91,6 +97,7 @@ impl Scan {
             root: Some(root),
             algorithm: options.algorithm,
             destination: options.destination.map(Arc::new),
+            uploads: options.uploads,
             object_name: None,
             threads: options.threads.max(1),
         };
@@ -98,7 +105,7 @@ impl Scan {
     }
 
     /// Starts the second pass over staged batches: reads what is new again, and copies it if there is
-    /// a destination.
+    /// a destination, or hands it over.
     ///
     /// # Errors
     /// The root is no readable folder.
@@ -106,6 +113,7 @@ impl Scan {
         batches: &[Arc<Batch>],
         root: &[u8],
         destination: Option<Destination>,
+        uploads: bool,
         threads: usize,
     ) -> Result<Self> {
         let mut chunks: Vec<Chunk> = Vec::new();
@@ -117,8 +125,8 @@ impl Scan {
                         ordinal: row.ordinal,
                         uid: row.uid,
                         plan: match row.status {
-                            Status::Unchanged => Plan::Keep(row.clone()),
-                            Status::New | Status::NewVersion => Plan::Copy(row.clone()),
+                            Status::Unchanged => Plan::Keep(row.clone().into()),
+                            Status::New | Status::NewVersion => Plan::Copy(row.clone().into()),
                         },
                     });
                     Chunk::new(Arc::clone(&rows[0].0), items.collect(), Vec::new())
@@ -134,15 +142,16 @@ impl Scan {
             root: Some(open_root(root)?),
             algorithm: Algorithm::Md5Parts { part_size: PART_SIZE },
             destination: destination.map(Arc::new),
+            uploads,
             object_name: None,
             threads: threads.max(1),
         };
-        Self::start(config, Vec::new(), None, chunks)
+        Self::start(config, None, None, chunks)
     }
 
     pub(crate) fn start(
         config: Config,
-        salt: Vec<u8>,
+        salt: Option<Vec<u8>>,
         walk: Option<Walk>,
         chunks: Vec<Chunk>,
     ) -> Result<Self> {
@@ -154,7 +163,10 @@ impl Scan {
             let shared = Arc::clone(&scan.shared);
             let thread = std::thread::Builder::new()
                 .name("inhaul-scan".to_owned())
-                .spawn(move || worker::run(&shared, backend))
+                .spawn(move || {
+                    let _ = nice(NICENESS); // of this thread, on Linux; without it, it only is less polite
+                    worker::run(&shared, backend);
+                })
                 .map_err(|error| Error::Invalid(format!("no thread can be started: {error}")))?;
             lock(&scan.threads).push(thread);
         }
@@ -183,15 +195,8 @@ impl Scan {
     /// # Errors
     /// The listing is not the next one, or a family can have no further version.
     pub fn submit(&self, listing: &Arc<Listing>, known: &HashMap<usize, Arc<Known>>) -> Result<()> {
-        let rule = UidRule::new(&self.salt, listing.ordinal);
-        let item = |ordinal: usize| {
-            let known = known.get(&ordinal).cloned();
-            let uid = match &known {
-                Some(known) => known.highest.next()?,
-                None => rule.uid(&listing.relative(ordinal)),
-            };
-            Ok(Item { ordinal: ordinal as u32, uid, plan: Plan::Compare(known) })
-        };
+        let rule = self.salt.as_deref().map(|salt| UidRule::new(salt, listing.ordinal));
+        let item = |ordinal: usize| Item::to_compare(listing, ordinal, known.get(&ordinal), rule.as_ref());
         let items = (0..listing.len()).map(item).collect::<Result<Vec<Item>>>()?;
 
         let mut chunks = Vec::with_capacity(items.len().div_ceil(CHUNK).max(1));
@@ -218,6 +223,44 @@ impl Scan {
         })
     }
 
+    /// Waits for files to be sent; none at the end. Each has to be settled.
+    ///
+    /// # Errors
+    /// The scan was stopped or interrupted, or a thread panicked.
+    pub fn next_uploads(&self, interrupted: Interrupted<'_>) -> Result<Vec<Parcel>> {
+        let backend = Backend::active()?;
+        self.shared.wait_for(interrupted, |state| {
+            if state.outbox.is_empty() && !state.is_all_settled() {
+                return Err(None);
+            }
+            Ok(state.outbox.take(backend))
+        })
+    }
+
+    /// Settles files that are stored and whose content was handed over.
+    ///
+    /// # Errors
+    /// No such file is on its way.
+    pub fn stored(&self, uploads: &[(u64, VerifiedBy)]) -> Result<()> {
+        self.shared.stored(uploads)
+    }
+
+    /// Settles a stored file that was read while it was sent, given the hash of what was sent.
+    ///
+    /// # Errors
+    /// No such file is on its way.
+    pub fn stored_large(&self, ticket: u64, verified_by: VerifiedBy, hash: Hash) -> Result<()> {
+        self.shared.stored_large(ticket, verified_by, hash)
+    }
+
+    /// Settles a file that could not be stored. One that changed meanwhile is handed over again, a few times.
+    ///
+    /// # Errors
+    /// No such file is on its way.
+    pub fn not_stored(&self, ticket: u64, failure: Failure) -> Result<()> {
+        self.shared.not_stored(ticket, failure)
+    }
+
     /// Waits for results: a full batch, or what there is after a while; None at the end.
     ///
     /// # Errors
@@ -238,7 +281,10 @@ impl Scan {
 
     /// Waits for the chunks of the next batch; none at the end.
     pub(crate) fn next_chunks(&self, interrupted: Interrupted<'_>) -> Result<Vec<Arc<Chunk>>> {
-        self.shared.wait_for(interrupted, finished_chunks)
+        self.shared.wait_for(interrupted, |state| {
+            let count = state.finished_chunks()?;
+            Ok(state.order.drain(..count).collect())
+        })
     }
 
     /// Asks the threads to end.
@@ -262,30 +308,6 @@ impl Drop for Scan {
     }
 }
 
-/// Takes the chunks of the next batch; none when the scan is over.
-fn finished_chunks(state: &mut State) -> std::result::Result<Vec<Arc<Chunk>>, Option<Duration>> {
-    let mut rows = 0;
-    let mut count = 0;
-    let mut full = false;
-    let mut since = None;
-    for chunk in &state.order {
-        let Some(done) = chunk.done() else { break };
-        if rows + chunk.items.len() > LISTING {
-            full = true;
-            break;
-        }
-        rows += chunk.items.len();
-        count += 1;
-        since.get_or_insert(done);
-    }
-    let is_last = count == state.order.len() && state.is_input_over();
-    let waited = since.map_or(Duration::ZERO, |since: std::time::Instant| since.elapsed());
-    if is_last || full || rows == LISTING || (count > 0 && waited >= PATIENCE) {
-        return Ok(state.order.drain(..count).collect());
-    }
-    Err(since.map(|_| PATIENCE - waited))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,11 +329,12 @@ mod tests {
             root: None,
             algorithm: Algorithm::Md5Whole,
             destination: None,
+            uploads: false,
             object_name: None,
             threads: 2,
         };
         let chunk = Chunk::new(listing, vec![item], Vec::new());
-        let scan = Scan::start(config, Vec::new(), None, vec![chunk]).unwrap();
+        let scan = Scan::start(config, None, None, vec![chunk]).unwrap();
         let error = scan.next_batch(&mut || false).unwrap_err();
         assert!(error.to_string().contains("panicked"), "{error}");
     }

@@ -15,12 +15,16 @@ use crate::error::{Error, Result};
 use crate::folder::Visit;
 use crate::hash::Algorithm;
 use crate::listing::LISTING;
-use crate::parts::Job;
+use crate::outbox::Outbox;
+use crate::parts::{Job, Large};
 use crate::record::Failure;
 use crate::walk::{Emitter, Walk};
 
 /// Chunks that may be read before the first of them is taken: four batches.
 const WINDOW: usize = 4 * LISTING / crate::chunk::CHUNK;
+
+/// Longest time that finished rows wait for more to make a full batch.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// How often a waiting caller looks whether it is interrupted.
 const ATTENTION: Duration = Duration::from_millis(50);
@@ -39,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) root: Option<Arc<OwnedFd>>,
     pub(crate) algorithm: Algorithm,
     pub(crate) destination: Option<Arc<Destination>>,
+    /// New content is not written but handed over, to be sent.
+    pub(crate) uploads: bool,
     /// The name of the one object that is written, when uids do not name them.
     pub(crate) object_name: Option<Vec<u8>>,
     pub(crate) threads: usize,
@@ -52,9 +58,13 @@ pub(crate) struct State {
     pub(crate) waiting: VecDeque<Arc<Chunk>>,
     /// Chunks that nobody has taken the results of.
     pub(crate) order: VecDeque<Arc<Chunk>>,
-    /// Large files that have parts left, and the next part of each.
-    jobs: VecDeque<(Arc<Job>, u32)>,
+    /// Large files that have parts left.
+    large: VecDeque<Queued>,
+    /// Parts left in them.
     parts: usize,
+    /// Parts that threads work on.
+    in_hand: usize,
+    pub(crate) outbox: Outbox,
     panic: Option<String>,
     /// Threads that wait for something to do.
     idle: usize,
@@ -72,6 +82,22 @@ pub(crate) struct Shared {
     pub(crate) stopped: AtomicBool,
 }
 
+/// A large file in the queue.
+enum Queued {
+    /// Nobody has opened it: the queue may be long, and descriptors are few.
+    Unopened(Large),
+    /// A pass over it, and its next part.
+    Open(Arc<Job>, u32),
+}
+
+/// What a thread gets that asks for a part.
+pub(crate) enum Claim {
+    /// A file to open; its first part comes with it.
+    File(Large),
+    /// A part by its number.
+    Part(Arc<Job>, u32),
+}
+
 /// Something for a thread to do.
 pub(crate) enum Task {
     Parts,
@@ -87,15 +113,47 @@ impl Config {
 }
 
 impl State {
+    /// Whether every file is settled, and no more will come.
+    pub(crate) fn is_all_settled(&self) -> bool {
+        self.is_input_over()
+            && self.waiting.is_empty()
+            && self.order.iter().all(|chunk| chunk.done().is_some())
+    }
+
     /// Whether no more chunks will come.
     pub(crate) fn is_input_over(&self) -> bool {
         self.walk.as_ref().is_none_or(|walk| walk.listings() == Some(self.submitted))
     }
 
-    fn task(&mut self) -> Option<Task> {
-        if !self.jobs.is_empty() {
-            return Some(Task::Parts);
+    /// How many chunks make the next batch, none when the scan is over; or when to ask again, if that is known.
+    pub(crate) fn finished_chunks(&self) -> std::result::Result<usize, Option<Duration>> {
+        let mut rows = 0;
+        let mut count = 0;
+        let mut full = false;
+        let mut since = None;
+        for chunk in &self.order {
+            let Some(done) = chunk.done() else { break };
+            if rows + chunk.items.len() > LISTING {
+                full = true;
+                break;
+            }
+            rows += chunk.items.len();
+            count += 1;
+            since.get_or_insert(done);
         }
+        let is_last = count == self.order.len() && self.is_input_over();
+        let waited = since.map_or(Duration::ZERO, |since| since.elapsed());
+        if is_last || full || rows == LISTING || (count > 0 && waited >= PATIENCE) {
+            return Ok(count);
+        }
+        Err(since.map(|_| PATIENCE - waited))
+    }
+
+    fn task(&mut self) -> Option<Task> {
+        if self.large.is_empty() { self.other_task() } else { Some(Task::Parts) }
+    }
+
+    fn other_task(&mut self) -> Option<Task> {
         // Listings come before chunks: while these are read, the registry looks up those.
         if let Some(emitter) = self.walk.as_mut().and_then(Walk::emitter) {
             return Some(Task::Emit(emitter));
@@ -118,8 +176,10 @@ impl Shared {
             submitted: 0,
             waiting: chunks.clone(),
             order: chunks,
-            jobs: VecDeque::new(),
+            large: VecDeque::new(),
             parts: 0,
+            in_hand: 0,
+            outbox: Outbox::default(),
             panic: None,
             idle: 0,
             callers: 0,
@@ -176,10 +236,21 @@ impl Shared {
 
     /// Waits for something to do; None when the scan is to end.
     pub(crate) fn next_task(&self) -> Option<Task> {
+        self.wait_for_work(State::task)
+    }
+
+    /// Something to do for a thread that could take more parts, when there are none.
+    pub(crate) fn task_for_want_of_parts(&self) -> Option<Task> {
+        let mut state = self.lock();
+        if state.large.is_empty() { state.other_task() } else { None }
+    }
+
+    /// Has a thread wait until `take` gives something; None when the scan is to end.
+    pub(crate) fn wait_for_work<T>(&self, mut take: impl FnMut(&mut State) -> Option<T>) -> Option<T> {
         let mut state = self.lock();
         while !self.is_stopped() {
-            if let Some(task) = state.task() {
-                return Some(task);
+            if let Some(taken) = take(&mut state) {
+                return Some(taken);
             }
             state.idle += 1;
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -212,7 +283,8 @@ impl Shared {
                     return Ok(taken);
                 }
                 Err(again) => {
-                    let pause = again.map_or(ATTENTION, |again| again.min(ATTENTION));
+                    let attention = ATTENTION.saturating_sub(asked.elapsed());
+                    let pause = again.map_or(attention, |again| again.min(attention));
                     state.callers += 1;
                     let waited = self.results.wait_timeout(state, pause);
                     state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -230,37 +302,65 @@ impl Shared {
         }
     }
 
-    /// Offers the parts of large files to all threads.
-    pub(crate) fn publish(&self, jobs: impl IntoIterator<Item = Arc<Job>>) {
+    /// Offers large files to all threads.
+    pub(crate) fn offer(&self, files: impl IntoIterator<Item = Large>) {
         self.update(|state| {
-            for job in jobs {
-                state.parts += job.parts.count as usize;
-                state.jobs.push_back((job, 0));
+            for file in files {
+                state.parts += file.parts;
+                state.large.push_back(Queued::Unopened(file));
             }
         });
     }
 
-    /// The next part for a thread that holds `held` already: no more than its share of what is left.
-    pub(crate) fn claim_part(&self, held: usize) -> Option<(Arc<Job>, u32)> {
+    /// Offers the parts of an open file, from one on, before those of any other.
+    pub(crate) fn offer_parts(&self, job: Arc<Job>, next: u32) {
+        let parts = job.parts.count.saturating_sub(next) as usize;
+        if parts > 0 {
+            self.update(|state| {
+                state.parts += parts;
+                state.large.push_front(Queued::Open(job, next));
+            });
+        }
+    }
+
+    /// The next part for a thread that holds `held` already: no more than its share of all that are not done.
+    pub(crate) fn claim_part(&self, held: usize) -> Option<Claim> {
         let mut state = self.lock();
-        let share = (state.parts + held).div_ceil(self.config.threads);
+        let share = (state.parts + state.in_hand).div_ceil(self.config.threads);
         if held >= share {
             return None;
         }
-        let (job, next) = state.jobs.front_mut()?;
-        let claimed = (Arc::clone(job), *next);
-        *next += 1;
-        if *next == claimed.0.parts.count {
-            state.jobs.pop_front();
-        }
-        state.parts -= 1;
-        Some(claimed)
+        let claim = match state.large.pop_front()? {
+            Queued::Unopened(file) => {
+                state.parts -= file.parts;
+                Claim::File(file)
+            }
+            Queued::Open(job, part) => {
+                state.parts -= 1;
+                if part + 1 < job.parts.count {
+                    state.large.push_front(Queued::Open(Arc::clone(&job), part + 1));
+                }
+                Claim::Part(job, part)
+            }
+        };
+        state.in_hand += 1;
+        Some(claim)
+    }
+
+    /// Notes that a part, or a file that was to be opened, is out of a thread's hands.
+    pub(crate) fn put_down(&self) {
+        self.lock().in_hand -= 1;
     }
 
     /// Notes what became of a file.
     pub(crate) fn settle(&self, chunk: &Chunk, index: usize, outcome: std::result::Result<Row, Failure>) {
-        if chunk.settle(index, outcome) {
-            self.wake(self.lock());
+        if !chunk.settle(index, outcome) {
+            return;
+        }
+        let state = self.lock();
+        // Who waits for a batch would take a core from who makes one, to find it is not full yet.
+        if state.finished_chunks().is_ok() {
+            self.wake(state);
         }
     }
 
@@ -278,5 +378,29 @@ impl Shared {
         let item = &chunk.items[index];
         let by_uid = || chunk.listing.object_key(item.ordinal as usize, item.uid).into_bytes();
         self.config.object_name.clone().unwrap_or_else(by_uid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listing::{Listing, Naming};
+
+    #[test]
+    fn a_thread_gets_its_share_whatever_another_holds() {
+        let config = Config {
+            root: None,
+            algorithm: Algorithm::Md5Whole,
+            destination: None,
+            uploads: false,
+            object_name: None,
+            threads: 2,
+        };
+        let shared = Shared::new(config, None, Vec::new());
+        let listing = Arc::new(Listing::new(Arc::new(Naming::default()), 0));
+        let chunk = Arc::new(Chunk::new(listing, Vec::new(), Vec::new()));
+        shared.offer((0..65).map(|index| Large { chunk: Arc::clone(&chunk), index, parts: 1 }));
+        let claimed = || (0..).take_while(|&held| shared.claim_part(held).is_some()).count();
+        assert_eq!([claimed(), claimed(), claimed()], [33, 32, 0]);
     }
 }

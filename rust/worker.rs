@@ -1,30 +1,39 @@
 //! What each thread of a scan does.
 
-use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::batch::Row;
 use crate::chunk::Chunk;
 use crate::copy::write_object;
 use crate::folder::read_folder;
-use crate::hash::md5::{Backend, Digest, Streams, Work as _, md5_many};
-use crate::hash::{Parts, whole};
-use crate::parts::{Job, PartsInHand, changed};
-use crate::read::{ATTEMPTS, Source, open_folder};
+use crate::hash::md5::{Backend, Digest, Streams, md5_padded, pad, padded};
+use crate::hash::{Algorithm, PART_SIZE, Parts, whole};
+use crate::listing::Kind;
+use crate::outbox::{LARGE, Upload, room};
+use crate::parts::{Large, PartsInHand, changed};
+use crate::read::{ATTEMPTS, Clocks, Opened, Source};
 use crate::record::{Failure, Reason, Status};
-use crate::shared::{Shared, Task};
+use crate::shared::{Config, Shared, Task};
 use crate::walk::Walk;
 
-/// Files up to this size are read whole, many of them before they are hashed together.
-const SMALL: u64 = 128 << 10;
+/// Files up to this size are read whole, many of them before they are hashed together (measured: docs/design/0005).
+const SMALL: u64 = 64 << 10;
+
+/// Files up to this size are read before anything else is known of them; of a larger one, that much is read in vain.
+const TINY: usize = 16 << 10;
 
 /// Bytes of small files in hand: about what stays in a core's own cache.
 const ARENA: usize = 1 << 20;
+
+/// Messages start where a line of the cache does, so that each block is read from one.
+const LINE: usize = 64;
+
+/// Bytes of larger files in memory that are to be sent: a few of the largest, to be hashed side by side.
+const IN_MEMORY: usize = 4 * PART_SIZE as usize;
 
 /// Works until the scan ends. A panic ends it for all.
 pub(crate) fn run(shared: &Shared, backend: Backend) {
@@ -45,19 +54,40 @@ struct Worker<'a> {
     shared: &'a Shared,
     arena: Box<[u8]>,
     used: usize,
-    /// Files in the arena.
-    small: Vec<Small>,
-    /// Large files that were opened and not yet offered to the others.
-    large: Vec<Arc<Job>>,
+    /// Bytes of the files that have buffers of their own.
+    in_memory: usize,
+    /// Files that were read whole and not yet hashed.
+    whole: Vec<Whole>,
+    /// Up to this size, files are read as they are opened.
+    tiny: usize,
+    clocks: Clocks,
     backend: Backend,
     /// Made when there is something for it: its buffers take 2 MiB.
     streams: Option<Streams>,
 }
 
-struct Small {
+/// A file in memory.
+struct Whole {
     index: usize,
-    start: usize,
+    place: Place,
     parts: Parts,
+}
+
+impl Whole {
+    /// Its content and the padding.
+    fn message<'a>(&'a self, arena: &'a [u8]) -> &'a [u8] {
+        match &self.place {
+            Place::Arena(start) => &arena[*start..][..padded(self.parts.size as usize)],
+            Place::Own(buffer) => buffer,
+        }
+    }
+}
+
+enum Place {
+    /// From here on in the arena.
+    Arena(usize),
+    /// In a buffer of its own.
+    Own(Vec<u8>),
 }
 
 /// The folder whose files a thread is opening.
@@ -68,12 +98,18 @@ struct OpenFolder {
 
 impl<'a> Worker<'a> {
     fn new(shared: &'a Shared, backend: Backend) -> Self {
+        let Config { algorithm, uploads, .. } = shared.config;
+        let arena = vec![0; ARENA].into_boxed_slice();
+        let is_one_part = algorithm.parts(TINY as u64).is_some_and(|parts| parts.count == 1);
         Self {
             shared,
-            arena: vec![0; ARENA].into(),
-            used: 0,
-            small: Vec::new(),
-            large: Vec::new(),
+            // What is to be sent needs room before it is read.
+            tiny: if is_one_part && !uploads { TINY } else { 0 },
+            clocks: Clocks::default(),
+            used: arena.as_ptr().align_offset(LINE),
+            arena,
+            in_memory: 0,
+            whole: Vec::new(),
             backend,
             streams: None,
         }
@@ -118,8 +154,7 @@ impl<'a> Worker<'a> {
                 self.shared.settle(chunk, index, Err(failure));
             }
         }
-        self.hash_small(chunk);
-        self.offer_large();
+        self.hash_whole(chunk);
     }
 
     fn read_file(
@@ -130,35 +165,63 @@ impl<'a> Worker<'a> {
     ) -> Result<(), Failure> {
         let ordinal = chunk.items[index].ordinal as usize;
         let folder = self.open_folder(chunk, ordinal, folder)?;
-        let mut source = Source::open(folder, chunk.listing.name(ordinal), chunk.listing.kind(ordinal))?;
+        let (name, kind) = (chunk.listing.name(ordinal), chunk.listing.kind(ordinal));
+        let opened = match self.tiny {
+            0 => Opened::Unread(Source::open(folder, name, kind)?),
+            _ => self.open_or_read(chunk, index, folder, name, kind)?,
+        };
+        let Opened::Unread(mut source) = opened else { return Ok(()) };
         for _ in 0..ATTEMPTS {
             let size = source.size();
-            match self.shared.config.algorithm.parts(size) {
+            let read = match self.shared.config.algorithm.parts(size) {
                 Some(parts) if parts.count == 1 && size <= SMALL => {
-                    if self.read_small(chunk, index, &source, parts)? {
-                        return Ok(());
-                    }
+                    self.read_small(chunk, index, &source, parts)?
                 }
-                Some(_) => {
-                    self.large.push(Arc::new(Job::start(self.shared, chunk, index, source)?));
-                    let parts: usize = self.large.iter().map(|job| job.parts.count as usize).sum();
-                    if parts >= self.backend.lanes() {
-                        self.offer_large();
-                        // Before more is opened, so that few files are open at once.
-                        self.hash_parts();
-                    }
+                Some(parts) if self.shared.config.uploads && size < PART_SIZE => {
+                    self.read_to_send(chunk, index, &source, parts)?
+                }
+                Some(parts) => {
+                    self.leave_large(chunk, index, source, parts)?;
                     return Ok(());
                 }
-                None => {
-                    if let Some(row) = self.read_through(chunk, index, &source)? {
+                None => match self.read_through(chunk, index, &source)? {
+                    Some(row) => {
                         self.shared.settle(chunk, index, Ok(row));
-                        return Ok(());
+                        true
                     }
-                }
+                    None => false,
+                },
+            };
+            if read {
+                return Ok(());
             }
             source = source.again()?;
         }
         Err(changed())
+    }
+
+    /// Opens a file and, if it is tiny, reads it into the arena at once.
+    fn open_or_read(
+        &mut self,
+        chunk: &Arc<Chunk>,
+        index: usize,
+        folder: BorrowedFd<'_>,
+        name: &[u8],
+        kind: Kind,
+    ) -> Result<Opened, Failure> {
+        if self.used + padded(self.tiny) > self.arena.len() {
+            self.hash_whole(chunk);
+        }
+        let start = self.used;
+        let buffer = &mut self.arena[start..=start + self.tiny];
+        let opened = Source::open_or_read(folder, name, kind, buffer, &mut self.clocks)?;
+        if let Opened::Read(size) = opened
+            && let Some(parts) = self.shared.config.algorithm.parts(size as u64)
+        {
+            self.used += pad(&mut self.arena[start..], size, parts.size);
+            self.whole.push(Whole { index, place: Place::Arena(start), parts });
+        }
+        Ok(opened)
     }
 
     /// The descriptor of a file's folder; neighbours share it.
@@ -168,13 +231,11 @@ impl<'a> Worker<'a> {
         ordinal: usize,
         open: &'f mut Option<OpenFolder>,
     ) -> Result<BorrowedFd<'f>, Failure> {
-        let (number, path) = chunk.listing.folder(ordinal);
+        let (number, _) = chunk.listing.folder(ordinal);
         let open = match open.take_if(|open| open.number == number) {
             Some(same) => open.insert(same),
             None => {
-                // Only to find files from: that takes no right to read the folder.
-                let follow = chunk.listing.naming.follow_symlinks;
-                let folder = open_folder(self.shared.config.root(), path, OFlags::PATH, follow);
+                let folder = chunk.open_folder(self.shared.config.root(), ordinal);
                 open.insert(OpenFolder { number, folder })
             }
         };
@@ -190,68 +251,152 @@ impl<'a> Worker<'a> {
         parts: Parts,
     ) -> Result<bool, Failure> {
         let size = parts.size as usize;
-        if self.used + size + 1 > self.arena.len() {
-            self.hash_small(chunk);
+        if self.used + padded(size) > self.arena.len() {
+            self.hash_whole(chunk);
         }
+        self.make_room(chunk, room(parts.size))?;
         let start = self.used;
-        if !source.read_whole(&mut self.arena[start..=start + size])? {
+        let read = source.read_whole(&mut self.arena[start..=start + size]);
+        if !self.was_read(parts, read)? {
             return Ok(false);
         }
-        self.small.push(Small { index, start, parts });
-        self.used += size;
+        self.whole.push(Whole { index, place: Place::Arena(start), parts });
+        self.used += pad(&mut self.arena[start..], size, parts.size);
         Ok(true)
     }
 
-    /// Hashes what is in the arena, and writes from there what has to be copied.
-    fn hash_small(&mut self, chunk: &Chunk) {
-        let content = |file: &Small| &self.arena[file.start..file.start + file.parts.size as usize];
-        let contents: Vec<&[u8]> = self.small.iter().map(content).collect();
-        let mut digests = vec![Digest::default(); contents.len()];
-        md5_many(self.backend, &contents, &mut digests);
+    /// Reads a file that may have to be sent into a buffer of its own; false when it changed meanwhile.
+    fn read_to_send(
+        &mut self,
+        chunk: &Arc<Chunk>,
+        index: usize,
+        source: &Source,
+        parts: Parts,
+    ) -> Result<bool, Failure> {
+        self.make_room(chunk, room(parts.size))?;
+        let size = parts.size as usize;
+        let mut buffer = vec![0; padded(size)];
+        let read = source.read_whole(&mut buffer[..=size]);
+        if !self.was_read(parts, read)? {
+            return Ok(false);
+        }
+        pad(&mut buffer, size, parts.size);
+        self.in_memory += buffer.len();
+        self.whole.push(Whole { index, place: Place::Own(buffer), parts });
+        if self.in_memory >= IN_MEMORY {
+            self.hash_whole(chunk);
+        }
+        Ok(true)
+    }
 
-        for ((file, content), digest) in self.small.iter().zip(contents).zip(digests) {
-            let hash = file.parts.hash(&[digest]);
+    /// Gives back the room of a file that was not read.
+    fn was_read(&self, parts: Parts, read: Result<bool, Failure>) -> Result<bool, Failure> {
+        if self.shared.config.uploads && !matches!(read, Ok(true)) {
+            self.shared.update(|state| state.outbox.release(room(parts.size)));
+        }
+        read
+    }
+
+    /// Reserves room in memory for a file that may have to be sent.
+    fn make_room(&mut self, chunk: &Arc<Chunk>, bytes: u64) -> Result<(), Failure> {
+        if !self.shared.config.uploads || self.shared.lock().outbox.reserve(bytes) {
+            return Ok(());
+        }
+        // Whoever waits must not hold what others wait for.
+        self.hash_whole(chunk);
+        self.hash_parts();
+        if self.shared.wait_for_room(bytes) { Ok(()) } else { Err(stopped()) }
+    }
+
+    /// Hashes what is in memory, and writes or sends from there what is new.
+    fn hash_whole(&mut self, chunk: &Arc<Chunk>) {
+        let messages: Vec<&[u8]> = self.whole.iter().map(|file| file.message(&self.arena)).collect();
+        let mut digests = vec![Digest::default(); messages.len()];
+        md5_padded(self.backend, &messages, &mut digests);
+
+        let mut uploads = Vec::new();
+        let mut unused = 0;
+        for ((file, message), digest) in self.whole.iter().zip(messages).zip(digests) {
+            let content = &message[..file.parts.size as usize];
+            let hash = file.parts.hash(&digest);
             let outcome = chunk.items[file.index].read(file.parts.size, hash);
-            let outcome = outcome.and_then(|row| {
-                if let Some(destination) = &self.shared.config.destination
-                    && row.status != Status::Unchanged
-                {
-                    write_object(destination, &self.shared.object_name(chunk, file.index), content)?;
+            let outcome = match outcome {
+                Ok(row) if row.status == Status::Unchanged => Ok(row),
+                Ok(row) if self.shared.config.uploads => {
+                    uploads.push(Upload::of_memory(chunk, file.index, content, row));
+                    continue;
                 }
-                Ok(row)
-            });
+                Ok(row) => self.write(chunk, file.index, content).map(|()| row),
+                failed => failed,
+            };
+            unused += room(file.parts.size);
             self.shared.settle(chunk, file.index, outcome);
         }
-        self.small.clear();
-        self.used = 0;
-    }
-
-    /// Hashes parts of large files, whoever opened them, as long as there are any.
-    fn hash_parts(&mut self) {
-        let streams = self.streams.get_or_insert_with(|| Streams::new(self.backend));
-        let mut parts = PartsInHand::new(self.shared);
-        streams.run(&mut parts, &self.shared.stopped);
-        // With its last part, a file that was stopped removes what was copied of it.
-        while self.shared.is_stopped()
-            && let Some(part) = parts.next(false)
-        {
-            parts.finish(part, Err(ErrorKind::Interrupted.into()));
+        if self.shared.config.uploads && !self.whole.is_empty() {
+            self.shared.update(|state| {
+                state.outbox.release(unused);
+                state.outbox.put(uploads);
+            });
         }
+        self.whole.clear();
+        self.used = self.arena.as_ptr().align_offset(LINE);
+        self.in_memory = 0;
     }
 
-    fn offer_large(&mut self) {
-        if !self.large.is_empty() {
-            self.shared.publish(self.large.drain(..));
+    /// Writes an object, if objects are to be written.
+    fn write(&self, chunk: &Chunk, index: usize, content: &[u8]) -> Result<(), Failure> {
+        let Some(destination) = &self.shared.config.destination else { return Ok(()) };
+        write_object(destination, &self.shared.object_name(chunk, index), content)
+    }
+
+    /// Leaves a large file to whoever is free, or to who sends it.
+    fn leave_large(
+        &mut self,
+        chunk: &Arc<Chunk>,
+        index: usize,
+        source: Source,
+        parts: Parts,
+    ) -> Result<(), Failure> {
+        self.make_room(chunk, LARGE)?;
+        if self.shared.config.uploads && chunk.items[index].is_surely_new(parts.size) {
+            let upload = Upload::of_file(chunk, index, source, parts);
+            self.shared.update(|state| state.outbox.put([upload]));
+        } else {
+            self.shared.offer([Large { chunk: Arc::clone(chunk), index, parts: parts.count as usize }]);
+        }
+        Ok(())
+    }
+
+    /// Hashes parts of large files, whoever found them, as long as there are any.
+    fn hash_parts(&mut self) {
+        let shared = self.shared;
+        if let Algorithm::Sha256Parts { .. } = shared.config.algorithm {
+            // Small files are read through the arena, too, but never kept in it.
+            PartsInHand::new(shared, &mut |_| {}).run_sha256(&mut self.arena);
+        } else {
+            let mut streams = self.streams.take().unwrap_or_else(|| Streams::new(self.backend));
+            let mut other = |task| self.run(task);
+            streams.run(&mut PartsInHand::new(shared, &mut other), &shared.stopped);
+            self.streams = Some(streams);
+        }
+        // With its last part, a file that was stopped removes what was copied of it.
+        if shared.is_stopped() {
+            PartsInHand::new(shared, &mut |_| {}).give_up();
         }
     }
 
     /// Hashes a file from one end to the other; None when it changed meanwhile.
-    fn read_through(&mut self, chunk: &Chunk, index: usize, source: &Source) -> Result<Option<Row>, Failure> {
+    fn read_through(
+        &mut self,
+        chunk: &Arc<Chunk>,
+        index: usize,
+        source: &Source,
+    ) -> Result<Option<Row>, Failure> {
         let size = source.size();
-        self.hash_small(chunk);
+        self.hash_whole(chunk);
         let hash = whole(self.shared.config.algorithm, size, &mut self.arena, |offset, slice| {
             if self.shared.is_stopped() {
-                return Err(Failure::new(Reason::IoError, "the scan was stopped"));
+                return Err(stopped());
             }
             if source.read(slice, offset)? < slice.len() { Err(changed()) } else { Ok(()) }
         });
@@ -264,4 +409,8 @@ impl<'a> Worker<'a> {
             }
         }
     }
+}
+
+fn stopped() -> Failure {
+    Failure::new(Reason::IoError, "the scan was stopped")
 }

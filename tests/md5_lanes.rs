@@ -3,7 +3,7 @@
 use std::env;
 use std::process::Command;
 
-use inhaul_core::hash::md5::{Backend, Digest, md5, md5_many};
+use inhaul_core::hash::md5::{Backend, Digest, md5, md5_many, md5_padded, pad, padded};
 use md5::Digest as _;
 use proptest::prelude::*;
 
@@ -17,13 +17,25 @@ fn expected(message: &[u8]) -> Digest {
     md5::Md5::digest(message).into()
 }
 
+/// Where the padding goes, there is something else before.
+fn with_padding(message: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0xa5; padded(message.len())];
+    bytes[..message.len()].copy_from_slice(message);
+    assert_eq!(pad(&mut bytes, message.len(), message.len() as u64), bytes.len());
+    bytes
+}
+
 fn check(backend: Backend, messages: &[&[u8]]) {
-    let mut digests = vec![[0; 16]; messages.len()];
-    md5_many(backend, messages, &mut digests);
-    for (index, (digest, message)) in digests.iter().zip(messages).enumerate() {
+    let mut many = vec![[0; 16]; messages.len()];
+    md5_many(backend, messages, &mut many);
+    let mut padded_ones = vec![[0; 16]; messages.len()];
+    let copies: Vec<_> = messages.iter().map(|message| with_padding(message)).collect();
+    let copies: Vec<_> = copies.iter().map(Vec::as_slice).collect();
+    md5_padded(backend, &copies, &mut padded_ones);
+    for (index, message) in messages.iter().enumerate() {
         assert_eq!(
-            *digest,
-            expected(message),
+            [many[index], padded_ones[index]],
+            [expected(message); 2],
             "{backend:?}: message {index} of {}, {} bytes",
             messages.len(),
             message.len(),

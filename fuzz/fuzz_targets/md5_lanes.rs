@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::sync::atomic::AtomicBool;
 
 use arbitrary::Arbitrary;
-use inhaul_core::hash::md5::{Backend, Digest, Streams, Work, md5, md5_many};
+use inhaul_core::hash::md5::{Backend, Digest, Streams, Work, md5, md5_many, md5_padded, pad, padded};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -66,6 +66,13 @@ impl<'a> Work for Queue<'a> {
     }
 }
 
+fn with_padding(content: &[u8]) -> Vec<u8> {
+    let mut bytes = content.to_vec();
+    bytes.resize(padded(content.len()), 0xa5);
+    pad(&mut bytes, content.len(), content.len() as u64);
+    bytes
+}
+
 fuzz_target!(|input: Input<'_>| {
     let contents: Vec<_> =
         input.messages.iter().take(200).map(|message| message.bytes(input.content)).collect();
@@ -78,6 +85,11 @@ fuzz_target!(|input: Input<'_>| {
         let mut digests = vec![[0; 16]; messages.len()];
         md5_many(backend, &messages, &mut digests);
         assert_eq!(digests, expected, "{backend:?} in memory");
+
+        let copies: Vec<_> = contents.iter().map(|content| with_padding(content)).collect();
+        let copies: Vec<&[u8]> = copies.iter().map(Vec::as_slice).collect();
+        md5_padded(backend, &copies, &mut digests);
+        assert_eq!(digests, expected, "{backend:?} in memory, padded");
 
         let waiting = messages.iter().zip(&input.messages).enumerate().map(
             |(index, (&rest, &Message { most, pause, .. }))| {

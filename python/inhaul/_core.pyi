@@ -13,11 +13,14 @@ from typing_extensions import Buffer
 __all__ = [
     "Batch",
     "Contents",
+    "Listed",
     "Listing",
+    "PartReader",
     "Scanner",
+    "Stop",
     "accessor",
+    "check_patterns",
     "copy_file",
-    "etag",
     "filesystem_magic",
     "hash_bytes",
     "hash_dir",
@@ -35,37 +38,48 @@ _Known: TypeAlias = tuple[int, str, str, int, str, str, int, str]
 """What the registry knows of one file: its ordinal in the listing (or batch), uid of the latest row of its
 key, highest uid of that row's family, size, hash, hash type, visibility, and the row as JSON text."""
 
-_Row: TypeAlias = tuple[str, str, str, str, str, str, str | None, int, str, str, str | None]
-"""path, key, status, uid, object key, suffix, accessor, size, hash, hash type, record."""
+_Upload: TypeAlias = tuple[int, str, bytes, str] | tuple[int, str, PartReader, None]
+"""ticket, object key, and content with its MD5 in hex, or a reader that hashes it while it is sent."""
 
-def hash_files(paths: Sequence[StrOrBytesPath], algorithm: str, threads: int) -> list[tuple[str, str, int] | OSError]:
+_Row: TypeAlias = tuple[str, str, str, str, str, str, str | None, int, str, str, str | None, str]
+"""path, key, status, uid, object key, suffix, accessor, size, hash, hash type, record, verified by."""
+
+@final
+class Stop:
+    """Ends calls that run in other threads."""
+
+    def __new__(cls) -> Stop: ...
+    def set(self) -> None:
+        """End the calls that were given this, also those that have not begun."""
+
+def hash_files(
+    paths: Sequence[StrOrBytesPath], algorithm: str, part_size: int, threads: int, stop: Stop | None
+) -> list[tuple[str, str, int] | OSError]:
     """Hash files in parallel: (hash, hash type, size) or the error of each, in the order given.
 
     Args:
         paths: Files; symbolic links are followed.
-        algorithm: `md5` (parts from 8 MiB on), `md5-whole`, `sha256`, or `sha1-fl` (lamindb's rule).
+        algorithm: `md5` or `sha256-parts` (parts from one part's size on), `md5-whole`, `sha256`, or `sha1-fl`
+            (lamindb's rule).
+        part_size: Bytes in a part, doubled until 10,000 parts are enough.
         threads: How many threads read and hash; 0 is one per core.
+        stop: Ends the call within 0.1 seconds once it is set.
 
     Raises:
-        ValueError: The algorithm is unknown.
+        RuntimeError: It was stopped.
+        ValueError: The algorithm is unknown, or `part_size` is 0.
     """
 
 def hash_bytes(data: Buffer, algorithm: str) -> tuple[str, str, int]:
-    """Hash bytes in memory: (hash, hash type, size). Algorithms as in `hash_files`."""
-
-def etag(path: StrOrBytesPath, part_size: int, threads: int) -> str:
-    """Give the ETag that S3 prints for the file when it is uploaded in parts of `part_size` bytes.
-
-    The part size is doubled until 10,000 parts are enough, as boto3 does. A file smaller than one part has
-    the plain MD5 in hex, others end in `-N`.
-
-    Raises:
-        OSError: The file cannot be read.
-        ValueError: `part_size` is 0.
-    """
+    """Hash bytes in memory: (hash, hash type, size). Algorithms as in `hash_files`, with parts of 8 MiB."""
 
 def hash_dir(
-    path: StrOrBytesPath, algorithm: str, exclude: Sequence[str], follow_symlinks: bool, threads: int
+    path: StrOrBytesPath,
+    algorithm: str,
+    exclude: Sequence[str],
+    follow_symlinks: bool,
+    threads: int,
+    stop: Stop | None,
 ) -> tuple[str, str, int, int]:
     """Hash a folder: (hash, hash type, bytes, files).
 
@@ -75,9 +89,11 @@ def hash_dir(
         exclude: Patterns in gitignore syntax, on top of the `.inhaulignore` files.
         follow_symlinks: Follow links that stay within the folder.
         threads: How many threads read and hash; 0 is one per core.
+        stop: Ends the call within 0.1 seconds once it is set.
 
     Raises:
         OSError: The folder or any file in it cannot be read.
+        RuntimeError: It was stopped.
         ValueError: The folder holds no file, or the algorithm or a pattern is wrong.
     """
 
@@ -89,6 +105,13 @@ def accessor(suffix: str) -> str | None:
 
 def key_problem(key: str) -> str | None:
     """Say why a key is not valid, None when it is."""
+
+def check_patterns(patterns: Sequence[str]) -> None:
+    """Check patterns in gitignore syntax.
+
+    Raises:
+        ValueError: One is wrong; the message quotes it.
+    """
 
 def new_uid() -> str:
     """Make a random uid: 16 base62 characters and the version part `0000`."""
@@ -163,6 +186,46 @@ class Listing:
         """Give the keys as a JSON array; their positions are the ordinals."""
 
 @final
+class Listed:
+    """Files in a storage, in path order, that were listed with their hashes and are not read."""
+
+    def __new__(
+        cls,
+        root: str,
+        key_prefix: str,
+        ordinal: int,
+        files: Sequence[tuple[str, int, str, str]],
+        exclude: Sequence[str],
+    ) -> Listed:
+        """Take what was listed; a file whose key is not valid becomes an issue of the batch.
+
+        Args:
+            root: The folder or address that the paths are relative to.
+            key_prefix: Joined with a slash before every path, `""` for none.
+            ordinal: Counts the parts of one listing.
+            files: Path, size, hash and hash type of each, in byte order of the paths.
+            exclude: Patterns, in gitignore syntax, of files to leave out.
+
+        Raises:
+            ValueError: A hash or a pattern is wrong.
+        """
+
+    def __len__(self) -> int: ...
+    def keys_json(self) -> str:
+        """Give the keys as a JSON array; their positions are the ordinals."""
+
+    def plan(self, salt: bytes, known: Sequence[_Known]) -> Batch:
+        """Say what each file is to the registry.
+
+        Args:
+            salt: Makes the uids.
+            known: What the registry knows of the keys.
+
+        Raises:
+            ValueError: A uid is wrong, or there can be no more versions of it.
+        """
+
+@final
 class Contents:
     """The contents seen so far, for `Batch.without_duplicates`."""
 
@@ -195,10 +258,23 @@ class Batch:
     def rows_json(self, versions: Mapping[str, str]) -> str:
         """Give the rows to insert as JSON, in path order.
 
-        Each is `[uid, key, object_key, suffix, accessor, size, hash, hash_type, version]`.
+        Each is `[uid, key, object_key, suffix, accessor, size, hash, hash_type, version, verified_by]`: strings, null
+        where there is none.
 
         Args:
             versions: Version strings by uid; a row whose uid is missing has none.
+        """
+
+    def rows_packed(self, versions: Mapping[str, str]) -> tuple[bytes, list[int]]:
+        """Give the same rows as one block, each value padded with "/" to the width of its column.
+
+        What is null in JSON is empty here.
+
+        Args:
+            versions: As above.
+
+        Returns:
+            The block, and the widths of the columns in bytes.
         """
 
     def unchanged_json(self) -> str:
@@ -232,11 +308,70 @@ class Batch:
         """Keep only the first row of equal contents, across all batches that share `contents`."""
 
 @final
+class PartReader:
+    """An open file that is read part by part, each part with its MD5, to be sent in parts.
+
+    Safe to use from several threads. Holds nothing but the open file.
+    """
+
+    def __new__(cls, path: StrOrBytesPath, part_size: int = 8_388_608) -> PartReader:
+        """Open a regular file and note its size and times; symbolic links are followed.
+
+        Args:
+            path: The file.
+            part_size: Bytes in a part; doubled until 10,000 parts are enough, which makes the hash `md5-N`.
+
+        Raises:
+            OSError: It is no regular file, or cannot be opened.
+            ValueError: `part_size` is 0.
+        """
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file when it was opened."""
+
+    @property
+    def part_size(self) -> int:
+        """Bytes in every part but the last; the file's size when it is smaller than one part."""
+
+    @property
+    def count(self) -> int:
+        """How many parts, at least one."""
+
+    def read(self, first: int, count: int) -> list[tuple[bytes, bytes]]:
+        """Read neighbouring parts and hash them side by side: (content, binary MD5) of each.
+
+        Raises:
+            FileChanged: The file has become shorter.
+            OSError: It cannot be read.
+            ValueError: There are not so many parts.
+        """
+
+    def digest(self, md5s: Sequence[bytes]) -> tuple[str, str, int]:
+        """Give (hash, hash type, size) of the file, from the binary MD5s of all its parts in order.
+
+        Raises:
+            ValueError: They are not as many as there are parts.
+        """
+
+    def check(self) -> None:
+        """Make sure that the file has held still since it was opened.
+
+        Raises:
+            FileChanged: It has not.
+            OSError: It cannot be looked at.
+        """
+
+@final
 class Scanner:
     """Walks a folder, hashes every file and, given a destination, copies it in the same read.
 
     Threads start at once. Call `next_listing` and `submit` until there is none left, and `next_batch`, from
     another thread or interleaved, until it gives None; then `close`.
+
+    With `uploads`, what is new is not copied but handed over by `next_uploads`, until that gives None, and its row
+    comes out when `stored` or `stored_large` says that the object is there. What is in memory is bounded: while too
+    much of it waits for that, nothing more is read.
     """
 
     def __new__(
@@ -246,6 +381,7 @@ class Scanner:
         key_prefix: str,
         in_place: bool,
         destination: StrOrBytesPath | None,
+        uploads: bool,
         salt: bytes,
         overwrite: bool,
         exclude: Sequence[str],
@@ -258,7 +394,8 @@ class Scanner:
             root: The folder.
             key_prefix: Joined with a slash before every relative path, `""` for none.
             in_place: The files are objects already: the object key is the key.
-            destination: Storage root to copy objects into; None hashes only.
+            destination: Storage root to copy objects into; None copies nothing.
+            uploads: Hand over what is new, to be sent to a storage.
             salt: Makes the uids; the same salt gives every path the same uid again.
             overwrite: Write over objects that an interrupted scan with this salt left.
             exclude: Patterns in gitignore syntax, on top of the `.inhaulignore` files.
@@ -276,10 +413,11 @@ class Scanner:
         root: StrOrBytesPath,
         *,
         destination: StrOrBytesPath | None,
+        uploads: bool,
         overwrite: bool,
         threads: int,
     ) -> Scanner:
-        """Start the second pass over staged batches: read what is new again, and copy it given a destination.
+        """Start the second pass over staged batches: read what is new again, and copy it or hand it over.
 
         There are no listings; `next_batch` gives all rows again. A file that differs from what was staged
         becomes the issue `changed`.
@@ -312,6 +450,50 @@ class Scanner:
 
         Raises:
             RuntimeError: The scan was stopped, or one of its threads failed.
+        """
+
+    def next_uploads(self) -> list[_Upload] | None:
+        """Wait for files to send, None at the end. A file below 8 MiB comes with its content.
+
+        Each has to be settled by `stored`, `stored_large` or `not_stored`, or the scan will not end.
+
+        Raises:
+            RuntimeError: The scan was stopped, or one of its threads failed.
+        """
+
+    def stored(self, uploads: Sequence[tuple[int, str]]) -> None:
+        """Settle files that came with their content and are stored: (ticket, verified by) of each.
+
+        Raises:
+            ValueError: No such file is being sent, or nothing verifies like that.
+        """
+
+    def stored_large(self, ticket: int, verified_by: str, digest: tuple[str, str, int]) -> None:
+        """Settle a stored file that came with a reader, given what its `digest` said.
+
+        Raises:
+            ValueError: No such file is being sent, or nothing verifies like that.
+        """
+
+    def not_stored(self, ticket: int, message: str, errno: int) -> None:
+        """Settle a file that the storage did not take, as the issue `not_stored`.
+
+        Args:
+            ticket: The file.
+            message: What happened, for people.
+            errno: The error's number, 0 for none.
+
+        Raises:
+            ValueError: No such file is being sent.
+        """
+
+    def not_read(self, ticket: int, message: str, errno: int) -> None:
+        """Settle a large file that could not be read while it was sent.
+
+        One that changed meanwhile, which has no errno, comes from `next_uploads` again, three times in all.
+
+        Raises:
+            ValueError: No such file is being sent.
         """
 
     def stop(self) -> None:

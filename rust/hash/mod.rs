@@ -4,7 +4,7 @@ pub mod md5;
 mod sha;
 pub mod tree;
 
-pub use sha::whole;
+pub use sha::{sha256_of, whole};
 
 /// Parts of this size make `md5-N`, as the defaults of the AWS CLI and boto3 do.
 pub const PART_SIZE: u64 = 8 << 20;
@@ -27,39 +27,44 @@ pub enum Algorithm {
     Md5Whole,
     /// SHA-256 of the whole.
     Sha256,
+    /// SHA-256 below one part, the SHA-256 of the parts' SHA-256s from there on.
+    Sha256Parts {
+        /// As of `Md5Parts`.
+        part_size: u64,
+    },
     /// lamindb's: MD5 up to `FIRST_LAST` bytes, above only the first and the last of them.
     Sha1Fl,
 }
 
 impl Algorithm {
-    /// The algorithm that Python calls `name`.
+    /// The algorithm that Python calls `name`, with parts of this size if it has parts.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn named(name: &str, part_size: u64) -> Option<Self> {
         match name {
-            "md5" => Some(Self::Md5Parts { part_size: PART_SIZE }),
+            "md5" => Some(Self::Md5Parts { part_size }),
             "md5-whole" => Some(Self::Md5Whole),
             "sha256" => Some(Self::Sha256),
+            "sha256-parts" => Some(Self::Sha256Parts { part_size }),
             "sha1-fl" => Some(Self::Sha1Fl),
             _ => None,
         }
     }
 
-    /// How a file of `size` bytes is cut for MD5; None when another function hashes it.
+    /// How a file of `size` bytes is cut into parts, which may be one; None when it is hashed from one end to the
+    /// other by another function than MD5.
     #[must_use]
     pub fn parts(self, size: u64) -> Option<Parts> {
-        let whole = Parts { size, part_size: size, count: 1, multipart: false };
+        let whole = Parts { size, part_size: size, count: 1, rule: Rule::Md5 };
         match self {
             Self::Md5Parts { part_size } if size >= part_size => {
-                let mut part_size = part_size;
-                while size.div_ceil(part_size) > MAX_PARTS {
-                    part_size *= 2;
-                }
-                let count = size.div_ceil(part_size) as u32;
-                Some(Parts { size, part_size, count, multipart: true })
+                Some(Parts::of(size, part_size, Rule::Md5Parts))
+            }
+            Self::Sha256Parts { part_size } if size >= part_size => {
+                Some(Parts::of(size, part_size, Rule::Sha256Parts))
             }
             Self::Md5Parts { .. } | Self::Md5Whole => Some(whole),
             Self::Sha1Fl if size <= FIRST_LAST => Some(whole),
-            Self::Sha256 | Self::Sha1Fl => None,
+            Self::Sha256 | Self::Sha256Parts { .. } | Self::Sha1Fl => None,
         }
     }
 }
@@ -73,10 +78,29 @@ pub struct Parts {
     pub part_size: u64,
     /// How many.
     pub count: u32,
-    multipart: bool,
+    rule: Rule,
+}
+
+/// What the hash of a file is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    /// The MD5 of its only part.
+    Md5,
+    /// The MD5s of its parts.
+    Md5Parts,
+    /// The SHA-256s of its parts.
+    Sha256Parts,
 }
 
 impl Parts {
+    /// Parts of this size, doubled until there are not too many.
+    fn of(size: u64, mut part_size: u64, rule: Rule) -> Self {
+        while size.div_ceil(part_size) > MAX_PARTS {
+            part_size *= 2;
+        }
+        Self { size, part_size, count: size.div_ceil(part_size) as u32, rule }
+    }
+
     /// Where part `index` starts and ends.
     #[must_use]
     pub fn range(&self, index: u32) -> std::ops::Range<u64> {
@@ -84,12 +108,30 @@ impl Parts {
         start..(start + self.part_size).min(self.size)
     }
 
-    /// The hash of the file whose parts have these digests.
+    /// Bytes in the digest of a part.
     #[must_use]
-    pub fn hash(&self, digests: &[md5::Digest]) -> Hash {
-        match digests {
-            [digest] if !self.multipart => Hash::Md5(*digest),
-            _ => Hash::Md5Parts(md5::md5(digests.as_flattened()), self.count),
+    pub fn digest_size(&self) -> usize {
+        match self.rule {
+            Rule::Md5 | Rule::Md5Parts => size_of::<md5::Digest>(),
+            Rule::Sha256Parts => sha::SHA256_SIZE,
+        }
+    }
+
+    /// The hash of the file whose parts have these digests, one after the other.
+    ///
+    /// # Panics
+    /// They are not of `count` parts.
+    #[must_use]
+    pub fn hash(&self, digests: &[u8]) -> Hash {
+        assert_eq!(digests.len(), self.count as usize * self.digest_size(), "one digest for each part");
+        match self.rule {
+            Rule::Md5 => {
+                let mut digest = md5::Digest::default();
+                digest.copy_from_slice(digests);
+                Hash::Md5(digest)
+            }
+            Rule::Md5Parts => Hash::Md5Parts(md5::md5(digests), self.count),
+            Rule::Sha256Parts => Hash::Sha256Parts(sha::sha256(digests), self.count),
         }
     }
 }
@@ -103,12 +145,16 @@ pub enum Hash {
     Md5Parts(md5::Digest, u32),
     /// `sha256`.
     Sha256([u8; 32]),
+    /// `sha256-N`.
+    Sha256Parts([u8; 32], u32),
     /// `sha1-fl`.
     Sha1Fl([u8; 20]),
     /// `md5-tree`.
     Md5Tree(md5::Digest),
     /// `md5-d`.
     Md5D(md5::Digest),
+    /// `etag`: of what a storage says of the object, which tells nothing of its content.
+    Etag(md5::Digest),
 }
 
 impl Hash {
@@ -119,9 +165,15 @@ impl Hash {
             "md5" => Some(Self::Md5(base64_decode(text)?)),
             "sha256" => Some(Self::Sha256(base64_decode(text)?)),
             "md5-tree" => Some(Self::Md5Tree(base64_decode(text)?)),
+            "etag" => Some(Self::Etag(base64_decode(text)?)),
             _ => {
-                let count = kind.strip_prefix("md5-")?.parse().ok()?;
-                Some(Self::Md5Parts(base64_decode(text)?, count))
+                let (function, count) = kind.split_once('-')?;
+                let count = count.parse().ok()?;
+                match function {
+                    "md5" => Some(Self::Md5Parts(base64_decode(text)?, count)),
+                    "sha256" => Some(Self::Sha256Parts(base64_decode(text)?, count)),
+                    _ => None,
+                }
             }
         }
     }
@@ -130,10 +182,12 @@ impl Hash {
     #[must_use]
     pub fn text(&self) -> String {
         match self {
-            Self::Md5(digest) | Self::Md5Parts(digest, _) | Self::Md5Tree(digest) | Self::Md5D(digest) => {
-                base64(digest)
-            }
-            Self::Sha256(digest) => base64(digest),
+            Self::Md5(digest)
+            | Self::Md5Parts(digest, _)
+            | Self::Md5Tree(digest)
+            | Self::Md5D(digest)
+            | Self::Etag(digest) => base64(digest),
+            Self::Sha256(digest) | Self::Sha256Parts(digest, _) => base64(digest),
             Self::Sha1Fl(digest) => {
                 let mut text = base64(digest);
                 // lamindb keeps as many characters as an MD5 has.
@@ -143,6 +197,19 @@ impl Hash {
         }
     }
 
+    /// The digest in hex, of plain MD5 only: what S3 calls the `ETag` of an object that is sent whole.
+    #[must_use]
+    pub fn md5_hex(&self) -> Option<String> {
+        let Self::Md5(digest) = self else { return None };
+        Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Whether it is a hash of the content.
+    #[must_use]
+    pub fn is_of_content(&self) -> bool {
+        !matches!(self, Self::Etag(_))
+    }
+
     /// How it was made.
     #[must_use]
     pub fn kind(&self) -> String {
@@ -150,20 +217,11 @@ impl Hash {
             Self::Md5(_) => "md5".to_owned(),
             Self::Md5Parts(_, count) => format!("md5-{count}"),
             Self::Sha256(_) => "sha256".to_owned(),
+            Self::Sha256Parts(_, count) => format!("sha256-{count}"),
             Self::Sha1Fl(_) => "sha1-fl".to_owned(),
             Self::Md5Tree(_) => "md5-tree".to_owned(),
             Self::Md5D(_) => "md5-d".to_owned(),
-        }
-    }
-
-    /// As S3 prints an ETag; None for a hash that is no ETag.
-    #[must_use]
-    pub fn etag(&self) -> Option<String> {
-        let hex = |digest: &md5::Digest| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        match self {
-            Self::Md5(digest) => Some(hex(digest)),
-            Self::Md5Parts(digest, count) => Some(format!("{}-{count}", hex(digest))),
-            Self::Sha256(_) | Self::Sha1Fl(_) | Self::Md5Tree(_) | Self::Md5D(_) => None,
+            Self::Etag(_) => "etag".to_owned(),
         }
     }
 }
@@ -172,34 +230,33 @@ impl Hash {
 #[must_use]
 pub fn hash_bytes(backend: md5::Backend, data: &[u8], algorithm: Algorithm) -> Hash {
     let size = data.len() as u64;
-    match algorithm.parts(size) {
-        Some(parts) => {
-            let messages: Vec<&[u8]> = (0..parts.count)
-                .map(|index| {
-                    let range = parts.range(index);
-                    &data[range.start as usize..range.end as usize]
-                })
-                .collect();
-            let mut digests = vec![md5::Digest::default(); messages.len()];
-            md5::md5_many(backend, &messages, &mut digests);
-            parts.hash(&digests)
-        }
-        None => sha::of_bytes(data, algorithm),
+    let Some(parts) = algorithm.parts(size) else { return sha::of_bytes(data, algorithm) };
+    let contents = (0..parts.count).map(|index| {
+        let range = parts.range(index);
+        &data[range.start as usize..range.end as usize]
+    });
+    if parts.rule == Rule::Sha256Parts {
+        return parts.hash(contents.map(sha::sha256).collect::<Vec<_>>().as_flattened());
     }
+    let messages: Vec<&[u8]> = contents.collect();
+    let mut digests = vec![md5::Digest::default(); messages.len()];
+    md5::md5_many(backend, &messages, &mut digests);
+    parts.hash(digests.as_flattened())
 }
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 fn base64(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    let mut text = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
-        let byte = |n: usize| u32::from(group.get(n).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for n in 0..=group.len() {
-            text.push(char::from(BASE64[(bits >> (18 - 6 * n)) as usize & 63]));
-        }
+        let mut three = [0; 3];
+        three[..group.len()].copy_from_slice(group);
+        let bits = u32::from_be_bytes([0, three[0], three[1], three[2]]);
+        let four = [18, 12, 6, 0].map(|shift| BASE64[(bits >> shift) as usize & 63]);
+        text.extend_from_slice(&four[..=group.len()]);
     }
-    text
+    // Only base64 characters ever get in.
+    String::from_utf8(text).unwrap_or_default()
 }
 
 fn base64_decode<const N: usize>(text: &str) -> Option<[u8; N]> {
@@ -232,8 +289,11 @@ mod tests {
             assert_eq!(Hash::parse(&Hash::Md5(digest).text(), "md5"), Some(Hash::Md5(digest)));
         }
         assert_eq!(Hash::parse("DMF1ucDxtqgxw5niaXcm", "md5"), None);
-        assert_eq!(Hash::parse("DMF1ucDxtqgxw5niaXcmYQ", "etag"), None);
+        assert_eq!(Hash::parse("DMF1ucDxtqgxw5niaXcmYQ", "crc"), None);
         assert_eq!(Hash::parse("DMF1ucDxtqgxw5niaXcmYQAA", "md5"), None);
+        for hash in [Hash::Md5Parts([1; 16], 7), Hash::Sha256([2; 32]), Hash::Sha256Parts([3; 32], 10_000)] {
+            assert_eq!(Hash::parse(&hash.text(), &hash.kind()), Some(hash));
+        }
     }
 
     fn hash(data: &[u8], algorithm: Algorithm) -> Hash {
@@ -248,7 +308,8 @@ mod tests {
 
     #[test]
     fn parts_double_until_s3_takes_them() {
-        let cut = |size| RULE.parts(size).map(|parts| (parts.part_size, parts.count, parts.multipart));
+        let cut =
+            |size| RULE.parts(size).map(|parts| (parts.part_size, parts.count, parts.rule == Rule::Md5Parts));
         let limit = PART_SIZE * MAX_PARTS;
         assert_eq!(cut(PART_SIZE - 1), Some((PART_SIZE - 1, 1, false)));
         assert_eq!(cut(PART_SIZE), Some((PART_SIZE, 1, true)));

@@ -1,11 +1,46 @@
-//! The hashes that read a file from one end to the other.
+//! SHA-256 and SHA-1. They have instructions of their own, which the crates use where they find them; one stream keeps
+//! a core busy, so no lanes are needed.
+
+use std::io::{self, ErrorKind, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::{Algorithm, FIRST_LAST, Hash};
 
-/// Hashes a file of `size` bytes whose content `read` gives by offset; `read` fills the slice.
+/// Bytes in a digest.
+pub(super) const SHA256_SIZE: usize = 32;
+
+/// The SHA-256 of bytes in memory.
+pub(super) fn sha256(bytes: &[u8]) -> [u8; SHA256_SIZE] {
+    Sha256::digest(bytes).into()
+}
+
+/// The SHA-256 of what a source gives, read through the buffer; `stop` ends it between reads.
+///
+/// # Errors
+/// Whatever the source fails with; of the kind [`ErrorKind::Interrupted`] when it was stopped.
+pub fn sha256_of(
+    source: &mut impl Read,
+    buffer: &mut [u8],
+    stop: &AtomicBool,
+) -> io::Result<[u8; SHA256_SIZE]> {
+    let mut state = Sha256::new();
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Err(io::Error::new(ErrorKind::Interrupted, "hashing was stopped"));
+        }
+        match source.read(buffer) {
+            Ok(0) => return Ok(state.finalize().into()),
+            Ok(length) => state.update(&buffer[..length]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Hashes a file of `size` bytes, from one end to the other, whose content `read` gives by offset; `read` fills the slice.
 ///
 /// # Errors
 /// Whatever `read` fails with.

@@ -1,5 +1,7 @@
 //! Hashes of folders.
 
+use std::io::Write as _;
+
 use md5::{Digest as _, Md5};
 
 use super::Hash;
@@ -7,19 +9,29 @@ use super::md5::{Digest, md5};
 
 /// `md5-tree`: the MD5 over path, NUL, decimal size, NUL, hash, LF of each file in path order.
 #[derive(Default)]
-pub struct Tree(Md5);
+pub struct Tree {
+    md5: Md5,
+    record: Vec<u8>,
+}
 
 impl Tree {
-    /// Adds the next file in byte order of the relative paths.
-    pub fn push(&mut self, path: &[u8], size: u64, hash: &Hash) {
-        self.0.update(path);
-        self.0.update(format!("\0{size}\0{}\n", hash.text()));
+    /// Adds the next file in byte order of the relative paths: its folder with the slash, and its name there.
+    pub fn push(&mut self, folder: &[u8], name: &[u8], size: u64, hash: &Hash) {
+        self.record.clear();
+        self.record.extend_from_slice(folder);
+        self.record.extend_from_slice(name);
+        self.record.push(0);
+        let _ = write!(self.record, "{size}"); // never fails in memory
+        self.record.push(0);
+        self.record.extend_from_slice(hash.text().as_bytes());
+        self.record.push(b'\n');
+        self.md5.update(&self.record);
     }
 
     /// The digest of all files so far.
     #[must_use]
     pub fn finish(self) -> Digest {
-        self.0.finalize().into()
+        self.md5.finalize().into()
     }
 }
 

@@ -1,6 +1,7 @@
 //! How values, errors and waiting cross between Rust and Python.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
@@ -55,14 +56,42 @@ impl Data {
     }
 }
 
+/// Ends a call that runs in another thread.
+#[pyclass(frozen, module = "inhaul._core")]
+pub(super) struct Stop(AtomicBool);
+
+#[pymethods]
+impl Stop {
+    #[new]
+    fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Runs what may take long: without the GIL, ended by Ctrl-C, its error turned into Python's.
 pub(super) fn blocking<T: Send>(
     py: Python<'_>,
     call: impl FnOnce(Interrupted<'_>) -> Result<T> + Send,
 ) -> PyResult<T> {
+    stoppable(py, None, call)
+}
+
+/// Like `blocking`, and ended by `stop`, too.
+pub(super) fn stoppable<T: Send>(
+    py: Python<'_>,
+    stop: Option<&Stop>,
+    call: impl FnOnce(Interrupted<'_>) -> Result<T> + Send,
+) -> PyResult<T> {
     let raised = Mutex::new(None);
     let result = py.detach(|| {
         call(&mut || {
+            if stop.is_some_and(|stop| stop.0.load(Ordering::Relaxed)) {
+                return true;
+            }
             let signal = Python::attach(|py| py.check_signals()).err();
             let interrupted = signal.is_some();
             if interrupted {
@@ -84,15 +113,18 @@ pub(super) fn exception(py: Python<'_>, error: Error) -> PyErr {
         Error::Os { path, errno } => {
             PyOSError::new_err((errno.raw_os_error(), describe(errno), path.into_os_string()))
         }
-        Error::Changed { path, message } => {
-            let changed = py.import("inhaul.errors").and_then(|errors| errors.getattr("FileChanged"));
-            match changed.and_then(|changed| changed.call1((format!("{message}: {}", path.display()),))) {
-                Ok(exception) => PyErr::from_value(exception),
-                Err(error) => error,
-            }
-        }
+        Error::Changed { .. } => own_exception(py, "FileChanged", &error),
+        Error::Key { .. } => own_exception(py, "InvalidKey", &error),
         Error::Invalid(message) => PyValueError::new_err(message),
         error @ (Error::Stopped | Error::Panicked(_)) => PyRuntimeError::new_err(error.to_string()),
+    }
+}
+
+fn own_exception(py: Python<'_>, class: &str, error: &Error) -> PyErr {
+    let class = py.import("inhaul.errors").and_then(|errors| errors.getattr(class));
+    match class.and_then(|class| class.call1((error.to_string(),))) {
+        Ok(exception) => PyErr::from_value(exception),
+        Err(error) => error,
     }
 }
 

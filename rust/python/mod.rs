@@ -1,6 +1,7 @@
 //! The extension module `inhaul._core`; `_core.pyi` documents it.
 
 mod convert;
+mod part_reader;
 mod scan;
 
 use pyo3::exceptions::PyValueError;
@@ -10,10 +11,11 @@ use rustix::fs::{CWD, Mode, OFlags, openat, statfs};
 use crate::error::Error;
 use crate::files::{self, FolderAlgorithm};
 use crate::hash::md5::Backend;
-use crate::hash::{self, Algorithm, Hash};
+use crate::hash::{self, Algorithm, Hash, PART_SIZE};
 use crate::ids::Uid;
+use crate::ignore;
 use crate::keys;
-use convert::{Data, PyPath, blocking, exception, threads};
+use convert::{Data, PyPath, Stop, blocking, exception, stoppable, threads};
 
 /// hash, hash type, size.
 type Digest = (String, String, u64);
@@ -26,8 +28,11 @@ fn named<T>(name: &str, algorithm: Option<T>, known: &str) -> PyResult<T> {
     algorithm.ok_or_else(|| PyValueError::new_err(format!("unknown algorithm {name:?}: use one of {known}")))
 }
 
-fn file_algorithm(name: &str) -> PyResult<Algorithm> {
-    named(name, Algorithm::named(name), "md5, md5-whole, sha256, sha1-fl")
+fn file_algorithm(name: &str, part_size: u64) -> PyResult<Algorithm> {
+    if part_size == 0 {
+        return Err(PyValueError::new_err("part_size is 0"));
+    }
+    named(name, Algorithm::named(name, part_size), "md5, md5-whole, sha256, sha256-parts, sha1-fl")
 }
 
 #[pyfunction]
@@ -35,11 +40,15 @@ fn hash_files<'py>(
     py: Python<'py>,
     paths: Vec<PyPath>,
     algorithm: &str,
+    part_size: u64,
     threads: usize,
+    stop: Option<&Bound<'py, Stop>>,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
-    let (algorithm, threads) = (file_algorithm(algorithm)?, self::threads(threads));
+    let (algorithm, threads) = (file_algorithm(algorithm, part_size)?, self::threads(threads));
     let paths: Vec<Vec<u8>> = paths.into_iter().map(|path| path.0).collect();
-    let outcomes = blocking(py, |interrupted| files::hash_files(&paths, algorithm, threads, interrupted))?;
+    let outcomes = stoppable(py, stop.map(Bound::get), |interrupted| {
+        files::hash_files(&paths, algorithm, threads, interrupted)
+    })?;
     let results = outcomes.into_iter().zip(&paths).map(|(outcome, path)| match outcome {
         Ok((size, hash)) => Ok(digest(size, &hash).into_pyobject(py)?.into_any()),
         Err(failure) => {
@@ -51,34 +60,25 @@ fn hash_files<'py>(
 
 #[pyfunction]
 fn hash_bytes(py: Python<'_>, data: Data, algorithm: &str) -> PyResult<Digest> {
-    let algorithm = file_algorithm(algorithm)?;
+    let algorithm = file_algorithm(algorithm, PART_SIZE)?;
     let backend = Backend::active().map_err(|error| exception(py, error.into()))?;
     let hash = py.detach(|| hash::hash_bytes(backend, data.bytes(), algorithm));
     Ok(digest(data.bytes().len() as u64, &hash))
 }
 
 #[pyfunction]
-fn etag(py: Python<'_>, path: PyPath, part_size: u64, threads: usize) -> PyResult<String> {
-    if part_size == 0 {
-        return Err(PyValueError::new_err("part_size is 0"));
-    }
-    let (algorithm, threads) = (Algorithm::Md5Parts { part_size }, self::threads(threads));
-    let (_, hash) = blocking(py, |interrupted| files::hash_file(&path.0, algorithm, threads, interrupted))?;
-    Ok(hash.etag().unwrap_or_default())
-}
-
-#[pyfunction]
-fn hash_dir(
-    py: Python<'_>,
+fn hash_dir<'py>(
+    py: Python<'py>,
     path: PyPath,
     algorithm: &str,
     exclude: Vec<String>,
     follow_symlinks: bool,
     threads: usize,
+    stop: Option<&Bound<'py, Stop>>,
 ) -> PyResult<(String, String, u64, u64)> {
     let algorithm = named(algorithm, FolderAlgorithm::named(algorithm), "md5-tree, md5-d")?;
     let threads = self::threads(threads);
-    let (hash, bytes, files) = blocking(py, |interrupted| {
+    let (hash, bytes, files) = stoppable(py, stop.map(Bound::get), |interrupted| {
         files::hash_folder(&path.0, algorithm, exclude, follow_symlinks, threads, interrupted)
     })?;
     Ok((hash.text(), hash.kind(), bytes, files))
@@ -97,6 +97,11 @@ fn accessor(suffix: &str) -> Option<&'static str> {
 #[pyfunction]
 fn key_problem(key: &str) -> Option<&'static str> {
     keys::key_problem(key)
+}
+
+#[pyfunction]
+fn check_patterns(py: Python<'_>, patterns: Vec<String>) -> PyResult<()> {
+    ignore::exclude(&patterns).map(drop).map_err(|error| exception(py, error))
 }
 
 #[pyfunction]
@@ -156,10 +161,14 @@ fn filesystem_magic(py: Python<'_>, path: PyPath) -> PyResult<i64> {
 #[pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
-    use super::scan::{Batch, Contents, Listing, Scanner};
+    use super::convert::Stop;
+    #[pymodule_export]
+    use super::part_reader::PartReader;
+    #[pymodule_export]
+    use super::scan::{Batch, Contents, Listed, Listing, Scanner};
     #[pymodule_export]
     use super::{
-        accessor, copy_file, etag, filesystem_magic, hash_bytes, hash_dir, hash_files, key_problem, new_uid,
-        next_uid, object_key, suffix, syncfs, write_file,
+        accessor, check_patterns, copy_file, filesystem_magic, hash_bytes, hash_dir, hash_files, key_problem,
+        new_uid, next_uid, object_key, suffix, syncfs, write_file,
     };
 }

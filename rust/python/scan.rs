@@ -5,24 +5,35 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use pyo3::exceptions::PyIndexError;
+use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict};
 use rustix::io::Errno;
 
 use super::convert::{PyPath, blocking, exception, threads};
-use crate::batch;
+use super::part_reader::PartReader;
+use crate::batch::{self, COLUMNS};
 use crate::copy::Destination;
 use crate::error::Result;
 use crate::hash::{Algorithm, Hash, PART_SIZE};
 use crate::ids::Uid;
 use crate::keys;
-use crate::listing;
-use crate::record::{self, Status};
+use crate::listed;
+use crate::listing::{self, Naming, with_slash};
+use crate::outbox::{Parcel, ParcelContent};
+use crate::record::{self, Failure, Reason, Status, VerifiedBy};
 use crate::scan::{Options, Scan};
 
 /// What Python tells of a key: ordinal, uid, highest uid, size, hash, hash type, visibility, record.
 type Known = (usize, String, String, u64, String, String, i64, String);
+
+/// What is to be sent: ticket, object key, content or a reader of it, MD5 in hex of content.
+type Upload<'py> = (u64, String, Bound<'py, PyAny>, Option<String>);
+
+fn verified_by(name: &str) -> PyResult<VerifiedBy> {
+    VerifiedBy::named(name).ok_or_else(|| PyValueError::new_err(format!("no object is verified by {name:?}")))
+}
 
 /// The visibility of rows in the trash.
 const TRASH: i64 = -1;
@@ -53,6 +64,53 @@ impl Listing {
 
     fn keys_json(&self, py: Python<'_>) -> String {
         py.detach(|| self.0.keys_json())
+    }
+}
+
+#[pyclass(frozen, module = "inhaul._core")]
+pub(super) struct Listed(listed::Listed);
+
+#[pymethods]
+impl Listed {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        root: String,
+        key_prefix: String,
+        ordinal: u64,
+        files: Vec<(String, u64, String, String)>,
+        exclude: Vec<String>,
+    ) -> PyResult<Self> {
+        let parse = |(path, size, hash, hash_type): (String, u64, String, String)| {
+            let Some(hash) = Hash::parse(&hash, &hash_type) else {
+                return Err(PyValueError::new_err(format!(
+                    "{path}: {hash:?} is no hash of type {hash_type}"
+                )));
+            };
+            Ok((path, size, hash))
+        };
+        let files = files.into_iter().map(parse).collect::<PyResult<Vec<_>>>()?;
+        let naming = Naming {
+            root: with_slash(root.as_bytes()),
+            prefix: if key_prefix.is_empty() { key_prefix } else { key_prefix + "/" },
+            in_place: true,
+            ..Naming::default()
+        };
+        let listed = py.detach(|| listed::Listed::new(Arc::new(naming), ordinal, files, &exclude));
+        listed.map(Self).map_err(|error| exception(py, error))
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.listing.len()
+    }
+
+    fn keys_json(&self, py: Python<'_>) -> String {
+        py.detach(|| self.0.listing.keys_json())
+    }
+
+    fn plan(&self, py: Python<'_>, salt: Vec<u8>, known: Vec<Known>) -> PyResult<Batch> {
+        let planned = py.detach(|| self.0.plan(&salt, &by_ordinal(known)?));
+        planned.map(|batch| Batch(Arc::new(batch))).map_err(|error| exception(py, error))
     }
 }
 
@@ -114,6 +172,15 @@ impl Batch {
         py.detach(|| self.0.rows_json(&versions))
     }
 
+    fn rows_packed<'py>(
+        &self,
+        py: Python<'py>,
+        versions: HashMap<String, String>,
+    ) -> (Bound<'py, PyBytes>, [usize; COLUMNS]) {
+        let (bytes, widths) = py.detach(|| self.0.rows_packed(&versions));
+        (PyBytes::new(py, &bytes), widths)
+    }
+
     fn unchanged_json(&self, py: Python<'_>) -> String {
         py.detach(|| self.0.unchanged_json())
     }
@@ -136,6 +203,7 @@ impl Batch {
             row.hash.text(),
             row.hash.kind(),
             row.known.as_ref().map(|known| &*known.record),
+            row.verified_by.name(),
         );
         Ok(columns.into_pyobject(py)?.into_any())
     }
@@ -162,7 +230,7 @@ pub(super) struct Scanner(Scan);
 #[pymethods]
 impl Scanner {
     #[new]
-    #[pyo3(signature = (root, *, key_prefix, in_place, destination, salt, overwrite, exclude, follow_symlinks, threads))]
+    #[pyo3(signature = (root, *, key_prefix, in_place, destination, uploads, salt, overwrite, exclude, follow_symlinks, threads))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn new(
         py: Python<'_>,
@@ -170,6 +238,7 @@ impl Scanner {
         key_prefix: String,
         in_place: bool,
         destination: Option<PyPath>,
+        uploads: bool,
         salt: Vec<u8>,
         overwrite: bool,
         exclude: Vec<String>,
@@ -183,7 +252,8 @@ impl Scanner {
                 key_prefix,
                 in_place,
                 destination,
-                salt,
+                uploads,
+                salt: Some(salt),
                 algorithm: Algorithm::Md5Parts { part_size: PART_SIZE },
                 exclude,
                 follow_symlinks,
@@ -194,19 +264,20 @@ impl Scanner {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (batches, root, *, destination, overwrite, threads))]
+    #[pyo3(signature = (batches, root, *, destination, uploads, overwrite, threads))]
     fn again(
         py: Python<'_>,
         batches: Vec<Py<Batch>>,
         root: PyPath,
         destination: Option<PyPath>,
+        uploads: bool,
         overwrite: bool,
         threads: usize,
     ) -> PyResult<Self> {
         let batches: Vec<_> = batches.iter().map(|batch| Arc::clone(&batch.get().0)).collect();
         let scan = blocking(py, |_| {
             let destination = destination.map(|path| Destination::open(&path.0, overwrite)).transpose()?;
-            Scan::again(&batches, &root.0, destination, self::threads(threads))
+            Scan::again(&batches, &root.0, destination, uploads, self::threads(threads))
         })?;
         Ok(Self(scan))
     }
@@ -228,6 +299,55 @@ impl Scanner {
     fn next_batch(&self, py: Python<'_>) -> PyResult<Option<Batch>> {
         let batch = blocking(py, |interrupted| self.0.next_batch(interrupted))?;
         Ok(batch.map(|batch| Batch(Arc::new(batch))))
+    }
+
+    fn next_uploads<'py>(&self, py: Python<'py>) -> PyResult<Option<Vec<Upload<'py>>>> {
+        let parcels = blocking(py, |interrupted| self.0.next_uploads(interrupted))?;
+        if parcels.is_empty() {
+            return Ok(None);
+        }
+        let upload = |parcel: Parcel| {
+            let (content, etag) = match parcel.content {
+                ParcelContent::Memory(bytes, hash) => (PyBytes::new(py, &bytes).into_any(), hash.md5_hex()),
+                ParcelContent::File(reader) => (Bound::new(py, PartReader(reader))?.into_any(), None),
+            };
+            Ok((parcel.ticket, parcel.object_key, content, etag))
+        };
+        parcels.into_iter().map(upload).collect::<PyResult<_>>().map(Some)
+    }
+
+    fn stored(&self, py: Python<'_>, uploads: Vec<(u64, PyBackedStr)>) -> PyResult<()> {
+        let uploads = uploads.iter().map(|(ticket, name)| Ok((*ticket, verified_by(name)?)));
+        let uploads = uploads.collect::<PyResult<Vec<_>>>()?;
+        py.detach(|| self.0.stored(&uploads)).map_err(|error| exception(py, error))
+    }
+
+    fn stored_large(
+        &self,
+        py: Python<'_>,
+        ticket: u64,
+        verified_by: &str,
+        digest: (String, String, u64),
+    ) -> PyResult<()> {
+        let (text, kind, _) = digest;
+        let hash = Hash::parse(&text, &kind)
+            .ok_or_else(|| PyValueError::new_err(format!("{kind} {text:?} is no hash of a file")))?;
+        let verified_by = self::verified_by(verified_by)?;
+        py.detach(|| self.0.stored_large(ticket, verified_by, hash)).map_err(|error| exception(py, error))
+    }
+
+    fn not_stored(&self, py: Python<'_>, ticket: u64, message: String, errno: i32) -> PyResult<()> {
+        let errno = (errno > 0).then(|| Errno::from_raw_os_error(errno));
+        let failure = Failure { reason: Reason::NotStored, message, errno, writing: true };
+        blocking(py, |_| self.0.not_stored(ticket, failure))
+    }
+
+    fn not_read(&self, py: Python<'_>, ticket: u64, message: String, errno: i32) -> PyResult<()> {
+        let failure = match errno {
+            0 => Failure::new(Reason::Changed, message),
+            errno => Failure::reading(Errno::from_raw_os_error(errno)),
+        };
+        blocking(py, |_| self.0.not_stored(ticket, failure))
     }
 
     fn stop(&self, py: Python<'_>) {

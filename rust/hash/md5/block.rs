@@ -6,12 +6,21 @@ pub(super) type Block = [u8; 64];
 /// A finished MD5.
 pub type Digest = [u8; 16];
 
+/// How many bytes the end of a message has when it is padded, if it has `end` from the start of a block on.
+#[must_use]
+pub fn padded(end: usize) -> usize {
+    (end + 9).next_multiple_of(size_of::<Block>())
+}
+
 /// Pads the message of `length` bytes that ends with `buffer[..end]`: a marker, zeros and the
 /// length in bits, up to the end of a block, which is returned.
 ///
 /// `buffer[0]` is the first byte of a block.
-pub(super) fn pad(buffer: &mut [u8], end: usize, length: u64) -> usize {
-    let padded = (end + 9).next_multiple_of(64);
+///
+/// # Panics
+/// There is no room for it.
+pub fn pad(buffer: &mut [u8], end: usize, length: u64) -> usize {
+    let padded = padded(end);
     buffer[end] = 0x80;
     buffer[end + 1..padded - 8].fill(0);
     // RFC 1321 keeps the low 64 bits of the length in bits.

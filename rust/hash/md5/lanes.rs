@@ -17,6 +17,12 @@ pub(super) trait Lane {
     fn consume(&mut self, count: usize);
 }
 
+/// One of several messages.
+trait Indexed: Lane {
+    /// Which one.
+    fn index(&self) -> usize;
+}
+
 /// Hashes as many blocks of every lane as the shortest lane has.
 pub(super) fn advance(backend: Backend, state: &mut State, lanes: &mut [impl Lane]) {
     let mut inputs: [&[Block]; MAX_LANES] = [&[]; MAX_LANES];
@@ -43,8 +49,30 @@ pub(super) fn remove<L>(state: &mut State, lanes: &mut Vec<L>, lane: usize) -> L
 /// # Panics
 /// If there are not as many digests as messages.
 pub fn md5_many(backend: Backend, messages: &[&[u8]], digests: &mut [Digest]) {
+    run(backend, messages, digests, Message::new);
+}
+
+/// Like [`md5_many`], of messages that [`pad`](super::pad) has padded: there are no tails to hash on their own, which
+/// messages of a few KiB notice.
+///
+/// # Panics
+/// If there are not as many digests as messages, or one is not padded.
+pub fn md5_padded(backend: Backend, messages: &[&[u8]], digests: &mut [Digest]) {
+    run(backend, messages, digests, |index, message| {
+        let (blocks, rest) = message.as_chunks();
+        assert!(rest.is_empty() && !blocks.is_empty(), "message {index} is padded");
+        Padded { index, blocks }
+    });
+}
+
+fn run<'a, M: Indexed>(
+    backend: Backend,
+    messages: &[&'a [u8]],
+    digests: &mut [Digest],
+    lane: impl Fn(usize, &'a [u8]) -> M,
+) {
     assert_eq!(messages.len(), digests.len(), "one digest for each message");
-    let mut queue = long_ones_first(messages).into_iter().map(|index| Message::new(index, messages[index]));
+    let mut queue = long_ones_first(messages).into_iter().map(|index| lane(index, messages[index]));
     let mut lanes: Vec<_> = queue.by_ref().take(backend.lanes()).collect();
     let mut state = State::new();
     while !lanes.is_empty() {
@@ -53,7 +81,7 @@ pub fn md5_many(backend: Backend, messages: &[&[u8]], digests: &mut [Digest]) {
             if !lanes[lane].pending().is_empty() {
                 continue;
             }
-            digests[lanes[lane].index] = state.digest(lane);
+            digests[lanes[lane].index()] = state.digest(lane);
             if let Some(message) = queue.next() {
                 lanes[lane] = message;
                 state.start(lane);
@@ -85,6 +113,34 @@ impl<'a> Message<'a> {
     fn new(index: usize, message: &'a [u8]) -> Self {
         let (blocks, remainder) = message.as_chunks();
         Self { index, blocks, tail: Tail::new(remainder, message.len()) }
+    }
+}
+
+impl Indexed for Message<'_> {
+    fn index(&self) -> usize {
+        self.index
+    }
+}
+
+/// A message that is padded in memory.
+struct Padded<'a> {
+    index: usize,
+    blocks: &'a [Block],
+}
+
+impl Indexed for Padded<'_> {
+    fn index(&self) -> usize {
+        self.index
+    }
+}
+
+impl Lane for Padded<'_> {
+    fn pending(&self) -> &[Block] {
+        self.blocks
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.blocks = &self.blocks[count..];
     }
 }
 

@@ -24,7 +24,7 @@ mod state;
 mod streams;
 
 pub use backend::{Backend, BackendError};
-pub use block::Digest;
-pub use lanes::md5_many;
+pub use block::{Digest, pad, padded};
+pub use lanes::{md5_many, md5_padded};
 pub use portable::md5;
 pub use streams::{SLICE, Streams, Work};

@@ -1,0 +1,3 @@
+"""What is beside the registries: sample data."""
+
+from inhaul import datasets as datasets

@@ -1,0 +1,119 @@
+//! A file that is read part by part, each part with its MD5, by whoever sends the parts away.
+
+use std::os::fd::AsFd;
+
+use rustix::fs::CWD;
+
+use crate::chunk::not_as_staged;
+use crate::error::{Error, Result};
+use crate::files::error;
+use crate::hash::md5::{Backend, Digest, md5_many};
+use crate::hash::{Algorithm, Hash, Parts};
+use crate::listing::Kind;
+use crate::read::Source;
+use crate::record::{Failure, Reason};
+
+/// An open file, and how it is cut into parts.
+#[derive(Debug)]
+pub struct PartReader {
+    path: Vec<u8>,
+    source: Source,
+    parts: Parts,
+    backend: Backend,
+    staged: Option<Hash>,
+}
+
+impl PartReader {
+    /// Opens a regular file; links are followed.
+    ///
+    /// # Errors
+    /// It is none, the system refuses, or `part_size` is 0.
+    pub fn open(path: &[u8], part_size: u64) -> Result<Self> {
+        let source =
+            Source::open(CWD.as_fd(), path, Kind::Unseen).map_err(|failure| error(&failure, path))?;
+        let parts = (part_size > 0).then(|| Algorithm::Md5Parts { part_size }.parts(source.size())).flatten();
+        let parts = parts.ok_or_else(|| Error::Invalid("a part has at least one byte".to_owned()))?;
+        Ok(Self::new(path.to_owned(), source, parts, Backend::active()?, None))
+    }
+
+    /// `staged` is the hash that the file had when it was read before.
+    pub(crate) fn new(
+        path: Vec<u8>,
+        source: Source,
+        parts: Parts,
+        backend: Backend,
+        staged: Option<Hash>,
+    ) -> Self {
+        Self { path, source, parts, backend, staged }
+    }
+
+    /// How the file is cut.
+    #[must_use]
+    pub fn parts(&self) -> Parts {
+        self.parts
+    }
+
+    /// The lengths of neighbouring parts.
+    ///
+    /// # Errors
+    /// There are not so many.
+    pub fn lengths(&self, first: u32, count: u32) -> Result<Vec<usize>> {
+        let end = first.checked_add(count).filter(|&end| end <= self.parts.count).ok_or_else(|| {
+            Error::Invalid(format!("there are no {count} parts from {first} on, only {}", self.parts.count))
+        })?;
+        let length = |index| {
+            let range = self.parts.range(index);
+            (range.end - range.start) as usize
+        };
+        Ok((first..end).map(length).collect())
+    }
+
+    /// Reads neighbouring parts, each into a buffer of its length, and hashes them side by side.
+    ///
+    /// # Errors
+    /// The file has become shorter, or the system refuses.
+    pub fn read(&self, first: u32, buffers: &mut [&mut [u8]]) -> Result<Vec<Digest>> {
+        for (buffer, index) in buffers.iter_mut().zip(first..) {
+            let length = self.source.read(buffer, self.parts.range(index).start);
+            if length.map_err(|failure| error(&failure, &self.path))? < buffer.len() {
+                return Err(self.changed());
+            }
+        }
+        let messages: Vec<&[u8]> = buffers.iter().map(|buffer| &**buffer).collect();
+        let mut digests = vec![Digest::default(); messages.len()];
+        md5_many(self.backend, &messages, &mut digests);
+        Ok(digests)
+    }
+
+    /// The hash of the file, from the digests of all its parts.
+    ///
+    /// # Errors
+    /// They are not as many as there are parts, or the file is not what was staged.
+    pub fn hash(&self, digests: &[Digest]) -> Result<Hash> {
+        if digests.len() != self.parts.count as usize {
+            let count = self.parts.count;
+            return Err(Error::Invalid(format!("{} digests were given for {count} parts", digests.len())));
+        }
+        let hash = self.parts.hash(digests.as_flattened());
+        if self.staged.is_some_and(|staged| staged != hash) {
+            return Err(error(&not_as_staged(), &self.path));
+        }
+        Ok(hash)
+    }
+
+    /// Makes sure that the file has held still since it was opened.
+    ///
+    /// # Errors
+    /// It has not, or the system refuses.
+    pub fn check(&self) -> Result<()> {
+        match self.source.held_still() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.changed()),
+            Err(failure) => Err(error(&failure, &self.path)),
+        }
+    }
+
+    fn changed(&self) -> Error {
+        error(&Failure::new(Reason::Changed, "it changed while it was read"), &self.path)
+    }
+}
