@@ -8,32 +8,40 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from boto3.s3.transfer import TransferConfig
 from hypothesis import given
 from hypothesis import strategies as st
 
 from children import run
-from inhaul import hashing
+from inhaul import _core, hashing
 from inhaul.errors import FileChanged
+from inhaul.hashing import listed
+from s3_servers import S3Server
 
 MIB = 1024 * 1024
 PART = 8 * MIB
-SIZES = [0, 1, *range(55, 66), *range(127, 130), 4096, 131_071, 131_072, 131_073, MIB, PART - 1, PART, PART + 1]
-SIZES += [2 * PART, 2 * PART + 1, 5 * PART - 7]
+SIZES = [0, 1, *range(55, 66), *range(127, 130), 4096, 16_383, 16_384, 16_385, 65_535, 65_536, 65_537]
+SIZES += [MIB, PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 1, 5 * PART - 7]
 
 
 def text(digest: bytes) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def rule(data: bytes, part_size: int = PART) -> tuple[bytes, int]:
+def rule(data: bytes, part_size: int = PART, function: Callable[[bytes], Any] = hashlib.md5) -> tuple[bytes, int]:
     """The binary digest and the number of parts, 0 for none."""
     if len(data) < part_size:
-        return hashlib.md5(data).digest(), 0
-    parts = [hashlib.md5(data[at : at + part_size]).digest() for at in range(0, len(data), part_size)]
-    return hashlib.md5(b"".join(parts)).digest(), len(parts)
+        return function(data).digest(), 0
+    parts = [function(data[at : at + part_size]).digest() for at in range(0, len(data), part_size)]
+    return function(b"".join(parts)).digest(), len(parts)
 
 
 def expected(data: bytes, algorithm: hashing.Algorithm = "md5") -> hashing.Digest:
@@ -45,6 +53,9 @@ def expected(data: bytes, algorithm: hashing.Algorithm = "md5") -> hashing.Diges
             return hashing.Digest(text(hashlib.md5(data).digest()), "md5", len(data))
         case "sha256":
             return hashing.Digest(text(hashlib.sha256(data).digest()), "sha256", len(data))
+        case "sha256-parts":
+            digest, parts = rule(data, function=hashlib.sha256)
+            return hashing.Digest(text(digest), f"sha256-{parts}" if parts else "sha256", len(data))
         case "sha1-fl":
             if len(data) <= 50 * MIB:
                 return expected(data, "md5-whole")
@@ -57,7 +68,7 @@ def content() -> bytes:
     return random.Random(1).randbytes(5 * PART)
 
 
-@pytest.mark.parametrize("algorithm", ["md5", "md5-whole", "sha256", "sha1-fl"])
+@pytest.mark.parametrize("algorithm", ["md5", "md5-whole", "sha256", "sha256-parts", "sha1-fl"])
 def test_files_and_bytes_at_every_boundary(tmp_path: Path, content: bytes, algorithm: hashing.Algorithm) -> None:
     paths = [tmp_path / str(size) for size in SIZES]
     for path, size in zip(paths, SIZES, strict=True):
@@ -70,7 +81,7 @@ def test_files_and_bytes_at_every_boundary(tmp_path: Path, content: bytes, algor
 
 @given(st.binary(max_size=300))
 def test_bytes(data: bytes) -> None:
-    for algorithm in ("md5", "md5-whole", "sha256", "sha1-fl"):
+    for algorithm in ("md5", "md5-whole", "sha256", "sha256-parts", "sha1-fl"):
         assert hashing.hash_bytes(data, algorithm) == expected(data, algorithm)
 
 
@@ -89,6 +100,30 @@ def test_many_files_in_the_order_given(tmp_path: Path, content: bytes) -> None:
         path.write_bytes(data)
     order = generator.sample(range(len(paths)), len(paths))
     assert hashing.hash_files([paths[n] for n in order]) == [expected(contents[n]) for n in order]
+
+
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_threads_share_one_huge_file_among_tiny_ones(tmp_path: Path, place: str) -> None:
+    paths = [tmp_path / str(number) for number in range(2000)]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    huge = tmp_path / "huge"
+    with huge.open("wb") as file:
+        file.truncate(64 * PART)  # sparse, so no disk slows it down
+    paths.insert(0 if place == "first" else len(paths), huge)
+
+    read = {}  # bytes by thread
+    with ThreadPoolExecutor(1) as pool:
+        hashes = pool.submit(_core.hash_files, paths, "md5", PART, 2, None)
+        while not hashes.done():
+            for thread in Path("/proc/self/task").iterdir():
+                with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                    if (thread / "comm").read_text() == "inhaul-scan\n":
+                        read[thread.name] = int((thread / "io").read_text().split()[1])
+            time.sleep(0.002)
+    assert len(hashes.result()) == len(paths)
+    assert len(read) == 2
+    assert min(read.values()) > 0.2 * huge.stat().st_size
 
 
 def test_published_vectors(tmp_path: Path) -> None:
@@ -121,12 +156,33 @@ def test_etag_doubles_parts_beyond_ten_thousand(tmp_path: Path, content: bytes) 
         assert hashing.etag(path, 1) == f"{digest.hex()}-{parts}"
 
 
+@pytest.mark.parametrize("part_size", [PART, 5 * MIB])
+def test_etags_are_those_of_uploads(
+    tmp_path: Path, content: bytes, part_size: int, seaweedfs_server: S3Server, seaweedfs_bucket: str
+) -> None:
+    rule = TransferConfig() if part_size == PART else TransferConfig(part_size, multipart_chunksize=part_size)
+    path = tmp_path / "file"
+    for size in [0, 1, part_size - 1, part_size, part_size + 1, 100 * MIB]:
+        path.write_bytes((3 * content)[:size])
+        client = seaweedfs_server.client
+        client.upload_file(str(path), seaweedfs_bucket, "etag", Config=rule)
+        assert f'"{hashing.etag(path, part_size)}"' == client.head_object(Bucket=seaweedfs_bucket, Key="etag")["ETag"]
+
+
 def test_the_hash_of_large_files_is_the_etag(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
     digest = hashing.hash_file(path)
     binary = base64.urlsafe_b64decode(digest.hash + "==")
     assert hashing.etag(path) == binary.hex() + digest.hash_type.removeprefix("md5")
+
+
+def test_digests_in_hex(content: bytes) -> None:
+    for data in (b"", content):
+        digest, parts = rule(data)
+        assert hashing.hash_bytes(data).hex == digest.hex() + (f"-{parts}" if parts else "")
+        assert hashing.hash_bytes(data, "md5-whole").hex == hashlib.md5(data).hexdigest()
+        assert hashing.hash_bytes(data, "sha256").hex == hashlib.sha256(data).hexdigest()
 
 
 def test_each_file_has_its_own_error(tmp_path: Path) -> None:
@@ -162,8 +218,9 @@ def test_wrong_arguments(tmp_path: Path) -> None:
         hashing.hash_files([], "sha512")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="sha512"):
         hashing.hash_dir(tmp_path, "sha512")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="part_size"):
-        hashing.etag(tmp_path, 0)
+    for part_size in (0, -1):
+        with pytest.raises(ValueError, match="part_size"):
+            hashing.etag(tmp_path, part_size)
 
 
 def test_unknown_backend(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,6 +346,60 @@ def test_a_file_that_never_holds_still(tmp_path: Path) -> None:
     assert hashing.hash_file(path) == expected(path.read_bytes())
 
 
+HASH_FILE = "import sys; from inhaul import hashing; print(hashing.hash_file(sys.argv[1]).hex)"
+HASH_FOLDER = "import sys; from inhaul import hashing; print(hashing.hash_dir(sys.argv[1]).hex)"
+
+
+def settle() -> None:
+    """Lets the clock that stamps files step on, so that those written just now count as old."""
+    time.sleep(0.03)
+
+
+def test_a_tiny_file_takes_four_system_calls(tmp_path: Path) -> None:
+    def calls(files: int) -> Counter[str]:
+        folder = tmp_path / str(files)
+        folder.mkdir()
+        for number in range(files):
+            (folder / str(number)).write_bytes(os.urandom(4096))
+        settle()
+        summary = tmp_path / "summary"
+        run(HASH_FOLDER, str(folder), wrapper=("strace", "-f", "-qq", "-c", "-U", "calls,name", "-o", str(summary)))
+        counts = (line.split() for line in summary.read_text().splitlines()[2:-2])
+        return Counter({name: int(count) for count, name in counts})
+
+    each = calls(1_100) - calls(100)
+    assert {name: round(count / 1_000, 1) for name, count in each.items() if count > 100} == {
+        "openat": 1.0,
+        "pread64": 1.0,
+        "fstat": 1.0,
+        "close": 1.0,
+    }
+
+
+def test_a_tiny_file_that_changes_after_it_was_read(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"before")
+    stamp = path.stat()
+    settle()
+    slowly = ("strace", "-f", "-qq", f"-P{path}", "-e", "inject=pread64:delay_exit=1000000:when=1", "-o", os.devnull)
+    with ThreadPoolExecutor(1) as pool:
+        child = pool.submit(run, HASH_FILE, str(path), wrapper=slowly)
+        while not is_open(path):
+            time.sleep(0.01)
+        time.sleep(0.2)
+        path.write_bytes(b"behind")
+        os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert child.result().stdout.strip() == hashlib.md5(b"behind").hexdigest(), child.result().stderr
+
+
+def is_open(path: Path) -> bool:
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if link.readlink() == path:
+                return True
+    return False
+
+
 def test_interrupted_within_a_large_file(tmp_path: Path) -> None:
     path = tmp_path / "sparse"
     with path.open("wb") as file:
@@ -305,3 +416,34 @@ def test_interrupted_within_a_large_file(tmp_path: Path) -> None:
         hashing.hash_file(path)
     assert time.monotonic() - started < 1.3
     thread.join()
+
+
+def test_the_records_of_a_folder_hash_as_the_folder(tmp_path: Path) -> None:
+    for name in ("b.txt", "a/z", "a.txt", "é/0"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    paths = [path for path in tmp_path.rglob("*") if path.is_file()]
+    records = [(path.relative_to(tmp_path).as_posix(), hashing.hash_file(path)) for path in paths]
+    assert listed.hash_records(records) == hashing.hash_tree(tmp_path)
+    with pytest.raises(ValueError, match="no file"):
+        listed.hash_records([])
+
+
+def test_an_etag_is_a_hash_where_it_can_be_one() -> None:
+    md5 = "d41d8cd98f00b204e9800998ecf8427e"
+    assert listed.from_etag(md5, 0) == hashing.hash_bytes(b"")
+    assert listed.from_etag(f"{md5}-3", 17 * MIB).hash_type == "md5-3"
+    assert listed.from_etag(f"{md5}-10000", 100 << 30).hash_type == "etag"  # its parts are of 16 MiB
+    assert listed.from_etag(f"{md5}-6400", 100 << 30).hash_type == "md5-6400"
+    assert listed.from_etag(md5, 17 * MIB).hash_type == "md5"
+    for etag in (f"{md5}-2", f"{md5}-4", f"{md5}-", md5[:-1], "0x8D4BCC2E4835CD0", None):
+        digest = listed.from_etag(etag, 17 * MIB)
+        assert digest == hashing.Digest(hashing.hash_bytes((etag or "").encode()).hash, "etag", 17 * MIB)
+    assert listed.from_etag(f"{md5}-1", MIB).hash_type == "etag"  # whose part may be any
+
+
+def test_the_md5_of_a_large_object_is_made_again(tmp_path: Path) -> None:
+    content = os.urandom(9 * MIB)
+    (tmp_path / "large").write_bytes(content)
+    digest = listed.from_etag(hashlib.md5(content).hexdigest(), len(content))
+    assert hashing.hash_like(tmp_path / "large", digest.hash_type) == digest

@@ -1,0 +1,60 @@
+"""The functions of `inhaul.hashing`, to be awaited.
+
+They take the same arguments, return the same and raise the same. Files are read and hashed in threads of the core, so
+the event loop stays free. Cancelled, they end when those threads have ended: within 0.1 seconds.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from inhaul import hashing
+from inhaul.hashing import PART_SIZE, Algorithm, Digest, Pathish, Stop, TreeAlgorithm
+
+__all__ = ("etag", "hash_dir", "hash_file", "hash_files")
+
+T = TypeVar("T")
+
+_PATIENCE = 1.0  # seconds that a cancelled call waits for a thread that reads from a disk that does not answer
+
+
+async def hash_file(path: Pathish, algorithm: Algorithm = "md5", *, part_size: int = PART_SIZE) -> Digest:
+    """Hashes a file; see `inhaul.hashing.hash_file`."""
+    return await _in_thread(lambda stop: hashing.hash_file(path, algorithm, part_size=part_size, stop=stop))
+
+
+async def hash_files(
+    paths: Sequence[Pathish], algorithm: Algorithm = "md5", *, part_size: int = PART_SIZE
+) -> list[Digest | OSError]:
+    """Hashes files; see `inhaul.hashing.hash_files`."""
+    return await _in_thread(lambda stop: hashing.hash_files(paths, algorithm, part_size=part_size, stop=stop))
+
+
+async def hash_dir(
+    path: Pathish,
+    algorithm: TreeAlgorithm = "md5-tree",
+    *,
+    exclude: Sequence[str] = (),
+    follow_symlinks: bool = False,
+) -> Digest:
+    """Hashes a folder; see `inhaul.hashing.hash_dir`."""
+    return await _in_thread(
+        lambda stop: hashing.hash_dir(path, algorithm, exclude=exclude, follow_symlinks=follow_symlinks, stop=stop)
+    )
+
+
+async def etag(path: Pathish, part_size: int = PART_SIZE) -> str:
+    """The ETag of the file; see `inhaul.hashing.etag`."""
+    return await _in_thread(lambda stop: hashing.etag(path, part_size, stop=stop))
+
+
+async def _in_thread(call: Callable[[Stop], T]) -> T:
+    stop = Stop()
+    work = asyncio.get_running_loop().run_in_executor(None, call, stop)
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        stop.set()
+        work.add_done_callback(lambda done: done.cancelled() or done.exception())  # or asyncio reports it as lost
+        await asyncio.wait([work], timeout=_PATIENCE)
+        raise

@@ -1,0 +1,56 @@
+"""Hashes of content that is not read: from what a listing tells of it."""
+
+import hashlib
+import os
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable
+
+from inhaul.hashing import PART_SIZE, Digest, TreeDigest
+
+_MD5 = re.compile("([0-9a-f]{32})(|-[1-9][0-9]*)")
+_MAX_PARTS = 10_000
+
+
+def hash_records(records: Iterable[tuple[str, Digest]]) -> TreeDigest:
+    """The `md5-tree` of a folder whose files are known already, each by its relative path.
+
+    Raises:
+        ValueError: There is none.
+    """
+    tree, size, n_objects = hashlib.md5(usedforsecurity=False), 0, 0
+    for path, digest in sorted(records, key=lambda record: os.fsencode(record[0])):
+        tree.update(os.fsencode(path) + f"\0{digest.size}\0{digest.hash}\n".encode())
+        size += digest.size
+        n_objects += 1
+    if not n_objects:
+        raise ValueError("The folder holds no file")
+    return TreeDigest(Digest(_text(tree.digest()), "md5-tree", size), n_objects)
+
+
+def from_etag(etag: str | None, size: int) -> Digest:
+    """What an object's ETag tells of its content.
+
+    Where it cannot be the MD5 of the content, or of the parts that inhaul would make, the hash is that of the ETag and
+    its type `etag`: it tells whether the object is still the same, but nothing of its content.
+
+    Args:
+        etag: Without quotes.
+        size: Bytes of the object.
+    """
+    if md5 := _MD5.fullmatch(etag or ""):
+        parts = f"-{_parts(size)}" if size >= PART_SIZE else ""
+        if md5[2] in ("", parts):
+            return Digest(_text(bytes.fromhex(md5[1])), f"md5{md5[2]}", size)
+    return Digest(_text(hashlib.md5((etag or "").encode(), usedforsecurity=False).digest()), "etag", size)
+
+
+def _parts(size: int) -> int:
+    part_size = PART_SIZE
+    while -(-size // part_size) > _MAX_PARTS:
+        part_size *= 2
+    return -(-size // part_size)
+
+
+def _text(md5: bytes) -> str:
+    return urlsafe_b64encode(md5).rstrip(b"=").decode()
