@@ -6,15 +6,26 @@ Each class is also the builtin that fits, so a handler need not know inhaul::
     ├── InvalidKey (ValueError)             a key that could escape its root or not be stored
     ├── KeyExists (FileExistsError)         the key, or the record, is already there
     ├── NotStaged (AttributeError)          a field that is known only after `await`
+    ├── ValidationError (ValueError)        a name that is no feature, or a value that its feature does not take
+    ├── InUse (ValueError)                  something else needs what is to be deleted
     ├── UnknownField (ValueError)           a lookup names no field
     ├── NoResultFound (LookupError)         a query that must find one record found none
     ├── MultipleResultsFound (LookupError)  ... or more than one
     ├── FileChanged (OSError)               a file changed while it was read, or since it was staged
     ├── ObjectMissing (FileNotFoundError)   a record's object is not in its storage
     ├── ObjectChanged (OSError)             a file was overwritten in place after it was registered
+    ├── ObjectDamaged (OSError)             an object's bytes are not those that were registered
+    ├── ObjectShared (ValueError)           other records need bytes of what was to be deleted
+    ├── ObjectRefused (OSError)             a storage does not accept one object, whatever the credentials
     ├── StorageFull (OSError)               no space left (errno ENOSPC)
+    ├── MissingLibrary (ImportError)        a format needs a library that is not installed
     ├── UnsupportedStorage (NotImplementedError)
+    ├── StorageMissing (FileNotFoundError)  the bucket does not exist
+    ├── StorageDenied (PermissionError)     the storage refuses the credentials, or there are none
+    ├── StorageUnavailable (ConnectionError)  the storage did not answer, or not properly, for too long
     ├── UnsupportedDatabase (ValueError)    a database address inhaul cannot use
+    ├── DatabaseUnreachable (ConnectionError) a database server does not answer, or refuses
+    ├── DatabaseDenied (PermissionError)    the file of the database may not be opened, or not be written
     ├── DatabaseBusy (TimeoutError)         another process kept the database locked
     ├── SchemaTooNew (RuntimeError)         the database was written by a newer inhaul
     ├── WrongWorld (TypeError)              a blocking record given to the async API, or the reverse
@@ -36,6 +47,14 @@ class KeyExists(InhaulError, FileExistsError):
 
 class NotStaged(InhaulError, AttributeError):
     """The field is known only once the object was awaited."""
+
+
+class ValidationError(InhaulError, ValueError):
+    """Names are no registered features, or values are not of the dtype of their feature."""
+
+
+class InUse(InhaulError, ValueError):
+    """A collection needs the artifact that is to be deleted."""
 
 
 class UnknownField(InhaulError, ValueError):
@@ -62,16 +81,52 @@ class ObjectChanged(InhaulError, OSError):
     """The file behind the record was overwritten in place by a later version."""
 
 
+class ObjectDamaged(InhaulError, OSError):
+    """The bytes of the object are not those that were registered."""
+
+
+class ObjectShared(InhaulError, ValueError):
+    """Other records have their bytes in, or around, the object that was to be deleted."""
+
+
+class ObjectRefused(InhaulError, OSError):
+    """The storage does not accept the object, or the request about it, and will not another time."""
+
+
 class StorageFull(InhaulError, OSError):
     """No space is left where inhaul writes."""
+
+
+class MissingLibrary(InhaulError, ImportError):
+    """A format needs a library that is not installed; the message says which extra of inhaul brings it."""
 
 
 class UnsupportedStorage(InhaulError, NotImplementedError):
     """The storage address names a kind of storage that inhaul does not serve."""
 
 
+class StorageMissing(InhaulError, FileNotFoundError):
+    """The bucket of the storage does not exist."""
+
+
+class StorageDenied(InhaulError, PermissionError):
+    """The storage refuses the credentials, or the request with them, or no credentials were found."""
+
+
+class StorageUnavailable(InhaulError, ConnectionError):
+    """The storage did not answer, or not properly, however often it was asked."""
+
+
 class UnsupportedDatabase(InhaulError, ValueError):
     """The database address, or the SQLite library in use, is one inhaul cannot work with."""
+
+
+class DatabaseUnreachable(InhaulError, ConnectionError):
+    """The database server does not answer, or does not let the user in."""
+
+
+class DatabaseDenied(InhaulError, PermissionError):
+    """The system lets this user not open the file of the database, or only read it."""
 
 
 class DatabaseBusy(InhaulError, TimeoutError):

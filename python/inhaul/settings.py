@@ -21,6 +21,13 @@ def _cache_dir() -> Path:
     return Path(os.environ.get("INHAUL_CACHE_DIR") or Path(base) / "inhaul")
 
 
+def _cache_limit() -> int | None:
+    value = os.environ.get("INHAUL_CACHE_LIMIT")
+    if value and not value.isdecimal():
+        raise ValueError(f"INHAUL_CACHE_LIMIT={value!r}: use a number of bytes, or leave it unset for no limit")
+    return int(value) if value else None
+
+
 def _threads() -> int:
     value = os.environ.get("INHAUL_THREADS") or "0"
     if not value.isdecimal():
@@ -43,6 +50,8 @@ class Settings:
         storage: Root of the default storage (`INHAUL_STORAGE`); None means `./.inhaul/storage`.
         db: Address of the registry database (`INHAUL_DB`); None means `registry.db` in the `.inhaul` folder.
         cache_dir: Where copies of remote objects are kept (`INHAUL_CACHE_DIR`).
+        cache_limit: Bytes they may take up (`INHAUL_CACHE_LIMIT`); None means any number. The least recently used ones
+            give way to others.
         user: Handle recorded as `created_by` (`INHAUL_USER`, else the operating system's user).
         threads: Worker threads of one ingest (`INHAUL_THREADS`); 0 means one per core.
         durability: `"batch"` flushes stored objects to disk before their rows commit; `"process"` leaves that to
@@ -52,6 +61,7 @@ class Settings:
     storage: str | None = field(default_factory=lambda: os.environ.get("INHAUL_STORAGE") or None)
     db: str | None = field(default_factory=lambda: os.environ.get("INHAUL_DB") or None)
     cache_dir: Path = field(default_factory=_cache_dir)
+    cache_limit: int | None = field(default_factory=_cache_limit)
     user: str = field(default_factory=lambda: os.environ.get("INHAUL_USER") or _os_user())
     threads: int = field(default_factory=_threads)
     durability: Durability = field(default_factory=_durability)

@@ -2,17 +2,25 @@
 
 import asyncio
 import errno
+import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import ParamSpec
 
 from inhaul import _core
-from inhaul.errors import InvalidKey, StorageFull
+from inhaul.errors import InvalidKey, KeyExists, ObjectChanged, ObjectMissing, StorageFull
 from inhaul.hashing import Digest
-from inhaul.keys import OBJECTS, key_problem
+from inhaul.keys import OBJECTS, key_problem, new_uid
+from inhaul.stores.base import PAGE, Listed, Stat, Upload
 
 P = ParamSpec("P")
+
+TEMPORARY = f"{OBJECTS}/temporary"
+"""Folder in the root for files that get the name they are meant for once they are complete."""
 
 _FOLDERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -20,11 +28,13 @@ _FOLDERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 class LocalStore:
     """A storage whose root is a local folder.
 
-    Objects named by uid are created under their final name, since nothing refers to them before their row does.
+    Objects named by uid are created under their final name, since nothing refers to them before their row does. One
+    under a key that a user chose gets it when it is complete.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: str | Path) -> None:
+        self.root = str(root)
+        self._root = Path(root)
 
     def path(self, object_key: str) -> Path:
         """Where an object is, or would be.
@@ -32,79 +42,145 @@ class LocalStore:
         Raises:
             InvalidKey: The key could lead out of the root.
         """
-        if not object_key.startswith(f"{OBJECTS}/") and (problem := key_problem(object_key)):
+        if problem := key_problem(object_key.removeprefix(f"{OBJECTS}/")):
             raise InvalidKey(f"{object_key!r} is no key of {self.root}: {problem}")
-        return self.root / object_key
+        return self._root / object_key
 
     async def create(self) -> None:
-        """Makes the folders that objects go into."""
+        """Makes the folders that objects named by uid go into."""
         await asyncio.to_thread(self._create)
 
     def _create(self) -> None:
-        objects = self.root / OBJECTS
+        objects = self._root / OBJECTS
         try:
             objects.mkdir(parents=True, exist_ok=True)
             for name in _FOLDERS:
                 (objects / name).mkdir(exist_ok=True)
         except OSError as error:
-            raise _full(error, self.root, 0) from error
+            raise _full(error, self._root, 0) from error
 
-    async def put_file(self, source: Path, object_key: str, expected: Digest) -> None:
-        """Copies a file, hashing what it writes.
+    async def put_file(self, source: Path, object_key: str, expected: Digest, *, exclusive: bool = False) -> str:
+        """See `Store`."""
 
-        Raises:
-            FileChanged: The file no longer has the digest expected.
-            StorageFull: The storage has no room for it.
-        """
-        await _to_the_end(self._put_file, source, object_key, expected)
-
-    def _put_file(self, source: Path, object_key: str, expected: Digest) -> None:
-        target = self.path(object_key)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+        def write(target: Path) -> None:
             _core.copy_file(source, target, False, (expected.size, expected.hash, expected.hash_type))
-        except OSError as error:
-            raise _full(error, target, expected.size) from error
 
-    async def put_bytes(self, data: bytes, object_key: str) -> None:
-        """Writes an object from memory.
+        await _to_the_end(self._put, write, object_key, expected.size, exclusive)
+        return "local"
 
-        Raises:
-            StorageFull: The storage has no room for it.
-        """
-        await _to_the_end(self._put_bytes, data, object_key)
+    async def put_bytes(self, data: bytes, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
+        """See `Store`."""
 
-    def _put_bytes(self, data: bytes, object_key: str) -> None:
+        def write(target: Path) -> None:
+            _core.write_file(target, data, False)
+
+        await _to_the_end(self._put, write, object_key, digest.size, exclusive)
+        return "local"
+
+    def _put(self, write: Callable[[Path], None], object_key: str, size: int, exclusive: bool) -> Path | None:
+        """Writes an object; returns what a cancelled call has to remove."""
         target = self.path(object_key)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            _core.write_file(target, data, False)
+            if object_key.startswith(f"{OBJECTS}/"):
+                write(target)
+            else:
+                self._put_whole(write, target, exclusive)
         except OSError as error:
-            raise _full(error, target, len(data)) from error
+            raise _full(error, target, size) from error
+        return target if exclusive or object_key.startswith(f"{OBJECTS}/") else None
 
-    async def exists(self, object_key: str, size: int | None) -> bool:
-        """Whether the object is there, and for a file with that size in bytes."""
-        return await asyncio.to_thread(self._exists, self.path(object_key), size)
+    def _put_whole(self, write: Callable[[Path], None], target: Path, exclusive: bool) -> None:
+        """Writes to a file that gets its name when it is complete; `exclusive`, if that is free."""
+        temporary = self._root / TEMPORARY / new_uid()
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(temporary)
+            if exclusive:
+                target.hardlink_to(temporary)
+                return
+            with suppress(FileNotFoundError):
+                shutil.copymode(target, temporary)
+            temporary.replace(target)
+        except FileExistsError as error:
+            raise KeyExists(errno.EEXIST, "There is a file under this key: choose another one", str(target)) from error
+        finally:
+            temporary.unlink(missing_ok=True)
 
-    def _exists(self, path: Path, size: int | None) -> bool:
-        if size is None:
-            return path.is_dir()
-        return path.is_file() and path.stat().st_size == size
+    async def stat(self, object_key: str) -> Stat | None:
+        """See `Store`."""
+        return await asyncio.to_thread(self._stat, self.path(object_key))
+
+    def _stat(self, path: Path) -> Stat | None:
+        if not path.is_file():
+            return None
+        status = path.stat()
+        return Stat(status.st_size, None, datetime.fromtimestamp(status.st_mtime, UTC))
+
+    async def list(self, prefix: str = "") -> AsyncIterator[Sequence[Listed]]:
+        """See `Store`."""
+        if folder := prefix.rpartition("/")[0]:
+            self.path(f"{folder}/x")  # the folder of what inhaul named is no key itself
+        objects = self._walk(prefix)
+        while page := await asyncio.to_thread(list, islice(objects, PAGE)):
+            yield page
+
+    def _walk(self, prefix: str) -> Iterator[Listed]:
+        """The files whose path starts with a prefix, links to files included."""
+        folder = prefix.rpartition("/")[0]
+        try:
+            with os.scandir(self._root / folder) as entries:
+                found = [(entry.name + "/" * entry.is_dir(follow_symlinks=False), entry) for entry in entries]
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for name, entry in sorted(found, key=lambda one: os.fsencode(one[0])):
+            key = f"{folder}/{name}" if folder else name
+            if key.endswith("/") and (key.startswith(prefix) or prefix.startswith(key)):
+                yield from self._walk(max(key, prefix, key=len))
+            elif key.startswith(prefix) and entry.is_file():
+                status = entry.stat()
+                yield Listed(key, status.st_size, None, datetime.fromtimestamp(status.st_mtime, UTC))
+
+    async def uploads(self) -> AsyncIterator[Sequence[Upload]]:
+        """There are none."""
+        none: tuple[Sequence[Upload], ...] = ()
+        for page in none:
+            yield page
+
+    async def abort(self, uploads: Iterable[Upload]) -> None:
+        """There are none."""
+
+    async def fetch(self, object_key: str, target: Path, size: int, etag: str | None = None) -> None:
+        """See `Store`."""
+        await _to_the_end(self._fetch, self.path(object_key), target, size)
+
+    def _fetch(self, source: Path, target: Path, size: int) -> Path:
+        try:
+            found = _core.copy_file(source, target, False, None)[2]
+        except FileNotFoundError as error:
+            raise ObjectMissing(errno.ENOENT, "There is no such object", str(source)) from error
+        except OSError as error:
+            raise _full(error, target, size) from error
+        if found != size:
+            target.unlink()
+            raise ObjectChanged(errno.ESTALE, f"The object has {found} bytes, not {size}", str(source))
+        return target
 
     async def remove(self, object_keys: Iterable[str]) -> None:
-        """Removes objects, files or folders; one that is already gone is no error."""
-        await asyncio.to_thread(self._remove, [self.path(key) for key in object_keys])
+        """See `Store`."""
+        await asyncio.to_thread(self._remove, list(object_keys))
 
-    def _remove(self, paths: list[Path]) -> None:
-        for path in paths:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
+    def _remove(self, object_keys: Sequence[str]) -> None:
+        for key in object_keys:
+            path = self.path(key.removesuffix("/"))
+            if not key.endswith("/"):
                 path.unlink(missing_ok=True)
+            elif path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
 
     async def sync(self) -> None:
         """Returns once everything written to the storage's file system is on disk."""
-        await asyncio.to_thread(_core.syncfs, self.root)
+        await asyncio.to_thread(_core.syncfs, self._root)
 
 
 def _full(error: OSError, path: Path, size: int) -> OSError:
@@ -115,11 +191,13 @@ def _full(error: OSError, path: Path, size: int) -> OSError:
     return StorageFull(error.errno, f"No space left. {need} needed; free some, or choose another storage", str(path))
 
 
-async def _to_the_end(write: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
-    """Writes in a thread, which a cancelled call waits for: until then, nobody could clean up after it."""
+async def _to_the_end(write: Callable[P, Path | None], *arguments: P.args, **named: P.kwargs) -> None:
+    """Writes a file in a thread, which a cancelled call waits for: until then, nobody could clean up after it."""
     writing = asyncio.ensure_future(asyncio.to_thread(write, *arguments, **named))
     try:
         await asyncio.shield(writing)
     except asyncio.CancelledError:
         await asyncio.wait([writing])
+        if not writing.exception() and (written := writing.result()) is not None:
+            await asyncio.to_thread(written.unlink)
         raise

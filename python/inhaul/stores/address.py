@@ -1,0 +1,62 @@
+"""The address of a storage on S3."""
+
+import re
+from typing import NamedTuple
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from inhaul.errors import UnsupportedStorage
+from inhaul.keys import key_problem
+
+_FORM = "write s3://bucket/prefix, with ?endpoint_url=https://... for a server that is not Amazon's"
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+
+
+class S3Address(NamedTuple):
+    """Where a storage on S3 is. Nothing in it is secret.
+
+    Attributes:
+        bucket: Its bucket.
+        prefix: What all its keys begin with, without a slash at the end; may be empty.
+        endpoint_url: The server; None for the one that the environment, the profile or the region says.
+    """
+
+    bucket: str
+    prefix: str
+    endpoint_url: str | None = None
+
+    def __str__(self) -> str:
+        folder = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+        return folder if self.endpoint_url is None else f"{folder}?endpoint_url={quote(self.endpoint_url, safe=':/')}"
+
+    def key(self, object_key: str) -> str:
+        """The key, in the bucket, of a key that is relative to the root."""
+        return f"{self.prefix}/{object_key}" if self.prefix else object_key
+
+
+def parse(address: str) -> S3Address:
+    """Takes an address apart; `str()` of the result is its canonical form, by which a storage is known.
+
+    Raises:
+        UnsupportedStorage: It is no address of a folder on S3. What it holds is not shown: it may be a secret.
+    """
+    url = urlsplit(address)
+    if url.scheme != "s3" or url.fragment:
+        raise UnsupportedStorage(f"the address of the storage is not one on S3: {_FORM}")
+    if "@" in url.netloc:
+        raise UnsupportedStorage(f"the address of the storage holds credentials: pass them as storage_options; {_FORM}")
+    if not _BUCKET.fullmatch(url.netloc):
+        raise UnsupportedStorage(f"s3://{url.netloc} names no bucket: {_FORM}")
+    prefix = url.path.strip("/")
+    if prefix and (problem := key_problem(prefix)):
+        raise UnsupportedStorage(f"the prefix {prefix!r} cannot hold keys, {problem}: {_FORM}")
+    options = dict(parse_qsl(url.query, keep_blank_values=True))
+    endpoint_url = options.pop("endpoint_url", "").rstrip("/") or None
+    if options:
+        raise UnsupportedStorage(
+            f"the address of the storage has options ({', '.join(sorted(options))}): pass storage_options; {_FORM}"
+        )
+    if endpoint_url is not None:
+        server = urlsplit(endpoint_url)
+        if server.scheme not in ("http", "https") or not server.hostname or "@" in server.netloc or server.query:
+            raise UnsupportedStorage(f"the endpoint_url is not the plain http(s) address of a server: {_FORM}")
+    return S3Address(url.netloc, prefix, endpoint_url)

@@ -1,0 +1,211 @@
+"""The two clients of S3: aiobotocore, which finds the credentials, and obstore, which borrows them.
+
+aiobotocore asks, lists, deletes and uploads in parts. obstore sends and fetches whole objects at a quarter of the CPU.
+"""
+
+import asyncio
+import atexit
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from inhaul.errors import StorageDenied
+from inhaul.stores.address import S3Address
+
+if TYPE_CHECKING:
+    from obstore.store import S3Credential
+    from obstore.store import S3Store as ObjectStore
+
+_OPTIONS = ("anon", "client_kwargs", "config_kwargs", "endpoint_url", "key", "profile", "secret", "token", "use_ssl")
+_REST = 0.02  # seconds; without, one in ten short processes aborts when obstore's threads meet the end of Python
+_BORROWED = timedelta(minutes=1)  # how long obstore keeps credentials before it asks again
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How hard a storage is used, and how long it is waited for.
+
+    Attributes:
+        requests: Requests under way at once.
+        parts: Parts of one object under way at once.
+        no_progress: Seconds without any progress after which a request is cut off.
+        give_up: Seconds for which a request is repeated before its failure is final.
+        backoff: Seconds that the first repetition waits at most; each further one waits up to twice as long.
+        longest_backoff: Seconds that no repetition waits longer than.
+    """
+
+    requests: int = 64
+    parts: int = 8
+    no_progress: float = 55.0
+    give_up: float = 120.0
+    backoff: float = 0.05
+    longest_backoff: float = 5.0
+
+
+class Clients:
+    """Both clients of one bucket, for one event loop.
+
+    Attributes:
+        bucket: The bucket.
+        s3: aiobotocore's client.
+        objects: obstore's store; its paths are whole keys.
+    """
+
+    def __init__(self, address: S3Address, s3: Any, credentials: Any, limits: Limits) -> None:
+        self.bucket = address.bucket
+        self.s3 = s3
+        self.objects = _objects(address, s3, credentials, limits)
+        self._address = address
+        self._credentials = credentials
+        self._limits = limits
+
+    async def reader(self) -> "ObjectStore":
+        """An obstore for libraries that read on threads and loops of their own.
+
+        It repeats its requests itself, and keeps the credentials that are valid now.
+        """
+        credentials = await self._credentials.get_frozen_credentials() if self._credentials else None
+        return _objects(self._address, self.s3, credentials, self._limits, lasting=True)
+
+    @classmethod
+    async def open(cls, address: S3Address, options: Mapping[str, Any], limits: Limits) -> "Clients":
+        """Finds the credentials and makes the clients; no request is sent to the bucket.
+
+        Raises:
+            StorageDenied: There are no credentials.
+            ValueError: An option is unknown.
+        """
+        return await asyncio.to_thread(_make, address, options, limits)
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self.s3.close()
+        await asyncio.sleep(_REST)
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuses options that would have no effect.
+
+    Raises:
+        ValueError: There is one.
+    """
+    if unknown := sorted(set(options) - set(_OPTIONS)):
+        raise ValueError(f"storage_options {', '.join(unknown)}: inhaul knows {', '.join(_OPTIONS)}")
+    if bool(options.get("key")) != bool(options.get("secret")):
+        raise ValueError("storage_options: key and secret go together")
+
+
+def _make(address: S3Address, options: Mapping[str, Any], limits: Limits) -> Clients:
+    """In a thread, on a loop of its own: descriptions of the service are read, and profiles, and tokens are fetched."""
+    return asyncio.run(_make_async(address, options, limits))
+
+
+async def _make_async(address: S3Address, options: Mapping[str, Any], limits: Limits) -> Clients:
+    from aiobotocore.config import AioConfig
+    from aiobotocore.session import AioSession
+    from botocore import UNSIGNED
+    from botocore.exceptions import BotoCoreError
+    from botocore.handlers import add_expect_header
+
+    anonymous = bool(options.get("anon"))
+    given = dict(options.get("client_kwargs") or {})
+    endpoint_url = address.endpoint_url or options.get("endpoint_url") or given.pop("endpoint_url", None)
+    given.pop("endpoint_url", None)
+    try:
+        session = AioSession(profile=options.get("profile"))
+        session.register_component("data_loader", _descriptions(session.get_config_variable("data_path")))
+        if options.get("key"):
+            session.set_credentials(options["key"], options["secret"], options.get("token"))
+        given["region_name"] = given.get("region_name") or session.get_config_variable("region") or "us-east-1"
+        config = AioConfig(
+            max_pool_connections=limits.requests,
+            connect_timeout=10,
+            read_timeout=limits.no_progress,
+            retries={"total_max_attempts": 1},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"payload_signing_enabled": False, "addressing_style": "path" if endpoint_url else "auto"},
+            signature_version=UNSIGNED if anonymous else None,
+        ).merge(AioConfig(**options.get("config_kwargs") or {}))
+        credentials = None if anonymous else await session.get_credentials()
+        if credentials is None and not anonymous:
+            raise StorageDenied(
+                f"no AWS credentials for {address}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, choose a profile, "
+                "or pass storage_options"
+            )
+        client = await AsyncExitStack().enter_async_context(
+            session.create_client(
+                "s3", endpoint_url=endpoint_url, use_ssl=options.get("use_ssl", True), config=config, **given
+            )
+        )
+        # Without this, each part would wait for a "100 Continue" before its body is sent.
+        client.meta.events.unregister("before-call.s3", add_expect_header)
+    except BotoCoreError as error:
+        # Its text may quote what a profile or a token server said.
+        raise StorageDenied(f"no AWS credentials for {address}: {type(error).__name__}") from None
+    return Clients(address, client, credentials, limits)
+
+
+@cache
+def _descriptions(data_path: str | None) -> Any:
+    """The descriptions of the service, which take most of the time that a client takes to make; read once."""
+    from botocore.loaders import create_loader
+
+    return create_loader(data_path)
+
+
+def _objects(
+    address: S3Address, client: Any, credentials: Any, limits: Limits, *, lasting: bool = False
+) -> "ObjectStore":
+    """An obstore; a lasting one has the credentials themselves and repeats requests."""
+    from obstore.store import S3Store
+
+    _rest_at_exit()
+
+    async def borrow() -> "S3Credential":
+        now = await credentials.get_frozen_credentials()
+        return {
+            "access_key_id": now.access_key,
+            "secret_access_key": now.secret_key,
+            "token": now.token,
+            "expires_at": datetime.now(UTC) + _BORROWED,
+        }
+
+    def lend() -> "S3Credential":
+        return {
+            "access_key_id": credentials.access_key,
+            "secret_access_key": credentials.secret_key,
+            "token": credentials.token,
+            "expires_at": None,
+        }
+
+    endpoint = client.meta.endpoint_url
+    provider = lend if lasting else borrow
+    return S3Store(
+        address.bucket,
+        # Both, for obstore looks into the environment too.
+        endpoint=endpoint,
+        aws_endpoint_url_s3=endpoint,
+        region=client.meta.region_name,
+        virtual_hosted_style_request=False,
+        checksum_algorithm="SHA256",
+        conditional_put="etag",
+        skip_signature=credentials is None,
+        credential_provider=None if credentials is None else provider,
+        client_options={
+            "allow_http": endpoint.startswith("http:"),
+            "connect_timeout": timedelta(seconds=min(10.0, limits.no_progress)),
+            # Of a whole small object: at the slowest it moves at 150 kB/s, for slow ones make the limiter send fewer.
+            "timeout": timedelta(seconds=limits.no_progress),
+        },
+        retry_config=None if lasting else {"max_retries": 0, "retry_timeout": timedelta(0)},
+    )
+
+
+@cache
+def _rest_at_exit() -> None:
+    atexit.register(time.sleep, _REST)

@@ -1,0 +1,153 @@
+"""What an error of the S3 clients means, told by its type, status and code."""
+
+import re
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Kind(Enum):
+    """What to do about a failed request."""
+
+    RETRY = auto()  # it may work the next time
+    SLOWER = auto()  # the server wants fewer requests
+    DAMAGED = auto()  # it did not arrive as it was sent
+    EXPIRED = auto()  # new credentials are needed
+    GONE = auto()  # no such object, or no such upload
+    TAKEN = auto()  # the condition that nothing is there does not hold
+    NO_BUCKET = auto()
+    DENIED = auto()
+    FULL = auto()
+    SKEWED = auto()  # the clock of this machine is wrong
+    REFUSED = auto()  # anything else that will not change
+
+
+AGAIN = (Kind.RETRY, Kind.SLOWER)
+"""The next try may succeed, however many have failed."""
+
+
+class Damaged(Exception):
+    """What the server says it has is not what was sent."""
+
+
+class ShortReply(Exception):
+    """A reply ended early, or went on too long, although it looked complete."""
+
+
+class Fault(NamedTuple):
+    """One failed request.
+
+    Attributes:
+        kind: What to do about it.
+        status: Of HTTP; None when there was no reply.
+        code: The server's word for it, else the name of the error.
+    """
+
+    kind: Kind
+    status: int | None
+    code: str
+
+    def __str__(self) -> str:
+        return self.code if self.status is None else f"{self.status} {self.code}"
+
+
+_CODES = {
+    "SlowDown": Kind.SLOWER,
+    "Throttling": Kind.SLOWER,
+    "ThrottlingException": Kind.SLOWER,
+    "RequestLimitExceeded": Kind.SLOWER,
+    "TooManyRequests": Kind.SLOWER,
+    "BadDigest": Kind.DAMAGED,
+    "InvalidDigest": Kind.DAMAGED,
+    "InvalidChecksum": Kind.DAMAGED,
+    "IncompleteBody": Kind.DAMAGED,
+    "MalformedXML": Kind.DAMAGED,
+    "XAmzContentChecksumMismatch": Kind.DAMAGED,
+    "XAmzContentSHA256Mismatch": Kind.DAMAGED,
+    "ExpiredToken": Kind.EXPIRED,
+    "ExpiredTokenException": Kind.EXPIRED,
+    "TokenRefreshRequired": Kind.EXPIRED,
+    "RequestExpired": Kind.EXPIRED,
+    "NoSuchKey": Kind.GONE,
+    "NoSuchUpload": Kind.GONE,
+    "NoSuchBucket": Kind.NO_BUCKET,
+    "PreconditionFailed": Kind.TAKEN,
+    "RequestTimeTooSkewed": Kind.SKEWED,
+    "InsufficientStorage": Kind.FULL,
+    "QuotaExceeded": Kind.FULL,
+    "XMinioStorageFull": Kind.FULL,
+    "RequestTimeout": Kind.RETRY,
+    "OperationAborted": Kind.RETRY,
+    "ConditionalRequestConflict": Kind.RETRY,
+    "InternalError": Kind.RETRY,
+    "ServiceUnavailable": Kind.RETRY,
+}
+
+_STATUSES = {
+    401: Kind.DENIED,
+    403: Kind.DENIED,
+    404: Kind.GONE,
+    408: Kind.RETRY,
+    409: Kind.RETRY,
+    412: Kind.TAKEN,
+    425: Kind.RETRY,
+    429: Kind.SLOWER,
+    507: Kind.FULL,
+}
+
+# obstore tells the reply in the text of its errors only.
+_OBSTORE_STATUS = re.compile(r"Server returned non-2xx status code: (\d{3})")
+_OBSTORE_CODE = re.compile(r"<Code>(\w+)</Code>")
+
+
+def classify(error: Exception) -> Fault:
+    """What an error raised by aiobotocore or by obstore means; one that is not known may pass."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):  # botocore's ClientError
+        return _client_error(response)
+    name = type(error).__name__
+    if isinstance(error, Damaged):
+        return Fault(Kind.DAMAGED, None, "damaged on its way")
+    if isinstance(error, TimeoutError):
+        return Fault(Kind.RETRY, None, "no progress")
+    module = type(error).__module__
+    if module.startswith("obstore") or isinstance(error, FileNotFoundError):
+        return _obstore_error(error)
+    if name in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"):
+        return Fault(Kind.DENIED, None, name)
+    if isinstance(error, (ValueError, TypeError)) or name == "ParamValidationError":
+        return Fault(Kind.REFUSED, None, name)
+    return Fault(Kind.RETRY, None, name)
+
+
+def _client_error(response: "Mapping[str, Any]") -> Fault:
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    code = str(response.get("Error", {}).get("Code", ""))
+    return reply_fault(code, status if isinstance(status, int) else None)
+
+
+def _obstore_error(error: Exception) -> Fault:
+    text = str(error)
+    # What follows repeats the reply in the notation of another language.
+    text = text.partition("\n\nDebug source:")[0]
+    status, code = _OBSTORE_STATUS.search(text), _OBSTORE_CODE.search(text)
+    if status is not None:
+        return reply_fault(code[1] if code else "", int(status[1]))
+    name = type(error).__name__
+    if name == "UnauthenticatedError":
+        return Fault(Kind.DENIED, None, "no credentials")
+    return Fault(Kind.RETRY, None, name)
+
+
+def reply_fault(code: str, status: int | None = None) -> Fault:
+    """By the server's code, which says more than the status; a HEAD has no body and so only the status."""
+    if not code or code.isdecimal():
+        # Without a word, 400 is how S3 tells a HEAD that its credentials have expired.
+        code, known = "without a code", Kind.EXPIRED if status == 400 else None
+    else:
+        known = _CODES.get(code)
+    if known is None and status is not None:
+        known = _STATUSES.get(status) or (Kind.REFUSED if 400 <= status < 500 else None)
+    return Fault(known or Kind.RETRY, status, code)

@@ -1,0 +1,343 @@
+"""Large objects are sent in parts, a few at a time, and go on after a crash with the parts that are missing."""
+
+import asyncio
+import hashlib
+import io
+import secrets
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+from inhaul.errors import FileChanged, InhaulError, KeyExists, StorageUnavailable
+from inhaul.hashing import Digest
+from inhaul.stores import objects
+from inhaul.stores.cleanup import to_the_end
+from inhaul.stores.clients import Clients
+from inhaul.stores.faults import Damaged, Kind
+from inhaul.stores.fetch import RANGE, read_range
+from inhaul.stores.requests import Refused, Requests
+
+_TOGETHER = 32 << 20  # bytes of parts read in one go: their hashes run side by side
+_UNDER_WAY = 64 << 20  # bytes of parts being sent
+_TRIES = 3  # to store what arrives damaged although nobody said so
+_ABORT = 5.0  # seconds that a failed or cancelled upload may take to clean up
+
+
+class PartReader(Protocol):
+    """Content that is read part by part, each with its MD5; see `_core.PartReader`."""
+
+    @property
+    def size(self) -> int: ...  # noqa: D102
+
+    @property
+    def part_size(self) -> int: ...  # noqa: D102
+
+    @property
+    def count(self) -> int: ...  # noqa: D102
+
+    def read(self, first: int, count: int) -> list[tuple[bytes, bytes]]: ...  # noqa: D102
+
+    def digest(self, md5s: Sequence[bytes]) -> tuple[str, str, int]: ...  # noqa: D102
+
+    def check(self) -> None: ...  # noqa: D102
+
+
+class UploadJournal(Protocol):
+    """What is remembered of uploads in parts, so that a repeated call goes on with them. Its methods may block."""
+
+    def get(self, object_key: str) -> str | None:
+        """The upload that a crash left behind for a key."""
+
+    def begin(self, object_key: str, upload_id: str) -> None:
+        """Remembers an upload, durably."""
+
+    def end(self, object_key: str) -> None:
+        """Forgets it: it is complete or aborted."""
+
+
+class NoJournal:
+    """For uploads that nobody would repeat under the same key."""
+
+    def get(self, object_key: str) -> str | None:
+        """Knows none."""
+        return None
+
+    def begin(self, object_key: str, upload_id: str) -> None:
+        """Remembers nothing."""
+
+    def end(self, object_key: str) -> None:
+        """Has nothing to forget."""
+
+
+async def put(
+    requests: Requests,
+    object_key: str,
+    reader: PartReader,
+    uploads: UploadJournal,
+    *,
+    exclusive: bool = False,
+    expected: Digest | None = None,
+) -> tuple[Digest, str]:
+    """Stores an object in parts; returns what it was found to be, and how what was stored was verified.
+
+    An upload that does not end well is aborted. One whose process was killed is not: the next call goes on with it.
+
+    Args:
+        requests: The storage.
+        object_key: Key relative to its root.
+        reader: The content.
+        uploads: What remembers the upload.
+        exclusive: Whether an object that is there stays.
+        expected: What the content must be, if that is known.
+
+    Raises:
+        FileChanged: The content did not hold still, or is not what is expected.
+        KeyExists: `exclusive`, and there is an object.
+        StorageUnavailable: It arrived damaged each time.
+    """
+    for _ in range(_TRIES):
+        if result := await _Upload(requests, object_key, reader, uploads, exclusive).run(expected):
+            return result
+    raise StorageUnavailable(
+        f"{object_key!r} in {requests.address} was damaged on its way {_TRIES} times: check the network"
+    )
+
+
+class _Upload:
+    """One try."""
+
+    def __init__(
+        self, requests: Requests, object_key: str, reader: PartReader, uploads: UploadJournal, exclusive: bool
+    ) -> None:
+        self._requests = requests
+        self._object_key = object_key
+        self._key = requests.address.key(object_key)
+        self._reader = reader
+        self._uploads = uploads
+        self._exclusive = exclusive
+        self._write_id = secrets.token_hex(8)
+        self._etags: dict[int, str] = {}  # by part number, as the server gave them
+        self._md5s: list[bytes] = []
+
+    async def run(self, expected: Digest | None) -> tuple[Digest, str] | None:
+        """Uploads what is missing; None if what was stored is not what was read."""
+        left_behind = await asyncio.to_thread(self._uploads.get, self._object_key)
+        stored = await self._stored_parts(left_behind) if left_behind else None
+        if left_behind and stored is None:
+            # The crash came after the upload was complete, or somebody removed it.
+            adopted = await self._adopt()
+            await asyncio.to_thread(self._uploads.end, self._object_key)
+            if adopted:
+                return adopted
+        upload_id = left_behind if left_behind and stored is not None else await self._begin()
+        try:
+            await asyncio.to_thread(self._uploads.begin, self._object_key, upload_id)
+            await self._send_parts(upload_id, stored or {})
+            await asyncio.to_thread(self._reader.check)
+            digest = self._digest()  # before the object appears: a reader may know what it has to be
+            if expected is not None and digest != expected:
+                raise FileChanged(f"what was read for {self._object_key!r} is not what was staged: stage it again")
+            etag = await self._complete(upload_id)
+        except BaseException as error:
+            await to_the_end(self._abort(upload_id, error))
+            raise
+        await asyncio.to_thread(self._uploads.end, self._object_key)
+        if etag is None:
+            return None
+        if etag == self._etag():
+            return self._digest(), "etag"
+        if await self._read_back():
+            return self._digest(), "readback"
+        await objects.remove(self._requests, [self._key])  # what nobody can use is in the way of the next try
+        return None
+
+    async def _begin(self) -> str:
+        reply = await self._requests.send(
+            lambda to: to.s3.create_multipart_upload(
+                Bucket=to.bucket, Key=self._key, Metadata={objects.WRITE_ID: self._write_id} if self._exclusive else {}
+            ),
+            self._key,
+        )
+        return str(reply["UploadId"])
+
+    async def _stored_parts(self, upload_id: str) -> dict[int, tuple[int, str]] | None:
+        """Size and ETag of the parts that are there already; None if there is no such upload."""
+        found: dict[int, tuple[int, str]] = {}
+        after = 0
+        while True:
+            try:
+                page = await self._parts_page(upload_id, after)
+            except Refused:
+                return None
+            for part in page.get("Parts", ()):
+                found[part["PartNumber"]] = (part["Size"], part["ETag"])
+            if not page.get("IsTruncated"):
+                return found
+            after = page["NextPartNumberMarker"]
+
+    async def _parts_page(self, upload_id: str, after: int) -> Mapping[str, Any]:
+        reply: Mapping[str, Any] = await self._requests.send(
+            lambda to: to.s3.list_parts(Bucket=to.bucket, Key=self._key, UploadId=upload_id, PartNumberMarker=after),
+            self._key,
+        )
+        return reply
+
+    async def _adopt(self) -> tuple[Digest, str] | None:
+        """Takes an object that is there for ours when it has our content."""
+        there = await objects.stat(self._requests, self._key)
+        if there is None or there.size != self._reader.size:
+            return None
+        together = max(1, _TOGETHER // self._reader.part_size)
+        for first in range(0, self._reader.count, together):
+            parts = await asyncio.to_thread(self._reader.read, first, min(together, self._reader.count - first))
+            self._md5s += [md5 for _, md5 in parts]
+        await asyncio.to_thread(self._reader.check)
+        if there.etag == self._etag():
+            return self._digest(), "etag"
+        self._md5s.clear()
+        return None
+
+    async def _send_parts(self, upload_id: str, stored: dict[int, tuple[int, str]]) -> None:
+        """Reads the parts in order, a few at a time, and sends those that are not stored, several at once."""
+        size = self._reader.part_size
+        together = max(1, _TOGETHER // size)
+        at_once = max(1, min(self._requests.limits.parts, _UNDER_WAY // size))
+        room = asyncio.Semaphore(at_once + together)  # parts in memory
+        sending = asyncio.Semaphore(at_once)
+
+        async def send(number: int, content: bytes, md5: bytes) -> None:
+            try:
+                async with sending:
+                    self._etags[number] = await self._send_part(upload_id, number, content, md5)
+            finally:
+                room.release()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for first in range(0, self._reader.count, together):
+                    count = min(together, self._reader.count - first)
+                    for _ in range(count):
+                        await room.acquire()
+                    parts = await asyncio.to_thread(self._reader.read, first, count)
+                    for number, (content, md5) in enumerate(parts, first + 1):
+                        self._md5s.append(md5)
+                        there = stored.get(number)
+                        if there is not None and (there[0], objects.tag(there[1])) == (len(content), md5.hex()):
+                            self._etags[number] = there[1]
+                            room.release()
+                        else:
+                            group.create_task(send(number, content, md5))
+                    del parts, content
+        except BaseExceptionGroup as several:
+            raise several.exceptions[0] from None
+
+    async def _send_part(self, upload_id: str, number: int, content: bytes, md5: bytes) -> str:
+        differed = 0
+
+        async def request(to: Clients) -> str:
+            nonlocal differed
+            async with asyncio.timeout(self._requests.limits.no_progress) as watchdog:
+                reply = await to.s3.upload_part(
+                    Bucket=to.bucket,
+                    Key=self._key,
+                    UploadId=upload_id,
+                    PartNumber=number,
+                    Body=_Watched(content, watchdog, self._requests.limits.no_progress),
+                    ContentMD5=b64encode(md5).decode(),
+                )
+            # A server that tells another ETag each time does not make it from the content: reading back will tell.
+            if objects.tag(reply["ETag"]) != md5.hex() and differed + 1 < _TRIES:
+                differed += 1
+                raise Damaged
+            return str(reply["ETag"])
+
+        return await self._requests.send(request, self._key)
+
+    async def _complete(self, upload_id: str) -> str | None:
+        """The object's ETag; None if the upload is gone and the object is not there either."""
+        parts = [{"PartNumber": number, "ETag": self._etags[number]} for number in sorted(self._etags)]
+        condition = {"IfNoneMatch": "*"} if self._exclusive else {}
+        try:
+            reply: Any = await self._requests.send(
+                lambda to: to.s3.complete_multipart_upload(
+                    Bucket=to.bucket, Key=self._key, UploadId=upload_id, MultipartUpload={"Parts": parts}, **condition
+                ),
+                self._key,
+            )
+        except Refused as refused:
+            # A try that seemed to fail may have been carried out; the answer was lost, not the object.
+            found = await objects.get(self._requests, self._key, {"head": True})
+            if refused.kind is Kind.GONE:
+                return objects.tag(found.meta["e_tag"]) if found is not None else None
+            if found is not None and refused.again and found.attributes.get(objects.WRITE_ID) == self._write_id:
+                return objects.tag(found.meta["e_tag"])
+            raise KeyExists(
+                f"{self._requests.address} has {self._object_key!r}: choose another key, or replace the artifact"
+            ) from None
+        return objects.tag(reply["ETag"])
+
+    async def _abort(self, upload_id: str, error: BaseException) -> None:
+        try:
+            async with asyncio.timeout(_ABORT):
+                with suppress(Refused):  # there is nothing to abort any more
+                    await self._requests.send(
+                        lambda to: to.s3.abort_multipart_upload(Bucket=to.bucket, Key=self._key, UploadId=upload_id),
+                        self._key,
+                    )
+                await asyncio.to_thread(self._uploads.end, self._object_key)
+        except (InhaulError, TimeoutError) as failure:
+            error.add_note(
+                f"The upload of {self._object_key!r} could not be aborted ({type(failure).__name__}): "
+                "the same call goes on with it, or gc() removes it."
+            )
+
+    async def _read_back(self) -> bool:
+        """Whether what is stored is what was read, where the ETag does not tell."""
+        size, part_size = self._reader.size, self._reader.part_size
+        for number, md5 in enumerate(self._md5s):
+            stored = hashlib.md5(usedforsecurity=False)
+            end = min((number + 1) * part_size, size)
+            for start in range(number * part_size, end, RANGE):
+                content, _ = await read_range(self._requests, self._key, start, min(start + RANGE, end), size, None)
+                await asyncio.to_thread(stored.update, content)
+            if stored.digest() != md5:
+                return False
+        return True
+
+    def _etag(self) -> str:
+        return f"{hashlib.md5(b''.join(self._md5s), usedforsecurity=False).hexdigest()}-{len(self._md5s)}"
+
+    def _digest(self) -> Digest:
+        return Digest(*self._reader.digest(self._md5s))
+
+
+class _Watched(io.BytesIO):
+    """A body that puts off its request's timeout whenever more of it is sent, and that is not copied."""
+
+    def __init__(self, content: bytes, watchdog: asyncio.Timeout, no_progress: float) -> None:
+        super().__init__()
+        self._content = memoryview(content)
+        self._position = 0
+        self._loop = asyncio.get_running_loop()
+        self._watchdog = watchdog
+        self._no_progress = no_progress
+
+    def read(self, size: int | None = -1) -> memoryview:  # type: ignore[override]
+        with suppress(RuntimeError):  # it has expired, or the reply was there before the end of the body
+            self._watchdog.reschedule(self._loop.time() + self._no_progress)
+        end = None if size is None or size < 0 else self._position + size
+        chunk = self._content[self._position : end]
+        self._position += len(chunk)
+        return chunk
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._content)}[whence]
+        self._position = start + offset
+        return self._position
+
+    def getbuffer(self) -> memoryview:
+        return self._content[:]

@@ -1,0 +1,232 @@
+"""What a server that speaks the language of S3 can do, found out by trying."""
+
+import hashlib
+import secrets
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from inhaul.keys import OBJECTS
+from inhaul.stores import address
+from inhaul.stores.clients import Clients, Limits, check_options
+from inhaul.stores.requests import Requests
+
+_PART = 5 << 20  # bytes: no part but the last may be smaller
+_LIMITS = Limits(no_progress=20, give_up=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """Something that a storage can do, or not.
+
+    Attributes:
+        name: What.
+        works: Whether it does.
+        needed: Whether inhaul cannot do without.
+        detail: What was seen.
+    """
+
+    name: str
+    works: bool
+    needed: bool
+    detail: str
+
+
+@dataclass(slots=True)
+class RemoteReport:
+    """The outcome of `testremote`.
+
+    Attributes:
+        url: The storage, as a registry would know it.
+        abilities: What was tried.
+    """
+
+    url: str
+    abilities: list[Ability] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether it can do all that inhaul needs."""
+        return all(ability.works for ability in self.abilities if ability.needed)
+
+
+async def testremote(url: str, storage_options: Mapping[str, Any] | None = None) -> RemoteReport:
+    """Finds out what a storage on S3 can do, by storing, reading, listing and aborting; cleans up after itself.
+
+    Args:
+        url: `s3://bucket/prefix?endpoint_url=...`.
+        storage_options: As for `connect`.
+
+    Raises:
+        UnsupportedStorage: It is no address on S3.
+        StorageMissing: There is no such bucket.
+        StorageDenied: The credentials are refused.
+        StorageUnavailable: The server does not answer.
+    """
+    place = address.parse(url)
+    check_options(storage_options or {})
+    report = RemoteReport(str(place))
+    requests = Requests(place, storage_options or {}, _LIMITS)
+    prefix = place.key(f"{OBJECTS}/testremote-{secrets.token_hex(8)}")
+    try:
+        await requests.send(lambda to: to.s3.list_objects_v2(Bucket=to.bucket, MaxKeys=1), prefix)
+        clients = await Clients.open(place, storage_options or {}, _LIMITS)
+        try:
+            await _Probe(clients, prefix, report).run()
+        finally:
+            await clients.aclose()
+    finally:
+        await requests.aclose()
+    return report
+
+
+class _Probe:
+    """Tries one thing after the other below a prefix."""
+
+    def __init__(self, clients: Clients, prefix: str, report: RemoteReport) -> None:
+        self._s3 = clients.s3
+        self._prefix = prefix
+        self._bucket = {"Bucket": clients.bucket}
+        self._small = {**self._bucket, "Key": f"{prefix}/small"}
+        self._large = {**self._bucket, "Key": f"{prefix}/large"}
+        self._content = secrets.token_bytes(1000)
+        self._report = report
+
+    async def run(self) -> None:
+        """Tries everything."""
+        try:
+            for name, needed, attempt in (
+                ("store an object", True, self._store),
+                ("ETag is the MD5", False, self._etag),
+                ("read it back", True, self._read),
+                ("read a range", True, self._range),
+                ("list it at once", True, self._list),
+                ("refuse a wrong Content-MD5", False, self._wrong_md5),
+                ("refuse a wrong SHA-256", False, self._wrong_sha256),
+                ("keep what is there (If-None-Match)", False, self._exclusive),
+                ("refuse another ETag (If-Match)", False, self._if_match),
+                ("upload in parts, ETag by AWS's rule", False, self._multipart),
+                ("abort an upload in parts", True, self._abort),
+                ("delete many at once", True, self._delete),
+            ):
+                await self._try(name, needed, attempt)
+        finally:
+            await self._clean_up()
+
+    async def _try(self, name: str, needed: bool, attempt: Callable[[], Awaitable[str | None]]) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            problem = await attempt()
+        except ClientError as error:
+            problem = f"{error.response.get('Error', {}).get('Code', 'no code')} for {error.operation_name}"
+        except BotoCoreError as error:
+            problem = type(error).__name__
+        self._report.abilities.append(Ability(name, problem is None, needed, problem or ""))
+
+    async def _refused(self, request: Awaitable[Any]) -> str | None:
+        """What is wrong with the answer to a request that must be refused."""
+        from botocore.exceptions import ClientError
+
+        try:
+            await request
+        except ClientError as error:
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            return None if 400 <= status < 500 else f"status {status}"
+        return "it was accepted"
+
+    async def _store(self) -> str | None:
+        await self._s3.put_object(**self._small, Body=self._content, ContentMD5=_md5(self._content))
+        return None
+
+    async def _etag(self) -> str | None:
+        head = await self._s3.head_object(**self._small)
+        found, md5 = head["ETag"].strip('"'), hashlib.md5(self._content, usedforsecurity=False).hexdigest()
+        return None if found == md5 else f"it is {found}: what is stored is read back once"
+
+    async def _read(self) -> str | None:
+        reply = await self._s3.get_object(**self._small)
+        return None if await reply["Body"].read() == self._content else "other bytes came back"
+
+    async def _range(self) -> str | None:
+        reply = await self._s3.get_object(**self._small, Range="bytes=10-19")
+        return None if await reply["Body"].read() == self._content[10:20] else "other bytes came back"
+
+    async def _list(self) -> str | None:
+        page = await self._s3.list_objects_v2(**self._bucket, Prefix=self._prefix)
+        sizes = {one["Key"]: one["Size"] for one in page.get("Contents", ())}
+        return None if sizes == {self._small["Key"]: len(self._content)} else f"{len(sizes)} objects are listed"
+
+    async def _wrong_md5(self) -> str | None:
+        return await self._refused(
+            self._s3.put_object(**self._bucket, Key=f"{self._prefix}/md5", Body=b"1", ContentMD5=_md5(b"2"))
+        )
+
+    async def _wrong_sha256(self) -> str | None:
+        wrong = b64encode(hashlib.sha256(b"2").digest()).decode()
+        return await self._refused(
+            self._s3.put_object(**self._bucket, Key=f"{self._prefix}/sha256", Body=b"1", ChecksumSHA256=wrong)
+        )
+
+    async def _exclusive(self) -> str | None:
+        return await self._refused(self._s3.put_object(**self._small, Body=self._content, IfNoneMatch="*"))
+
+    async def _if_match(self) -> str | None:
+        return await self._refused(self._s3.get_object(**self._small, IfMatch=f'"{"0" * 32}"'))
+
+    async def _multipart(self) -> str | None:
+        contents = [bytes(_PART), b"1"]
+        upload = (await self._s3.create_multipart_upload(**self._large))["UploadId"]
+        parts = []
+        for number, content in enumerate(contents, 1):
+            part = await self._s3.upload_part(
+                **self._large, UploadId=upload, PartNumber=number, Body=content, ContentMD5=_md5(content)
+            )
+            parts.append({"PartNumber": number, "ETag": part["ETag"]})
+        listed = (await self._s3.list_parts(**self._large, UploadId=upload)).get("Parts", ())
+        reply = await self._s3.complete_multipart_upload(
+            **self._large, UploadId=upload, MultipartUpload={"Parts": parts}
+        )
+        md5s = b"".join(hashlib.md5(content, usedforsecurity=False).digest() for content in contents)
+        rule = f"{hashlib.md5(md5s, usedforsecurity=False).hexdigest()}-2"
+        if len(listed) != len(contents):
+            return f"{len(listed)} parts are listed instead of 2: a crashed upload starts over"
+        return None if reply["ETag"].strip('"') == rule else f"it is {reply['ETag']}: what is stored is read back once"
+
+    async def _abort(self) -> str | None:
+        upload = (await self._s3.create_multipart_upload(**self._large))["UploadId"]
+        if not await self._uploads():
+            return "the upload is not listed, so gc() could not find it"
+        await self._s3.abort_multipart_upload(**self._large, UploadId=upload)
+        return "it is still listed" if await self._uploads() else None
+
+    async def _uploads(self) -> list[str]:
+        page = await self._s3.list_multipart_uploads(**self._bucket, Prefix=self._prefix)
+        return [one["UploadId"] for one in page.get("Uploads", ())]
+
+    async def _delete(self) -> str | None:
+        left = await self._delete_all()
+        return f"{left} objects are left" if left else None
+
+    async def _delete_all(self) -> int:
+        """Deletes what is below the prefix; gives how many are listed still."""
+        page = await self._s3.list_objects_v2(**self._bucket, Prefix=self._prefix)
+        keys = [{"Key": one["Key"]} for one in page.get("Contents", ())]
+        if not keys:
+            return 0
+        await self._s3.delete_objects(**self._bucket, Delete={"Objects": keys, "Quiet": True})
+        return len((await self._s3.list_objects_v2(**self._bucket, Prefix=self._prefix)).get("Contents", ()))
+
+    async def _clean_up(self) -> None:
+        from botocore.exceptions import ClientError
+
+        with suppress(ClientError):  # what cannot be done has been told
+            for upload in await self._uploads():
+                await self._s3.abort_multipart_upload(**self._large, UploadId=upload)
+            await self._delete_all()
+
+
+def _md5(content: bytes) -> str:
+    return b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()

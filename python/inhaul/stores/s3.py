@@ -1,0 +1,268 @@
+"""Objects in a bucket on S3, or on a server that speaks its language."""
+
+import asyncio
+import hashlib
+import re
+from base64 import urlsafe_b64decode
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inhaul import _core
+from inhaul.errors import FileChanged, InvalidKey
+from inhaul.hashing import PART_SIZE, Digest, hash_bytes
+from inhaul.keys import OBJECTS, key_problem
+from inhaul.stores import fetch, multipart, objects
+from inhaul.stores.address import S3Address
+from inhaul.stores.base import PAGE, Listed, Stat, Upload
+from inhaul.stores.clients import Limits, check_options
+from inhaul.stores.multipart import NoJournal, PartReader, UploadJournal
+from inhaul.stores.requests import Refused, Requests
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store as ObjectStore
+    from upath import UPath
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LONGEST = 1024  # bytes of a whole key
+
+
+class S3Store:
+    """A storage whose root is a folder of a bucket. Belongs to one event loop.
+
+    Objects below the size of a part are sent and fetched whole; larger ones in parts and ranges, side by side.
+
+    Args:
+        address: Where it is.
+        options: Named as s3fs names them: key, secret, token, profile, anon, endpoint_url, client_kwargs,
+            config_kwargs, use_ssl. Without them the credentials are found as the AWS tools find them.
+        limits: How hard it is used.
+
+    Raises:
+        ValueError: An option is unknown.
+    """
+
+    def __init__(
+        self, address: S3Address, options: Mapping[str, Any] | None = None, limits: Limits | None = None
+    ) -> None:
+        check_options(options or {})
+        self.address = address
+        self._options = dict(options or {})
+        self._requests = Requests(address, self._options, limits or Limits())
+
+    def __repr__(self) -> str:
+        return f"S3Store({str(self.address)!r})"
+
+    @property
+    def root(self) -> str:
+        """The canonical address, as the storage's row has it."""
+        return str(self.address)
+
+    def path(self, object_key: str) -> "UPath":
+        """Where an object is, or would be; opened by s3fs.
+
+        Raises:
+            InvalidKey: The key could lead out of the root, or cannot be sent.
+        """
+        from upath import UPath
+
+        options = (
+            self._options
+            if self.address.endpoint_url is None
+            else {**self._options, "endpoint_url": self.address.endpoint_url}
+        )
+        path: UPath = UPath(f"s3://{self.address.bucket}/{self._key(object_key)}", **options)
+        return path
+
+    async def reader(self, object_key: str) -> "tuple[ObjectStore, str]":
+        """What a library that reads by itself needs: an obstore of the bucket, and the whole key."""
+        return await self._requests.send(lambda to: to.reader()), self._key(object_key)
+
+    async def create(self) -> None:
+        """Nothing has to be made before objects are put."""
+
+    async def put_file(self, source: Path, object_key: str, expected: Digest, *, exclusive: bool = False) -> str:
+        """Sends a file, hashing what it sends; returns how what was stored was verified.
+
+        Raises:
+            FileChanged: The file no longer has the digest.
+            KeyExists: `exclusive`, and there is an object under the key.
+        """
+        if expected.size < PART_SIZE:
+            data, digest = await asyncio.to_thread(_read, source, expected.size)
+            if digest != expected:
+                raise FileChanged(f"{source} is not what it was when it was staged: stage it again")
+            return await self.put_small(object_key, data, _md5_hex(digest), exclusive=exclusive)
+        reader = await asyncio.to_thread(_core.PartReader, source)
+        return await self._put_whole(object_key, reader, expected, exclusive)
+
+    async def put_bytes(self, data: bytes, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
+        """Sends an object from memory; returns how what was stored was verified.
+
+        Raises:
+            KeyExists: `exclusive`, and there is an object under the key.
+        """
+        if len(data) < PART_SIZE:
+            return await self.put_small(object_key, data, _md5_hex(digest), exclusive=exclusive)
+        return await self._put_whole(object_key, _Memory(data, digest), digest, exclusive)
+
+    async def _put_whole(self, object_key: str, reader: PartReader, expected: Digest, exclusive: bool) -> str:
+        self._key(object_key)
+        _, verified = await multipart.put(
+            self._requests, object_key, reader, NoJournal(), exclusive=exclusive, expected=expected
+        )
+        return verified
+
+    async def put_small(
+        self, object_key: str, data: bytes, md5_hex: str, *, exclusive: bool = False, resumed: bool = False
+    ) -> str:
+        """Sends an object in one request; see `objects.put`."""
+        return await objects.put(
+            self._requests, self._key(object_key), data, md5_hex, exclusive=exclusive, resumed=resumed
+        )
+
+    async def put_large(
+        self, object_key: str, reader: PartReader, uploads: UploadJournal, *, exclusive: bool = False
+    ) -> tuple[Digest, str]:
+        """Sends an object in parts; see `multipart.put`."""
+        self._key(object_key)
+        return await multipart.put(self._requests, object_key, reader, uploads, exclusive=exclusive)
+
+    async def stat(self, object_key: str) -> Stat | None:
+        """What the storage says of an object; None if there is none."""
+        return await objects.stat(self._requests, self._key(object_key))
+
+    async def list(self, prefix: str = "") -> AsyncIterator[Sequence[Listed]]:
+        """The objects whose key starts with a prefix, up to 1,000 at a time, in the order of the server."""
+        start = len(self.address.key(""))
+        token: dict[str, str] = {}
+        while True:
+            page = await self._page(prefix, token)
+            yield [
+                Listed(
+                    one["Key"][start:], one["Size"], objects.tag(one.get("ETag")), one["LastModified"].astimezone(UTC)
+                )
+                for one in page.get("Contents", ())
+            ]
+            if not page.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    async def _page(self, prefix: str, token: Mapping[str, str]) -> Mapping[str, Any]:
+        start = self.address.key(prefix)
+        reply: Mapping[str, Any] = await self._requests.send(
+            lambda to: to.s3.list_objects_v2(Bucket=to.bucket, Prefix=start, MaxKeys=PAGE, **token), start
+        )
+        return reply
+
+    async def uploads(self) -> AsyncIterator[Sequence[Upload]]:
+        """The uploads in parts that are not complete."""
+        prefix, after = self.address.key(""), dict[str, str]()
+        while True:
+            page = await self._uploads_page(prefix, after)
+            yield [
+                Upload(one["Key"][len(prefix) :], one["UploadId"], one["Initiated"].astimezone(UTC))
+                for one in page.get("Uploads", ())
+            ]
+            if not page.get("IsTruncated"):
+                return
+            after = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+    async def abort(self, uploads: Iterable[Upload]) -> None:
+        """Ends uploads, whose parts go; one that is no more is no error."""
+        for upload in uploads:
+            with suppress(Refused):
+                await self._abort(self.address.key(upload.key), upload.id)
+
+    async def _uploads_page(self, prefix: str, after: Mapping[str, str]) -> Mapping[str, Any]:
+        reply: Mapping[str, Any] = await self._requests.send(
+            lambda to: to.s3.list_multipart_uploads(Bucket=to.bucket, Prefix=prefix, **after), prefix
+        )
+        return reply
+
+    async def _abort(self, key: str, upload_id: str) -> None:
+        await self._requests.send(
+            lambda to: to.s3.abort_multipart_upload(Bucket=to.bucket, Key=key, UploadId=upload_id), key
+        )
+
+    async def fetch(self, object_key: str, target: Path, size: int, etag: str | None = None) -> None:
+        """Writes an object's bytes to a new file; see `fetch.fetch`."""
+        await fetch.fetch(self._requests, self._key(object_key), target, size, etag)
+
+    async def remove(self, object_keys: Iterable[str]) -> None:
+        """Removes objects, 1,000 a request; one that is already gone is no error.
+
+        A key that ends in a slash is all that is below it.
+
+        Raises:
+            ObjectRefused: The storage keeps one.
+        """
+        keys = []
+        for object_key in object_keys:
+            if not object_key.endswith("/"):
+                keys.append(self._key(object_key))
+                continue
+            self._key(object_key.removesuffix("/"))
+            async for page in self.list(object_key):
+                await objects.remove(self._requests, [self.address.key(one.key) for one in page])
+        for start in range(0, len(keys), PAGE):
+            await objects.remove(self._requests, keys[start : start + PAGE])
+
+    async def sync(self) -> None:
+        """What was put is durable already."""
+
+    async def aclose(self) -> None:
+        """Closes the connections; the next call opens new ones."""
+        await self._requests.aclose()
+
+    def _key(self, object_key: str) -> str:
+        """The whole key.
+
+        Raises:
+            InvalidKey: It could lead out of the root, or cannot be sent.
+        """
+        key = self.address.key(object_key)
+        problem = None if object_key.startswith(f"{OBJECTS}/") else key_problem(object_key)
+        if problem is None and len(key.encode()) > _LONGEST:
+            problem = "with the prefix it is longer than 1,024 bytes"
+        if problem is None and _CONTROL.search(key):
+            problem = "it holds a control character"
+        if problem:
+            raise InvalidKey(f"{object_key!r} is no key of {self.root}: {problem}")
+        return key
+
+
+def _read(source: Path, size: int) -> tuple[bytes, Digest]:
+    with source.open("rb") as file:
+        data = file.read(size + 1)  # one more, should it have grown
+    return data, hash_bytes(data)
+
+
+def _md5_hex(digest: Digest) -> str:
+    return urlsafe_b64decode(digest.hash + "==").hex()
+
+
+class _Memory:
+    """Content in memory, as parts."""
+
+    def __init__(self, data: bytes, digest: Digest) -> None:
+        self._data = memoryview(data)
+        self._digest = digest
+        self.size = len(data)
+        self.part_size = PART_SIZE
+        while self.part_size * 10_000 < self.size:
+            self.part_size *= 2
+        self.count = -(-self.size // self.part_size)
+
+    def read(self, first: int, count: int) -> list[tuple[bytes, bytes]]:
+        starts = range(first * self.part_size, (first + count) * self.part_size, self.part_size)
+        parts = [bytes(self._data[start : start + self.part_size]) for start in starts]
+        return [(part, hashlib.md5(part, usedforsecurity=False).digest()) for part in parts]
+
+    def digest(self, md5s: Sequence[bytes]) -> tuple[str, str, int]:
+        return self._digest
+
+    def check(self) -> None:
+        """Memory holds still."""
