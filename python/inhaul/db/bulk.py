@@ -1,14 +1,17 @@
 """Statements that move many rows at once.
 
-A batch crosses as one JSON text, which the database takes apart itself: `json_each` on SQLite,
-`json_array_elements` on PostgreSQL. One statement serves any number of rows, and no Python object is made per row.
+A batch crosses as one value, which the database takes apart itself: JSON (`json_each` on SQLite,
+`json_array_elements` on PostgreSQL), and rows to insert on SQLite as one block, since parsing is half of what they
+would cost. One statement serves any number of rows, and no Python object is made per row.
 """
 
+import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sqlalchemy import (
     JSON,
@@ -23,24 +26,26 @@ from sqlalchemy import (
     select,
     text,
     true,
-    update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db.tables import TRASH, artifact, artifact_previous_run, in_utc, storage
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 Known = tuple[int, str, str, int, str, str, int, str]
 """What the registry knows of a key: its ordinal in the query, the uid of its latest row, the highest uid of that
 row's family, size, hash, hash type, visibility, and the whole row as JSON."""
 
-_ROW = ("uid", "key", "object_key", "suffix", "accessor", "size", "hash", "hash_type", "version")
-_FAMILY = 16  # characters of a uid that all versions of an artifact share
-_LAST = chr(0x10FFFF)  # sorts behind every character of a key
-_AFTER = "~"  # sorts behind every character of a uid
+_ROW = ("uid", "key", "object_key", "suffix", "accessor", "size", "hash", "hash_type", "version", "verified_by")
+FAMILY = 16  # characters of a uid that all versions of an artifact share
+LAST = chr(0x10FFFF)  # sorts behind every character of a key
+AFTER = "~"  # sorts behind every character of a uid
 
 # The conditions of the two partial indexes, to the letter: only so does SQLite use them.
-_LIVE = {
+LIVE = {
     "sqlite": f"a.is_latest = 1 AND a.visibility != {TRASH} AND a.key IS NOT NULL",
     "postgresql": f"a.is_latest AND a.visibility != {TRASH} AND a.key IS NOT NULL",
 }
@@ -48,7 +53,7 @@ _TRASHED = f"a.visibility = {TRASH} AND a.key IS NOT NULL"
 
 # The strings of a JSON array as rows. CROSS JOIN after them, which fixes the order of the loops on SQLite: its planner
 # would rather scan the artifacts.
-_STRINGS = {
+STRINGS = {
     "sqlite": "json_each(:json) e",
     "postgresql": "json_array_elements_text(CAST(:json AS JSON)) WITH ORDINALITY e(value, ordinal)",
 }
@@ -57,9 +62,13 @@ _ORDINAL = {"sqlite": "e.key", "postgresql": "e.ordinal - 1"}
 _a = artifact.alias("a")
 
 
-def insert_into(table: Table, dialect: str) -> sqlite.Insert | postgresql.Insert:
+def insert_into(table: Table, dialect: str) -> "sqlite.Insert | postgresql.Insert":
     """An INSERT that knows the dialect's ON CONFLICT."""
-    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    if dialect == "sqlite":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table)
 
 
 class Constants(NamedTuple):
@@ -67,16 +76,23 @@ class Constants(NamedTuple):
 
     storage_id: int
     key_is_virtual: bool
-    verified_by: str
     run_id: int | None
     created_by_id: int
     created_at: datetime
 
 
+class NewRows(Protocol):
+    """Rows to insert, in the two forms that `_core.Batch` gives."""
+
+    def rows_packed(self, versions: Mapping[str, str]) -> tuple[bytes, Sequence[int]]: ...  # noqa: D102
+
+    def rows_json(self, versions: Mapping[str, str]) -> str: ...  # noqa: D102
+
+
 async def any_under(conn: AsyncConnection, storage_id: int, prefix: str) -> bool:
     """Whether the storage has any artifact, trashed ones included, whose key starts with the prefix."""
-    under = (_a.c.storage_id == storage_id) & (_a.c.key >= prefix) & (_a.c.key < prefix + _LAST)
-    for condition in (_LIVE[conn.dialect.name], _TRASHED):
+    under = (_a.c.storage_id == storage_id) & (_a.c.key >= prefix) & (_a.c.key < prefix + LAST)
+    for condition in (LIVE[conn.dialect.name], _TRASHED):
         found = await conn.execute(select(literal(1)).select_from(_a).where(under, text(condition)).limit(1))
         if found.first() is not None:
             return True
@@ -95,37 +111,32 @@ async def lookup(conn: AsyncConnection, storage_id: int, keys_json: str) -> Sequ
     return [(*row,) for row in rows]
 
 
-async def insert_artifacts(conn: AsyncConnection, rows_json: str, constants: Constants) -> Sequence[int]:
-    """Inserts a batch and returns the ids of the rows it made, in the order of the JSON.
+async def insert_artifacts(
+    conn: AsyncConnection, rows: NewRows, versions: Mapping[str, str], constants: Constants
+) -> Sequence[int]:
+    """Inserts rows and returns the ids of those it made, in order.
 
     A row whose uid or (storage, key) is taken is left out; the caller sees it by the number of ids.
+
+    Args:
+        conn: A connection in a transaction.
+        rows: What to insert.
+        versions: The version strings of new versions, by uid.
+        constants: The other columns.
     """
-    result = await conn.execute(_insert(conn.dialect.name), {"json": rows_json, **constants._asdict()})
-    if result.returns_rows:
-        return sorted(result.scalars())  # numbered in the order of the JSON, while RETURNING promises none
-    # RETURNING would cost a third more. SQLite has one writer, so the ids of one statement follow each other.
-    last = result.lastrowid
-    return range(last - result.rowcount + 1, last + 1)
-
-
-async def supersede(conn: AsyncConnection, uids: Iterable[str], now: datetime, *, in_place: bool) -> None:
-    """Makes rows give way to their successors: no longer latest, and version "1" where they had none.
-
-    In place, the successor's bytes have replaced those that its family had under the same key, so the `object_key` of
-    such rows goes, too. An older version with an object of its own keeps it.
-    """
-    uids = list(uids)
-    await conn.execute(_supersede(conn.dialect.name), {"json": json.dumps(uids), "now": now})
-    if in_place:
-        stems = sorted({uid[:_FAMILY] for uid in uids})
-        await conn.execute(_displace(conn.dialect.name), {"json": json.dumps(stems)})
-
-
-async def versions_of(conn: AsyncConnection, uids: Iterable[str]) -> dict[str, str | None]:
-    """The version of every artifact in the families of these uids, by uid."""
-    stems = sorted({uid[:_FAMILY] for uid in uids})
-    rows = await conn.execute(_families(conn.dialect.name), {"json": json.dumps(stems)})
-    return {row.uid: row.version for row in rows}
+    if conn.dialect.name == "sqlite":
+        packed, widths = await asyncio.to_thread(rows.rows_packed, versions)
+        width = sum(widths)
+        given = {"packed": packed, "width": width, "count": len(packed) // width, **constants._asdict()}
+        for name, first, one in zip(_ROW, accumulate(widths, initial=0), widths, strict=False):
+            given |= {f"{name}_at": first, f"{name}_width": one}
+        result = await conn.execute(_insert_packed(), given)
+        # RETURNING would cost a third more. SQLite has one writer, so the ids of one statement follow each other.
+        last = result.lastrowid
+        return range(last - result.rowcount + 1, last + 1)
+    as_json = await asyncio.to_thread(rows.rows_json, versions)
+    ids = await conn.execute(_insert_json(), {"json": as_json, **constants._asdict()})
+    return sorted(ids.scalars())  # numbered in the order of the JSON, while RETURNING promises none
 
 
 async def link_previous_run(conn: AsyncConnection, uids_json: str, run_id: int) -> None:
@@ -138,7 +149,7 @@ async def referred(conn: AsyncConnection, root: str, prefix: str) -> tuple[list[
     under = (
         select(_a.c.created_by_id, _a.c.run_id)
         .join(storage, storage.c.id == _a.c.storage_id)
-        .where(storage.c.root == root, _a.c.key >= prefix, _a.c.key < prefix + _LAST)
+        .where(storage.c.root == root, _a.c.key >= prefix, _a.c.key < prefix + LAST)
     )
     rows = (await conn.execute(under.distinct())).all()
     return sorted({user for user, _ in rows}), sorted({run for _, run in rows if run is not None})
@@ -146,7 +157,7 @@ async def referred(conn: AsyncConnection, root: str, prefix: str) -> tuple[list[
 
 async def objects_of(conn: AsyncConnection, uids: Iterable[str]) -> set[str]:
     """The object keys of the rows that have these uids."""
-    statement = select(artifact.c.object_key).where(artifact.c.uid.in_(_strings(conn.dialect.name)))
+    statement = select(artifact.c.object_key).where(artifact.c.uid.in_(strings(conn.dialect.name)))
     return set((await conn.execute(statement, {"json": json.dumps(list(uids))})).scalars())
 
 
@@ -161,7 +172,7 @@ def row_values(record: str) -> dict[str, Any]:
 
 
 @cache
-def _strings(dialect: str) -> ScalarSelect[str]:
+def strings(dialect: str) -> ScalarSelect[str]:
     """The elements of the JSON array of strings bound as `json`."""
     given = bindparam("json", type_=Text)
     if dialect == "sqlite":
@@ -179,74 +190,60 @@ def _lookup(dialect: str) -> Executable:
         f"""
         SELECT {_ORDINAL[dialect]}, a.uid,
                (SELECT max(b.uid) FROM artifact b
-                WHERE b.uid >= substr(a.uid, 1, {_FAMILY}) AND b.uid < substr(a.uid, 1, {_FAMILY}) || '{_AFTER}'),
+                WHERE b.uid >= substr(a.uid, 1, {FAMILY}) AND b.uid < substr(a.uid, 1, {FAMILY}) || '{AFTER}'),
                a.size, a.hash, a.hash_type, a.visibility, CAST({pack}({columns}) AS TEXT)
-        FROM {_STRINGS[dialect]} CROSS JOIN artifact a
+        FROM {STRINGS[dialect]} CROSS JOIN artifact a
         WHERE a.storage_id = :storage_id AND a.key = e.value AND {condition}
         """  # noqa: S608 - made of the constants of this module
-        for condition in (_TRASHED, _LIVE[dialect])
+        for condition in (_TRASHED, LIVE[dialect])
     )
     return text(matching).bindparams(bindparam("json", type_=Text))
 
 
 @cache
-def _insert(dialect: str) -> Executable:
-    rows = bindparam("json", type_=Text)
-    if dialect == "sqlite":
-        elements = func.json_each(rows).table_valued("value")
-    else:
-        elements = func.json_array_elements(cast(rows, JSON)).table_valued("value")
+def _insert_packed() -> Executable:
+    def column(name: str) -> str:
+        packed = f"CAST(substr(batch.packed, row.at + :{name}_at, :{name}_width) AS TEXT)"
+        match name:
+            case "uid":
+                return packed
+            case "size":
+                return f"CAST({packed} AS INTEGER)"
+        padded = f"rtrim({packed}, '/')"
+        return f"nullif({padded}, '')" if artifact.c[name].nullable else padded
+
+    constant = {name: f":{name}" for name in Constants._fields}
+    constant |= {"updated_at": ":created_at", "is_latest": "TRUE", "visibility": "0"}
+    # The block is a column, for as a parameter that is named often it would be copied as often.
+    statement = f"""
+        INSERT INTO artifact ({", ".join([*_ROW, *constant])})
+        WITH RECURSIVE row(at) AS (SELECT 1 UNION ALL SELECT at + :width FROM row LIMIT :count)
+        SELECT {", ".join([*map(column, _ROW), *constant.values()])}
+        FROM (SELECT :packed AS packed) AS batch CROSS JOIN row
+        WHERE TRUE -- or ON CONFLICT would be read as a join
+        ON CONFLICT DO NOTHING
+    """  # noqa: S608 - made of the constants of this module
+    types = [bindparam(name, type_=artifact.c[name].type) for name in Constants._fields]
+    return text(statement).bindparams(*types).execution_options(preserve_rowcount=True)
+
+
+@cache
+def _insert_json() -> Executable:
+    element = func.json_array_elements(cast(bindparam("json", type_=Text), JSON)).table_valued("value").c.value
     values: dict[str, Any] = {
-        name: cast(elements.c.value.op("->>")(text(str(index))), artifact.c[name].type)
-        for index, name in enumerate(_ROW)
+        name: cast(element.op("->>")(text(str(index))), artifact.c[name].type) for index, name in enumerate(_ROW)
     }
     values |= {name: bindparam(name, type_=artifact.c[name].type) for name in Constants._fields}
     values |= {"updated_at": values["created_at"], "is_latest": true(), "visibility": literal(0)}
-    # SQLite reads "FROM x ON CONFLICT" as a join unless a WHERE stands between.
-    given = select(*values.values()).select_from(elements).where(text("1 = 1"))
-    statement = insert_into(artifact, dialect).from_select(list(values), given).on_conflict_do_nothing()
-    if dialect == "sqlite":
-        return statement.execution_options(preserve_rowcount=True)
-    return statement.returning(artifact.c.id)
-
-
-@cache
-def _supersede(dialect: str) -> Executable:
-    changes: dict[str, Any] = {
-        "is_latest": False,
-        "version": func.coalesce(artifact.c.version, "1"),
-        "updated_at": bindparam("now", type_=artifact.c.updated_at.type),
-    }
-    return update(artifact).where(artifact.c.uid.in_(_strings(dialect)), artifact.c.is_latest).values(changes)
-
-
-@cache
-def _displace(dialect: str) -> Executable:
-    return text(
-        f"""
-        UPDATE artifact SET object_key = NULL WHERE NOT is_latest AND object_key = key AND uid IN (
-            SELECT a.uid FROM {_STRINGS[dialect]} CROSS JOIN artifact a
-            WHERE a.uid >= e.value AND a.uid < e.value || '{_AFTER}'
-        )
-        """  # noqa: S608 - made of the constants of this module
-    ).bindparams(bindparam("json", type_=Text))
-
-
-@cache
-def _families(dialect: str) -> Executable:
-    return text(
-        f"""
-        SELECT a.uid, a.version FROM {_STRINGS[dialect]} CROSS JOIN artifact a
-        WHERE a.uid >= e.value AND a.uid < e.value || '{_AFTER}'
-        """  # noqa: S608 - made of the constants of this module
-    ).bindparams(bindparam("json", type_=Text))
+    statement = insert_into(artifact, "postgresql").from_select(list(values), select(*values.values()))
+    return statement.on_conflict_do_nothing().returning(artifact.c.id)
 
 
 @cache
 def _link_run(dialect: str) -> Executable:
     run_id = bindparam("run_id", type_=artifact.c.run_id.type)
     met = select(artifact.c.id, run_id).where(
-        artifact.c.uid.in_(_strings(dialect)), artifact.c.run_id.is_distinct_from(run_id)
+        artifact.c.uid.in_(strings(dialect)), artifact.c.run_id.is_distinct_from(run_id)
     )
     return (
         insert_into(artifact_previous_run, dialect).from_select(["artifact_id", "run_id"], met).on_conflict_do_nothing()

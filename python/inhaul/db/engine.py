@@ -6,14 +6,15 @@ import random
 import sqlite3
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any, cast
 from weakref import WeakSet
 
 import aiosqlite
-from sqlalchemy import URL, AdaptedConnection, event, func, select
+from sqlalchemy import URL, AdaptedConnection, Connection, event, func, select
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -21,13 +22,16 @@ from sqlalchemy.pool import NullPool
 
 from inhaul.db import schema
 from inhaul.db.address import parse, public
-from inhaul.errors import DatabaseBusy, StorageFull, UnsupportedDatabase
+from inhaul.errors import DatabaseBusy, DatabaseDenied, DatabaseUnreachable, StorageFull, UnsupportedDatabase
 from inhaul.filesystem import network_filesystem
 
 _PATIENCE = 30.0  # seconds to wait for the write of another process to end
 _RETRY = (0.001, 0.01)  # seconds between two looks whether it has
 _MIGRATION_LOCK = 0x696E6861756C  # a number that nothing else on a PostgreSQL server will use
-_DISK_FULL = "53100"  # SQLSTATE of PostgreSQL
+# SQLSTATEs of PostgreSQL
+_DISK_FULL = "53100"
+_NO_DATABASE = "3D000"
+_REFUSED = "28"  # the class of what is wrong with user or password
 
 _PRAGMAS = """
     PRAGMA foreign_keys = ON;
@@ -82,21 +86,28 @@ class Database:
 
         Raises:
             SchemaTooNew: A newer release of inhaul has migrated the database.
-            UnsupportedDatabase: It cannot be opened, or holds something else.
+            UnsupportedDatabase: It is a folder, or holds something else.
+            DatabaseDenied: It may not be opened.
+            DatabaseUnreachable: Its server does not answer, or refuses.
             StorageFull: There is no room for it.
             DatabaseBusy: Another process kept it locked.
         """
         await self._open()
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
+    async def read(self, *, lasting: bool = False) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction; what it changes is rolled back.
 
         An SQLite file that does not exist reads as an empty registry and is not created.
 
+        Args:
+            lasting: Whether it is held for long: it then takes no place in the pool from those who want one shortly.
+
         Raises:
             SchemaTooNew: A newer release of inhaul has migrated the database.
-            UnsupportedDatabase: It cannot be opened, or holds something else.
+            UnsupportedDatabase: It is a folder, or holds something else.
+            DatabaseDenied: It may not be opened.
+            DatabaseUnreachable: Its server does not answer, or refuses.
         """
         if self.path and not await asyncio.to_thread(self.path.exists):
             async with _empty_registry() as conn:
@@ -104,7 +115,9 @@ class Database:
             return
         of_loop = await self._open()
         with self._explained():
-            async with of_loop.engine.connect() as conn:
+            async with self._connection(of_loop) as conn:
+                if lasting:
+                    await conn.run_sync(Connection.detach)
                 await conn.begin()
                 if self.path:
                     await _run(conn, _BEGIN)
@@ -118,17 +131,44 @@ class Database:
 
         Raises:
             SchemaTooNew: A newer release of inhaul has migrated the database.
-            UnsupportedDatabase: It cannot be opened, or holds something else.
+            UnsupportedDatabase: It is a folder, or holds something else.
+            DatabaseDenied: It may not be opened.
+            DatabaseUnreachable: Its server does not answer, or refuses.
             StorageFull: There is no room for it to grow.
             DatabaseBusy: Another process kept it locked.
         """
         of_loop = await self._open()
         async with of_loop.writing if self.path else nullcontext():
             with self._explained():
-                async with of_loop.engine.begin() as conn:
+                async with self._connection(of_loop) as conn, conn.begin():
                     if self.path:
                         await self._when_free(conn, _BEGIN_WRITE)
                     yield conn
+
+    @asynccontextmanager
+    async def _connection(self, of_loop: "_OfLoop") -> AsyncIterator[AsyncConnection]:
+        async with AsyncExitStack() as stack:
+            with self._reached():
+                conn = await stack.enter_async_context(of_loop.engine.connect())
+            yield conn
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Turns the errors of a server that cannot be connected with into ours."""
+        try:
+            yield
+        except Exception as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            state = getattr(cause, "sqlstate", None)
+            if self.path or not (state or isinstance(error, OSError)):
+                raise
+            if state == _NO_DATABASE:
+                problem = "there is no such database: create it, or correct its name"
+            elif state and state.startswith(_REFUSED):
+                problem = "the server refuses the user: correct user name and password"
+            else:
+                problem = f"no connection ({cause}): see that the server runs, and that host and port are right"
+            raise DatabaseUnreachable(f"{self}: {problem}") from error
 
     async def aclose(self) -> None:
         """Closes the running loop's connections. Using the database again opens new ones."""
@@ -145,7 +185,7 @@ class Database:
                 await of_loop.engine.dispose()
             journal = await self._journal_mode()
             with self._explained():
-                async with of_loop.engine.connect() as conn:
+                async with self._connection(of_loop) as conn:
                     if journal:
                         await self._when_free(conn, f"PRAGMA journal_mode = {journal}")
                     if not await conn.run_sync(schema.is_current):
@@ -220,8 +260,13 @@ class Database:
                     raise StorageFull(errno.ENOSPC, "No space left for the registry: free some", str(self)) from error
                 if _primary(cause) == sqlite3.SQLITE_NOTADB:
                     raise UnsupportedDatabase(f"{self} is no SQLite database: name another file") from error
-                if _primary(cause) == sqlite3.SQLITE_CANTOPEN:
-                    raise UnsupportedDatabase(f"{self} cannot be opened ({cause}): is it a folder?") from error
+                if _primary(cause) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+                    what = "SQLite cannot open or write it, or make files beside it: check whose it and its folder are"
+                    raise DatabaseDenied(errno.EACCES, what, str(self)) from error
+            elif isinstance(error, DBAPIError) and error.connection_invalidated:
+                raise DatabaseUnreachable(
+                    f"{self}: the connection was lost ({cause}): see that the server runs, then try again"
+                ) from error
             elif getattr(cause, "sqlstate", None) == _DISK_FULL:
                 raise StorageFull(
                     errno.ENOSPC, "The database server has no space left: free some", str(self)
@@ -247,7 +292,13 @@ class _OfLoop:
             yield
         finally:
             _unclosed.discard(self)
-            await self.engine.dispose()
+            # A cancelled task must not take the connections with it while they close.
+            closing = asyncio.ensure_future(self.engine.dispose())
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError:
+                await asyncio.wait([closing])
+                raise
 
 
 # A generator that nothing refers to would be closed by a task, which the end of `asyncio.run` cancels half-way.
@@ -271,11 +322,19 @@ class _Connection(sqlite3.Connection):
         self._cursors.add(cursor)
         return cursor
 
+    def rollback(self) -> None:
+        """Ends the statements first: an open one, as a cancelled task leaves it, keeps what it reads from moving on."""
+        self._end_statements()
+        super().rollback()
+
     def close(self) -> None:
-        """Ends the statements first: SQLite keeps locks and files while one is open, as a cancelled task leaves it."""
+        """Ends the statements first: SQLite keeps locks and files while one is open."""
+        self._end_statements()
+        super().close()
+
+    def _end_statements(self) -> None:
         for cursor in self._cursors:
             cursor.close()
-        super().close()
 
 
 def _sqlite(url: URL, path: Path) -> AsyncEngine:
@@ -298,10 +357,14 @@ async def _open_file(path: Path) -> aiosqlite.Connection:
 
 
 def _interrupt(context: ExceptionContext) -> None:
-    """Ends the statement of a cancelled task, which would else keep the thread busy for as long as it takes."""
+    """Ends the statement of a cancelled task, which would else keep the thread busy for as long as it takes.
+
+    The connection is as good as before: it is rolled back and used again, not closed while the thread is still at it.
+    """
     if isinstance(context.original_exception, asyncio.CancelledError) and context.connection:
         adapted = cast("AdaptedConnection", context.connection.connection.dbapi_connection)
         adapted.run_async(lambda driver: driver.interrupt())
+        context.is_disconnect = False
 
 
 def _postgresql(url: URL) -> AsyncEngine:
@@ -321,8 +384,8 @@ async def _empty_registry() -> AsyncIterator[AsyncConnection]:
 
 async def _run(conn: AsyncConnection, script: str) -> None:
     """Runs statements of SQLite in one hop to the connection's thread."""
-    driver = cast("aiosqlite.Connection", (await conn.get_raw_connection()).driver_connection)
-    await driver.executescript(script)
+    adapted = cast("AdaptedConnection", (await conn.get_raw_connection()).dbapi_connection)
+    await adapted.driver_connection.executescript(script)
 
 
 def _identity(path: Path) -> tuple[int, ...]:
@@ -330,6 +393,8 @@ def _identity(path: Path) -> tuple[int, ...]:
         status = path.stat()
     except FileNotFoundError:
         return ()
+    if S_ISDIR(status.st_mode):
+        raise UnsupportedDatabase(f"{path} is a folder: name a file")
     return status.st_dev, status.st_ino
 
 

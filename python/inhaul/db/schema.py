@@ -8,7 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy import Connection, MetaData, Table
 
-from inhaul.db.tables import REVISION, metadata
+from inhaul.db.tables import REVISION, for_dialect, metadata
 from inhaul.errors import SchemaTooNew, UnsupportedDatabase
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
@@ -29,7 +29,7 @@ def is_current(connection: Connection) -> bool:
 
 def create(connection: Connection) -> None:
     """Makes the tables in a database that has none, and notes their revision."""
-    metadata.create_all(connection, checkfirst=False)
+    for_dialect(connection.dialect.name).create_all(connection, checkfirst=False)
     _version.create(connection)
     connection.execute(sa.insert(_version).values(version_num=REVISION))
 

@@ -5,12 +5,15 @@ Everything that touches rows, the mapped classes included, starts from here. A c
 """
 
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     DateTime,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -19,13 +22,15 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     and_,
     true,
 )
 from sqlalchemy.engine import Dialect
+from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import JSON, TypeDecorator
 
-REVISION = "0001"
+REVISION = "0002"
 """The migration that the tables below equal."""
 
 TRASH = -1
@@ -46,6 +51,11 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     impl = DateTime(timezone=True)
     cache_ok = True
+
+    @property
+    def python_type(self) -> type[datetime]:
+        """What its values are: a decorated type does not say so by itself."""
+        return datetime
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Refuses naive times, which would be read back as another moment elsewhere."""
@@ -72,14 +82,28 @@ _Key = Text().with_variant(Text(collation="C"), "postgresql")
 _Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows only in a column of type INTEGER
 
 
-def _registry(name: str, *columns: Column[object]) -> Table:
-    """A table of records: what every registry has, then its own columns."""
+def _partial_index(name: str, *columns: Column[Any], where: ColumnElement[bool], unique: bool = False) -> None:
+    """An index of some rows. Which, SQLAlchemy learns from `for_dialect`: it loads the dialect for that."""
+    Index(name, *columns, unique=unique).info["where"] = where
+
+
+def for_dialect(dialect: str) -> MetaData:
+    """The tables, complete with the conditions of partial indexes, to be created or compared."""
+    for table in metadata.tables.values():
+        for index in table.indexes:
+            if "where" in index.info:
+                index.dialect_kwargs[f"{dialect}_where"] = index.info["where"]
+    return metadata
+
+
+def _registry(name: str, *items: SchemaItem) -> Table:
+    """A table of records: what every registry has, then its own columns and constraints."""
     return Table(
         name,
         metadata,
         Column("id", _Id, primary_key=True),
         Column("uid", _Uid, nullable=False, unique=True),
-        *columns,
+        *items,
         Column("created_at", UtcDateTime, nullable=False),
         Column("updated_at", UtcDateTime, nullable=False),
     )
@@ -97,7 +121,7 @@ storage = _registry(
 
 transform = _registry(
     "transform",
-    Column("name", Text, nullable=False),
+    Column("name", Text, nullable=False, index=True),
     Column("type", String(16), nullable=False),
     Column("created_by_id", ForeignKey("user.id"), nullable=False),
 )
@@ -135,16 +159,57 @@ artifact = _registry(
 
 _live = and_(artifact.c.is_latest == true(), artifact.c.visibility != TRASH, artifact.c.key.is_not(None))
 _trashed = and_(artifact.c.visibility == TRASH, artifact.c.key.is_not(None))
-Index(
-    "uq_artifact_storage_id_key",
-    artifact.c.storage_id,
-    artifact.c.key,
-    unique=True,
-    sqlite_where=_live,
-    postgresql_where=_live,
-)
-Index("ix_artifact_trash", artifact.c.storage_id, artifact.c.key, sqlite_where=_trashed, postgresql_where=_trashed)
+_partial_index("uq_artifact_storage_id_key", artifact.c.storage_id, artifact.c.key, unique=True, where=_live)
+_partial_index("ix_artifact_trash", artifact.c.storage_id, artifact.c.key, where=_trashed)
 Index("ix_artifact_hash", artifact.c.hash)
+_made = artifact.c.run_id.is_not(None)
+_partial_index("ix_artifact_run_id", artifact.c.run_id, where=_made)
+
+feature = _registry(
+    "feature",
+    Column("name", Text, nullable=False, unique=True),
+    Column("dtype", String(32), nullable=False),
+    Column("created_by_id", ForeignKey("user.id"), nullable=False),
+)
+
+# One row per set: `hash` is over its features.
+feature_set = _registry(
+    "feature_set",
+    Column("hash", String(22), nullable=False, unique=True),
+    Column("n", Integer, nullable=False),
+    Column("created_by_id", ForeignKey("user.id"), nullable=False),
+)
+
+# `value` is exact, in the text form of the feature's dtype; `number` is there to compare and order numbers by.
+feature_value = _registry(
+    "feature_value",
+    Column("feature_id", ForeignKey("feature.id", ondelete="CASCADE"), nullable=False),
+    Column("value", _Key, nullable=False),
+    Column("number", Double),
+    UniqueConstraint("feature_id", "value"),
+)
+_numeric = feature_value.c.number.is_not(None)
+_partial_index("ix_feature_value_number", feature_value.c.feature_id, feature_value.c.number, where=_numeric)
+
+ulabel = _registry(
+    "ulabel",
+    Column("name", Text, nullable=False, unique=True),
+    Column("description", Text),
+    Column("created_by_id", ForeignKey("user.id"), nullable=False),
+)
+
+collection = _registry(
+    "collection",
+    Column("version", String(30)),
+    Column("is_latest", Boolean, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text),
+    Column("hash", String(22), nullable=False),
+    Column("run_id", ForeignKey("run.id")),
+    Column("created_by_id", ForeignKey("user.id"), nullable=False),
+)
+_latest = collection.c.is_latest == true()
+_partial_index("uq_collection_name", collection.c.name, unique=True, where=_latest)
 
 
 def _link(name: str, left: str, right: str) -> Table:
@@ -152,10 +217,56 @@ def _link(name: str, left: str, right: str) -> Table:
     return Table(
         name,
         metadata,
-        Column(f"{left}_id", ForeignKey(f"{left}.id", ondelete="CASCADE"), primary_key=True),
-        Column(f"{right}_id", ForeignKey(f"{right}.id", ondelete="CASCADE"), primary_key=True, index=True),
+        _part_of(left, f"{left}_id", primary_key=True),
+        _part_of(right, f"{right}_id", primary_key=True, index=True),
     )
+
+
+def _part_of(table: str, name: str, **options: Any) -> Column[object]:
+    """A reference of a row that goes when the other row goes."""
+    return Column(name, ForeignKey(f"{table}.id", ondelete="CASCADE"), **options)
 
 
 artifact_input_of = _link("artifact_input_of", "artifact", "run")
 artifact_previous_run = _link("artifact_previous_run", "artifact", "run")
+artifact_feature_value = _link("artifact_feature_value", "artifact", "feature_value")
+feature_set_feature = _link("feature_set_feature", "feature_set", "feature")
+
+# A label may be there for several features, and once for none.
+artifact_ulabel = Table(
+    "artifact_ulabel",
+    metadata,
+    _part_of("artifact", "artifact_id", nullable=False),
+    _part_of("ulabel", "ulabel_id", nullable=False, index=True),
+    _part_of("feature", "feature_id"),
+)
+_featured = artifact_ulabel.c.feature_id.is_not(None)
+_partial_index("uq_artifact_ulabel_feature", *artifact_ulabel.c, unique=True, where=_featured)
+_plain = artifact_ulabel.c.feature_id.is_(None)
+_partial_index(
+    "uq_artifact_ulabel_plain", artifact_ulabel.c.artifact_id, artifact_ulabel.c.ulabel_id, unique=True, where=_plain
+)
+
+artifact_feature_set = Table(
+    "artifact_feature_set",
+    metadata,
+    _part_of("artifact", "artifact_id", primary_key=True),
+    Column("slot", Text, primary_key=True),
+    _part_of("feature_set", "feature_set_id", nullable=False, index=True),
+)
+
+ulabel_parent = Table(
+    "ulabel_parent",
+    metadata,
+    _part_of("ulabel", "child_id", primary_key=True),
+    _part_of("ulabel", "parent_id", primary_key=True, index=True),
+)
+
+# An artifact cannot go while a collection has it.
+collection_artifact = Table(
+    "collection_artifact",
+    metadata,
+    _part_of("collection", "collection_id", primary_key=True),
+    Column("artifact_id", ForeignKey("artifact.id"), primary_key=True, index=True),
+    Column("position", Integer, nullable=False),
+)

@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from inhaul.db.tables import metadata
+from inhaul.db.tables import for_dialect
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=for_dialect(connection.dialect.name))
 context.run_migrations()

@@ -1,0 +1,147 @@
+"""Families of versions: rows whose uids start with the same 16 characters. One of them is the latest.
+
+The uids of a family are in the order of its versions. The latest is the newest that is not in the trash and still has
+its bytes; where there is none such, the newest. Whoever changes a family locks it first; SQLite has one writer
+anyway, on PostgreSQL its rows are locked.
+"""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from functools import cache
+
+from sqlalchemy import Text, TextClause, bindparam, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from inhaul.db.bulk import AFTER, FAMILY, LIVE, STRINGS
+from inhaul.db.tables import TRASH, artifact
+
+
+async def lock(conn: AsyncConnection, uids: Iterable[str]) -> None:
+    """Waits until no other transaction changes the families of these uids."""
+    if conn.dialect.name == "postgresql":
+        await conn.execute(_lock(conn.dialect.name), _json(uids))
+
+
+async def versions_of(conn: AsyncConnection, uids: Iterable[str]) -> dict[str, str | None]:
+    """The version of every artifact in the families of these uids, by uid."""
+    rows = await conn.execute(_versions(conn.dialect.name), _json(uids))
+    return {row.uid: row.version for row in rows}
+
+
+async def supersede(conn: AsyncConnection, uids: Iterable[str], now: datetime) -> None:
+    """Makes families ready for new members: those before are no longer latest, and get version "1" if they had none.
+
+    Args:
+        conn: A connection in a transaction.
+        uids: Of the new members.
+        now: When.
+    """
+    await conn.execute(_supersede(conn.dialect.name), _json(uids) | {"now": now})
+
+
+async def displace(conn: AsyncConnection, uids: Iterable[str]) -> None:
+    """Takes the object from other members of the families of new rows whose bytes have replaced it."""
+    await conn.execute(_displace(conn.dialect.name), _json(uids))
+
+
+async def choose_latest(conn: AsyncConnection, uids: Iterable[str]) -> None:
+    """Finds the latest of families where one came or went, unless its key has gone to another artifact."""
+    await conn.execute(_demote(conn.dialect.name), _json(uids))
+    await conn.execute(_promote(conn.dialect.name), _json(uids))
+
+
+def _json(uids: Iterable[str]) -> dict[str, object]:
+    return {"json": json.dumps(list(uids))}
+
+
+def _same(one: str, other: str) -> str:
+    """A condition: two uids are of one family."""
+    stem = f"substr({other}, 1, {FAMILY})"
+    return f"{one} >= {stem} AND {one} < {stem} || '{AFTER}'"
+
+
+def _statement(sql: str) -> TextClause:
+    return text(sql).bindparams(bindparam("json", type_=Text))
+
+
+# All made of the constants of this module.
+# ruff: noqa: S608
+
+
+@cache
+def _lock(dialect: str) -> TextClause:
+    return _statement(
+        f"""
+        SELECT a.id FROM {STRINGS[dialect]} CROSS JOIN artifact a WHERE {_same("a.uid", "e.value")}
+        ORDER BY a.uid FOR UPDATE OF a
+        """
+    )
+
+
+@cache
+def _versions(dialect: str) -> TextClause:
+    return _statement(
+        f"""
+        SELECT a.uid, a.version FROM {STRINGS[dialect]} CROSS JOIN artifact a WHERE {_same("a.uid", "e.value")}
+        """
+    )
+
+
+@cache
+def _supersede(dialect: str) -> TextClause:
+    return _statement(
+        f"""
+        UPDATE artifact SET is_latest = FALSE, version = coalesce(version, '1'), updated_at = :now WHERE uid IN (
+            SELECT a.uid FROM {STRINGS[dialect]} CROSS JOIN artifact a
+            WHERE {_same("a.uid", "e.value")} AND a.uid < e.value AND a.is_latest
+        )
+        """
+    ).bindparams(bindparam("now", type_=artifact.c.updated_at.type))
+
+
+@cache
+def _displace(dialect: str) -> TextClause:
+    return _statement(
+        f"""
+        UPDATE artifact SET object_key = NULL WHERE uid IN (
+            SELECT a.uid FROM {STRINGS[dialect]} CROSS JOIN artifact n CROSS JOIN artifact a
+            WHERE n.uid = e.value AND {_same("a.uid", "e.value")} AND a.uid <> n.uid
+            AND a.storage_id = n.storage_id AND a.object_key = n.object_key
+        )
+        """
+    )
+
+
+def _latest(uid: str) -> str:
+    """A query: the member that should be the latest of the family of a uid."""
+    return f"""
+        SELECT b.uid FROM artifact b WHERE {_same("b.uid", uid)}
+        ORDER BY b.visibility = {TRASH} OR b.object_key IS NULL, b.uid DESC LIMIT 1
+    """
+
+
+@cache
+def _demote(dialect: str) -> TextClause:
+    return _statement(
+        f"""
+        UPDATE artifact SET is_latest = FALSE WHERE uid IN (
+            SELECT a.uid FROM {STRINGS[dialect]} CROSS JOIN artifact a WHERE {_same("a.uid", "e.value")} AND a.is_latest
+        )
+        AND uid <> ({_latest("artifact.uid")})
+        """
+    )
+
+
+@cache
+def _promote(dialect: str) -> TextClause:
+    return _statement(
+        f"""
+        UPDATE artifact SET is_latest = TRUE WHERE uid IN (SELECT ({_latest("e.value")}) FROM {STRINGS[dialect]})
+        AND NOT is_latest
+        AND (visibility = {TRASH} OR NOT EXISTS (
+            SELECT 1 FROM artifact a
+            WHERE a.storage_id = artifact.storage_id AND a.key = artifact.key AND {LIVE[dialect]}
+        ))
+        """
+    )

@@ -1,0 +1,138 @@
+"""What the rows say about the objects of a storage: which there should be, and what they should hold."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import cache
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Executable, and_, case, func, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from inhaul.db import bulk
+from inhaul.db.tables import artifact, storage
+from inhaul.hashing import Digest
+from inhaul.keys import OBJECTS
+
+PAGE = 32_768
+"""Rows in a page. There is no index on the keys of objects, so each page is a scan of the table."""
+
+
+class Row(NamedTuple):
+    """What an artifact's row says about its object; the fields are those of the artifact."""
+
+    uid: str
+    storage_id: int
+    key: str | None
+    key_is_virtual: bool
+    object_key: str | None
+    suffix: str
+    size: int
+    hash: str
+    hash_type: str
+    verified_by: str
+    n_objects: int | None
+
+    @property
+    def digest(self) -> Digest:
+        """What the object should be."""
+        return Digest(self.hash, self.hash_type, self.size)
+
+    @property
+    def prefix(self) -> str:
+        """What the keys of its objects start with: of a folder, the slash is part of it."""
+        return f"{self.object_key}/" if self.n_objects is not None else self.object_key or ""
+
+
+_columns = [artifact.c[name] for name in Row._fields]
+_prefix = artifact.c.object_key + case((artifact.c.n_objects.is_(None), ""), else_="/")
+
+
+async def storage_id(conn: AsyncConnection, root: str) -> int | None:
+    """The id of the storage with this root, None if it is not registered."""
+    found: int | None = (await conn.execute(select(storage.c.id).where(storage.c.root == root))).scalar()
+    return found
+
+
+async def roots(conn: AsyncConnection, storage_ids: Iterable[int]) -> dict[int, str]:
+    """The roots of storages by id."""
+    found = await conn.execute(select(storage.c.id, storage.c.root).where(storage.c.id.in_(list(storage_ids))))
+    return {row.id: row.root for row in found}
+
+
+async def page_under(conn: AsyncConnection, storage_id: int, prefix: str, after: Row | None) -> Sequence[Row]:
+    """The next rows, up to `PAGE`, whose objects' keys start with a prefix, in byte order of `Row.prefix`.
+
+    That is the order of a listing, too.
+
+    Args:
+        conn: A connection in a transaction.
+        storage_id: The storage.
+        prefix: What the keys start with.
+        after: The last row of the page before.
+    """
+    query = select(*_columns).where(artifact.c.storage_id == storage_id, _starts_with(prefix))
+    if after is not None:
+        query = query.where(tuple_(_prefix, artifact.c.uid) > (after.prefix, after.uid))
+    return [Row._make(row) for row in await conn.execute(query.order_by(_prefix, artifact.c.uid).limit(PAGE))]
+
+
+async def key_range(conn: AsyncConnection, storage_id: int) -> tuple[str, str] | None:
+    """The first and the last key of objects that inhaul did not name, None if there are none."""
+    inside = _starts_with(f"{OBJECTS}/")
+    query = select(func.min(artifact.c.object_key), func.max(artifact.c.object_key)).where(
+        artifact.c.storage_id == storage_id, ~inside
+    )
+    first, last = (await conn.execute(query)).one()
+    return None if first is None else (first, last)
+
+
+async def displaced(conn: AsyncConnection, storage_id: int) -> Sequence[Row]:
+    """The rows whose bytes were replaced in place by those of a later version."""
+    query = select(*_columns).where(artifact.c.storage_id == storage_id, artifact.c.object_key.is_(None))
+    return [Row._make(row) for row in await conn.execute(query.order_by(artifact.c.uid))]
+
+
+async def rows_of(conn: AsyncConnection, uids: Iterable[str]) -> dict[str, Row]:
+    """The rows that have these uids."""
+    rows = await conn.execute(_by_uid(conn.dialect.name), {"json": json.dumps(list(uids))})
+    return {row.uid: Row._make(row) for row in rows}
+
+
+async def referenced(conn: AsyncConnection, uids: Iterable[str]) -> set[str]:
+    """The `Row.prefix` of the objects that rows with these uids refer to.
+
+    In whatever storage: one place can be known by two addresses.
+    """
+    return set((await conn.execute(_prefixes(conn.dialect.name), {"json": json.dumps(list(uids))})).scalars())
+
+
+async def with_content(conn: AsyncConnection, hashes: Iterable[str]) -> list[Row]:
+    """The rows that have these hashes."""
+    return [Row._make(row) for row in await conn.execute(_by_hash(conn.dialect.name), {"json": json.dumps([*hashes])})]
+
+
+async def note_digest(conn: AsyncConnection, row: Row, digest: Digest, verified_by: str, now: datetime) -> bool:
+    """Writes what an object was found to hold, unless its row has changed meanwhile; says whether it did."""
+    same = (artifact.c.uid == row.uid) & (artifact.c.hash == row.hash) & (artifact.c.object_key == row.object_key)
+    values = {"hash": digest.hash, "hash_type": digest.hash_type, "verified_by": verified_by, "updated_at": now}
+    return bool((await conn.execute(update(artifact).where(same).values(values))).rowcount)
+
+
+def _starts_with(prefix: str) -> ColumnElement[bool]:
+    return and_(artifact.c.object_key >= prefix, artifact.c.object_key < prefix + bulk.LAST)
+
+
+@cache
+def _by_uid(dialect: str) -> Executable:
+    return select(*_columns).where(artifact.c.uid.in_(bulk.strings(dialect)))
+
+
+@cache
+def _by_hash(dialect: str) -> Executable:
+    return select(*_columns).where(artifact.c.hash.in_(bulk.strings(dialect)), artifact.c.object_key.is_not(None))
+
+
+@cache
+def _prefixes(dialect: str) -> Executable:
+    return select(_prefix).where(artifact.c.uid.in_(bulk.strings(dialect)), artifact.c.object_key.is_not(None))
