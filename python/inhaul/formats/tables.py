@@ -1,6 +1,9 @@
-"""Rows as tables."""
+"""Tables: CSV, parquet and Arrow files, and rows as DataFrames."""
 
+import gzip
 from collections.abc import Iterable, Sequence
+from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,3 +15,49 @@ def frame(rows: Iterable[Any], columns: Sequence[str], index: str | None = None)
     import pandas as pd
 
     return pd.DataFrame.from_records(rows, columns=list(columns), index=index)
+
+
+def read_csv(path: Path, **options: Any) -> "pd.DataFrame":
+    """Reads comma-separated values, compressed or not."""
+    import pandas as pd
+
+    table: pd.DataFrame = pd.read_csv(path, **options)
+    return table
+
+
+def read_tsv(path: Path, **options: Any) -> "pd.DataFrame":
+    """Reads tab-separated values, compressed or not."""
+    return read_csv(path, **({"sep": "\t"} | options))
+
+
+def read_parquet(path: Path, **options: Any) -> "pd.DataFrame":
+    """Reads a parquet file, or a folder of them."""
+    import pandas as pd
+
+    return pd.read_parquet(_unpacked(path), **options)
+
+
+def read_arrow(path: Path, **options: Any) -> "pd.DataFrame":
+    """Reads an Arrow IPC file, which a feather file is, too."""
+    import pandas as pd
+
+    return pd.read_feather(_unpacked(path), **options)
+
+
+def _unpacked(path: Path) -> Path | BytesIO:
+    """A file without its gzip compression, which the readers of these formats do not undo."""
+    if path.name.lower().endswith(".gz"):
+        return BytesIO(gzip.decompress(path.read_bytes()))
+    return path
+
+
+def write_parquet(table: "pd.DataFrame", path: Path) -> None:
+    """Writes a parquet file. The same table gives the same bytes."""
+    table.to_parquet(path)
+
+
+def parquet_rows(path: Path) -> int:
+    """How many rows a parquet file has, from its footer."""
+    from pyarrow import parquet
+
+    return int(parquet.read_metadata(path).num_rows)

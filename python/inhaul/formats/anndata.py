@@ -1,0 +1,63 @@
+"""Annotated matrices: AnnData in HDF5 (.h5ad) and zarr."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inhaul.formats.arrays import open_h5, open_zarr, zarr_files, zarr_node
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def read_h5ad(path: Path, **options: Any) -> "AnnData":
+    """Reads an .h5ad file."""
+    import anndata
+
+    return anndata.read_h5ad(path, **options)
+
+
+def read_zarr(path: Path, **options: Any) -> "AnnData":
+    """Reads an AnnData zarr store, a folder or a zip file, of version 2 or 3."""
+    import anndata
+
+    store: Any = open_zarr(path, **options)
+    return anndata.io.read_zarr(store)
+
+
+def write_h5ad(adata: "AnnData", path: Path) -> None:
+    """Writes an .h5ad file. The same data gives the same bytes; texts stay texts, so the object is not changed."""
+    adata.write_h5ad(path, convert_strings_to_categoricals=False)
+
+
+def write_zarr(adata: "AnnData", path: Path) -> None:
+    """Writes an AnnData zarr store of version 2, which all readers know. The same data gives the same bytes."""
+    import anndata
+    import zarr
+
+    store = zarr.open_group(path, mode="w", zarr_format=2)
+    anndata.io.write_elem(store, "/", adata)
+    zarr.consolidate_metadata(store.store, zarr_format=2)
+
+
+def is_anndata_zarr(path: Path) -> bool:
+    """Whether a zarr store holds an AnnData; a broken one does not."""
+    try:
+        with zarr_files(path) as store:
+            return bool(zarr_node(store)["attributes"]["encoding-type"] == "anndata")
+    except Exception:
+        return False  # registering never judges content; loading says what is wrong
+
+
+def h5_observations(path: Path) -> int:
+    """How many observations an .h5ad or .h5mu file has, without reading them."""
+    with open_h5(path) as file:
+        obs = file["obs"]
+        return len(obs if hasattr(obs, "dtype") else obs[obs.attrs["_index"]])
+
+
+def zarr_observations(path: Path) -> int:
+    """How many observations an AnnData zarr store has, from its metadata."""
+    with zarr_files(path) as store:
+        obs = zarr_node(store, "obs")
+        node = obs if "shape" in obs else zarr_node(store, "obs", obs["attributes"]["_index"])
+        return int(node["shape"][0])

@@ -1,0 +1,143 @@
+"""Many AnnData files as one indexed data set, of which only the rows asked for are read."""
+
+import os
+from bisect import bisect_right
+from collections.abc import Sequence
+from functools import reduce
+from itertools import accumulate
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, NamedTuple, Self
+
+from inhaul.formats.arrays import open_h5, open_zarr
+
+Join = Literal["inner", "outer"]
+
+
+class _Store(NamedTuple):
+    """An open file."""
+
+    x: Any
+    rows: int
+    columns: Any  # for each variable its place in the file, -1 where the file lacks it
+    obs: dict[str, Any]
+
+
+class MappedCollection:
+    """A data set as PyTorch wants it: `len()`, an index, and safe to hand to worker processes.
+
+    An item is a dict: `X` the row as an array over `var_names`, `artifact` the place of its file, and the values of the
+    columns of `obs` that were asked for. Rows are read when they are asked for, dense or sparse.
+
+    Args:
+        paths: Files .h5ad, or AnnData zarr stores.
+        obs_keys: Columns of `obs`.
+        join: Of the variables: those that all files have, or all, with 0 where a file lacks one.
+
+    Raises:
+        ValueError: A file has no such column of `obs`, or holds no rows one can read alone.
+    """
+
+    def __init__(self, paths: Sequence[Path], obs_keys: Sequence[str] = (), join: Join = "inner") -> None:
+        if join not in ("inner", "outer"):
+            raise ValueError(f"join={join!r}: use 'inner' or 'outer'")
+        self.paths = list(paths)
+        self.obs_keys = list(obs_keys)
+        self._process: int | None = None
+        names = [_var_names(path) for path in self.paths]
+        self.var_names = reduce(lambda all, more: all.intersection(more, sort=False), names)
+        if join == "outer":
+            self.var_names = reduce(lambda all, more: all.union(more, sort=False), names)
+        self._places = [own.get_indexer(self.var_names) for own in names]
+        self._ends = [*accumulate(store.rows for store in self._opened())]
+
+    def __repr__(self) -> str:
+        return f"MappedCollection: {len(self):,} x {len(self.var_names):,} of {len(self.paths):,} files"
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and variables."""
+        return len(self), len(self.var_names)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row = index + len(self) if index < 0 else index
+        if not 0 <= row < len(self):
+            raise IndexError(f"There is no row {index} among {len(self):,}")
+        place = bisect_right(self._ends, row)
+        store = self._opened()[place]
+        row -= self._ends[place - 1] if place else 0
+        labels = {key: column[row] for key, column in store.obs.items()}
+        return {"X": _row(store, row), "artifact": place, **labels}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the open files, which cannot go to another process."""
+        return vars(self) | {"_process": None, "_files": [], "_stores": []}
+
+    def close(self) -> None:
+        """Closes the files. They are opened again if need be."""
+        if self._process == os.getpid():
+            for file in self._files:
+                file.close()
+        self._process = None
+
+    def _opened(self) -> list[_Store]:
+        """The files, opened once in each process."""
+        if self._process != os.getpid():
+            self._files: list[Any] = []
+            self._stores = [self._open(*args) for args in zip(self.paths, self._places, strict=True)]
+            self._process = os.getpid()
+        return self._stores
+
+    def _open(self, path: Path, columns: Any) -> _Store:
+        import anndata
+
+        group = _group(path)
+        if hasattr(group, "file"):
+            self._files.append(group.file)
+        obs = anndata.io.read_elem(group["obs"])
+        if missing := [key for key in self.obs_keys if key not in obs]:
+            raise ValueError(f"{path}: obs has no column {missing[0]!r}. It has {', '.join(map(repr, obs.columns))}")
+        x = group["X"]
+        if dict(x.attrs).get("encoding-type") == "csc_matrix":
+            raise ValueError(f"{path}: X is stored by columns (CSC), so no row can be read alone: store it as CSR")
+        return _Store(x, len(obs), columns, {key: obs[key].to_numpy() for key in self.obs_keys})
+
+
+def _group(path: Path) -> Any:
+    return open_h5(path) if path.suffix == ".h5ad" else open_zarr(path)
+
+
+def _var_names(path: Path) -> Any:
+    import anndata
+
+    group = _group(path)
+    try:
+        return anndata.io.read_elem(group["var"]).index
+    finally:
+        if hasattr(group, "file"):
+            group.file.close()
+
+
+def _row(store: _Store, row: int) -> Any:
+    """One row over the variables of the whole collection."""
+    import numpy as np
+
+    x, columns = store.x, store.columns
+    if hasattr(x, "shape"):
+        own = np.asarray(x[row])
+    else:
+        start, end = x["indptr"][row : row + 2]
+        own = np.zeros(int(dict(x.attrs)["shape"][1]), dtype=x["data"].dtype)
+        own[x["indices"][start:end]] = x["data"][start:end]
+    return np.where(columns >= 0, own[columns], own.dtype.type(0))

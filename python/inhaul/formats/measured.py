@@ -1,0 +1,81 @@
+"""What tables and annotated matrices measure: the names of their columns and variables, and what these hold."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from inhaul.formats.arrays import open_h5, open_zarr
+
+
+def measured(data: Any, accessor: str) -> dict[str, dict[str, str]]:
+    """For each slot the names in it, and their kinds: int, float, bool, str, datetime, cat, or object.
+
+    Args:
+        data: A DataFrame, AnnData or MuData, or the path of one of the last two.
+        accessor: Which of these.
+
+    Raises:
+        ValueError: A file is not what the accessor says.
+    """
+    if accessor == "DataFrame":
+        return {"columns": _columns(data)}
+    if not isinstance(data, str | os.PathLike):
+        if accessor == "AnnData":
+            return _annotated(data.obs, data.var_names, data.X)
+        return _by_modality({name: _annotated(part.obs, part.var_names, part.X) for name, part in data.mod.items()})
+    try:
+        return _on_disk(Path(data).expanduser(), accessor)
+    except Exception as error:  # whatever the libraries make of a broken file
+        raise ValueError(f"{data} cannot be read as {accessor}: {error}") from error
+
+
+def _on_disk(path: Path, accessor: str) -> dict[str, dict[str, str]]:
+    group: Any = open_zarr(path) if path.is_dir() or ".zarr" in path.suffixes else open_h5(path)
+    try:
+        if accessor == "AnnData":
+            return _stored(group)
+        return _by_modality({name: _stored(part) for name, part in group["mod"].items()})
+    finally:
+        if hasattr(group, "file"):
+            group.file.close()
+
+
+def _by_modality(parts: dict[str, dict[str, dict[str, str]]]) -> dict[str, dict[str, str]]:
+    return {f"{name}:{slot}": columns for name, part in parts.items() for slot, columns in part.items()}
+
+
+def _stored(group: Any) -> dict[str, dict[str, str]]:
+    """Of an AnnData on disk, of which X stays there."""
+    import anndata
+
+    x = group.get("X")
+    values = x["data"] if x is not None and not hasattr(x, "dtype") else x
+    return _annotated(anndata.io.read_elem(group["obs"]), anndata.io.read_elem(group["var"]).index, values)
+
+
+def _annotated(obs: Any, names: Iterable[Any], x: Any) -> dict[str, dict[str, str]]:
+    kind = {"f": "float", "i": "int", "u": "int", "b": "bool"}.get(x.dtype.kind if x is not None else "f", "object")
+    return {"obs": _columns(obs), "var": {str(name): kind for name in names}}
+
+
+def _columns(table: Any) -> dict[str, str]:
+    return {
+        str(name): _kind(table.dtypes.iloc[place], table.iloc[:, place]) for place, name in enumerate(table.columns)
+    }
+
+
+def _kind(dtype: Any, column: Any) -> str:
+    from pandas.api import types
+
+    if isinstance(dtype, types.CategoricalDtype):
+        return "cat"
+    for kind, holds in (
+        ("bool", types.is_bool_dtype),
+        ("int", types.is_integer_dtype),
+        ("float", types.is_float_dtype),
+        ("datetime", types.is_datetime64_any_dtype),
+    ):
+        if holds(dtype):
+            return kind
+    return {"string": "str", "boolean": "bool", "empty": "str"}.get(types.infer_dtype(column, skipna=True), "object")

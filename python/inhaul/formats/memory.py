@@ -1,0 +1,72 @@
+"""Objects in memory, and the files that they are stored as."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from inhaul.formats import anndata, mudata, tables
+
+# The library that each comes from, and its formats, the first being the default.
+_LIBRARIES = {"DataFrame": "pandas", "AnnData": "anndata", "MuData": "mudata"}
+_FORMATS: dict[str, dict[str, tuple[str, ...]]] = {
+    "DataFrame": {"parquet": (".parquet",)},
+    "AnnData": {"h5ad": (".h5ad",), "zarr": (".anndata.zarr", ".zarr", ".zrad")},
+    "MuData": {"h5mu": (".h5mu",)},
+}
+_WRITERS: dict[str, Callable[[Any, Path], None]] = {
+    "parquet": tables.write_parquet,
+    "h5ad": anndata.write_h5ad,
+    "zarr": anndata.write_zarr,
+    "h5mu": mudata.write_h5mu,
+}
+
+
+def accessor_of(data: object) -> str | None:
+    """The name of an object's type if it can be stored, else None. It imports nothing."""
+    for accessor, name in _LIBRARIES.items():
+        library = sys.modules.get(name)  # whoever has such an object has imported it
+        if library is not None and isinstance(data, getattr(library, accessor, ())):
+            return accessor
+    return None
+
+
+def check_format(data: object, form: str) -> None:
+    """Refuses a format that an object cannot be stored in.
+
+    Raises:
+        ValueError: It cannot, or it is a path, whose format is its own.
+    """
+    known = _FORMATS.get(accessor_of(data) or "", {})
+    if form not in known:
+        raise ValueError(
+            f"format={form!r}: a {type(data).__name__} can be stored as {' or '.join(map(repr, known)) or 'what it is'}"
+        )
+
+
+def suffix_of(data: object, form: str | None, wanted: str | None) -> str:
+    """The suffix that an object is stored under.
+
+    Args:
+        data: The object.
+        form: The format asked for, or None.
+        wanted: The suffix of the key, or None.
+
+    Returns:
+        The one wanted where the format has it.
+    """
+    formats = _FORMATS[accessor_of(data) or ""]
+    suffixes = [suffix for name, known in formats.items() if form in (None, name) for suffix in known]
+    return wanted if wanted in suffixes else suffixes[0]
+
+
+def write(data: Any, path: Path, suffix: str) -> None:
+    """Writes an object to a file or folder that is not there yet, in the format of the suffix."""
+    for name, suffixes in _FORMATS[accessor_of(data) or ""].items():
+        if suffix in suffixes:
+            _WRITERS[name](data, path)
+
+
+def observations(data: Any) -> int:
+    """How many rows an object has."""
+    return int(data.shape[0])

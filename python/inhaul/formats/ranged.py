@@ -1,0 +1,106 @@
+"""Content that is read where it is, by ranges."""
+
+import io
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+_BLOCK = 64 << 10  # bytes: what is read around a place, so that the next small read finds it
+_BLOCKS = 1024  # that are kept
+
+
+class Remote(NamedTuple):
+    """An object, or a folder of objects, in a bucket.
+
+    Attributes:
+        objects: The bucket, for obstore.
+        key: The whole key.
+    """
+
+    objects: "ObjectStore"
+    key: str
+
+
+Source = Path | Remote
+
+
+class RangedFile(io.RawIOBase):
+    """An object as a file for reading. It fetches blocks, those of one read at once, and keeps the last ones used."""
+
+    def __init__(self, remote: Remote) -> None:
+        import obstore
+
+        self._remote = remote
+        self._size: int = obstore.head(remote.objects, remote.key)["size"]
+        self._place = 0
+        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def tell(self) -> int:
+        """The place of the next read."""
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Moves the place of the next read."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        self._place = max(0, start + offset)
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        """Reads up to as many bytes as the buffer has room for."""
+        end = min(self._place + len(buffer), self._size)
+        if end <= self._place:
+            return 0
+        first, last = self._place // _BLOCK, (end - 1) // _BLOCK
+        content = b"".join(self._get(first, last))
+        start = self._place - first * _BLOCK
+        buffer[: end - self._place] = content[start : start + end - self._place]
+        count, self._place = end - self._place, end
+        return count
+
+    def _get(self, first: int, last: int) -> list[bytes]:
+        """The blocks of a range; what is missing of it is fetched by one request."""
+        missing = [number for number in range(first, last + 1) if number not in self._blocks]
+        fetched: dict[int, bytes] = {}
+        if missing:
+            start = missing[0] * _BLOCK
+            content = self._fetch(start, min((missing[-1] + 1) * _BLOCK, self._size))
+            for number in range(missing[0], missing[-1] + 1):
+                fetched[number] = content[number * _BLOCK - start : (number + 1) * _BLOCK - start]
+        blocks = [fetched[number] if number in fetched else self._blocks[number] for number in range(first, last + 1)]
+        for number, block in zip(range(first, last + 1), blocks, strict=True):
+            self._blocks[number] = block
+            self._blocks.move_to_end(number)
+        while len(self._blocks) > _BLOCKS:
+            self._blocks.popitem(last=False)
+        return blocks
+
+    def _fetch(self, start: int, end: int) -> bytes:
+        import obstore
+
+        return bytes(obstore.get_range(self._remote.objects, self._remote.key, start=start, end=end))
+
+
+def as_file(source: Source) -> Path | RangedFile:
+    """What a library that reads files can open."""
+    return source if isinstance(source, Path) else RangedFile(source)
+
+
+def as_zarr_store(source: Source) -> Any:
+    """What zarr can open: a folder, a zip file, or a folder of objects."""
+    import zarr
+
+    if isinstance(source, Remote):
+        store: Any = zarr.storage.ObjectStore(source.objects, read_only=True)
+        return zarr.storage.StorePath(store, source.key)
+    return zarr.storage.ZipStore(source, mode="r") if source.is_file() else source
