@@ -2,32 +2,49 @@
 
 import asyncio
 import os
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from inhaul.cache import Cache
 from inhaul.db import tables
 from inhaul.db.bulk import insert_into
 from inhaul.db.engine import Database
-from inhaul.errors import UnsupportedStorage
 from inhaul.keys import OBJECTS, new_uid
 from inhaul.settings import settings
+from inhaul.stores.address import parse
+from inhaul.stores.base import Store
+from inhaul.stores.clients import check_options
+from inhaul.stores.local import LocalStore
+from inhaul.stores.locations import as_text, is_remote, locate, relative_key, resolved
+from inhaul.stores.s3 import S3Store
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+    from inhaul.stores.locations import Pathish
 
 _entered: ContextVar[tuple["Instance", ...]] = ContextVar("inhaul_instances", default=())
 _default: "Instance | None" = None
+_open: list["Instance"] = []  # entered anywhere: a thread that was started inside a block has a context of its own
+
+
+recoveries: "list[Callable[[Instance], Awaitable[None]]]" = []
+"""What is done before the first write of an instance, for those that crashed."""
 
 
 class StorageRow(NamedTuple):
     """A storage: where it is, and its id, None while it is not registered yet."""
 
     id: int | None
-    root: Path
+    root: str
 
 
 class Identity(NamedTuple):
@@ -37,6 +54,37 @@ class Identity(NamedTuple):
     storage_id: int
 
 
+class StorageKind(NamedTuple):
+    """What a storage is: `local` or `s3`, and the region of its bucket if it is known."""
+
+    type: str
+    region: str | None
+
+
+class _Stores(dict[str, S3Store]):
+    """The stores of one event loop, by root."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closer = self._close()
+        with suppress(StopIteration):  # it starts, though nothing can be awaited here
+            self.closer.__anext__().send(None)
+
+    async def _close(self) -> AsyncGenerator[None]:
+        """Stays suspended until the loop is shut down: `asyncio.run`, for one, then closes every open generator."""
+        _unclosed.append(self)
+        try:
+            yield
+        finally:
+            _unclosed.remove(self)
+            for store in self.values():
+                await store.aclose()
+
+
+# A generator that nothing refers to would be closed by a task, which the end of `asyncio.run` cancels half-way.
+_unclosed: list[_Stores] = []
+
+
 class Instance:
     """A registry and its default storage.
 
@@ -44,19 +92,34 @@ class Instance:
 
     Attributes:
         home: The `.inhaul` folder that holds the instance's own files.
-        root: Root of the default storage.
+        root: Root of the default storage, as its row has it: an absolute path, or `s3://bucket/prefix`.
+        remote: Root of the storage that artifacts of the default storage can be uploaded to, or None.
         database: The registry database.
+        cache: Copies of remote objects.
     """
 
-    def __init__(self, home: Path, root: Path, database: Database) -> None:
+    def __init__(
+        self,
+        home: Path,
+        root: str,
+        database: Database,
+        storage_options: Mapping[str, Any] | None = None,
+        remote: str | None = None,
+    ) -> None:
         self.home = home
         self.root = root
+        self.remote = remote
         self.database = database
+        self._options = dict(storage_options or {})
+        self._stores: dict[asyncio.AbstractEventLoop, _Stores] = {}
+        self.cache = Cache(settings.cache_dir.absolute(), settings.cache_limit)
         self._identity: tuple[tuple[int, ...], Identity] | None = None
         self._replaced: Instance | None = None
+        self.run: Any = None
 
     def __repr__(self) -> str:
-        return f"Instance(storage={str(self.root)!r}, db={self.database!r})"
+        remote = f", remote={self.remote!r}" if self.remote else ""
+        return f"Instance(storage={self.root!r}{remote}, db={self.database!r})"
 
     async def open(self) -> Self:
         """Creates or migrates the database and registers the default storage and the user.
@@ -68,7 +131,11 @@ class Instance:
 
     async def aclose(self) -> None:
         """Closes this event loop's connections."""
-        await self.database.aclose()
+        try:
+            if stores := self._stores.pop(asyncio.get_running_loop(), None):
+                await stores.closer.aclose()
+        finally:
+            await self.database.aclose()
 
     def __await__(self) -> Generator[Any, None, Self]:
         return self.open().__await__()
@@ -79,11 +146,14 @@ class Instance:
         if _default is self:
             _default = self._replaced
         _entered.set((*_entered.get(), self))
+        _open.append(self)
 
     def leave(self) -> None:
         """Undoes `enter`."""
         *others, last = _entered.get() or (self,)
         _entered.set(tuple(others) if last is self else tuple(one for one in (*others, last) if one is not self))
+        if self in _open:
+            _open.remove(self)
 
     async def __aenter__(self) -> Self:
         self.enter()
@@ -102,27 +172,80 @@ class Instance:
             await asyncio.to_thread(self.home.mkdir, parents=True, exist_ok=True)
             async with self.database.write() as conn:
                 user_id = await ensure(conn, tables.user, "handle", settings.user)
-                storage_id = await ensure(
-                    conn, tables.storage, "root", str(self.root), type="local", created_by_id=user_id
-                )
+                storage_id = await self._ensure_storage(conn, self.root, user_id)
             self._identity = (await self.database.file(), Identity(user_id, storage_id))
+            for recover in recoveries:
+                await recover(self)
         return self._identity[1]
 
-    async def storage_of(self, path: Path) -> StorageRow | None:
-        """The storage that a resolved path lies in, None outside all; of nested roots the longest."""
+    async def storage_id(self, root: str) -> int:
+        """The row of the storage with this root, made if it is missing."""
+        identity = await self.identity()
+        if root == self.root:
+            return identity.storage_id
+        async with self.database.write() as conn:
+            return await self._ensure_storage(conn, root, identity.user_id)
+
+    async def _ensure_storage(self, conn: AsyncConnection, root: str, user_id: int) -> int:
+        return await ensure(conn, tables.storage, "root", root, **self.kind_of(root)._asdict(), created_by_id=user_id)
+
+    def kind_of(self, root: str) -> StorageKind:
+        """What the row of a storage says besides its root."""
+        if not is_remote(root):
+            return StorageKind("local", None)
+        given = (self._options.get("client_kwargs") or {}).get("region_name")
+        return StorageKind("s3", given or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"))
+
+    def store(self, root: str) -> Store:
+        """What reads and writes the objects of the storage with this root, on the running event loop."""
+        if not is_remote(root):
+            return LocalStore(root)
+        loop = asyncio.get_running_loop()
+        for closed in [known for known in list(self._stores) if known.is_closed()]:
+            self._stores.pop(closed, None)
+        stores = self._stores.setdefault(loop, _Stores())
+        if root not in stores:
+            stores[root] = S3Store(parse(root), self._options)
+        return stores[root]
+
+    def path(self, root: str, object_key: str) -> "Path | UPath":
+        """Where an object of the storage with this root is; needs no event loop."""
+        store = S3Store(parse(root), self._options) if is_remote(root) else LocalStore(root)
+        return store.path(object_key)
+
+    def path_at(self, location: str) -> "Path | UPath":
+        """The path of a location of this machine, or at an address on S3."""
+        if not is_remote(location):
+            return Path(location)
+        place = locate(location)
+        return self.path(str(place._replace(prefix="")), place.prefix.rstrip("/"))
+
+    async def storage_of(self, location: str) -> StorageRow | None:
+        """The storage that a resolved path or an address lies in; of nested roots the longest.
+
+        None outside all of them; for an address, the one that its bucket would be.
+        """
         async with self.database.read() as conn:
             rows = (await conn.execute(select(tables.storage.c.id, tables.storage.c.root))).all()
-        storages = [StorageRow(id, Path(root)) for id, root in rows]
-        storages.append(StorageRow(None, self.root))
-        holding = [row for row in storages if path.is_relative_to(row.root)]
+        storages = [StorageRow(id, root) for id, root in rows]
+        storages += [StorageRow(None, root) for root in (self.root, self.remote) if root is not None]
+        holding = [row for row in storages if relative_key(location, row.root) is not None]
         # The registered row first among equals: the default storage may be listed twice.
-        return max(holding, key=lambda row: (len(row.root.parts), row.id is not None), default=None)
+        if not holding and is_remote(location):
+            return StorageRow(None, str(locate(location)._replace(prefix="")))
+        return max(holding, key=lambda row: (len(row.root), row.id is not None), default=None)
 
     async def default_storage(self) -> StorageRow:
         """The default storage, whether or not it is registered yet."""
         async with self.database.read() as conn:
-            query = select(tables.storage.c.id).where(tables.storage.c.root == str(self.root))
+            query = select(tables.storage.c.id).where(tables.storage.c.root == self.root)
             return StorageRow((await conn.execute(query)).scalar(), self.root)
+
+    async def storages_beside(self, root: str) -> list[int]:
+        """The ids of the storage with this root and of the one its artifacts are uploaded to, as far as registered."""
+        roots = [root, self.remote if root == self.root else None]
+        async with self.database.read() as conn:
+            return list(await conn.scalars(select(tables.storage.c.id).where(tables.storage.c.root.in_(roots))))
 
 
 async def ensure(conn: AsyncConnection, table: Table, column: str, value: str, **others: object) -> int:
@@ -139,34 +262,71 @@ async def ensure(conn: AsyncConnection, table: Table, column: str, value: str, *
     return int(found)
 
 
-def connect(storage: str | os.PathLike[str] | None = None, db: str | None = None) -> Instance:
+def connect(
+    storage: "Pathish | None" = None,
+    db: str | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    local_storage: "Pathish | None" = None,
+) -> Instance:
     """Connects to a registry and its default storage.
 
     The instance is the process default from now on. Used as `async with`, it is current inside the block only.
 
     Args:
-        storage: Root folder of the default storage. None: `settings.storage`, else `./.inhaul/storage`.
+        storage: Root of the default storage: a folder, or `s3://bucket/prefix`, with `?endpoint_url=https://...` for a
+            server that is not Amazon's. None: `settings.storage`, else `./.inhaul/storage`.
         db: `sqlite:///PATH` or `postgresql://...`. None: `settings.db`, else `registry.db` in the `.inhaul` folder,
-            which is `<root>/.inhaul` when a storage is given and `./.inhaul` otherwise.
+            which is `<root>/.inhaul` when a folder is given as storage and `./.inhaul` otherwise.
+        storage_options: How to reach storage on S3, by the names that s3fs has for it, such as `key`, `secret`,
+            `profile` or `anon`. What is not given is found as the AWS tools find it. None of it is stored or shown.
+        local_storage: A folder where new artifacts are kept until `save(upload=True)` takes them to the storage on S3.
 
     Raises:
-        UnsupportedStorage: The storage is not a local folder.
+        UnsupportedStorage: The storage is neither a folder nor on S3.
         UnsupportedDatabase: The database is neither SQLite nor PostgreSQL.
+        ValueError: A storage option is unknown, or `local_storage` is given and the storage is not on S3.
     """
     global _default
-    given = settings.storage if storage is None else storage
-    if given is not None and not os.fspath(given):
-        raise ValueError("The storage is an empty path: pass '.' for the current folder")
-    if given is not None and "://" in os.fspath(given):
-        raise UnsupportedStorage(f"{os.fspath(given)!r} is no local folder: this release stores in local folders only")
-    home = (Path(given).expanduser() if given else Path.cwd()).resolve() / OBJECTS
-    root = home.parent if given else home / "storage"
+    options = dict(storage_options or {})
+    check_options(options)
+    given = settings.storage if storage is None else as_text(storage)
+    home, root = _places(given)
+    remote = None
+    if local_storage is not None:
+        root, remote = resolved_root(as_text(local_storage)), root
+        if is_remote(root) or not is_remote(remote):
+            raise ValueError(
+                f"local_storage={root!r} with storage={remote!r}: the first has to be a folder, the second on S3"
+            )
     address = db or settings.db or f"sqlite:///{home / 'registry.db'}"
-    instance = Instance(home, root, Database(address))
+    instance = Instance(home, root, Database(address), options, remote)
     instance._replaced, _default = _default, instance
     return instance
 
 
+def _places(storage: str | None) -> tuple[Path, str]:
+    """The `.inhaul` folder of the instance, and the root of its default storage."""
+    home = Path.cwd().resolve() / OBJECTS
+    if storage is None:
+        return home, str(home / "storage")
+    root = resolved_root(storage)
+    return (home if is_remote(storage) else Path(root, OBJECTS)), root
+
+
+def resolved_root(storage: str) -> str:
+    """The root of a storage as its row has it. Looks at the disk.
+
+    Raises:
+        UnsupportedStorage: It is neither a folder nor on S3.
+        OSError, ValueError: It is a path that leads nowhere.
+    """
+    return str(parse(storage)) if is_remote(storage) else str(resolved(storage))
+
+
 def current() -> Instance:
-    """The innermost instance entered in this context, else the process default, made from the settings if need be."""
-    return next(reversed(_entered.get()), None) or _default or connect()
+    """The innermost instance entered in this context, else the process default, else the last one entered elsewhere.
+
+    Only where there is none of these, one is made from the settings.
+    """
+    return next(reversed(_entered.get()), None) or _default or next(reversed(_open), None) or connect()

@@ -1,167 +1,237 @@
-"""The content of a single artifact: a file, a folder, or a table in memory."""
+"""The content of a single artifact: a file, a folder, or an object in memory."""
 
 import asyncio
 import errno
-import os
 import shutil
-from collections.abc import Callable
+import tempfile
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from threading import Thread
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from inhaul import hashing, keys
 from inhaul.errors import FileChanged, KeyExists
-from inhaul.formats import readers
+from inhaul.formats import memory, suffixes
 from inhaul.hashing import Digest
+from inhaul.hashing.listed import hash_records
 from inhaul.ingestion.scan import content_paths
-from inhaul.stores.local import LocalStore
+from inhaul.ingestion.tasks import unwrapped
+from inhaul.stores.base import Store
+from inhaul.stores.locations import as_text, is_pathish, resolved
 
 if TYPE_CHECKING:
     import pandas as pd
+    from anndata import AnnData
+    from mudata import MuData
 
-    Data = str | os.PathLike[str] | pd.DataFrame
+    from inhaul.stores.locations import Pathish
+
+    Data: TypeAlias = Pathish | pd.DataFrame | AnnData | MuData
+
+
+_FILES_AT_ONCE = 16  # of a folder
+_STRENGTH = ("none", "local", "readback", "checksum", "etag")  # the weakest `verified_by` first
 
 
 class Facts(NamedTuple):
-    """What reading the content tells."""
+    """What reading the content tells; `verified_by` is how it is known, where nothing has to be stored."""
 
     digest: Digest
     n_objects: int | None
     n_observations: int | None
+    verified_by: str = "local"
 
 
 class Content(Protocol):
     """Something to be stored as one artifact.
 
     Attributes:
-        path: Where it is, resolved; None in memory.
+        location: Where it is: a path without links; None in memory.
         suffix: Its canonical suffix.
         accessor: The type it loads as, or None.
     """
 
+    accessor: str | None
+
     @property
-    def path(self) -> Path | None: ...  # noqa: D102 - see the attributes
+    def location(self) -> str | None: ...  # noqa: D102 - see the attributes
     @property
     def suffix(self) -> str: ...  # noqa: D102
-    @property
-    def accessor(self) -> str | None: ...  # noqa: D102
 
     async def read(self) -> Facts:
         """Hashes all of it."""
 
-    async def store(self, store: LocalStore, object_key: str, digest: Digest) -> None:
-        """Stores what was read.
+    async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
+        """Stores what was read; `exclusive` and what is returned as in `Store.put_file`.
 
         Raises:
             FileChanged: It no longer has the digest.
+            KeyExists: There is something under the key.
         """
 
 
-class FileContent:
+class _OnDisk:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.location = str(path)
+        self.suffix = keys.suffix(path.name)
+        self.accessor = suffixes.accessor_of(path, self.suffix)
+
+
+class FileContent(_OnDisk):
     """A file on disk."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.suffix = keys.suffix(path.name)
-        self.accessor = keys.accessor(self.suffix)
-
     async def read(self) -> Facts:
         """See `Content`."""
         return await asyncio.to_thread(self._read)
 
     def _read(self) -> Facts:
-        return Facts(hashing.hash_file(self.path), None, readers.observations(self.path, self.suffix))
+        rows = suffixes.observations(self._path, self.suffix, self.accessor)
+        return Facts(hashing.hash_file(self._path), None, rows)
 
-    async def store(self, store: LocalStore, object_key: str, digest: Digest) -> None:
+    async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
         """See `Content`."""
-        await store.put_file(self.path, object_key, digest)
+        return await store.put_file(self._path, object_key, digest, exclusive=exclusive)
 
 
-class FolderContent:
+class FolderContent(_OnDisk):
     """A folder on disk, kept as one artifact."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.suffix = keys.suffix(path.name)
-        self.accessor = keys.accessor(self.suffix)
-
     async def read(self) -> Facts:
         """See `Content`."""
         return await asyncio.to_thread(self._read)
 
     def _read(self) -> Facts:
-        tree = hashing.hash_tree(self.path)
-        return Facts(tree.digest, tree.n_objects, None)
+        tree = hashing.hash_tree(self._path)
+        return Facts(tree.digest, tree.n_objects, suffixes.observations(self._path, self.suffix, self.accessor))
 
-    async def store(self, store: LocalStore, object_key: str, digest: Digest) -> None:
+    async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
         """See `Content`."""
-        await asyncio.to_thread(self._store, store.path(object_key), digest)
+        if exclusive and await is_taken(store, object_key):
+            raise KeyExists(errno.EEXIST, "There is something under this key: choose another one", object_key)
+        files = await asyncio.to_thread(self._files, digest)
+        stored: list[str] = []
+        verified: set[str] = set()
 
-    def _store(self, target: Path, digest: Digest) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        async def put(files: Iterator[tuple[str, Digest]]) -> None:
+            for name, expected in files:
+                key = f"{object_key}/{name}"
+                verified.add(await store.put_file(self._path / name, key, expected, exclusive=exclusive))
+                stored.append(key)
+
         try:
-            target.mkdir()  # what is there already is not ours to remove
-        except FileExistsError as error:
-            raise KeyExists(
-                errno.EEXIST, "There is something under this key: choose another one", str(target)
-            ) from error
-        try:
-            shutil.copytree(self.path, target, ignore=_left_out(self.path), dirs_exist_ok=True)
-            if hashing.hash_dir(target) != digest:
-                raise FileChanged(errno.EBUSY, "The folder changed since it was staged: stage it again", str(self.path))
+            with unwrapped():
+                async with asyncio.TaskGroup() as tasks:
+                    waiting = iter(files)
+                    for _ in range(_FILES_AT_ONCE):
+                        tasks.create_task(put(waiting))
         except BaseException:
-            shutil.rmtree(target, ignore_errors=True)
+            await asyncio.shield(store.remove(stored if exclusive else [f"{object_key}/"]))
             raise
+        return min(verified, key=_STRENGTH.index)
+
+    def _files(self, digest: Digest) -> list[tuple[str, Digest]]:
+        """The files and what they are, together what the folder was."""
+        names = [path.relative_to(self._path).as_posix() for path in content_paths(self._path)]
+        found = hashing.hash_files([self._path / name for name in names])
+        files = [(name, one) for name, one in zip(names, found, strict=True) if isinstance(one, Digest)]
+        if not files or hash_records(files).digest != digest:
+            raise FileChanged(errno.EBUSY, "The folder changed since it was staged: stage it again", self.location)
+        return files
 
 
-def _left_out(root: Path) -> Callable[[str, list[str]], list[str]]:
-    """A filter for `copytree` that leaves out what the hash of the folder leaves out, too."""
-    files = {path.parent / path.name for path in content_paths(root)}
-    folders = {parent for path in files for parent in path.parents}
-    return lambda folder, names: [
-        name for name in names if (path := Path(folder, name)) not in files and path not in folders
-    ]
+class MemoryContent:
+    """An object in memory, which is written to a temporary file or folder to be hashed and stored.
 
+    Args:
+        data: The object.
+        suffix: The suffix to store it under, which says in which format.
+    """
 
-class TableContent:
-    """A DataFrame, stored as parquet."""
+    location = None
 
-    path = None
-    suffix = ".parquet"
-    accessor = "DataFrame"
-
-    def __init__(self, table: "pd.DataFrame") -> None:
-        self._table = table
+    def __init__(self, data: object, suffix: str) -> None:
+        self.suffix = suffix
+        self.accessor = memory.accessor_of(data)
+        self._data = data
 
     async def read(self) -> Facts:
         """See `Content`."""
-        self._bytes = await asyncio.to_thread(readers.to_parquet, self._table)
-        return Facts(await asyncio.to_thread(hashing.hash_bytes, self._bytes), None, len(self._table))
+        self._written = await asyncio.to_thread(self._write)
+        facts = await self._written.read()
+        return facts._replace(n_observations=memory.observations(self._data))
 
-    async def store(self, store: LocalStore, object_key: str, digest: Digest) -> None:
+    def _write(self) -> FileContent | FolderContent:
+        folder = Path(tempfile.mkdtemp(prefix="inhaul-"))
+        weakref.finalize(self, _discard, folder)
+        path = folder / f"data{self.suffix}"
+        memory.write(self._data, path, self.suffix)
+        return FolderContent(path) if path.is_dir() else FileContent(path)
+
+    async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
         """See `Content`."""
-        await store.put_bytes(self._bytes, object_key)
+        return await self._written.store(store, object_key, digest, exclusive=exclusive)
 
 
-async def content_of(data: "Data") -> Content:
-    """The content that a user's argument means.
+async def is_taken(store: Store, key: str) -> bool:
+    """Whether there is a file, or anything below a folder, under a key."""
+    if await store.stat(key) is not None:
+        return True
+    async for page in store.list(f"{key}/"):
+        return bool(page)
+    return False
+
+
+def _discard(folder: Path) -> None:
+    """Removes a folder; in a thread, for the last reference to what owned it may go on an event loop."""
+    try:
+        Thread(target=shutil.rmtree, args=(folder, True), name="inhaul-discard").start()
+    except RuntimeError:  # the process ends, and starts no threads any more
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def content_of(
+    data: "Data", *, key: str | None = None, form: str | None = None, accessor: str | None = None
+) -> Content:
+    """The content that a user's arguments mean.
+
+    Args:
+        data: A path, or an object in memory.
+        key: The key asked for, whose suffix may say in which format an object is stored.
+        form: The format to store an object in.
+        accessor: What it shall load as; None for what it looks like.
 
     Raises:
         FileNotFoundError: A path leads nowhere.
-        ValueError: A path leads to something that is neither file nor folder.
+        ValueError: A path leads to something that is neither file nor folder, or that does not load as the accessor.
     """
-    if not isinstance(data, str | os.PathLike):
-        return TableContent(data)
-    return await asyncio.to_thread(_on_disk, Path(data))
+    content: Content
+    if is_pathish(data):
+        content = await asyncio.to_thread(_on_disk, as_text(data))
+    else:
+        content = MemoryContent(data, memory.suffix_of(data, form, keys.suffix(key or "")))
+    return loading_as(content, accessor)
 
 
-def _on_disk(path: Path) -> Content:
-    if not path.parts:
-        raise ValueError("The path is empty: pass '.' for the current folder")
-    resolved = path.expanduser().resolve()
-    if resolved.is_file():
-        return FileContent(resolved)
-    if resolved.is_dir():
-        return FolderContent(resolved)
-    if not resolved.exists():
-        raise FileNotFoundError(errno.ENOENT, "There is no such file or folder", str(path))
+def loading_as(content: Content, accessor: str | None) -> Content:
+    """The content, which is to load as something; None for what it looks like.
+
+    Raises:
+        ValueError: It does not load as that.
+    """
+    if accessor is not None:
+        suffixes.check_accessor(accessor, content.suffix)
+        content.accessor = accessor
+    return content
+
+
+def _on_disk(path: str) -> FileContent | FolderContent:
+    whole = resolved(path)
+    if whole.is_file():
+        return FileContent(whole)
+    if whole.is_dir():
+        return FolderContent(whole)
+    if not whole.exists():
+        raise FileNotFoundError(errno.ENOENT, "There is no such file or folder", path)
     raise ValueError(f"{path} is neither a file nor a folder, so it has no content to register")

@@ -2,21 +2,25 @@
 
 import asyncio
 import errno
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import select
 
 from inhaul.db.tables import artifact
 from inhaul.errors import InvalidKey
+from inhaul.ingestion.content import is_taken
 from inhaul.ingestion.journal import Session
 from inhaul.ingestion.scan import Batch, Scanner
 from inhaul.instance import Instance
 from inhaul.keys import key_problem
 from inhaul.settings import settings
+from inhaul.stores.locations import as_text, is_remote, locate, relative_key, resolved
+
+if TYPE_CHECKING:
+    from inhaul.stores.locations import Pathish
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +38,12 @@ class Job:
         exclude: Patterns in gitignore syntax, relative to the folder.
         follow_symlinks: Whether links to files and folders inside the folder are followed.
         drop_duplicates: Whether only the first of files with equal content is kept.
+        address: Where the folder is when it is on S3, without its server; None when it is on this machine.
     """
 
     instance: Instance
     path: Path
-    root: Path
+    root: str
     storage_id: int | None
     key_prefix: str
     in_place: bool
@@ -46,15 +51,15 @@ class Job:
     exclude: Sequence[str]
     follow_symlinks: bool
     drop_duplicates: bool
+    address: str | None = None
 
     @classmethod
     async def resolve(
         cls,
         instance: Instance,
-        path: str | os.PathLike[str],
+        path: "Pathish",
         key: str | None,
         *,
-        run_id: int | None,
         exclude: Sequence[str],
         follow_symlinks: bool,
         drop_duplicates: bool,
@@ -66,40 +71,86 @@ class Job:
             NotADirectoryError: The path is a file.
             InvalidKey: The keys would not be valid, or the folder holds stored objects.
             ValueError: The folder lies in a storage at another key.
+            UnsupportedStorage: The address is none on S3.
         """
-        resolved, name = await asyncio.to_thread(_folder, path)
-        storage = await instance.storage_of(resolved)
+        if is_remote(text := as_text(path)):
+            job = await cls._resolve_remote(instance, text, key)
+            return replace(job, exclude=exclude, drop_duplicates=drop_duplicates)
+        folder, name = await asyncio.to_thread(_folder, text)
+        storage = await instance.storage_of(str(folder))
         in_place = storage is not None
         if storage is None:
             storage = await instance.default_storage()
             prefix = key if key is not None else name
             problem = key_problem(prefix)
         else:
-            prefix = "" if resolved == storage.root else resolved.relative_to(storage.root).as_posix()
+            prefix = relative_key(str(folder), storage.root) or ""
             if key is not None and key != prefix:
                 raise ValueError(
-                    f"{resolved} lies in the storage {storage.root}, where its key is {prefix!r}, not {key!r}: "
+                    f"{folder} lies in the storage {storage.root}, where its key is {prefix!r}, not {key!r}: "
                     "leave key= out, or move the folder"
                 )
             problem = key_problem(prefix) if prefix else None
         if problem:
-            raise InvalidKey(f"{prefix!r} cannot be the key of {resolved}: {problem}. Pass another one as key=")
+            raise InvalidKey(f"{prefix!r} cannot be the key of {folder}: {problem}. Pass another one as key=")
         return cls(
             instance=instance,
-            path=resolved,
+            path=folder,
             root=storage.root,
             storage_id=storage.id,
             key_prefix=prefix,
             in_place=in_place,
-            run_id=run_id,
+            run_id=None,
             exclude=exclude,
             follow_symlinks=follow_symlinks,
             drop_duplicates=drop_duplicates,
         )
 
+    @property
+    def uploads(self) -> bool:
+        """Whether what is new is sent to a storage on a network."""
+        return not self.in_place and is_remote(self.root)
+
+    @property
+    def copies(self) -> bool:
+        """Whether what is new is copied into a folder."""
+        return not self.in_place and not is_remote(self.root)
+
+    @classmethod
+    async def _resolve_remote(cls, instance: Instance, address: str, key: str | None) -> Self:
+        """The job of a folder on S3, which lies in a storage, if only in the one that its bucket becomes."""
+        place = locate(address)
+        place = place._replace(prefix=place.prefix.rstrip("/"))
+        storage = await instance.storage_of(str(place))
+        prefix = relative_key(str(place), storage.root) if storage is not None else None
+        if storage is None or prefix is None:
+            raise InvalidKey(f"{address} lies in no storage")
+        if key is not None and key != prefix:
+            raise ValueError(
+                f"{address} lies in the storage {storage.root}, where its key is {prefix!r}, not {key!r}: "
+                "leave key= out, or move the folder"
+            )
+        if prefix and (problem := key_problem(prefix)):
+            raise InvalidKey(f"{prefix!r} cannot be the key of {address}: {problem}")
+        if prefix and not await is_taken(instance.store(storage.root), prefix):
+            raise FileNotFoundError(errno.ENOENT, "There is no such folder", address)
+        return cls(
+            instance=instance,
+            path=Path(place.prefix),
+            root=storage.root,
+            storage_id=storage.id,
+            key_prefix=prefix,
+            in_place=True,
+            run_id=None,
+            exclude=(),
+            follow_symlinks=False,
+            drop_duplicates=False,
+            address=f"s3://{place.bucket}/{place.prefix}".rstrip("/"),
+        )
+
     async def session(self) -> Session:
         """The session of this job: a crashed one's, or a new one, which only a job that stores objects begins."""
-        target = (str(self.path), str(self.root), self.key_prefix)
+        target = (str(self.path), self.root, self.key_prefix)
         session = await asyncio.to_thread(Session.find, self.instance.home, *target)
         if session.resumed and await self._edited_since(session):
             await asyncio.to_thread(session.renew)
@@ -124,7 +175,8 @@ class Job:
             self.path,
             key_prefix=self.key_prefix,
             in_place=self.in_place,
-            destination=self.root if store and not self.in_place else None,
+            destination=self.root if store and self.copies else None,
+            uploads=store and self.uploads,
             salt=session.salt,
             overwrite=session.resumed,
             exclude=self.exclude,
@@ -137,19 +189,18 @@ class Job:
         return Scanner.again(
             batches,
             self.path,
-            destination=None if self.in_place else self.root,
+            destination=self.root if self.copies else None,
+            uploads=self.uploads,
             overwrite=session.resumed,
             threads=settings.threads,
         )
 
 
-def _folder(path: str | os.PathLike[str]) -> tuple[Path, str]:
+def _folder(path: str) -> tuple[Path, str]:
     """The folder without links, and the name it was given under."""
-    if not os.fspath(path):
-        raise ValueError("The path is empty: pass '.' for the current folder")
-    resolved = Path(path).expanduser().resolve()
-    if not resolved.exists():
-        raise FileNotFoundError(errno.ENOENT, "There is no such folder", str(path))
-    if not resolved.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, "This is a file, not a folder: use Artifact(path)", str(path))
-    return resolved, Path(path).expanduser().absolute().name or resolved.name
+    folder = resolved(path)
+    if not folder.exists():
+        raise FileNotFoundError(errno.ENOENT, "There is no such folder", path)
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "This is a file, not a folder: use Artifact(path)", path)
+    return folder, Path(path).expanduser().absolute().name or folder.name

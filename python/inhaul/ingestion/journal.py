@@ -12,11 +12,16 @@ import json
 import os
 import secrets
 import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 from inhaul.errors import StorageFull
+
+SESSIONS = "sessions"
+"""Folder of the sessions in the instance's `.inhaul`."""
 
 
 class Session:
@@ -26,10 +31,12 @@ class Session:
         salt: 16 bytes; object names derive from it.
         started: When the session that chose the salt began.
         resumed: Whether the salt is a crashed session's.
+        uploads: Its uploads in parts.
     """
 
     def __init__(self, file: Path, salt: bytes, started: datetime, descriptor: int | None) -> None:
         self._file = file
+        self.uploads = Uploads(file.with_suffix(".uploads"))
         self._hold(descriptor)
         self.salt = salt
         self.started = started
@@ -48,13 +55,13 @@ class Session:
             target: What identifies the call: folder, storage root, key.
         """
         name = hashlib.sha256("\0".join(target).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        for file in sorted((home / "sessions").glob(f"{name}-*.json")):
-            descriptor = _lock(file)
+        for file in sorted((home / SESSIONS).glob(f"{name}-*.json")):
+            descriptor = lock(file)
             if descriptor is not None:
                 content = json.loads(os.read(descriptor, 4096))
                 started = datetime.fromisoformat(content["started"])
                 return cls(file, bytes.fromhex(content["salt"]), started, descriptor)
-        file = home / "sessions" / f"{name}-{secrets.token_hex(8)}.json"
+        file = home / SESSIONS / f"{name}-{secrets.token_hex(8)}.json"
         return cls(file, secrets.token_bytes(16), datetime.now(UTC), None)
 
     def begin(self) -> None:
@@ -65,16 +72,13 @@ class Session:
         """
         if self._unlock is not None:
             return
-        try:
+        with explained(self._file):
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._hold(_create(self._file, {"salt": self.salt.hex(), "started": self.started.isoformat()}))
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise StorageFull(error.errno, "No space left. More room is needed; free some", str(self._file)) from error
+            self._hold(create(self._file, {"salt": self.salt.hex(), "started": self.started.isoformat()}))
 
     def end(self) -> None:
         """Forgets the session: every object it stored has its row."""
+        self.uploads.forget()
         self._file.unlink(missing_ok=True)
         self.release()
 
@@ -92,8 +96,77 @@ class Session:
         self.resumed = False
 
 
-def _create(file: Path, content: dict[str, str]) -> int:
-    """Makes a session's file, and gives a descriptor of it that holds the lock."""
+@contextmanager
+def explained(file: Path) -> Iterator[None]:
+    """Says where room is needed when a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StorageFull(error.errno, "No space left. More room is needed; free some", str(file)) from error
+
+
+class Uploads:
+    """The uploads in parts of one session, in a file beside the session's.
+
+    One that is over stays in it: a repeated call that finds it gone looks whether its object is there.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._known: dict[str, str] | None = None
+
+    def get(self, object_key: str) -> str | None:
+        """The upload that was begun last for an object."""
+        return self._all().get(object_key)
+
+    def begin(self, object_key: str, upload_id: str) -> None:
+        """Remembers an upload; durable on return."""
+        known = self._all()
+        if known.get(object_key) == upload_id:
+            return
+        with explained(self._file):
+            self._append(json.dumps([object_key, upload_id]))
+        known[object_key] = upload_id
+
+    def _append(self, line: str) -> None:
+        is_new = not self._file.exists()
+        descriptor = os.open(self._file, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+        try:
+            # On a line of its own, whatever a crash left before it.
+            os.write(descriptor, f"\n{line}\n".encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if is_new:
+            _fsync_folder(self._file.parent)
+
+    def end(self, object_key: str) -> None:
+        """It is over; see above why it is not forgotten."""
+
+    def forget(self) -> None:
+        """Forgets all of them."""
+        self._file.unlink(missing_ok=True)
+        self._known = None
+
+    def _all(self) -> dict[str, str]:
+        if self._known is None:
+            known = {}
+            for line in self._file.read_text().split("\n") if self._file.exists() else ():
+                with suppress(ValueError):  # half a line, after a crash: no part was sent to its upload
+                    object_key, upload_id = json.loads(line)
+                    known[object_key] = upload_id
+            self._known = known
+        return self._known
+
+
+def create(file: Path, content: Mapping[str, object]) -> int:
+    """Makes a durable file, and gives a descriptor of it that holds the lock.
+
+    Raises:
+        FileExistsError: There is one.
+    """
     descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -107,7 +180,7 @@ def _create(file: Path, content: dict[str, str]) -> int:
     return descriptor
 
 
-def _lock(file: Path) -> int | None:
+def lock(file: Path) -> int | None:
     """A descriptor of the locked file; None when its session still runs, has just ended, or is about to begin."""
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)

@@ -1,30 +1,41 @@
 """The stream from a folder into storage and registry.
 
-Three stages run at once, each holding back the one before it: `_plan` asks the registry about each listing, the scanner
-reads and stores on threads of its own, `_record` writes rows. Objects first, rows last: a batch gets its rows only when
-the file system says that its objects are on disk.
+Four stages run at once, each holding back the one before it: `_plan` asks the registry about each listing, the scanner
+reads and stores on threads of its own, `_flush` has the disk keep what was stored, `_write_groups` writes rows. Where
+storing takes a network, the scanner hands over what is new to a fifth, `upload`. Objects first, rows last: a batch gets
+its rows only when its objects are stored, and in a folder when the file system says that they are on disk.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inhaul.db import bulk
+from inhaul.db import bulk, families
+from inhaul.db.tables import TRASH
+from inhaul.ingestion import listed
 from inhaul.ingestion.job import Job
 from inhaul.ingestion.journal import Session
 from inhaul.ingestion.plan import next_version
 from inhaul.ingestion.report import IngestEvent, IngestReport, Status
 from inhaul.ingestion.scan import Batch, Contents, Scan, Scanner
+from inhaul.ingestion.tasks import unwrapped
+from inhaul.ingestion.upload import upload
 from inhaul.settings import settings
-from inhaul.stores.local import LocalStore
 
-ROWS_PER_TRANSACTION = 32_768
-SECONDS_PER_TRANSACTION = 1.0
+if TYPE_CHECKING:
+    from inhaul.stores.s3 import S3Store
+
+ROWS_PER_GROUP = 16_384  # larger ones start late and leave much to do at the end, smaller ones write pages more often
+SECONDS_PER_GROUP = 0.5
+
+
+Stage = Callable[[Job, Scan], Coroutine[None, None, None]]
+"""What runs beside a scan until that is over."""
 
 
 class Recorded(NamedTuple):
@@ -68,8 +79,13 @@ async def stage(job: Job, session: Session, on_read: Callable[[Batch, int, bool]
         on_read: Called with each batch, the files found so far, and whether that is final.
     """
     contents = Contents()
-    staged = []
-    async with _reading(job, lambda: job.scanner(session, store=False)) as scan:
+    staged: list[Batch] = []
+    if job.address is not None:
+        async for batch in listed.batches(job, job.address, session):
+            staged.append(batch.without_duplicates(contents) if job.drop_duplicates else batch)
+            on_read(batch, sum(map(len, staged)), False)
+        return staged
+    async with _reading(job, lambda: job.scanner(session, store=False), _plan) as scan:
         async for batch in scan.batches():
             staged.append(batch.without_duplicates(contents) if job.drop_duplicates else batch)
             on_read(batch, *scan.found)
@@ -84,14 +100,34 @@ async def ingest(job: Job, session: Session, on_recorded: Callable[[Recorded, in
         session: Where its object names come from.
         on_recorded: Called with each batch when it is committed, the files found so far, and whether that is final.
     """
-    async with _storing(job, session), _reading(job, lambda: job.scanner(session, store=True)) as scan:
+    if job.address is not None:
+        done = 0
+
+        def tell(recorded: Recorded) -> None:
+            nonlocal done
+            done += len(recorded.batch)
+            on_recorded(recorded, done, False)
+
+        await _record(job, listed.batches(job, job.address, session), tell)
+        return
+    stages = (_plan, _send(session)) if job.uploads else (_plan,)
+    async with _storing(job, session), _reading(job, lambda: job.scanner(session, store=True), *stages) as scan:
         await _record(job, scan.batches(), lambda done: on_recorded(done, *scan.found))
 
 
 async def save(job: Job, session: Session, staged: Sequence[Batch], on_recorded: Callable[[Recorded], None]) -> None:
     """Stores and records what was staged. A file that differs by now fails as `changed`."""
-    async with _storing(job, session), Scan.start(lambda: job.second_pass(session, staged)) as scan:
+    if job.address is not None:
+        await _record(job, _each(staged), on_recorded)
+        return
+    stages = (_send(session),) if job.uploads else ()
+    async with _storing(job, session), _reading(job, lambda: job.second_pass(session, staged), *stages) as scan:
         await _record(job, scan.batches(), on_recorded)
+
+
+async def _each(staged: Sequence[Batch]) -> AsyncIterator[Batch]:
+    for batch in staged:
+        yield batch
 
 
 @asynccontextmanager
@@ -102,7 +138,7 @@ async def _storing(job: Job, session: Session) -> AsyncIterator[None]:
         return
     try:
         await asyncio.to_thread(session.begin)
-        await LocalStore(job.root).create()
+        await job.instance.store(job.root).create()
         yield
     except BaseException:
         session.release()
@@ -111,81 +147,88 @@ async def _storing(job: Job, session: Session) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _reading(job: Job, make: Callable[[], Scanner]) -> AsyncIterator[Scan]:
-    """A scan whose listings are planned while the caller takes its batches."""
+async def _reading(job: Job, make: Callable[[], Scanner], *stages: Stage) -> AsyncIterator[Scan]:
+    """A scan, with the stages that serve it while the caller takes its batches."""
     async with Scan.start(make) as scan:
-        with _unwrapped():
+        with unwrapped():
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_plan(job, scan))
+                for stage in stages:
+                    tasks.create_task(stage(job, scan))
                 yield scan
 
 
-@contextmanager
-def _unwrapped() -> Iterator[None]:
-    """Raises the one error of a task group as itself."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        if len(group.exceptions) > 1:
-            raise
-        raise group.exceptions[0] from group.exceptions[0].__cause__
+def _send(session: Session) -> Stage:
+    """The stage that sends what is new."""
+    return lambda job, scan: upload(scan, cast("S3Store", job.instance.store(job.root)), session)
 
 
 async def _plan(job: Job, scan: Scan) -> None:
     """Tells the scanner what the registry knows of each listing."""
-    database, storage_id = job.instance.database, job.storage_id
-    anything = False
-    if storage_id is not None:
-        async with database.read() as conn:
-            anything = await bulk.any_under(conn, storage_id, f"{job.key_prefix}/" if job.key_prefix else "")
+    database, prefix = job.instance.database, f"{job.key_prefix}/" if job.key_prefix else ""
+    storages = await job.instance.storages_beside(job.root)
+    async with database.read() as conn:
+        storages = [one for one in storages if await bulk.any_under(conn, one, prefix)]
     async for listing in scan.listings():
-        known: Sequence[bulk.Known] = ()
-        if anything and storage_id is not None:
+        known: list[bulk.Known] = []
+        if storages:
+            keys = await asyncio.to_thread(listing.keys_json)
             async with database.read() as conn:
-                known = await bulk.lookup(conn, storage_id, await asyncio.to_thread(listing.keys_json))
+                for storage_id in storages:
+                    known += await bulk.lookup(conn, storage_id, keys)
+            known.sort(key=lambda one: one[6] != TRASH)  # of several rows with one key, the last one counts
         await scan.submit(listing, known)
 
 
 async def _record(job: Job, batches: AsyncIterator[Batch], on_recorded: Callable[[Recorded], None]) -> None:
-    """Writes rows while the next batches are being read."""
-    ready: asyncio.Queue[Batch | None] = asyncio.Queue(ROWS_PER_TRANSACTION // 8192)
-    with _unwrapped():
+    """Writes rows while the objects of the next ones are flushed and further ones read."""
+    stored: asyncio.Queue[Batch | None] = asyncio.Queue(ROWS_PER_GROUP // 8192)
+    durable: asyncio.Queue[list[Batch]] = asyncio.Queue(1)
+    with unwrapped():
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_write_groups(job, ready, on_recorded))
+            tasks.create_task(_flush(job, stored, durable))
+            tasks.create_task(_write_groups(job, durable, on_recorded))
             async for batch in batches:
-                await ready.put(batch)
-            await ready.put(None)
+                await stored.put(batch)
+            await stored.put(None)
 
 
-async def _write_groups(job: Job, ready: asyncio.Queue[Batch | None], on_recorded: Callable[[Recorded], None]) -> None:
-    """Takes what is ready in groups, each of which one transaction records."""
-    batch = await ready.get()
+async def _flush(job: Job, stored: asyncio.Queue[Batch | None], durable: asyncio.Queue[list[Batch]]) -> None:
+    """Takes what is ready in groups, and sees to it that their objects are on disk; an empty group is the last."""
+    store = job.instance.store(job.root)
+    flushes = not job.in_place and settings.durability == "batch"
+    batch = await stored.get()
     while batch is not None:
         group, rows = [batch], len(batch)
         with suppress(TimeoutError):
-            async with asyncio.timeout(SECONDS_PER_TRANSACTION):
-                while rows < ROWS_PER_TRANSACTION and (batch := await ready.get()) is not None:
+            async with asyncio.timeout(SECONDS_PER_GROUP):
+                while rows < ROWS_PER_GROUP and (batch := await stored.get()) is not None:
                     group.append(batch)
                     rows += len(batch)
+        if flushes and any(map(_fresh, group)):
+            await store.sync()
+        await durable.put(group)
+        if batch is not None:
+            batch = await stored.get()
+    await durable.put([])
+
+
+async def _write_groups(job: Job, durable: asyncio.Queue[list[Batch]], on_recorded: Callable[[Recorded], None]) -> None:
+    """Records each group in one transaction."""
+    while group := await durable.get():
         for done in await _write(job, group):
             on_recorded(done)
-        if batch is not None:
-            batch = await ready.get()
 
 
 async def _write(job: Job, group: Sequence[Batch]) -> list[Recorded]:
-    """Records a group of batches whose objects are stored."""
+    """Records a group of batches whose objects are on disk."""
     now = datetime.now(UTC)
     if not any(map(_fresh, group)) and job.run_id is None:
         return [Recorded(batch, [], now, {}) for batch in group]
-    store = LocalStore(job.root)
-    if not job.in_place and settings.durability == "batch":
-        await store.sync()
+    store = job.instance.store(job.root)
     identity = await job.instance.identity()
     constants = bulk.Constants(
-        storage_id=job.storage_id or identity.storage_id,
+        storage_id=job.storage_id or await job.instance.storage_id(job.root),
         key_is_virtual=not job.in_place,
-        verified_by="local",
         run_id=job.run_id,
         created_by_id=identity.user_id,
         created_at=now,
@@ -206,22 +249,28 @@ async def _insert(
 ) -> tuple[Recorded, list[str]]:
     """Makes the rows of a batch; also gives the objects that no row will ever refer to."""
     versions = {}
-    if successors := batch.successors:
-        older = await bulk.versions_of(conn, [old for old, _ in successors])
-        families = defaultdict(list)
-        for uid, version in older.items():
-            families[uid[:16]].append(version)
-        for _, new in successors:
+    successors = batch.successors
+    if successors:
+        new_uids = [new for _, new in successors]
+        await families.lock(conn, new_uids)
+        older = defaultdict(list)
+        for uid, version in (await families.versions_of(conn, new_uids)).items():
+            older[uid[:16]].append(version)
+        for new in new_uids:
             with suppress(ValueError):  # of versions that are all words, none follows: the new one has none
-                versions[new] = next_version(families[new[:16]])
-        await bulk.supersede(conn, [old for old, _ in successors], constants.created_at, in_place=job.in_place)
+                versions[new] = next_version(older[new[:16]])
+        await families.supersede(conn, new_uids, constants.created_at)
     ids: Sequence[int] = ()
     if _fresh(batch):
-        ids = await bulk.insert_artifacts(conn, await asyncio.to_thread(batch.rows_json, versions), constants)
+        ids = await bulk.insert_artifacts(conn, batch, versions, constants)
+    if successors and job.in_place:
+        await families.displace(conn, new_uids)
     if job.run_id is not None and batch.counts[Status.UNCHANGED]:
         await bulk.link_previous_run(conn, batch.unchanged_json(), job.run_id)
     if len(ids) == _fresh(batch):
         return Recorded(batch, ids, constants.created_at, versions), []
+    if successors:
+        await families.choose_latest(conn, new_uids)  # those whose new member did not get its row
     known = await bulk.lookup(conn, constants.storage_id, batch.keys_json())
     own = {place for place, *_, record in known if bulk.row_values(record)["object_key"] == batch.row(place)[4]}
     kept, lost = batch.with_known(known, own)

@@ -6,9 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from inhaul.errors import FileChanged, InvalidKey, KeyExists, StorageFull
+from inhaul.errors import FileChanged, InvalidKey, KeyExists, ObjectRefused, StorageFull, StorageUnavailable
+from inhaul.stores.locations import as_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from upath import UPath
 
 
 class Status(StrEnum):
@@ -31,6 +37,7 @@ class Reason(StrEnum):
     CONFLICT = "conflict"
     IO_ERROR = "io_error"
     NO_SPACE = "no_space"
+    NOT_STORED = "not_stored"
     SYMLINK = "symlink"
     SPECIAL = "special"
     OUTSIDE = "outside"
@@ -46,10 +53,15 @@ class Reason(StrEnum):
 class Issue:
     """A file that was not ingested: where, why, and the error that a call for it alone would raise."""
 
-    path: Path
+    path: "Path | UPath"
     reason: Reason
     error: Exception
 
+
+_NOT_STORED: Mapping[int, type[OSError]] = {
+    errno.ENOSPC: StorageFull,
+    errno.ECONNABORTED: StorageUnavailable,
+}
 
 ScannerIssue = tuple[bytes, str, str, int]
 """Path, reason, message, and errno or 0, as the scanner reports a file that it left out."""
@@ -69,9 +81,11 @@ def issue(path: bytes, reason: str, message: str, code: int) -> Issue:
             error = KeyExists(errno.EEXIST, message, where)
         case Reason.NO_SPACE:
             error = StorageFull(errno.ENOSPC, message, where)
+        case Reason.NOT_STORED:
+            error = _NOT_STORED.get(code, ObjectRefused)(code, message, where)
         case _:
             error = OSError(code or errno.EIO, message, where)
-    return Issue(Path(where), why, error)
+    return Issue(as_path(where), why, error)
 
 
 @dataclass(frozen=True, slots=True)

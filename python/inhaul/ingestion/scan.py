@@ -6,14 +6,29 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
-from inhaul._core import Batch, Contents, Listing, Scanner
+from inhaul._core import Batch, Contents, Listed, Listing, PartReader, Scanner, check_patterns
 
 if TYPE_CHECKING:
     from inhaul.db import bulk
+    from inhaul.hashing import Digest
 
-__all__ = ["Batch", "Contents", "Listing", "Scan", "Scanner", "content_paths"]
+__all__ = [
+    "Batch",
+    "Contents",
+    "Listed",
+    "Listing",
+    "PartReader",
+    "Scan",
+    "Scanner",
+    "Upload",
+    "check_patterns",
+    "content_paths",
+]
+
+Upload: TypeAlias = tuple[int, str, bytes, str] | tuple[int, str, PartReader, None]
+"""A file to send: ticket, object key, and its content with the MD5 in hex, or a reader that hashes it on the way."""
 
 
 def content_paths(folder: Path) -> Iterator[Path]:
@@ -23,6 +38,7 @@ def content_paths(folder: Path) -> Iterator[Path]:
         key_prefix="",
         in_place=True,
         destination=None,
+        uploads=False,
         salt=b"",
         overwrite=False,
         exclude=(),
@@ -37,11 +53,11 @@ def content_paths(folder: Path) -> Iterator[Path]:
 
 
 class Scan:
-    """A scanner at work. Its blocking calls wait in two threads of its own, so that no other scan can hold them up."""
+    """A scanner at work. Its blocking calls wait in threads of its own, so that no other scan can hold them up."""
 
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="inhaul-scan")
+        self._threads = ThreadPoolExecutor(3, thread_name_prefix="inhaul-scan")
 
     @classmethod
     @asynccontextmanager
@@ -79,3 +95,23 @@ class Scan:
         loop = asyncio.get_running_loop()
         while (batch := await loop.run_in_executor(self._threads, self._scanner.next_batch)) is not None:
             yield batch
+
+    async def uploads(self) -> Sequence[Upload] | None:
+        """What is to be sent next, None at the end. Each has to be settled by one of the methods below."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._scanner.next_uploads)
+
+    def stored(self, uploads: Sequence[tuple[int, str]]) -> None:
+        """Settles what came with its content and is stored now: ticket, and how that was verified."""
+        self._scanner.stored(uploads)
+
+    def stored_large(self, ticket: int, verified_by: str, digest: "Digest") -> None:
+        """Settles what came with a reader and is stored now."""
+        self._scanner.stored_large(ticket, verified_by, digest)
+
+    async def not_stored(self, ticket: int, message: str, code: int) -> None:
+        """Settles what the storage did not take; `code` is an errno."""
+        await asyncio.to_thread(self._scanner.not_stored, ticket, message, code)
+
+    async def not_read(self, ticket: int, message: str, code: int) -> None:
+        """Settles what could not be read while it was sent; `code` is the errno, 0 when it changed meanwhile."""
+        await asyncio.to_thread(self._scanner.not_read, ticket, message, code)

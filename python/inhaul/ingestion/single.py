@@ -1,6 +1,5 @@
 """Staging one artifact: read the content, find its place, ask the registry."""
 
-import asyncio
 import errno
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -8,14 +7,15 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inhaul.db import bulk
+from inhaul.db import families
 from inhaul.db.tables import TRASH, artifact
-from inhaul.errors import InvalidKey, KeyExists
+from inhaul.errors import InvalidKey, KeyExists, NoResultFound
 from inhaul.hashing import Digest
-from inhaul.ingestion.content import Content, Facts
+from inhaul.ingestion.content import Content, Facts, is_taken
 from inhaul.ingestion.plan import next_version
 from inhaul.instance import Instance, StorageRow
 from inhaul.keys import OBJECTS, key_problem, new_uid, next_uid, object_key, suffix
+from inhaul.stores.locations import relative_key
 
 OnDuplicate = Literal["return", "create", "error"]
 
@@ -56,32 +56,51 @@ class Staged(NamedTuple):
     follows: str | None
 
 
-async def locate(instance: Instance, content: Content, key: str | None, *, labelled: bool) -> Place:
+class Predecessor(NamedTuple):
+    """What a new version is asked to follow.
+
+    Attributes:
+        uid: Its uid.
+        key: Its key, which the new version inherits if it has none.
+        pending: Versions by uid of those members of the family that are not saved yet.
+    """
+
+    uid: str
+    key: str | None
+    pending: dict[str, str | None]
+
+
+async def locate(
+    instance: Instance, content: Content, key: str | None, *, inherited: str | None = None, labelled: bool
+) -> Place:
     """Finds out where content goes, or that it is there already.
 
     Args:
         instance: Whose storages count.
         content: The content.
         key: The key asked for, or None.
+        inherited: The key to take outside a storage if none was asked for.
         labelled: Whether something else than a key says what the artifact is.
 
     Raises:
         InvalidKey: The key is not valid, or the path is an object of no artifact.
         ValueError: The key disagrees with where the content lies or with its suffix, or nothing says what it is.
     """
-    storage = await instance.storage_of(content.path) if content.path is not None else None
-    if storage is not None and content.path is not None:
-        inferred = content.path.relative_to(storage.root).as_posix()
-        if inferred == ".":
-            raise InvalidKey(f"{content.path} is the root of a storage: pass a file or folder in it")
+    where = content.location
+    storage = await instance.storage_of(where) if where is not None else None
+    if where is not None and storage is not None:
+        inferred = relative_key(where, storage.root)
+        if not inferred:
+            raise InvalidKey(f"{where} is the root of a storage: pass a file or folder in it")
         if not _is_object(inferred):
             if key is not None and key != inferred:
                 raise ValueError(
-                    f"{content.path} lies in the storage {storage.root}, where its key is {inferred!r}, not {key!r}: "
+                    f"{where} lies in the storage {storage.root}, where its key is {inferred!r}, not {key!r}: "
                     "leave key= out, or move the file"
                 )
             _check(inferred)
         return Place(storage, inferred, in_place=True)
+    key = inherited if key is None else key
     if key is None and not labelled:
         raise ValueError("Pass one of key, run or description as a parameter")
     if key is not None:
@@ -101,7 +120,14 @@ def _is_object(key: str) -> bool:
 
 
 async def stage(
-    instance: Instance, content: Content, place: Place, *, key_is_virtual: bool | None, on_duplicate: OnDuplicate
+    instance: Instance,
+    content: Content,
+    place: Place,
+    *,
+    key_is_virtual: bool | None,
+    on_duplicate: OnDuplicate,
+    version: str | None = None,
+    predecessor: Predecessor | None = None,
 ) -> Staged | dict[str, Any]:
     """Reads the content and asks the registry about it.
 
@@ -110,34 +136,42 @@ async def stage(
 
     Raises:
         KeyExists: The content is registered and `on_duplicate` is `"error"`; or it is in the trash; or a real key is
-            taken.
+            taken, or any key by an artifact that is not of the predecessor's family.
         InvalidKey: The path is an object of no artifact.
+        NoResultFound: The predecessor has been deleted.
+        ValueError: The predecessor is in the trash, or the version was used before.
     """
     if place.in_place and place.key is not None and _is_object(place.key):
         return await _owner(instance, place)
     facts = await content.read()
+    storages = await instance.storages_beside(place.storage.root)
     async with instance.database.read() as conn:
-        live, trashed = await _matches(conn, place, facts.digest)
+        if predecessor is not None:
+            await _check_alive(conn, predecessor)
+        live, trashed = await _matches(conn, storages, place, facts.digest, predecessor)
         hit = live if live is not None and _same(live, facts.digest) else None
         if hit is None and live is None and trashed is not None and _same(trashed, facts.digest):
             raise KeyExists(
                 errno.EEXIST,
                 f"This content is in the trash: await (await Artifact.get({trashed['uid']!r})).restore()",
-                place.key or str(content.path),
+                place.key or content.location,
             )
         if hit is not None and on_duplicate == "error":
             raise KeyExists(errno.EEXIST, f"This content is artifact {hit['uid']} already", hit["key"])
         if hit is not None and on_duplicate == "return":
             return dict(hit)
-        predecessor = live if place.key is not None else None
-        uid, version = await _successor(conn, predecessor)
+        follows = predecessor.uid if predecessor else live["uid"] if live is not None and place.key else None
+        if follows is None:
+            uid = new_uid()
+        else:
+            uid, version = await _successor(conn, follows, version, predecessor.pending if predecessor else {})
     real = place.in_place or key_is_virtual is False
     if real and place.key is None:
         raise ValueError("key_is_virtual=False needs a key")
     where = place.key if real and place.key is not None else object_key(uid, new_uid()[:6], content.suffix)
-    if real and not place.in_place and await asyncio.to_thread((place.storage.root / where).exists):
+    if real and not place.in_place and await is_taken(instance.store(place.storage.root), where):
         raise KeyExists(errno.EEXIST, "There is a file under this key: choose another one", where)
-    return Staged(content, facts, place, uid, where, version, predecessor["uid"] if predecessor is not None else None)
+    return Staged(content, facts, place, uid, where, version, follows)
 
 
 async def _owner(instance: Instance, place: Place) -> dict[str, Any]:
@@ -147,15 +181,25 @@ async def _owner(instance: Instance, place: Place) -> dict[str, Any]:
     async with instance.database.read() as conn:
         row = (await conn.execute(query)).mappings().first()
     if row is None or row["object_key"] is None or not f"{place.key}/".startswith(f"{row['object_key']}/"):
-        raise InvalidKey(f"{place.storage.root / (place.key or '')} is among stored objects but belongs to no artifact")
+        raise InvalidKey(f"{place.key} in {place.storage.root} is among stored objects but belongs to no artifact")
     return dict(row)
 
 
-async def _matches(conn: AsyncConnection, place: Place, digest: Digest) -> tuple[RowMapping | None, RowMapping | None]:
+async def _check_alive(conn: AsyncConnection, predecessor: Predecessor) -> None:
+    visibility = await conn.scalar(select(artifact.c.visibility).where(artifact.c.uid == predecessor.uid))
+    if visibility == TRASH:
+        raise ValueError(f"Artifact {predecessor.uid} is in the trash: restore it before a new version follows it")
+    if visibility is None and predecessor.uid not in predecessor.pending:
+        raise NoResultFound(f"Artifact {predecessor.uid} has been deleted, so no new version can follow it")
+
+
+async def _matches(
+    conn: AsyncConnection, storages: list[int], place: Place, digest: Digest, predecessor: Predecessor | None
+) -> tuple[RowMapping | None, RowMapping | None]:
     """The live and the trashed artifact that this content could be, or a new version of."""
-    if place.storage.id is None or (place.key is None and digest.size == 0):
+    if not storages or (place.key is None and digest.size == 0):
         return None, None
-    query = select(artifact).where(artifact.c.storage_id == place.storage.id, artifact.c.is_latest)
+    query = select(artifact).where(artifact.c.storage_id.in_(storages), artifact.c.is_latest)
     if place.key is not None:
         query = query.where(artifact.c.key == place.key)
     else:
@@ -163,6 +207,12 @@ async def _matches(conn: AsyncConnection, place: Place, digest: Digest) -> tuple
             artifact.c.hash == digest.hash, artifact.c.size == digest.size, artifact.c.hash_type == digest.hash_type
         )
     rows = (await conn.execute(query.order_by(artifact.c.id))).mappings().all()
+    if predecessor is not None:
+        family = [row for row in rows if row["uid"][:16] == predecessor.uid[:16]]
+        other = next((row for row in rows if row not in family and row["visibility"] != TRASH), None)
+        if other is not None and place.key is not None:
+            raise KeyExists(errno.EEXIST, f"Artifact {other['uid']}, of another family, has this key", place.key)
+        rows = family
     live = next((row for row in rows if row["visibility"] != TRASH), None)
     trashed = next((row for row in rows if row["visibility"] == TRASH), None)
     return live, trashed
@@ -172,11 +222,13 @@ def _same(row: RowMapping, digest: Digest) -> bool:
     return Digest(row["hash"], row["hash_type"], row["size"]) == digest
 
 
-async def _successor(conn: AsyncConnection, predecessor: RowMapping | None) -> tuple[str, str | None]:
-    """The uid and version of what follows an artifact, or of the first of a new family."""
-    if predecessor is None:
-        return new_uid(), None
-    stem = predecessor["uid"][:16]
-    family = await bulk.versions_of(conn, [stem])
-    newest = max(family)
-    return next_uid(newest), next_version(family.values())
+async def _successor(
+    conn: AsyncConnection, follows: str, version: str | None, pending: dict[str, str | None]
+) -> tuple[str, str]:
+    """The uid and version of what follows an artifact."""
+    family = await families.versions_of(conn, [follows]) | pending
+    if version is None:
+        version = next_version(family.values())
+    elif version in {known or "1" for known in family.values()}:
+        raise ValueError(f"There is a version {version!r} of artifact {follows} already: pass another one")
+    return next_uid(max(family)), version

@@ -1,0 +1,149 @@
+"""The content of an artifact that is on S3 already: registered where it is, and not read."""
+
+import asyncio
+import errno
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from inhaul import keys
+from inhaul.errors import FileChanged, InvalidKey, ObjectChanged, ObjectMissing
+from inhaul.hashing import Digest, TreeDigest
+from inhaul.hashing.listed import from_etag, hash_records
+from inhaul.ingestion.content import Content, Facts, is_taken, loading_as
+from inhaul.ingestion.tasks import unwrapped
+from inhaul.instance import Instance
+from inhaul.keys import OBJECTS
+from inhaul.stores.base import Listed, Store
+from inhaul.stores.locations import locate, relative_key
+
+_FILES_AT_ONCE = 16  # of a folder
+
+
+class _Remote:
+    """Something on S3, by its key in a store; `location` is its whole address."""
+
+    def __init__(self, location: str, instance: Instance, root: str, key: str) -> None:
+        self.location = location
+        self.suffix = keys.suffix(key)
+        self.accessor = keys.accessor(self.suffix)
+        self._instance = instance
+        self._root = root
+        self._key = key
+
+    @property
+    def _store(self) -> Store:
+        return self._instance.store(self._root)  # the running loop's
+
+    async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
+        """Refuses, for what is in a storage already is registered in place."""
+        raise FileNotFoundError(errno.ENOENT, "The object is gone, and nothing else holds its content", self.location)
+
+
+class ObjectContent(_Remote):
+    """An object."""
+
+    async def read(self) -> Facts:
+        """Asks for its ETag."""
+        found = await self._store.stat(self._key)
+        if found is None:
+            raise FileChanged(errno.EBUSY, "The object was removed meanwhile", self.location)
+        digest = from_etag(found.etag, found.size)
+        return Facts(digest, None, None, _verified_by(digest))
+
+
+class PrefixContent(_Remote):
+    """All objects below a folder."""
+
+    async def read(self) -> Facts:
+        """Lists them."""
+        tree = _tree(await _files(self._store, self._key))
+        return Facts(tree.digest, tree.n_objects, None, _verified_by(tree.digest))
+
+
+async def _files(store: Store, folder: str) -> list[tuple[str, Listed]]:
+    """The objects of a folder artifact, by their path in it; those that stand for folders are none."""
+    files = []
+    async for page in store.list(f"{folder}/"):
+        for one in page:
+            name = one.key.removeprefix(f"{folder}/")
+            if not f"/{name}".endswith("/") and OBJECTS not in name.split("/"):
+                files.append((name, one))
+    return files
+
+
+def _tree(files: Iterable[tuple[str, Listed]]) -> TreeDigest:
+    """What a listing tells of a folder's content."""
+    records = [(name, from_etag(one.etag, one.size)) for name, one in files]
+    tree = hash_records(records)
+    if any(_verified_by(digest) == "none" for _, digest in records):
+        tree = tree._replace(digest=tree.digest._replace(hash_type="etag"))
+    return tree
+
+
+def _verified_by(digest: Digest) -> str:
+    """How the content of an object is known that was not read."""
+    return "none" if digest.hash_type == "etag" else "etag"
+
+
+async def content_at(instance: Instance, address: str, *, accessor: str | None = None) -> Content:
+    """What is at an address on S3: an object, or all below a folder.
+
+    Raises:
+        FileNotFoundError: There is nothing.
+        InvalidKey: It is the root of a storage, or no key.
+        UnsupportedStorage: The address names no bucket.
+        ValueError: It does not load as the accessor.
+    """
+    place = locate(address)
+    location = str(place)
+    storage = await instance.storage_of(location)
+    key = relative_key(location, storage.root) if storage is not None else None
+    if storage is None or not key:
+        raise InvalidKey(f"{address} is the root of a storage: pass an object or a folder in it")
+    store = instance.store(storage.root)
+    if not place.prefix.endswith("/") and await store.stat(key) is not None:
+        return loading_as(ObjectContent(location, instance, storage.root, key), accessor)
+    if await is_taken(store, key):
+        return loading_as(PrefixContent(location, instance, storage.root, key), accessor)
+    raise FileNotFoundError(errno.ENOENT, "There is no such object or folder", address)
+
+
+async def fetch(store: Store, object_key: str, target: Path, digest: Digest, *, is_folder: bool) -> None:
+    """Writes the content of an artifact to a path that does not exist: to a file, or to a folder of files.
+
+    Who calls compares the digest, but for one that tells of ETags: bytes do not show it, so it is compared here.
+
+    Raises:
+        ObjectMissing: It is not there.
+        ObjectChanged: It does not have the size, or the ETag.
+        StorageFull: There is no room for it.
+    """
+    by_etag = digest.hash_type == "etag"
+    if not is_folder:
+        found = await store.stat(object_key) if by_etag else None
+        if found is not None and from_etag(found.etag, found.size) != digest:
+            raise _changed(store, object_key)
+        await store.fetch(object_key, target, digest.size, found.etag if found is not None else None)
+        return
+    files = await _files(store, object_key)
+    if not files:
+        raise ObjectMissing(errno.ENOENT, "There is no such folder", f"{store.root}/{object_key}")
+    if by_etag and _tree(files).digest != digest:
+        raise _changed(store, object_key)
+
+    async def fetch_some(files: Iterator[tuple[str, Listed]]) -> None:
+        for name, one in files:
+            path = target / name
+            await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
+            await store.fetch(one.key, path, one.size, one.etag)
+
+    with unwrapped():
+        async with asyncio.TaskGroup() as tasks:
+            waiting = iter(files)
+            for _ in range(_FILES_AT_ONCE):
+                tasks.create_task(fetch_some(waiting))
+
+
+def _changed(store: Store, object_key: str) -> ObjectChanged:
+    what = "Its ETag is not the one that was registered: register the object again"
+    return ObjectChanged(errno.ESTALE, what, f"{store.root}/{object_key}")

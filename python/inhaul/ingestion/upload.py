@@ -1,0 +1,104 @@
+"""New content on its way to a storage on a network.
+
+The scanner hands over what is new in lists; a fixed number of senders share them, so that no task is made and no
+thread is asked per object. What became of the objects goes back in lists, too.
+"""
+
+import asyncio
+import errno
+from collections import deque
+
+from inhaul.errors import FileChanged, InhaulError, StorageDenied, StorageFull, StorageMissing, StorageUnavailable
+from inhaul.ingestion.journal import Session
+from inhaul.ingestion.scan import PartReader, Scan, Upload
+from inhaul.stores.s3 import S3Store
+
+_SENDERS = 64  # as many as requests are under way at once
+_CODES: dict[type[Exception], int] = {StorageFull: errno.ENOSPC, StorageUnavailable: errno.ECONNABORTED}
+_SETTLED_AT_ONCE = 64  # objects; few enough that a batch does not wait for the last of them
+
+
+async def upload(scan: Scan, store: S3Store, session: Session) -> None:
+    """Sends what the scan hands over, until there is nothing more, and tells it what became of each object.
+
+    An object that cannot be stored is an issue of its file.
+
+    Raises:
+        StorageMissing: There is no such bucket.
+        StorageDenied: The credentials are refused.
+        StorageUnavailable: The storage took nothing for too long.
+    """
+    senders = _Senders(scan, store, session)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(_SENDERS):
+                tasks.create_task(senders.send_all())
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None  # what stops one is about the storage, and stops the others with it
+
+
+class _Senders:
+    """What the senders share."""
+
+    def __init__(self, scan: Scan, store: S3Store, session: Session) -> None:
+        self._scan = scan
+        self._store = store
+        self._session = session
+        self._ready: deque[Upload] = deque()
+        self._asking = asyncio.Lock()
+        self._over = False
+        self._stored: list[tuple[int, str]] = []
+        self._successes = 0
+
+    async def send_all(self) -> None:
+        """Sends objects as long as there are any."""
+        put_small, resumed = self._store.put_small, self._session.resumed
+        while self._ready or await self._more():
+            upload = self._ready.popleft()
+            before = self._successes
+            try:
+                if upload[3] is not None:
+                    ticket, object_key, content, md5_hex = upload
+                    self._stored.append((ticket, await put_small(object_key, content, md5_hex, resumed=resumed)))
+                else:
+                    await self._send_large(*upload[:3])
+            except (StorageMissing, StorageDenied):
+                raise
+            except StorageUnavailable as error:
+                if self._successes == before:
+                    raise
+                await self._failed(upload[0], error)
+            except (InhaulError, OSError) as error:
+                await self._failed(upload[0], error)
+            else:
+                self._successes += 1
+            if len(self._stored) >= _SETTLED_AT_ONCE:
+                self._settle()
+
+    async def _more(self) -> bool:
+        """Asks for more to send; False when there will be none."""
+        self._settle()  # or the scan could wait for room that these take up
+        async with self._asking:
+            while not self._ready and not self._over:
+                uploads = await self._scan.uploads()
+                self._over = uploads is None
+                self._ready.extend(uploads or ())
+        return bool(self._ready)
+
+    def _settle(self) -> None:
+        if self._stored:
+            self._scan.stored(self._stored)
+            self._stored.clear()
+
+    async def _send_large(self, ticket: int, object_key: str, reader: PartReader) -> None:
+        digest, verified_by = await self._store.put_large(object_key, reader, self._session.uploads)
+        self._scan.stored_large(ticket, verified_by, digest)
+
+    async def _failed(self, ticket: int, error: Exception) -> None:
+        """Makes a failure an issue; a large file that changed while it was sent comes again."""
+        if isinstance(error, FileChanged):
+            await self._scan.not_read(ticket, str(error), 0)
+        elif isinstance(error, OSError) and not isinstance(error, InhaulError):
+            await self._scan.not_read(ticket, str(error), error.errno or errno.EIO)
+        else:
+            await self._scan.not_stored(ticket, str(error), _CODES.get(type(error), errno.EIO))
