@@ -12,8 +12,30 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "python" / "inhaul"
 STUB = PACKAGE / "sync.pyi"
-MODULES = ("base", "tracking", "user", "storage", "run", "query", "related", "artifact", "artifact_list", "folder")
-FUNCTIONS = ("ingest",)  # sync.py declares them without their arguments
+MODULES = (
+    "base",
+    "versioning",
+    "tracking",
+    "user",
+    "storage",
+    "run",
+    "query",
+    "related",
+    "feature",
+    "annotation",
+    "features",
+    "ulabel",
+    "context",
+    "collection",
+    "artifact",
+    "artifact_list",
+    "folder",
+    "many",
+    "garbage",
+    "verification",
+)
+SHARED = {"core"}  # what sync.py has beside the public names
+FUNCTIONS = ("ingest", "track", "tracked")  # sync.py declares them without their arguments
 ORIGINS = {
     "Iterator": "from collections.abc import Iterator",
     "Mapper": "from sqlalchemy.orm import Mapper",
@@ -22,6 +44,7 @@ ORIGINS = {
 HEAD = "# Made by tools/sync_stub.py from the async API.\n"
 
 _PLAIN = {"IntEnum", "NamedTuple"}
+_HIDDEN = {"ManyToMany"}  # its instances are properties in the stub
 
 # What sync.py and SQLAlchemy add to a class.
 MEMBERS = {
@@ -51,6 +74,8 @@ class Module:
                     source = f"from {node.module} " if isinstance(node, ast.ImportFrom) else ""
                     self.origins[alias.asname or alias.name] = f"{source}import {ast.unparse(alias)}"
         for node in self.tree.body:
+            if isinstance(node, ast.ClassDef):
+                self.origins[node.name] = f"from {name} import {node.name}"
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 self.origins[node.targets[0].id] = f"from {name} import {node.targets[0].id}"
 
@@ -60,9 +85,16 @@ class Module:
             if (
                 isinstance(node, ast.ClassDef)
                 and not node.decorator_list
+                and node.name not in _HIDDEN
                 and not _PLAIN & set(map(ast.unparse, node.bases))
             ):
                 yield node
+
+    def assigned(self, name: str) -> ast.Assign:
+        """The statement that gives a name its value."""
+        return next(
+            node for node in self.tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
+        )
 
     def type_variables(self) -> dict[str, ast.Assign]:
         return {
@@ -130,7 +162,7 @@ class Blocking(ast.NodeTransformer):
         (target,) = node.targets
         if not isinstance(target, ast.Name) or not isinstance(node.value, ast.Call):
             return None
-        if _called(node) == "related":
+        if _called(node) == "ManyToMany":
             registry = ast.literal_eval(node.value.args[1])
             text = f"@property\ndef {target.id}(self) -> Related[{registry}]: ..."
             return self.visit(ast.parse(text).body[0])  # type: ignore[no-any-return]
@@ -164,14 +196,14 @@ class Blocking(ast.NodeTransformer):
 
 def make() -> str:
     """The stub."""
-    modules = [Module(f"inhaul.registry.{name}") for name in MODULES]
+    modules = [Module("inhaul.formats.backed"), *(Module(f"inhaul.registry.{name}") for name in MODULES)]
     own = Module("inhaul.sync")
-    assigned = {ast.unparse(node.targets[0]): node for node in own.tree.body if isinstance(node, ast.Assign)}
-    public = ast.literal_eval(assigned["__all__"].value)
+    names = Module("inhaul.__init__").assigned("__all__")
+    public = ast.literal_eval(names.value)
     private = {node.name: f"_{node.name.lstrip('_')}" for module in modules for node in module.twins()}
     private = {name: renamed for name, renamed in private.items() if name not in public}
 
-    body: list[ast.stmt] = [assigned["__all__"]]
+    body: list[ast.stmt] = [names]
     origins = dict(ORIGINS)
     for module in (*modules, own):
         origins |= module.origins
@@ -193,7 +225,7 @@ def make() -> str:
     for node in body:  # and the attributes of classes, which setters and annotations name
         for member in node.body if isinstance(node, ast.ClassDef) else ():
             declared |= {ast.unparse(member.target)} if isinstance(member, ast.AnnAssign) else {_name(member) or ""}
-    needed = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} | set(public)
+    needed = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} | set(public) | SHARED
     needed -= declared | set(dir(builtins))
     imports = sorted({origins[name] for name in needed})
     return _formatted(HEAD + "\n".join(imports) + "\n\n" + ast.unparse(tree))

@@ -16,51 +16,96 @@ from inhaul.settings import settings
 if TYPE_CHECKING:
     from inhaul.ingestion.report import IngestEvent, IngestReport, Issue, Reason, Status
     from inhaul.instance import Instance, connect
-    from inhaul.registry import Artifact, ArtifactList, QuerySet, Run, Storage, Transform, User, Visibility, ingest
+    from inhaul.registry import (
+        AnnDataAccessor,
+        Artifact,
+        ArtifactList,
+        BackedAccessor,
+        BackedElement,
+        Collection,
+        Feature,
+        FeatureManager,
+        FeatureSet,
+        FeatureValue,
+        LabelManager,
+        QuerySet,
+        Run,
+        Storage,
+        Transform,
+        ULabel,
+        User,
+        Visibility,
+        annotate,
+        finish,
+        gc,
+        ingest,
+        save,
+        track,
+        tracked,
+        verify,
+    )
+    from inhaul.registry.findings import Defect, Finding, GcReport, VerifyReport
+    from inhaul.stores.probe import Ability, RemoteReport, testremote
 
 __all__ = (
+    "Ability",
+    "AnnDataAccessor",
     "Artifact",
     "ArtifactList",
+    "BackedAccessor",
+    "BackedElement",
+    "Collection",
+    "Defect",
+    "Feature",
+    "FeatureManager",
+    "FeatureSet",
+    "FeatureValue",
+    "Finding",
+    "GcReport",
     "IngestEvent",
     "IngestReport",
     "Instance",
     "Issue",
+    "LabelManager",
     "QuerySet",
     "Reason",
+    "RemoteReport",
     "Run",
     "Status",
     "Storage",
     "Transform",
+    "ULabel",
     "User",
+    "VerifyReport",
     "Visibility",
+    "annotate",
     "connect",
+    "finish",
+    "gc",
     "ingest",
+    "save",
     "settings",
+    "testremote",
+    "track",
+    "tracked",
+    "verify",
 )
 
+# Of what is not in `inhaul.registry`.
 _HOMES = {
     "inhaul.instance": ("Instance", "connect"),
+    "inhaul.stores.probe": ("Ability", "RemoteReport", "testremote"),
+    "inhaul.registry.findings": ("Defect", "Finding", "GcReport", "VerifyReport"),
     "inhaul.ingestion.report": ("IngestEvent", "IngestReport", "Issue", "Reason", "Status"),
-    "inhaul.registry": (
-        "Artifact",
-        "ArtifactList",
-        "QuerySet",
-        "Run",
-        "Storage",
-        "Transform",
-        "User",
-        "Visibility",
-        "ingest",
-    ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     """Imports what is used when it is used, so that `import inhaul` is cheap (PEP 562)."""
-    if name not in _HOME_OF:
+    if name not in __all__:
         raise AttributeError(f"module 'inhaul' has no attribute {name!r}")
-    value = getattr(import_module(_HOME_OF[name]), name)
+    value = getattr(import_module(_HOME_OF.get(name, "inhaul.registry")), name)
     globals()[name] = value
     return value
 

@@ -10,39 +10,33 @@ registry, but not each other's records.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
+from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import Any, Self
 
+from inhaul import __all__ as __all__
+from inhaul import core as core
 from inhaul import instance as _instance
 from inhaul import registry as _registry
 from inhaul._blocking import blocking, run, staging, twin
-from inhaul.ingestion.report import IngestEvent, IngestReport, Issue, Reason, Status
+from inhaul.ingestion.report import IngestEvent, IngestReport
+from inhaul.ingestion.report import Issue as Issue
+from inhaul.ingestion.report import Reason as Reason
+from inhaul.ingestion.report import Status as Status
 from inhaul.progress import bar
-from inhaul.registry import Visibility
+from inhaul.registry import Visibility as Visibility
+from inhaul.registry import context as _context
+from inhaul.registry.findings import Defect as Defect
+from inhaul.registry.findings import Finding as Finding
+from inhaul.registry.findings import GcReport as GcReport
+from inhaul.registry.findings import VerifyReport as VerifyReport
 from inhaul.registry.world import World
-from inhaul.settings import settings
-
-__all__ = (
-    "Artifact",
-    "ArtifactList",
-    "IngestEvent",
-    "IngestReport",
-    "Instance",
-    "Issue",
-    "QuerySet",
-    "Reason",
-    "Run",
-    "Status",
-    "Storage",
-    "Transform",
-    "User",
-    "Visibility",
-    "connect",
-    "ingest",
-    "settings",
-)
+from inhaul.settings import settings as settings
+from inhaul.stores.probe import Ability as Ability
+from inhaul.stores.probe import RemoteReport as RemoteReport
+from inhaul.stores.probe import testremote as _testremote
 
 
 class Instance:
@@ -81,8 +75,14 @@ class Instance:
 
 
 @wraps(_instance.connect)
-def connect(storage: str | os.PathLike[str] | None = None, db: str | None = None) -> Instance:  # noqa: D103 - see there
-    return Instance(_instance.connect(storage, db))
+def connect(  # noqa: D103 - see there
+    storage: str | os.PathLike[str] | None = None,
+    db: str | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    local_storage: str | os.PathLike[str] | None = None,
+) -> Instance:
+    return Instance(_instance.connect(storage, db, storage_options=storage_options, local_storage=local_storage))
 
 
 @wraps(_registry.ingest)
@@ -93,6 +93,42 @@ def ingest(  # noqa: D103 - see there
         return run(_registry.ingest(*arguments, on_event=on_event, **options))
     with bar() as show:
         return run(_registry.ingest(*arguments, on_event=show, **options))
+
+
+@wraps(_testremote)
+def testremote(url: str, storage_options: Mapping[str, Any] | None = None) -> RemoteReport:  # noqa: D103 - see there
+    return run(_testremote(url, storage_options))
+
+
+gc = blocking(_registry.gc)
+verify = blocking(_registry.verify)
+
+
+@wraps(_registry.track)
+def track(transform: Any = None, *, params: dict[str, Any] | None = None) -> Any:  # noqa: D103 - see there
+    return run(_context.begin(Run, transform, params))
+
+
+def tracked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes each call of a function a run of its own, with its arguments as parameters.
+
+    The run of a call that raises stays unfinished.
+
+    Raises:
+        TypeError: It is a coroutine function.
+    """
+    if iscoroutinefunction(function):
+        raise TypeError(f"{function.__qualname__} is a coroutine function: track it with inhaul.tracked")
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        instance, begun = run(_context.start_call(Run, function, args, kwargs))
+        with _context.running(instance, begun):
+            result = function(*args, **kwargs)
+        run(begun._finish(instance))
+        return result
+
+    return call
 
 
 def _one_or_slice(self: Any, part: int | slice) -> Any:
@@ -117,15 +153,29 @@ _List = _registry.ArtifactList
 twin(_registry.QuerySet, __getitem__=_one_or_slice)
 twin(_List, __init__=_watched(staging(_List.__init__)), save=_watched(blocking(_List.save)))
 
-_world = World()
+_world = World(blocking=True)
 _world.add(*map(twin, _registry.asynchronous.classes.values()))
 _world.map()
 
+annotate = blocking(_registry.annotate)
+save = blocking(_registry.save)
+finish = blocking(_registry.finish)
+
+AnnDataAccessor = _world["AnnDataAccessor"]
 Artifact = _world["Artifact"]
 ArtifactList = _world["ArtifactList"]
+BackedAccessor = _world["BackedAccessor"]
+BackedElement = _world["BackedElement"]
+Collection = _world["Collection"]
+Feature = _world["Feature"]
+FeatureManager = _world["FeatureManager"]
+FeatureSet = _world["FeatureSet"]
+FeatureValue = _world["FeatureValue"]
+LabelManager = _world["LabelManager"]
 QuerySet = _world["QuerySet"]
 Related = _world["Related"]
 Run = _world["Run"]
 Storage = _world["Storage"]
 Transform = _world["Transform"]
+ULabel = _world["ULabel"]
 User = _world["User"]

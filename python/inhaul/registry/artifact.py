@@ -1,91 +1,81 @@
 """Artifacts: datasets and models stored as files or folders."""
 
 import asyncio
-import errno
 import os
-import sys
 from collections.abc import Generator, Sequence
-from datetime import UTC, datetime
-from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from sqlalchemy import delete, exists, select, update
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
-from sqlalchemy.orm import make_transient_to_detached
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inhaul.db import bulk, tables
-from inhaul.errors import FileChanged, InvalidKey, KeyExists, ObjectChanged, ObjectMissing
-from inhaul.formats import readers
-from inhaul.hashing import Digest
-from inhaul.ingestion import single
-from inhaul.ingestion.content import Content, content_of
+from inhaul.db import families, objects, tables
+from inhaul.errors import NoResultFound
+from inhaul.formats import backed, memory, suffixes
 from inhaul.ingestion.single import OnDuplicate, Staged
 from inhaul.instance import Instance, current
-from inhaul.keys import key_problem, suffix
+from inhaul.keys import suffix
+from inhaul.registry import deletion, reading, replacing, saving, uploading
+from inhaul.registry.arguments import check_choice, check_flag, check_key, check_path, check_record, check_text
 from inhaul.registry.base import Registry
+from inhaul.registry.context import note_input, run_for
+from inhaul.registry.describing import IsDescribed
+from inhaul.registry.features import HasFeatures
 from inhaul.registry.fields import Field, Relation, set_row
+from inhaul.registry.findings import VerifyReport
 from inhaul.registry.folder import Duplicates, Errors, Folder
-from inhaul.registry.related import related
+from inhaul.registry.lineage import Lineage, trace
+from inhaul.registry.related import ManyToMany
+from inhaul.registry.saving import Draft, Met
+from inhaul.registry.slots import Slots, link
 from inhaul.registry.storage import Storage
-from inhaul.registry.tracking import IsVersioned, TracksRun, TracksUpdates
-from inhaul.settings import settings
-from inhaul.stores.local import LocalStore
+from inhaul.registry.tracking import TracksRun, TracksUpdates
+from inhaul.registry.verification import verify_rows
+from inhaul.registry.versioning import IsVersioned, check_unused
+from inhaul.registry.visibility import Visibility
+from inhaul.stores.locations import as_text, is_pathish
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+    from mudata import MuData
+    from upath import UPath
+
     from inhaul.ingestion.content import Data
     from inhaul.registry.artifact_list import ArtifactList
     from inhaul.registry.query import QuerySet
     from inhaul.registry.run import Run
-
-_ATTEMPTS = 5  # at a key that others write too
-
-
-class Visibility(IntEnum):
-    """Who sees an artifact: `filter()` shows the default ones only."""
-
-    default = 0
-    hidden = 1
-    trash = tables.TRASH
+    from inhaul.stores.locations import Pathish
 
 
-class Draft(NamedTuple):
-    """The arguments of an artifact that is not staged."""
-
-    data: "Data"
-    key: str | None
-    key_is_virtual: bool | None
-    on_duplicate: OnDuplicate
-
-
-class _Met(NamedTuple):
-    """What turned out to be an existing artifact when it was staged, and the run that met it."""
-
-    content: Content
-    run: "Run | None"
-
-
-class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
+class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
     """A dataset or model, stored as a file or folder.
 
     Making one does no I/O. `await artifact` reads and hashes the content and turns the artifact into the existing one
     if the registry has it; `await artifact.save()` stores and registers it.
 
     Args:
-        data: A path to a file or folder, or a DataFrame.
+        data: A path to a file or folder, or a DataFrame, AnnData or MuData.
         key: The key in the storage, like `"experiment/cells.csv"`. Content under a known key that differs becomes a new
             version; the same content is the existing artifact.
         description: What it is.
-        run: The run that makes it.
+        version: What this version is called; numbered if None.
+        is_new_version_of: The artifact that it is a new version of, saved or not. What is not given here, key and
+            description, it inherits. It follows the newest of the family.
+        run: The run that makes it; None is the current one, False none.
         visibility: Who sees it.
+        format: How an AnnData is stored: `"h5ad"` or `"zarr"`; None: as the suffix of the key says, else as h5ad.
+        accessor: What a file or folder shall load as where its suffix leaves that open: `"AnnData"` or `"MuData"`.
         key_is_virtual: False stores the object under the key itself.
         on_duplicate: What to do with content that is registered: `"return"` the existing artifact, `"create"` another
             one, or raise an `"error"`.
 
     Raises:
-        TypeError: The data is neither a path nor a DataFrame.
+        TypeError: The data is none of these, or an argument has the wrong type.
         InvalidKey: The key is not valid.
+        ValueError: The data cannot be stored in the format, the version is empty or longer than 30 characters, or an
+            option has a value it does not know.
+        WrongWorld: A record belongs to `inhaul.sync`, or the reverse.
     """
 
     _storage: Storage
@@ -98,12 +88,18 @@ class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
     _size: int
     _hash: str
     _hash_type: str
+    _verified_by: str
+    _n_objects: int | None
+    _n_observations: int | None
     _visibility: int
+    _is_deleted: bool = False
     _description: str | None
     _draft: Draft | None = None
     _staged: Staged | None = None
     _lock: asyncio.Lock | None = None
-    _met: "_Met | None" = None
+    _met: Met | None = None
+    _validates: bool = False
+    _slots: Slots | None = None
 
     storage = Relation[Storage]()
     key_is_virtual = Field[bool]()
@@ -116,10 +112,10 @@ class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
     verified_by = Field[str]()
     n_objects = Field[int | None]()
     n_observations = Field[int | None]()
-    description = Field[str | None](writable=True, early=True)
+    description = Field[str | None](writable=True, early=True, check=check_text)
 
-    previous_runs = related(tables.artifact_previous_run, "Run")
-    input_of = related(tables.artifact_input_of, "Run")
+    previous_runs = ManyToMany(tables.artifact_previous_run, "Run")
+    input_of = ManyToMany(tables.artifact_input_of, "Run")
 
     def __init__(
         self,
@@ -128,25 +124,34 @@ class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
         *,
         key: str | None = None,
         description: str | None = None,
-        run: "Run | None" = None,
+        version: str | None = None,
+        is_new_version_of: "Artifact | None" = None,
+        run: "Run | Literal[False] | None" = None,
         visibility: int = Visibility.default,
+        format: str | None = None,
+        accessor: str | None = None,
         key_is_virtual: bool | None = None,
         on_duplicate: OnDuplicate = "return",
     ) -> None:
-        pandas = sys.modules.get("pandas")
-        if not isinstance(data, str | os.PathLike) and not (pandas and isinstance(data, pandas.DataFrame)):
-            raise TypeError(f"An artifact is made from a path or a DataFrame, not from {type(data).__name__}")
-        if key is not None and (problem := key_problem(key)):
-            raise InvalidKey(f"{key!r} cannot be a key: {problem}")
-        if on_duplicate not in ("return", "create", "error"):
-            raise ValueError(f"on_duplicate={on_duplicate!r}: use 'return', 'create' or 'error'")
+        _check_data(data, format)
+        check_key(key)
+        check_text("description", description)
+        check_text("accessor", accessor)
+        check_record(self._world, "is_new_version_of", is_new_version_of, "Artifact")
+        check_record(self._world, "run", run or None, "Run")
+        check_flag("key_is_virtual", key_is_virtual, optional=True)
+        check_choice("on_duplicate", on_duplicate, ("return", "create", "error"))
         self._is_staged = False
         self._instance = current()
-        self._draft = Draft(data, key, key_is_virtual, on_duplicate)
+        if is_new_version_of is not None and str(is_new_version_of._home.database) != str(self._instance.database):
+            raise ValueError(f"{is_new_version_of!r} is of {is_new_version_of._home!r}: its versions belong there")
+        self._draft = Draft(data, key, key_is_virtual, on_duplicate, format, accessor, is_new_version_of)
         self._key = key
         self._description = description
+        if version is not None:
+            self.version = version
         self._visibility = Visibility(visibility)
-        type(self).run.set(self, run)
+        type(self).run.set(self, run_for(self._world, run, self._instance))
 
     def __repr__(self) -> str:
         if not self._is_staged:
@@ -166,8 +171,7 @@ class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
     def key(self, value: str | None) -> None:
         if self._is_staged and not self._key_is_virtual:
             raise AttributeError(f"{self._key!r} is the place of a file in its storage: it cannot be renamed here")
-        if value is not None and (problem := key_problem(value)):
-            raise InvalidKey(f"{value!r} cannot be a key: {problem}")
+        check_key(value)
         if self._is_staged and value is not None and suffix(value) != self._suffix:
             raise ValueError(f"The key {value!r} should end in {self._suffix!r}, as its object does")
         self._key = value
@@ -182,25 +186,19 @@ class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
         self._visibility = Visibility(value)
 
     @property
-    def path(self) -> Path:
-        """Where its bytes are; before saving, where they come from.
+    def path(self) -> "Path | UPath":
+        """Where its bytes are; before saving, where they come from. On S3 a UPath, which s3fs opens.
 
         Raises:
             ValueError: It was made from memory and is not saved.
         """
-        if self._id is None:
-            source = self._staged.content.path if self._staged else self._draft.data if self._draft else None
-            if not isinstance(source, str | os.PathLike):
-                raise ValueError(f"{self!r} was made in memory: it has a path once it is saved")
-            return Path(source)
-        # Without an object of its own, its key is where its successor lies.
-        return Path(self._storage._root) / (self._object_key or self._key or "")
-
-    @property
-    def versions(self) -> "QuerySet[Self]":
-        """All artifacts of its family, hidden and trashed ones included, oldest first."""
-        family: QuerySet[Self] = self._world["QuerySet"](type(self), instance=self._home)
-        return family.filter(uid__startswith=self.stem_uid).order_by("uid")
+        if self._id is not None:
+            # Without an object of its own, its key is where its successor lies.
+            return self._home.path(self._storage._root, self._object_key or self._key or "")
+        source = self._staged.content.location if self._staged else self._draft.data if self._draft else None
+        if not is_pathish(source):
+            raise ValueError(f"{self!r} was made in memory: it has a path once it is saved")
+        return self._home.path_at(as_text(source))
 
     @classmethod
     def filter(cls, **lookups: Any) -> "QuerySet[Self]":
@@ -221,12 +219,12 @@ class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
     @classmethod
     def from_dir(
         cls,
-        path: str | os.PathLike[str],
+        path: "Pathish",
         key: str | None = None,
         *,
-        run: "Run | None" = None,
+        run: "Run | Literal[False] | None" = None,
         duplicates: Duplicates = "keep",
-        exclude: Sequence[str] = (),
+        exclude: Sequence[str] | None = None,
         follow_symlinks: bool = False,
         errors: Errors = "report",
     ) -> "ArtifactList[Self]":
@@ -236,61 +234,269 @@ class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
         ingested is in `failed` afterwards and stops no other; links and special files are in `skipped`.
 
         Args:
-            path: The folder. An `.inhaulignore` file in it (gitignore syntax) leaves files out.
+            path: The folder. An `.inhaulignore` file in it (gitignore syntax) leaves files out. Of a folder on S3
+                nothing is read, such files neither.
             key: What precedes each file's relative path in its key; the folder's name if None. In a storage the key is
                 the path relative to its root.
-            run: The run that makes them.
+            run: The run that makes them; None is the current one, False none.
             duplicates: `"drop"` keeps only the first of files with equal content.
             exclude: Patterns in gitignore syntax of files to leave out.
             follow_symlinks: Follow links that stay inside the folder.
             errors: `"raise"` makes `save()` raise an `ExceptionGroup` of what failed, after the rest is saved.
 
         Raises:
+            TypeError: An argument has the wrong type.
             InvalidKey: The key is not valid.
+            ValueError: An option has a value it does not know, or a pattern is wrong.
         """
-        folder = Folder(current(), path, key, run, duplicates, exclude, follow_symlinks, errors)
+        instance = current()
+        active = run_for(cls._world, run, instance)
+        folder = Folder(instance, path, key, active, duplicates, exclude, follow_symlinks, errors)
         made: ArtifactList[Self] = cls._world["ArtifactList"](folder)
+        return made
+
+    @classmethod
+    def from_df(
+        cls,
+        df: "pd.DataFrame",
+        key: str | None = None,
+        description: str | None = None,
+        run: "Run | Literal[False] | None" = None,
+        **options: Any,
+    ) -> Self:
+        """An artifact of a DataFrame, stored as .parquet.
+
+        Columns and variables that are registered features are checked, and linked when it is saved.
+
+        Args:
+            df: The table.
+            key: See `Artifact`, as for the rest.
+            description: What it is.
+            run: The run that makes it.
+            **options: What else `Artifact` takes.
+
+        Raises:
+            TypeError: The data is no DataFrame.
+            ValidationError: When staged: a column is not of the dtype of its feature.
+        """
+        _expect(df, "DataFrame")
+        return cls._validated(df, key=key, description=description, run=run, **options)
+
+    @classmethod
+    def from_anndata(
+        cls,
+        adata: "AnnData | str | os.PathLike[str]",
+        key: str | None = None,
+        description: str | None = None,
+        run: "Run | Literal[False] | None" = None,
+        **options: Any,
+    ) -> Self:
+        """An artifact of an AnnData, stored as .h5ad unless `format` or the key says otherwise.
+
+        Args:
+            adata: The object, or the path of an .h5ad file or an AnnData zarr store.
+            key: See `Artifact`, as for the rest.
+            description: What it is.
+            run: The run that makes it.
+            **options: What else `Artifact` takes.
+
+        Raises:
+            TypeError: The data is neither an AnnData nor a path.
+            ValidationError: When staged: a column is not of the dtype of its feature.
+        """
+        _expect(adata, "AnnData", str, os.PathLike)
+        return cls._validated(adata, key=key, description=description, run=run, **({"accessor": "AnnData"} | options))
+
+    @classmethod
+    def from_mudata(
+        cls,
+        mdata: "MuData | str | os.PathLike[str]",
+        key: str | None = None,
+        description: str | None = None,
+        run: "Run | Literal[False] | None" = None,
+        **options: Any,
+    ) -> Self:
+        """An artifact of a MuData, stored as .h5mu.
+
+        Columns and variables that are registered features are checked, and linked when it is saved.
+
+        Args:
+            mdata: The object, or the path of an .h5mu file.
+            key: See `Artifact`, as for the rest.
+            description: What it is.
+            run: The run that makes it.
+            **options: What else `Artifact` takes.
+
+        Raises:
+            TypeError: The data is neither a MuData nor a path.
+            ValidationError: When staged: a column is not of the dtype of its feature.
+        """
+        _expect(mdata, "MuData", str, os.PathLike)
+        return cls._validated(mdata, key=key, description=description, run=run, **({"accessor": "MuData"} | options))
+
+    @classmethod
+    def _validated(cls, data: "Data", **options: Any) -> Self:
+        """An artifact whose features are checked when it is staged, which the twin does in the constructor."""
+        made = cls.__new__(cls)
+        made._validates = True
+        made.__init__(data, **options)  # type: ignore[misc]
         return made
 
     async def save(self, upload: bool | None = None) -> Self:
         """Stores and registers the artifact; later, writes the fields that were changed.
 
         Args:
-            upload: Only an instance with local and remote storage can upload.
+            upload: True takes it from the local storage of the instance to the one on S3; None and False leave it where
+                it is. A user's own file stays where it is, too.
 
         Raises:
-            ValueError: `upload=True` without remote storage.
+            ValueError: `upload=True` without both storages, or a version that another one of the family has.
             FileChanged: The content changed since it was staged.
             KeyExists: A changed key is taken.
+            NoResultFound: It was deleted for good.
             StorageFull: There is no room for it.
         """
+        check_flag("upload", upload, optional=True)
+        if upload and self._home.remote is None:
+            raise ValueError(
+                "upload=True needs an instance with both: connect(storage='s3://...', local_storage='...')"
+            )
+        await self._save(self._home)
         if upload:
-            raise ValueError("upload=True needs an instance that was connected with a remote storage")
-        async with self._turn():
-            await self._save(self._home)
+            async with self._turn():
+                await uploading.upload(self)
         return self
 
-    async def load(self, **options: Any) -> Any:
-        """Its content in memory: a DataFrame, what JSON holds, or text; else the path of the file.
+    async def load(self, is_run_input: bool | None = None, stream: bool = False, **options: Any) -> Any:
+        """Its content in memory, or opened; else the path of the file or folder.
+
+        A DataFrame (.csv, .tsv, .parquet, .ipc, .feather), AnnData (.h5ad, AnnData zarr), MuData (.h5mu), an array
+        (.jpg, .png, .tif), what JSON and YAML hold, text (.txt, .md), an open HDF5 file or zarr group.
 
         Args:
+            is_run_input: False keeps it from being an input of the current run.
+            stream: Read an AnnData from its storage, without a copy of the file on this machine.
             **options: Passed on to the reader, such as `pandas.read_csv`.
 
         Raises:
             ObjectMissing: The object is not in the storage.
             ObjectChanged: The file was overwritten in place by a later version.
             ValueError: The content is not what its suffix says.
+            MissingLibrary: The reader needs a library that is not installed.
         """
-        return await asyncio.to_thread(readers.read, await self._cached(), self._suffix, **options)
+        if self._id is None and self._draft is not None and not is_pathish(self._draft.data):
+            return self._draft.data
+        if stream and self._accessor == "AnnData" and not options:
+            opened = await self._opened()
+            await note_input(self, is_run_input)
+            return await asyncio.to_thread(opened._read)
+        path = await self._cached()
+        await note_input(self, is_run_input)
+        return await self._loaded(path, **options)
 
-    async def cache(self) -> Path:
+    async def _loaded(self, path: Path, **options: Any) -> Any:
+        return await asyncio.to_thread(suffixes.load, path, self._suffix, self._accessor, **options)
+
+    async def backed(self, is_run_input: bool | None = None) -> Any:
+        """Access to its content without loading it: only the bytes asked for are read.
+
+        An `AnnDataAccessor` for .h5ad and AnnData zarr, a `BackedAccessor` for other HDF5 files and zarr stores, a
+        `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv.
+
+        Args:
+            is_run_input: False keeps it from being an input of the current run.
+
+        Raises:
+            ObjectMissing: The object is not in the storage.
+            ObjectChanged: The file was overwritten in place by a later version.
+            ValueError: Its suffix has no such access, or the content is not what the suffix says.
+        """
+        opened = await self._opened()
+        await note_input(self, is_run_input)
+        return opened
+
+    async def _opened(self) -> Any:
+        await self._staging()
+        source = await reading.source(self)
+        # The name of a path on S3 takes importing what makes it.
+        return await asyncio.to_thread(
+            lambda: backed.open_backed(source, self._suffix, self._accessor, str(self.path), self._world)
+        )
+
+    async def cache(self, is_run_input: bool | None = None) -> Path:
         """A path of its content on this machine: in local storage, of the object itself.
+
+        Args:
+            is_run_input: False keeps it from being an input of the current run.
 
         Raises:
             ObjectMissing: The object is not in the storage.
             ObjectChanged: The file was overwritten in place by a later version.
         """
-        return await self._cached()
+        path = await self._cached()
+        await note_input(self, is_run_input)
+        return path
+
+    async def view_lineage(self) -> Lineage:
+        """The graph of what it was made from and what was made from it.
+
+        `str()` of it is Mermaid's text; a notebook shows a picture if graphviz is installed.
+
+        Raises:
+            ValueError: It is not saved.
+        """
+        if self._id is None:
+            raise ValueError(f"{self!r} is not saved, so it has no lineage")
+        return await trace(self)
+
+    async def verify(self, *, read: bool = False, repair: bool = False) -> VerifyReport:
+        """Compares its object with the registry.
+
+        Args:
+            read: Read it although its ETag tells what it is. One that only has an ETag gets a hash of its content.
+            repair: Store it again if it is not as registered, where an equal copy is left.
+
+        Raises:
+            ValueError: It is not saved.
+        """
+        if self._id is None:
+            raise ValueError(f"{self!r} is not saved, so there is nothing to compare it with")
+        report = await verify_rows(self._home, [self._uid], {}, read=read, repair=repair)
+        if read:
+            async with self._home.database.read() as conn:
+                row = (await objects.rows_of(conn, [self._uid]))[self._uid]
+            set_row(self, {"hash": row.hash, "hash_type": row.hash_type, "verified_by": row.verified_by})
+        return report
+
+    async def replace(self, data: "Data", run: "Run | None" = None, format: str | None = None) -> None:
+        """Gives the artifact other content, at once: uid, key and version stay, but for the suffix of the key.
+
+        The new content gets an object of its own before the row switches to it, and the old one goes last. Whatever
+        fails leaves the artifact as it was. A file under its user's key is written over only then; what a crash leaves
+        to do, the next process does.
+
+        Args:
+            data: A path outside all storages, or an object in memory.
+            run: The run that makes the new content; the artifact is then of this run.
+            format: How an AnnData is stored; see `Artifact`.
+
+        Raises:
+            TypeError: The data is none of these, or the run is none.
+            ValueError: The artifact is not saved, or is a folder under its user's key; or the data lies in a storage,
+                or is a folder for a file, or the reverse.
+            KeyExists: With the new suffix, the key is that of another artifact, or of another file; or somebody else
+                replaces the artifact, too.
+            ObjectChanged: A file under its user's key is not what was registered.
+            ObjectShared: Such a file lies in the folder of another artifact.
+            FileChanged: The data changed while it was stored.
+            StorageFull: There is no room for it.
+        """
+        _check_data(data, format)
+        check_record(self._world, "run", run, "Run")
+        if self._id is None:
+            raise ValueError(f"{self!r} is not saved: make it of the other content")
+        async with self._turn():
+            await replacing.replace(self, data, run, format)
 
     async def delete(
         self, permanent: bool | None = None, storage: bool | None = None, using_key: str | None = None
@@ -299,29 +505,26 @@ class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
 
         Args:
             permanent: Delete for good at once.
-            storage: Whether the object goes too when the artifact goes for good; None: only one that inhaul named.
+            storage: Whether the object goes too when the artifact goes for good; None: only one that inhaul named. Of a
+                user's own folder, what an ignore file leaves out stays.
             using_key: Accepted for compatibility.
 
         Raises:
             ValueError: It is not saved, or `using_key` is given.
+            InUse: It is a member of a collection.
+            ObjectShared: The object would go, but other artifacts have bytes in it, or are folders that hold it.
         """
+        check_flag("permanent", permanent, optional=True)
+        check_flag("storage", storage, optional=True)
         if using_key is not None:
             raise ValueError("using_key is not supported: leave it out")
         if self._id is None:
             raise ValueError(f"{self!r} is not saved, so it cannot be deleted")
-        if self._visibility != Visibility.trash:
-            await self._move(Visibility.trash)
-            if not permanent:
-                return
-        elif permanent is False:
-            return
-        if storage or (storage is None and self._key_is_virtual):
-            # The row is in the trash by now, so a crash from here on leaves nothing that looks alive.
-            await LocalStore(Path(self._storage._root)).remove([self._object_key] if self._object_key else [])
-        async with self._home.database.write() as conn:
-            await conn.execute(delete(tables.artifact).where(tables.artifact.c.id == self._id))
-            if self._is_latest:
-                await _promote(conn, self.stem_uid)
+        await deletion.check_unused(self)
+        if permanent or (permanent is None and self._visibility == Visibility.trash):
+            await deletion.remove(self, storage)
+        elif self._visibility != Visibility.trash:
+            await deletion.move(self, Visibility.trash)
 
     async def restore(self) -> Self:
         """Takes the artifact out of the trash.
@@ -330,22 +533,34 @@ class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
             KeyExists: Another artifact has its key by now.
         """
         if self._visibility == Visibility.trash:
-            await self._move(Visibility.default)
+            await deletion.move(self, Visibility.default)
         return self
-
-    async def _move(self, visibility: Visibility) -> None:
-        """Into the trash, or out of it; what fails leaves it where it was."""
-        before, self._visibility = self._visibility, visibility
-        try:
-            await self._write_changes(self._home)
-        except BaseException:
-            self._visibility = before
-            raise
 
     async def _staging(self) -> Self:
         async with self._turn():
-            await self._stage()
+            await saving.stage(self)
         return self
+
+    async def _save(self, instance: Instance) -> None:
+        if self._is_deleted:
+            raise NoResultFound(f"{self!r} was deleted for good: make a new artifact of the data")
+        async with self._turn():
+            await saving.save(self, instance)
+            if self._slots is not None:
+                await link(self, self._slots)
+                self._slots = None
+
+    async def _check_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> None:
+        if values.get("version") is not None:
+            await check_unused(conn, self._uid, values["version"])
+        if "visibility" in values:
+            await families.lock(conn, [self._uid])
+
+    async def _follow_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> None:
+        if "visibility" in values:
+            await families.choose_latest(conn, [self._uid])
+            latest = await conn.scalar(select(tables.artifact.c.is_latest).where(tables.artifact.c.id == self._id))
+            set_row(self, {"is_latest": latest})
 
     def _turn(self) -> asyncio.Lock:
         """A lock, for two tasks that stage or save one artifact would mix up its object and its row."""
@@ -353,143 +568,22 @@ class Artifact(Registry, IsVersioned, TracksRun, TracksUpdates):
             self._lock = asyncio.Lock()
         return self._lock
 
-    async def _stage(self) -> None:
-        if self._is_staged or self._draft is None or self._instance is None:
-            return
-        draft, instance, description, run = self._draft, self._instance, self._description, self._run
-        content = await content_of(draft.data)
-        labelled = description is not None or run is not None
-        place = await single.locate(instance, content, draft.key, labelled=labelled)
-        staged = await single.stage(
-            instance, content, place, key_is_virtual=draft.key_is_virtual, on_duplicate=draft.on_duplicate
-        )
-        if isinstance(staged, dict):
-            await self._become(staged, instance)
-            self._met = _Met(content, run)
-            if description is not None:
-                self._description = description
-        else:
-            digest = staged.facts.digest
-            self._staged = staged
-            self._uid, self._version, self._is_latest = staged.uid, staged.version, True
-            self._key, self._object_key = place.key, staged.object_key
-            self._key_is_virtual = place.key != staged.object_key
-            self._suffix, self._accessor = content.suffix, content.accessor
-            self._size, self._hash, self._hash_type = digest.size, digest.hash, digest.hash_type
-            self._verified_by = "local"
-            self._n_objects, self._n_observations = staged.facts.n_objects, staged.facts.n_observations
-        self._is_staged = True
-
-    async def _become(self, row: dict[str, Any], instance: Instance) -> None:
-        """Turns into an existing artifact."""
-        set_row(self, row)
-        make_transient_to_detached(self)
-        async with instance.database.read() as conn, AsyncSession(conn, expire_on_commit=False) as session:
-            session.add(self)
-            await session.refresh(self)
-
-    async def _save(self, instance: Instance) -> None:
-        fresh = not self._is_staged
-        await self._stage()
-        if self._run is not None:
-            await self._run._save(instance)
-            self._run_id = self._run._id
-        if self._id is None:
-            await self._save_new(instance, fresh=fresh)
-            return
-        await self._meet_again(instance)
-        await self._write_changes(instance)
-
-    async def _save_new(self, instance: Instance, *, fresh: bool) -> None:
-        """Object first, row last. A loser of a race for the key becomes the winner's artifact, or its next version."""
-        for _ in range(_ATTEMPTS):
-            staged = self._staged
-            if staged is None or self._id is not None:
-                break
-            try:
-                await self._store(staged, reread=not fresh)
-                await self._insert(instance, staged)
-                self._staged = self._draft = None
-                return
-            except FileExistsError:
-                raise  # what is there is somebody else's
-            except BaseException as error:
-                await asyncio.shield(_discard(instance, staged))
-                if not isinstance(error, IntegrityError):
-                    raise
-            self._is_staged, fresh = False, True
-            await self._stage()
-        if self._id is None:
-            raise KeyExists(errno.EEXIST, "Others keep writing to this key: try again later", self._key)
-
-    async def _store(self, staged: Staged, *, reread: bool) -> None:
-        """Stores the object, or sees to it that the file in the storage is still what was staged."""
-        if not staged.place.in_place:
-            store = LocalStore(staged.place.storage.root)
-            await staged.content.store(store, staged.object_key, staged.facts.digest)
-            if settings.durability == "batch":
-                await store.sync()
-        elif reread and (await staged.content.read()).digest != staged.facts.digest:
-            raise FileChanged(errno.EBUSY, "The file changed since it was staged: stage it again", str(self.path))
-
-    async def _insert(self, instance: Instance, staged: Staged) -> None:
-        identity = await instance.identity()
-        now = datetime.now(UTC)
-        self._storage_id = staged.place.storage.id or identity.storage_id
-        self._created_by_id = identity.user_id
-        self._created_at = self._updated_at = now
-        async with instance.database.write() as conn, AsyncSession(conn, expire_on_commit=False) as session:
-            if staged.follows:
-                await bulk.supersede(conn, [staged.follows], now, in_place=staged.place.in_place)
-            session.add(self)
-            await session.flush()
-            await session.refresh(self)
-
-    async def _meet_again(self, instance: Instance) -> None:
-        """Sees to it that the object of an existing artifact is there, and notes the run that met it."""
-        if self._met is None:
-            return
-        content, run = self._met
-        store = LocalStore(Path(self._storage._root))
-        size = self._size if self._n_objects is None else None
-        is_source = content.path == self.path
-        if self._object_key and not is_source and not await store.exists(self._object_key, size):
-            await store.remove([self._object_key])
-            await content.store(store, self._object_key, Digest(self._hash, self._hash_type, self._size))
-            await store.sync()
-        if run is not None:
-            await run._save(instance)
-            if run._id != self._run_id:
-                await self.previous_runs._add([run])
-        self._met = self._draft = None
-
     async def _cached(self) -> Path:
         await self._staging()
-        if self._id is not None and self._object_key is None:
-            raise ObjectChanged(errno.ESTALE, f"Artifact {self._uid} was overwritten in place", str(self.path))
-        if not await asyncio.to_thread(self.path.exists):
-            raise ObjectMissing(errno.ENOENT, f"The object of artifact {self._uid} is not there", str(self.path))
-        return self.path
+        return await reading.cached(self)
 
 
-async def _discard(instance: Instance, staged: Staged) -> None:
-    """Removes the object of an artifact that could not be saved, unless its row was committed after all."""
-    if staged.place.in_place:
-        return
-    async with instance.database.read() as conn:
-        referred = await bulk.objects_of(conn, [staged.uid])
-    if staged.object_key not in referred:
-        await LocalStore(staged.place.storage.root).remove([staged.object_key])
+def _expect(data: object, accessor: str, *others: type) -> None:
+    if not isinstance(data, others) and memory.accessor_of(data) != accessor:
+        raise TypeError(f"Pass {' or '.join([accessor, *(['a path'] if others else [])])}, not {type(data).__name__}")
 
 
-async def _promote(conn: AsyncConnection, stem: str) -> None:
-    """Makes the newest version left of a family its latest, unless its key has gone to another artifact."""
-    table, other = tables.artifact, tables.artifact.alias()
-    newest = select(table.c.id).where(table.c.uid.between(stem, f"{stem}~")).order_by(table.c.uid.desc()).limit(1)
-    taken = exists().where(
-        other.c.storage_id == table.c.storage_id,
-        other.c.key == table.c.key,
-        other.c.is_latest,
-        other.c.visibility != tables.TRASH,
-    )
-    await conn.execute(update(table).where(table.c.id == newest.scalar_subquery(), ~taken).values(is_latest=True))
+def _check_data(data: object, format: str | None) -> None:
+    if is_pathish(data):
+        check_path(data)
+    elif memory.accessor_of(data) is None:
+        raise TypeError(
+            f"An artifact is made from a path, a DataFrame, an AnnData or a MuData, not from {type(data).__name__}"
+        )
+    if format is not None:
+        memory.check_format(data, format)

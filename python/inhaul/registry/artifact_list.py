@@ -1,7 +1,7 @@
 """The artifacts of a folder."""
 
 import asyncio
-import os
+import html
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
@@ -11,20 +11,25 @@ from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
 from inhaul.db import bulk
-from inhaul.errors import NotStaged, WrongWorld
+from inhaul.errors import NotStaged
 from inhaul.formats import tables
 from inhaul.hashing import Digest
 from inhaul.ingestion import pipeline
-from inhaul.ingestion.content import Facts, FileContent
+from inhaul.ingestion.content import Content, Facts, FileContent
 from inhaul.ingestion.pipeline import Recorded
+from inhaul.ingestion.remote import ObjectContent
 from inhaul.ingestion.report import IngestEvent, IngestReport, Issue, Status
 from inhaul.ingestion.single import Place, Staged
 from inhaul.instance import StorageRow
-from inhaul.registry.artifact import Draft
+from inhaul.registry.arguments import check_record
 from inhaul.registry.columns import Columns, Row
 from inhaul.registry.fields import set_row
+from inhaul.registry.findings import VerifyReport
 from inhaul.registry.folder import Folder
+from inhaul.registry.saving import Draft
+from inhaul.registry.verification import verify_rows
 from inhaul.settings import settings
+from inhaul.stores.locations import as_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
 A = TypeVar("A", bound="Artifact")
 
 _SHOWN = 5  # artifacts in a repr
+_DOWNLOADS = 32  # side by side
 _EDITABLE = ("_description", "_visibility", "_version", "_key")
 
 
@@ -51,8 +57,7 @@ class ArtifactList(Sequence[A], Generic[A]):
     _on_event: Callable[[IngestEvent], object] | None = None
 
     def __init__(self, folder: Folder) -> None:
-        if folder.run is not None and folder.run._world is not self._world:
-            raise WrongWorld(f"{folder.run!r} belongs to the other API: use inhaul or inhaul.sync for both")
+        check_record(self._world, "run", folder.run, "Run")
         self._folder = folder
         self._instance = folder.instance
         self._job: Job | None = None
@@ -77,15 +82,36 @@ class ArtifactList(Sequence[A], Generic[A]):
         return self._report.skipped
 
     def __repr__(self) -> str:
+        keys = [f"  {row.key}" for row in self._first_rows()]
+        return "\n".join([self._title(), *keys, *(f"  {line}" for line in self._left_out())])
+
+    def _repr_html_(self) -> str:
+        """The first artifacts as a table for notebooks."""
+        names = ("key", "size", "suffix", "accessor", "hash", "uid")
+        rows = [[getattr(row, name) for name in names] for row in self._first_rows()]
+        cells = ["".join(f"<td>{'' if one is None else html.escape(str(one))}</td>" for one in row) for row in rows]
+        head = "".join(f"<th>{name}</th>" for name in names)
+        body = "".join(f"<tr>{row}</tr>" for row in ([head, *cells] if rows else []))
+        more = "".join(f"<p>{line}</p>" for line in self._left_out())
+        return f"<table><caption>{html.escape(self._title())}</caption>{body}</table>{more}"
+
+    def _title(self) -> str:
         if self._columns is None:
-            return f"ArtifactList({os.fspath(self._folder.path)!r}, not staged)"
+            return f"ArtifactList({as_text(self._folder.path)!r}, not staged)"
         state = "saved" if self._saved else "staged"
-        lines = [f"ArtifactList: {len(self):,} artifacts {state}, {self._report.bytes:,} bytes"]
-        lines += [f"  {self._columns.row(place).key}" for place in range(min(_SHOWN, len(self)))]
-        lines += [f"  ... {len(self) - _SHOWN:,} more"] if len(self) > _SHOWN else []
-        lines += [f"  failed: {len(self.failed):,}"] if self.failed else []
-        lines += [f"  skipped: {len(self.skipped):,}"] if self.skipped else []
-        return "\n".join(lines)
+        return f"ArtifactList: {len(self):,} artifacts {state}, {self._report.bytes:,} bytes"
+
+    def _first_rows(self) -> list[Row]:
+        return (
+            [self._columns.row(place) for place in range(min(_SHOWN, len(self)))] if self._columns is not None else []
+        )
+
+    def _left_out(self) -> list[str]:
+        if self._columns is None:
+            return []
+        lines = [f"... {len(self) - _SHOWN:,} more"] if len(self) > _SHOWN else []
+        lines += [f"failed: {len(self.failed):,}"] if self.failed else []
+        return lines + ([f"skipped: {len(self.skipped):,}"] if self.skipped else [])
 
     def __len__(self) -> int:
         return len(self._staged_columns())
@@ -123,13 +149,64 @@ class ArtifactList(Sequence[A], Generic[A]):
             self._report.raise_failures()
         return self
 
+    async def cache(self) -> list[Path]:
+        """Paths of all contents on this machine, some of them downloaded side by side; see `Artifact.cache`.
+
+        Raises:
+            ObjectMissing: An object is not in the storage.
+            ObjectChanged: A file was overwritten in place by a later version.
+        """
+        room = asyncio.Semaphore(_DOWNLOADS)
+
+        async def cached(artifact: A) -> Path:
+            async with room:
+                return await artifact._cached()
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                caching = [tasks.create_task(cached(artifact)) for artifact in self]
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+        return [task.result() for task in caching]
+
+    async def verify(self, *, read: bool = False, repair: bool = False) -> VerifyReport:
+        """Compares the objects of all artifacts with the registry.
+
+        Args:
+            read: Read objects although their ETag tells what they are.
+            repair: Store again what is not as registered, from the folder if it still has equal files.
+
+        Raises:
+            ValueError: The list is not saved.
+        """
+        if not self._saved:
+            raise ValueError(f"{self!r} is not saved, so there is nothing to compare it with")
+        files = await asyncio.to_thread(self._files)
+        return await verify_rows(self._instance, files, files, read=read, repair=repair)
+
+    def _files(self) -> dict[str, Path]:
+        """The files that the artifacts were made from, by uid."""
+        columns = self._staged_columns()
+        return {columns.values(at)["uid"]: Path(columns.row(at).path) for at in range(len(columns))}
+
     async def df(self) -> "pd.DataFrame":
         """The artifacts as a table: path, key, status, uid, size in bytes, hash, and so on."""
         return await asyncio.to_thread(self._df, self._staged_columns())
 
     def _df(self, columns: Columns) -> "pd.DataFrame":
-        rows = [columns.row(place)[:-1] for place in range(len(columns))]
-        return tables.frame(rows, Row._fields[:-1])
+        rows = [columns.row(place)[:-2] for place in range(len(columns))]
+        return tables.frame(rows, Row._fields[:-2])
+
+    async def _artifact_ids(self) -> list[int]:
+        """The ids of all its artifacts.
+
+        Raises:
+            ValueError: It is not saved.
+        """
+        columns = self._staged_columns()
+        if not self._saved:
+            raise ValueError(f"{self!r} is not saved: save it first")
+        return await asyncio.to_thread(lambda: [columns.values(place)["id"] for place in range(len(columns))])
 
     def _staged_columns(self) -> Columns:
         if self._columns is None:
@@ -185,7 +262,6 @@ class ArtifactList(Sequence[A], Generic[A]):
         constants = {
             "storage_id": storage_id,
             "key_is_virtual": self._job is not None and not self._job.in_place,
-            "verified_by": "local",
             "run_id": self._job.run_id if self._job is not None else None,
             "created_by_id": user_id,
         }
@@ -200,9 +276,9 @@ class ArtifactList(Sequence[A], Generic[A]):
         if job is None:
             return
         async with self._instance.database.read() as conn:
-            users, runs = await bulk.referred(conn, str(job.root), job.key_prefix)
+            users, runs = await bulk.referred(conn, job.root, job.key_prefix)
         found: dict[str, list[Any]] = {
-            "Storage": await self._world["Storage"].filter(root=str(job.root))._all(),
+            "Storage": await self._world["Storage"].filter(root=job.root)._all(),
             "User": await self._world["QuerySet"](self._world["User"]).filter(id__in=users)._all(),
             "Run": await self._world["Run"].filter(id__in=runs)._all(),
         }
@@ -244,8 +320,12 @@ class ArtifactList(Sequence[A], Generic[A]):
             raise NotStaged(f"{self!r}: await it first")
         facts = Facts(Digest(values["hash"], values["hash_type"], values["size"]), None, None)
         where = Place(StorageRow(job.storage_id, job.root), values["key"], job.in_place)
+        path = columns.row(place).path
+        content: Content = FileContent(Path(path))
+        if job.address is not None:
+            content = ObjectContent(path, self._instance, job.root, values["key"])
         return Staged(
-            content=FileContent(Path(columns.row(place).path)),
+            content=content,
             facts=facts,
             place=where,
             uid=values["uid"],

@@ -1,20 +1,23 @@
 """What all records have in common."""
 
+import asyncio
 import errno
-from collections.abc import Iterator
+import html
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sqlalchemy import inspect, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
 from inhaul.errors import KeyExists, NoResultFound, WrongWorld
-from inhaul.instance import Instance, current
+from inhaul.instance import Identity, Instance, current
 from inhaul.keys import new_uid
-from inhaul.registry.fields import Field
+from inhaul.registry.fields import Field, set_row
 
 if TYPE_CHECKING:
     from inhaul.registry.query import QuerySet
@@ -37,6 +40,8 @@ class Registry:
     _world: ClassVar["World"]
     _is_staged: bool = True
     _instance: Instance | None = None
+    _saving: asyncio.Lock | None = None
+    _naming: ClassVar[str | None] = None  # the field that names a record
     _id: int | None
     _uid: str
     _created_at: datetime
@@ -59,6 +64,15 @@ class Registry:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(uid={self._uid!r})"
+
+    def _repr_html_(self) -> str:
+        """The columns that are known, as a table for notebooks."""
+        state = inspect(self)
+        rows = [(name.removeprefix("_"), state.dict.get(name)) for name in state.mapper.column_attrs.keys()]  # noqa: SIM118
+        cells = [
+            f"<tr><th>{name}</th><td>{html.escape(str(value))}</td></tr>" for name, value in rows if value is not None
+        ]
+        return f"<table><caption>{type(self).__name__}</caption>{''.join(cells)}</table>"
 
     @classmethod
     def filter(cls, **lookups: Any) -> "QuerySet[Self]":
@@ -83,6 +97,33 @@ class Registry:
             raise NoResultFound(f"No {cls.__name__} has the {next(iter(lookup))} {identifier!r}")
         return found
 
+    @classmethod
+    def search(cls, text: str) -> "QuerySet[Self]":
+        """Records that have all words of a text in their names, keys or descriptions, whatever the case.
+
+        The best come first: those that are called so, then those whose name begins so.
+        """
+        return cls.filter()._search(text)
+
+    @classmethod
+    async def from_values(cls, values: Iterable[str], **fields: Any) -> list[Self]:
+        """A record for each name: the one that is registered, found in one query, else a new one that is not saved.
+
+        Args:
+            values: Names. One that is there twice gives one record.
+            **fields: What else the constructor of a new record takes, such as `dtype` of features.
+
+        Raises:
+            TypeError: The records of this registry have no names, or a new one takes more than a name.
+        """
+        if cls._naming is None:
+            raise TypeError(f"{cls.__name__} records are not found by name: use filter()")
+        names = list(dict.fromkeys(values))
+        query: QuerySet[Self] = cls._world["QuerySet"](cls)
+        known = {getattr(record, f"_{cls._naming}"): record for record in await query._named(cls._naming, names)}
+        make: Any = cls
+        return [known[name] if name in known else make(name, **fields) for name in names]
+
     async def save(self) -> Self:
         """Writes the record if it is new, or the fields that were changed.
 
@@ -101,16 +142,35 @@ class Registry:
         if self._id is not None:
             await self._write_changes(instance)
             return
-        identity = await instance.identity()
-        self._uid = self._uid or new_uid()
-        self._created_at = self._updated_at = datetime.now(UTC)
-        if hasattr(type(self), "created_by"):
-            self._created_by_id = identity.user_id
+        if self._saving is None:
+            self._saving = asyncio.Lock()
+        async with self._saving:  # two artifacts of one new run save it, too
+            if self._id is None:
+                await self._write_new(instance)
+
+    async def _write_new(self, instance: Instance) -> None:
+        self._fill(await instance.identity(), datetime.now(UTC))
         with self._no_clash():
             async with instance.database.write() as conn, AsyncSession(conn, expire_on_commit=False) as session:
                 session.add(self)
                 await session.flush()
                 await session.refresh(self)
+        self._instance = instance
+
+    def _fill(self, identity: Identity, now: datetime) -> None:
+        """Sets what a new record has that no user gives it."""
+        self._uid = self._uid or new_uid()
+        self._created_at = self._updated_at = now
+        if hasattr(type(self), "created_by"):
+            self._created_by_id = identity.user_id
+
+    async def _become(self, row: dict[str, Any], instance: Instance) -> None:
+        """Turns into an existing record."""
+        set_row(self, row)
+        make_transient_to_detached(self)
+        async with instance.database.read() as conn, AsyncSession(conn, expire_on_commit=False) as session:
+            session.add(self)
+            await session.refresh(self)
         self._instance = instance
 
     async def _write_changes(self, instance: Instance) -> None:
@@ -124,11 +184,19 @@ class Registry:
         table = state.mapper.local_table
         with self._no_clash():
             async with instance.database.write() as conn:
+                await self._check_changes(conn, values)
                 done = await conn.execute(update(table).where(table.c.id == self._id).values(values))
-            if done.rowcount != 1:
-                raise NoResultFound(f"{self!r} has been deleted from {instance!r}, so it cannot be changed")
+                if done.rowcount != 1:
+                    raise NoResultFound(f"{self!r} has been deleted from {instance!r}, so it cannot be changed")
+                await self._follow_changes(conn, values)
         for name, value in values.items():
             set_committed_value(self, f"_{name}", value)
+
+    async def _check_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> None:
+        """Refuses column values that may not be written, in the transaction that would write them."""
+
+    async def _follow_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> None:
+        """Does what follows from column values, in the transaction that wrote them."""
 
     @contextmanager
     def _no_clash(self) -> Iterator[None]:

@@ -25,6 +25,7 @@ class Row(NamedTuple):
     hash: str
     hash_type: str
     record: str | None
+    verified_by: str
 
 
 class Columns:

@@ -1,5 +1,6 @@
 """Fields of a record: columns of its row that know who may write them and when they are known."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from sqlalchemy.orm.attributes import set_committed_value
@@ -18,11 +19,15 @@ class Field(Generic[T]):
     Args:
         writable: Whether users may set it.
         early: Whether it is known before the record is staged.
+        check: Called with its name and a value that a user sets, to refuse it.
     """
 
-    def __init__(self, *, writable: bool = False, early: bool = False) -> None:
+    def __init__(
+        self, *, writable: bool = False, early: bool = False, check: Callable[[str, object], None] | None = None
+    ) -> None:
         self.writable = writable
         self.early = early
+        self._check = check
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -42,6 +47,8 @@ class Field(Generic[T]):
     def __set__(self, record: object, value: T) -> None:
         if not self.writable:
             raise AttributeError(f"{self.name} of {type(record).__name__} is read-only")
+        if self._check is not None:
+            self._check(self.name, value)
         setattr(record, f"_{self.name}", value)
 
 

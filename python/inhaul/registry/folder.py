@@ -1,20 +1,22 @@
 """Folders on their way in: what `Artifact.from_dir` and `ingest` both ask for."""
 
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from inspect import iscoroutinefunction
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
-from inhaul.errors import InvalidKey
 from inhaul.ingestion import pipeline
 from inhaul.ingestion.job import Job
 from inhaul.ingestion.report import IngestEvent, IngestReport
+from inhaul.ingestion.scan import check_patterns
 from inhaul.instance import Instance, current
-from inhaul.keys import key_problem
+from inhaul.registry.arguments import check_choice, check_flag, check_key, check_path, check_text
+from inhaul.registry.context import active_run
 
 if TYPE_CHECKING:
     from inhaul.registry.run import Run
+    from inhaul.stores.locations import Pathish
 
 Duplicates = Literal["keep", "drop"]
 Errors = Literal["report", "raise"]
@@ -26,51 +28,58 @@ class Folder:
 
     Raises:
         InvalidKey: The key is not valid.
-        TypeError: `exclude` is one text instead of a list.
-        ValueError: An option has a value it does not know.
+        TypeError: An argument has the wrong type.
+        ValueError: An option has a value it does not know, or a pattern is wrong.
     """
 
     instance: Instance
-    path: str | os.PathLike[str]
+    path: "Pathish"
     key: str | None
     run: "Run | None"
     duplicates: Duplicates
-    exclude: Sequence[str]
+    exclude: Sequence[str] | None
     follow_symlinks: bool
     errors: Errors
 
     def __post_init__(self) -> None:
-        if self.key is not None and (problem := key_problem(self.key)):
-            raise InvalidKey(f"{self.key!r} cannot be a key: {problem}")
-        if self.duplicates not in ("keep", "drop"):
-            raise ValueError(f"duplicates={self.duplicates!r}: use 'keep' or 'drop'")
-        if self.errors not in ("report", "raise"):
-            raise ValueError(f"errors={self.errors!r}: use 'report' or 'raise'")
-        if isinstance(self.exclude, str) or not all(isinstance(pattern, str) for pattern in self.exclude):
-            raise TypeError(f"exclude={self.exclude!r}: pass a list of patterns, each a text")
+        check_path(self.path)
+        check_key(self.key)
+        world = getattr(self.run, "_world", None)
+        if self.run is not None and (world is None or not isinstance(self.run, world["Run"])):
+            raise TypeError(f"run={self.run!r}: pass a Run")
+        check_choice("duplicates", self.duplicates, ("keep", "drop"))
+        check_choice("errors", self.errors, ("report", "raise"))
+        check_flag("follow_symlinks", self.follow_symlinks)
+        if self.exclude is not None:
+            if isinstance(self.exclude, str) or not isinstance(self.exclude, Sequence):
+                raise TypeError(f"exclude={self.exclude!r}: pass a list of patterns, each a text")
+            for pattern in self.exclude:
+                check_text("a pattern of exclude", pattern)
+            check_patterns(self.exclude)
 
     async def job(self) -> Job:
-        """The job that the call means; its run is saved first."""
-        if self.run is not None:
-            await self.run._save(self.instance)
-        return await Job.resolve(
+        """The job that the call means; its run is saved once the folder is known to be there."""
+        job = await Job.resolve(
             self.instance,
             self.path,
             self.key,
-            run_id=self.run._id if self.run is not None else None,
-            exclude=list(self.exclude),
+            exclude=self.exclude or (),
             follow_symlinks=self.follow_symlinks,
             drop_duplicates=self.duplicates == "drop",
         )
+        if self.run is None:
+            return job
+        await self.run._save(self.instance)
+        return replace(job, run_id=self.run._id)
 
 
 async def ingest(
-    path: str | os.PathLike[str],
+    path: "Pathish",
     key: str | None = None,
     *,
-    run: "Run | None" = None,
+    run: "Run | Literal[False] | None" = None,
     duplicates: Duplicates = "keep",
-    exclude: Sequence[str] = (),
+    exclude: Sequence[str] | None = None,
     follow_symlinks: bool = False,
     errors: Errors = "report",
     on_event: Callable[[IngestEvent], object] | None = None,
@@ -83,20 +92,26 @@ async def ingest(
     Args:
         path: The folder.
         key: What precedes each file's relative path in its key.
-        run: The run that makes the artifacts.
+        run: The run that makes the artifacts; None is the current one, False none.
         duplicates: `"drop"` keeps only the first of files with equal content, at the price of a second read.
         exclude: Patterns in gitignore syntax of files to leave out.
         follow_symlinks: Follow links that stay inside the folder.
         errors: `"raise"` raises what failed, after the rest is saved.
-        on_event: Called once per batch, when its rows are in the registry.
+        on_event: A plain function that is called once per batch, when its rows are in the registry. What it raises ends
+            the ingest and is raised here: the rows so far stay, and the same call again goes on from there.
 
     Raises:
+        TypeError: An argument has the wrong type, or `on_event` is a coroutine function.
         FileNotFoundError: There is no such folder.
         NotADirectoryError: The path is a file.
         InvalidKey: The keys would not be valid.
         ExceptionGroup: With `errors="raise"`, of what failed.
     """
-    folder = Folder(current(), path, key, run, duplicates, exclude, follow_symlinks, errors)
+    instance = current()
+    run = active_run(run, instance)
+    folder = Folder(instance, path, key, run, duplicates, exclude, follow_symlinks, errors)
+    if on_event is not None:
+        _check_callable(on_event)
     start = perf_counter()
     report = IngestReport()
     tell = pipeline.teller(report, on_event)
@@ -113,3 +128,10 @@ async def ingest(
     if errors == "raise":
         report.raise_failures()
     return report
+
+
+def _check_callable(on_event: object) -> None:
+    if not callable(on_event):
+        raise TypeError(f"on_event={on_event!r}: pass a function of one argument")
+    if iscoroutinefunction(on_event) or iscoroutinefunction(getattr(on_event, "__call__", None)):  # noqa: B004
+        raise TypeError(f"on_event={on_event!r} is a coroutine function, which nobody would await: pass a plain one")

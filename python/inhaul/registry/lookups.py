@@ -1,14 +1,25 @@
 """Lookups: `field__op=value`, across relations too, as conditions of a query."""
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, func, inspect
+from sqlalchemy import JSON, ColumnElement, func, inspect, select
+from sqlalchemy.types import TypeEngine
 
+from inhaul.db import tables
 from inhaul.errors import UnknownField, WrongWorld
+from inhaul.registry import dtypes
+from inhaul.registry.arguments import check_flag, check_text
+from inhaul.registry.related import ManyToMany
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Mapper
+
+NAMES = ("name", "handle", "key", "root", "value", "uid")
+"""Fields that can stand for a record; the first one that it has does."""
+
+_EXACT = 2**53  # up to here every whole number is a float
 
 _Condition = Callable[[Any, Any], ColumnElement[bool]]
 
@@ -28,7 +39,10 @@ def _range(column: Any, value: Iterable[Any]) -> ColumnElement[bool]:
 _OPERATORS: dict[str, _Condition] = {
     "exact": lambda column, value: column.is_(None) if value is None else column == value,
     "iexact": lambda column, value: func.lower(column) == _text(value).lower(),
-    "contains": lambda column, value: func.replace(column, _text(value), "") != column,
+    # Every text contains the empty one, but there is nothing of it to take away.
+    "contains": lambda column, value: (
+        func.replace(column, _text(value), "") != column if value != "" else column.is_not(None)
+    ),
     "icontains": lambda column, value: func.lower(column).contains(_text(value).lower(), autoescape=True),
     "startswith": lambda column, value: func.substr(column, 1, len(_text(value))) == value,
     "endswith": lambda column, value: (
@@ -45,6 +59,9 @@ _OPERATORS: dict[str, _Condition] = {
 }
 
 
+_TEXT_OPERATORS = ("iexact", "contains", "icontains", "startswith", "endswith")
+
+
 def condition(cls: type, lookup: str, value: Any) -> ColumnElement[bool]:
     """The condition of one lookup.
 
@@ -55,6 +72,7 @@ def condition(cls: type, lookup: str, value: Any) -> ColumnElement[bool]:
 
     Raises:
         UnknownField: A name is no field of its registry; the message lists those there are.
+        TypeError: The value has not the type of the field.
         WrongWorld: The record belongs to the other API.
         ValueError: The record is not saved.
     """
@@ -71,15 +89,133 @@ def _condition(cls: type, path: list[str], value: Any, lookup: str) -> ColumnEle
             return related.has(_condition(related.mapper.class_, rest, value, lookup))  # type: ignore[no-any-return]
         column = getattr(cls, f"{attribute}_id")
         return _OPERATORS[rest[0] if rest else "exact"](column, value if rest else _id(value, related.mapper.class_))
+    if isinstance(linked := getattr(cls, name, None), ManyToMany):
+        return _among(cls, linked, rest, value, lookup)
     if name == "transform" and "_run" in mapper.relationships:
         return _condition(cls, ["run", *path], value, lookup)
     if attribute not in mapper.columns:
-        known = sorted(key.removeprefix("_") for key in (*mapper.columns.keys(), *mapper.relationships.keys()))
+        known = sorted(fields(cls))
         raise UnknownField(f"{lookup!r}: {cls.__name__} has no field {name!r}. It has {', '.join(known)}")
     operator = rest[0] if rest else "exact"
     if len(rest) > 1 or operator not in _OPERATORS:
         raise UnknownField(f"{lookup!r}: {operator!r} is no operator. There are {', '.join(_OPERATORS)}")
-    return _OPERATORS[operator](getattr(cls, attribute), value)
+    column = getattr(cls, attribute)
+    return _OPERATORS[operator](column, _checked(column.type, operator, value, lookup))
+
+
+def _checked(type_: TypeEngine[Any], operator: str, value: Any, lookup: str) -> Any:
+    """A value that a column of this type can be compared with.
+
+    Raises:
+        TypeError: It cannot.
+        ValueError: No database could hold it.
+    """
+    if operator == "isnull":
+        check_flag(lookup, value)
+        return value
+    if isinstance(type_, JSON):
+        return value
+    kind: type = type_.python_type
+    if operator in _TEXT_OPERATORS and kind is not str:
+        raise TypeError(f"{lookup!r} compares texts, and this field is {kind.__name__}")
+    if operator not in ("in", "range"):
+        values = [value]
+    elif isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise TypeError(f"{lookup}={value!r}: pass a list of values")
+    else:
+        values = value = list(value)
+    if operator == "range" and len(values) != 2:
+        raise ValueError(f"{lookup}={values!r}: pass the lowest and the highest value")
+    for item in values:
+        if item is None and operator == "exact":
+            continue
+        if not isinstance(item, kind) or (isinstance(item, bool) and kind is not bool):
+            raise TypeError(f"{lookup}={value!r}: {item!r} is no {kind.__name__}, which this field is")
+        if isinstance(item, str):
+            check_text(lookup, item)
+        elif isinstance(item, int) and not -(2**63) <= item < 2**63:
+            raise ValueError(f"{lookup}={item}: no database holds a number of this size")
+        elif isinstance(item, datetime) and item.tzinfo is None:
+            raise ValueError(f"{lookup}={item!r}: a time needs a time zone, as datetime.now(UTC) has one")
+    return value
+
+
+def feature_of(lookup: str) -> tuple[str, str]:
+    """The name of the feature in a lookup, and its operator."""
+    name, separator, operator = lookup.rpartition("__")
+    return (name, operator) if separator and operator in _OPERATORS else (lookup, "exact")
+
+
+def value_condition(cls: Any, lookup: str, value: Any) -> ColumnElement[bool]:
+    """The condition that a record is annotated with a value of a feature.
+
+    Args:
+        cls: The registry that is queried.
+        lookup: The name of the feature, then two underscores and an operator, or none.
+        value: What to compare with; its type says whether numbers or texts are compared.
+    """
+    name, operator = feature_of(lookup)
+    compare = _OPERATORS[operator]
+    feature = select(tables.feature.c.id).where(tables.feature.c.name == name).scalar_subquery()
+    values, links, labels = tables.feature_value, tables.artifact_feature_value, tables.artifact_ulabel
+    valued = select(links.c.artifact_id).join(values, values.c.id == links.c.feature_value_id)
+    valued = valued.where(values.c.feature_id == feature)
+    labelled = select(labels.c.artifact_id).where(labels.c.feature_id == feature)
+    if operator == "isnull" or value is None:
+        has_any = cls._id.in_(valued.union_all(labelled))
+        return ~has_any if value or value is None else has_any  # type: ignore[no-any-return]
+    samples = [dtypes.plain(item) for item in value] if operator in ("in", "range") else [dtypes.plain(value)]
+    numeric = all(map(_is_number, samples))
+    items: list[Any] = [float(item) if numeric else _as_text(item) for item in samples]
+    wanted = items if operator in ("in", "range") else items[0]
+    if numeric:
+        return cls._id.in_(valued.where(compare(values.c.number, wanted)))  # type: ignore[no-any-return]
+    named = select(tables.ulabel.c.id).where(compare(tables.ulabel.c.name, wanted))
+    found = valued.where(compare(values.c.value, wanted)).union_all(labelled.where(labels.c.ulabel_id.in_(named)))
+    return cls._id.in_(found)  # type: ignore[no-any-return]
+
+
+def _is_number(value: object) -> bool:
+    """Whether to compare a value as a number; whole ones that a float cannot hold are compared as text."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) <= _EXACT
+    return isinstance(value, float)
+
+
+def _as_text(value: Any) -> str:
+    """A value as the registry keeps it."""
+    encoded = dtypes.encode(dtypes.of(value), value)
+    if encoded is None:
+        raise TypeError(f"{value!r} is no value that a feature could have")
+    return encoded.text
+
+
+def fields(cls: type) -> list[str]:
+    """The names of the columns and relations of a registry."""
+    mapper: Mapper[Any] = inspect(cls)
+    own = [key.removeprefix("_") for key in (*mapper.columns.keys(), *mapper.relationships.keys())]
+    return own + [name for name in dir(cls) if isinstance(getattr(cls, name), ManyToMany)]
+
+
+def _among(cls: Any, relation: ManyToMany, rest: list[str], value: Any, lookup: str) -> ColumnElement[bool]:
+    """The condition that some of the records linked meet a lookup."""
+    target = cls._world[relation.registry]
+    linked = select(relation.own).correlate(None)
+    if not rest and value is not None:
+        linked = linked.where(relation.other == _id(value, target))
+    elif rest == ["in"]:
+        linked = linked.where(relation.other.in_(_ids_of(value, target)))
+    elif rest and rest != ["isnull"]:
+        meeting = select(target._id).where(_condition(target, rest, value, lookup)).correlate(None)
+        linked = linked.where(relation.other.in_(meeting))
+    none = (not rest and value is None) or (rest == ["isnull"] and value)
+    among: ColumnElement[bool] = cls._id.not_in(linked) if none else cls._id.in_(linked)
+    return among
+
+
+def _ids_of(records: Any, cls: type) -> Any:
+    """What to look for: the ids of records, or the query for them."""
+    return records._ids() if hasattr(records, "_ids") else [_id(record, cls) for record in records]
 
 
 def _id(record: Any, cls: type) -> int | None:

@@ -1,15 +1,20 @@
 """Query sets: lazy, immutable descriptions of a query. Only their verbs ask the database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
-from sqlalchemy import ColumnElement, Select, func, inspect, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import ColumnElement, Select, case, func, inspect, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from inhaul.errors import MultipleResultsFound, NoResultFound, UnknownField
 from inhaul.formats import tables
 from inhaul.instance import Instance, current
+from inhaul.registry.annotation import check_registered
+from inhaul.registry.arguments import check_text
+from inhaul.registry.including import included
 from inhaul.registry.lookups import condition
 
 if TYPE_CHECKING:
@@ -18,6 +23,8 @@ if TYPE_CHECKING:
     from inhaul.registry.world import World
 
 R = TypeVar("R")
+
+_SEARCHED = ("name", "key", "handle", "root", "description")
 
 _CHUNK = 1000  # records that `async for` holds at a time
 
@@ -34,14 +41,16 @@ class QuerySet(Generic[R]):
         self,
         registry: type[R],
         conditions: tuple[ColumnElement[bool], ...] = (),
-        order: tuple[str, ...] = (),
+        order: tuple[str | ColumnElement[Any], ...] = (),
         window: tuple[int, int | None] = (0, None),
+        features: Mapping[str, Any] | None = None,
         instance: Instance | None = None,
     ) -> None:
         self._registry = registry
         self._conditions = conditions
         self._order = order
         self._window = window
+        self._features = features or {}  # values by the name of a feature, which has to exist
         self._instance = instance or current()
 
     def __repr__(self) -> str:
@@ -65,18 +74,37 @@ class QuerySet(Generic[R]):
         """
         columns = inspect(self._registry).columns
         for field in fields:
+            check_text("order_by", field)
             if f"_{field.removeprefix('-')}" not in columns:
                 known = ", ".join(sorted(key.removeprefix("_") for key in columns.keys()))  # noqa: SIM118
                 raise UnknownField(f"{self._registry.__name__} has no field {field!r} to order by. It has {known}")
         return self._with(order=fields)
 
     def limit(self, count: int) -> Self:
-        """The first `count` of them."""
+        """The first `count` of them.
+
+        Raises:
+            TypeError: It is no int.
+            ValueError: It is negative.
+        """
         return self[:count]
+
+    def latest_version(self) -> Self:
+        """Those that are the latest of their family.
+
+        Raises:
+            UnknownField: Records of this registry have no versions.
+        """
+        return self.filter(is_latest=True)
 
     def __getitem__(self, part: slice) -> Self:
         if not isinstance(part, slice):
             raise TypeError("A query set has slices only; for one record use await qs[i:i+1].one()")
+        for bound in (part.start, part.stop):
+            if bound is not None and (not isinstance(bound, int) or isinstance(bound, bool)):
+                raise TypeError(f"{bound!r} is no number of records: pass an int")
+            if bound is not None and bound >= 2**63:
+                raise ValueError(f"{bound} is more than any database holds")
         start, stop = part.start or 0, part.stop
         if part.step is not None or start < 0 or (stop is not None and stop < 0):
             raise ValueError(f"{part}: a query set has slices of positive numbers without a step")
@@ -85,12 +113,29 @@ class QuerySet(Generic[R]):
         left += [stop - start] if stop is not None else []
         return self._with(window=(offset + start, max(0, min(left)) if left else None))
 
+    def search(self, text: str) -> Self:
+        """Those that have all words of a text in their names, keys or descriptions; see `Registry.search`."""
+        return self._search(text)
+
+    def _search(self, text: str) -> Self:
+        known = inspect(self._registry).columns
+        columns = [getattr(self._registry, f"_{name}") for name in _SEARCHED if f"_{name}" in known]
+        words = [
+            or_(*(func.lower(one).contains(word, autoescape=True) for one in columns)) for word in text.lower().split()
+        ]
+        ranks = [(func.lower(one) == text.lower(), 0) for one in columns]
+        ranks += [(func.lower(one).startswith(text.lower(), autoescape=True), 1) for one in columns]
+        return self._with(conditions=(*self._conditions, *words), order=(case(*ranks, else_=2), *self._order))
+
+    async def _named(self, field: str, names: Sequence[str]) -> list[R]:
+        return await self.filter(**{f"{field}__in": names})._all()
+
     async def all(self) -> list[R]:
         """All of them."""
         return await self._all()
 
     async def _all(self) -> list[R]:
-        async with self._instance.database.read() as conn, AsyncSession(conn, expire_on_commit=False) as session:
+        async with self._reading() as conn, AsyncSession(conn, expire_on_commit=False) as session:
             return self._owned(await session.scalars(self._select()))
 
     async def one(self) -> R:
@@ -121,44 +166,81 @@ class QuerySet(Generic[R]):
 
     async def first(self) -> R | None:
         """The first one, None if there is none."""
+        return await self._first_one()
+
+    async def _first_one(self) -> R | None:
         return next(iter(await self._first(1)), None)
 
     async def _first(self, count: int) -> list[R]:
-        async with self._instance.database.read() as conn, AsyncSession(conn, expire_on_commit=False) as session:
+        async with self._reading() as conn, AsyncSession(conn, expire_on_commit=False) as session:
             return self._owned(await session.scalars(self[:count]._select()))
 
     async def count(self) -> int:
         """How many there are."""
-        async with self._instance.database.read() as conn:
+        async with self._reading() as conn:
             query = select(func.count()).select_from(self._ids().subquery())
             return int((await conn.execute(query)).scalar_one())
 
     async def exists(self) -> bool:
         """Whether there is any."""
-        async with self._instance.database.read() as conn:
+        async with self._reading() as conn:
             return (await conn.execute(self[:1]._ids())).first() is not None
 
-    async def df(self) -> "pd.DataFrame":
-        """All columns of their rows as a table indexed by id."""
-        return await self._df()
+    async def df(self, include: str | Sequence[str] = ()) -> "pd.DataFrame":
+        """All columns of their rows as a table indexed by id.
 
-    async def _df(self) -> "pd.DataFrame":
+        Args:
+            include: Further columns of related records, such as `created_by__handle`, `run__transform__name`, or
+                `ulabels`, which stands for their names. Where there can be several records, a cell is a list.
+
+        Raises:
+            UnknownField: A name is no field.
+        """
+        return await self._df([include] if isinstance(include, str) else include)
+
+    async def _df(self, include: Sequence[str] = ()) -> "pd.DataFrame":
         table = inspect(self._registry).local_table
+        more = {path: included(self._registry, path) for path in include}
         query = select(table).where(table.c.id.in_(self._ids())).order_by(*self._columns())
-        async with self._instance.database.read() as conn:
-            rows = (await conn.execute(query)).all()
-        return await asyncio.to_thread(tables.frame, rows, list(table.c.keys()), index="id")
+        among: Any = self._registry._id  # type: ignore[attr-defined]
+        async with self._reading() as conn:
+            rows = [(*row,) for row in await conn.execute(query)]
+            ids = [row[0] for row in rows]
+            for query, several in more.values():
+                found: dict[int, list[Any]] = defaultdict(list)
+                for id, value in await conn.execute(query.where(among.in_(self._ids()))):
+                    found[id].append(value)
+                cells = [found[id] if several else next(iter(found[id]), None) for id in ids]
+                rows = [(*row, cell) for row, cell in zip(rows, cells, strict=True)]
+        return await asyncio.to_thread(tables.frame, rows, [*table.c.keys(), *more], index="id")
 
     async def __aiter__(self) -> AsyncIterator[R]:
-        async with self._instance.database.read() as conn, AsyncSession(conn, expire_on_commit=False) as session:
+        """They are those there were when it began, whatever is written meanwhile; a thousand are held at a time."""
+        async with self._reading(lasting=True) as conn, AsyncSession(conn, expire_on_commit=False) as session:
             records = await session.stream_scalars(self._select().execution_options(yield_per=_CHUNK))
             async for chunk in records.partitions():
                 for record in self._owned(chunk):
                     session.expunge(record)  # it is the caller's, also after the session's end
                     yield record
 
+    async def _artifact_ids(self) -> list[int]:
+        async with self._reading() as conn:
+            return [*(await conn.scalars(self._ids()))]
+
+    @asynccontextmanager
+    async def _reading(self, *, lasting: bool = False) -> AsyncIterator[AsyncConnection]:
+        async with self._instance.database.read(lasting=lasting) as conn:
+            if self._features:
+                await check_registered(conn, self._world, self._features)
+            yield conn
+
     def _with(self, **changes: Any) -> Self:
-        same = {"conditions": self._conditions, "order": self._order, "window": self._window}
+        same = {
+            "conditions": self._conditions,
+            "order": self._order,
+            "window": self._window,
+            "features": self._features,
+        }
         return type(self)(self._registry, **(same | changes), instance=self._instance)
 
     def _owned(self, records: Iterable[R]) -> list[R]:
@@ -171,6 +253,9 @@ class QuerySet(Generic[R]):
     def _columns(self) -> list[Any]:
         columns: list[Any] = []
         for field in (*self._order, "id"):
+            if not isinstance(field, str):
+                columns.append(field)
+                continue
             column = getattr(self._registry, f"_{field.removeprefix('-')}")
             columns.append(column.desc() if field.startswith("-") else column)
         return columns

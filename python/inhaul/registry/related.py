@@ -1,9 +1,10 @@
 """Many-to-many relations of a record."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
 
-from sqlalchemy import Table, delete, select
+from sqlalchemy import Column, Select, Table, delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db.bulk import insert_into
 from inhaul.registry.base import Registry, check_world
@@ -17,21 +18,60 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Registry)
 
 
+class ManyToMany:
+    """A field of the records that are linked through a table.
+
+    Args:
+        link: The table; its first two references are to this record and to the other one.
+        registry: The name of the other records' class.
+        reverse: The table's first reference is to the other record.
+        manager: The name of the class that reads and writes the links.
+    """
+
+    def __init__(self, link: Table, registry: str, *, reverse: bool = False, manager: str = "Related") -> None:
+        references = [column for column in link.columns if column.foreign_keys][:2]
+        self.own: Column[Any] = references[1 if reverse else 0]
+        self.other: Column[Any] = references[0 if reverse else 1]
+        self.link = link
+        self.registry = registry
+        self._manager = manager
+
+    @overload
+    def __get__(self, record: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, record: Registry, owner: type) -> "Related[Any]": ...
+    def __get__(self, record: Registry | None, owner: type) -> "Self | Related[Any]":
+        if record is None:
+            return self
+        manager: Related[Any] = record._world[self._manager](record, self)
+        return manager
+
+    def __set__(self, record: Registry, value: object) -> None:
+        raise AttributeError("The links of a record are no attribute to set: use add() and remove() of it")
+
+
 class Related(Generic[R]):
     """The records that one record is linked with through a table."""
 
     _world: ClassVar["World"]
 
-    def __init__(self, record: Registry, link: Table, registry: type[R]) -> None:
+    def __init__(self, record: Registry, relation: ManyToMany) -> None:
         self._record = record
-        self._link = link
-        self._registry = registry
-        self._own, self._other = link.primary_key.columns
+        self._link = relation.link
+        self._registry: type[R] = record._world[relation.registry]
+        self._own = relation.own
+        self._other = relation.other
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._registry.__name__} of {self._record!r})"
+
+    def _linked(self) -> Select[tuple[int]]:
+        return select(self._other).where(self._own == self._record._id).correlate(None)
 
     def _query(self) -> "QuerySet[R]":
-        linked = select(self._other).where(self._own == self._record.id)
         among: Any = self._registry._id
-        query: QuerySet[R] = self._world["QuerySet"](self._registry, (among.in_(linked),), instance=self._record._home)
+        conditions = (among.in_(self._linked()),)
+        query: QuerySet[R] = self._world["QuerySet"](self._registry, conditions, instance=self._record._home)
         return query
 
     def filter(self, **lookups: Any) -> "QuerySet[R]":
@@ -47,29 +87,41 @@ class Related(Generic[R]):
         return await self._query()._df()
 
     async def add(self, *records: R) -> None:
-        """Links saved records; those linked already stay so."""
+        """Links saved records; those linked already stay so.
+
+        Raises:
+            WrongWorld: A record belongs to the other API.
+            ValueError: A record is not saved.
+        """
         check_world(self._record, *records)
         await self._add(records)
 
     async def _add(self, records: Iterable[R]) -> None:
-        rows = [{self._own.name: self._record.id, self._other.name: other.id} for other in records]
+        rows = [self._row(record) for record in records]
         if rows:
             async with self._record._home.database.write() as conn:
-                insert = insert_into(self._link, conn.dialect.name)
-                await conn.execute(insert.on_conflict_do_nothing(), rows)
+                await self._insert(conn, rows)
+
+    async def _insert(self, conn: AsyncConnection, rows: list[dict[str, Any]]) -> None:
+        await conn.execute(insert_into(self._link, conn.dialect.name).on_conflict_do_nothing(), rows)
+
+    def _row(self, other: R) -> dict[str, Any]:
+        return {self._own.name: saved_id(self._record), self._other.name: saved_id(other)}
 
     async def remove(self, *records: R) -> None:
         """Unlinks records; those not linked are no error."""
         check_world(self._record, *records)
-        ids = [other.id for other in records]
+        ids = [other._id for other in records]
         async with self._record._home.database.write() as conn:
-            await conn.execute(delete(self._link).where(self._own == self._record.id, self._other.in_(ids)))
+            await conn.execute(delete(self._link).where(self._own == self._record._id, self._other.in_(ids)))
 
 
-def related(link: Table, name: str) -> property:
-    """A property that gives the records of the named registry linked through a table."""
+def saved_id(record: Registry) -> int:
+    """The id of a record that is to be linked.
 
-    def get(record: Registry) -> Related[Any]:
-        return record._world["Related"](record, link, record._world[name])  # type: ignore[no-any-return]
-
-    return property(get, doc=f"The `{name}` records linked through `{link.name}`.")
+    Raises:
+        ValueError: It is not saved.
+    """
+    if record._id is None:
+        raise ValueError(f"{record!r} is not saved, so nothing can be linked with it: save it first")
+    return record._id

@@ -1,13 +1,19 @@
 """Transforms, and their runs."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from inhaul.db import tables
 from inhaul.instance import Instance
+from inhaul.registry.arguments import check_name, check_params
 from inhaul.registry.base import Registry
 from inhaul.registry.fields import Field, Relation
+from inhaul.registry.related import ManyToMany
 from inhaul.registry.tracking import TracksUpdates
 from inhaul.registry.user import User
+
+if TYPE_CHECKING:
+    from inhaul.registry.query import QuerySet
 
 TRANSFORM_TYPES = ("script", "notebook", "function", "pipeline")
 
@@ -24,15 +30,17 @@ class Transform(Registry, TracksUpdates):
     """
 
     _name: str
+    _naming = "name"
     _type: str
 
-    name = Field[str](writable=True)
+    name = Field[str](writable=True, check=check_name)
     type = Field[str]()
     created_by = Relation[User]()
 
     def __init__(self, name: str, type: str = "script") -> None:
         if type not in TRANSFORM_TYPES:
             raise ValueError(f"{type!r} is no type of transform: use one of {', '.join(TRANSFORM_TYPES)}")
+        check_name("name", name)
         self._name = name
         self._type = type
 
@@ -52,17 +60,34 @@ class Run(Registry, TracksUpdates):
     _params: dict[str, Any] | None
     _started_at: datetime
     _finished_at: datetime | None
+    _inputs: frozenset[int] = frozenset()  # ids of those that are known to be linked
 
     transform = Relation[Transform]()
-    params = Field[dict[str, Any] | None](writable=True)
+    params = Field[dict[str, Any] | None](writable=True, check=check_params)
     started_at = Field[datetime]()
     finished_at = Field[datetime | None](writable=True)
     created_by = Relation[User]()
 
+    inputs = ManyToMany(tables.artifact_input_of, "Artifact", reverse=True)
+
     def __init__(self, transform: Transform, params: dict[str, Any] | None = None) -> None:
         type(self).transform.set(self, transform)
+        check_params("params", params)
         self._params = params
         self._started_at = datetime.now(UTC)
+
+    def __repr__(self) -> str:
+        return f"Run(uid={self._uid!r}, transform={self._transform!r}, started_at={self._started_at})"
+
+    @property
+    def outputs(self) -> "QuerySet[Any]":
+        """The artifacts it made, hidden and trashed ones included."""
+        artifacts: QuerySet[Any] = self._world["QuerySet"](self._world["Artifact"], instance=self._home)
+        return artifacts.filter(run=self)
+
+    async def _finish(self, instance: Instance) -> None:
+        self._finished_at = datetime.now(UTC)
+        await self._save(instance)
 
     async def _save(self, instance: Instance) -> None:
         await self._transform._save(instance)

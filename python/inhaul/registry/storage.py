@@ -1,25 +1,31 @@
 """Storage locations."""
 
 import asyncio
-import os
-from pathlib import Path
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from inhaul.errors import UnsupportedStorage
-from inhaul.instance import Instance
+from inhaul.instance import Instance, resolved_root
 from inhaul.registry.base import Registry
 from inhaul.registry.fields import Field, Relation
+from inhaul.registry.findings import VerifyReport
 from inhaul.registry.tracking import TracksUpdates
 from inhaul.registry.user import User
+from inhaul.registry.verification import verify
+from inhaul.stores.address import parse
+from inhaul.stores.locations import as_text, is_remote
+
+if TYPE_CHECKING:
+    from inhaul.stores.locations import Pathish
 
 
 class Storage(Registry, TracksUpdates):
     """A place that holds objects: files below its root are registered in place.
 
     Args:
-        root: A local folder.
+        root: A folder, or `s3://bucket/prefix`.
 
     Raises:
-        UnsupportedStorage: The root is no local folder.
+        UnsupportedStorage: The root is neither a folder nor on S3.
     """
 
     _root: str
@@ -31,24 +37,34 @@ class Storage(Registry, TracksUpdates):
     region = Field[str | None]()
     created_by = Relation[User]()
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
-        if not os.fspath(root):
+    def __init__(self, root: "Pathish") -> None:
+        self._root = as_text(root)
+        if not self._root:
             raise ValueError("The root is an empty path: pass '.' for the current folder")
-        if "://" in os.fspath(root):
-            raise UnsupportedStorage(
-                f"{os.fspath(root)!r} is no local folder: this release stores in local folders only"
-            )
-        self._root = os.fspath(root)
         self._type = "local"
+        if is_remote(self._root):
+            self._root, self._type = str(parse(self._root)), "s3"
+
+    async def verify(
+        self, *, read: bool = False, repair: bool = False, max_age: timedelta | None = None
+    ) -> VerifyReport:
+        """Compares all objects with the registry; see `inhaul.verify`.
+
+        Args:
+            read: Read every object.
+            repair: Store again what is not as registered.
+            max_age: Take the word of calls that were not longer ago.
+
+        Raises:
+            NoResultFound: The storage is not saved.
+        """
+        return await verify(self, read=read, repair=repair, max_age=max_age)
 
     async def _save(self, instance: Instance) -> None:
         if self._id is None:
-            self._root = str(await asyncio.to_thread(_resolved, self._root))
+            self._root = await asyncio.to_thread(resolved_root, self._root)
+            self._type, self._region = instance.kind_of(self._root)
         await Registry._save(self, instance)
 
     def __repr__(self) -> str:
         return f"Storage(root={self._root!r})"
-
-
-def _resolved(root: str) -> Path:
-    return Path(root).expanduser().resolve()

@@ -1,4 +1,4 @@
-"""Fields that records of several registries share: versions, and where a record comes from."""
+"""Fields that records of several registries share: where a record comes from, and when it was written."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -8,26 +8,6 @@ from inhaul.registry.fields import Field, Relation
 if TYPE_CHECKING:
     from inhaul.registry.run import Run, Transform
     from inhaul.registry.user import User
-
-
-class IsVersioned:
-    """A record that belongs to a family of versions.
-
-    The uids of a family share their first 16 characters; the last four count its versions.
-    """
-
-    _uid: str
-    _version: str | None
-    _is_latest: bool
-
-    uid = Field[str]()
-    version = Field[str | None](writable=True)
-    is_latest = Field[bool]()
-
-    @property
-    def stem_uid(self) -> str:
-        """What the uids of all versions start with."""
-        return self.uid[:16]
 
 
 class TracksRun:

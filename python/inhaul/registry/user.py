@@ -1,5 +1,6 @@
 """Users."""
 
+from inhaul.registry.arguments import check_name
 from inhaul.registry.base import Registry
 from inhaul.registry.fields import Field
 from inhaul.registry.tracking import TracksUpdates
@@ -13,10 +14,12 @@ class User(Registry, TracksUpdates):
     """
 
     _handle: str
+    _naming = "handle"
 
-    handle = Field[str](writable=True)
+    handle = Field[str](writable=True, check=check_name)
 
     def __init__(self, handle: str) -> None:
+        check_name("handle", handle)
         self._handle = handle
 
     def __repr__(self) -> str:

@@ -12,10 +12,15 @@ from inhaul.db import tables
 class World:
     """The classes of one API, by name: the registries, and the ones that queries and lists are made of."""
 
+    blocking: bool = False
     classes: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
         return self.classes[name]
+
+    def saving(self, record: str) -> str:
+        """The line of Python that saves a record in this API."""
+        return f"{'' if self.blocking else 'await '}{record}.save()"
 
     def add(self, *classes: type) -> None:
         """Makes classes part of this world."""
@@ -52,5 +57,10 @@ _TABLES = {
     "Transform": tables.transform,
     "Run": tables.run,
     "Artifact": tables.artifact,
+    "Feature": tables.feature,
+    "FeatureSet": tables.feature_set,
+    "FeatureValue": tables.feature_value,
+    "ULabel": tables.ulabel,
+    "Collection": tables.collection,
 }
 _TARGETS = {"created_by_id": "User"}

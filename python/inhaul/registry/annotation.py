@@ -1,0 +1,246 @@
+"""Annotating artifacts, one or many: feature values and labels are checked, then written in a few statements."""
+
+import asyncio
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from inhaul.db import annotations, tables
+from inhaul.db.annotations import LabelLink, ValueLink, ValueRow
+from inhaul.errors import NoResultFound, ValidationError
+from inhaul.instance import Instance
+from inhaul.keys import new_uid
+from inhaul.registry import dtypes
+from inhaul.registry.base import check_world
+from inhaul.registry.related import saved_id
+
+if TYPE_CHECKING:
+    from inhaul.registry.artifact import Artifact
+    from inhaul.registry.artifact_list import ArtifactList
+    from inhaul.registry.feature import Feature
+    from inhaul.registry.query import QuerySet
+    from inhaul.registry.ulabel import ULabel
+    from inhaul.registry.world import World
+
+_PER_TRANSACTION = 10_000  # artifacts
+_SHOWN = 10  # problems that an error lists
+
+
+class _Batch(NamedTuple):
+    """What some artifacts get, found to be valid."""
+
+    values: dict[tuple[int, str], ValueRow]
+    value_links: list[ValueLink]
+    label_links: list[LabelLink]
+
+
+async def annotate(
+    artifacts: "Sequence[Artifact] | ArtifactList[Any] | QuerySet[Any]",
+    values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    labels: "Sequence[ULabel] | Sequence[Sequence[ULabel]]" = (),
+    *,
+    feature: "Feature | None" = None,
+) -> None:
+    """Adds feature values and labels to many saved artifacts, in a few round trips per 10,000.
+
+    Args:
+        artifacts: A list of them, what `Artifact.from_dir` made, or a query set.
+        values: By feature name, for all of them; or a sequence with those of each. A list stands for several values.
+        labels: For all of them; or a sequence with those of each.
+        feature: What the labels are values of, if anything.
+
+    Raises:
+        ValidationError: A name is no registered feature, or a value is not of its dtype. Nothing is written.
+        ValueError: An artifact or label is not saved, or there are not as many values or labels as artifacts.
+        NoResultFound: An artifact has been deleted.
+    """
+    if isinstance(artifacts, Sequence) and not artifacts:
+        return
+    given: Any = artifacts
+    owner = given if hasattr(given, "_artifact_ids") else given[0]
+    ids = await owner._artifact_ids() if owner is given else [saved_id(record) for record in given]
+    values_of_each = [values or {}] * len(ids) if isinstance(values, Mapping | None) else values
+    labels_of_each: Any = labels if any(isinstance(item, Sequence) for item in labels) else [labels] * len(ids)
+    for name, each in (("values", values_of_each), ("labels", labels_of_each)):
+        if len(each) != len(ids):
+            raise ValueError(f"{len(each):,} {name} for {len(ids):,} artifacts: pass those for all, or those of each")
+    feature_id = saved_id(feature) if feature is not None else None
+    links = [
+        [LabelLink(id, saved_id(label), feature_id) for label in own]
+        for id, own in zip(ids, labels_of_each, strict=True)
+    ]
+    for label in {id(label): label for own in labels_of_each for label in own}.values():
+        check_world(owner, label)
+    await write(owner._world, owner._instance, ids, values_of_each, links)
+
+
+async def write(
+    world: "World",
+    instance: Instance,
+    ids: Sequence[int],
+    values: Sequence[Mapping[str, Any]],
+    labels: Sequence[Sequence[LabelLink]],
+) -> None:
+    """Checks the values of all artifacts, then writes them and the labels.
+
+    Args:
+        world: The API of the records.
+        instance: Where the artifacts are.
+        ids: The artifacts.
+        values: What each gets, by feature name.
+        labels: What each gets.
+
+    Raises:
+        ValidationError: A name is no registered feature, or a value is not of its dtype.
+        NoResultFound: An artifact or label has been deleted.
+    """
+    features = await _features(world, instance, values)
+    known = await _label_ids(instance, features, values)
+    batches = await asyncio.to_thread(_batches, world, features, known, ids, values, labels)
+    now = datetime.now(UTC)
+    for batch in batches:
+        try:
+            async with instance.database.write() as conn:
+                if batch.value_links:
+                    await annotations.add_values(conn, batch.values.values(), batch.value_links, now)
+                if batch.label_links:
+                    await annotations.add_labels(conn, batch.label_links)
+        except IntegrityError as error:
+            raise NoResultFound("An artifact or a label has been deleted, so nothing can be linked with it") from error
+
+
+async def _features(
+    world: "World", instance: Instance, values: Sequence[Mapping[str, Any]]
+) -> dict[str, tuple[int, str]]:
+    """The id and dtype of each feature that values are for."""
+    examples = {name: value for own in values for name, value in own.items()}
+    table = tables.feature
+    query = select(table.c.name, table.c.id, table.c.dtype).where(table.c.name.in_(examples))
+    async with instance.database.read() as conn:
+        found = {name: (id, dtype) for name, id, dtype in await conn.execute(query)}
+    _check(world, examples, found)
+    return found
+
+
+async def check_registered(conn: AsyncConnection, world: "World", examples: Mapping[str, Any]) -> None:
+    """Refuses names that are no features.
+
+    Args:
+        conn: A connection in a transaction.
+        world: The API that the message is for.
+        examples: A value, or several, of each feature by its name.
+
+    Raises:
+        ValidationError: One is none.
+    """
+    table = tables.feature
+    _check(world, examples, set(await conn.scalars(select(table.c.name).where(table.c.name.in_(examples)))))
+
+
+def _check(world: "World", examples: Mapping[str, Any], found: Container[str]) -> None:
+    if missing := [name for name in examples if name not in found]:
+        raise ValidationError(unregistered(world, {name: dtypes.of(_first(examples[name])) for name in missing}))
+
+
+def unregistered(world: "World", features: Mapping[str, str]) -> str:
+    """What to tell about names that are no features, with the line that registers each.
+
+    Args:
+        world: The API that the lines are for.
+        features: The dtype that fits, by name.
+    """
+    names = list(features)
+    listed = ", ".join(map(repr, names[:_SHOWN])) + (
+        f", and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    )
+    lines = [world.saving(f"Feature(name={name!r}, dtype={features[name]!r})") for name in names[:_SHOWN]]
+    return "\n    ".join([f"Not registered as features: {listed}. Register them:", *lines])
+
+
+async def _label_ids(
+    instance: Instance, features: Mapping[str, tuple[int, str]], values: Sequence[Mapping[str, Any]]
+) -> dict[str, int]:
+    """The ids of the labels that values name."""
+    labelling = [name for name, (_, dtype) in features.items() if dtype == dtypes.LABELS]
+    names = (
+        {item for own in values for name in labelling for item in _several(own.get(name, ())) if isinstance(item, str)}
+        if labelling
+        else set()
+    )
+    if not names:
+        return {}
+    query = select(tables.ulabel.c.name, tables.ulabel.c.id).where(tables.ulabel.c.name.in_(names))
+    async with instance.database.read() as conn:
+        return {name: id for name, id in await conn.execute(query)}  # noqa: C416 - rows are tuples by name only
+
+
+def _batches(
+    world: "World",
+    features: Mapping[str, tuple[int, str]],
+    label_ids: Mapping[str, int],
+    ids: Sequence[int],
+    values: Sequence[Mapping[str, Any]],
+    labels: Sequence[Sequence[LabelLink]],
+) -> list[_Batch]:
+    """What is to be written, in batches.
+
+    Raises:
+        ValidationError: Some values are not valid; it lists them all.
+    """
+    batches = []
+    problems: dict[str, None] = {}
+    for start in range(0, len(ids), _PER_TRANSACTION):
+        batch = _Batch({}, [], [])
+        part = slice(start, start + _PER_TRANSACTION)
+        for id, own, linked in zip(ids[part], values[part], labels[part], strict=True):
+            batch.label_links.extend(linked)
+            for name, item in _items(own):
+                feature_id, dtype = features[name]
+                label_id = _label_id(world, label_ids, item) if dtype == dtypes.LABELS else None
+                encoded = dtypes.encode(dtype, item) if dtype != dtypes.LABELS else None
+                if label_id is not None:
+                    batch.label_links.append(LabelLink(id, label_id, feature_id))
+                elif encoded is not None:
+                    key = (feature_id, encoded.text)
+                    if key not in batch.values:
+                        batch.values[key] = ValueRow(new_uid(), feature_id, *encoded)
+                    batch.value_links.append(ValueLink(id, *key))
+                else:
+                    problems[_problem(world, name, dtype, item)] = None
+        batches.append(batch)
+    if problems:
+        listed = [*problems][:_SHOWN]
+        listed += [f"and {len(problems) - _SHOWN:,} more"] if len(problems) > _SHOWN else []
+        raise ValidationError("; ".join(listed))
+    return batches
+
+
+def _label_id(world: "World", known: Mapping[str, int], item: Any) -> int | None:
+    """The id of a label that is given by its name, or as a record."""
+    if isinstance(item, str):
+        return known.get(item)
+    return saved_id(item) if isinstance(item, world["ULabel"]) else None
+
+
+def _problem(world: "World", name: str, dtype: str, item: Any) -> str:
+    if dtype == dtypes.LABELS and isinstance(item, str):
+        return f"{name}={item!r}: there is no such label. Register it: {world.saving(f'ULabel(name={item!r})')}"
+    return f"{name}={item!r}: the feature takes {dtypes.takes(dtype)}, as its dtype is {dtype!r}"
+
+
+def _items(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        for item in _several(value):
+            yield name, dtypes.plain(item)
+
+
+def _several(value: Any) -> Iterable[Any]:
+    return value if isinstance(value, list | tuple | set | frozenset) else (value,)
+
+
+def _first(value: Any) -> Any:
+    return dtypes.plain(next(iter(_several(value)), None))

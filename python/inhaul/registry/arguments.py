@@ -1,0 +1,123 @@
+"""Checks of what users pass, at the call: what is wrong is said there, and nothing has happened yet."""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from inhaul.errors import InvalidKey, WrongWorld
+from inhaul.keys import key_problem
+from inhaul.stores.locations import as_text, is_pathish
+
+if TYPE_CHECKING:
+    from inhaul.registry.world import World
+
+
+def check_text(name: str, value: object) -> None:
+    """Refuses what is neither None nor a text that every database can hold.
+
+    Raises:
+        TypeError: It is no text.
+        ValueError: It holds a NUL character or half of a surrogate pair.
+    """
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise TypeError(f"{name}={value!r}: pass a text")
+    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError(f"{name}={value!r}: it holds a character that no database can store")
+
+
+def check_name(name: str, value: object) -> None:
+    """Refuses what is no text that every database can hold, or an empty one.
+
+    Raises:
+        TypeError: It is no text.
+        ValueError: It is empty, or holds a NUL character or half of a surrogate pair.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name}={value!r}: pass a text")
+    if not value:
+        raise ValueError(f"{name}={value!r}: it cannot be empty")
+    check_text(name, value)
+
+
+def check_params(name: str, value: object) -> None:
+    """Refuses what is neither None nor a dict that JSON can hold.
+
+    Raises:
+        TypeError: It is no dict, or JSON has no form for something in it.
+        ValueError: It holds a number that JSON has no form for, or half of a surrogate pair.
+    """
+    if value is None:
+        return
+    if not isinstance(value, dict):
+        raise TypeError(f"{name}={value!r}: pass a dict")
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}={value!r} cannot be JSON: {error}") from error
+
+
+def check_key(value: object, name: str = "key") -> None:
+    """Refuses what is neither None nor a valid key.
+
+    Raises:
+        TypeError: It is no text.
+        InvalidKey: It is not valid.
+    """
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise TypeError(f"{name}={value!r}: pass a text")
+    if problem := key_problem(value):
+        raise InvalidKey(f"{value!r} cannot be a key: {problem}")
+
+
+def check_flag(name: str, value: object, *, optional: bool = False) -> None:
+    """Refuses what is neither True nor False, nor None if that means something.
+
+    Raises:
+        TypeError: It is none of these.
+    """
+    if not isinstance(value, bool) and not (optional and value is None):
+        raise TypeError(f"{name}={value!r}: pass {'True, False or None' if optional else 'True or False'}")
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Refuses what is none of the texts that an option knows.
+
+    Raises:
+        ValueError: It is none of them.
+    """
+    if value not in choices:
+        raise ValueError(f"{name}={value!r}: use {', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}")
+
+
+def check_path(value: object) -> None:
+    """Refuses what is no path.
+
+    Raises:
+        TypeError: It is no text and no path-like object, or one of bytes.
+        ValueError: It is empty or holds a NUL character.
+    """
+    path = as_text(value) if is_pathish(value) else None
+    if not isinstance(path, str):
+        raise TypeError(f"{value!r} is no path: pass a text, a pathlib.Path or a UPath")
+    if not path:
+        raise ValueError("The path is empty: pass '.' for the current folder")
+    if "\0" in path:
+        raise ValueError(f"{path!r}: a path cannot hold a NUL character")
+
+
+def check_record(world: "World", name: str, value: Any, registry: str) -> None:
+    """Refuses what is neither None nor a record of a registry.
+
+    Raises:
+        WrongWorld: It is such a record, but of the other API.
+        TypeError: It is none.
+    """
+    if value is None or isinstance(value, world[registry]):
+        return
+    if type(value).__name__ == registry and hasattr(value, "_world"):
+        raise WrongWorld(f"{name}={value!r} belongs to the other API: use inhaul or inhaul.sync for both")
+    raise TypeError(f"{name}={value!r}: pass a {registry}")

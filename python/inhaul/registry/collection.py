@@ -1,0 +1,252 @@
+"""Collections: artifacts that belong together, in an order."""
+
+import asyncio
+import errno
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from inhaul.db import tables
+from inhaul.errors import KeyExists
+from inhaul.formats.mapped import Join, MappedCollection
+from inhaul.hashing import hash_bytes
+from inhaul.ingestion.plan import next_version
+from inhaul.instance import Instance, current
+from inhaul.keys import new_uid, next_uid
+from inhaul.registry.arguments import check_name, check_text
+from inhaul.registry.artifact import Artifact
+from inhaul.registry.base import Registry, check_world
+from inhaul.registry.context import note_input, run_for
+from inhaul.registry.describing import IsDescribed
+from inhaul.registry.fields import Field
+from inhaul.registry.related import ManyToMany, Related
+from inhaul.registry.tracking import TracksRun, TracksUpdates
+from inhaul.registry.versioning import IsVersioned
+
+if TYPE_CHECKING:
+    from inhaul.registry.query import QuerySet
+    from inhaul.registry.run import Run
+
+_ATTEMPTS = 5  # at a name that others write too
+_AT_ONCE = 8  # artifacts that are cached
+
+_table, _members = tables.collection, tables.collection_artifact
+
+
+class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
+    """Artifacts in an order, under a name. Other artifacts under a known name are a new version of the collection.
+
+    Args:
+        artifacts: Saved artifacts, each once.
+        name: What to call it.
+        description: What it is.
+        run: The run that makes it; None is the current one, False none.
+
+    Raises:
+        ValueError: An artifact is not saved, or is there twice, or there is none, or the name is empty.
+        WrongWorld: An artifact belongs to the other API.
+    """
+
+    _name: str
+    _description: str | None
+    _hash: str
+    _naming = "name"
+    _draft: "tuple[Artifact, ...]" = ()
+
+    name = Field[str]()
+    description = Field[str | None](writable=True, check=check_text)
+    hash = Field[str]()
+
+    artifacts = ManyToMany(_members, "Artifact", manager="Members")
+
+    def __init__(
+        self,
+        artifacts: Sequence[Artifact],
+        name: str,
+        description: str | None = None,
+        run: "Run | Literal[False] | None" = None,
+    ) -> None:
+        self._draft = tuple(artifacts)
+        check_world(self, *self._draft)
+        check_name("name", name)
+        check_text("description", description)
+        if not self._draft:
+            raise ValueError("A collection has at least one artifact")
+        if unsaved := [artifact for artifact in self._draft if artifact._id is None]:
+            raise ValueError(f"{unsaved[0]!r} is not saved: save all artifacts of a collection first")
+        if len({artifact._id for artifact in self._draft}) < len(self._draft):
+            raise ValueError("An artifact is twice in the collection: each can be a member once")
+        self._name = name
+        self._description = description
+        self._instance = current()
+        # The ids of hashes are of one length, and say how each was made.
+        members = "\n".join(f"{artifact._hash_type} {artifact._hash}" for artifact in self._draft)
+        self._hash = hash_bytes(members.encode()).hash
+        type(self).run.set(self, run_for(self._world, run, self._instance))
+
+    def __repr__(self) -> str:
+        version = f", version={self._version!r}" if self._version else ""
+        return f"Collection(name={self._name!r}{version}, hash={self._hash!r})"
+
+    async def _save(self, instance: Instance) -> None:
+        if self._id is not None:
+            await self._write_changes(instance)
+            return
+        if self._run is not None:
+            await self._run._save(instance)
+            self._run_id = self._run._id
+        for _ in range(_ATTEMPTS):
+            async with instance.database.read() as conn:
+                query = select(_table).where(_table.c.name == self._name, _table.c.is_latest)
+                latest = (await conn.execute(query)).mappings().first()
+            if latest is not None and latest["hash"] == self._hash:
+                description = self._description
+                await self._become(dict(latest), instance)
+                self._description = description if description is not None else self._description
+                await self._write_changes(instance)
+                return
+            try:
+                await self._insert(instance, latest["uid"] if latest is not None else None)
+                return
+            except IntegrityError:
+                self._id = None  # somebody else made the next version first
+        raise KeyExists(errno.EEXIST, "Others keep writing to this collection: try again later", self._name)
+
+    async def _insert(self, instance: Instance, follows: str | None) -> None:
+        """Makes the row, the first of its name or the successor of one."""
+        identity = await instance.identity()
+        now = datetime.now(UTC)
+        self._created_by_id = identity.user_id
+        self._created_at = self._updated_at = now
+        self._is_latest = True
+        async with instance.database.write() as conn, AsyncSession(conn, expire_on_commit=False) as session:
+            if follows is None:
+                self._uid = new_uid()
+            else:
+                stem = follows[:16]
+                query = select(_table.c.uid, _table.c.version).where(_table.c.uid.between(stem, f"{stem}~"))
+                family = {uid: version for uid, version in await conn.execute(query)}  # noqa: C416 - rows
+                self._uid, self._version = next_uid(max(family)), next_version(family.values())
+                changes = {"is_latest": False, "version": func.coalesce(_table.c.version, "1"), "updated_at": now}
+                await conn.execute(update(_table).where(_table.c.uid == follows).values(changes))
+            session.add(self)
+            await session.flush()
+            rows = [
+                {"collection_id": self._id, "artifact_id": artifact._id, "position": position}
+                for position, artifact in enumerate(self._draft)
+            ]
+            await conn.execute(insert(_members), rows)
+            await session.refresh(self)
+        self._instance = instance
+
+    async def load(self, join: Literal["inner", "outer"] = "outer", is_run_input: bool | None = None) -> Any:
+        """All members in memory, one below the other: DataFrames, or AnnData objects.
+
+        Args:
+            join: Of the columns or variables: those that all have, or all.
+            is_run_input: False keeps the members from being inputs of the current run.
+
+        Raises:
+            ValueError: The members are neither all DataFrames nor all AnnData.
+        """
+        members = await self._saved()
+        accessors = {artifact._accessor for artifact in members}
+        if accessors not in ({"DataFrame"}, {"AnnData"}):
+            raise ValueError(f"{self!r} cannot be loaded as one: its members are not all DataFrames, or all AnnData")
+        if join not in ("inner", "outer"):
+            raise ValueError(f"join={join!r}: use 'inner' or 'outer'")
+        paths = await self._cache(members, is_run_input)
+        loaded = [await artifact._loaded(path) for artifact, path in zip(members, paths, strict=True)]
+        return await asyncio.to_thread(_concatenated, loaded, [artifact._uid for artifact in members], join)
+
+    async def cache(self, is_run_input: bool | None = None) -> list[Path]:
+        """The paths of all members on this machine, in their order; several are fetched at once.
+
+        Args:
+            is_run_input: False keeps the members from being inputs of the current run.
+
+        Raises:
+            ObjectMissing: The object of a member is not in the storage.
+        """
+        return await self._cache(await self._saved(), is_run_input)
+
+    async def mapped(
+        self, obs_keys: Sequence[str] = (), join: Join = "inner", is_run_input: bool | None = None
+    ) -> MappedCollection:
+        """All observations of AnnData members as one indexed data set, as PyTorch's `DataLoader` takes it.
+
+        Args:
+            obs_keys: Columns of `obs` that each item has.
+            join: Of the variables: those that all members have, or all.
+            is_run_input: False keeps the members from being inputs of the current run.
+
+        Raises:
+            ValueError: A member is no AnnData, or has no such column.
+        """
+        members = await self._saved()
+        if other := [artifact for artifact in members if artifact._accessor != "AnnData"]:
+            raise ValueError(f"{other[0]!r} is no AnnData: only these can be mapped")
+        paths = await self._cache(members, is_run_input)
+        return await asyncio.to_thread(MappedCollection, paths, obs_keys, join)
+
+    async def _saved(self) -> list[Artifact]:
+        """Its members.
+
+        Raises:
+            ValueError: It is not saved.
+        """
+        if self._id is None:
+            raise ValueError(f"{self!r} is not saved: save it first")
+        found: list[Artifact] = await self.artifacts._query()._all()
+        return found
+
+    async def _cache(self, members: Sequence[Artifact], is_run_input: bool | None) -> list[Path]:
+        room = asyncio.Semaphore(_AT_ONCE)
+
+        async def fetch(artifact: Artifact) -> Path:
+            async with room:
+                return await artifact._cached()
+
+        async with asyncio.TaskGroup() as tasks:
+            fetching = [tasks.create_task(fetch(artifact)) for artifact in members]
+        for artifact in members:
+            await note_input(artifact, is_run_input)
+        return [task.result() for task in fetching]
+
+
+class Members(Related[Artifact]):
+    """The artifacts of a collection, in its order."""
+
+    def _query(self) -> "QuerySet[Artifact]":
+        artifact: Any = self._registry
+        position = select(_members.c.position).where(
+            _members.c.collection_id == self._record._id, _members.c.artifact_id == artifact._id
+        )
+        return Related._query(self)._with(order=(position.scalar_subquery(),))
+
+    def _row(self, other: Artifact) -> dict[str, Any]:
+        raise TypeError(f"Other artifacts are another version: await Collection([...], {self._record.name!r}).save()")  # type: ignore[attr-defined]
+
+    async def remove(self, *records: Artifact) -> None:
+        """Members cannot be removed: other artifacts are another version of the collection.
+
+        Raises:
+            TypeError: Always.
+        """
+        self._row(*records[:1])
+
+
+def _concatenated(loaded: list[Any], uids: list[str], join: Literal["inner", "outer"]) -> Any:
+    """Objects as one: of AnnData, the column `artifact_uid` tells where each observation is from."""
+    import pandas as pd
+
+    if isinstance(loaded[0], pd.DataFrame):
+        return pd.concat(loaded, join=join, ignore_index=True)
+    import anndata
+
+    return anndata.concat(loaded, join=join, label="artifact_uid", keys=uids, index_unique=None)

@@ -1,0 +1,105 @@
+"""What features take: the dtypes, and the text form in which the registry keeps their values."""
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+LABELS = "cat[ULabel]"
+"""The dtype of features whose values are labels."""
+
+_INT64 = range(-(2**63), 2**63)
+_LONGEST = 1000  # characters of a text: the index that values are found by has room for no more
+
+
+class Value(NamedTuple):
+    """A value as the registry keeps it: exact as text, and as a number where it is one."""
+
+    text: str
+    number: float | None
+
+
+def _int(value: Any) -> Value | None:
+    if isinstance(value, bool) or not isinstance(value, int) or value not in _INT64:
+        return None
+    return Value(str(value), float(value))
+
+
+def _float(value: Any) -> Value | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    number = float(value) + 0.0  # there is one zero
+    return Value(repr(number), number)
+
+
+def _number(value: Any) -> Value | None:
+    return _int(value) or _float(value)
+
+
+def _bool(value: Any) -> Value | None:
+    return Value(str(value).lower(), None) if isinstance(value, bool) else None
+
+
+def _text(value: Any) -> Value | None:
+    return Value(value, None) if isinstance(value, str) and len(value) <= _LONGEST else None
+
+
+def _datetime(value: Any) -> Value | None:
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        return None
+    return Value(value.astimezone(UTC).isoformat(timespec="microseconds"), None)
+
+
+class _Dtype(NamedTuple):
+    encode: Callable[[Any], Value | None]
+    decode: Callable[[str], Any]
+    kinds: frozenset[str]  # of table columns that hold such values
+    takes: str
+
+
+def _read_number(text: str) -> int | float:
+    return int(text) if text.removeprefix("-").isdecimal() else float(text)
+
+
+_WORDS = f"a text of at most {_LONGEST:,} characters"
+_DTYPES = {
+    "int": _Dtype(_int, int, frozenset({"int"}), "a whole number of at most 64 bits"),
+    "float": _Dtype(_float, float, frozenset({"float", "int"}), "a finite number"),
+    "number": _Dtype(_number, _read_number, frozenset({"float", "int"}), "a finite number"),
+    "bool": _Dtype(_bool, "true".__eq__, frozenset({"bool"}), "True or False"),
+    "str": _Dtype(_text, str, frozenset({"str", "cat"}), _WORDS),
+    "datetime": _Dtype(_datetime, datetime.fromisoformat, frozenset({"datetime"}), "a datetime with a time zone"),
+    "cat": _Dtype(_text, str, frozenset({"cat", "str"}), _WORDS),
+    LABELS: _Dtype(_text, str, frozenset({"cat", "str"}), "the name of a ULabel"),
+}
+NAMES = tuple(_DTYPES)
+
+
+def plain(value: Any) -> Any:
+    """A scalar of numpy as the Python object it stands for; anything else as it is."""
+    return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0 else value
+
+
+def encode(dtype: str, value: Any) -> Value | None:
+    """A value as a feature of this dtype keeps it; None if it does not take it."""
+    return _DTYPES[dtype].encode(value)
+
+
+def decode(dtype: str, text: str) -> Any:
+    """The value that was kept as this text."""
+    return _DTYPES[dtype].decode(text)
+
+
+def takes(dtype: str) -> str:
+    """What a feature of this dtype takes, in words."""
+    return _DTYPES[dtype].takes
+
+
+def fits(dtype: str, kind: str) -> bool:
+    """Whether a feature of this dtype may describe a column of this kind."""
+    return kind in _DTYPES[dtype].kinds
+
+
+def of(value: Any) -> str:
+    """The dtype to register a feature with that takes this value."""
+    return next((name for name in ("bool", "int", "float", "datetime") if encode(name, value) is not None), "str")

@@ -1,0 +1,122 @@
+"""Features: what is measured in artifacts, or said about them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import select
+
+from inhaul.db import tables
+from inhaul.hashing import hash_bytes
+from inhaul.instance import Instance
+from inhaul.registry import dtypes
+from inhaul.registry.arguments import check_name
+from inhaul.registry.base import Registry, check_world
+from inhaul.registry.fields import Field, Relation
+from inhaul.registry.related import ManyToMany
+from inhaul.registry.tracking import TracksUpdates
+from inhaul.registry.user import User
+
+
+class Feature(Registry, TracksUpdates):
+    """A dimension of measurement, like a column of a table, or something to say about artifacts.
+
+    Args:
+        name: Its unique name.
+        dtype: What its values are: `int`, `float`, `number`, `bool`, `str`, `datetime`, `cat`, or `cat[ULabel]` for
+            labels.
+
+    Raises:
+        ValueError: There is no such dtype, or the name is empty.
+    """
+
+    _name: str
+    _dtype: str
+    _naming = "name"
+
+    name = Field[str](writable=True, check=check_name)
+    dtype = Field[str]()
+    created_by = Relation[User]()
+
+    def __init__(self, name: str, dtype: str) -> None:
+        if dtype not in dtypes.NAMES:
+            raise ValueError(f"{dtype!r} is no dtype: use one of {', '.join(dtypes.NAMES)}")
+        check_name("name", name)
+        self._name = name
+        self._dtype = dtype
+
+    def __repr__(self) -> str:
+        return f"Feature(name={self._name!r}, dtype={self._dtype!r})"
+
+
+class FeatureValue(Registry, TracksUpdates):
+    """A value of a feature that artifacts are annotated with. Made by `artifact.features.add_values`."""
+
+    _feature: Feature
+    _value: str
+    _number: float | None
+
+    feature = Relation[Feature]()
+
+    artifacts = ManyToMany(tables.artifact_feature_value, "Artifact", reverse=True)
+
+    def __init__(self) -> None:
+        raise TypeError("Feature values are made by artifact.features.add_values({name: value})")
+
+    @property
+    def value(self) -> Any:
+        """The value."""
+        return dtypes.decode(self._feature._dtype, self._value)
+
+    def __repr__(self) -> str:
+        return f"FeatureValue({self._feature._name!r}, {self.value!r})"
+
+
+class FeatureSet(Registry, TracksUpdates):
+    """A set of features that are measured together. A set that is registered already is found again.
+
+    Args:
+        features: Its features; saving it saves those that are new.
+
+    Raises:
+        ValueError: There is none, or one is there twice.
+    """
+
+    _hash: str
+    _n: int
+    _members: tuple[Feature, ...] = ()
+
+    hash = Field[str]()
+    n = Field[int]()
+    created_by = Relation[User]()
+
+    features = ManyToMany(tables.feature_set_feature, "Feature")
+    artifacts = ManyToMany(tables.artifact_feature_set, "Artifact", reverse=True)
+
+    def __init__(self, features: Iterable[Feature]) -> None:
+        self._members = tuple(features)
+        check_world(self, *self._members)
+        names = sorted(feature._name for feature in self._members)
+        if not names or len(set(names)) < len(names):
+            raise ValueError("A feature set has at least one feature, and each of them once")
+        # NUL is in no name that a database could hold.
+        self._hash = hash_bytes("\0".join(names).encode()).hash
+        self._n = len(names)
+
+    def __repr__(self) -> str:
+        return f"FeatureSet(n={self._n}, hash={self._hash!r})"
+
+    async def _save(self, instance: Instance) -> None:
+        if self._id is not None:
+            await self._write_changes(instance)
+            return
+        query = select(tables.feature_set).where(tables.feature_set.c.hash == self._hash)
+        async with instance.database.read() as conn:
+            known = (await conn.execute(query)).mappings().first()
+        if known is not None:
+            await self._become(dict(known), instance)
+            return
+        for feature in self._members:
+            if feature._id is None:
+                await feature._save(instance)
+        await Registry._save(self, instance)
+        await self.features._add(self._members)

@@ -1,0 +1,159 @@
+"""Where an artifact comes from and where it went: runs and artifacts as a graph."""
+
+import asyncio
+import shutil
+import subprocess
+import sys
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select, union
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from inhaul.db import tables
+
+if TYPE_CHECKING:
+    from inhaul.registry.artifact import Artifact
+
+_MOST = 200  # nodes of a graph: more cannot be read
+_PATIENCE = 30  # seconds for graphviz
+
+_artifact, _run, _transform = tables.artifact, tables.run, tables.transform
+_input, _previous = tables.artifact_input_of, tables.artifact_previous_run
+
+
+@dataclass
+class Lineage:
+    """The graph of an artifact: `str()` of it is Mermaid's text, and a notebook shows it as a picture.
+
+    Attributes:
+        labels: What to call each node: `a1` is the artifact with the id 1, `r1` the run with the id 1.
+        edges: From run to artifact where the run made it, from artifact to run where the run used it.
+        focus: The node of the artifact that was asked about.
+        complete: False if nodes were left out since there are too many.
+        svg: The picture, if this is a notebook and graphviz is installed.
+    """
+
+    focus: str
+    labels: dict[str, str] = field(default_factory=dict)
+    edges: set[tuple[str, str]] = field(default_factory=set)
+    complete: bool = True
+    svg: str | None = None
+
+    def __str__(self) -> str:
+        return self.mermaid
+
+    @property
+    def mermaid(self) -> str:
+        """The graph as Mermaid's text."""
+        lines = ["flowchart LR"]
+        for node, label in self.labels.items():
+            text = label.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace("\n", "<br/>")
+            lines.append(f'    {node}["{text}"]' if node.startswith("a") else f'    {node}(["{text}"])')
+        lines += [f"    {start} --> {end}" for start, end in self._sorted()]
+        lines.append(f"    style {self.focus} stroke-width:3px")
+        lines += [] if self.complete else ['    more["more was left out"]']
+        return "\n".join(lines)
+
+    @property
+    def graphviz(self) -> str:
+        """The graph in the DOT language of graphviz."""
+        lines = ["digraph {", "    rankdir=LR"]
+        for node, label in self.labels.items():
+            text = label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+            style = " penwidth=3" if node == self.focus else ""
+            lines.append(f'    {node} [label="{text}" shape={"box" if node.startswith("a") else "oval"}{style}]')
+        lines += [f"    {start} -> {end}" for start, end in self._sorted()]
+        lines += [] if self.complete else ['    more [label="more was left out" shape=plain]']
+        return "\n".join([*lines, "}"])
+
+    def _sorted(self) -> list[tuple[str, str]]:
+        places = {node: place for place, node in enumerate(self.labels)}
+        return sorted(self.edges, key=lambda edge: (places[edge[0]], places[edge[1]]))
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, str]:
+        shown = {"text/plain": self.mermaid, "text/vnd.mermaid": self.mermaid}
+        return shown | ({"image/svg+xml": self.svg} if self.svg is not None else {})
+
+
+async def trace(artifact: "Artifact") -> Lineage:
+    """The graph of a saved artifact: all it was made from, and all that was made from it."""
+    graph = Lineage(focus=f"a{artifact._id}")
+    async with artifact._home.database.read() as conn:
+        await _add(conn, graph, artifacts=[artifact.id])
+        await _upstream(conn, graph, {artifact.id})
+        await _downstream(conn, graph, {artifact.id})
+    if "IPython" in sys.modules and (dot := shutil.which("dot")):
+        graph.svg = await asyncio.to_thread(_drawn, dot, graph.graphviz)
+    return graph
+
+
+async def _upstream(conn: AsyncConnection, graph: Lineage, artifacts: set[int]) -> None:
+    while artifacts:
+        made = await _pairs(
+            conn,
+            union(
+                select(_artifact.c.run_id, _artifact.c.id).where(
+                    _artifact.c.id.in_(artifacts), _artifact.c.run_id.is_not(None)
+                ),
+                select(_previous.c.run_id, _previous.c.artifact_id).where(_previous.c.artifact_id.in_(artifacts)),
+            ),
+        )
+        runs = await _add(conn, graph, runs={run for run, _ in made})
+        graph.edges |= {(f"r{run}", f"a{id}") for run, id in made if f"r{run}" in graph.labels}
+        used = await _pairs(conn, select(_input.c.artifact_id, _input.c.run_id).where(_input.c.run_id.in_(runs)))
+        artifacts = await _add(conn, graph, artifacts={id for id, _ in used})
+        graph.edges |= {(f"a{id}", f"r{run}") for id, run in used if f"a{id}" in graph.labels}
+
+
+async def _downstream(conn: AsyncConnection, graph: Lineage, artifacts: set[int]) -> None:
+    while artifacts:
+        used = await _pairs(
+            conn, select(_input.c.artifact_id, _input.c.run_id).where(_input.c.artifact_id.in_(artifacts))
+        )
+        runs = await _add(conn, graph, runs={run for _, run in used})
+        graph.edges |= {(f"a{id}", f"r{run}") for id, run in used if f"r{run}" in graph.labels}
+        made = await _pairs(conn, select(_artifact.c.run_id, _artifact.c.id).where(_artifact.c.run_id.in_(runs)))
+        artifacts = await _add(conn, graph, artifacts={id for _, id in made})
+        graph.edges |= {(f"r{run}", f"a{id}") for run, id in made if f"a{id}" in graph.labels}
+
+
+async def _pairs(conn: AsyncConnection, query: Any) -> list[tuple[int, int]]:
+    return [(one, other) for one, other in await conn.execute(query.limit(_MOST + 1))]
+
+
+async def _add(
+    conn: AsyncConnection, graph: Lineage, artifacts: Iterable[int] = (), runs: Iterable[int] = ()
+) -> set[int]:
+    """Adds what is not there yet, as long as there is room; returns the ids of it."""
+    kind = "a" if artifacts else "r"
+    new = [id for id in sorted(artifacts or runs) if f"{kind}{id}" not in graph.labels]
+    room = _MOST - len(graph.labels)
+    graph.complete = graph.complete and len(new) <= room
+    new = new[:room]
+    labels = await (_artifact_labels(conn, new) if kind == "a" else _run_labels(conn, new))
+    graph.labels |= {f"{kind}{id}": labels[id] for id in new}
+    return set(new)
+
+
+async def _artifact_labels(conn: AsyncConnection, ids: Collection[int]) -> dict[int, str]:
+    columns = (_artifact.c.id, _artifact.c.key, _artifact.c.description, _artifact.c.uid, _artifact.c.version)
+    found = await conn.execute(select(*columns).where(_artifact.c.id.in_(ids)))
+    return {
+        id: (key or description or uid) + (f"\nversion {version}" if version else "")
+        for id, key, description, uid, version in found
+    }
+
+
+async def _run_labels(conn: AsyncConnection, ids: Collection[int]) -> dict[int, str]:
+    query = select(_run.c.id, _transform.c.name, _run.c.started_at)
+    found = await conn.execute(query.join(_transform, _transform.c.id == _run.c.transform_id).where(_run.c.id.in_(ids)))
+    return {id: f"{name}\n{started:%Y-%m-%d %H:%M}" for id, name, started in found}
+
+
+def _drawn(dot: str, text: str) -> str:
+    done = subprocess.run(  # noqa: S603 - graphviz, with a graph whose labels are quoted
+        [dot, "-Tsvg"], input=text, capture_output=True, text=True, check=True, timeout=_PATIENCE
+    )
+    return done.stdout

@@ -1,0 +1,116 @@
+"""Rows beside the objects of a listing: what belongs together, what is missing, what is extra."""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
+from zlib import crc32
+
+from inhaul.db import objects
+from inhaul.db.engine import Database
+from inhaul.db.objects import Row
+from inhaul.keys import OBJECTS
+from inhaul.stores.base import Listed, Store
+
+_MOST = 1024  # rows in a chunk
+_MOST_BYTES = 256 << 20  # bytes of objects in a chunk
+_CUT = 256  # a chunk ends after every so many rows on average
+_NAMED = re.compile(rf"{re.escape(OBJECTS)}/[0-9A-Za-z]/[^/]+")
+
+
+class Match(NamedTuple):
+    """An artifact's row, and its objects in the listing: one for a file, none if it is missing."""
+
+    row: Row
+    found: Sequence[Listed]
+
+    @property
+    def size(self) -> int:
+        """Bytes found."""
+        return sum(one.size for one in self.found)
+
+
+def object_of(key: str) -> str | None:
+    """The object, named by uid, that a key is, or is a part of; None if it is none."""
+    named = _NAMED.match(key)
+    return named[0] if named else None
+
+
+def location(store: Store, key: str) -> str:
+    """Where an object is, for people."""
+    root = store.root.partition("?")[0] if "://" in store.root else store.root
+    return f"{root.removesuffix('/')}/{key}"
+
+
+async def prefixes(database: Database, storage_id: int) -> list[str]:
+    """What to list to meet all objects of a storage's rows, and all that inhaul named."""
+    async with database.read() as conn:
+        ends = await objects.key_range(conn, storage_id)
+    if ends is None:
+        return [f"{OBJECTS}/"]
+    first, last = ends
+    shared = next((at for at, pair in enumerate(zip(first, last, strict=False)) if len(set(pair)) > 1), len(first))
+    return [f"{OBJECTS}/", first[:shared]] if first[:shared] else [""]
+
+
+async def match(
+    database: Database, store: Store, storage_id: int, prefix: str
+) -> AsyncIterator[tuple[Match | None, Listed | None]]:
+    """Merges the rows under a prefix with its listing; an object that no row has comes alone."""
+    rows, listed = _rows(database, storage_id, prefix), _objects(store, prefix)
+    row, one = await anext(rows, None), await anext(listed, None)
+    before: Match | None = None
+    while row is not None or one is not None:
+        if row is None or (one is not None and one.key < row.prefix):
+            yield None, one
+            one = await anext(listed, None)
+            continue
+        # One object may be that of a row in the trash, too.
+        found = list(before.found) if before and row.prefix == before.row.prefix else []
+        while one is not None and (one.key == row.prefix or _is_part(one, row)):
+            found.append(one)
+            one = await anext(listed, None)
+        before = Match(row, found)
+        yield before, None
+        row = await anext(rows, None)
+
+
+def _is_part(one: Listed, row: Row) -> bool:
+    return row.n_objects is not None and one.key.startswith(row.prefix)
+
+
+async def _rows(database: Database, storage_id: int, prefix: str) -> AsyncIterator[Row]:
+    """In pages, each with a transaction of its own: reading objects takes long, and a registry is written meanwhile."""
+    page: Sequence[Row] = ()
+    while True:
+        async with database.read() as conn:
+            page = await objects.page_under(conn, storage_id, prefix, page[-1] if page else None)
+        for row in page:
+            yield row
+        if len(page) < objects.PAGE:
+            return
+
+
+async def _objects(store: Store, prefix: str) -> AsyncIterator[Listed]:
+    async for page in store.list(prefix):
+        for one in page:
+            yield one
+
+
+class Chunker:
+    """Cuts matches into chunks, at places that a row more or less does not move: a chunk is known again next time."""
+
+    def __init__(self) -> None:
+        self._held: list[Match] = []
+        self._bytes = 0
+
+    def add(self, match: Match) -> list[Match]:
+        """Takes a match; gives a chunk if it is the last one of it, else nothing."""
+        self._held.append(match)
+        self._bytes += match.size
+        ends = crc32(match.row.uid.encode()) % _CUT == 0
+        return self.rest() if ends or len(self._held) >= _MOST or self._bytes >= _MOST_BYTES else []
+
+    def rest(self) -> list[Match]:
+        """What is left."""
+        chunk, self._held, self._bytes = self._held, [], 0
+        return chunk

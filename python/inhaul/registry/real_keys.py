@@ -1,0 +1,198 @@
+"""New content under a key that a user chose, where the only object of an artifact would be overwritten.
+
+So the row switches twice: to an object of its own that holds the new content, and, when that is under the key as well,
+to the key. In between, and after a crash, it refers to something that is whole. A note says what is under way; the next
+process that opens the registry ends it. Before the first switch nothing has happened.
+"""
+
+import asyncio
+import errno
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from sqlalchemy import RowMapping, select, update
+
+from inhaul import hashing
+from inhaul.db import tables
+from inhaul.errors import InhaulError, KeyExists, ObjectChanged
+from inhaul.hashing import Digest
+from inhaul.hashing.listed import from_etag
+from inhaul.ingestion.content import Content, content_of
+from inhaul.ingestion.journal import create, explained, lock
+from inhaul.ingestion.remote import fetch
+from inhaul.instance import Instance, recoveries
+from inhaul.settings import settings
+from inhaul.stores.base import Store
+
+_NOTES = "replacing"
+"""Folder of the notes in the instance's `.inhaul`."""
+
+
+class Held(NamedTuple):
+    """An object and what it holds."""
+
+    object_key: str
+    digest: Digest
+
+
+class Note:
+    """What is remembered while an artifact's object is replaced. Its methods block.
+
+    Attributes:
+        uid: The artifact's uid.
+        old: What it was before.
+        staged: The key of the object that holds the new content until the artifact's key does.
+    """
+
+    def __init__(self, home: Path, uid: str, old: Held, staged: str, descriptor: int | None = None) -> None:
+        self._file = home / _NOTES / f"{uid}.json"
+        self._descriptor = descriptor
+        self.uid = uid
+        self.old = old
+        self.staged = staged
+
+    @classmethod
+    def left_behind(cls, home: Path) -> list[Self]:
+        """Those of crashed processes, now locked."""
+        notes = []
+        for file in sorted((home / _NOTES).glob("*.json")):
+            descriptor = lock(file)
+            if descriptor is not None:
+                known = json.loads(os.read(descriptor, 1 << 16))
+                old = Held(known["key"], Digest(*known["digest"]))
+                notes.append(cls(home, file.stem, old, known["staged"], descriptor))
+        return notes
+
+    def begin(self) -> None:
+        """Makes it durable, and holds it.
+
+        Raises:
+            KeyExists: Another process replaces the same artifact, or crashed doing so.
+            StorageFull: There is no room for it.
+        """
+        with explained(self._file):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                known = {"key": self.old.object_key, "digest": self.old.digest, "staged": self.staged}
+                self._descriptor = create(self._file, known)
+            except FileExistsError:
+                message = "The artifact is being replaced by somebody else: try again when they are done"
+                raise KeyExists(errno.EEXIST, message, self.old.object_key) from None
+
+    def end(self) -> None:
+        """Forgets it."""
+        self._file.unlink(missing_ok=True)
+        self.release()
+
+    def release(self) -> None:
+        """Leaves it to the next process."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+async def holds(store: Store, object_key: str, digest: Digest) -> bool:
+    """Whether an object has this content: by its ETag, or by reading it where that does not tell."""
+    found = await store.stat(object_key)
+    if found is None or found.size != digest.size:
+        return False
+    if found.etag is not None and from_etag(found.etag, found.size) == digest:
+        return True
+    if digest.hash_type == "etag":
+        return False
+    if isinstance(path := store.path(object_key), Path):
+        return await asyncio.to_thread(hashing.hash_file, path) == digest
+    async with _copy(store, object_key, digest) as copy:
+        return await asyncio.to_thread(hashing.hash_file, copy) == digest
+
+
+@asynccontextmanager
+async def _copy(store: Store, object_key: str, digest: Digest) -> AsyncIterator[Path]:
+    """A temporary copy of an object that has the size of a content."""
+    folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="inhaul-")
+    try:
+        copy = Path(folder, "object")
+        await fetch(store, object_key, copy, digest, is_folder=False)
+        yield copy
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder)
+
+
+async def settle(instance: Instance, note: Note, content: Content | None = None) -> None:
+    """Puts what an artifact's row refers to under its key, has the row refer to that, and removes what is left over.
+
+    Args:
+        instance: Whose artifact it is.
+        note: What is under way.
+        content: The new content, if it is at hand.
+
+    Raises:
+        ObjectChanged: Somebody else has written to the key: the row stays as it is.
+    """
+    row = await _row(instance, note.uid)
+    store = instance.store(row["root"] if row is not None else instance.root)
+    if row is not None and row["object_key"] == note.staged:
+        await _put(store, row, note, content)
+        await switch(instance, note.uid, note.staged, {"object_key": row["key"]})
+    leftovers = [note.staged]
+    if row is not None and row["key"] != note.old.object_key and await holds(store, *note.old):
+        leftovers.append(note.old.object_key)
+    await store.remove(leftovers)
+
+
+async def _put(store: Store, row: RowMapping, note: Note, content: Content | None) -> None:
+    """Puts the content of the staged object under the artifact's key."""
+    key, digest = row["key"], Digest(row["hash"], row["hash_type"], row["size"])
+    if await holds(store, key, digest):
+        return
+    over = key == note.old.object_key and await holds(store, *note.old)
+    if not over and await store.stat(key) is not None:
+        raise ObjectChanged(errno.ESTALE, "Somebody else wrote here while the artifact was replaced", key)
+    if content is not None:
+        await content.store(store, key, digest, exclusive=not over)
+    else:
+        async with _copy(store, note.staged, digest) as copy:
+            await (await content_of(copy)).store(store, key, digest, exclusive=not over)
+    if settings.durability == "batch":
+        await store.sync()
+
+
+async def switch(instance: Instance, uid: str, object_key: str, values: Mapping[str, Any]) -> bool:
+    """Gives a row that refers to an object other values; False if it does not."""
+    table = tables.artifact
+    same = (table.c.uid == uid) & (table.c.object_key == object_key)
+    async with instance.database.write() as conn:
+        return (await conn.execute(update(table).where(same).values(values))).rowcount == 1
+
+
+async def _row(instance: Instance, uid: str) -> RowMapping | None:
+    table, storage = tables.artifact, tables.storage
+    query = select(table, storage.c.root).join(storage, storage.c.id == table.c.storage_id).where(table.c.uid == uid)
+    async with instance.database.read() as conn:
+        return (await conn.execute(query)).mappings().first()
+
+
+async def recover(instance: Instance) -> None:
+    """Ends what crashed processes had begun to replace."""
+    for note in await asyncio.to_thread(Note.left_behind, instance.home):
+        try:
+            await settle(instance, note)
+            await asyncio.to_thread(note.end)
+        except (InhaulError, OSError) as error:
+            warnings.warn(
+                f"Artifact {note.uid} was being replaced when a process ended, and is stored under a name of its own "
+                f"until its key can be written: {error}",
+                stacklevel=2,
+            )
+        finally:
+            note.release()
+
+
+recoveries.append(recover)

@@ -1,0 +1,164 @@
+"""New content for an artifact that stays itself."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import RowMapping, select, update
+
+from inhaul.db import tables
+from inhaul.errors import NoResultFound, ObjectChanged
+from inhaul.hashing import Digest
+from inhaul.ingestion.activity import storing
+from inhaul.ingestion.content import Content, content_of
+from inhaul.keys import OBJECTS, new_uid
+from inhaul.registry.arguments import check_key
+from inhaul.registry.deletion import check_alone
+from inhaul.registry.fields import set_row
+from inhaul.registry.real_keys import Held, Note, holds, settle, switch
+from inhaul.settings import settings
+
+if TYPE_CHECKING:
+    from inhaul.ingestion.content import Data
+    from inhaul.registry.artifact import Artifact
+    from inhaul.registry.run import Run
+
+
+async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: str | None) -> None:
+    """See `Artifact.replace`: the new object is stored, then the row switches to it, then the old object goes."""
+    instance = artifact._home
+    content = await content_of(data, key=artifact._key, form=form)
+    if content.location is not None and (inside := await instance.storage_of(content.location)) is not None:
+        raise ValueError(f"{content.location} lies in the storage {inside.root}: pass something outside all storages")
+    facts = await content.read()
+    kind, other = ("a file", "a folder") if artifact._n_objects is None else ("a folder", "a file")
+    if (facts.n_objects is None) != (artifact._n_objects is None):
+        raise ValueError(f"{artifact!r} is {kind}: {other} cannot replace it")
+    if run is not None:
+        await run._save(instance)
+
+    store = instance.store(artifact._storage._root)
+    object_key = f"{OBJECTS}/{artifact._uid[15]}/{artifact._uid}.{new_uid()[:6]}{content.suffix}"
+    before = None if artifact._key_is_virtual else await _registered(artifact)
+    note = await _note(artifact, before, object_key) if before is not None else None
+    values: dict[str, Any] = {
+        "object_key": object_key,
+        "suffix": content.suffix,
+        "accessor": content.accessor,
+        "size": facts.digest.size,
+        "hash": facts.digest.hash,
+        "hash_type": facts.digest.hash_type,
+        "n_objects": facts.n_objects,
+        "n_observations": facts.n_observations,
+        "updated_at": datetime.now(UTC),
+    }
+    if run is not None:
+        values["run_id"] = run._id
+    stored = _as_stored(object_key, facts.n_objects)
+    try:
+        async with storing(instance.home):
+            values["verified_by"] = await content.store(store, object_key, facts.digest)
+            if settings.durability == "batch":
+                await store.sync()
+            old = await _switch(artifact, values)
+    except BaseException:
+        await asyncio.shield(_discard(artifact, stored, note))
+        raise
+    if note is not None and before is not None:
+        await _settle(artifact, content, note, before, values)
+    elif old is not None:  # a crash before this leaves an object that nobody refers to
+        await store.remove([old])
+    if run is not None:
+        type(artifact).run.set(artifact, run)
+    set_row(artifact, values)
+
+
+async def _registered(artifact: "Artifact") -> RowMapping:
+    """The row of an artifact under its user's key, whose object may be replaced."""
+    table = tables.artifact
+    async with artifact._home.database.read() as conn:
+        row = (await conn.execute(select(table).where(table.c.id == artifact._id))).mappings().first()
+        if row is None:
+            raise NoResultFound(f"{artifact!r} has been deleted, so it cannot be replaced")
+        if row["n_objects"] is not None:
+            raise ValueError(f"{artifact.path} is the user's folder: register the new content under another key")
+        if row["object_key"] is None:
+            raise ObjectChanged(f"{artifact!r} was overwritten in place by a later version, so it cannot be replaced")
+        await check_alone(conn, artifact, row["object_key"])
+    return row
+
+
+async def _note(artifact: "Artifact", row: RowMapping, staged: str) -> Note:
+    """Sees to it that the object is as registered, and notes that it is about to be replaced."""
+    held = Held(row["object_key"], Digest(row["hash"], row["hash_type"], row["size"]))
+    if not await holds(artifact._home.store(artifact._storage._root), *held):
+        raise ObjectChanged(f"{artifact.path} is not what was registered: register it again before it is replaced")
+    note = Note(artifact._home.home, artifact._uid, held, staged)
+    await asyncio.to_thread(note.begin)
+    return note
+
+
+async def _settle(
+    artifact: "Artifact", content: Content, note: Note, before: RowMapping, values: dict[str, Any]
+) -> None:
+    """Puts the content under the key, or everything back as it was."""
+    try:
+        await settle(artifact._home, note, content)
+    except BaseException as error:
+        await asyncio.shield(_undo(artifact, note, {name: before[name] for name in values}, values, error))
+        raise
+    values["object_key"] = values.get("key", artifact._key)
+    await asyncio.to_thread(note.end)
+
+
+async def _undo(
+    artifact: "Artifact", note: Note, before: dict[str, Any], values: dict[str, Any], error: BaseException
+) -> None:
+    store = artifact._home.store(artifact._storage._root)
+    key = values.get("key", note.old.object_key)
+    try:
+        if await holds(store, *note.old) and await switch(artifact._home, note.uid, note.staged, before):
+            left = Digest(values["hash"], values["hash_type"], values["size"])
+            ours = key != note.old.object_key and await holds(store, key, left)
+            await store.remove([note.staged, key] if ours else [note.staged])
+            await asyncio.to_thread(note.end)
+            return
+    finally:
+        note.release()
+    error.add_note(f"{artifact!r} has its new content, but not under its key yet: the next process will see to that")
+
+
+async def _switch(artifact: "Artifact", values: dict[str, Any]) -> str | None:
+    """Gives the row its new values, and says which object it referred to until now."""
+    table = tables.artifact
+    with artifact._no_clash():
+        async with artifact._home.database.write() as conn:
+            columns = (table.c.object_key, table.c.n_objects, table.c.key, table.c.suffix)
+            query = select(*columns).where(table.c.id == artifact._id)
+            row = (await conn.execute(query.with_for_update())).first()
+            if row is None:
+                raise NoResultFound(f"{artifact!r} has been deleted, so it cannot be replaced")
+            old, n_objects, key, suffix = row
+            if key is not None and suffix != values["suffix"]:
+                values["key"] = key[: len(key) - len(suffix)] + values["suffix"]
+                check_key(values["key"])
+            await conn.execute(update(table).where(table.c.id == artifact._id).values(values))
+    return None if old is None else _as_stored(old, n_objects)
+
+
+async def _discard(artifact: "Artifact", stored: str, note: Note | None) -> None:
+    """Removes the new object of a replacement that failed, unless its row was committed after all."""
+    table = tables.artifact
+    async with artifact._home.database.read() as conn:
+        referred = await conn.scalar(select(table.c.object_key).where(table.c.id == artifact._id))
+    if referred != stored.removesuffix("/"):
+        await artifact._home.store(artifact._storage._root).remove([stored])
+        if note is not None:
+            await asyncio.to_thread(note.end)
+    elif note is not None:
+        note.release()
+
+
+def _as_stored(object_key: str, n_objects: int | None) -> str:
+    """What to remove of an object: a folder's content lies below its key."""
+    return object_key if n_objects is None else f"{object_key}/"

@@ -1,0 +1,81 @@
+"""From the local storage of an instance to its storage on S3."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from inhaul.db import tables
+from inhaul.errors import KeyExists, NoResultFound, ObjectChanged, ObjectMissing
+from inhaul.hashing import Digest
+from inhaul.ingestion.activity import storing
+from inhaul.ingestion.content import content_of
+from inhaul.ingestion.remote import ObjectContent
+from inhaul.registry.sharing import sharers
+
+if TYPE_CHECKING:
+    from inhaul.registry.artifact import Artifact
+
+
+async def upload(artifact: "Artifact") -> None:
+    """See `Artifact.save`: the object is stored and verified, then the row switches to it, then the local one goes.
+
+    A crash in between leaves an object that nobody refers to, for `gc`; the next call begins again.
+    """
+    instance = artifact._home
+    local, remote = instance.root, str(instance.remote)
+    if artifact._storage._root == remote:
+        return
+    if artifact._storage._root != local:
+        raise ValueError(
+            f"{artifact!r} is in {artifact._storage._root}, not in the local storage {local}: it stays there"
+        )
+    object_key = artifact._object_key
+    if object_key is None:
+        raise ObjectChanged(f"{artifact!r} was overwritten in place by a later version, so it cannot be uploaded")
+    async with storing(instance.home):
+        verified_by = await _store(artifact, object_key, remote)
+        await _switch(artifact, object_key, await instance.storage_id(remote), verified_by)
+    if artifact._key_is_virtual:
+        async with instance.database.read() as conn:
+            is_needed = bool(await sharers(conn, local, object_key))
+        if not is_needed:
+            is_folder = artifact._n_objects is not None
+            await instance.store(local).remove([object_key + "/" * is_folder])
+
+
+async def _store(artifact: "Artifact", object_key: str, remote: str) -> str:
+    """Uploads the object under the same key; returns how it was verified."""
+    instance = artifact._home
+    digest = Digest(artifact._hash, artifact._hash_type, artifact._size)
+    try:
+        content = await content_of(Path(artifact._storage._root, object_key))
+    except FileNotFoundError:
+        raise ObjectMissing(f"{artifact.path} is gone, so {artifact!r} cannot be uploaded") from None
+    store = instance.store(remote)
+    try:
+        return await content.store(store, object_key, digest, exclusive=not artifact._key_is_virtual)
+    except KeyExists:
+        if await store.stat(object_key) is None:
+            raise
+        there = await ObjectContent(str(store.path(object_key)), instance, remote, object_key).read()
+        if there.digest != digest:
+            raise
+        return there.verified_by  # an upload that did not get as far as its row
+
+
+async def _switch(artifact: "Artifact", object_key: str, storage_id: int, verified_by: str) -> None:
+    """Has the row refer to the uploaded object, unless it was given another one meanwhile."""
+    table = tables.artifact
+    values = {"storage_id": storage_id, "verified_by": verified_by, "updated_at": datetime.now(UTC)}
+    same = (table.c.id == artifact._id) & (table.c.object_key == object_key) & (table.c.hash == artifact._hash)
+    with artifact._no_clash():
+        async with artifact._home.database.write() as conn:
+            done = await conn.execute(update(table).where(same).values(values))
+            if done.rowcount != 1:
+                raise NoResultFound(f"{artifact!r} was deleted or replaced while it was uploaded")
+            async with AsyncSession(conn, expire_on_commit=False) as session:
+                session.add(artifact)
+                await session.refresh(artifact)
