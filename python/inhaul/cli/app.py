@@ -1,0 +1,67 @@
+"""What all commands share: the application, its options, and how errors are told.
+
+Exit status: 0 when all is done, 2 when a command could not run, 3 when some files failed.
+"""
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from importlib.metadata import version
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from inhaul.errors import InhaulError
+
+T = TypeVar("T")
+
+_COULD_NOT_RUN = 2
+SOME_FAILED = 3
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Files into a governed artifact store: hashed, stored once complete, versioned, queryable.",
+)
+
+Storage = Annotated[str | None, typer.Option(help="Root of the default storage.", show_default="./.inhaul/storage")]
+Database = Annotated[
+    str | None, typer.Option(help="sqlite:///PATH or postgresql://...", show_default="a file in the .inhaul folder")
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"inhaul {version('inhaul')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None: ...
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a command; what a user can act on is told in one line."""
+    try:
+        return asyncio.run(work)
+    except (InhaulError, OSError, ValueError) as error:
+        tell(error)
+        raise typer.Exit(_COULD_NOT_RUN) from error
+
+
+def tell(error: Exception) -> None:
+    """Prints an error for people."""
+    what = str(error)
+    if isinstance(error, OSError) and error.filename:
+        what = f"{error.strerror}: {printable(os.fsdecode(error.filename))}"
+    typer.echo(f"inhaul: {what}", err=True)
+
+
+def printable(text: str) -> str:
+    """A path or key on one line, and without the bytes that are no text."""
+    return text if text.isprintable() else repr(text)

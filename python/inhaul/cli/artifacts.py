@@ -1,0 +1,68 @@
+"""`inhaul ls | show`: what the registry holds."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+import inhaul
+from inhaul.cli.app import Database, Storage, app, printable, run
+
+
+@app.command()
+def ls(
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    key_prefix: Annotated[str, typer.Option(help="Only keys that start so.")] = "",
+    storage: Storage = None,
+    db: Database = None,
+) -> None:
+    """List artifacts, newest first: a table on a terminal, else lines with tabs."""
+
+    async def work() -> list[inhaul.Artifact]:
+        async with inhaul.connect(storage, db):
+            latest = inhaul.Artifact.filter(is_latest=True)
+            found = latest.filter(key__startswith=key_prefix) if key_prefix else latest
+            return await found.order_by("-id").limit(limit).all()
+
+    rows = [
+        (it.uid, printable(it.key or ""), str(it.size), it.version or "", f"{it.created_at:%Y-%m-%d %H:%M:%S}")
+        for it in run(work())
+    ]
+    console = Console()
+    if not console.is_terminal:
+        typer.echo("".join("\t".join(row) + "\n" for row in rows), nl=False)
+        return
+    table = Table("uid", "key", "bytes", "version", "created (UTC)", box=None)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
+
+
+@app.command()
+def show(uid: str, storage: Storage = None, db: Database = None) -> None:
+    """Show one artifact."""
+
+    async def work() -> inhaul.Artifact:
+        async with inhaul.connect(storage, db):
+            return await inhaul.Artifact.get(uid)
+
+    it = run(work())
+    values = {
+        "uid": it.uid,
+        "key": printable(it.key or ""),
+        "version": it.version,
+        "description": it.description,
+        "path": printable(str(it.path)),
+        "bytes": it.size,
+        "hash": f"{it.hash_type} {it.hash}",
+        "accessor": it.accessor,
+        "visibility": it.visibility.name,
+        "created (UTC)": f"{it.created_at:%Y-%m-%d %H:%M:%S}",
+        "created by": it.created_by.handle,
+        "run": it.run.uid if it.run is not None else None,
+    }
+    for name, value in values.items():
+        if value is not None:
+            typer.echo(f"{name}\t{value}")

@@ -1,0 +1,58 @@
+"""`inhaul hash`: digests as `md5sum` prints them."""
+
+import json
+import os
+from typing import Annotated, Literal
+
+import typer
+
+from inhaul.cli.app import SOME_FAILED, app, run, tell
+from inhaul.hashing import PART_SIZE, Algorithm, Digest, TreeAlgorithm, aio
+
+_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r"})
+
+
+@app.command("hash")
+def hash_paths(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files; folders for the last two algorithms.")],
+    algorithm: Annotated[
+        Literal["md5", "md5-whole", "sha256", "sha256-parts", "sha1-fl", "md5-tree", "md5-d"],
+        typer.Option(help="`md5` hashes a file of 8 MiB and more in parts; `md5-whole` is what md5sum prints."),
+    ] = "md5",
+    etag: Annotated[bool, typer.Option("--etag", help="Print the ETags that S3 gives, by --part-size.")] = False,
+    part_size: Annotated[int, typer.Option(min=1, max=2**63 - 1, help="Bytes in a part.")] = PART_SIZE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print an object per line, with hashes in base64.")] = False,
+) -> None:
+    """Print the hash of each path, in hex, as md5sum does; those of parts end in their number, as an ETag does."""
+    if etag and algorithm != "md5":
+        raise typer.BadParameter("an ETag is made of MD5: leave out --algorithm", param_hint="--etag")
+
+    failed = False
+    for path, result in zip(paths, run(_hash(paths, algorithm, part_size)), strict=True):
+        if isinstance(result, Exception):
+            tell(result)
+            failed = True
+        elif as_json:
+            typer.echo(json.dumps({"path": path, **result._asdict()} | ({"etag": result.hex} if etag else {})))
+        else:
+            typer.echo(os.fsencode(_line(result.hex, path)))
+    if failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+async def _hash(paths: list[str], algorithm: Algorithm | TreeAlgorithm, part_size: int) -> list[Digest | Exception]:
+    if algorithm != "md5-tree" and algorithm != "md5-d":
+        return [*await aio.hash_files(paths, algorithm, part_size=part_size)]
+    results: list[Digest | Exception] = []
+    for path in paths:
+        try:
+            results.append(await aio.hash_dir(path, algorithm))
+        except (OSError, ValueError) as error:
+            results.append(error)
+    return results
+
+
+def _line(digest: str, path: str) -> str:
+    """The line of `md5sum`, which marks a name that it had to write on one line with a backslash in front."""
+    name = path.translate(_ESCAPES)
+    return f"{digest}  {name}" if name == path else f"\\{digest}  {name}"

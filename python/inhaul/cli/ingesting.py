@@ -1,0 +1,114 @@
+"""`inhaul init | ingest`: files into the registry."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+import inhaul
+from inhaul.cli.app import SOME_FAILED, Database, Storage, app, printable, run
+
+_SHOWN = 10  # failures that are printed
+
+
+@app.command()
+def init(storage: Storage = None, db: Database = None) -> None:
+    """Make the registry. Nothing needs it: the first ingest does the same."""
+
+    async def work() -> None:
+        async with inhaul.connect(storage, db) as instance:
+            await instance.open()
+            typer.echo(f"storage\t{instance.root}\nregistry\t{instance.database}")
+
+    run(work())
+
+
+@app.command()
+def ingest(
+    folder: Annotated[str, typer.Argument(help="Every regular file below it becomes an artifact.")],
+    key: Annotated[
+        str | None, typer.Option(help="What precedes each file's path in its key.", show_default="the folder's name")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Leave out, in gitignore syntax; may be repeated.")
+    ] = None,
+    follow_symlinks: Annotated[
+        bool, typer.Option("--follow-symlinks", help="Follow links that stay inside the folder.")
+    ] = False,
+    duplicates: Annotated[
+        Literal["keep", "drop"], typer.Option(help="Keep all files of equal content, or only the first.")
+    ] = "keep",
+    storage: Storage = None,
+    db: Database = None,
+) -> None:
+    """Store and register every file of a folder. Running it again does what is left to do."""
+
+    async def work() -> inhaul.IngestReport:
+        async with inhaul.connect(storage, db):
+            with _progress() as on_event:
+                return await inhaul.ingest(
+                    folder,
+                    key,
+                    duplicates=duplicates,
+                    exclude=exclude or (),
+                    follow_symlinks=follow_symlinks,
+                    on_event=on_event,
+                )
+
+    report = run(work())
+    _print_report(report)
+    if report.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[inhaul.IngestEvent], None] | None]:
+    """A display that takes events; None where there is no terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} of {task.fields[found]:,} files, {task.fields[size]}, {task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    start = perf_counter()
+    with Progress(*columns, console=console, transient=True) as display:
+        task = display.add_task("", total=None, found=0, size="0 bytes", rate="")
+
+        def show_event(event: inhaul.IngestEvent) -> None:
+            display.update(
+                task,
+                completed=event.files,
+                total=event.found if event.walked else None,
+                found=event.found,
+                size=decimal(event.bytes),
+                rate=f"{event.files / (perf_counter() - start):,.0f} files/s",
+            )
+
+        yield show_event
+
+
+def _print_report(report: inhaul.IngestReport) -> None:
+    table = Table(box=None, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    counts = {str(status).replace("_", " "): count for status, count in report.counts.items()}
+    for name, count in {"files": report.files, **counts, "failed": len(report.failed)}.items():
+        table.add_row(name, f"{count:,}")
+    table.add_row("skipped", f"{len(report.skipped):,}")
+    table.add_row("size", decimal(report.bytes))
+    table.add_row("time", f"{report.seconds:,.2f} s")
+    table.add_row("rate", f"{report.files / report.seconds:,.0f} files/s")
+    Console().print(table)
+    for issue in report.failed[:_SHOWN]:
+        typer.echo(f"{issue.reason}: {printable(str(issue.path))}", err=True)
+    if len(report.failed) > _SHOWN:
+        typer.echo(f"... and {len(report.failed) - _SHOWN:,} more", err=True)

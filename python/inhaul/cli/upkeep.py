@@ -1,0 +1,104 @@
+"""`inhaul verify | gc | cache | testremote`: whether what is stored is what is registered, and what a store can do."""
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.table import Table
+
+import inhaul
+from inhaul.cli.app import SOME_FAILED, Database, Storage, app, printable, run
+
+
+@app.command()
+def verify(
+    read: Annotated[bool, typer.Option("--read", help="Read every object, also where its ETag would do.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Store again what is wrong, where an equal copy is left.")
+    ] = False,
+    days: Annotated[
+        float | None, typer.Option(min=0, help="Skip what was verified in so many days and has kept size and time.")
+    ] = None,
+    storage: Storage = None,
+    db: Database = None,
+) -> None:
+    """Compare all objects of the storage with the registry. Interrupted, it goes on when it is run again."""
+
+    async def work() -> inhaul.VerifyReport:
+        async with inhaul.connect(storage, db):
+            return await inhaul.verify(read=read, repair=repair, max_age=None if days is None else timedelta(days=days))
+
+    report = run(work())
+    for finding in report.findings:
+        state = "repaired " if finding.repaired else ""
+        typer.echo(
+            f"{state}{finding.defect}\t{printable(finding.path)}\t{finding.uid or ''}\t{printable(finding.detail)}"
+        )
+    typer.echo(f"checked\t{report.checked:,}", err=True)
+    typer.echo(f"verified before\t{report.trusted:,}", err=True)
+    typer.echo(f"by ETag and size only\t{report.unhashed:,}", err=True)
+    typer.echo(f"superseded in place\t{len(report.superseded):,}", err=True)
+    typer.echo(f"not as registered\t{len(report.findings):,}", err=True)
+    typer.echo(f"read\t{decimal(report.read)} in {report.seconds:,.1f} s", err=True)
+    if not report.ok:
+        raise typer.Exit(SOME_FAILED)
+
+
+@app.command()
+def gc(
+    delete: Annotated[bool, typer.Option("--delete", help="Delete it, instead of only listing it.")] = False,
+    days: Annotated[float, typer.Option(min=0, help="Only what is older.")] = 1,
+    storage: Storage = None,
+    db: Database = None,
+) -> None:
+    """List what nobody needs any more: objects no artifact refers to, and what crashes left half-done."""
+
+    async def work() -> inhaul.GcReport:
+        async with inhaul.connect(storage, db):
+            return await inhaul.gc(delete=delete, older_than=timedelta(days=days))
+
+    report = run(work())
+    kinds = {
+        "object": report.objects,
+        "upload": report.uploads,
+        "temporary": report.temporaries,
+        "session": report.sessions,
+    }
+    for kind, names in kinds.items():
+        for name in names:
+            typer.echo(f"{kind}\t{printable(name)}")
+    count = sum(map(len, kinds.values()))
+    done = "deleted" if delete else "found; --delete deletes them"
+    typer.echo(f"{count:,} ({decimal(report.bytes)}) {done}", err=True)
+
+
+@app.command()
+def cache(
+    uids: Annotated[list[str], typer.Argument(metavar="UID...", help="Artifacts.")],
+    storage: Storage = None,
+    db: Database = None,
+) -> None:
+    """Print paths of artifacts on this machine, downloading those that are not."""
+
+    async def work() -> None:
+        async with inhaul.connect(storage, db):
+            for uid in uids:
+                typer.echo(await (await inhaul.Artifact.get(uid)).cache())
+
+    run(work())
+
+
+@app.command()
+def testremote(url: Annotated[str, typer.Argument(help="s3://bucket/prefix?endpoint_url=...")]) -> None:
+    """Find out what a storage on S3 can do, by trying; nothing stays there."""
+    report = run(inhaul.testremote(url))
+    table = Table("", "works", "needed", "", box=None)
+    for ability in report.abilities:
+        works = "yes" if ability.works else "no"
+        table.add_row(escape(ability.name), works, "yes" if ability.needed else "", escape(ability.detail))
+    Console(width=None if Console().is_terminal else 160).print(table)
+    if not report.ok:
+        raise typer.Exit(SOME_FAILED)
