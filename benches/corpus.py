@@ -7,7 +7,7 @@ import argparse
 import random
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -17,23 +17,27 @@ PROCESSES = 2
 
 @dataclass(frozen=True)
 class Group:
-    """So many files, of sizes spread evenly between two bounds in bytes."""
+    """So many files, of sizes spread evenly between two bounds in bytes; sparse ones are all zeros."""
 
     count: int
     smallest: int
     largest: int
+    sparse: bool = False
 
     def scaled(self, scale: float) -> "Group":
         """Fewer files of the same sizes; one lone file shrinks instead."""
         if self.count == 1:
-            return Group(1, int(self.smallest * scale), int(self.largest * scale))
-        return Group(max(1, int(self.count * scale)), self.smallest, self.largest)
+            return replace(self, smallest=int(self.smallest * scale), largest=int(self.largest * scale))
+        return replace(self, count=max(1, int(self.count * scale)))
 
 
 CORPORA = {
     "small": [Group(100_000, 2 * KIB, 6 * KIB)],
+    "objects": [Group(10_000, 4 * KIB, 4 * KIB)],
+    "gigabyte": [Group(1, GIB, GIB)],
     "tiny": [Group(1_000_000, 0, KIB)],
     "big": [Group(1, 2 * GIB, 2 * GIB)],
+    "sparse": [Group(1, 20_000_000_000, 20_000_000_000, sparse=True)],
     "mixed": [Group(1, GIB, GIB), Group(200, 10 * MIB, 10 * MIB), Group(20_000, 5 * KIB, 15 * KIB)],
 }
 
@@ -60,7 +64,7 @@ def _parts(root: Path, groups: list[Group], scale: float) -> Iterator[tuple[Path
             count = min(PER_FOLDER, group.count - first)
             yield (
                 root / f"g{index}" / f"d{first // PER_FOLDER:04d}",
-                Group(count, group.smallest, group.largest),
+                replace(group, count=count),
             )
 
 
@@ -70,6 +74,9 @@ def _write(folder: Path, group: Group) -> None:
     for index in range(group.count):
         with (folder / f"f{index:06d}.csv").open("wb", buffering=0) as file:
             left = rng.randint(group.smallest, group.largest)
+            if group.sparse:
+                file.truncate(left)
+                continue
             while left:
                 left -= file.write(rng.randbytes(min(left, MIB)))
 

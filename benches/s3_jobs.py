@@ -1,0 +1,146 @@
+"""What `bench_s3.py` times, each in a process of its own: `python benches/s3_jobs.py JOB FOLDER WORK ENDPOINT BUCKET`.
+
+Prints JSON: times and CPU in seconds, memory in bytes over idle, `read` as bytes read from disk for each byte ingested.
+Credentials come from the environment. Loading libraries and making clients is not part of a job's time.
+"""
+
+import asyncio
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import obstore
+from obstore.store import S3Store
+
+import inhaul
+from inhaul.stores.clients import Limits
+
+IN_FLIGHT = Limits().requests
+PARTS_IN_FLIGHT = Limits().parts
+PART = 8 << 20
+
+Figures = dict[str, float]
+
+
+class Task(NamedTuple):
+    """A folder to send, a fresh folder for what else is written, and where to."""
+
+    folder: Path
+    work: Path
+    endpoint: str
+    bucket: str
+
+
+async def inhaul_ingest(task: Task) -> Figures:
+    """Hashes, sends, verifies and records every file."""
+    root = f"s3://{task.bucket}/{task.work.name}?endpoint_url={task.endpoint}"
+    async with inhaul.connect(root, f"sqlite:///{task.work}/registry.db") as instance:
+        await instance.open()
+        await inhaul.ingest(_warming(task))
+        seconds, cpu, memory, read = _Meter(), _cpu(), _status("VmRSS"), _read()
+        report = await inhaul.ingest(task.folder)
+        if report.failed or report.skipped:
+            raise RuntimeError(f"{report!r} is not the whole corpus")
+        return {
+            "files": report.files,
+            "seconds": seconds(),
+            "cpu": _cpu() - cpu,
+            "memory": _status("VmHWM") - memory,
+            "read": (_read() - read) / report.bytes,
+        }
+
+
+def _warming(task: Task) -> Path:
+    """A folder whose ingest loads what is loaded late and opens the connections."""
+    folder = task.work / "warming"
+    folder.mkdir()
+    (folder / "one").write_bytes(b"1")
+    with (folder / "large").open("wb") as file:
+        file.truncate(PART)
+    return folder
+
+
+async def bare_small(task: Task) -> Figures:
+    """Sends every file in a loop of obstore, without hash or row."""
+    store = _store(task)
+    await obstore.put_async(store, f"{task.work.name}/warming", b"1", use_multipart=False)
+    seconds, cpu = _Meter(), _cpu()
+    files = [f"{root}/{name}" for root, _, names in os.walk(task.folder) for name in names]
+    waiting: Iterator[str] = iter(files)
+
+    async def send() -> None:
+        for path in waiting:
+            with open(path, "rb") as file:  # noqa: ASYNC230, PTH123 - the fastest loop
+                content = file.read()
+            await obstore.put_async(store, f"{task.work.name}{path}", content, use_multipart=False)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(IN_FLIGHT):
+            tasks.create_task(send())
+    return {"files": len(files), "seconds": seconds(), "cpu": _cpu() - cpu}
+
+
+async def bare_large(task: Task) -> Figures:
+    """Sends every file in parts of obstore, signed, without hash or row."""
+    store = _store(task)
+    await obstore.put_async(store, f"{task.work.name}/warming", b"1", use_multipart=False)
+    seconds, cpu = _Meter(), _cpu()
+    for path in task.folder.rglob("*.csv"):
+        key = f"{task.work.name}/{path.name}"
+        await obstore.put_async(store, key, path, use_multipart=True, chunk_size=PART, max_concurrency=PARTS_IN_FLIGHT)
+    return {"seconds": seconds(), "cpu": _cpu() - cpu}
+
+
+def _store(task: Task) -> S3Store:
+    return S3Store(
+        task.bucket,
+        endpoint=task.endpoint,
+        virtual_hosted_style_request=False,
+        client_options={"allow_http": True, "timeout": timedelta(seconds=60)},
+    )
+
+
+class _Meter:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __call__(self) -> float:
+        return time.perf_counter() - self._start
+
+
+def _cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _read() -> int:
+    """Bytes that this process has read by system calls; those from sockets are not among them."""
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
+def _status(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024
+    raise LookupError(field)
+
+
+JOBS: dict[str, Callable[[Task], Awaitable[Figures]]] = {
+    "inhaul": inhaul_ingest,
+    "bare-small": bare_small,
+    "bare-large": bare_large,
+}
+
+
+if __name__ == "__main__":
+    name, folder, work, *where = sys.argv[1:]
+    print(json.dumps(asyncio.run(JOBS[name](Task(Path(folder), Path(work), *where)))))  # type: ignore[arg-type]
+    time.sleep(0.05)  # or obstore's threads may meet the end of Python, which aborts the process
