@@ -1,12 +1,17 @@
 """What every test runs in: a folder and an environment of its own, real servers, and a loop that must not block."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from blockbuster import blockbuster_ctx
 
+from proxy import proxy
+from s3_places import Place
+from s3_servers import S3Server, moto, seaweedfs
 from servers import PostgreSQL, postgresql
 
 # Settings are read when inhaul is imported, so these go before anything imports it.
@@ -14,11 +19,18 @@ for name in [name for name in os.environ if name.startswith(("INHAUL_", "AWS_"))
     del os.environ[name]
 
 
+def pytest_sessionstart() -> None:
+    """What the tests run that no package index has."""
+    if missing := [program for program in ("strace", "setpriv") if shutil.which(program) is None]:
+        pytest.exit(f"The tests need {' and '.join(missing)}: run `apt-get install strace util-linux`", returncode=2)
+
+
 @pytest.fixture(autouse=True)
 def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is found in, or left in, the home folder, the checkout or the network of this machine."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("INHAUL_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("INHAUL_CACHE_DIR", str(tmp_path / "cache"))  # for the processes that a test starts
+    monkeypatch.setattr("inhaul.settings.cache_dir", tmp_path / "cache")
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -39,12 +51,56 @@ def _loop_stays_free() -> Iterator[None]:
             function.can_block_in("inhaul/_blocking.py", "run")
             # Migrations are Python files, loaded when a release first meets an older database.
             function.can_block_in("inhaul/db/schema.py", "_upgrade")
+            # The clients of S3 are made in a thread, on a loop that nothing else runs on.
+            function.can_block_in("inhaul/stores/clients.py", "_make")
+            # What opens the paths of objects is imported when the first is asked for.
+            function.can_block_in("inhaul/stores/s3.py", "path")
         yield
 
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[PostgreSQL]:
     with postgresql() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def seaweedfs_server() -> Iterator[S3Server]:
+    with seaweedfs() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def seaweedfs_bucket(seaweedfs_server: S3Server) -> str:
+    """One bucket for all tests: the first object of each is slow."""
+    return seaweedfs_server.bucket()
+
+
+@pytest.fixture
+def s3_root(seaweedfs_server: S3Server, seaweedfs_bucket: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty folder of a bucket; the environment holds the credentials for it."""
+    for name, value in seaweedfs_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{seaweedfs_bucket}/{uuid4().hex[:12]}?endpoint_url={seaweedfs_server.endpoint_url}"
+
+
+@pytest.fixture
+def place(seaweedfs_server: S3Server, seaweedfs_bucket: str) -> Iterator[Place]:
+    """An empty folder of a bucket, behind a proxy."""
+    with proxy(seaweedfs_server.port) as one:
+        yield Place(seaweedfs_server, seaweedfs_bucket, uuid4().hex[:12], one)
+
+
+@pytest.fixture
+def careless(moto_server: S3Server) -> Iterator[Place]:
+    """The same on a server that checks nothing."""
+    with proxy(moto_server.port) as one:
+        yield Place(moto_server, moto_server.bucket(), uuid4().hex[:12], one)
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[S3Server]:
+    with moto() as server:
         yield server
 
 

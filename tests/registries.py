@@ -15,7 +15,8 @@ import asyncpg
 import pytest
 
 PART = 8 << 20
-UNIQUE_TO_A_RUN = ("id", "uid", "object_key", "created_at", "updated_at")
+# Ids too: PostgreSQL never gives the number of a row again that a killed process had begun to write.
+UNIQUE_TO_A_RUN = ("id", "uid", "object_key", "created_at", "updated_at", "storage_id", "created_by_id")
 
 Row = Mapping[str, Any]
 

@@ -25,6 +25,7 @@ def scanner(root: Path | bytes, **options: Any) -> Scanner:
         "key_prefix": "",
         "in_place": False,
         "destination": None,
+        "uploads": False,
         "salt": b"salt",
         "overwrite": False,
         "exclude": [],

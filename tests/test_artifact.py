@@ -1,5 +1,6 @@
 """One artifact: staging, saving, versions, loading, deleting."""
 
+import asyncio
 import hashlib
 import os
 from base64 import urlsafe_b64encode
@@ -43,10 +44,10 @@ async def test_every_field_of_a_saved_file(
     assert len(artifact.uid) == 20
     assert artifact.uid == artifact.stem_uid + "0000"
     assert (artifact.version, artifact.is_latest) == (None, True)
-    assert artifact.storage == await Storage.filter(root=str(instance.root)).one()
+    assert artifact.storage == await Storage.filter(root=instance.root).one()
     assert (artifact.key, artifact.key_is_virtual) == ("in/table.csv", True)
     assert artifact.object_key == f".inhaul/{artifact.uid[15]}/{artifact.uid}.csv"
-    assert artifact.path == instance.root / artifact.object_key
+    assert artifact.path == Path(instance.root) / artifact.object_key
     assert (artifact.suffix, artifact.accessor) == (".csv", "DataFrame")
     assert (artifact.size, artifact.hash, artifact.hash_type) == (8, md5(csv.read_bytes()), "md5")
     assert artifact.verified_by == "local"
@@ -78,7 +79,7 @@ async def test_nothing_is_known_or_written_before_it_is_staged(instance: inhaul.
     assert await artifact is artifact
     assert artifact.hash == md5(csv.read_bytes())
     assert artifact.path == csv
-    assert not instance.root.exists()
+    assert not Path(instance.root).exists()
     assert await Artifact.filter().count() == 0
 
 
@@ -180,7 +181,7 @@ async def test_a_family_of_words_needs_to_be_told_its_next_version(instance: inh
 
 
 async def test_a_file_in_the_storage_is_registered_where_it_lies(instance: inhaul.Instance, csv: Path) -> None:
-    inside = instance.root / "plates" / "p1.csv"
+    inside = Path(instance.root) / "plates" / "p1.csv"
     inside.parent.mkdir(parents=True)
     inside.write_text("a\n1\n")
     artifact = await Artifact(inside).save()
@@ -209,13 +210,13 @@ async def test_a_file_in_the_storage_is_registered_where_it_lies(instance: inhau
 
 async def test_a_real_key_is_the_place_of_the_object(instance: inhaul.Instance, csv: Path) -> None:
     artifact = await Artifact(csv, key="shared/table.csv", key_is_virtual=False).save()
-    assert artifact.path == instance.root / "shared/table.csv"
+    assert artifact.path == Path(instance.root) / "shared/table.csv"
     assert not artifact.key_is_virtual
     csv.write_text("other")
     with pytest.raises(KeyExists):
         await Artifact(csv, key="shared/table.csv", key_is_virtual=False)
     assert artifact.path.read_text() == "a,b\n1,2\n"
-    assert sorted(path.name for path in (instance.root / "shared").iterdir()) == ["table.csv"]
+    assert sorted(path.name for path in (Path(instance.root) / "shared").iterdir()) == ["table.csv"]
 
 
 async def test_a_table_in_memory(instance: inhaul.Instance) -> None:
@@ -251,41 +252,6 @@ async def test_a_folder_as_one_artifact(instance: inhaul.Instance, tmp_path: Pat
         await Artifact(tmp_path / "none", key="none")
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "loaded"),
-    [("a.json", '{"x": [1, 2]}', {"x": [1, 2]}), ("a.txt", "grüße", "grüße"), ("a.md", "# t", "# t")],
-)
-async def test_loading(instance: inhaul.Instance, tmp_path: Path, name: str, text: str, loaded: object) -> None:
-    (tmp_path / name).write_text(text, encoding="utf-8")
-    assert await (await Artifact(tmp_path / name, key=name).save()).load() == loaded
-
-
-async def test_loading_tables(instance: inhaul.Instance, tmp_path: Path) -> None:
-    table = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
-    table.to_csv(tmp_path / "a.csv.gz", index=False)
-    table.to_csv(tmp_path / "a.tsv", index=False, sep="\t")
-    table.to_parquet(tmp_path / "a.parquet")
-    for name in ("a.csv.gz", "a.tsv", "a.parquet"):
-        artifact = await Artifact(tmp_path / name, key=name).save()
-        pd.testing.assert_frame_equal(await artifact.load(), table)
-        assert artifact.n_observations == (2 if name == "a.parquet" else None)
-    gz = await Artifact.filter(key="a.csv.gz").one()
-    assert list((await gz.load(usecols=["b"])).columns) == ["b"]
-
-
-async def test_bad_content_is_stored_and_refused_when_loaded(instance: inhaul.Instance, tmp_path: Path) -> None:
-    for name in ("bad.json", "bad.parquet"):
-        (tmp_path / name).write_bytes(b"\xff not it")
-        artifact = await Artifact(tmp_path / name, key=name).save()
-        with pytest.raises(ValueError, match=str(artifact.path)):
-            await artifact.load()
-    (tmp_path / "a.fastq").write_text("@r")
-    reads = await Artifact(tmp_path / "a.fastq", key="a.fastq").save()
-    assert await reads.load() == reads.path
-    with pytest.raises(TypeError, match="no reader"):
-        await reads.load(encoding="ascii")
-
-
 async def test_a_missing_object_is_named_and_stored_again(instance: inhaul.Instance, csv: Path) -> None:
     artifact = await Artifact(csv, key="table.csv").save()
     artifact.path.unlink()
@@ -303,7 +269,7 @@ async def test_a_file_that_changed_since_it_was_staged_is_not_saved(instance: in
     with pytest.raises(inhaul.errors.FileChanged):
         await artifact.save()
     assert await Artifact.filter().count() == 0
-    assert [path for path in instance.root.rglob("*") if path.is_file() and path.suffix == ".csv"] == []
+    assert [path for path in Path(instance.root).rglob("*") if path.is_file() and path.suffix == ".csv"] == []
 
 
 async def test_delete_goes_by_way_of_the_trash(instance: inhaul.Instance, csv: Path) -> None:
@@ -348,8 +314,8 @@ async def test_deleting_the_latest_makes_the_one_before_it_the_latest(instance: 
 async def test_a_users_own_file_goes_only_on_request(
     instance: inhaul.Instance, storage: bool | None, kept: bool
 ) -> None:
-    instance.root.mkdir()
-    own = instance.root / "own.txt"
+    Path(instance.root).mkdir()
+    own = Path(instance.root) / "own.txt"
     own.write_text("mine")
     artifact = await Artifact(own).save()
     await artifact.delete(permanent=True, storage=storage)
@@ -383,7 +349,7 @@ async def test_an_old_record_of_a_key_loses_a_race_cleanly(
     assert (await same.save()) == winner
     await late.save()
     assert (late.stem_uid, late.version) == (winner.stem_uid, "2")
-    objects = {path.name for path in (instance.root / ".inhaul").glob("?/*")}
+    objects = {path.name for path in (Path(instance.root) / ".inhaul").glob("?/*")}
     assert objects == {winner.path.name, late.path.name}
 
 
@@ -392,3 +358,24 @@ async def test_reprs_do_no_io(instance: inhaul.Instance, csv: Path) -> None:
     assert repr(artifact) == "Artifact(key='table.csv', not staged)"
     await artifact.save()
     assert artifact.uid in repr(artifact)
+
+
+async def test_a_record_from_before_its_file_was_overwritten_gives_no_other_content(tmp_path: Path) -> None:
+    async with inhaul.connect(tmp_path):
+        (tmp_path / "x.txt").write_text("first")
+        first = await Artifact(tmp_path / "x.txt").save()
+        (tmp_path / "x.txt").write_text("other")
+        await Artifact(tmp_path / "x.txt").save()
+        with pytest.raises(ObjectChanged):
+            await first.load()
+
+
+async def test_artifacts_saved_at_once_share_a_new_run(instance: inhaul.Instance, tmp_path: Path) -> None:
+    run = Run(Transform("import", type="pipeline"))
+    for number in range(8):
+        (tmp_path / f"{number}.txt").write_text(str(number))
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(8):
+            tasks.create_task(Artifact(tmp_path / f"{number}.txt", key=f"{number}.txt", run=run).save())
+    assert await run.outputs.count() == 8
+    assert await Run.filter().count() == 1

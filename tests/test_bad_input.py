@@ -169,7 +169,7 @@ async def test_files_that_vanish(tmp_path: Path, root: Path, url: str) -> None:
 
 
 @seeds(2, 50)
-@pytest.mark.parametrize("size", [4096, 20 << 20], ids=["small", "in parts"])
+@pytest.mark.parametrize("size", [4096, 96 << 20], ids=["small", "in parts"])
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_file_that_changes_while_it_is_read(
     tree: Path, root: Path, url: str, way: str, size: int, seed: int
@@ -200,7 +200,7 @@ async def test_a_file_that_changes_while_it_is_read(
     assert failed <= {("busy.bin", Reason.CHANGED)}
     assert len(latest) + len(failed) == 6
     if size > 4096:
-        assert failed, "nobody reads 20 MiB between two of these writes"
+        assert failed, "nobody reads 96 MiB between two of these writes"
 
 
 @pytest.mark.parametrize("same_size", [True, False])
@@ -218,6 +218,28 @@ async def test_a_file_that_changed_since_it_was_staged(tree: Path, root: Path, u
         assert len(listed) == 5
         assert +(await inhaul.ingest(tree)).counts == {Status.UNCHANGED: 5, Status.NEW: 1}
     await assert_holds(url, root, tree)
+
+
+@pytest.mark.parametrize("way", ["folder", "link", "pipe", "nothing"])
+async def test_a_staged_file_that_is_none_any_more(tree: Path, root: Path, url: str, way: str) -> None:
+    path = tree / "late.csv"
+    path.write_text("before")
+    async with inhaul.connect(root):
+        listed = await Artifact.from_dir(tree)
+        path.unlink()
+        match way:
+            case "folder":
+                path.mkdir()
+            case "link":
+                path.symlink_to("a.csv")
+            case "pipe":
+                os.mkfifo(path)
+        await listed.save()
+        reason = Reason.VANISHED if way == "nothing" else Reason.CHANGED
+        assert [(issue.path, issue.reason) for issue in listed.failed] == [(path, reason)]
+        assert listed.skipped == []
+        assert len(listed) == 5
+    await assert_consistent(url, root)
 
 
 # --- links and special files

@@ -1,5 +1,8 @@
 """The command line: what it prints, and its exit status."""
 
+import base64
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+
+from inhaul import hashing
 
 _COMMAND = Path(sys.executable).parent / "inhaul"
 
@@ -76,9 +81,11 @@ def test_ingest_shows_progress_on_a_terminal(folder: Path) -> None:
     [
         (["ingest", "missing"], "inhaul: There is no such folder: missing\n"),
         (["ingest", "data/a.csv"], "inhaul: This is a file, not a folder: use Artifact(path): data/a.csv\n"),
+        (["ingest", "gs://bucket/data"], "inhaul: gs:// addresses are not served"),
+        (["ingest", "~nobody-of-this-name"], "inhaul: Its first part is the home of no user: ~nobody-of-this-name\n"),
         (["ingest", "data", "--key", "../up"], "inhaul: '../up' cannot be a key: "),
         (["ls", "--db", "mysql://host/name"], "inhaul: "),
-        (["ls", "--storage", "s3://bucket"], "inhaul: 's3://bucket' is no local folder"),
+        (["ls", "--storage", "gs://bucket"], "inhaul: gs:// addresses are not served"),
         (["show", "nobody"], "inhaul: No Artifact has the uid 'nobody'\n"),
     ],
 )
@@ -91,6 +98,7 @@ def test_what_cannot_run_is_told_in_one_line(folder: Path, arguments: list[str],
 
 
 def test_a_wrong_option_is_a_usage_error(folder: Path) -> None:
+    assert inhaul("hash", "--part-size", str(2**64), folder / "a.csv").returncode == 2
     result = inhaul("ingest", folder, "--duplicates", "double")
     assert result.returncode == 2
     assert "Usage: inhaul ingest" in result.stderr
@@ -135,3 +143,89 @@ def test_version() -> None:
 def test_help_does_not_load_what_only_work_needs() -> None:
     code = "import sys, inhaul.cli; print([name for name in ('sqlalchemy', 'pandas', 'tqdm') if name in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60) == "[]\n"
+
+
+def md5sum(*paths: str | Path | bytes) -> bytes:
+    return subprocess.run(["md5sum", *paths], capture_output=True, timeout=60, check=True).stdout
+
+
+def test_hash_prints_what_md5sum_prints(tmp_path: Path) -> None:
+    names = [b"plain", b"two words", b"back\\slash", b"line\nbreak\r", b"not utf-8 \xff", "\N{SNOWMAN}".encode()]
+    for number, name in enumerate(names):
+        (tmp_path / os.fsdecode(name)).write_bytes(b"x" * number)
+    (tmp_path / "empty").touch()
+    paths = [*names, "./plain", tmp_path / "empty"]
+    result = subprocess.run([_COMMAND, "hash", *paths], capture_output=True, timeout=60, check=True)
+    assert result.stdout == md5sum(*paths)
+    (tmp_path / "sums").write_bytes(result.stdout)
+    subprocess.run(["md5sum", "--check", "--strict", "--quiet", "sums"], timeout=60, check=True)
+
+
+def test_hash_of_large_files(tmp_path: Path) -> None:
+    content = b"0123456" * 3_000_000
+    (tmp_path / "large").write_bytes(content)
+    whole = hashlib.md5(content).hexdigest()
+    parts = [hashlib.md5(content[at : at + 8_388_608]).digest() for at in range(0, len(content), 8_388_608)]
+    etag = f"{hashlib.md5(b''.join(parts)).hexdigest()}-3"
+    assert inhaul("hash", "large").stdout == inhaul("hash", "--etag", "large").stdout == f"{etag}  large\n"
+    assert inhaul("hash", "large", "--algorithm", "md5-whole").stdout == f"{whole}  large\n"
+    assert inhaul("hash", "large", "--part-size", "30000000").stdout == f"{whole}  large\n"
+    sha256 = hashlib.sha256(content).hexdigest()
+    assert inhaul("hash", "large", "--algorithm", "sha256").stdout == f"{sha256}  large\n"
+    assert json.loads(inhaul("hash", "large", "--etag", "--json").stdout) == {
+        "path": "large",
+        "hash": base64.urlsafe_b64encode(bytes.fromhex(etag[:32])).decode().rstrip("="),
+        "hash_type": "md5-3",
+        "size": len(content),
+        "etag": etag,
+    }
+
+
+def test_hash_of_folders(folder: Path) -> None:
+    (folder.parent / "none").mkdir()
+    result = inhaul("hash", "--algorithm", "md5-tree", "--json", folder, "none", "missing")
+    assert result.returncode == 3
+    assert json.loads(result.stdout) == {"path": str(folder), **hashing.hash_dir(folder)._asdict()}
+    assert result.stderr.splitlines() == [
+        "inhaul: none: a folder without files has no hash",
+        "inhaul: No such file or directory: missing",
+    ]
+
+
+def test_hash_tells_what_failed_and_hashes_the_rest(folder: Path) -> None:
+    result = inhaul("hash", "data/a.csv", "missing", "data", "data/c.log")
+    assert result.returncode == 3
+    assert result.stdout.encode() == md5sum("data/a.csv", "data/c.log")
+    assert result.stderr == "inhaul: No such file or directory: missing\ninhaul: Is a directory: data\n"
+
+
+def test_hash_refuses_an_etag_that_is_no_md5(folder: Path) -> None:
+    result = inhaul("hash", "--etag", "--algorithm", "sha256", "data/a.csv")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "leave out --algorithm" in result.stderr
+
+
+def test_upkeep(tmp_path: Path, folder: Path) -> None:
+    root = tmp_path / "root"
+    assert inhaul("ingest", folder, "--storage", root).returncode == 0
+    assert (inhaul("verify", "--storage", root).returncode, inhaul("gc", "--storage", root).stdout) == (0, "")
+
+    rows = [line.split("\t") for line in inhaul("ls", "--storage", root).stdout.splitlines()]
+    uid = {key: uid for uid, key, *_ in rows}["data/a.csv"]
+    path = Path(inhaul("cache", uid, "--storage", root).stdout.strip())
+    assert path.read_text() == "a.csv"
+    path.write_text("A.csv")
+    verified = inhaul("verify", "--storage", root)
+    assert verified.returncode == 3
+    assert verified.stdout.split("\t")[:3] == ["altered", str(path), uid]
+    assert "not as registered\t1" in verified.stderr
+
+    orphan = path.with_name("0" * 20)
+    orphan.write_text("12345")
+    assert inhaul("gc", "--storage", root).stdout == ""
+    found = inhaul("gc", "--days", "0", "--storage", root)
+    assert (found.stdout, found.stderr) == (f"object\t{orphan}\n", "1 (5 bytes) found; --delete deletes them\n")
+    assert orphan.exists()
+    assert inhaul("gc", "--days", "0", "--delete", "--storage", root).stderr == "1 (5 bytes) deleted\n"
+    assert not orphan.exists()
+    assert inhaul("verify", "--storage", tmp_path / "elsewhere").returncode == 2

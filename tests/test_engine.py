@@ -1,11 +1,16 @@
 import asyncio
+import os
 import random
 import sqlite3
+import tempfile
 import threading
 import time
+import traceback
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import func, insert, select, text
@@ -16,7 +21,7 @@ import children
 from inhaul.db import engine
 from inhaul.db.engine import Database, NetworkFilesystemWarning
 from inhaul.db.tables import user
-from inhaul.errors import DatabaseBusy, UnsupportedDatabase
+from inhaul.errors import DatabaseBusy, DatabaseUnreachable, UnsupportedDatabase
 from servers import PostgreSQL
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -239,15 +244,70 @@ async def test_a_file_that_is_no_database(sqlite: Database, tmp_path: Path) -> N
 
 async def test_a_folder_in_the_place_of_the_database(sqlite: Database, tmp_path: Path) -> None:
     (tmp_path / "registry.db").mkdir()
-    with pytest.raises(UnsupportedDatabase, match=r"registry\.db cannot be opened"):
+    with pytest.raises(UnsupportedDatabase, match=r"registry\.db is a folder"):
         await sqlite.prepare()
+
+
+def test_a_file_that_may_not_be_written(tmp_path: Path) -> None:
+    """By nobody in particular: root may write everything."""
+    script = """
+import sys
+import inhaul.sync as ih
+from inhaul.errors import DatabaseDenied
+try:
+    ih.connect("data", db=f"sqlite:///{sys.argv[1]}")
+    ih.ULabel("a").save()
+except DatabaseDenied as error:
+    print(error.filename)
+"""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        file = Path(name, "registry.db")
+        database = sqlite3.connect(file)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.close()
+        for mode in (0o444, 0o000):
+            file.chmod(mode)
+            wrapper = ("setpriv", "--reuid=65534", "--clear-groups") if os.geteuid() == 0 else ()
+            ran = children.run(script, str(file), wrapper=("env", "-C", name, *wrapper))
+            assert ran.stdout.strip() == str(file), ran.stderr
 
 
 async def test_a_server_that_does_not_answer() -> None:
     database = Database("postgresql://ann:s3cret@127.0.0.1:1/lab")
-    with pytest.raises(OSError, match="Connect call failed") as caught:
-        await database.prepare()
-    assert "s3cret" not in str(caught.value) + repr(caught.value)
+    for use in (database.read, database.write):
+        with pytest.raises(DatabaseUnreachable, match=r"127.0.0.1:1/lab.*see that the server runs") as caught:
+            async with use():
+                pass
+        assert isinstance(caught.value, ConnectionError)
+        assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_server_that_refuses(postgresql_server: PostgreSQL) -> None:
+    with postgresql_server.database() as url:
+        parts = urlsplit(url)
+        with pytest.raises(DatabaseUnreachable, match="create it"):
+            await Database(parts._replace(path="/none").geturl()).prepare()
+        async with Database(url).write() as conn:
+            await conn.execute(text("CREATE ROLE locked NOLOGIN"))
+        try:
+            stranger = parts.netloc.replace("postgres:", "locked:", 1)
+            with pytest.raises(DatabaseUnreachable, match="correct user name"):
+                await Database(parts._replace(netloc=stranger).geturl()).prepare()
+        finally:
+            async with Database(url).write() as conn:
+                await conn.execute(text("DROP ROLE locked"))
+
+
+async def test_a_server_that_goes_away(postgresql_server: PostgreSQL) -> None:
+    with postgresql_server.database() as url:
+        database = Database(url)
+        with pytest.raises(DatabaseUnreachable, match="connection was lost"):
+            async with database.write() as conn:
+                await conn.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        async with database.read() as conn:  # and the next one connects anew
+            assert (await conn.execute(text("SELECT 1"))).scalar() == 1
+        await database.aclose()
 
 
 async def test_a_database_that_stays_locked(sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,6 +453,29 @@ async def test_cancelling_at_any_moment_leaves_nothing_behind(database: Database
     assert rows % 2 == 0
     assert rows >= 2 * finished
     assert 2 < finished < 202, "the delays do not hit the work"
+
+
+async def test_cancelling_twice_is_quiet(sqlite: Database, caplog: pytest.LogCaptureFixture) -> None:
+    async def work(number: int) -> None:
+        async with sqlite.write() as conn:
+            await add_user(conn, f"{number}-a")
+            await conn.execute(select(user))
+
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    await work(-1)
+    generator = random.Random(3)
+    for number in range(150):
+        task = asyncio.create_task(work(number))
+        await asyncio.sleep(generator.uniform(0, 0.004))
+        task.cancel()
+        for _ in range(generator.randrange(4)):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await asyncio.sleep(0.05)
+    assert complaints == []
+    assert [record.message for record in caplog.records if "connection" in record.message] == []
 
 
 async def test_a_cancelled_statement_ends_at_once(sqlite: Database) -> None:

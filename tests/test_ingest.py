@@ -1,4 +1,5 @@
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -6,8 +7,8 @@ import pytest
 import inhaul
 from inhaul import Artifact, Reason, Run, Status, Transform
 from inhaul.errors import InvalidKey, KeyExists, NotStaged, ObjectChanged
-from registries import artifacts, assert_consistent, assert_holds, query
-from trees import grow
+from registries import artifacts, assert_consistent, assert_holds, digest, query
+from trees import grow, write
 
 FILES = 30
 
@@ -65,6 +66,29 @@ async def test_every_file_gets_its_row(database_url: str, root: Path, tree: Path
     assert {row["object_key"] == key for key, row in latest.items()} == {in_place}
     assert {row["version"] for row in latest.values()} == {None}
     assert {row["verified_by"] for row in latest.values()} == {"local"}
+
+
+async def test_names_of_every_kind_and_length_arrive_whole(database_url: str, root: Path, outside: Path) -> None:
+    rng = random.Random(0)
+    kinds = ["a0 ", " '\"%:?", "\t\n\x01\x7f", "äßÉ", "数据", "🧬🦠"]
+    names = {"".join(rng.choices(rng.choice(kinds), k=rng.randrange(1, 60))) for _ in range(500)}
+    names = {f"{name}{rng.choice(['', '.csv', '.h5ad', '.fastq.gz', '. ', '.é'])}" for name in names}
+    for number, name in enumerate(sorted(names)):
+        write(outside / name, f"{number}")
+    async with inhaul.connect(root, database_url):
+        first = await Artifact.from_dir(outside).save()
+        assert not first.failed
+        for name in names:
+            write(outside / name, f"longer {name}")
+        assert (await inhaul.ingest(outside)).counts[Status.NEW_VERSION] == len(names)
+    rows = await query(database_url, "SELECT * FROM artifact WHERE is_latest")
+    found = {row["key"]: (row["size"], row["hash"], row["hash_type"], row["version"]) for row in rows}
+    assert found == {f"tree/{name}": (*digest(outside / name), "2") for name in names}
+    for row in rows:
+        assert row["object_key"].endswith(row["suffix"])
+        assert (root / row["object_key"]).read_bytes() == (outside / row["key"].removeprefix("tree/")).read_bytes()
+        assert row["accessor"] == {".csv": "DataFrame", ".h5ad": "AnnData"}.get(row["suffix"])
+        assert row["verified_by"] == "local"
 
 
 async def test_staging_writes_nothing_and_saving_then_stores_it(database_url: str, root: Path, tree: Path) -> None:

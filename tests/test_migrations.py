@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select, text
 
 import children
 from inhaul.db.engine import Database
-from inhaul.db.tables import REVISION, metadata
+from inhaul.db.tables import REVISION, for_dialect, metadata
 from inhaul.errors import SchemaTooNew, UnsupportedDatabase
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -68,7 +68,7 @@ async def schema(database: Database) -> Any:
 
 
 def differences(connection: Connection) -> Any:
-    return compare_metadata(MigrationContext.configure(connection), metadata)
+    return compare_metadata(MigrationContext.configure(connection), for_dialect(connection.dialect.name))
 
 
 async def test_migrations_make_what_the_tables_say(database: Database) -> None:
@@ -123,7 +123,8 @@ async def test_tables_of_something_else_are_left_alone(tmp_path: Path) -> None:
 async def test_databases_of_every_release_open(dump: Path, tmp_path: Path) -> None:
     old = sqlite3.connect(tmp_path / "old.db")
     old.executescript(dump.read_text())
-    held = {name: old.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in metadata.tables}  # noqa: S608
+    names = [name for (name,) in old.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    held = {name: old.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names}  # noqa: S608
     old.close()
     assert all(held.values()), "the dump has no row of some table"
     database, fresh = Database(f"sqlite:///{tmp_path / 'old.db'}"), Database(f"sqlite:///{tmp_path / 'fresh.db'}")
@@ -132,11 +133,12 @@ async def test_databases_of_every_release_open(dump: Path, tmp_path: Path) -> No
     assert await schema(database) == await schema(fresh)
     async with database.read() as conn:
         for name, table in metadata.tables.items():
-            assert len((await conn.execute(select(table))).all()) == held[name]
+            assert len((await conn.execute(select(table))).all()) == held.get(name, 0)
         assert (await conn.execute(text("PRAGMA foreign_key_check"))).all() == []
     await database.aclose()
     await fresh.aclose()
 
 
 def test_the_newest_tables_have_a_dump() -> None:
-    assert (GOLDEN / f"{REVISION}.sql").exists()
+    dump = (GOLDEN / f"{REVISION}.sql").read_text()
+    assert [name for name in metadata.tables if f'INSERT INTO "{name}"' not in dump] == []

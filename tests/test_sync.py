@@ -11,6 +11,7 @@ import termios
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -249,3 +250,14 @@ def test_shows_a_bar_on_a_terminal_only(folder: Path) -> None:
     assert b"5/5 [" in os.read(main, 65536)
     os.close(main)
     assert subprocess.run(command, capture_output=True, check=True, timeout=60).stderr == b""
+
+
+def test_threads_started_inside_a_block_use_its_instance(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inhaul.instance, "_default", None)  # another test's
+    with ih.connect(tmp_path / "root"):
+        names = ["0.txt", "1.txt"]
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda name: ih.Artifact(folder / "sub" / name, key=name).save(), names))
+        assert ih.Artifact.filter().count() == 2

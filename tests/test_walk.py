@@ -81,11 +81,13 @@ def test_a_row(root: Path) -> None:
     uid = row[3]
     assert row == (
         str(root / "a/b.CSV"), "key/a/b.CSV", "new", uid, keys.object_key(uid, "", ".csv"), ".csv", "DataFrame",
-        1, md5(b"x"), "md5", None,
+        1, md5(b"x"), "md5", None, "local",
     )  # fmt: skip
-    inserted = [uid, row[1], row[4], ".csv", "DataFrame", 1, md5(b"x"), "md5"]
-    assert json.loads(batch.rows_json({})) == [[*inserted, None]]
-    assert json.loads(batch.rows_json({uid: "2"})) == [[*inserted, "2"]]
+    inserted = [uid, row[1], row[4], ".csv", "DataFrame", "1", md5(b"x"), "md5"]
+    assert json.loads(batch.rows_json({})) == [[*inserted, None, "local"]]
+    assert json.loads(batch.rows_json({uid: "2"})) == [[*inserted, "2", "local"]]
+    texts = [text or "" for text in [*inserted, "2", "local"]]
+    assert batch.rows_packed({uid: "2"}) == ("".join(texts).encode(), list(map(len, texts)))
     assert json.loads(batch.keys_json()) == ["key/a/b.CSV"]
     assert batch.counts == {"new": 1, "new_version": 0, "unchanged": 0}
     with pytest.raises(IndexError):
@@ -291,8 +293,8 @@ def test_unreadable_files_and_folders(root: Path) -> None:
     script = """
 import json, sys
 from inhaul._core import Scanner
-scan = Scanner(sys.argv[1], key_prefix="", in_place=True, destination=None, salt=b"", overwrite=False, exclude=[],
-               follow_symlinks=False, threads=2)
+scan = Scanner(sys.argv[1], key_prefix="", in_place=True, destination=None, uploads=False, salt=b"",
+               overwrite=False, exclude=[], follow_symlinks=False, threads=2)
 while listing := scan.next_listing():
     scan.submit(listing, [])
 found, failed = [], {}

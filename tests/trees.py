@@ -14,3 +14,10 @@ def grow(tree: Path, files: int, *, seed: int = 0, largest: int = 4096) -> None:
     for number in range(files):
         suffix = rng.choice([".csv", ".txt", ".fastq.gz", ""])
         (rng.choice(folders) / f"f{number:05d}{suffix}").write_bytes(rng.choice(contents))
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    """Makes a file, and the folders that it is in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path

@@ -1,0 +1,351 @@
+"""A proxy for HTTP that spoils requests and replies by rules, the same ones each time for the same seed.
+
+It runs on a thread and a loop of its own, so neither a blocked test nor a cancelled one stops it.
+"""
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from urllib.parse import unquote
+
+
+class Request(NamedTuple):
+    """What arrived: its headers have lower-case names."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def path(self) -> str:
+        return unquote(self.target.partition("?")[0])
+
+    @property
+    def query(self) -> str:
+        return self.target.partition("?")[2]
+
+    @property
+    def stores(self) -> bool:
+        """Whether it sends content: an object, or a part of one."""
+        return self.method == "PUT"
+
+
+class Reply(NamedTuple):
+    """What the server said."""
+
+    status: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Status:
+    """The server is not asked; this is the answer."""
+
+    status: int
+    code: str = "InternalError"
+
+
+@dataclass(frozen=True)
+class Delay:
+    """The request waits."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Stall:
+    """Nothing comes any more: no reply at all, or, after so many bytes of its body, no more of it."""
+
+    after: int | None = None
+
+
+@dataclass(frozen=True)
+class Reset:
+    """The connection is cut before the server is asked."""
+
+
+@dataclass(frozen=True)
+class Drop:
+    """The server is asked, and the connection is cut instead of its reply."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The reply ends after so many bytes of its body; `clean`, its length is said to be just that."""
+
+    at: int
+    clean: bool = False
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A bit of the request's body is another one."""
+
+
+@dataclass(frozen=True)
+class FlipReply:
+    """A bit of the reply's body is another one."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """A header of the reply has another value, made anew for each."""
+
+    name: str
+    value: Callable[[random.Random], str]
+
+
+@dataclass
+class Bucket:
+    """Not more than so many requests a second; others are told to slow down."""
+
+    rate: float
+    clock: Callable[[], float] = time.monotonic
+    tokens: float = field(default=0, init=False)
+    filled: float = field(default=0, init=False)
+
+    def empty(self) -> bool:
+        now = self.clock()
+        self.tokens = min(self.rate / 10, self.tokens + (now - self.filled) * self.rate)
+        self.filled = now
+        if self.tokens < 1:
+            return True
+        self.tokens -= 1
+        return False
+
+
+Fault = Status | Delay | Stall | Reset | Drop | Cut | Flip | FlipReply | Header | Bucket
+
+
+@dataclass
+class Rule:
+    """Applies a fault to a share of the requests that it is meant for, a number of times at most."""
+
+    fault: Fault
+    when: Callable[[Request], bool]
+    share: float
+    times: float
+
+
+class Seen(NamedTuple):
+    """A request in the log: when it arrived, and what became of it."""
+
+    time: float
+    request: Request
+    status: int | None
+    fault: Fault | None
+
+
+class Proxy:
+    """A running proxy.
+
+    Attributes:
+        port: Its port on 127.0.0.1.
+        log: The requests so far, in the order in which they ended; without their bodies.
+    """
+
+    def __init__(self, upstream: int, seed: int) -> None:
+        self.port = 0
+        self.log: list[Seen] = []
+        self._upstream = upstream
+        self._random = random.Random(seed)
+        self._rules: list[Rule] = []
+        self._loop = asyncio.new_event_loop()
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    @property
+    def endpoint_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def add(
+        self,
+        fault: Fault,
+        *,
+        when: Callable[[Request], bool] = lambda request: True,
+        share: float = 1,
+        times: float = float("inf"),
+    ) -> None:
+        """From now on, this happens; of several rules that apply, the first does."""
+        self._rules.append(Rule(fault, when, share, times))
+
+    def clear(self) -> None:
+        """No rule applies any more."""
+        self._rules.clear()
+
+    def down(self) -> None:
+        """Cuts all connections and refuses new ones."""
+        asyncio.run_coroutine_threadsafe(self._down(), self._loop).result()
+
+    def up(self) -> None:
+        """Answers again, on the same port."""
+        asyncio.run_coroutine_threadsafe(self._up(), self._loop).result()
+
+    async def _up(self) -> None:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, backlog=1000)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _down(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for connection in list(self._connections):
+            connection.cancel()
+        if self._connections:
+            await asyncio.wait(list(self._connections))
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._connections.add(task)
+        upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        try:
+            while True:
+                arrived = time.monotonic()
+                if (request := await _read_request(reader)) is None:
+                    return
+                rule = self._choose(request)
+                upstream = upstream or await asyncio.open_connection("127.0.0.1", self._upstream, limit=1 << 24)
+                reply, cut = await self._answer(request, rule, upstream)
+                bare = request._replace(body=b"")
+                self.log.append(Seen(arrived, bare, int(reply.status[:3]) if reply else None, rule))
+                if reply is None:
+                    if isinstance(rule, Stall):
+                        await asyncio.Event().wait()
+                    return
+                head = "".join(f"{name}: {value}\r\n" for name, value in reply.headers)
+                writer.write(f"HTTP/1.1 {reply.status}\r\n{head}\r\n".encode("latin-1"))
+                writer.write(reply.body)
+                await writer.drain()
+                if cut:
+                    if isinstance(rule, Stall):
+                        await asyncio.Event().wait()
+                    return
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            for one in (writer, upstream[1] if upstream else None):
+                if one is not None:
+                    one.transport.abort()
+            self._connections.discard(task)
+
+    def _choose(self, request: Request) -> Fault | None:
+        for rule in self._rules:
+            if rule.times <= 0 or not rule.when(request) or self._random.random() >= rule.share:
+                continue
+            if isinstance(rule.fault, Bucket) and not rule.fault.empty():
+                continue
+            rule.times -= 1
+            return rule.fault
+        return None
+
+    async def _answer(
+        self, request: Request, fault: Fault | None, upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter]
+    ) -> tuple[Reply | None, bool]:
+        """The reply, None if there is none, and whether the connection ends with it."""
+        match fault:
+            case Status(status, code):
+                return _error(status, code, request.method), False
+            case Bucket():
+                return _error(503, "SlowDown", request.method), False
+            case Delay(seconds):
+                await asyncio.sleep(seconds)
+            case Reset() | Stall(None):
+                return None, True
+            case Flip() if request.body:
+                request = request._replace(body=self._flipped(request.body))
+        reply = await _ask(request, *upstream)
+        match fault:
+            case Drop():
+                return None, True
+            case FlipReply() if reply.body:
+                return reply._replace(body=self._flipped(reply.body)), False
+            case Cut(at, True):
+                return reply._replace(body=reply.body[:at], headers=_with(reply, "Content-Length", str(at))), False
+            case Cut(at, False) | Stall(int(at)):
+                return reply._replace(body=reply.body[:at]), True
+            case Header(name, value):
+                return reply._replace(headers=_with(reply, name, value(self._random))), False
+        return reply, False
+
+    def _flipped(self, body: bytes) -> bytes:
+        place = self._random.randrange(len(body))
+        return body[:place] + bytes([body[place] ^ 1 << self._random.randrange(8)]) + body[place + 1 :]
+
+
+@contextmanager
+def proxy(upstream: int, seed: int = 0) -> Iterator[Proxy]:
+    """Starts a proxy for a port of this machine, and stops it at the end."""
+    one = Proxy(upstream, seed)
+    thread = threading.Thread(target=one._loop.run_forever, name="proxy", daemon=True)
+    thread.start()
+    try:
+        one.up()
+        yield one
+        one.down()
+    finally:
+        one._loop.call_soon_threadsafe(one._loop.stop)
+        thread.join()
+        one._loop.close()
+
+
+async def _read_request(reader: asyncio.StreamReader) -> Request | None:
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError:
+        return None  # the client is done
+    line, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
+    method, target, _ = line.split(" ")
+    headers = {name.lower(): value.strip() for name, _, value in (one.partition(":") for one in lines)}
+    return Request(method, target, headers, await _read_body(reader, headers))
+
+
+async def _ask(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Reply:
+    headers = {name: value for name, value in request.headers.items() if name != "transfer-encoding"}
+    if request.body or request.method in ("PUT", "POST"):
+        headers["content-length"] = str(len(request.body))
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    writer.write(f"{request.method} {request.target} HTTP/1.1\r\n{head}\r\n".encode("latin-1"))
+    writer.write(request.body)
+    with suppress(ConnectionError):  # the server may have answered without reading all of it
+        await writer.drain()
+    answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").rstrip("\r\n").split("\r\n")
+    status = answer[0].partition(" ")[2]
+    pairs = [(name, value.strip()) for name, _, value in (line.partition(":") for line in answer[1:])]
+    lower = {name.lower(): value for name, value in pairs}
+    body = b""
+    if request.method != "HEAD" and not status.startswith(("204", "304")):
+        body = await _read_body(reader, lower)
+        pairs = [pair for pair in pairs if pair[0].lower() not in ("content-length", "transfer-encoding")]
+        pairs.append(("Content-Length", str(len(body))))
+    return Reply(status, pairs, body)
+
+
+async def _read_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
+    if "chunked" not in headers.get("transfer-encoding", ""):
+        return await reader.readexactly(int(headers.get("content-length", "0")))
+    chunks = []
+    while size := int((await reader.readuntil(b"\r\n")).partition(b";")[0], 16):
+        chunks.append(await reader.readexactly(size))
+        await reader.readexactly(2)
+    await reader.readuntil(b"\r\n")
+    return b"".join(chunks)
+
+
+def _with(reply: Reply, name: str, value: str) -> list[tuple[str, str]]:
+    return [*(pair for pair in reply.headers if pair[0].lower() != name.lower()), (name, value)]
+
+
+def _error(status: int, code: str, method: str) -> Reply:
+    body = (
+        f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>Spoiled</Message></Error>".encode()
+    )
+    headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))]
+    return Reply(f"{status} Spoiled", headers, b"" if method == "HEAD" else body)

@@ -1,0 +1,69 @@
+"""A folder of a bucket behind a proxy, seen from both sides of it."""
+
+import asyncio
+import hashlib
+import random
+from typing import Any, NamedTuple
+
+from inhaul.stores.address import S3Address
+from inhaul.stores.clients import Limits
+from inhaul.stores.s3 import S3Store
+from proxy import Proxy
+from s3_servers import S3Server
+
+QUICK = Limits(no_progress=2.0, give_up=30.0, backoff=0.02, longest_backoff=1.0)
+"""No test waits as long as a user would."""
+
+
+class Place(NamedTuple):
+    """A folder of a bucket."""
+
+    server: S3Server
+    bucket: str
+    prefix: str
+    proxy: Proxy
+
+    @property
+    def address(self) -> S3Address:
+        return S3Address(self.bucket, self.prefix, self.proxy.endpoint_url)
+
+    def store(self, limits: Limits = QUICK) -> S3Store:
+        """A store that sends through the proxy; must be closed."""
+        return S3Store(self.address, self.server.options, limits)
+
+    def content(self, key: str) -> bytes:
+        """What is stored, asked past the proxy."""
+        reply = self.server.client.get_object(Bucket=self.bucket, Key=self.address.key(key))
+        return bytes(reply["Body"].read())
+
+    def contents(self) -> dict[str, bytes]:
+        """All that is stored, by key."""
+        pages = self.server.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
+        keys = [one["Key"][len(self.address.key("")) :] for page in pages for one in page.get("Contents", ())]
+        return {key: self.content(key) for key in keys}
+
+    def uploads(self) -> list[str]:
+        """The uploads that are not complete."""
+        reply = self.server.client.list_multipart_uploads(Bucket=self.bucket, Prefix=self.prefix)
+        return [one["UploadId"] for one in reply.get("Uploads", ())]
+
+
+async def put(store: S3Store, key: str, data: bytes, **options: Any) -> str:
+    """Stores one small object."""
+    return await store.put_small(key, data, hashlib.md5(data).hexdigest(), **options)
+
+
+async def put_many(store: S3Store, count: int, *, seed: int = 0, workers: int = 64) -> dict[str, bytes]:
+    """Stores small objects, many at once, and checks that each was verified; returns them."""
+    rng = random.Random(seed)
+    contents = {f"{number:05d}": rng.randbytes(rng.randrange(1, 2000)) for number in range(count)}
+    rest = iter(contents.items())
+
+    async def work() -> None:
+        for key, data in rest:
+            assert await put(store, key, data) in ("etag", "readback")
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(workers):
+            group.create_task(work())
+    return contents

@@ -1,0 +1,183 @@
+"""Real S3 servers for the tests, from packages: SeaweedFS, and moto as the one that checks nothing."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import boto3
+from botocore.config import Config
+
+KEY, SECRET = "AKIAINHAULTESTKEY000", "inhaul/test/secret/never/to/be/seen/anywhere"
+_SECONDS = 60  # for a server to start
+
+
+class S3Server:
+    """A running server.
+
+    Attributes:
+        endpoint_url: Where it answers.
+        port: Its port on 127.0.0.1.
+        options: `storage_options` that let in.
+        environment: Variables that let in.
+        client: A client of boto3, to look at the server without inhaul.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.endpoint_url = f"http://127.0.0.1:{port}"
+        self.options = {"key": KEY, "secret": SECRET}
+        self.environment = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
+        self.client: Any = boto3.client(
+            "s3",
+            endpoint_url=self.endpoint_url,
+            aws_access_key_id=KEY,
+            aws_secret_access_key=SECRET,
+            region_name="us-east-1",
+            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 5}),
+        )
+
+    def bucket(self) -> str:
+        """A new, empty bucket."""
+        name = f"test-{uuid4().hex[:12]}"
+        self.client.create_bucket(Bucket=name)
+        return name
+
+
+@contextmanager
+def seaweedfs() -> Iterator[S3Server]:
+    """Starts a server and stops it at the end, without a trace of either."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        config = Path(folder) / "s3.json"
+        config.write_text(
+            json.dumps(
+                {
+                    "identities": [
+                        {
+                            "name": "test",
+                            "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
+                            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+                        }
+                    ]
+                }
+            )
+        )
+        s3, s3_grpc, filer, filer_grpc, master, master_grpc, volume, volume_grpc = ports = _free_ports(8)
+        command = [
+            _program("weed"),
+            "server",
+            f"-dir={folder}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-master.telemetry=false",
+            "-master.volumeSizeLimitMB=1024",
+            f"-master.port={master}",
+            f"-master.port.grpc={master_grpc}",
+            "-volume.max=1000",
+            f"-volume.port={volume}",
+            f"-volume.port.grpc={volume_grpc}",
+            "-filer=true",
+            f"-filer.port={filer}",
+            f"-filer.port.grpc={filer_grpc}",
+            "-s3",
+            f"-s3.config={config}",
+            f"-s3.port={s3}",
+            f"-s3.port.grpc={s3_grpc}",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-s3.autoCreateBucket=false",
+        ]
+        # A bucket's first object makes the server set up volumes; one at a time is soon done.
+        environment = {**os.environ, "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
+        try:
+            with _running(command, environment):
+                server = S3Server(s3)
+                _wait_until(lambda: _first_object(server))
+                yield server
+        finally:
+            # It leaves its sockets there, named by port.
+            for port in ports:
+                for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                    left.unlink(missing_ok=True)
+
+
+@contextmanager
+def moto() -> Iterator[S3Server]:
+    """Starts a server that takes any credentials and stores any damaged body."""
+    (port,) = _free_ports(1)
+    with _running([_program("moto_server"), "--host", "127.0.0.1", "--port", str(port)], dict(os.environ)):
+        server = S3Server(port)
+        _wait_until(lambda: _answers(server.endpoint_url))
+        yield server
+
+
+def _first_object(server: S3Server) -> None:
+    bucket = server.bucket()
+    server.client.put_object(Bucket=bucket, Key="first", Body=b"1")
+    server.client.delete_object(Bucket=bucket, Key="first")
+    server.client.delete_bucket(Bucket=bucket)
+
+
+def _answers(url: str) -> None:
+    with suppress(urllib.error.HTTPError):
+        urllib.request.urlopen(url, timeout=5).close()  # noqa: S310 - of this machine
+
+
+def _wait_until(ready: Any) -> None:
+    give_up = time.monotonic() + _SECONDS
+    while True:
+        try:
+            ready()
+        except Exception:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+@contextmanager
+def _running(command: list[str], environment: dict[str, str]) -> Iterator[None]:
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        try:
+            yield
+        except BaseException:
+            if process.poll() is not None:
+                log.seek(0)
+                sys.stderr.write(log.read().decode(errors="replace")[-4000:])
+            raise
+        finally:
+            # Nobody misses its data.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _program(name: str) -> str:
+    """A script of this environment, whether or not it is activated."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else shutil.which(name) or name
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()

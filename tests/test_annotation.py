@@ -1,0 +1,351 @@
+"""Features, values, labels: added, read back, removed, and found by."""
+
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import inhaul
+from inhaul import Artifact, Feature, FeatureSet, ULabel, annotate
+from inhaul.errors import KeyExists, NoResultFound, UnknownField, ValidationError
+from inhaul.registry import dtypes
+
+NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
+    instance = inhaul.connect(storage=tmp_path / "storage", db=database_url)
+    yield instance
+    await instance.aclose()
+
+
+@pytest.fixture
+async def artifacts(instance: inhaul.Instance, tmp_path: Path) -> list[Artifact]:
+    folder = tmp_path / "plates"
+    folder.mkdir()
+    for number in range(4):
+        (folder / f"{number}.txt").write_text(str(number))
+    return list(await Artifact.from_dir(folder).save())
+
+
+async def features(**dtype_of: str) -> dict[str, Feature]:
+    return {name: await Feature(name, dtype).save() for name, dtype in dtype_of.items()}
+
+
+async def values_in(instance: inhaul.Instance) -> int:
+    return await inhaul.FeatureValue.filter().count()
+
+
+KEPT = [
+    ("int", 2**63 - 1),
+    ("int", -3),
+    ("float", 21.5),
+    ("float", 1e300),
+    ("number", 3),
+    ("number", -1e22),
+    ("bool", True),
+    ("bool", False),
+    ("str", '37 °C, "quoted", \\, \''),
+    ("str", ""),
+    ("datetime", NOON),
+    ("cat", "control"),
+]
+
+
+async def test_values_come_back_as_they_were(artifacts: list[Artifact]) -> None:
+    await features(**{f"x{number}": dtype for number, (dtype, _) in enumerate(KEPT)})
+    values = {f"x{number}": value for number, (_, value) in enumerate(KEPT)}
+    await artifacts[0].features.add_values(values)
+    kept = await artifacts[0].features.get_values()
+    assert kept == values
+    assert {name: type(value) for name, value in kept.items()} == {name: type(values[name]) for name in values}
+    for name, value in values.items():
+        assert await Artifact.features.filter(**{name: value}).all() == [artifacts[0]], name
+
+
+@given(value=st.integers() | st.floats() | st.booleans() | st.text() | st.datetimes(timezones=st.timezones()))
+def test_what_is_encoded_decodes_to_itself(value: Any) -> None:
+    for dtype in dtypes.NAMES:
+        encoded = dtypes.encode(dtype, value)
+        if encoded is not None:
+            # In an hour that comes twice, times of two zones are never equal.
+            same = value.astimezone(UTC) if isinstance(value, datetime) else value
+            assert dtypes.decode(dtype, encoded.text) == same
+            assert dtypes.encode(dtype, dtypes.decode(dtype, encoded.text)) == encoded
+
+
+async def test_several_values_are_a_list(artifacts: list[Artifact]) -> None:
+    await features(dose="float", well="str")
+    manager = artifacts[0].features
+    await manager.add_values({"dose": [1, 2.5], "well": "A1"})
+    await manager.add_values({"dose": 1.0})
+    assert await manager.get_values() == {"dose": [1.0, 2.5], "well": "A1"}
+    await manager.remove_values("dose")
+    assert await manager.get_values() == {"well": "A1"}
+    await manager.remove_values(["well", "dose", "unknown"])
+    assert await manager.get_values() == {}
+    assert await artifacts[1].features.get_values() == {}
+
+
+async def test_scalars_of_numpy_are_values(artifacts: list[Artifact]) -> None:
+    await features(n="int", x="float", ok="bool")
+    await artifacts[0].features.add_values({"n": np.int32(3), "x": np.float32(0.5), "ok": np.bool_(True)})
+    assert await artifacts[0].features.get_values() == {"n": 3, "x": 0.5, "ok": True}
+
+
+async def test_unregistered_features_are_refused(artifacts: list[Artifact], instance: inhaul.Instance) -> None:
+    await features(dose="float")
+    with pytest.raises(ValidationError, match=r"(?s)'well'.*await Feature\(name='well', dtype='str'\)\.save\(\)"):
+        await artifacts[0].features.add_values({"dose": 1.0, "well": "A1"})
+    assert await values_in(instance) == 0
+    assert await artifacts[0].features.get_values() == {}
+
+
+REFUSED = [
+    ("int", 1.0),
+    ("int", True),
+    ("int", 2**63),
+    ("float", "1"),
+    ("float", float("nan")),
+    ("number", float("inf")),
+    ("bool", 1),
+    ("str", 1),
+    ("str", "x" * 1001),
+    ("datetime", "2024-05-01"),
+    ("datetime", datetime(2024, 5, 1)),
+    ("cat", None),
+    ("cat[ULabel]", 5),
+]
+
+
+async def test_values_of_another_dtype_are_refused(artifacts: list[Artifact], instance: inhaul.Instance) -> None:
+    await features(well="str", **{f"x{number}": dtype for number, (dtype, _) in enumerate(REFUSED)})
+    for number, (_, value) in enumerate(REFUSED):
+        with pytest.raises(ValidationError, match=f"x{number}=.*the feature takes"):
+            await artifacts[0].features.add_values({"well": "A1", f"x{number}": value})
+    assert await values_in(instance) == 0
+
+
+async def test_values_may_be_labels(artifacts: list[Artifact]) -> None:
+    tissue = (await features(tissue="cat[ULabel]"))["tissue"]
+    lung, liver = await ULabel("lung").save(), await ULabel("liver").save()
+    with pytest.raises(ValidationError, match=r"'skin'.*await ULabel\(name='skin'\)\.save\(\)"):
+        await artifacts[0].features.add_values({"tissue": ["lung", "skin"]})
+    assert await artifacts[0].ulabels.all() == []
+    await artifacts[0].features.add_values({"tissue": ["lung", liver]})
+    assert await artifacts[0].features.get_values() == {"tissue": ["lung", "liver"]}
+    assert await artifacts[0].labels.get(tissue).all() == [lung, liver]
+    assert await Artifact.features.filter(tissue="liver").all() == [artifacts[0]]
+    await artifacts[0].features.remove_values("tissue")
+    assert await artifacts[0].ulabels.all() == []
+
+
+LOOKUPS: list[tuple[dict[str, object], list[int]]] = [
+    ({"dose": 1}, [1]),
+    ({"dose__gt": 0.5}, [1, 2, 3]),
+    ({"dose__gt": 0.5, "dose__lt": 3}, [1, 2]),
+    ({"dose__range": (2, 3)}, [2, 3]),
+    ({"dose__in": [0, 3]}, [0, 3]),
+    ({"well": "A1"}, [1]),
+    ({"well__startswith": "A", "dose__gte": 2}, [2, 3]),
+    ({"well__in": ["A1", "A2"]}, [1, 2]),
+    ({"seen__lt": NOON + timedelta(hours=2)}, [0, 1]),
+    ({"seen": (NOON + timedelta(hours=1)).astimezone(timezone(timedelta(hours=5)))}, [1]),
+    ({"even": True}, [0, 2]),
+    ({"only": None}, [0, 2, 3]),
+    ({"only__isnull": False}, [1]),
+    ({"two__words__gt": 5}, [3]),
+]
+
+
+async def test_artifacts_are_found_by_value(artifacts: list[Artifact]) -> None:
+    await features(dose="float", well="str", seen="datetime", even="bool", only="cat", two__words="int")
+    each = [
+        {"dose": n, "well": f"A{n}", "seen": NOON + timedelta(hours=n), "even": n % 2 == 0, "two__words": 2 * n}
+        for n in range(4)
+    ]
+    each[1]["only"] = "x"
+    await annotate(artifacts, each)
+    for lookups, places in LOOKUPS:
+        found = await Artifact.features.filter(**lookups).order_by("key").all()
+        assert found == [artifacts[place] for place in places], lookups
+
+
+async def test_values_of_what_is_no_feature_are_not_looked_for(artifacts: list[Artifact]) -> None:
+    await features(dose="float")
+    for lookups, line in (
+        ({"dosis": 1.5, "dose": 1}, "await Feature(name='dosis', dtype='float').save()"),
+        ({"well__in": ["A1"]}, "await Feature(name='well', dtype='str').save()"),
+    ):
+        found = Artifact.features.filter(**lookups)
+        for verb in (found.all, found.first, found.count, found.exists, found.df, found.order_by("key").limit(1).one):
+            with pytest.raises(ValidationError, match=re.escape(line)):
+                await verb()
+        with pytest.raises(ValidationError):
+            async for _ in found:
+                pass
+    assert await Artifact.features.filter(dose=1).all() == []
+
+
+async def test_annotating_many(artifacts: list[Artifact], tmp_path: Path) -> None:
+    await features(dose="float", well="str", kind="cat[ULabel]")
+    lung, liver = await ULabel("lung").save(), await ULabel("liver").save()
+    listed = await Artifact.from_dir(tmp_path / "plates").save()
+    await annotate(listed, {"dose": 2}, [lung])
+    await annotate(Artifact.filter(key__endswith="1.txt"), {"well": "B2", "kind": "lung"}, [liver])
+    await annotate(artifacts[2:], [{"well": "C"}, {}], [[], [liver]])
+    await annotate([], {"dose": 3})
+    assert [await artifact.features.get_values() for artifact in artifacts] == [
+        {"dose": 2.0},
+        {"dose": 2.0, "well": "B2", "kind": "lung"},
+        {"dose": 2.0, "well": "C"},
+        {"dose": 2.0},
+    ]
+    assert [[label.name for label in await artifact.ulabels.all()] for artifact in artifacts] == [
+        ["lung"],
+        ["lung", "liver"],
+        ["lung"],
+        ["lung", "liver"],
+    ]
+    with pytest.raises(ValueError, match="1 values for 4 artifacts"):
+        await annotate(artifacts, [{"dose": 1}])
+    with pytest.raises(ValueError, match="not saved"):
+        await annotate(artifacts, {"dose": 1}, [ULabel("new")])
+    with pytest.raises(ValueError, match="not saved"):
+        await annotate([Artifact(tmp_path, key="x")], {"dose": 1})
+    with pytest.raises(ValidationError, match="'bad'"):
+        await annotate(artifacts, [{"dose": 7.0}, {"dose": "bad"}, {}, {}])
+    assert await Artifact.features.filter(dose=7).count() == 0
+
+
+async def test_a_deleted_artifact_cannot_be_annotated(artifacts: list[Artifact]) -> None:
+    await features(dose="float")
+    await artifacts[0].delete(permanent=True)
+    with pytest.raises(NoResultFound, match="deleted"):
+        await artifacts[0].features.add_values({"dose": 1})
+
+
+async def test_what_an_artifact_was_annotated_with_goes_with_it(artifacts: list[Artifact]) -> None:
+    await features(dose="float")
+    lung = await ULabel("lung").save()
+    await annotate(artifacts[:2], {"dose": 1}, [lung])
+    await artifacts[0].delete(permanent=True)
+    assert await lung.artifacts.all() == [artifacts[1]]
+    assert await Artifact.features.filter(dose=1).all() == [artifacts[1]]
+
+
+async def test_labels(artifacts: list[Artifact]) -> None:
+    tissue, dose = (await features(tissue="cat[ULabel]", dose="float")).values()
+    lung, liver = await ULabel("lung").save(), await ULabel("liver", description="hepatic").save()
+    labels = artifacts[0].labels
+    await labels.add(lung)
+    await labels.add([lung, liver], feature=tissue)
+    await labels.add([lung, liver], feature=tissue)
+    assert await artifacts[0].ulabels.all() == [lung, liver]
+    assert await labels.get(tissue).all() == [lung, liver]
+    await labels.remove(lung, feature=tissue)
+    assert await labels.get(tissue).all() == [liver]
+    assert await artifacts[0].ulabels.filter(name="lung").count() == 1
+    await artifacts[1].labels.add_from(artifacts[0])
+    assert await artifacts[1].labels.get(tissue).all() == [liver]
+    assert await artifacts[1].ulabels.all() == [lung, liver]
+    await labels.remove([lung, liver])
+    assert await artifacts[0].ulabels.all() == []
+    with pytest.raises(ValueError, match=r"dtype='cat\[ULabel\]'"):
+        await labels.add(lung, feature=dose)
+    with pytest.raises(ValueError, match="not saved"):
+        await labels.add(ULabel("new"))
+    with pytest.raises(KeyExists):
+        await ULabel("lung").save()
+
+
+async def test_artifacts_are_found_by_label(artifacts: list[Artifact]) -> None:
+    lung, liver = await ULabel("lung").save(), await ULabel("liver").save()
+    await artifacts[0].labels.add([lung, liver])
+    await artifacts[1].labels.add(liver)
+    assert await Artifact.filter(ulabels=lung).all() == [artifacts[0]]
+    assert await Artifact.filter(ulabels__name="liver").all() == artifacts[:2]
+    assert await Artifact.filter(ulabels__name__startswith="l").count() == 2
+    assert await Artifact.filter(ulabels__in=[lung]).all() == [artifacts[0]]
+    assert await Artifact.filter(ulabels__isnull=True).all() == artifacts[2:]
+    assert await Artifact.filter(ulabels__artifacts__ulabels=lung).all() == artifacts[:2]
+    assert await ULabel.filter(artifacts__key__endswith="1.txt").all() == [liver]
+    with pytest.raises(UnknownField, match="ULabel has no field 'colour'"):
+        Artifact.filter(ulabels__colour="red")
+    with pytest.raises(AttributeError):
+        artifacts[0].ulabels = [lung]  # type: ignore[misc, assignment]
+
+
+async def test_labels_form_a_hierarchy(artifacts: list[Artifact]) -> None:
+    cell, tcell, cd8 = [await ULabel(name).save() for name in ("cell", "T cell", "CD8 T cell")]
+    await tcell.parents.add(cell)
+    await tcell.children.add(cd8)
+    assert await cd8.parents.all() == [tcell]
+    assert await cell.children.all() == [tcell]
+    assert await cell.descendants.all() == [tcell, cd8]
+    assert await cd8.ancestors.all() == [cell, tcell]
+    await artifacts[0].labels.add(cd8)
+    assert await Artifact.filter(ulabels__in=cell.descendants).all() == [artifacts[0]]
+    assert await ULabel.filter(parents__parents__name="cell").all() == [cd8]
+    for bottom, top in ((cell, cd8), (cell, cell), (tcell, cd8)):
+        with pytest.raises(ValueError, match="no circle"):
+            await bottom.parents.add(top)
+    await tcell.children.remove(cd8)
+    assert await cell.descendants.all() == [tcell]
+
+
+async def test_feature_sets(artifacts: list[Artifact]) -> None:
+    area = await Feature("area", "float").save()
+    made = await FeatureSet([area, Feature("depth", "float")]).save()
+    assert [feature.name for feature in await made.features.all()] == ["area", "depth"]
+    again = await FeatureSet(reversed(await made.features.all())).save()
+    assert again == made
+    assert (again.id, again.n) == (made.id, 2)
+
+    await artifacts[0].features.add_feature_set(made, "columns")
+    await artifacts[0].features.add_feature_set(made, "columns")
+    await artifacts[0].features.add_feature_set(made, "rna:obs")
+    assert await artifacts[0].features["columns"].all() == await made.features.all()
+    assert await artifacts[0].features["other"].all() == []
+    assert await artifacts[0].features.slots() == ["columns", "rna:obs"]
+    assert await artifacts[0].feature_sets.all() == [made]
+    with pytest.raises(KeyExists, match="another feature set in this slot"):
+        await artifacts[0].features.add_feature_set(FeatureSet([area]), "columns")
+    await artifacts[1].feature_sets.add(made)
+    assert await made.artifacts.all() == artifacts[:2]
+    assert await Artifact.filter(feature_sets__features__name="depth").all() == artifacts[:2]
+    for features in ([], [area, area]):
+        with pytest.raises(ValueError, match="at least one feature"):
+            FeatureSet(features)
+
+
+async def test_features_are_checked(instance: inhaul.Instance) -> None:
+    with pytest.raises(ValueError, match=r"'text' is no dtype: use one of int, float, .*cat\[ULabel\]"):
+        Feature("x", "text")
+    with pytest.raises(ValueError, match="empty"):
+        Feature("", "int")
+    with pytest.raises(ValueError, match="empty"):
+        ULabel("")
+    await Feature("x", "int").save()
+    with pytest.raises(KeyExists):
+        await Feature("x", "float").save()
+
+
+async def test_feature_values_are_records(artifacts: list[Artifact]) -> None:
+    await features(dose="float")
+    await annotate(artifacts, {"dose": 1})
+    (value,) = await artifacts[0].feature_values.all()
+    assert (value.value, value.feature.name) == (1.0, "dose")
+    assert await value.artifacts.all() == artifacts
+    assert await Artifact.filter(feature_values__feature__name="dose").count() == 4
+    await artifacts[0].feature_values.remove(value)
+    assert await artifacts[0].features.get_values() == {}
+    with pytest.raises(TypeError, match="add_values"):
+        inhaul.FeatureValue()

@@ -1,0 +1,248 @@
+"""What is wrong about a call is said at the call, and nothing has happened."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import inhaul
+import inhaul.sync
+from inhaul import Artifact, Feature, IngestEvent, Run, Transform, ULabel, User
+from inhaul.errors import InvalidKey, WrongWorld
+from registries import artifacts, assert_holds
+from trees import grow, write
+
+
+@pytest.fixture
+async def instance(tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
+    async with inhaul.connect(storage=tmp_path / "storage") as instance:
+        yield instance
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "named"),
+    [
+        ({"key": 5}, TypeError, "key=5"),
+        ({"key": b"t.txt"}, TypeError, "key=b't.txt'"),
+        ({"key": "../t.txt"}, InvalidKey, "t.txt"),
+        ({"description": 5}, TypeError, "description=5"),
+        ({"description": "a\0b"}, ValueError, "no database"),
+        ({"description": "\udc80"}, ValueError, "no database"),
+        ({"version": 2}, TypeError, "version=2"),
+        ({"is_new_version_of": "uid"}, TypeError, "is_new_version_of='uid'"),
+        ({"run": "today"}, TypeError, "run='today'"),
+        ({"run": Transform("t")}, TypeError, "pass a Run"),
+        ({"run": inhaul.sync.Run(inhaul.sync.Transform("t"))}, WrongWorld, "other API"),
+        ({"visibility": "public"}, ValueError, "public"),
+        ({"visibility": 7}, ValueError, "7"),
+        ({"key_is_virtual": "no"}, TypeError, "key_is_virtual='no'"),
+        ({"key_is_virtual": 0}, TypeError, "key_is_virtual=0"),
+        ({"on_duplicate": None}, ValueError, "'return', 'create' or 'error'"),
+        ({"on_duplicate": ["return"]}, ValueError, "'return', 'create' or 'error'"),
+    ],
+)
+def test_artifact(tmp_path: Path, options: dict[str, Any], error: type[Exception], named: str) -> None:
+    with pytest.raises(error, match=named):
+        Artifact(tmp_path / "t.txt", **({"key": "t.txt"} | options))
+
+
+@pytest.mark.parametrize("data", [5, None, b"t.txt", ["t.txt"], {"a": 1}, pd.Series([1])])
+def test_data(data: Any) -> None:
+    with pytest.raises(TypeError):
+        Artifact(data, key="t.txt")
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda: Artifact("t.txt", key="t.txt", version="a\0"), ValueError),
+        (lambda: Artifact("t.txt", key="t.txt", version="\udcff"), ValueError),
+        (lambda: ULabel("a\0"), ValueError),
+        (lambda: ULabel(""), ValueError),
+        (lambda: ULabel("a", description="\0"), ValueError),
+        (lambda: Feature("a\0", "float"), ValueError),
+        (lambda: User("\udcff"), ValueError),
+        (lambda: Transform(None), TypeError),  # type: ignore[arg-type]
+        (lambda: setattr(Transform("t"), "name", "a\0"), ValueError),
+        (lambda: Run(Transform("t"), {"a": object()}), TypeError),
+        (lambda: Run(Transform("t"), {"a": float("nan")}), ValueError),
+        (lambda: Run(Transform("t"), ["a"]), TypeError),  # type: ignore[arg-type]
+        (lambda: Artifact.filter().limit(2**70), ValueError),
+    ],
+)
+def test_what_no_database_can_hold(make: Callable[[], object], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        make()
+
+
+@pytest.mark.parametrize("name", [os.fsdecode(b"bad\xff"), "~nobody-of-this-name/a", "knot", "knot/a"])
+async def test_paths_that_lead_nowhere(instance: inhaul.Instance, tmp_path: Path, name: str) -> None:
+    (tmp_path / "knot").symlink_to("knot")
+    (tmp_path / os.fsdecode(b"bad\xff")).mkdir()
+    error = InvalidKey if "bad" in name else OSError
+    with pytest.raises(error, match=r"not UTF-8|home of no user|lead to each other"):
+        await Artifact(name, key="a").save()
+    with pytest.raises(error, match=r"not UTF-8|home of no user|lead to each other"):
+        await inhaul.ingest(name)
+    with pytest.raises(error, match=r"not UTF-8|home of no user|lead to each other"):
+        inhaul.connect(name)
+
+
+async def test_a_folder_with_a_name_that_is_no_key(instance: inhaul.Instance, tmp_path: Path) -> None:
+    write(tmp_path / "folder" / os.fsdecode(b"bad\xff"), b"x")
+    with pytest.raises(InvalidKey, match="bad"):
+        await Artifact(tmp_path / "folder", key="folder").save()
+    assert await Artifact.filter().all() == []
+
+
+@pytest.mark.parametrize("path", ["", "a\0b"])
+def test_paths(path: str) -> None:
+    with pytest.raises(ValueError, match="path"):
+        Artifact(path, key="t.txt")
+    with pytest.raises(ValueError, match="path"):
+        Artifact.from_dir(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "named"),
+    [
+        ({"key": 5}, TypeError, "key=5"),
+        ({"key": "/abs"}, InvalidKey, "/abs"),
+        ({"run": "today"}, TypeError, "run='today'"),
+        ({"duplicates": "some"}, ValueError, "'keep' or 'drop'"),
+        ({"errors": True}, ValueError, "'report' or 'raise'"),
+        ({"follow_symlinks": "yes"}, TypeError, "follow_symlinks='yes'"),
+        ({"exclude": "*.tmp"}, TypeError, "list of patterns"),
+        ({"exclude": {"*.tmp"}}, TypeError, "list of patterns"),
+        ({"exclude": [5]}, TypeError, "5"),
+        ({"exclude": ["*.tmp", "a{b"]}, ValueError, "a{b"),
+        ({"exclude": ["a[z-a]"]}, ValueError, "z-a"),
+    ],
+)
+async def test_folders(
+    instance: inhaul.Instance, tmp_path: Path, options: dict[str, Any], error: type[Exception], named: str
+) -> None:
+    (tmp_path / "tree").mkdir()
+    with pytest.raises(error, match=named):
+        Artifact.from_dir(tmp_path / "tree", **options)
+    with pytest.raises(error, match=named):
+        await inhaul.ingest(tmp_path / "tree", **options)
+    with pytest.raises(TypeError, match="no path"):
+        Artifact.from_dir(5)
+    assert not Path(instance.root).exists()
+
+
+async def test_runs_of_the_other_api(instance: inhaul.Instance, tmp_path: Path) -> None:
+    run = inhaul.sync.Run(inhaul.sync.Transform("t"))
+    with pytest.raises(WrongWorld):
+        Artifact.from_dir(tmp_path, run=run)
+
+
+async def test_verbs(instance: inhaul.Instance, tmp_path: Path) -> None:
+    artifact = await Artifact(write(tmp_path / "t.txt", "1"), key="t.txt").save()
+    with pytest.raises(TypeError, match="permanent='yes'"):
+        await artifact.delete(permanent="yes")
+    with pytest.raises(TypeError, match="storage=1"):
+        await artifact.delete(permanent=True, storage=1)
+    with pytest.raises(TypeError, match="upload='yes'"):
+        await artifact.save(upload="yes")
+    with pytest.raises(TypeError, match="description=5"):
+        artifact.description = 5
+    with pytest.raises(TypeError, match="key=5"):
+        artifact.key = 5
+    with pytest.raises(ValueError, match="9"):
+        artifact.visibility = 9
+    assert (await Artifact.get(artifact.uid)).description is None
+
+
+async def test_no_run_for_a_folder_that_is_not_there(instance: inhaul.Instance, tmp_path: Path) -> None:
+    run = Run(Transform("import"))
+    with pytest.raises(FileNotFoundError):
+        await inhaul.ingest(tmp_path / "none", run=run)
+    for call in (lambda: Artifact.from_dir(tmp_path / "none", run=run).save(),):
+        with pytest.raises(FileNotFoundError):
+            await call()
+    with pytest.raises(FileNotFoundError):
+        await Artifact(tmp_path / "none", run=run).save()
+    assert await Run.objects.count() == 0
+    assert await Transform.objects.count() == 0
+
+
+async def test_on_event_is_a_plain_function(instance: inhaul.Instance, tmp_path: Path) -> None:
+    async def show(event: IngestEvent) -> None:
+        """Nobody would await it."""
+
+    class Show:
+        async def __call__(self, event: IngestEvent) -> None:
+            """Nobody would await it."""
+
+    for on_event in (show, Show(), partial(show), 5):
+        with pytest.raises(TypeError, match="on_event"):
+            await inhaul.ingest(tmp_path, on_event=on_event)
+
+
+async def test_what_on_event_raises_ends_the_ingest(
+    instance: inhaul.Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asyncio.to_thread(grow, tmp_path / "tree", 9_000, largest=16)
+    url = f"sqlite:///{instance.root}/.inhaul/registry.db"
+    before = asyncio.all_tasks()
+    monkeypatch.setattr(inhaul.settings, "durability", "process")
+
+    def fail(event: IngestEvent) -> None:
+        raise LookupError("the progress bar is broken")
+
+    with pytest.raises(LookupError, match="progress bar"):
+        await inhaul.ingest(tmp_path / "tree", on_event=fail)
+    assert asyncio.all_tasks() == before
+    kept = {row["key"]: row["uid"] for row in await artifacts(url)}
+    assert len(list(Path(instance.root).glob(".inhaul/sessions/*"))) == 1
+
+    await inhaul.ingest(tmp_path / "tree")
+    latest = await assert_holds(url, Path(instance.root), tmp_path / "tree")
+    assert kept.items() <= {key: row["uid"] for key, row in latest.items()}.items()
+
+
+@pytest.mark.parametrize(
+    ("lookup", "error"),
+    [
+        ({"key": 5}, TypeError),
+        ({"key__contains": None}, TypeError),
+        ({"key__in": "abc"}, TypeError),
+        ({"key__in": [1]}, TypeError),
+        ({"key": "a\0b"}, ValueError),
+        ({"size": "5"}, TypeError),
+        ({"size__gt": 1.5}, TypeError),
+        ({"size__gt": None}, TypeError),
+        ({"size__contains": "5"}, TypeError),
+        ({"size": 2**63}, ValueError),
+        ({"size__range": 5}, TypeError),
+        ({"size__range": (1, 2, 3)}, ValueError),
+        ({"key__isnull": "no"}, TypeError),
+        ({"is_latest": 1}, TypeError),
+        ({"created_at__gt": "2024-01-01"}, TypeError),
+        ({"created_at__gt": datetime(2024, 1, 1)}, ValueError),
+        ({"run__started_at__lt": 5}, TypeError),
+    ],
+)
+def test_lookups(instance: inhaul.Instance, lookup: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        Artifact.filter(**lookup)
+
+
+async def test_verbs_of_query_sets(instance: inhaul.Instance) -> None:
+    for wrong in ("3", 1.5, True):
+        with pytest.raises(TypeError):
+            Artifact.objects.limit(wrong)
+        with pytest.raises(TypeError):
+            Artifact.objects[:wrong]
+    with pytest.raises(TypeError):
+        Artifact.objects.order_by(5)
+    with pytest.raises(TypeError):
+        await Artifact.get(5.0)

@@ -1,0 +1,379 @@
+"""Artifacts on S3: saved there, and registered where they are."""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pandas as pd
+import pytest
+from upath import UPath
+
+import inhaul.sync as ln
+from inhaul import Artifact, Storage, connect, ingest
+from inhaul.errors import (
+    FileChanged,
+    InvalidKey,
+    KeyExists,
+    ObjectChanged,
+    ObjectMissing,
+    StorageDenied,
+    UnsupportedStorage,
+)
+from inhaul.hashing import hash_bytes, hash_dir
+from inhaul.instance import Instance
+from registries import artifacts
+from s3_servers import KEY, SECRET, S3Server
+from trees import write
+
+MIB = 1 << 20
+
+
+class Bucket:
+    """The bucket of the tests, looked at without inhaul."""
+
+    def __init__(self, server: S3Server, root: str) -> None:
+        self.client = server.client
+        self.root = root
+        parts = urlsplit(root)
+        self.name, self.prefix = parts.netloc, parts.path.strip("/")
+
+    def address(self, key: str = "") -> str:
+        """The address of a key below the root."""
+        folder, _, server = self.root.partition("?")
+        return f"{folder}/{key}?{server}" if key else self.root
+
+    def put(self, key: str, content: bytes) -> None:
+        self.client.put_object(Bucket=self.name, Key=f"{self.prefix}/{key}", Body=content)
+
+    def put_in_parts(self, key: str, content: bytes) -> None:
+        """In parts of 5 MiB, so that the ETag is not one that inhaul would make."""
+        object_key = {"Bucket": self.name, "Key": f"{self.prefix}/{key}"}
+        upload = object_key | {"UploadId": self.client.create_multipart_upload(**object_key)["UploadId"]}
+        parts = []
+        for number, start in enumerate(range(0, len(content), 5 * MIB), 1):
+            done = self.client.upload_part(**upload, PartNumber=number, Body=content[start : start + 5 * MIB])
+            parts.append({"PartNumber": number, "ETag": done["ETag"]})
+        self.client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+
+    def get(self, key: str) -> bytes:
+        content: bytes = self.client.get_object(Bucket=self.name, Key=f"{self.prefix}/{key}")["Body"].read()
+        return content
+
+    def keys(self) -> list[str]:
+        page = self.client.list_objects_v2(Bucket=self.name, Prefix=f"{self.prefix}/")
+        return [one["Key"].removeprefix(f"{self.prefix}/") for one in page.get("Contents", [])]
+
+    def remove(self, key: str) -> None:
+        self.client.delete_object(Bucket=self.name, Key=f"{self.prefix}/{key}")
+
+
+@pytest.fixture
+def bucket(seaweedfs_server: S3Server, s3_root: str) -> Bucket:
+    return Bucket(seaweedfs_server, s3_root)
+
+
+@pytest.fixture
+async def instance(s3_root: str, database_url: str) -> AsyncIterator[Instance]:
+    async with connect(storage=s3_root, db=database_url) as instance:
+        yield instance
+
+
+async def test_what_is_saved_is_on_the_server(
+    instance: Instance, bucket: Bucket, database_url: str, tmp_path: Path
+) -> None:
+    small = await Artifact(write(tmp_path / "small.csv", "a,b\n1,2\n"), key="t/small.csv").save()
+    large = await Artifact(write(tmp_path / "large.bin", os.urandom(17 * MIB)), key="large.bin").save()
+    table = await Artifact(pd.DataFrame({"x": [1, 2]}), key="table.parquet").save()
+    assert bucket.get(small.object_key or "") == b"a,b\n1,2\n"
+    assert bucket.get(large.object_key or "") == (tmp_path / "large.bin").read_bytes()
+    assert [row["verified_by"] for row in await artifacts(database_url)] == ["etag"] * 3
+    assert large.hash_type == "md5-3"
+    assert small.storage.root == instance.root == bucket.root
+    assert (small.storage.type, small.storage.region) == ("s3", "us-east-1")
+    assert str(small.path) == f"s3://{bucket.name}/{bucket.prefix}/{small.object_key}"
+
+    again = await Artifact.get(small.uid)
+    assert list(await again.load()) == ["a", "b"]
+    assert list((await (await Artifact.get(table.uid)).load())["x"]) == [1, 2]
+    copy = await again.cache()
+    assert copy.is_relative_to(tmp_path / "cache")
+    bucket.remove(small.object_key or "")
+    assert await again.cache() == copy
+
+
+async def test_the_database_of_remote_storage_is_here(s3_root: str, tmp_path: Path) -> None:
+    async with connect(storage=s3_root) as instance:
+        assert list(tmp_path.iterdir()) == []
+        await Artifact(pd.DataFrame({"x": [1]}), key="t.parquet").save()
+        assert instance.database.path == tmp_path / ".inhaul" / "registry.db"
+        assert await Storage.filter(root=s3_root).count() == 1
+
+
+async def test_the_same_content_is_stored_once_and_again_if_it_is_gone(
+    instance: Instance, bucket: Bucket, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.txt", "a")
+    first = await Artifact(path, key="a.txt").save()
+    assert await Artifact(path, key="a.txt").save() is not first
+    assert len(bucket.keys()) == 1
+    bucket.remove(first.object_key or "")
+    again = await Artifact(path, key="a.txt").save()
+    assert again == first
+    assert bucket.get(first.object_key or "") == b"a"
+    second = await Artifact(write(path, "b"), key="a.txt").save()
+    assert (second.version, second.stem_uid) == ("2", first.stem_uid)
+    assert len(bucket.keys()) == 2
+
+
+async def test_a_real_key_is_never_overwritten(instance: Instance, bucket: Bucket, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "ours")
+    artifact = await Artifact(path, key="real/a.txt", key_is_virtual=False).save()
+    assert bucket.keys() == ["real/a.txt"]
+    assert not artifact.key_is_virtual
+
+    late = await Artifact(path, key="real/b.txt", key_is_virtual=False)
+    bucket.put("real/b.txt", b"theirs")
+    with pytest.raises(KeyExists):
+        await late.save()
+    with pytest.raises(KeyExists, match="choose another"):
+        await Artifact(path, key="real/b.txt", key_is_virtual=False).save()
+    assert bucket.get("real/b.txt") == b"theirs"
+
+
+async def test_deleting_and_restoring(instance: Instance, bucket: Bucket, database_url: str, tmp_path: Path) -> None:
+    artifact = await Artifact(write(tmp_path / "a.txt", "a"), key="a.txt").save()
+    await artifact.delete()
+    assert len(bucket.keys()) == 1
+    await artifact.restore()
+    assert await (await Artifact.get(artifact.uid)).load() == "a"
+    await artifact.delete(permanent=True)
+    assert bucket.keys() == []
+    assert await artifacts(database_url) == []
+
+    bucket.put("theirs.txt", b"theirs")
+    in_place = await Artifact(bucket.address("theirs.txt")).save()
+    await in_place.delete(permanent=True)
+    assert bucket.keys() == ["theirs.txt"]
+    await (await Artifact(bucket.address("theirs.txt")).save()).delete(permanent=True, storage=True)
+    assert bucket.keys() == []
+
+
+async def test_folders_are_stored_object_by_object(instance: Instance, bucket: Bucket, tmp_path: Path) -> None:
+    for number in range(20):
+        write(tmp_path / "d" / f"s{number % 3}" / f"{number}.txt", str(number))
+    folder = await Artifact(tmp_path / "d", key="d").save()
+    assert len(bucket.keys()) == folder.n_objects == 20
+    assert folder.verified_by == "etag"
+    assert (folder.object_key or "").startswith(".inhaul/")
+    copy = await (await Artifact.get(folder.uid)).cache()
+    assert hash_dir(copy).hash == folder.hash
+    await folder.delete(permanent=True)
+    assert bucket.keys() == []
+
+    real = await Artifact(tmp_path / "d", key="real", key_is_virtual=False).save()
+    bucket.put("real-not", b"")
+    await real.delete(permanent=True, storage=True)
+    assert bucket.keys() == ["real-not"]
+
+
+async def test_a_folder_that_changes_leaves_nothing(instance: Instance, bucket: Bucket, tmp_path: Path) -> None:
+    write(tmp_path / "d" / "a", "1")
+    staged = await Artifact(tmp_path / "d", key="d")
+    write(tmp_path / "d" / "b", "2")
+    with pytest.raises(FileChanged):
+        await staged.save()
+    assert bucket.keys() == []
+
+
+async def test_objects_are_registered_without_reading_them(
+    instance: Instance, bucket: Bucket, database_url: str, tmp_path: Path
+) -> None:
+    bucket.put("raw/a.csv", b"x\n1\n")
+    artifact = await Artifact(bucket.address("raw/a.csv")).save()
+    assert (artifact.key, artifact.object_key, artifact.key_is_virtual) == ("raw/a.csv", "raw/a.csv", False)
+    assert (artifact.hash, artifact.hash_type) == hash_bytes(b"x\n1\n")[:2]
+    assert (artifact.verified_by, artifact.size, artifact.accessor) == ("etag", 4, "DataFrame")
+    assert not (tmp_path / "cache").exists()
+    assert list((await artifact.load())["x"]) == [1]
+
+    bare = f"s3://{bucket.name}/{bucket.prefix}/raw/a.csv"  # names no server: the storage knows it
+    assert await Artifact(bare).save() == artifact
+    bucket.put("raw/a.csv", b"x\n2\n")
+    second = await Artifact(UPath(bare)).save()
+    assert (second.version, second.stem_uid) == ("2", artifact.stem_uid)
+    assert [row["object_key"] for row in await artifacts(database_url)] == [None, "raw/a.csv"]
+
+
+async def test_etags_that_are_no_md5_are_no_hashes(instance: Instance, bucket: Bucket) -> None:
+    key = f"{bucket.prefix}/parts.bin"
+    content = os.urandom(11 * MIB)
+    bucket.put_in_parts("parts.bin", content)
+    artifact = await Artifact(bucket.address("parts.bin")).save()
+    assert (artifact.hash_type, artifact.verified_by, artifact.size) == ("etag", "none", len(content))
+    assert (await artifact.cache()).read_bytes() == content
+    assert await Artifact(bucket.address("parts.bin")).save() == artifact
+
+    bucket.put("mixed/a", b"a")
+    source = {"Bucket": bucket.name, "Key": key}
+    bucket.client.copy_object(Bucket=bucket.name, Key=f"{bucket.prefix}/mixed/parts.bin", CopySource=source)
+    folder = await Artifact(bucket.address("mixed")).save()
+    assert folder.n_objects == 2
+    assert (folder.hash_type, folder.verified_by) in (("etag", "none"), ("md5-tree", "etag"))
+
+
+async def test_other_content_is_never_cached_for_an_etag(instance: Instance, bucket: Bucket) -> None:
+    for name in ("parts.bin", "folder/parts.bin"):
+        bucket.put_in_parts(name, os.urandom(11 * MIB))
+    one = await Artifact(bucket.address("parts.bin")).save()
+    folder = await Artifact(bucket.address("folder")).save()
+    for name in ("parts.bin", "folder/parts.bin"):
+        bucket.put_in_parts(name, os.urandom(11 * MIB))
+    for artifact in (one, folder):
+        with pytest.raises(ObjectChanged, match=r"register the object again.*(parts\.bin|folder)"):
+            await artifact.cache()
+    assert [path for path in instance.cache.folder.iterdir() if path.is_file()] == []
+
+
+async def test_folders_of_a_bucket(instance: Instance, bucket: Bucket, tmp_path: Path) -> None:
+    for name in ("a.txt", "b/c.txt"):
+        bucket.put(f"f/{name}", name.encode())
+        write(tmp_path / "f" / name, name)
+    bucket.put("f/", b"")  # what consoles make to show a folder
+    artifact = await Artifact(bucket.address("f")).save()
+    assert (artifact.hash, artifact.hash_type) == hash_dir(tmp_path / "f")[:2]
+    assert (artifact.n_objects, artifact.size, artifact.verified_by) == (2, 12, "etag")
+    assert hash_dir(await artifact.cache()).hash == artifact.hash
+
+
+async def test_a_bucket_becomes_a_storage_when_an_object_of_it_is_saved(
+    seaweedfs_server: S3Server, bucket: Bucket, tmp_path: Path
+) -> None:
+    bucket.put("a.txt", b"a")
+    async with connect(storage=tmp_path / "here"):
+        artifact = await Artifact(bucket.address("a.txt"))
+        assert await Storage.filter().count() == 0
+        await artifact.save()
+        assert artifact.key == f"{bucket.prefix}/a.txt"
+        root = f"s3://{bucket.name}?endpoint_url={seaweedfs_server.endpoint_url}"
+        assert artifact.storage.root == root
+        inner = await Storage(bucket.root).save()
+        bucket.put("b.txt", b"b")
+        other = await Artifact(bucket.address("b.txt")).save()
+        assert (other.storage, other.key) == (inner, "b.txt")  # the longest root wins
+        assert await other.load() == "b"
+
+
+async def test_addresses_that_lead_nowhere(instance: Instance, bucket: Bucket) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none\.txt"):
+        await Artifact(bucket.address("none.txt"))
+    with pytest.raises(InvalidKey, match="root"):
+        await Artifact(bucket.address())
+    with pytest.raises(InvalidKey):
+        await Artifact(f"s3://{bucket.name}/{bucket.prefix}/a/../b")
+    for address in ("gs://bucket/a", "az://bucket/a", "https://host/a"):
+        with pytest.raises(UnsupportedStorage):
+            await Artifact(address)
+        with pytest.raises(UnsupportedStorage):
+            connect(storage=address)
+    bucket.put("a.txt", b"a")
+    with pytest.raises(ValueError, match=r"'a.txt', not 'b.txt'"):
+        await Artifact(bucket.address("a.txt"), key="b.txt")
+    artifact = await Artifact(bucket.address("a.txt")).save()
+    bucket.remove("a.txt")
+    with pytest.raises(ObjectMissing):
+        await artifact.load()
+
+
+async def test_stored_objects_are_found_by_their_address(instance: Instance, bucket: Bucket, tmp_path: Path) -> None:
+    artifact = await Artifact(write(tmp_path / "a.txt", "a"), key="a.txt").save()
+    assert await Artifact(str(artifact.path)).save() == artifact
+    bucket.put(".inhaul/a/stray", b"")
+    with pytest.raises(InvalidKey, match="no artifact"):
+        await Artifact(bucket.address(".inhaul/a/stray"))
+
+
+async def test_paths_open(bucket: Bucket, seaweedfs_server: S3Server, tmp_path: Path) -> None:
+    options = seaweedfs_server.options
+    async with connect(storage=bucket.root, storage_options=options) as instance:
+        artifact = await Artifact(write(tmp_path / "a.txt", "text"), key="a.txt").save()
+        assert await asyncio.to_thread(artifact.path.read_text) == "text"
+        shown = [repr(instance), repr(artifact), repr(artifact.storage), repr(artifact.path), str(artifact.path)]
+        assert not any(KEY in text or SECRET in text for text in shown)
+        assert instance.database.path is not None
+        dump = "".join(sqlite3.connect(instance.database.path).iterdump())
+        assert artifact.uid in dump
+        assert KEY not in dump
+        assert SECRET not in dump
+
+
+async def test_wrong_credentials(bucket: Bucket) -> None:
+    async with connect(storage=bucket.root, storage_options={"key": KEY, "secret": "wrong-and-private"}):
+        with pytest.raises(StorageDenied) as raised:
+            await Artifact(pd.DataFrame({"x": [1]}), key="t.parquet").save()
+        assert "wrong-and-private" not in str(raised.value)
+        assert await Artifact.filter().count() == 0
+    with pytest.raises(ValueError, match="colour"):
+        connect(storage=bucket.root, storage_options={"colour": "red"})
+
+
+def test_stores_close_with_their_loop(bucket: Bucket, tmp_path: Path) -> None:
+    connect(storage=bucket.root)
+
+    async def save(key: str) -> str:
+        artifact = await Artifact(write(tmp_path / "a.txt", key), key=key).save()
+        return str(await (await Artifact.get(artifact.uid)).load())
+
+    for key in ("a.txt", "b.txt"):  # a client that stays open would warn, and a warning fails the test
+        assert asyncio.run(save(key)) == key
+
+
+def test_the_blocking_twin(bucket: Bucket, tmp_path: Path) -> None:
+    with ln.connect(storage=bucket.root):
+        artifact = ln.Artifact(write(tmp_path / "a.txt", "a"), key="a.txt").save()
+        assert artifact.path.read_bytes() == b"a"
+        assert artifact.cache().read_text() == "a"
+        bucket.put("raw.txt", b"raw")
+        assert ln.Artifact(bucket.address("raw.txt")).save().load() == "raw"
+
+
+async def test_a_folder_of_a_bucket_is_registered_without_reading_it(
+    instance: Instance, bucket: Bucket, database_url: str
+) -> None:
+    names = ["a.csv", "a/b.txt", "empty/", "z.txt"]
+    for name in names:
+        bucket.put(f"raw/{name}", name.encode())
+    bucket.put("raw/.inhaul/a/x", b"of another registry")
+    found = await Artifact.from_dir(bucket.address("raw"))
+    assert [one.key for one in found] == ["raw/a.csv", "raw/a/b.txt", "raw/z.txt"]
+    assert await artifacts(database_url) == []
+    saved = await found.save()
+    assert saved.failed == []
+    rows = await artifacts(database_url)
+    expected = [("raw/a.csv", b"a.csv"), ("raw/a/b.txt", b"a/b.txt"), ("raw/z.txt", b"z.txt")]
+    assert [(row["key"], row["hash"]) for row in rows] == [(key, hash_bytes(content).hash) for key, content in expected]
+    assert {(row["object_key"] == row["key"], row["verified_by"]) for row in rows} == {(True, "etag")}
+    assert await saved[1].load() == "a/b.txt"
+
+    report = await ingest(bucket.address("raw"))
+    assert report.counts == {"new": 0, "new_version": 0, "unchanged": 3}
+    bucket.put("raw/z.txt", b"other")
+    report = await ingest(bucket.address("raw"))
+    assert report.counts == {"new": 0, "new_version": 1, "unchanged": 2}
+    assert [row["version"] for row in await artifacts(database_url) if row["key"] == "raw/z.txt"] == ["1", "2"]
+    with pytest.raises(FileNotFoundError):
+        await ingest(bucket.address("none"))
+    assert (await ingest(bucket.address("raw"), exclude=["a/", "z.*"])).counts.total() == 1
+    without = await Artifact.from_dir(bucket.address("raw"), exclude=["*.txt", "!z.txt"])
+    assert [one.key for one in without] == ["raw/a.csv", "raw/z.txt"]
+
+
+async def test_a_folder_of_a_bucket_that_is_no_storage(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.put("raw/a.txt", b"a")
+    async with connect(storage=tmp_path / "here"):
+        saved = await Artifact.from_dir(bucket.address("raw")).save()
+        assert [one.key for one in saved] == [f"{bucket.prefix}/raw/a.txt"]
+        assert saved[0].storage.type == "s3"
+        assert await saved[0].load() == "a"

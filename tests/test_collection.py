@@ -1,0 +1,154 @@
+"""Collections: ordered, versioned, loaded as one, mapped."""
+
+import asyncio
+import pickle
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csc_matrix, csr_matrix
+
+import inhaul
+from inhaul import Artifact, Collection, Transform
+from inhaul.errors import InUse
+from inhaul.formats.mapped import MappedCollection
+
+
+@pytest.fixture
+async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
+    async with inhaul.connect(storage=tmp_path / "storage", db=database_url) as instance:
+        yield instance
+
+
+async def tables(count: int = 3) -> list[Artifact]:
+    return [
+        await Artifact(pd.DataFrame({"n": [n, n], f"c{n}": [0.5, 1.5]}), key=f"t{n}.parquet").save()
+        for n in range(count)
+    ]
+
+
+async def test_order_versions_and_hash(instance: inhaul.Instance) -> None:
+    members = await tables()
+    backwards = await Collection(members[::-1], "all", description="three tables").save()
+    assert await backwards.artifacts.all() == members[::-1]
+    assert (backwards.version, backwards.is_latest) == (None, True)
+    again = await Collection(members[::-1], "all").save()
+    assert again == backwards
+    assert (again.id, again.description) == (backwards.id, "three tables")
+
+    forwards = await Collection(members, "all").save()
+    assert forwards.hash != backwards.hash
+    assert forwards.stem_uid == backwards.stem_uid
+    assert forwards.version == "2"
+    first = await Collection.get(backwards.uid)
+    assert (first.version, first.is_latest) == ("1", False)
+    assert await forwards.versions.all() == [backwards, forwards]
+    assert await Collection.filter(name="all", is_latest=True).one() == forwards
+    assert await Collection.filter(artifacts__key="t1.parquet").count() == 2
+    assert list((await forwards.artifacts.df())["key"]) == [artifact.key for artifact in members]
+    with pytest.raises(TypeError, match="another version"):
+        await forwards.artifacts.add(members[0])
+    with pytest.raises(TypeError, match="another version"):
+        await forwards.artifacts.remove(members[0])
+
+
+async def test_eight_writers_make_one_chain(instance: inhaul.Instance) -> None:
+    members = await tables(8)
+    await asyncio.gather(*(Collection([member], "raced").save() for member in members[:4]))
+    rows = await Collection.filter(name="raced").all()
+    assert len({row.stem_uid for row in rows}) == 1
+    assert sorted(row.version for row in rows) == ["1", "2", "3", "4"]
+    assert [row.is_latest for row in rows].count(True) == 1
+
+
+async def test_bad_collections_are_refused(instance: inhaul.Instance, tmp_path: Path) -> None:
+    (member,) = await tables(1)
+    for artifacts, message in (
+        ([Artifact(tmp_path, key="x")], "not saved: save all artifacts"),
+        ([member, member], "twice"),
+        ([], "at least one"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Collection(artifacts, "bad")
+    with pytest.raises(ValueError, match="name=''"):
+        Collection([member], "")
+    with pytest.raises(ValueError, match="not saved: save it"):
+        await Collection([member], "new").cache()
+    assert await Collection.objects.count() == 0
+
+
+async def test_members_cannot_be_deleted(instance: inhaul.Instance) -> None:
+    members = await tables(2)
+    await Collection(members[:1], "all").save()
+    for permanent in (None, True):
+        with pytest.raises(InUse, match="'all'"):
+            await members[0].delete(permanent=permanent)
+    assert (await Artifact.get(members[0].uid)).visibility == inhaul.Visibility.default
+    await members[1].delete(permanent=True)
+
+
+async def test_tables_load_as_one(instance: inhaul.Instance) -> None:
+    collection = await Collection(await tables(2), "all").save()
+    run = await inhaul.track(Transform("join", type="pipeline"))
+    loaded = await collection.load()
+    assert list(loaded["n"]) == [0, 0, 1, 1]
+    assert list(loaded.columns) == ["n", "c0", "c1"]
+    assert list((await collection.load(join="inner")).columns) == ["n"]
+    assert len(await run.inputs.all()) == 2
+    assert [path.suffix for path in await collection.cache()] == [".parquet"] * 2
+    with pytest.raises(ValueError, match="join='left'"):
+        await collection.load(join="left")  # type: ignore[arg-type]
+
+
+def cells(names: list[str], start: int, kind: str, *, sparse: bool = False) -> ad.AnnData:
+    x = np.arange(start, start + 2 * len(names), dtype=np.float32).reshape(2, -1)
+    obs = pd.DataFrame({"kind": pd.Categorical([kind, "other"])}, index=[f"{kind}1", f"{kind}2"])
+    return ad.AnnData(csr_matrix(x) if sparse else x, obs=obs, var=pd.DataFrame(index=names))
+
+
+def check_rows(mapped: MappedCollection, expected: np.ndarray) -> None:
+    with mapped:
+        for data in (mapped, pickle.loads(pickle.dumps(mapped))):  # noqa: S301
+            rows = [data[row] for row in range(len(data))]
+            np.testing.assert_array_equal([row["X"] for row in rows], expected)
+            assert [row["kind"] for row in rows] == ["dense", "other", "sparse", "other", "more", "other"]
+            assert [row["artifact"] for row in rows] == [0, 0, 1, 1, 2, 2]
+            np.testing.assert_array_equal(data[-1]["X"], data[5]["X"])
+            data.close()
+        with pytest.raises(IndexError, match="among 6"):
+            mapped[6]
+
+
+async def test_cells_are_mapped(instance: inhaul.Instance, tmp_path: Path) -> None:
+    dense = cells(["A", "B", "C"], 0, "dense")
+    sparse, more = (cells(["C", "A", "D"], 10, kind, sparse=True) for kind in ("sparse", "more"))
+    members = [
+        await Artifact(dense, key="dense.h5ad").save(),
+        await Artifact(sparse, key="sparse.anndata.zarr", format="zarr").save(),
+        await Artifact(more, key="more.h5ad").save(),
+    ]
+    collection = await Collection(members, "cells").save()
+    whole = await collection.load()
+    assert whole.shape == (6, 4)
+    assert list(whole.obs["artifact_uid"].unique()) == [member.uid for member in members]
+
+    mapped = await collection.mapped(obs_keys=["kind"])
+    expected = ad.concat([dense, sparse, more], join="inner")[:, ["A", "C"]].X
+    assert (mapped.shape, list(mapped.var_names)) == ((6, 2), ["A", "C"])
+    await asyncio.to_thread(check_rows, mapped, csr_matrix(expected).toarray())
+    outer = await collection.mapped(join="outer")
+    assert set(outer.var_names) == {"A", "B", "C", "D"}
+    row = (await asyncio.to_thread(outer.__getitem__, 2))["X"]
+    np.testing.assert_array_equal(row[outer.var_names.get_indexer(["A", "B", "C", "D"])], [11, 0, 10, 12])
+    outer.close()
+
+    with pytest.raises(ValueError, match="no column 'age'"):
+        await collection.mapped(obs_keys=["age"])
+    by_columns = ad.AnnData(csc_matrix(np.eye(2, dtype=np.float32)))
+    with pytest.raises(ValueError, match="CSC"):
+        await (await Collection([await Artifact(by_columns, key="c.h5ad").save()], "csc").save()).mapped()
+    with pytest.raises(ValueError, match="no AnnData"):
+        await (await Collection(await tables(1), "tables").save()).mapped()

@@ -1,0 +1,355 @@
+"""Formats: each file loads as what another library reads from it, and broken ones are named."""
+
+import gzip
+import json
+import shutil
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import scanpy
+import skimage
+import sklearn.datasets
+import yaml
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import inhaul
+from inhaul import Artifact, datasets, keys
+from inhaul.errors import MissingLibrary
+from inhaul.formats import memory, suffixes
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*pull.*:FutureWarning:mudata"),
+    pytest.mark.filterwarnings("ignore::anndata.OldFormatWarning"),
+    pytest.mark.filterwarnings("ignore:Moving element:FutureWarning"),
+]
+
+SCANPY = Path(scanpy.__file__).parent / "datasets"
+SKLEARN = Path(sklearn.datasets.__file__).parent
+SKIMAGE = Path(skimage.__file__).parent / "data"
+
+
+@pytest.fixture
+async def instance(tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
+    async with inhaul.connect(storage=tmp_path / "storage") as instance:
+        yield instance
+
+
+async def stored(path: Path, **options: Any) -> Artifact:
+    return await Artifact(path, key=f"in/{path.name}", **options).save()
+
+
+def same(one: anndata.AnnData, other: anndata.AnnData) -> None:
+    assert one.shape == other.shape
+    pd.testing.assert_frame_equal(one.obs, other.obs)
+    pd.testing.assert_frame_equal(one.var, other.var)
+    np.testing.assert_array_equal(dense(one.X), dense(other.X))
+    for mine, theirs in ((one.obsm, other.obsm), (one.layers, other.layers)):
+        assert mine.keys() == theirs.keys()
+        for name in mine:
+            np.testing.assert_array_equal(dense(mine[name]), dense(theirs[name]))
+
+
+def dense(matrix: Any) -> Any:
+    return matrix.toarray() if hasattr(matrix, "toarray") else np.asarray(matrix)
+
+
+async def test_an_h5ad_file_of_scanpy(instance: inhaul.Instance) -> None:
+    path = SCANPY / "10x_pbmc68k_reduced.h5ad"
+    artifact = await stored(path)
+    assert (artifact.suffix, artifact.accessor, artifact.n_observations) == (".h5ad", "AnnData", 700)
+    same(await artifact.load(), anndata.read_h5ad(path))
+
+
+@pytest.mark.parametrize("name", ["iris.csv", "wine_data.csv", "digits.csv.gz", "diabetes_data_raw.csv.gz"])
+async def test_csv_files_of_scikit_learn(instance: inhaul.Instance, name: str) -> None:
+    artifact = await stored(SKLEARN / "data" / name)
+    assert artifact.accessor == "DataFrame"
+    pd.testing.assert_frame_equal(await artifact.load(), pd.read_csv(SKLEARN / "data" / name))
+
+
+async def test_options_go_to_the_reader(instance: inhaul.Instance) -> None:
+    artifact = await stored(SKLEARN / "data" / "digits.csv.gz")
+    digits = await artifact.load(is_run_input=False, header=None)
+    np.testing.assert_array_equal(digits.to_numpy()[:, :-1], sklearn.datasets.load_digits().data)
+    with pytest.raises(TypeError, match="colour"):
+        await artifact.load(colour="red")
+
+
+async def test_images_of_scikit_learn_and_scikit_image(instance: inhaul.Instance) -> None:
+    for name in ("china.jpg", "flower.jpg"):
+        pixels = await (await stored(SKLEARN / "images" / name)).load()
+        np.testing.assert_array_equal(pixels, sklearn.datasets.load_sample_image(name))
+    names = ("coffee.png", "camera.png", "chessboard_RGB.png", "color.png", "rocket.jpg", "multipage.tif")
+    for name in names:
+        pixels = await (await stored(SKIMAGE / name)).load()
+        np.testing.assert_array_equal(pixels, skimage.io.imread(SKIMAGE / name))
+
+
+async def test_a_palette_becomes_colours(instance: inhaul.Instance, tmp_path: Path) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.putdata([1, 0])
+    image.save(tmp_path / "two.png")
+    assert (await (await stored(tmp_path / "two.png")).load()).tolist() == [[[0, 0, 255], [255, 0, 0]]]
+
+
+TABLE = pd.DataFrame({"gene": ["a", "b"], "count": [1, 2]})
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("t.csv", lambda path: TABLE.to_csv(path, index=False)),
+        ("t.csv.gz", lambda path: TABLE.to_csv(path, index=False)),
+        ("t.tsv", lambda path: TABLE.to_csv(path, index=False, sep="\t")),
+        ("t.tsv.gz", lambda path: TABLE.to_csv(path, index=False, sep="\t")),
+        ("t.parquet", TABLE.to_parquet),
+        ("t.feather", TABLE.to_feather),
+        ("t.ipc", TABLE.to_feather),
+    ],
+)
+async def test_tables(instance: inhaul.Instance, tmp_path: Path, name: str, write: Callable[[Path], None]) -> None:
+    write(tmp_path / name)
+    paths = [tmp_path / name]
+    if not name.endswith(".gz"):
+        paths.append(tmp_path / f"{name}.gz")
+        paths[1].write_bytes(gzip.compress(paths[0].read_bytes()))
+    for path in paths:
+        artifact = await stored(path)
+        assert artifact.accessor == "DataFrame"
+        assert artifact.n_observations == (2 if path.suffix == ".parquet" else None)
+        pd.testing.assert_frame_equal(await artifact.load(), TABLE)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "loaded"),
+    [
+        ("a.json", '{"x": [1, 2]}', {"x": [1, 2]}),
+        ("a.yaml", "x: [1, 2]", {"x": [1, 2]}),
+        ("a.yml", yaml.safe_dump({"x": "grüße"}), {"x": "grüße"}),
+        ("a.txt", "grüße", "grüße"),
+        ("a.md", "# t", "# t"),
+    ],
+)
+async def test_documents(instance: inhaul.Instance, tmp_path: Path, name: str, text: str, loaded: object) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert await (await stored(tmp_path / name)).load() == loaded
+
+
+@pytest.mark.parametrize("name", ["a.html", "a.fastq", "a.vcf", "a.fcs", "a.unknown", "a"])
+async def test_what_nothing_loads_is_a_path(instance: inhaul.Instance, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("@r")
+    artifact = await stored(tmp_path / name)
+    assert await artifact.load() == artifact.path
+    with pytest.raises(TypeError, match="no reader"):
+        await artifact.load(encoding="ascii")
+
+
+@pytest.fixture(params=[2, 3])
+def anndata_zarr(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[anndata.AnnData, Path]:
+    """An AnnData zarr store of each version, with a name that does not tell what it holds."""
+    adata = datasets.anndata_pbmc68k_reduced()
+    path = tmp_path / f"cells{request.param}.zarr"
+    with anndata.settings.override(zarr_write_format=request.param, auto_shard_zarr_v3=False):
+        anndata.io.write_elem(zarr.open_group(path, mode="w", zarr_format=request.param), "/", adata)
+    return adata, path
+
+
+async def test_anndata_in_zarr(instance: inhaul.Instance, anndata_zarr: tuple[anndata.AnnData, Path]) -> None:
+    adata, path = anndata_zarr
+    shutil.make_archive(str(path), "zip", path)
+    zrad = path.with_suffix(".zrad")
+    path.rename(zrad)
+    named = path.with_suffix(".anndata.zarr")
+    shutil.copytree(zrad, path)
+    shutil.copytree(zrad, named)
+    for store in (path, zrad, named, path.with_name(f"{path.name}.zip")):
+        artifact = await stored(store)
+        assert (artifact.accessor, artifact.n_observations) == ("AnnData", 70)
+        same(await artifact.load(), adata)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+async def test_other_zarr_stores(instance: inhaul.Instance, tmp_path: Path, version: int) -> None:
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=version)
+    group.create_array("x/y", data=np.arange(6).reshape(2, 3))
+    shutil.make_archive(str(tmp_path / "a.zarr"), "zip", tmp_path / "a.zarr")
+    for name in ("a.zarr", "a.zarr.zip"):
+        artifact = await stored(tmp_path / name)
+        assert (artifact.accessor, artifact.n_observations) == (None, None)
+        loaded = await artifact.load()
+        assert loaded["x/y"][:].tolist() == [[0, 1, 2], [3, 4, 5]]
+        with pytest.raises(ValueError, match=r"read.only"):
+            loaded["x/y"][0] = 1
+
+
+async def test_hdf5(instance: inhaul.Instance, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x/y"] = [1, 2]
+    with await (await stored(tmp_path / "a.h5")).load() as loaded:
+        assert loaded["x/y"][:].tolist() == [1, 2]
+        assert loaded.mode == "r"
+    datasets.anndata_with_obs().write_h5ad(tmp_path / "b.h5")
+    artifact = await stored(tmp_path / "b.h5", accessor="AnnData")
+    assert (await artifact.load()).shape == (40, 100)
+    with pytest.raises(ValueError, match=r"accessor='MuData': what ends in '.h5ad' can be AnnData"):
+        await Artifact(SCANPY / "10x_pbmc68k_reduced.h5ad", key="a.h5ad", accessor="MuData")
+
+
+@pytest.mark.parametrize(
+    ("key", "form", "suffix"),
+    [
+        ("a.h5ad", None, ".h5ad"),
+        (None, None, ".h5ad"),
+        (None, "zarr", ".anndata.zarr"),
+        ("a.zarr", None, ".zarr"),
+        ("a.zrad", "zarr", ".zrad"),
+        ("a.anndata.zarr", None, ".anndata.zarr"),
+    ],
+)
+async def test_an_anndata_in_memory(instance: inhaul.Instance, key: str | None, form: str | None, suffix: str) -> None:
+    adata = datasets.anndata_pbmc68k_reduced()
+    adata.obs["note"] = "text"
+    artifact = Artifact.from_anndata(adata, key, "cells", format=form)
+    assert await artifact.load() is adata
+    await artifact.save()
+    assert (artifact.suffix, artifact.accessor, artifact.n_observations) == (suffix, "AnnData", 70)
+    assert artifact.path.is_dir() is (suffix != ".h5ad")
+    again = await Artifact.get(artifact.uid)
+    same(await again.load(), adata)
+    assert adata.obs["note"].dtype == object  # storing leaves it as it was
+    assert await Artifact.from_anndata(adata.copy(), key, "cells", format=form) == artifact
+
+
+async def test_other_objects_in_memory(instance: inhaul.Instance) -> None:
+    mdata = datasets.mudata_papalexi21_subset()
+    artifact = await Artifact.from_mudata(mdata, "a.h5mu").save()
+    assert (artifact.suffix, artifact.accessor, artifact.n_observations) == (".h5mu", "MuData", 200)
+    loaded = await artifact.load()
+    assert loaded.shape == mdata.shape
+    for name in mdata.mod:
+        same(loaded.mod[name], mdata.mod[name])
+    assert await Artifact.from_mudata(datasets.mudata_papalexi21_subset(), "a.h5mu") == artifact
+    by_path = await Artifact.from_mudata(artifact.path, description="by its path")
+    assert by_path == artifact
+
+    table = datasets.df_iris_in_meter_batch1()
+    first = await Artifact.from_df(table, description="iris").save()
+    assert await Artifact.from_df(table.copy(), description="iris") == first
+    pd.testing.assert_frame_equal(await first.load(), table)
+
+
+async def test_nothing_is_left_in_the_temporary_folder(
+    instance: inhaul.Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    artifact = await Artifact.from_anndata(datasets.anndata_with_obs(), "a.h5ad")
+    (content,) = (tmp_path / "tmp").iterdir()
+    await artifact.save()
+    for thread in [thread for thread in threading.enumerate() if thread.name == "inhaul-discard"]:
+        thread.join()
+    assert not content.exists()
+
+
+async def test_bad_arguments(instance: inhaul.Instance, tmp_path: Path) -> None:
+    adata = datasets.anndata_with_obs()
+    with pytest.raises(ValueError, match="format='csv': a AnnData can be stored as 'h5ad' or 'zarr'"):
+        Artifact(adata, key="a.h5ad", format="csv")
+    with pytest.raises(ValueError, match="format='h5ad'"):
+        Artifact(TABLE, key="a.parquet", format="h5ad")
+    with pytest.raises(ValueError, match="format='h5ad'"):
+        Artifact(tmp_path, key="a", format="h5ad")
+    with pytest.raises(ValueError, match=r"'a.zarr' should end in '.h5ad'"):
+        await Artifact(adata, key="a.zarr", format="h5ad")
+    with pytest.raises(ValueError, match=r"accessor='AnnData': what ends in '.csv' can be DataFrame"):
+        await Artifact.from_anndata(SKLEARN / "data" / "iris.csv", "a.csv")
+    with pytest.raises(TypeError, match="Pass DataFrame, not AnnData"):
+        Artifact.from_df(adata, "a.parquet")
+    with pytest.raises(TypeError, match="Pass AnnData or a path, not DataFrame"):
+        Artifact.from_anndata(TABLE, "a.h5ad")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="Pass MuData or a path, not AnnData"):
+        Artifact.from_mudata(adata, "a.h5mu")
+    with pytest.raises(TypeError, match="colour"):
+        Artifact.from_df(TABLE, "a.parquet", colour="red")
+    assert await Artifact.filter(visibility=None).count() == 0
+
+
+BROKEN = [suffix for loaders in suffixes._LOADERS.values() for suffix in loaders if suffix not in (".txt", ".md")]
+
+
+@pytest.mark.parametrize("suffix", sorted(set(BROKEN)))
+async def test_broken_content_is_stored_and_named_when_it_is_loaded(
+    instance: inhaul.Instance, tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"bad{suffix}"
+    path.write_bytes(b"\xff not: [it")
+    artifact = await stored(path)
+    assert artifact.n_observations is None
+    with pytest.raises(ValueError, match=str(artifact.path)):
+        await artifact.load()
+
+
+@pytest.mark.parametrize("name", ["10x_pbmc68k_reduced.h5ad", "china.jpg", "coffee.png"])
+async def test_half_a_file_is_named(instance: inhaul.Instance, tmp_path: Path, name: str) -> None:
+    (whole,) = [folder / name for folder in (SCANPY, SKLEARN / "images", SKIMAGE) if (folder / name).exists()]
+    content = whole.read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) // 2])
+    artifact = await stored(tmp_path / name)
+    with pytest.raises(ValueError, match=str(artifact.path)):
+        await artifact.load()
+
+
+async def test_a_broken_zarr_store_is_named(instance: inhaul.Instance, tmp_path: Path) -> None:
+    for name, metadata in {"a.zarr": "{", "b.zarr": json.dumps({"attributes": {"encoding-type": "anndata"}})}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "zarr.json").write_text(metadata)
+        artifact = await stored(tmp_path / name)
+        assert artifact.accessor == ("AnnData" if name == "b.zarr" else None)
+        with pytest.raises(ValueError, match=str(artifact.path)):
+            await artifact.load()
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "extra"),
+    [("a.png", "PIL.Image", "images"), ("a.tif", "tifffile", "images"), ("a.h5mu", "mudata", "mudata")],
+)
+async def test_a_missing_library_says_what_to_install(
+    instance: inhaul.Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, module: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    (tmp_path / name).write_bytes(b"x")
+    artifact = await stored(tmp_path / name)
+    with pytest.raises(MissingLibrary, match=rf'pip install "inhaul\[{extra}\]"'):
+        await artifact.load()
+
+
+@given(st.text(max_size=12), st.sampled_from(sorted({suffix for by in suffixes._LOADERS.values() for suffix in by})))
+def test_a_suffix_that_loads_is_found_in_any_name(stem: str, suffix: str) -> None:
+    stem = f"x{stem.replace('/', '')}"
+    assert keys.suffix(stem + suffix) in (suffix, keys.suffix(f"a{keys.suffix(stem)}{suffix}"))
+    assert keys.suffix("X" + suffix.upper()) == suffix
+    if (accessor := keys.accessor(suffix)) is not None:
+        assert suffix in suffixes._LOADERS[accessor]
+
+
+@given(st.sampled_from(["h5ad", "zarr", None]), st.none() | st.text(max_size=20))
+def test_what_is_in_memory_gets_a_suffix_of_its_format(form: str | None, name: str | None) -> None:
+    wanted = keys.suffix(name or "")
+    suffix = memory.suffix_of(ADATA, form, wanted)
+    assert suffix in memory._FORMATS["AnnData"][form or "h5ad"] or suffix == wanted
+    assert keys.suffix(f"data{suffix}") == suffix
+
+
+ADATA = anndata.AnnData(np.zeros((1, 1)))

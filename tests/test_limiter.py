@@ -1,0 +1,169 @@
+"""How many requests are sent, and how fast, on a clock that need not be waited for."""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from inhaul.stores.limiter import Limiter
+from proxy import Bucket
+
+
+class QuickLoop(asyncio.SelectorEventLoop):
+    """Its clock jumps to when the next thing happens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+        really = self._selector.select
+
+        def select(timeout: float | None) -> Any:
+            self.now += timeout or 0
+            return really(0)
+
+        self._selector.select = select  # type: ignore[method-assign]
+
+    def time(self) -> float:
+        return self.now
+
+
+def run(main: Coroutine[Any, Any, Any]) -> Any:
+    loop = QuickLoop()
+    try:
+        return loop.run_until_complete(asyncio.wait_for(main, 3600))
+    finally:
+        loop.close()
+
+
+Answers = list[tuple[float, bool]]
+"""When each came, and whether the request was served."""
+
+
+async def send(limiter: Limiter, serve: Callable[[], bool | None], count: int) -> tuple[float, Answers]:
+    """Sends requests until each is served, and returns the time taken; `serve` says yes, no, or None for slower."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    answers: list[tuple[float, bool]] = []
+    rest = iter(range(count))
+
+    async def work() -> None:
+        for _ in rest:
+            failures = 0
+            while True:
+                await limiter.acquire()
+                sent = loop.time()
+                answer = serve()
+                await asyncio.sleep(0.01)
+                answers.append((loop.time() - begun, bool(answer)))
+                if answer:
+                    limiter.succeeded(loop.time(), loop.time() - sent)
+                    break
+                limiter.failed(loop.time(), slower=answer is None)
+                await asyncio.sleep(random.uniform(0, min(5, 0.05 * 2**failures)))
+                failures += 1
+
+    await asyncio.gather(*(work() for _ in range(64)))
+    return loop.time() - begun, answers
+
+
+@pytest.mark.parametrize("cap", [20, 200, 1000])
+def test_the_rate_comes_close_to_what_the_server_takes(cap: int) -> None:
+    async def main() -> tuple[float, Answers]:
+        bucket = Bucket(cap, asyncio.get_running_loop().time)
+        return await send(Limiter(64, slow=10), lambda: not bucket.empty() or None, cap * 20)
+
+    random.seed(cap)
+    seconds, answers = run(main())
+    assert cap * 20 / seconds >= 0.8 * cap
+    late = [served for time, served in answers if time > 10]
+    assert sum(not served for served in late) <= 0.1 * len(late)
+
+
+def test_the_rate_grows_back_when_the_server_takes_more() -> None:
+    async def main() -> float:
+        limiter, bucket = Limiter(64, slow=10), Bucket(50, asyncio.get_running_loop().time)
+        await send(limiter, lambda: not bucket.empty() or None, 1000)
+        seconds, _ = await send(limiter, lambda: True, 20_000)
+        return seconds
+
+    assert run(main()) < 25  # 64 requests of 10 ms at once would take 3.1 s
+
+
+def test_few_requests_are_sent_to_a_server_that_is_away() -> None:
+    async def main() -> tuple[float, Answers]:
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        return await send(Limiter(64, slow=10), lambda: not 1 <= clock() - begun < 31, 20_000)
+
+    seconds, answers = run(main())
+    assert sum(not served for _, served in answers) < 1500
+    assert next(time for time, served in answers if served and time > 31) < 36
+    assert seconds < 30 + 20_000 / 64 * 0.01 + 10
+
+
+def test_failures_at_random_slow_nothing_down() -> None:
+    async def main() -> float:
+        seconds, _ = await send(Limiter(64, slow=10), lambda: random.random() < 0.8, 20_000)
+        return seconds
+
+    random.seed(0)
+    assert run(main()) < 3 * 20_000 / 64 * 0.01
+
+
+def test_slow_answers_mean_fewer_at_once() -> None:
+    async def main() -> int:
+        limiter, busy, most = Limiter(64, slow=0.5), 0, 0
+
+        async def work(number: int) -> None:
+            nonlocal busy, most
+            await limiter.acquire()
+            busy += 1
+            if number > 2000:
+                most = max(most, busy)
+            await asyncio.sleep(busy * 0.05)  # the more at once, the slower each
+            limiter.succeeded(asyncio.get_running_loop().time(), busy * 0.05)
+            busy -= 1
+
+        await asyncio.gather(*(work(number) for number in range(4000)))
+        return most
+
+    assert run(main()) < 32
+
+
+def test_cancelled_waiters_take_no_turn() -> None:
+    async def main() -> None:
+        limiter = Limiter(2, slow=10)
+        await limiter.acquire()
+        await limiter.acquire()
+        waiting = [asyncio.ensure_future(limiter.acquire()) for _ in range(20)]
+        await asyncio.sleep(0)
+        limiter.release()  # the first waiter's turn ...
+        for one in waiting[:10]:
+            one.cancel()  # ... which it does not take
+        await asyncio.wait(waiting[:10])
+        for one in waiting[10:]:
+            await asyncio.wait_for(one, 1)
+            limiter.release()
+        limiter.release()
+        await limiter.acquire()
+        await limiter.acquire()
+
+    run(main())
+
+
+def test_a_turn_goes_past_those_who_were_cancelled() -> None:
+    async def main() -> None:
+        limiter = Limiter(1, slow=10)
+        await limiter.acquire()
+        waiting = [asyncio.ensure_future(limiter.acquire()) for _ in range(3)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        waiting[1].cancel()
+        limiter.release()  # before they notice
+        await asyncio.wait_for(waiting[2], 1)
+        await asyncio.wait(waiting)
+        assert all(one.cancelled() for one in waiting[:2])
+
+    run(main())

@@ -1,0 +1,189 @@
+"""Runs: tracked, linked with what they make and use, and drawn."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+import inhaul
+import inhaul.sync as ih
+from inhaul import Artifact, Run, Transform
+from inhaul.registry.lineage import Lineage
+
+
+@pytest.fixture
+async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
+    async with inhaul.connect(storage=tmp_path / "storage", db=database_url) as instance:
+        yield instance
+
+
+def text_file(tmp_path: Path, name: str) -> Path:
+    path = tmp_path / name
+    path.write_text(name)
+    return path
+
+
+async def test_what_is_made_and_used_belongs_to_the_current_run(instance: inhaul.Instance, tmp_path: Path) -> None:
+    before = await Artifact(text_file(tmp_path, "before.txt"), key="before.txt").save()
+    run = await inhaul.track(Transform("nightly", type="pipeline"), params={"depth": 3})
+    assert (run.transform.name, run.params, run.finished_at) == ("nightly", {"depth": 3}, None)
+
+    one = await Artifact(text_file(tmp_path, "one.txt")).save()
+    two = await Artifact(text_file(tmp_path, "two.txt"), key="two.txt", run=False).save()
+    (tmp_path / "folder").mkdir()
+    text_file(tmp_path / "folder", "three.txt")
+    listed = await Artifact.from_dir(tmp_path / "folder").save()
+    await inhaul.ingest(tmp_path / "folder", key="more")
+    assert (one.run, two.run, listed[0].run) == (run, None, run)
+    assert [artifact.key for artifact in await run.outputs.all()] == [None, "folder/three.txt", "more/three.txt"]
+
+    assert await before.load() == "before.txt"
+    await before.cache()
+    await one.load()
+    await two.load(is_run_input=False)
+    assert await before.input_of.all() == [run]
+    assert await run.inputs.all() == [before]
+    assert await Artifact.filter(input_of__transform__name="nightly").all() == [before]
+    await one.cache(is_run_input=True)
+    assert await run.inputs.all() == [before, one]
+
+    await Artifact(text_file(tmp_path, "before.txt"), key="before.txt").save()
+    assert await before.previous_runs.all() == [run]
+    assert (await Artifact.get(before.uid)).run is None
+
+    await inhaul.finish()
+    assert (await Run.get(run.uid)).finished_at >= run.started_at
+    assert (await Artifact(text_file(tmp_path, "four.txt"), key="four.txt").save()).run is None
+    with pytest.raises(ValueError, match=r"track\(\) begins one"):
+        await inhaul.finish()
+    with pytest.raises(ValueError, match="needs a current run"):
+        await one.load(is_run_input=True)
+
+
+async def test_the_same_transform_is_used_again(instance: inhaul.Instance) -> None:
+    first = await inhaul.track(Transform("nightly", type="pipeline"))
+    second = await inhaul.track(Transform("nightly", type="pipeline"))
+    assert first.transform == second.transform
+    assert first != second
+    assert await Run.filter(transform__name="nightly").count() == 2
+
+
+async def test_each_call_of_a_tracked_function_is_a_run(instance: inhaul.Instance, tmp_path: Path) -> None:
+    outer = await inhaul.track(Transform("nightly", type="pipeline"))
+
+    for name in ("a.txt", "b.txt"):
+        text_file(tmp_path, name)
+
+    @inhaul.tracked
+    async def make(name: str, options: object = None) -> Artifact:
+        await asyncio.sleep(0)
+        return await Artifact(tmp_path / name, key=name).save()
+
+    @inhaul.tracked
+    def fail(number: int) -> None:
+        raise ZeroDivisionError
+
+    made = await asyncio.gather(make("a.txt"), make("b.txt", options=object()))
+    runs = [artifact.run for artifact in made]
+    assert runs[0] != runs[1]
+    assert runs[0].transform == runs[1].transform
+    assert runs[0].transform.type == "function"
+    assert runs[0].transform.name.endswith("make")
+    assert [run.params for run in runs] == [{"name": "a.txt"}, {"name": "b.txt", "options": "<object>"}]
+    assert [(await Run.get(run.uid)).finished_at is not None for run in runs] == [True, True]
+    with pytest.raises(ZeroDivisionError):
+        await fail(1)
+    failed = await Run.filter(transform__name__endswith="fail").one()
+    assert (failed.params, failed.finished_at) == ({"number": 1}, None)
+    assert (await Artifact(text_file(tmp_path, "c.txt"), key="c.txt").save()).run == outer
+
+
+async def test_the_graph(instance: inhaul.Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = await Artifact(text_file(tmp_path, "raw.txt"), key='raw "x".txt').save()
+    first = await inhaul.track(Transform("clean", type="pipeline"))
+    await raw.load()
+    clean = await Artifact(text_file(tmp_path, "clean.txt"), key="clean.txt").save()
+    await Artifact(text_file(tmp_path, "aside.txt"), key="aside.txt").save()
+    second = await inhaul.track(Transform("plot", type="notebook"))
+    await clean.load()
+    plot = await Artifact(text_file(tmp_path, "plot.txt"), key="plot.txt").save()
+
+    graph = await clean.view_lineage()
+    names = {node: label.splitlines()[0] for node, label in graph.labels.items()}
+    assert set(names.values()) == {'raw "x".txt', "clean.txt", "plot.txt", "clean", "plot"}
+    assert {(names[start], names[end]) for start, end in graph.edges} == {
+        ('raw "x".txt', "clean"),
+        ("clean", "clean.txt"),
+        ("clean.txt", "plot"),
+        ("plot", "plot.txt"),
+    }
+    lines = str(graph).splitlines()
+    assert lines[0] == "flowchart LR"
+    assert f'    a{raw.id}["raw &quot;x&quot;.txt"]' in lines
+    assert f"    a{raw.id} --> r{first.id}" in lines
+    assert f'    a{raw.id} [label="raw \\"x\\".txt" shape=box]' in graph.graphviz.splitlines()
+    assert f"    r{second.id} -> a{plot.id}" in graph.graphviz.splitlines()
+    assert graph._repr_mimebundle_()["text/vnd.mermaid"] == str(graph)
+    assert {names[f"a{id}"] for id in (raw.id, clean.id, plot.id)} == {artifact.key for artifact in (raw, clean, plot)}
+
+    monkeypatch.setattr("inhaul.registry.lineage._MOST", 3)
+    cut = await clean.view_lineage()
+    assert len(cut.labels) == 3
+    assert not cut.complete
+    assert "more was left out" in str(cut)
+    with pytest.raises(ValueError, match="not saved"):
+        await Artifact(tmp_path / "raw.txt", key="x.txt").view_lineage()
+
+
+def test_a_picture_is_shown_where_there_is_one() -> None:
+    assert "image/svg+xml" not in Lineage("a1", {"a1": "x"})._repr_mimebundle_()
+    assert Lineage("a1", {"a1": "x"}, svg="<svg/>")._repr_mimebundle_()["image/svg+xml"] == "<svg/>"
+
+
+def test_both_apis_have_one_current_run(tmp_path: Path) -> None:
+    with ih.connect(tmp_path / "storage"):
+        run = ih.track(ih.Transform("nightly", type="pipeline"))
+        assert type(run) is ih.Run
+        ih.Artifact(text_file(tmp_path, "a.txt")).save()
+
+        async def made_elsewhere() -> Artifact:
+            return await Artifact(text_file(tmp_path, "b.txt")).save()
+
+        other = asyncio.run(made_elsewhere())
+        assert type(other.run) is Run
+        assert other.run.uid == run.uid
+        assert run.outputs.count() == 2
+
+        @ih.tracked
+        def make(name: str) -> ih.Artifact:
+            return ih.Artifact(text_file(tmp_path, name)).save()
+
+        assert make("c.txt").run.transform.name.endswith("make")
+        assert "flowchart" in str(run.outputs.first().view_lineage())
+        with pytest.raises(TypeError, match=r"inhaul\.tracked"):
+            ih.tracked(made_elsewhere)
+        ih.finish()
+        assert ih.Run.get(run.uid).finished_at is not None
+
+
+SCRIPT = """
+import inhaul.sync as ih
+ih.track(params={"x": 1})
+assert ih.track().transform.type == "script"
+ih.finish()
+print(ih.Transform.filter().one().name)
+"""
+
+
+def test_a_script_is_its_own_transform(tmp_path: Path) -> None:
+    script = tmp_path / "analyse.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == "analyse.py\n"
+    nameless = subprocess.run(
+        [sys.executable, "-c", "import inhaul.sync as ih; ih.track()"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert "There is no script or notebook to track: pass Transform" in nameless.stderr

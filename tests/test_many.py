@@ -1,0 +1,78 @@
+"""Saving many records of several registries at once."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import inhaul
+import inhaul.sync
+from inhaul import Artifact, Feature, Run, Transform, ULabel, User
+from inhaul.errors import KeyExists, WrongWorld
+from registries import assert_consistent
+from trees import write
+
+
+@pytest.fixture
+async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
+    async with inhaul.connect(storage=tmp_path / "storage", db=database_url) as instance:
+        yield instance
+
+
+async def test_records_of_several_registries(instance: inhaul.Instance, database_url: str, tmp_path: Path) -> None:
+    labels = [ULabel(f"label {number}") for number in range(300)]
+    files = [Artifact(write(tmp_path / f"{number}.txt", str(number)), key=f"{number}.txt") for number in range(40)]
+    run = Run(Transform("t"))
+    await inhaul.save([*labels, Feature("f", "float"), run, *files, labels[0]])
+    assert await ULabel.filter().count() == 300
+    assert await Artifact.filter().count() == 40
+    assert await Run.filter().one() == run
+    assert labels[7].id is not None
+    assert labels[7] == await ULabel.filter(name="label 7").one()
+    assert labels[7].created_by == await User.objects.one()
+    labels[0].description = "changed"
+    await inhaul.save([labels[0], ULabel("one more")])
+    assert (await ULabel.get(labels[0].uid)).description == "changed"
+    await inhaul.save([])
+    await assert_consistent(database_url, Path(instance.root))
+
+
+async def test_all_or_none(instance: inhaul.Instance) -> None:
+    await Feature("taken", "float").save()
+    labels, features = [ULabel("a"), ULabel("b")], [Feature("free", "float"), Feature("taken", "float")]
+    with pytest.raises(KeyExists, match="another record has the name"):
+        await inhaul.save([*labels, *features])
+    assert await ULabel.filter().count() == 0
+    assert await Feature.filter().count() == 1
+    await inhaul.save([*labels, features[0]])
+    assert await ULabel.filter().count() == 2
+    with pytest.raises(KeyExists):
+        await inhaul.save([ULabel("c"), ULabel("c")])
+
+
+@pytest.mark.parametrize(
+    ("others", "error"),
+    [([5], TypeError), (["uid"], TypeError), ([inhaul.sync.ULabel("x")], WrongWorld)],
+)
+async def test_what_cannot_be_saved(instance: inhaul.Instance, others: list[Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        await inhaul.save([ULabel("a"), *others])
+    assert await ULabel.filter().count() == 0
+
+
+async def test_of_one_instance(instance: inhaul.Instance, tmp_path: Path) -> None:
+    async with inhaul.connect(tmp_path / "elsewhere"):
+        other = await ULabel("x").save()
+    with pytest.raises(ValueError, match="save those of each apart"):
+        await inhaul.save([ULabel("a"), other])
+    assert await ULabel.filter().count() == 0
+
+
+def test_the_blocking_twin(tmp_path: Path) -> None:
+    with inhaul.sync.connect(tmp_path / "storage"):
+        labels = [inhaul.sync.ULabel(name) for name in "abc"]
+        artifact = inhaul.sync.Artifact(write(tmp_path / "a.txt", "a"), key="a.txt")
+        inhaul.sync.save([*labels, artifact])
+        assert inhaul.sync.ULabel.filter().count() == 3
+        assert artifact.id is not None

@@ -1,0 +1,90 @@
+"""Features of data: checked when it comes in, linked by slot. And records found by their names."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anndata as ad
+import mudata
+import numpy as np
+import pandas as pd
+import pytest
+
+import inhaul
+from inhaul import Artifact, Feature, ULabel
+from inhaul.errors import ValidationError
+
+
+@pytest.fixture
+async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
+    async with inhaul.connect(storage=tmp_path / "storage", db=database_url) as instance:
+        yield instance
+
+
+def cells(*names: str) -> ad.AnnData:
+    obs = pd.DataFrame({"age": [1, 2], "kind": pd.Categorical(["a", "b"])}, index=["c1", "c2"])
+    return ad.AnnData(np.eye(2, dtype=np.float32), obs=obs, var=pd.DataFrame(index=names or ["CD4", "CD8"]))
+
+
+async def slots(artifact: Artifact) -> dict[str, list[str]]:
+    return {
+        slot: [feature.name for feature in await artifact.features[slot].all()]
+        for slot in await artifact.features.slots()
+    }
+
+
+async def test_features_are_checked_and_linked(instance: inhaul.Instance, tmp_path: Path) -> None:
+    for name, dtype in {"age": "int", "CD4": "float", "length": "float"}.items():
+        await Feature(name, dtype).save()
+    table = pd.DataFrame({"length": [0.5, 1.5], "age": [1, 2], "day": pd.to_datetime(["2024-01-01", "2024-01-02"])})
+    with pytest.warns(
+        UserWarning, match=r"(?s)'day'.*await Feature\(name='day', dtype='datetime'\)\.save\(\)"
+    ) as caught:
+        made = await Artifact.from_df(table, key="t.parquet").save()
+    assert len(caught) == 1
+    assert await slots(made) == {"columns": ["age", "length"]}
+    assert (await Artifact.from_df(table, key="t.parquet").save()) == made
+
+    matrix = await Artifact.from_anndata(cells(), key="m.h5ad").save()
+    assert await slots(matrix) == {"obs": ["age"], "var": ["CD4"]}
+    await Feature("kind", "cat").save()
+    on_disk = await Artifact.from_anndata(matrix.path, key="m.h5ad").save()
+    assert on_disk == matrix
+    assert await slots(on_disk) == {"obs": ["age", "kind"], "var": ["CD4"]}
+    with mudata.set_options(pull_on_update=False):
+        both = mudata.MuData({"rna": cells(), "adt": cells("P1", "P2")})
+        multi = await Artifact.from_mudata(both, key="m.h5mu").save()
+    assert await slots(multi) == {"adt:obs": ["age", "kind"], "rna:obs": ["age", "kind"], "rna:var": ["CD4"]}
+    assert await Artifact.filter(feature_sets__features__name="CD4").count() == 2
+
+
+async def test_a_mismatch_stores_nothing(instance: inhaul.Instance, tmp_path: Path) -> None:
+    await Feature("age", "int").save()
+    with pytest.raises(ValidationError, match="'age' in columns holds str, but its feature takes a whole number"):
+        await Artifact.from_df(pd.DataFrame({"age": ["old"]}), key="t.parquet").save()
+    matrix = cells()
+    matrix.obs["age"] = [0.5, 1.5]
+    with pytest.raises(ValidationError, match="'age' in obs holds float"):
+        await Artifact.from_anndata(matrix, key="m.h5ad").save()
+    assert await Artifact.objects.count() == 0
+    assert not list((tmp_path / "storage").rglob("*.parquet"))
+    broken = tmp_path / "broken.h5ad"
+    broken.write_bytes(b"no HDF5")
+    with pytest.raises(ValueError, match=r"broken\.h5ad"):
+        await Artifact.from_anndata(broken, key="broken.h5ad").save()
+
+
+async def test_records_by_name(instance: inhaul.Instance, tmp_path: Path) -> None:
+    await ULabel("T cell", description="a lymphocyte").save()
+    await ULabel("CD8 T cell").save()
+    known, new = await ULabel.from_values(["T cell", "B cell", "T cell"])
+    assert (known.id is not None, new.id, new.name) == (True, None, "B cell")
+    (feature,) = await Feature.from_values(["age"], dtype="int")
+    assert (feature.id, feature.dtype) == (None, "int")
+    with pytest.raises(TypeError, match="use filter"):
+        await Artifact.from_values(["x"])
+
+    assert [label.name for label in await ULabel.search("t CELL").all()] == ["T cell", "CD8 T cell"]
+    assert [label.name for label in await ULabel.search("lymph").all()] == ["T cell"]
+    assert await ULabel.filter(name__startswith="CD8").search("cell t").count() == 1
+    assert await ULabel.search("100%").all() == []
+    assert "<td>T cell</td>" in known._repr_html_()

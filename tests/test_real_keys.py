@@ -1,0 +1,277 @@
+"""Other content under a key that a user chose, in a folder and on S3."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import inhaul
+from inhaul import Artifact
+from inhaul.errors import KeyExists, NoResultFound, ObjectChanged, ObjectShared, StorageUnavailable
+from inhaul.ingestion.content import FileContent
+from s3_servers import S3Server
+from trees import write
+
+KEY = "in/table.txt"
+SUFFIXES = (".txt", ".csv")  # the key's own, and another one, which it follows
+
+
+class Place:
+    """A storage, looked at without inhaul."""
+
+    def __init__(self, root: str, server: S3Server | None) -> None:
+        self.root = root
+        self._client = server.client if server is not None else None
+        self._bucket, _, self._prefix = root.partition("?")[0].removeprefix("s3://").partition("/")
+
+    def put(self, key: str, content: str) -> None:
+        if self._client is None:
+            write(Path(self.root, key), content)
+        else:
+            self._client.put_object(Bucket=self._bucket, Key=f"{self._prefix}/{key}", Body=content.encode())
+
+    def contents(self) -> dict[str, str]:
+        """What is stored, by key; the registry of a local storage apart."""
+        if self._client is None:
+            files = [path for path in Path(self.root).rglob("*") if path.is_file()]
+            named = {path.relative_to(self.root).as_posix(): path for path in files}
+            own = (".inhaul/registry.db", ".inhaul/sessions/", ".inhaul/replacing/")
+            return {key: path.read_text() for key, path in named.items() if not key.startswith(own)}
+        page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=f"{self._prefix}/").get("Contents", [])
+        keys = [one["Key"].removeprefix(f"{self._prefix}/") for one in page]
+        return {
+            key: self._client.get_object(Bucket=self._bucket, Key=f"{self._prefix}/{key}")["Body"].read().decode()
+            for key in keys
+        }
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "folder":
+        (tmp_path / "storage").mkdir()
+        return Place(str(tmp_path / "storage"), None)
+    return Place(request.getfixturevalue("s3_root"), request.getfixturevalue("seaweedfs_server"))
+
+
+@pytest.fixture
+async def instance(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[inhaul.Instance]:
+    monkeypatch.chdir(tmp_path)
+    async with inhaul.connect(storage=place.root, db=f"sqlite:///{tmp_path}/registry.db") as instance:
+        yield instance
+
+
+@pytest.fixture
+async def artifact(instance: inhaul.Instance, tmp_path: Path) -> Artifact:
+    return await Artifact(write(tmp_path / "table.txt", "old"), key=KEY, key_is_virtual=False).save()
+
+
+def notes(instance: inhaul.Instance) -> list[Path]:
+    return list((instance.home / "replacing").glob("*"))
+
+
+async def test_the_key_holds_the_new_content(
+    instance: inhaul.Instance, place: Place, artifact: Artifact, tmp_path: Path
+) -> None:
+    uid = artifact.uid
+    await artifact.replace(write(tmp_path / "new.txt", "newer"))
+    assert place.contents() == {KEY: "newer"}
+    assert notes(instance) == []
+    for one in (artifact, await Artifact.get(uid)):
+        assert (one.uid, one.key, one.object_key, one.key_is_virtual, one.size) == (uid, KEY, KEY, False, 5)
+        assert await one.load() == "newer"
+    assert (await inhaul.verify(read=True)).ok
+
+
+async def test_a_file_of_the_user_in_a_folder(tmp_path: Path) -> None:
+    own = write(tmp_path / "storage/a.txt", "mine")
+    own.chmod(0o600)
+    async with inhaul.connect(tmp_path / "storage"):
+        artifact = await Artifact(own).save()
+        await artifact.replace(write(tmp_path / "new.txt", "new"))
+        assert own.read_text() == "new"
+        assert own.stat().st_mode & 0o777 == 0o600
+        assert await artifact.load() == "new"
+
+
+async def test_the_suffix_of_the_key_follows(place: Place, artifact: Artifact) -> None:
+    await artifact.replace(pd.DataFrame({"a": [1]}))
+    assert (artifact.key, artifact.object_key) == ("in/table.parquet",) * 2
+    assert (await (await Artifact.get(artifact.uid)).load())["a"].tolist() == [1]
+
+
+async def test_a_file_in_the_way_stays(instance: inhaul.Instance, place: Place, artifact: Artifact) -> None:
+    place.put("in/table.parquet", "somebody's")
+    with pytest.raises(ObjectChanged, match="Somebody else"):
+        await artifact.replace(pd.DataFrame({"a": [1]}))
+    assert place.contents() == {KEY: "old", "in/table.parquet": "somebody's"}
+    assert (artifact.key, await artifact.load()) == (KEY, "old")
+    assert await (await Artifact.get(artifact.uid)).load() == "old"
+    assert notes(instance) == []
+
+
+async def test_what_was_edited_since_is_not_written_over(place: Place, artifact: Artifact, tmp_path: Path) -> None:
+    place.put(KEY, "edited")
+    with pytest.raises(ObjectChanged, match="not what was registered"):
+        await artifact.replace(write(tmp_path / "new.txt", "new"))
+    assert place.contents() == {KEY: "edited"}
+
+
+async def test_what_lies_in_another_artifact_stays(
+    instance: inhaul.Instance, place: Place, artifact: Artifact, tmp_path: Path
+) -> None:
+    root, _, server = place.root.partition("?")
+    await Artifact(f"{root}/in" + (f"?{server}" if server else "")).save()
+    with pytest.raises(ObjectShared):
+        await artifact.replace(write(tmp_path / "new.txt", "new"))
+    assert place.contents() == {KEY: "old"}
+
+
+@pytest.mark.parametrize("error", [StorageUnavailable("no"), asyncio.CancelledError()])
+async def test_what_fails_leaves_everything_as_it_was(
+    instance: inhaul.Instance,
+    place: Place,
+    artifact: Artifact,
+    tmp_path: Path,
+    error: BaseException,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, calls = FileContent.store, 0
+
+    async def second_fails(self: FileContent, *arguments: Any, **options: Any) -> str:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise error
+        return await store(self, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FileContent, "store", second_fails)
+        with pytest.raises(type(error)):
+            await artifact.replace(write(tmp_path / "new.txt", "new"))
+    assert place.contents() == {KEY: "old"}
+    assert notes(instance) == []
+    assert await (await Artifact.get(artifact.uid)).load() == "old"
+    await artifact.replace(tmp_path / "new.txt")
+    assert place.contents() == {KEY: "new"}
+
+
+async def test_after_somebody_else(place: Place, artifact: Artifact, tmp_path: Path) -> None:
+    other = await Artifact.get(artifact.uid)
+    await other.replace(write(tmp_path / "new.txt", "new"))
+    await artifact.replace(write(tmp_path / "newer.txt", "newer"))
+    assert place.contents() == {KEY: "newer"}
+    await other.delete(permanent=True)
+    with pytest.raises(NoResultFound, match="deleted"):
+        await artifact.replace(tmp_path / "new.txt")
+
+
+async def test_two_at_once(instance: inhaul.Instance, place: Place, artifact: Artifact, tmp_path: Path) -> None:
+    copies = [await Artifact.get(artifact.uid) for _ in range(4)]
+    contents = [write(tmp_path / f"{number}.txt", str(number)) for number in range(4)]
+    done = await asyncio.gather(
+        *(copy.replace(content) for copy, content in zip(copies, contents, strict=True)), return_exceptions=True
+    )
+    assert all(one is None or isinstance(one, KeyExists | ObjectChanged) for one in done)
+    assert None in done
+    assert place.contents() == {KEY: await (await Artifact.get(artifact.uid)).load()}
+    assert (await inhaul.verify(read=True)).ok
+
+
+_KILLED = """
+import asyncio, os, signal, sys
+import inhaul
+from inhaul.ingestion.content import FileContent
+from inhaul.registry import real_keys, replacing
+from inhaul.stores.local import LocalStore
+from inhaul.stores.s3 import S3Store
+
+label, root, uid, new = sys.argv[1:]
+stored = 0
+
+def killed(module, name, at):
+    before = getattr(module, name)
+    calls = 0
+    async def function(*arguments, **options):
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return await before(*arguments, **options)
+    setattr(module, name, function)
+
+match label:
+    case "noted": killed(FileContent, "store", 1)
+    case "stored": killed(replacing, "_switch", 1)
+    case "switched": killed(replacing, "settle", 1)
+    case "put": killed(real_keys, "switch", 1)
+    case "settled":
+        killed(LocalStore, "remove", 1)
+        killed(S3Store, "remove", 1)
+
+async def main():
+    async with inhaul.connect(storage=root, db="sqlite:///registry.db"):
+        await (await inhaul.Artifact.get(uid)).replace(new)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("label", "suffix"),
+    [
+        ("noted", ".txt"),
+        ("stored", ".csv"),
+        *((label, s) for label in ("switched", "put", "settled") for s in SUFFIXES),
+    ],
+)
+async def test_a_crash_is_ended_by_the_next_process(
+    instance: inhaul.Instance,
+    place: Place,
+    artifact: Artifact,
+    tmp_path: Path,
+    label: str,
+    suffix: str,
+    seaweedfs_server: S3Server,
+) -> None:
+    new = write(tmp_path / f"new{suffix}", "new")
+    command = [sys.executable, "-c", _KILLED, label, place.root, artifact.uid, str(new)]
+    child = await asyncio.create_subprocess_exec(
+        *command, env={**os.environ, **seaweedfs_server.environment}, cwd=tmp_path
+    )
+    assert await child.wait() == -signal.SIGKILL
+    happened = label not in ("noted", "stored")
+    # Whatever there was left to do, the row refers to what it says.
+    found = await Artifact.get(artifact.uid)
+    assert (await found.cache()).read_text() == ("new" if happened else "old")
+
+    async with inhaul.connect(storage=place.root, db=f"sqlite:///{tmp_path}/registry.db") as again:
+        await again.open()
+    assert notes(instance) == []
+    found = await Artifact.get(artifact.uid)
+    key = f"in/table{suffix}" if happened else KEY
+    assert (found.key, found.object_key) == (key, key)
+    assert place.contents() == {key: "new" if happened else "old"}
+
+
+async def test_an_edit_after_a_crash_is_kept(
+    instance: inhaul.Instance, place: Place, artifact: Artifact, tmp_path: Path, seaweedfs_server: S3Server
+) -> None:
+    new = write(tmp_path / "new.txt", "new")
+    command = [sys.executable, "-c", _KILLED, "switched", place.root, artifact.uid, str(new)]
+    child = await asyncio.create_subprocess_exec(
+        *command, env={**os.environ, **seaweedfs_server.environment}, cwd=tmp_path
+    )
+    await child.wait()
+    place.put(KEY, "edited")
+    async with inhaul.connect(storage=place.root, db=f"sqlite:///{tmp_path}/registry.db") as again:
+        with pytest.warns(UserWarning, match="name of its own"):
+            await again.open()
+    assert place.contents()[KEY] == "edited"
+    assert (await (await Artifact.get(artifact.uid)).cache()).read_text() == "new"
+    assert [note.stem for note in notes(instance)] == [artifact.uid]

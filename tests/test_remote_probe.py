@@ -1,0 +1,52 @@
+"""What `testremote` says of servers that can all, and of one that checks nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+import inhaul
+import inhaul.sync
+from inhaul.errors import StorageMissing, UnsupportedStorage
+from s3_servers import S3Server
+
+_COMMAND = Path(sys.executable).parent / "inhaul"
+
+
+def left(server: S3Server, bucket: str, prefix: str) -> list[object]:
+    uploads = server.client.list_multipart_uploads(Bucket=bucket, Prefix=prefix).get("Uploads", [])
+    return [*server.client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", []), *uploads]
+
+
+async def test_a_server_that_can_all(s3_root: str, seaweedfs_server: S3Server) -> None:
+    report = await inhaul.testremote(s3_root)
+    assert [ability for ability in report.abilities if not ability.works] == []
+    assert report.ok
+    url = urlsplit(s3_root)
+    assert left(seaweedfs_server, url.netloc, url.path.strip("/")) == []
+
+
+async def test_a_server_that_checks_nothing(moto_server: S3Server) -> None:
+    bucket = moto_server.bucket()
+    report = await inhaul.testremote(f"s3://{bucket}/x?endpoint_url={moto_server.endpoint_url}", moto_server.options)
+    works = {ability.name: ability.works for ability in report.abilities}
+    assert not works["refuse a wrong Content-MD5"]
+    assert works["store an object"]
+    assert report.ok
+    assert left(moto_server, bucket, "") == []
+
+
+async def test_what_is_no_storage(s3_root: str, seaweedfs_server: S3Server) -> None:
+    with pytest.raises(UnsupportedStorage):
+        await inhaul.testremote("/tmp/x")
+    with pytest.raises(StorageMissing):
+        await inhaul.testremote(f"s3://there-is-none/x?endpoint_url={seaweedfs_server.endpoint_url}")
+
+
+def test_command_line_and_twin(s3_root: str) -> None:
+    result = subprocess.run([_COMMAND, "testremote", s3_root], capture_output=True, text=True, check=False, timeout=60)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "read a range" in result.stdout
+    assert inhaul.sync.testremote(s3_root).ok

@@ -1,0 +1,124 @@
+"""Other content for an artifact that stays itself."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import inhaul
+from inhaul import Artifact, Run, Transform
+from inhaul.errors import FileChanged, KeyExists, NoResultFound
+from inhaul.ingestion.content import FileContent
+from registries import artifacts, assert_consistent
+from trees import write
+
+
+@pytest.fixture
+async def instance(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[inhaul.Instance]:
+    monkeypatch.setattr(inhaul.settings, "durability", "process")  # no power fails here, and it is faster
+    async with inhaul.connect(storage=tmp_path / "storage", db=database_url) as instance:
+        yield instance
+
+
+async def test_it_stays_itself(instance: inhaul.Instance, database_url: str, tmp_path: Path) -> None:
+    first = await Artifact(write(tmp_path / "a.csv", "a\n1\n"), key="in/table.csv", description="numbers").save()
+    uid, old = first.uid, first.path
+    run = Run(Transform("correct"))
+    await first.replace(write(tmp_path / "b.csv", "a\n22\n"), run=run)
+    assert (first.uid, first.key, first.size, first.run) == (uid, "in/table.csv", 5, run)
+    assert not old.exists()
+    for artifact in (first, await Artifact.get(uid)):
+        assert (await artifact.load())["a"][0] == 22
+        assert artifact.description == "numbers"
+        assert artifact.run == run
+    await first.replace(pd.DataFrame({"a": [3, 4]}))
+    assert (first.key, first.suffix, first.accessor, first.n_observations) == (
+        "in/table.parquet",
+        ".parquet",
+        "DataFrame",
+        2,
+    )
+    assert list((await (await Artifact.get(uid)).load())["a"]) == [3, 4]
+    assert len(await artifacts(database_url)) == 1
+    await assert_consistent(database_url, Path(instance.root))
+    assert await Artifact(first.path) == first
+
+
+async def test_a_folder(instance: inhaul.Instance, database_url: str, tmp_path: Path) -> None:
+    write(tmp_path / "one" / "a.txt", "1")
+    write(tmp_path / "two" / "deep" / "b.txt", "2")
+    folder = await Artifact(tmp_path / "one", key="images").save()
+    old = folder.path
+    await folder.replace(tmp_path / "two")
+    assert not list(old.rglob("*.txt"))
+    assert [path.name for path in folder.path.rglob("*.txt")] == ["b.txt"]
+    file = await Artifact(tmp_path / "one" / "a.txt", key="a.txt").save()
+    with pytest.raises(ValueError, match="is a folder: a file cannot"):
+        await folder.replace(tmp_path / "one" / "a.txt")
+    with pytest.raises(ValueError, match="is a file: a folder cannot"):
+        await file.replace(tmp_path / "one")
+
+
+async def test_what_is_refused(instance: inhaul.Instance, tmp_path: Path) -> None:
+    own = write(Path(instance.root) / "own.txt", "mine")
+    new = write(tmp_path / "new.txt", "new")
+    with pytest.raises(ValueError, match="not saved"):
+        await Artifact(new, key="new.txt").replace(new)
+    write(Path(instance.root) / "folder/a.txt", "a")
+    with pytest.raises(ValueError, match="the user's folder"):
+        await (await Artifact(Path(instance.root) / "folder").save()).replace(tmp_path)
+    artifact = await Artifact(new, key="t.txt").save()
+    with pytest.raises(ValueError, match="lies in the storage"):
+        await artifact.replace(own)
+    with pytest.raises(FileNotFoundError):
+        await artifact.replace(tmp_path / "none.txt")
+    with pytest.raises(TypeError, match="not from int"):
+        await artifact.replace(5)
+    with pytest.raises(TypeError, match="run="):
+        await artifact.replace(new, run="today")
+    await Artifact(write(tmp_path / "t.csv", "1"), key="t.csv").save()
+    with pytest.raises(KeyExists):
+        await artifact.replace(write(tmp_path / "other.csv", "2"))
+    assert (artifact.key, await artifact.load()) == ("t.txt", "new")
+    gone = await Artifact.get(artifact.uid)
+    await gone.delete(permanent=True)
+    with pytest.raises(NoResultFound, match="deleted"):
+        await artifact.replace(write(tmp_path / "late.txt", "late"))
+
+
+async def test_what_fails_leaves_everything_as_it_was(
+    instance: inhaul.Instance, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = await Artifact(write(tmp_path / "t.txt", "old"), key="t.txt").save()
+    before = await artifacts(database_url)
+    new = write(tmp_path / "new.txt", "new")
+    store = FileContent.store
+
+    async def spoiled(self: FileContent, *arguments: Any, **options: Any) -> str:
+        await asyncio.to_thread(write, new, "changed meanwhile")
+        return await store(self, *arguments, **options)
+
+    async def cancelled(self: FileContent, *arguments: Any, **options: Any) -> str:
+        await store(self, *arguments, **options)
+        raise asyncio.CancelledError
+
+    for faulty, error in ((spoiled, FileChanged), (cancelled, asyncio.CancelledError)):
+        monkeypatch.setattr(FileContent, "store", faulty)
+        with pytest.raises(error):
+            await artifact.replace(new)
+    assert await artifacts(database_url) == before
+    assert await artifact.load() == "old"
+    await assert_consistent(database_url, Path(instance.root))
+
+
+async def test_many_at_once(instance: inhaul.Instance, database_url: str, tmp_path: Path) -> None:
+    artifact = await Artifact(write(tmp_path / "t.txt", "old"), key="t.txt").save()
+    copies = [await Artifact.get(artifact.uid) for _ in range(6)]
+    contents = [write(tmp_path / f"{number}.txt", str(number)) for number in range(6)]
+    await asyncio.gather(*(copy.replace(content) for copy, content in zip(copies, contents, strict=True)))
+    await assert_consistent(database_url, Path(instance.root))  # the last one's object is there, and no other

@@ -1,0 +1,229 @@
+"""What a storage on S3 makes of damage, refusal and silence: a proxy stands between it and a real server."""
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from inhaul.errors import (
+    InhaulError,
+    KeyExists,
+    ObjectChanged,
+    ObjectRefused,
+    StorageDenied,
+    StorageMissing,
+    StorageUnavailable,
+)
+from inhaul.stores.clients import Clients, Limits
+from inhaul.stores.s3 import S3Store
+from proxy import Cut, Drop, Fault, Flip, Header, Request, Reset, Stall, Status
+from s3_places import QUICK, Place, put, put_many
+
+BIG = random.Random(0).randbytes((16 << 20) + 12345)
+
+
+@pytest.fixture
+async def store(place: Place) -> AsyncIterator[S3Store]:
+    store = place.store()
+    yield store
+    await store.aclose()
+
+
+@pytest.fixture
+async def careless_store(careless: Place) -> AsyncIterator[S3Store]:
+    store = careless.store()
+    yield store
+    await store.aclose()
+
+
+@pytest.fixture
+async def impatient(place: Place) -> AsyncIterator[S3Store]:
+    store = place.store(Limits(no_progress=0.4, give_up=30, backoff=0.02))
+    yield store
+    await store.aclose()
+
+
+def random_hex(rng: random.Random) -> str:
+    return f'"{rng.randbytes(16).hex()}"'
+
+
+# --- damage
+
+
+async def test_what_is_always_damaged_is_an_error(careless: Place, careless_store: S3Store) -> None:
+    careless.proxy.add(Flip(), when=lambda request: request.stores)
+    with pytest.raises(StorageUnavailable, match="damaged"):
+        await put(careless_store, "key", b"content")
+
+
+async def test_an_etag_that_is_no_md5_is_made_up_for_by_reading_back(place: Place, store: S3Store) -> None:
+    place.proxy.add(Header("ETag", random_hex))
+    assert await put(store, "key", b"content") == "readback"
+    assert place.content("key") == b"content"
+
+
+async def test_an_etag_that_is_no_md5_hides_no_damage(careless: Place, careless_store: S3Store) -> None:
+    careless.proxy.add(Flip(), when=lambda request: request.stores, times=1)
+    careless.proxy.add(Header("ETag", random_hex))
+    assert await put(careless_store, "key", b"content") == "readback"
+    assert careless.content("key") == b"content"
+
+
+async def test_with_keys_of_its_own_a_server_vouches_by_checksum(place: Place, store: S3Store) -> None:
+    place.proxy.add(Header("ETag", random_hex), when=lambda request: request.stores)
+    place.proxy.add(
+        Header("x-amz-server-side-encryption", lambda rng: "aws:kms"), when=lambda request: request.method == "HEAD"
+    )
+    assert await put(store, "key", b"content") == "checksum"
+    assert not any(seen.request.method == "GET" for seen in place.proxy.log)
+
+
+# --- silence and lost answers
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Status(500), Status(503, "ServiceUnavailable"), Reset(), Drop(), Stall(), Cut(0)],
+    ids=lambda fault: type(fault).__name__,
+)
+async def test_what_passes_is_tried_again(place: Place, impatient: S3Store, fault: Fault) -> None:
+    place.proxy.add(fault, times=2)
+    assert await put(impatient, "key", b"content") == "etag"
+    assert place.content("key") == b"content"
+
+
+async def test_a_lost_answer_is_no_clash(place: Place, store: S3Store) -> None:
+    place.proxy.add(Drop(), when=lambda request: request.stores, times=1)
+    assert await put(store, "key", b"content", exclusive=True) == "etag"
+    with pytest.raises(KeyExists):
+        await put(store, "key", b"content", exclusive=True)
+    # Somebody else's equal object is none of ours, lost answer or not.
+    place.proxy.add(Drop(), when=lambda request: request.stores, times=1)
+    with pytest.raises(KeyExists):
+        await put(store, "key", b"content", exclusive=True)
+
+
+async def test_one_of_many_gets_a_key(store: S3Store, place: Place) -> None:
+    rounds = 200 if "SOAK" in os.environ else 3
+    for key in map(str, range(rounds)):
+        contents = [f"{key} {writer}".encode() for writer in range(8)]
+        results = await asyncio.gather(
+            *(put(store, key, content, exclusive=True) for content in contents), return_exceptions=True
+        )
+        (winner,) = (number for number, result in enumerate(results) if result == "etag")
+        assert all(isinstance(result, KeyExists) for result in results if result != "etag")
+        assert place.content(key) == contents[winner]
+
+
+async def test_an_equal_object_is_adopted_when_resuming(place: Place, store: S3Store) -> None:
+    await put(store, "key", b"content")
+    assert await put(store, "key", b"content", resumed=True) == "etag"
+    assert sum(seen.request.stores for seen in place.proxy.log) == 1
+    assert await put(store, "key", b"another", resumed=True) == "etag"
+    assert place.content("key") == b"another"
+
+
+async def test_a_server_that_stays_away_is_given_up(place: Place) -> None:
+    store = place.store(Limits(no_progress=1, give_up=0.5, backoff=0.05))
+    place.proxy.down()
+    with pytest.raises(StorageUnavailable, match=r"0\.5 s"):
+        await put(store, "key", b"content")
+    await store.aclose()
+    place.proxy.up()
+
+
+# --- refusals
+
+
+async def refused(store: S3Store, place: Place, error: type[InhaulError], match: str) -> None:
+    """Stores many objects until the first error, which must come soon and cost little."""
+    begun = time.monotonic()
+    with pytest.raises(ExceptionGroup) as raised:
+        await put_many(store, 1000)
+    assert all(isinstance(one, error) for one in raised.value.exceptions)
+    assert match in str(raised.value.exceptions[0])
+    assert time.monotonic() - begun < 2 + 3  # the clients are made first, which a busy machine takes its time for
+    assert len(place.proxy.log) <= 2 * QUICK.requests
+    await store.aclose()
+
+
+async def test_no_bucket(place: Place) -> None:
+    nowhere = place._replace(bucket="no-such-bucket")
+    await refused(nowhere.store(), nowhere, StorageMissing, "no-such-bucket")
+
+
+async def test_wrong_credentials(place: Place) -> None:
+    store = S3Store(place.address, {"key": "AKIANOBODY", "secret": "wrong"}, QUICK)
+    await refused(store, place, StorageDenied, "credentials")
+
+
+async def test_a_wrong_clock(place: Place, store: S3Store) -> None:
+    place.proxy.add(Status(403, "RequestTimeTooSkewed"))
+    await refused(store, place, StorageDenied, "clock")
+
+
+async def test_a_request_that_is_not_accepted(place: Place, store: S3Store) -> None:
+    place.proxy.add(Status(400, "EntityTooLarge"))
+    with pytest.raises(ObjectRefused, match="400 EntityTooLarge"):
+        await put(store, "key", b"content")
+    assert len(place.proxy.log) == 1
+
+
+async def test_expired_credentials_are_renewed_once(
+    place: Place, store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(store, "first", b"")
+    made = []
+    opening = Clients.open
+    monkeypatch.setattr(Clients, "open", lambda *given: made.append(given) or opening(*given))
+    place.proxy.add(Status(400, "ExpiredToken"), times=20)
+    await put_many(store, 50)
+    assert 1 <= len(made) <= 3
+
+
+# --- fetching
+
+
+@pytest.mark.parametrize("size", [100_000, len(BIG)])
+@pytest.mark.parametrize(
+    "fault",
+    [Status(500), Reset(), Cut(5000), Cut(5000, clean=True), Stall(5000)],
+    ids=["status", "reset", "cut", "short", "stall"],
+)
+async def test_a_bad_reply_is_fetched_again(
+    place: Place, impatient: S3Store, tmp_path: Path, size: int, fault: Fault
+) -> None:
+    place.server.client.put_object(Bucket=place.bucket, Key=place.address.key("key"), Body=BIG[:size])
+    place.proxy.add(fault, when=lambda request: request.method == "GET", times=2)
+    await impatient.fetch("key", tmp_path / "copy", size)
+    assert (tmp_path / "copy").read_bytes() == BIG[:size]
+
+
+async def test_ranges_are_of_one_object(place: Place, store: S3Store, tmp_path: Path) -> None:
+    key = place.address.key("key")
+    place.server.client.put_object(Bucket=place.bucket, Key=key, Body=BIG)
+
+    replaced: list[Request] = []
+
+    def replace(request: Request) -> bool:
+        if "if-match" in request.headers and not replaced:
+            replaced.append(request)
+            place.server.client.put_object(Bucket=place.bucket, Key=key, Body=bytes(len(BIG)))
+        return False
+
+    place.proxy.add(Reset(), when=replace)
+    with pytest.raises(ObjectChanged):
+        await store.fetch("key", tmp_path / "copy", len(BIG))
+    assert not (tmp_path / "copy").exists()
+
+
+async def test_listing_and_removing_are_tried_again(place: Place, store: S3Store) -> None:
+    await put(store, "key", b"content")
+    place.proxy.add(Status(503, "ServiceUnavailable"), share=0.5)
+    assert [one.key async for page in store.list() for one in page] == ["key"]
+    await store.remove(["key"])
+    assert await store.stat("key") is None

@@ -1,0 +1,272 @@
+"""Large objects on S3: sent in parts, checked part by part, gone on with after a crash, and never left half done."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from inhaul._core import PartReader
+from inhaul.errors import FileChanged, KeyExists
+from inhaul.hashing import Digest, etag
+from inhaul.stores.clients import Limits
+from inhaul.stores.multipart import NoJournal
+from inhaul.stores.s3 import S3Store
+from proxy import Drop, Fault, Flip, Header, Proxy, Request, Reset, Stall, Status
+from s3_places import Place
+
+PART = 5 << 20  # smaller ones are refused
+PARTS = 4
+DATA = random.Random(0).randbytes(PART * (PARTS - 1) + 12345)
+
+
+class FileJournal:
+    """Remembers uploads in a file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def _all(self) -> dict[str, str]:
+        return json.loads(self._file.read_text()) if self._file.exists() else {}
+
+    def get(self, object_key: str) -> str | None:
+        return self._all().get(object_key)
+
+    def begin(self, object_key: str, upload_id: str) -> None:
+        self._file.write_text(json.dumps({**self._all(), object_key: upload_id}))
+
+    def end(self, object_key: str) -> None:
+        self._file.write_text(json.dumps({key: id for key, id in self._all().items() if key != object_key}))
+
+
+@pytest.fixture
+async def store(place: Place) -> AsyncIterator[S3Store]:
+    store = place.store()
+    yield store
+    await store.aclose()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    (tmp_path / "source").write_bytes(DATA)
+    return tmp_path / "source"
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> FileJournal:
+    return FileJournal(tmp_path / "journal")
+
+
+def creates(request: Request) -> bool:
+    return request.method == "POST" and "uploads" in request.query
+
+
+def is_part(request: Request) -> bool:
+    return request.stores and "partNumber=" in request.query
+
+
+def completes(request: Request) -> bool:
+    return request.method == "POST" and "uploadId=" in request.query
+
+
+def parts_sent(proxy: Proxy) -> int:
+    return sum(is_part(seen.request) for seen in proxy.log)
+
+
+async def put(store: S3Store, source: Path, journal: FileJournal | NoJournal, **options: bool) -> tuple[Digest, str]:
+    return await store.put_large("key", PartReader(source, PART), journal, **options)
+
+
+async def test_the_etag_is_what_was_hashed(place: Place, store: S3Store, source: Path, journal: FileJournal) -> None:
+    digest, verified = await put(store, source, journal)
+    assert (digest.size, digest.hash_type, verified) == (len(DATA), f"md5-{PARTS}", "etag")
+    stat = await store.stat("key")
+    assert stat
+    assert stat.etag == etag(source, PART)
+    assert place.content("key") == DATA
+    assert place.uploads() == []
+    assert journal.get("key") is None
+
+
+@pytest.mark.parametrize("careful", [True, False])
+async def test_damaged_parts_are_sent_again(place: Place, careless: Place, source: Path, careful: bool) -> None:
+    where = place if careful else careless
+    where.proxy.add(Flip(), when=is_part, times=3)
+    store = where.store()
+    assert (await put(store, source, NoJournal()))[1] == "etag"
+    await store.aclose()
+    assert where.content("key") == DATA
+    assert parts_sent(where.proxy) == PARTS + 3
+
+
+@pytest.mark.parametrize(
+    ("when", "fault"),
+    [
+        (creates, Status(500)),
+        (creates, Drop()),
+        (is_part, Reset()),
+        (is_part, Stall()),
+        (completes, Status(500)),
+        (completes, Drop()),
+    ],
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
+)
+async def test_what_passes_is_tried_again(
+    place: Place, source: Path, when: Callable[[Request], bool], fault: Fault
+) -> None:
+    place.proxy.add(fault, when=when, times=1)
+    store = place.store(Limits(no_progress=1, give_up=30, backoff=0.02))
+    assert (await put(store, source, NoJournal(), exclusive=True))[1] == "etag"
+    await store.aclose()
+    assert place.content("key") == DATA
+
+
+async def test_an_upload_that_is_gone_but_complete(place: Place, store: S3Store, source: Path) -> None:
+    """Other servers answer so to a second request to complete an upload."""
+    place.proxy.add(Drop(), when=completes, times=1)
+    place.proxy.add(Status(404, "NoSuchUpload"), when=completes)
+    assert (await put(store, source, NoJournal()))[1] == "etag"
+    assert parts_sent(place.proxy) == PARTS
+
+
+async def test_an_upload_that_somebody_removed_starts_again(place: Place, store: S3Store, source: Path) -> None:
+    place.proxy.add(Status(404, "NoSuchUpload"), when=completes, times=1)
+    assert (await put(store, source, NoJournal()))[1] == "etag"
+    assert parts_sent(place.proxy) == 2 * PARTS
+
+
+async def test_an_etag_that_is_no_md5_is_made_up_for_by_reading_back(
+    place: Place, store: S3Store, source: Path
+) -> None:
+    random_etag = Header("ETag", lambda rng: f'"{rng.randbytes(16).hex()}"')
+    place.proxy.add(random_etag, when=lambda request: request.method in ("HEAD", "GET"))
+    place.proxy.add(Drop(), when=completes, times=1)
+    place.proxy.add(Status(404, "NoSuchUpload"), when=completes)
+    assert (await put(store, source, NoJournal()))[1] == "readback"
+
+
+async def test_exclusive(place: Place, store: S3Store, source: Path) -> None:
+    assert (await put(store, source, NoJournal(), exclusive=True))[1] == "etag"
+    for times in (0, 1):  # a lost answer makes somebody else's object none of ours
+        place.proxy.add(Drop(), when=completes, times=times)
+        with pytest.raises(KeyExists):
+            await put(store, source, NoJournal(), exclusive=True)
+    assert place.uploads() == []
+
+
+async def test_a_file_that_changes_is_not_stored(
+    place: Place, store: S3Store, source: Path, journal: FileJournal
+) -> None:
+    place.proxy.add(Status(500), when=lambda request: is_part(request) and not source.write_bytes(DATA + b"more"))
+    place.proxy._rules[-1].times = 1
+    with pytest.raises(FileChanged):
+        await put(store, source, journal)
+    assert await store.stat("key") is None
+    assert place.uploads() == []
+    assert journal.get("key") is None
+
+
+async def test_cancelled(place: Place, store: S3Store, source: Path, journal: FileJournal) -> None:
+    place.proxy.add(Stall(), when=is_part)
+    upload = asyncio.create_task(put(store, source, journal))
+    while parts_sent(place.proxy) < PARTS:
+        await asyncio.sleep(0.02)
+    upload.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(2 + 3):
+            await upload
+    assert place.uploads() == []
+    assert journal.get("key") is None
+
+
+async def test_a_storage_that_is_away_leaves_the_upload_to_the_next_call(
+    place: Place, source: Path, journal: FileJournal
+) -> None:
+    store = place.store(Limits(no_progress=1, give_up=0.5, backoff=0.02))
+    place.proxy.add(Reset(), when=lambda request: parts_sent(place.proxy) >= PARTS // 2)
+    with pytest.raises(Exception, match="no success") as raised:
+        await put(store, source, journal)
+    assert "could not be aborted" in "".join(raised.value.__notes__)
+    place.proxy.clear()
+    assert (await put(store, source, journal))[1] == "etag"
+    await store.aclose()
+    assert place.content("key") == DATA
+    assert place.uploads() == []
+
+
+_KILLED = """
+import asyncio, sys
+from pathlib import Path
+from inhaul._core import PartReader
+from inhaul.stores.address import parse
+from inhaul.stores.s3 import S3Store
+from test_s3_multipart import FileJournal, PART
+
+async def main():
+    store = S3Store(parse(sys.argv[1]))
+    await store.put_large("key", PartReader(sys.argv[2], PART), FileJournal(Path(sys.argv[3])))
+    await store.aclose()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("answered", [1, PARTS - 1])
+async def test_a_killed_upload_is_gone_on_with(
+    place: Place, store: S3Store, source: Path, journal: FileJournal, answered: int
+) -> None:
+    stored = 0
+
+    def later(request: Request) -> bool:
+        nonlocal stored
+        stored += is_part(request)
+        return is_part(request) and stored > answered
+
+    place.proxy.add(Stall(), when=later)
+    environment = {**os.environ, **place.server.environment, "PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-c", _KILLED, str(place.address), str(source), str(journal._file)]
+    child = await asyncio.create_subprocess_exec(*command, env=environment)
+    while sum(seen.status == 200 and is_part(seen.request) for seen in place.proxy.log) < answered:
+        await asyncio.sleep(0.05)
+        assert child.returncode is None
+    while parts_sent(place.proxy) < PARTS:  # what is under way when it dies would be counted as sent again
+        await asyncio.sleep(0.05)
+    child.send_signal(signal.SIGKILL)
+    await child.wait()
+    place.proxy.clear()
+    before = parts_sent(place.proxy)
+    assert (await put(store, source, journal))[1] == "etag"
+    assert parts_sent(place.proxy) - before == PARTS - answered
+    assert place.content("key") == DATA
+    assert place.uploads() == []
+    assert journal.get("key") is None
+
+
+async def test_a_crash_after_the_end_sends_nothing_again(
+    place: Place, store: S3Store, source: Path, journal: FileJournal
+) -> None:
+    digest, _ = await put(store, source, journal)
+    journal.begin("key", "an-upload-that-is-complete")
+    before = parts_sent(place.proxy)
+    place.proxy.add(Status(404, "NoSuchUpload"), when=lambda request: "uploadId=" in request.query)
+    assert await put(store, source, journal) == (digest, "etag")
+    assert parts_sent(place.proxy) == before
+    assert journal.get("key") is None
+
+
+async def test_parts_of_another_file_are_not_used(
+    place: Place, store: S3Store, source: Path, journal: FileJournal
+) -> None:
+    key = place.address.key("key")
+    upload = place.server.client.create_multipart_upload(Bucket=place.bucket, Key=key)["UploadId"]
+    for number, body in enumerate([DATA[:PART], bytes(PART)], 1):
+        place.server.client.upload_part(Bucket=place.bucket, Key=key, UploadId=upload, PartNumber=number, Body=body)
+    journal.begin("key", upload)
+    assert (await put(store, source, journal))[1] == "etag"
+    assert parts_sent(place.proxy) == PARTS - 1
+    assert place.content("key") == DATA
