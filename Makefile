@@ -8,11 +8,12 @@ INSTALL ?= --no-build-isolation --editable .[all]
 
 # 1 is the full size of every corpus; a small fraction only shows that the benches still run.
 SCALE ?= 1
+ROUNDS := $(if $(filter 1,$(SCALE)),3,1)
 SECONDS ?= 600
 
 # The first seed of the tests that repeat at random. Called again, they go on where one failed.
 SEED ?= 0
-RANDOM_TESTS := $(patsubst %,tests/test_%.py,bad_input cancel concurrent crash)
+RANDOM_TESTS := $(patsubst %,tests/test_%.py,bad_input cache cancel concurrent crash gc remote_upkeep s3_end_to_end s3_lifecycle s3_long upload verify)
 
 RUST := $(shell find rust -name '*.rs') Cargo.toml
 
@@ -43,14 +44,17 @@ format: .venv/installed
 
 types: .venv/installed
 	$(BIN)/mypy
-	$(BIN)/stubtest inhaul._core inhaul.sync
+	$(BIN)/stubtest --mypy-config-file pyproject.toml inhaul._core inhaul.sync
 	$(BIN)/python tools/sync_stub.py --check
 
 bench: .venv/installed
 	cargo build --quiet --release --examples
-	$(BIN)/python benches/bench_ingest.py --scale $(SCALE)
+	$(BIN)/python benches/bench_ingest.py --scale $(SCALE) --rounds $(ROUNDS)
+	$(BIN)/python benches/bench_hash.py --scale $(SCALE) --rounds $(ROUNDS)
+	$(BIN)/python benches/bench_s3.py --scale $(SCALE) --rounds $(ROUNDS)
 	$(BIN)/pytest -q benches/bench_end_to_end.py --scale $(SCALE)
 	cargo bench --quiet --bench hash -- $(if $(filter 1,$(SCALE)),,--test)
+	$(if $(filter 1,$(SCALE)),cargo bench --quiet --bench md5_lanes)
 
 soak: .venv/installed
 	SOAK=$(SEED) $(BIN)/pytest --stepwise $(RANDOM_TESTS)
@@ -62,12 +66,13 @@ wheel: .venv/bin/maturin
 clean:
 	rm -rf .venv dist target .inhaul .benchmarks python/inhaul/_core*.so
 
-# `--group` needs a newer pip than Python 3.11 brings.
+# `--group` needs a newer pip than Python 3.11 brings; what has no wheel of its own is built without isolation, too, and
+# setuptools makes wheels only since 70.1.
 .venv/bin/maturin:
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet 'pip>=25.1' 'maturin>=1.9,<2'
+	$(BIN)/pip install --quiet 'pip>=25.1' 'maturin>=1.9,<2' 'setuptools>=70.1'
 
 # One call for everything: a later one could move what an earlier one had pinned.
 .venv/installed: .venv/bin/maturin pyproject.toml $(RUST)
-	$(BIN)/pip install --quiet --group test --group lint $(INSTALL)
+	$(BIN)/pip install --quiet --group test --group lint --group bench $(INSTALL)
 	touch $@
