@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import pytest
 from blockbuster import blockbuster_ctx
 
@@ -13,6 +14,10 @@ from proxy import proxy
 from s3_places import Place
 from s3_servers import S3Server, moto, seaweedfs
 from servers import PostgreSQL, postgresql
+
+# The same examples with every run, however slow the machine is; `make soak` looks for new ones.
+hypothesis.settings.register_profile("inhaul", derandomize="SOAK" not in os.environ, deadline=None)
+hypothesis.settings.load_profile("inhaul")
 
 # Settings are read when inhaul is imported, so these go before anything imports it.
 for name in [name for name in os.environ if name.startswith(("INHAUL_", "AWS_"))]:

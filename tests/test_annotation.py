@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import inhaul
@@ -70,6 +70,8 @@ async def test_values_come_back_as_they_were(artifacts: list[Artifact]) -> None:
         assert await Artifact.features.filter(**{name: value}).all() == [artifacts[0]], name
 
 
+@example(value=2**53 + 1)  # of which a float keeps another number
+@example(value=10**400)
 @given(value=st.integers() | st.floats() | st.booleans() | st.text() | st.datetimes(timezones=st.timezones()))
 def test_what_is_encoded_decodes_to_itself(value: Any) -> None:
     for dtype in dtypes.NAMES:

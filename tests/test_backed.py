@@ -249,7 +249,7 @@ indices = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(indices, st.none() | st.slices(5) | st.lists(st.integers(-6, 5), max_size=8), st.data())
 def test_any_choice_is_what_numpy_chooses(rows: Any, columns: Any, data: st.DataObject) -> None:
     values = np.arange(54).reshape(9, 6)
@@ -339,7 +339,7 @@ async def test_only_what_is_chosen_is_fetched(store: S3Store, tmp_path: Path, mo
 
 
 @given(st.lists(st.tuples(st.integers(0, 300_000), st.integers(0, 200_000)), max_size=8))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_a_ranged_file_reads_what_a_file_reads(reads: list[tuple[int, int]]) -> None:
     content = random.Random(0).randbytes(250_000)
     objects = MemoryStore()

@@ -368,7 +368,7 @@ segments = st.one_of(
 
 
 @given(st.lists(segments, max_size=6).map("/".join))
-@settings(max_examples=NAMES, deadline=None)
+@settings(max_examples=NAMES)
 def test_no_key_leads_out_of_the_storage(key: str) -> None:
     root = Path("/storage")
     try:

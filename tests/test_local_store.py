@@ -92,7 +92,7 @@ PREFIXES = ("", "a", "a/", "a/b", "ab", "b-", "b/a/", "none/")
 NAMES = st.text("ab.-0\u00e9", min_size=1, max_size=3).filter(lambda name: name.strip("."))
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     keys=st.lists(st.lists(NAMES, min_size=1, max_size=3).map("/".join), max_size=12),
     prefix=st.sampled_from(PREFIXES),

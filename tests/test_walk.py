@@ -37,7 +37,7 @@ NAMES = st.text(st.sampled_from("aA-./0~é \n"), min_size=1, max_size=6).filter(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(names=st.sets(NAMES, max_size=30))
 def test_order_is_that_of_whole_paths_as_bytes(tmp_path_factory: pytest.TempPathFactory, names: set[str]) -> None:
     root = tmp_path_factory.mktemp("root")

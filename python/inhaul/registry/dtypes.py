@@ -26,10 +26,13 @@ def _int(value: Any) -> Value | None:
 
 
 def _float(value: Any) -> Value | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    number = float(value) + 0.0  # there is one zero
-    return Value(repr(number), number)
+    try:
+        number = float(value) + 0.0  # there is one zero
+    except OverflowError:
+        return None
+    return Value(repr(number), number) if math.isfinite(number) and number == value else None
 
 
 def _number(value: Any) -> Value | None:
@@ -64,8 +67,8 @@ def _read_number(text: str) -> int | float:
 _WORDS = f"a text of at most {_LONGEST:,} characters"
 _DTYPES = {
     "int": _Dtype(_int, int, frozenset({"int"}), "a whole number of at most 64 bits"),
-    "float": _Dtype(_float, float, frozenset({"float", "int"}), "a finite number"),
-    "number": _Dtype(_number, _read_number, frozenset({"float", "int"}), "a finite number"),
+    "float": _Dtype(_float, float, frozenset({"float", "int"}), "a finite number of at most 64 bits"),
+    "number": _Dtype(_number, _read_number, frozenset({"float", "int"}), "a finite number of at most 64 bits"),
     "bool": _Dtype(_bool, "true".__eq__, frozenset({"bool"}), "True or False"),
     "str": _Dtype(_text, str, frozenset({"str", "cat"}), _WORDS),
     "datetime": _Dtype(_datetime, datetime.fromisoformat, frozenset({"datetime"}), "a datetime with a time zone"),
