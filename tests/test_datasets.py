@@ -32,7 +32,6 @@ def test_irises_are_those_that_others_ship() -> None:
     np.testing.assert_array_equal(iris["iris_organism_code"], published.target)
 
 
-@pytest.mark.filterwarnings("ignore:.*pull.*:FutureWarning:mudata")
 def test_annotated_matrices_are_the_same_with_every_call() -> None:
     assert datasets.anndata_with_obs().shape == (40, 100)
     assert list(datasets.anndata_with_obs().obs) == ["cell_type_id", "cell_type", "tissue", "disease"]

@@ -159,7 +159,8 @@ def mudata_papalexi21_subset() -> "MuData":
         )
         for name, size in sizes.items()
     }
-    mdata: MuData = mudata.MuData(modalities)
+    with mudata.set_options(pull_on_update=False):  # else it warns that this will be so one day
+        mdata: MuData = mudata.MuData(modalities)
     return mdata
 
 
