@@ -67,6 +67,11 @@ class Stall:
 
 
 @dataclass(frozen=True)
+class Hold:
+    """The server is asked, and its reply never comes."""
+
+
+@dataclass(frozen=True)
 class Reset:
     """The connection is cut before the server is asked."""
 
@@ -121,7 +126,7 @@ class Bucket:
         return False
 
 
-Fault = Status | Delay | Stall | Reset | Drop | Cut | Flip | FlipReply | Header | Bucket
+Fault = Status | Delay | Stall | Hold | Reset | Drop | Cut | Flip | FlipReply | Header | Bucket
 
 
 @dataclass
@@ -196,6 +201,7 @@ class Proxy:
         if self._server is not None:
             self._server.close()
             self._server = None
+            await asyncio.sleep(0.01)  # what it has just accepted is a task only in the loop's next rounds
         for connection in list(self._connections):
             connection.cancel()
         if self._connections:
@@ -217,7 +223,7 @@ class Proxy:
                 bare = request._replace(body=b"")
                 self.log.append(Seen(arrived, bare, int(reply.status[:3]) if reply else None, rule))
                 if reply is None:
-                    if isinstance(rule, Stall):
+                    if isinstance(rule, Stall | Hold):
                         await asyncio.Event().wait()
                     return
                 head = "".join(f"{name}: {value}\r\n" for name, value in reply.headers)
@@ -263,7 +269,7 @@ class Proxy:
                 request = request._replace(body=self._flipped(request.body))
         reply = await _ask(request, *upstream)
         match fault:
-            case Drop():
+            case Drop() | Hold():
                 return None, True
             case FlipReply() if reply.body:
                 return reply._replace(body=self._flipped(reply.body)), False

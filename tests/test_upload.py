@@ -18,7 +18,7 @@ from inhaul.db.tables import artifact
 from inhaul.errors import ObjectRefused, StorageDenied, StorageMissing
 from inhaul.ingestion.journal import Session
 from inhaul.stores.clients import Limits
-from proxy import Request, Status
+from proxy import Hold, Request, Stall, Status
 from registries import artifacts, digest, seeds
 from s3_places import Place
 from scans import PART, fill
@@ -215,6 +215,35 @@ async def test_a_killed_upload_of_a_large_file_goes_on(place: Place, url: str, t
     await assert_stored(place, url, tree)
     assert place.uploads() == []
     assert not list(Path(".inhaul/sessions").iterdir())
+
+
+_LABELS = {
+    "an object is sent": lambda request: request.path.endswith(".txt"),
+    "an upload begins": lambda request: request.method == "POST" and request.query.startswith("uploads"),
+    "a part is sent": lambda request: "partNumber=2" in request.query,
+    "an upload is completed": lambda request: request.method == "POST" and "uploadId=" in request.query,
+}
+
+
+@pytest.mark.parametrize("fault", [Stall(), Hold()], ids=["before", "after"])
+@pytest.mark.parametrize("label", _LABELS)
+async def test_killed_when(place: Place, url: str, tmp_path: Path, label: str, fault: Stall | Hold) -> None:
+    """Before the server sees the request, or after it has done what it says, whatever else is under way then."""
+    tree = tmp_path / "tree"
+    fill(tree, {"large.bin": random.Random(label).randbytes(3 * PART), "small.txt": b"small"})
+    place.proxy.add(fault, when=_LABELS[label], times=1)
+    arguments = [str(place.address), url, str(tree), json.dumps(place.server.options)]
+    with subprocess.Popen([sys.executable, "-c", INGEST, *arguments]) as child:
+        while not any(seen.fault is fault for seen in place.proxy.log):
+            assert child.poll() is None
+            await asyncio.sleep(0.01)
+        child.kill()
+    assert not {row["object_key"] for row in await artifacts(url)} - set(place.contents())
+    async with connected(place, url):
+        assert (await ingest(tree)).failed == []
+    await assert_stored(place, url, tree)
+    # The reply that would have told the name of an upload was lost: gc() finds it.
+    assert len(place.uploads()) == (label == "an upload begins" and isinstance(fault, Hold))
 
 
 async def test_a_large_object_without_its_row_is_adopted(place: Place, url: str, tree: Path) -> None:
