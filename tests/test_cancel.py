@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import random
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 
 import inhaul
 from inhaul import Artifact
+from inhaul.ingestion.journal import lock
 from registries import assert_consistent, assert_holds, seeds
 from trees import grow
 
@@ -123,3 +125,29 @@ def test_a_call_cancelled_at_once_leaves_nothing_behind(tmp_path: Path) -> None:
         assert held()[1] <= threads
     asyncio.run(work(tree, root, url, "ingest"))
     asyncio.run(assert_holds(url, root, tree))
+
+
+def test_a_session_that_a_cancelled_call_found_is_free_at_once(tmp_path: Path) -> None:
+    """Not only when garbage is collected: a call before that would begin another, and leave this one's objects."""
+    tree = tmp_path / "tree"
+    grow(tree, 20)
+    root, url = tmp_path / "storage", f"sqlite:///{tmp_path}/registry.db"
+
+    async def cancelled_after(steps: int) -> "asyncio.Task[None]":
+        async with inhaul.connect(root, url):
+            with suppress(ZeroDivisionError):
+                await inhaul.ingest(tree, on_event=lambda event: 1 / 0)
+        call = asyncio.create_task(work(tree, root, url, "ingest"))
+        for _ in range(steps):
+            await asyncio.sleep(0.0005)
+        await cancel(call, 0)
+        return call
+
+    kept = []  # and with them, in their tracebacks, all that they knew
+    for steps in range(0, 60, 3):
+        kept.append(asyncio.run(cancelled_after(steps)))
+        for file in (root / ".inhaul/sessions").glob("*.json"):
+            descriptor = lock(file)
+            assert descriptor is not None, f"after {steps} steps"
+            os.close(descriptor)
+    assert any(call.cancelled() for call in kept)

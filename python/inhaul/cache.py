@@ -28,6 +28,7 @@ from inhaul import hashing
 from inhaul.errors import ObjectDamaged, StorageFull
 from inhaul.hashing import Digest
 from inhaul.settings import settings
+from inhaul.tasks import to_the_end
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -122,7 +123,7 @@ class Cache:
         try:
             yield path
         finally:
-            await _to_the_end(_remove, path)
+            await to_the_end(asyncio.to_thread(_remove, path))
 
     def sweep(self, before: datetime, *, delete: bool) -> list[Partial]:
         """Finds, and removes if told to, what downloads that were killed before some time left behind. Blocks."""
@@ -198,14 +199,14 @@ class Cache:
         turn = _Turn(self._partial / f"{entry.name}{_LOCK}")
         pause, longest = _RETRY
         try:
-            while not await _to_the_end(self._is_there_or_ours, entry, turn):
+            while not await to_the_end(asyncio.to_thread(self._is_there_or_ours, entry, turn)):
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, longest)
             # The one before us may have finished in between.
             if turn.taken and not await asyncio.to_thread(self._find, entry):
                 await self._fill(entry, fetch)
         finally:
-            await _to_the_end(turn.end)
+            await to_the_end(asyncio.to_thread(turn.end))
 
     def _is_there_or_ours(self, entry: Entry, turn: "_Turn") -> bool:
         """Whether the entry is there, or it is our turn to download it."""
@@ -231,14 +232,14 @@ class Cache:
                 try:
                     with self._explained(entry):
                         await fetch(temporary)
-                        await _to_the_end(self._settle, temporary, entry)
+                        await to_the_end(asyncio.to_thread(self._settle, temporary, entry))
                     return
                 except ObjectDamaged as error:
                     if attempt == _ATTEMPTS:
                         error.add_note(f"It was fetched {_ATTEMPTS} times")
                         raise
                 finally:
-                    await _to_the_end(_remove, temporary)
+                    await to_the_end(asyncio.to_thread(_remove, temporary))
 
     def _settle(self, temporary: Path, entry: Entry) -> None:
         """Gives a download its name, if it is what it should be."""
@@ -287,7 +288,7 @@ class Cache:
         reservation = _Reservation(need)
         pause, longest = _RETRY
         try:
-            while not await _to_the_end(self._reserve, reservation):
+            while not await to_the_end(asyncio.to_thread(self._reserve, reservation)):
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, longest)
             yield
@@ -381,16 +382,6 @@ class _Turn:
             self._file.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = None
-
-
-async def _to_the_end(call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-    """Runs a short call in a thread, which a cancelled task waits for: nobody could clean up before it is over."""
-    running = asyncio.ensure_future(asyncio.to_thread(call, *arguments, **named))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        raise
 
 
 def _size(path: Path) -> int:

@@ -24,6 +24,7 @@ from inhaul.db import schema
 from inhaul.db.address import parse, public
 from inhaul.errors import DatabaseBusy, DatabaseDenied, DatabaseUnreachable, StorageFull, UnsupportedDatabase
 from inhaul.filesystem import network_filesystem
+from inhaul.tasks import to_the_end
 
 _PATIENCE = 30.0  # seconds to wait for the write of another process to end
 _RETRY = (0.001, 0.01)  # seconds between two looks whether it has
@@ -293,12 +294,7 @@ class _OfLoop:
         finally:
             _unclosed.discard(self)
             # A cancelled task must not take the connections with it while they close.
-            closing = asyncio.ensure_future(self.engine.dispose())
-            try:
-                await asyncio.shield(closing)
-            except asyncio.CancelledError:
-                await asyncio.wait([closing])
-                raise
+            await to_the_end(self.engine.dispose())
 
 
 # A generator that nothing refers to would be closed by a task, which the end of `asyncio.run` cancels half-way.

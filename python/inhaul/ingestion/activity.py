@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from inhaul.ingestion.journal import SESSIONS, explained, lock
+from inhaul.tasks import to_the_end
 
 _CLOCKS = timedelta(minutes=15)  # by which the clocks of this machine, its disks and its storage may differ
 
@@ -55,13 +56,11 @@ async def storing(home: Path) -> AsyncIterator[None]:
         StorageFull: There is no room for it.
     """
     lease = Lease(home)
-    beginning = asyncio.ensure_future(asyncio.to_thread(lease.begin))
     try:
-        await asyncio.shield(beginning)
+        await to_the_end(asyncio.to_thread(lease.begin))
         yield
     finally:
-        await asyncio.wait([beginning])
-        await asyncio.shield(asyncio.to_thread(lease.end))
+        await to_the_end(asyncio.to_thread(lease.end))
 
 
 class Writers:

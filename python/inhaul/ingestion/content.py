@@ -16,9 +16,9 @@ from inhaul.formats import memory, suffixes
 from inhaul.hashing import Digest
 from inhaul.hashing.listed import hash_records
 from inhaul.ingestion.scan import content_paths
-from inhaul.ingestion.tasks import unwrapped
 from inhaul.stores.base import Store
 from inhaul.stores.locations import as_text, is_pathish, resolved
+from inhaul.tasks import to_the_end, unwrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,7 +127,7 @@ class FolderContent(_OnDisk):
                     for _ in range(_FILES_AT_ONCE):
                         tasks.create_task(put(waiting))
         except BaseException:
-            await asyncio.shield(store.remove(stored if exclusive else [f"{object_key}/"]))
+            await to_the_end(store.remove(stored if exclusive else [f"{object_key}/"]))
             raise
         return min(verified, key=_STRENGTH.index)
 

@@ -18,6 +18,7 @@ from inhaul.instance import Instance
 from inhaul.keys import key_problem
 from inhaul.settings import settings
 from inhaul.stores.locations import as_text, is_remote, locate, relative_key, resolved
+from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
     from inhaul.stores.locations import Pathish
@@ -151,9 +152,14 @@ class Job:
     async def session(self) -> Session:
         """The session of this job: a crashed one's, or a new one, which only a job that stores objects begins."""
         target = (str(self.path), self.root, self.key_prefix)
-        session = await asyncio.to_thread(Session.find, self.instance.home, *target)
-        if session.resumed and await self._edited_since(session):
-            await asyncio.to_thread(session.renew)
+
+        async def leave(session: Session) -> None:
+            session.release()
+
+        session = await to_the_end(asyncio.to_thread(Session.find, self.instance.home, *target), leave)
+        with session.left_on_failure():
+            if session.resumed and await self._edited_since(session):
+                await to_the_end(asyncio.to_thread(session.renew))
         return session
 
     async def _edited_since(self, session: Session) -> bool:

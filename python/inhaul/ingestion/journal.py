@@ -88,6 +88,15 @@ class Session:
             self._unlock()
             self._unlock = None
 
+    @contextmanager
+    def left_on_failure(self) -> Iterator[None]:
+        """Releases the session if anything is raised, so that a call after it finds it without waiting for garbage."""
+        try:
+            yield
+        except BaseException:
+            self.release()
+            raise
+
     def renew(self) -> None:
         """Chooses another salt, giving up on what the crash left behind."""
         self.end()

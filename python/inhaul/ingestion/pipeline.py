@@ -23,9 +23,9 @@ from inhaul.ingestion.journal import Session
 from inhaul.ingestion.plan import next_version
 from inhaul.ingestion.report import IngestEvent, IngestReport, Status
 from inhaul.ingestion.scan import Batch, Contents, Scan, Scanner
-from inhaul.ingestion.tasks import unwrapped
 from inhaul.ingestion.upload import upload
 from inhaul.settings import settings
+from inhaul.tasks import to_the_end, unwrapped
 
 if TYPE_CHECKING:
     from inhaul.stores.s3 import S3Store
@@ -136,14 +136,11 @@ async def _storing(job: Job, session: Session) -> AsyncIterator[None]:
     if job.in_place:
         yield
         return
-    try:
-        await asyncio.to_thread(session.begin)
+    with session.left_on_failure():
+        await to_the_end(asyncio.to_thread(session.begin))
         await job.instance.store(job.root).create()
         yield
-    except BaseException:
-        session.release()
-        raise
-    await asyncio.to_thread(session.end)
+        await to_the_end(asyncio.to_thread(session.end))
 
 
 @asynccontextmanager

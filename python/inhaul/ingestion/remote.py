@@ -10,11 +10,11 @@ from inhaul.errors import FileChanged, InvalidKey, ObjectChanged, ObjectMissing
 from inhaul.hashing import Digest, TreeDigest
 from inhaul.hashing.listed import from_etag, hash_records
 from inhaul.ingestion.content import Content, Facts, is_taken, loading_as
-from inhaul.ingestion.tasks import unwrapped
 from inhaul.instance import Instance
 from inhaul.keys import OBJECTS
 from inhaul.stores.base import Listed, Store
 from inhaul.stores.locations import locate, relative_key
+from inhaul.tasks import unwrapped
 
 _FILES_AT_ONCE = 16  # of a folder
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from inhaul._core import Batch, Contents, Listed, Listing, PartReader, Scanner, check_patterns
+from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
     from inhaul.db import bulk
@@ -63,12 +64,12 @@ class Scan:
     @asynccontextmanager
     async def start(cls, make: Callable[[], Scanner]) -> AsyncIterator[Self]:
         """Runs the scanner that `make` gives; on any exit its threads are stopped and joined."""
-        scan = cls(await asyncio.to_thread(make))
+        scan = cls(await to_the_end(asyncio.to_thread(make), lambda scanner: asyncio.to_thread(scanner.close)))
         try:
             yield scan
         finally:
             scan._scanner.stop()
-            await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, scan._close))
+            await to_the_end(asyncio.to_thread(scan._close))
 
     def _close(self) -> None:
         self._scanner.close()

@@ -12,6 +12,7 @@ from inhaul.errors import FileChanged, InhaulError, StorageDenied, StorageFull, 
 from inhaul.ingestion.journal import Session
 from inhaul.ingestion.scan import PartReader, Scan, Upload
 from inhaul.stores.s3 import S3Store
+from inhaul.tasks import unwrapped
 
 _SENDERS = 64  # as many as requests are under way at once
 _CODES: dict[type[Exception], int] = {StorageFull: errno.ENOSPC, StorageUnavailable: errno.ECONNABORTED}
@@ -29,12 +30,10 @@ async def upload(scan: Scan, store: S3Store, session: Session) -> None:
         StorageUnavailable: The storage took nothing for too long.
     """
     senders = _Senders(scan, store, session)
-    try:
+    with unwrapped():  # what stops one is about the storage, and stops the others with it
         async with asyncio.TaskGroup() as tasks:
             for _ in range(_SENDERS):
                 tasks.create_task(senders.send_all())
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None  # what stops one is about the storage, and stops the others with it
 
 
 class _Senders:

@@ -30,6 +30,7 @@ from inhaul.registry.saving import Draft
 from inhaul.registry.verification import verify_rows
 from inhaul.settings import settings
 from inhaul.stores.locations import as_text
+from inhaul.tasks import unwrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,11 +163,9 @@ class ArtifactList(Sequence[A], Generic[A]):
             async with room:
                 return await artifact._cached()
 
-        try:
+        with unwrapped():
             async with asyncio.TaskGroup() as tasks:
                 caching = [tasks.create_task(cached(artifact)) for artifact in self]
-        except BaseExceptionGroup as group:
-            raise group.exceptions[0] from None
         return [task.result() for task in caching]
 
     async def verify(self, *, read: bool = False, repair: bool = False) -> VerifyReport:
@@ -220,8 +219,10 @@ class ArtifactList(Sequence[A], Generic[A]):
 
     async def _stage(self) -> None:
         self._job = await self._folder.job()
-        self._session = await self._job.session()
-        batches = await pipeline.stage(self._job, self._session, pipeline.teller(IngestReport(), self._on_event))
+        session = await self._job.session()
+        with session.left_on_failure():
+            batches = await pipeline.stage(self._job, session, pipeline.teller(IngestReport(), self._on_event))
+        self._session = session
         await self._hold([Recorded(batch, [], self._session.started, {}) for batch in batches])
 
     async def _save(self) -> None:
@@ -237,6 +238,8 @@ class ArtifactList(Sequence[A], Generic[A]):
             tell(recorded.batch, found, walked)
 
         if self._columns is None or self._job is None or self._session is None or self._some_saved_alone():
+            if self._session is not None:
+                self._session.release()  # or this call could not go on with it
             self._job = job = await self._folder.job()
             await pipeline.ingest(job, await job.session(), add)
         else:

@@ -119,7 +119,8 @@ async def ingest(
     job = await folder.job()
     session = await job.session()
     if job.drop_duplicates:
-        staged = await pipeline.stage(job, session, lambda *_read: None)
+        with session.left_on_failure():
+            staged = await pipeline.stage(job, session, lambda *_read: None)
         found = sum(map(len, staged))
         await pipeline.save(job, session, staged, lambda recorded: tell(recorded.batch, found, True))
     else:

@@ -17,6 +17,7 @@ from inhaul.registry.findings import GcReport
 from inhaul.registry.matching import location, object_of
 from inhaul.stores.base import Listed, Store
 from inhaul.stores.local import TEMPORARY
+from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
     from inhaul.registry.storage import Storage
@@ -134,9 +135,12 @@ def _unlink(files: Iterable[Path]) -> None:
 @asynccontextmanager
 async def writing(instance: Instance) -> AsyncIterator[Writers]:
     """Who writes; crashed sessions are kept from going on with objects that are being deleted."""
-    holding = asyncio.ensure_future(asyncio.to_thread(Writers.hold, instance.home))
+
+    async def let_go(writers: Writers) -> None:
+        writers.release()
+
+    writers = await to_the_end(asyncio.to_thread(Writers.hold, instance.home), let_go)
     try:
-        yield await asyncio.shield(holding)
+        yield writers
     finally:
-        await asyncio.wait([holding])
-        holding.result().release()
+        writers.release()

@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import set_committed_value
 
 from inhaul.errors import KeyExists
-from inhaul.ingestion.tasks import unwrapped
 from inhaul.instance import Instance
 from inhaul.registry.base import Registry, check_world
+from inhaul.tasks import unwrapped
 
 _AT_ONCE = 16  # artifacts whose content is stored
 

@@ -30,6 +30,7 @@ from inhaul.ingestion.remote import fetch
 from inhaul.instance import Instance, recoveries
 from inhaul.settings import settings
 from inhaul.stores.base import Store
+from inhaul.tasks import to_the_end
 
 _NOTES = "replacing"
 """Folder of the notes in the instance's `.inhaul`."""
@@ -116,13 +117,17 @@ async def holds(store: Store, object_key: str, digest: Digest) -> bool:
 @asynccontextmanager
 async def _copy(store: Store, object_key: str, digest: Digest) -> AsyncIterator[Path]:
     """A temporary copy of an object that has the size of a content."""
-    folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="inhaul-")
+
+    async def remove(folder: str) -> None:
+        await asyncio.to_thread(shutil.rmtree, folder)
+
+    folder = await to_the_end(asyncio.to_thread(tempfile.mkdtemp, prefix="inhaul-"), remove)
     try:
         copy = Path(folder, "object")
         await fetch(store, object_key, copy, digest, is_folder=False)
         yield copy
     finally:
-        await asyncio.to_thread(shutil.rmtree, folder)
+        await to_the_end(remove(folder))
 
 
 async def settle(instance: Instance, note: Note, content: Content | None = None) -> None:

@@ -17,6 +17,7 @@ from inhaul.registry.deletion import check_alone
 from inhaul.registry.fields import set_row
 from inhaul.registry.real_keys import Held, Note, holds, settle, switch
 from inhaul.settings import settings
+from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
     from inhaul.ingestion.content import Data
@@ -62,7 +63,7 @@ async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: s
                 await store.sync()
             old = await _switch(artifact, values)
     except BaseException:
-        await asyncio.shield(_discard(artifact, stored, note))
+        await to_the_end(_discard(artifact, stored, note))
         raise
     if note is not None and before is not None:
         await _settle(artifact, content, note, before, values)
@@ -94,7 +95,7 @@ async def _note(artifact: "Artifact", row: RowMapping, staged: str) -> Note:
     if not await holds(artifact._home.store(artifact._storage._root), *held):
         raise ObjectChanged(f"{artifact.path} is not what was registered: register it again before it is replaced")
     note = Note(artifact._home.home, artifact._uid, held, staged)
-    await asyncio.to_thread(note.begin)
+    await to_the_end(asyncio.to_thread(note.begin), lambda _: asyncio.to_thread(note.end))
     return note
 
 
@@ -105,7 +106,7 @@ async def _settle(
     try:
         await settle(artifact._home, note, content)
     except BaseException as error:
-        await asyncio.shield(_undo(artifact, note, {name: before[name] for name in values}, values, error))
+        await to_the_end(_undo(artifact, note, {name: before[name] for name in values}, values, error))
         raise
     values["object_key"] = values.get("key", artifact._key)
     await asyncio.to_thread(note.end)

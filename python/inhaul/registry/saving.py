@@ -1,6 +1,5 @@
 """One artifact on its way in: staged, stored, registered."""
 
-import asyncio
 import errno
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,6 +23,7 @@ from inhaul.registry.slots import validate
 from inhaul.settings import settings
 from inhaul.stores.base import Store
 from inhaul.stores.locations import as_text, is_pathish, is_remote, relative_key
+from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
     from inhaul.ingestion.content import Data
@@ -171,7 +171,7 @@ async def _save_new(artifact: "Artifact", instance: Instance, *, fresh: bool) ->
             return
         except BaseException as error:
             if is_ours:
-                await asyncio.shield(_discard(instance, staged))
+                await to_the_end(_discard(instance, staged))
             if not isinstance(error, IntegrityError | _Overtaken):
                 raise
         artifact._is_staged, fresh = False, True

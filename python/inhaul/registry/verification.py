@@ -18,6 +18,7 @@ from inhaul.registry.garbage import known_store, orphans, writing
 from inhaul.registry.ledger import Ledger
 from inhaul.registry.matching import Chunker, Match, location
 from inhaul.stores.base import Listed, Store
+from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
     from inhaul.registry.storage import Storage
@@ -65,7 +66,7 @@ async def verify(
     try:
         await _check_all(instance, store, storage_id, check, checker.report)
     except BaseException:
-        await asyncio.shield(asyncio.to_thread(ledger.write))
+        await to_the_end(asyncio.to_thread(ledger.write))
         raise
     await asyncio.to_thread(ledger.end)
     async with instance.database.read() as conn:

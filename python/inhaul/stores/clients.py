@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from inhaul.errors import StorageDenied
 from inhaul.stores.address import S3Address
+from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = ("anon", "client_kwargs", "config_kwargs", "endpoint_url", "key", "profile", "secret", "token", "use_ssl")
 _REST = 0.02  # seconds; without, one in ten short processes aborts when obstore's threads meet the end of Python
+_LEAVE = 1.0  # seconds that a cancelled call waits for credentials that are being fetched
 _BORROWED = timedelta(minutes=1)  # how long obstore keeps credentials before it asks again
 
 
@@ -79,7 +81,7 @@ class Clients:
             StorageDenied: There are no credentials.
             ValueError: An option is unknown.
         """
-        return await asyncio.to_thread(_make, address, options, limits)
+        return await to_the_end(asyncio.to_thread(_make, address, options, limits), cls.aclose, within=_LEAVE)
 
     async def aclose(self) -> None:
         """Closes the connections."""

@@ -4,15 +4,15 @@ import asyncio
 import errno
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiofiles
 
 from inhaul.errors import ObjectChanged, ObjectMissing, StorageFull
-from inhaul.stores.cleanup import to_the_end
 from inhaul.stores.clients import Clients
 from inhaul.stores.faults import Kind, ShortReply
 from inhaul.stores.requests import Refused, Requests
+from inhaul.tasks import to_the_end, unwrapped
 
 if TYPE_CHECKING:
     from obstore import GetOptions
@@ -40,18 +40,28 @@ async def fetch(requests: Requests, key: str, target: Path, size: int, etag: str
     try:
         wanted = f'"{etag}"' if etag is not None else None
         first, etag = await read_range(requests, key, 0, min(RANGE, size), size, wanted)
-        async with aiofiles.open(target, "xb") as file:
-            try:
-                await file.write(first)
-                if len(first) < size:
-                    await _others(requests, key, file.fileno(), size, etag)
-            except BaseException:
-                await to_the_end(asyncio.to_thread(target.unlink, missing_ok=True))
-                raise
+        file = await to_the_end(_create(target), lambda file: _drop(file, target))
+        try:
+            await to_the_end(file.write(first))
+            if len(first) < size:
+                await _others(requests, key, file.fileno(), size, etag)
+            await to_the_end(file.close())
+        except BaseException:
+            await to_the_end(_drop(file, target))
+            raise
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise StorageFull(error.errno, f"No space left. {size} bytes are needed; free some", str(target)) from error
+
+
+async def _create(target: Path) -> Any:
+    return await aiofiles.open(target, "xb")
+
+
+async def _drop(file: Any, target: Path) -> None:
+    await asyncio.to_thread(target.unlink, missing_ok=True)
+    await file.close()
 
 
 async def _others(requests: Requests, key: str, descriptor: int, size: int, etag: str | None) -> None:
@@ -61,14 +71,13 @@ async def _others(requests: Requests, key: str, descriptor: int, size: int, etag
     async def work() -> None:
         for start in starts:
             content, _ = await read_range(requests, key, start, min(start + RANGE, size), size, etag)
-            await asyncio.to_thread(_write, descriptor, content, start)
+            # To the end: the number of a descriptor that was closed meanwhile may be another file's.
+            await to_the_end(asyncio.to_thread(_write, descriptor, content, start))
 
-    try:
+    with unwrapped():
         async with asyncio.TaskGroup() as group:
             for _ in range(requests.limits.parts):
                 group.create_task(work())
-    except BaseExceptionGroup as several:
-        raise several.exceptions[0] from None
 
 
 def _write(descriptor: int, content: bytes, start: int) -> None:

@@ -16,6 +16,7 @@ from inhaul.errors import InvalidKey, KeyExists, ObjectChanged, ObjectMissing, S
 from inhaul.hashing import Digest
 from inhaul.keys import OBJECTS, key_problem, new_uid
 from inhaul.stores.base import PAGE, Listed, Stat, Upload
+from inhaul.tasks import to_the_end
 
 P = ParamSpec("P")
 
@@ -65,7 +66,7 @@ class LocalStore:
         def write(target: Path) -> None:
             _core.copy_file(source, target, False, (expected.size, expected.hash, expected.hash_type))
 
-        await _to_the_end(self._put, write, object_key, expected.size, exclusive)
+        await to_the_end(asyncio.to_thread(self._put, write, object_key, expected.size, exclusive), _unlink)
         return "local"
 
     async def put_bytes(self, data: bytes, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
@@ -74,7 +75,7 @@ class LocalStore:
         def write(target: Path) -> None:
             _core.write_file(target, data, False)
 
-        await _to_the_end(self._put, write, object_key, digest.size, exclusive)
+        await to_the_end(asyncio.to_thread(self._put, write, object_key, digest.size, exclusive), _unlink)
         return "local"
 
     def _put(self, write: Callable[[Path], None], object_key: str, size: int, exclusive: bool) -> Path | None:
@@ -152,7 +153,7 @@ class LocalStore:
 
     async def fetch(self, object_key: str, target: Path, size: int, etag: str | None = None) -> None:
         """See `Store`."""
-        await _to_the_end(self._fetch, self.path(object_key), target, size)
+        await to_the_end(asyncio.to_thread(self._fetch, self.path(object_key), target, size), _unlink)
 
     def _fetch(self, source: Path, target: Path, size: int) -> Path:
         try:
@@ -191,13 +192,6 @@ def _full(error: OSError, path: Path, size: int) -> OSError:
     return StorageFull(error.errno, f"No space left. {need} needed; free some, or choose another storage", str(path))
 
 
-async def _to_the_end(write: Callable[P, Path | None], *arguments: P.args, **named: P.kwargs) -> None:
-    """Writes a file in a thread, which a cancelled call waits for: until then, nobody could clean up after it."""
-    writing = asyncio.ensure_future(asyncio.to_thread(write, *arguments, **named))
-    try:
-        await asyncio.shield(writing)
-    except asyncio.CancelledError:
-        await asyncio.wait([writing])
-        if not writing.exception() and (written := writing.result()) is not None:
-            await asyncio.to_thread(written.unlink)
-        raise
+async def _unlink(written: Path | None) -> None:
+    if written is not None:
+        await asyncio.to_thread(written.unlink)

@@ -12,15 +12,16 @@ from typing import Any, Protocol
 from inhaul.errors import FileChanged, InhaulError, KeyExists, StorageUnavailable
 from inhaul.hashing import Digest
 from inhaul.stores import objects
-from inhaul.stores.cleanup import to_the_end
 from inhaul.stores.clients import Clients
 from inhaul.stores.faults import Damaged, Kind
 from inhaul.stores.fetch import RANGE, read_range
 from inhaul.stores.requests import Refused, Requests
+from inhaul.tasks import to_the_end, unwrapped
 
 _TOGETHER = 32 << 20  # bytes of parts read in one go: their hashes run side by side
 _UNDER_WAY = 64 << 20  # bytes of parts being sent
 _TRIES = 3  # to store what arrives damaged although nobody said so
+_LEAVE = 1.0  # seconds that a cancelled call waits for the reply to what would stay behind
 _ABORT = 5.0  # seconds that a failed or cancelled upload may take to clean up
 
 
@@ -130,9 +131,12 @@ class _Upload:
             await asyncio.to_thread(self._uploads.end, self._object_key)
             if adopted:
                 return adopted
-        upload_id = left_behind if left_behind and stored is not None else await self._begin()
+        if left_behind and stored is not None:
+            upload_id = left_behind
+        else:
+            upload_id = await to_the_end(self._begin(), self._abort, within=_LEAVE)
         try:
-            await asyncio.to_thread(self._uploads.begin, self._object_key, upload_id)
+            await to_the_end(asyncio.to_thread(self._uploads.begin, self._object_key, upload_id))
             await self._send_parts(upload_id, stored or {})
             await asyncio.to_thread(self._reader.check)
             digest = self._digest()  # before the object appears: a reader may know what it has to be
@@ -140,7 +144,8 @@ class _Upload:
                 raise FileChanged(f"what was read for {self._object_key!r} is not what was staged: stage it again")
             etag = await self._complete(upload_id)
         except BaseException as error:
-            await to_the_end(self._abort(upload_id, error))
+            if failure := await to_the_end(self._abort(upload_id)):
+                error.add_note(failure)
             raise
         await asyncio.to_thread(self._uploads.end, self._object_key)
         if etag is None:
@@ -213,7 +218,7 @@ class _Upload:
             finally:
                 room.release()
 
-        try:
+        with unwrapped():
             async with asyncio.TaskGroup() as group:
                 for first in range(0, self._reader.count, together):
                     count = min(together, self._reader.count - first)
@@ -229,8 +234,6 @@ class _Upload:
                         else:
                             group.create_task(send(number, content, md5))
                     del parts, content
-        except BaseExceptionGroup as several:
-            raise several.exceptions[0] from None
 
     async def _send_part(self, upload_id: str, number: int, content: bytes, md5: bytes) -> str:
         differed = 0
@@ -277,7 +280,8 @@ class _Upload:
             ) from None
         return objects.tag(reply["ETag"])
 
-    async def _abort(self, upload_id: str, error: BaseException) -> None:
+    async def _abort(self, upload_id: str) -> str | None:
+        """Ends an upload, or says what prevented that."""
         try:
             async with asyncio.timeout(_ABORT):
                 with suppress(Refused):  # there is nothing to abort any more
@@ -287,10 +291,11 @@ class _Upload:
                     )
                 await asyncio.to_thread(self._uploads.end, self._object_key)
         except (InhaulError, TimeoutError) as failure:
-            error.add_note(
+            return (
                 f"The upload of {self._object_key!r} could not be aborted ({type(failure).__name__}): "
                 "the same call goes on with it, or gc() removes it."
             )
+        return None
 
     async def _read_back(self) -> bool:
         """Whether what is stored is what was read, where the ETag does not tell."""

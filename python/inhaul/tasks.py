@@ -1,0 +1,61 @@
+"""Tasks that fail as one, and work that a cancelled task must still finish."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """Raises the first error of a task group as itself; the others mostly have the same cause."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        first, *others = group.exceptions
+        if others:
+            first.add_note(f"Of tasks beside it, {len(others)} failed too: {type(others[0]).__name__}: {others[0]}")
+        raise first from first.__cause__
+
+
+async def to_the_end(
+    work: Coroutine[Any, Any, T],
+    undo: Callable[[T], Coroutine[Any, Any, object]] | None = None,
+    *,
+    within: float | None = None,
+) -> T:
+    """Runs to its end what nobody could clean up after before; a cancellation is raised when it is over.
+
+    Args:
+        work: What must end: a thread, above all, for it goes on when nobody waits for it any more.
+        undo: Called with the result when that is lost to a cancellation.
+        within: Seconds it may still take when it is cancelled; None for any number.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await _over(asyncio.ensure_future(_ended(task, undo, within)))
+        raise
+
+
+async def _ended(
+    task: asyncio.Future[T], undo: Callable[[T], Coroutine[Any, Any, object]] | None, within: float | None
+) -> None:
+    await asyncio.wait([task], timeout=within)
+    task.cancel()  # does nothing to what is done
+    await asyncio.wait([task])
+    if not task.cancelled() and task.exception() is None and undo is not None:
+        await undo(task.result())
+
+
+async def _over(task: asyncio.Future[None]) -> None:
+    """Waits for a task however often the waiting is cancelled."""
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            continue
+    task.result()
