@@ -1,5 +1,6 @@
 """Annotated matrices: AnnData in HDF5 (.h5ad) and zarr."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,8 @@ from inhaul.formats.arrays import open_h5, open_zarr, zarr_files, zarr_node
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+_CHUNK = 128 << 10  # bytes before compression
 
 
 def read_h5ad(path: Path, **options: Any) -> "AnnData":
@@ -30,13 +33,29 @@ def write_h5ad(adata: "AnnData", path: Path) -> None:
 
 
 def write_zarr(adata: "AnnData", path: Path) -> None:
-    """Writes an AnnData zarr store of version 2, which all readers know. The same data gives the same bytes."""
-    import anndata
+    """Writes an AnnData zarr store of version 2, which all readers know. The same data gives the same bytes.
+
+    Its chunks are small and hold whole rows, so that `backed()` fetches little for a few of them.
+    """
     import zarr
+    from anndata.experimental import write_dispatched
 
     store = zarr.open_group(path, mode="w", zarr_format=2)
-    anndata.io.write_elem(store, "/", adata)
+    write_dispatched(store, "/", adata, _write_in_chunks)
     zarr.consolidate_metadata(store.store, zarr_format=2)
+
+
+def _write_in_chunks(
+    write: Any, store: Any, key: str, element: Any, *, dataset_kwargs: Mapping[str, Any], iospec: object
+) -> None:
+    """Writes an element of an AnnData; see `anndata.experimental.write_dispatched`."""
+    chunks: tuple[int, ...] | None = None
+    if hasattr(element, "indptr"):  # rows or columns one after the other, their values and places in an array each
+        chunks = (max(1, _CHUNK // element.dtype.itemsize),)
+    elif getattr(element, "ndim", 0) == 2 and hasattr(element, "strides") and 0 not in element.shape:
+        rows = _CHUNK // (element.dtype.itemsize * element.shape[1])
+        chunks = (min(max(1, rows), element.shape[0]), element.shape[1])
+    write(store, key, element, dataset_kwargs={**dataset_kwargs, **({"chunks": chunks} if chunks else {})})
 
 
 def is_anndata_zarr(path: Path) -> bool:
