@@ -52,12 +52,14 @@ bench: .venv/installed
 	$(BIN)/python benches/bench_ingest.py --scale $(SCALE) --rounds $(ROUNDS)
 	$(BIN)/python benches/bench_hash.py --scale $(SCALE) --rounds $(ROUNDS)
 	$(BIN)/python benches/bench_s3.py --scale $(SCALE) --rounds $(ROUNDS)
+	$(BIN)/python benches/bench_annotation.py --scale $(SCALE) --rounds $(ROUNDS)
+	$(BIN)/python benches/bench_backed.py --scale $(SCALE)
 	$(BIN)/pytest -q benches/bench_end_to_end.py --scale $(SCALE)
 	cargo bench --quiet --bench hash -- $(if $(filter 1,$(SCALE)),,--test)
 	$(if $(filter 1,$(SCALE)),cargo bench --quiet --bench md5_lanes)
 
 soak: .venv/installed
-	SOAK=$(SEED) $(BIN)/pytest --stepwise $(RANDOM_TESTS)
+	SOAK=$(SEED) $(BIN)/pytest --stepwise --timeout 3600 $(RANDOM_TESTS)
 	$(BIN)/python benches/soak.py --seconds $(SECONDS)
 
 wheel: .venv/bin/maturin

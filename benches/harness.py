@@ -88,6 +88,8 @@ def show(key: str, value: float) -> str:
         return f"{value:.3f} of it read"
     if key == "cores":
         return f"{value:.2f} cores busy"
+    if key == "trips":
+        return f"{value:.2f} round trips for 1,000"
     return f"{value:.3f} s" if key == "seconds" else f"{key} {value:.3f} s"
 
 
