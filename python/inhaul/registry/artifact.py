@@ -559,6 +559,8 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
     async def _follow_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> None:
         if "visibility" in values:
             await families.choose_latest(conn, [self._uid])
+            if values["visibility"] != Visibility.trash:
+                await deletion.check_key_is_free(conn, self)
             latest = await conn.scalar(select(tables.artifact.c.is_latest).where(tables.artifact.c.id == self._id))
             set_row(self, {"is_latest": latest})
 

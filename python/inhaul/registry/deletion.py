@@ -1,6 +1,7 @@
 """Artifacts on their way out: into the trash, back from it, or gone for good."""
 
 import asyncio
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import families, tables
-from inhaul.errors import InUse, ObjectShared
+from inhaul.errors import InUse, KeyExists, ObjectShared
 from inhaul.ingestion.scan import content_paths
 from inhaul.keys import OBJECTS
 from inhaul.registry.sharing import sharers
@@ -45,6 +46,22 @@ async def move(artifact: "Artifact", visibility: Visibility) -> None:
     except BaseException:
         artifact._visibility = before
         raise
+
+
+async def check_key_is_free(conn: AsyncConnection, artifact: "Artifact") -> None:
+    """Keeps an old version in the trash whose key went to another family while all of its own was there.
+
+    Raises:
+        KeyExists: That has happened.
+    """
+    table = tables.artifact
+    same_key = (table.c.storage_id == artifact._storage_id) & (table.c.key == artifact._key)
+    is_live = table.c.is_latest & (table.c.visibility != Visibility.trash)
+    other_family = ~table.c.uid.startswith(artifact._uid[:16], autoescape=True)
+    if other := await conn.scalar(select(table.c.uid).where(same_key, is_live, other_family)):
+        raise KeyExists(
+            errno.EEXIST, f"{artifact!r} cannot come back: artifact {other} has its key by now", artifact._key
+        )
 
 
 async def remove(artifact: "Artifact", storage: bool | None) -> None:
