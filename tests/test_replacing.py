@@ -1,7 +1,10 @@
 """Other content for an artifact that stays itself."""
 
 import asyncio
+import itertools
+import random
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,11 @@ import pytest
 
 import inhaul
 from inhaul import Artifact, Run, Transform
-from inhaul.errors import FileChanged, KeyExists, NoResultFound
+from inhaul.errors import FileChanged, KeyExists, NoResultFound, StorageDenied
 from inhaul.ingestion.content import FileContent
-from registries import artifacts, assert_consistent
+from proxy import Delay, Status
+from registries import PART, artifacts, assert_consistent, seeds
+from s3_places import Place
 from trees import write
 
 
@@ -122,3 +127,41 @@ async def test_many_at_once(instance: inhaul.Instance, database_url: str, tmp_pa
     contents = [write(tmp_path / f"{number}.txt", str(number)) for number in range(6)]
     await asyncio.gather(*(copy.replace(content) for copy, content in zip(copies, contents, strict=True)))
     await assert_consistent(database_url, Path(instance.root))  # the last one's object is there, and no other
+
+
+@pytest.mark.filterwarnings("ignore:.*gc.. can remove what it was:UserWarning")
+@seeds(4, 100)
+async def test_replace_as_a_whole_or_not_at_all(place: Place, tmp_path: Path, seed: int) -> None:
+    """Whatever request is refused, or whenever it is cancelled."""
+    rng = random.Random(seed)
+    url = f"sqlite:///{tmp_path}/registry.db"
+    size = rng.choice([1000, 9 << 20])
+    new = tmp_path / "new.txt"
+    new.write_bytes(rng.randbytes(size))
+    async with inhaul.connect(str(place.address), url, storage_options=place.server.options):
+        artifact = await Artifact(write(tmp_path / "t.txt", "old"), key="t.txt").save()
+        before = (await artifacts(url))[0]
+        requests = itertools.count()
+        if is_cancelled := rng.random() < 0.5:
+            place.proxy.add(Delay(0.05))
+        else:
+            refused = rng.randrange(4 if size > PART else 2)
+            place.proxy.add(Status(403, "AccessDenied"), when=lambda request: next(requests) == refused)
+        call = asyncio.create_task(artifact.replace(new))
+        await asyncio.wait([call], timeout=rng.uniform(0, 0.4) if is_cancelled else None)
+        call.cancel()
+        await asyncio.wait([call])
+        place.proxy.clear()
+
+        after = (await artifacts(url))[0]
+        assert after["uid"] == before["uid"]
+        failed = call.cancelled() or call.exception() is not None
+        if failed and not call.cancelled():
+            assert isinstance(call.exception(), StorageDenied)
+        content = place.content(after["object_key"])
+        if failed and not call.cancelled():
+            assert after == before
+        assert content == (b"old" if after == before else new.read_bytes())
+        await inhaul.gc(delete=True, older_than=timedelta(0))
+    assert set(place.contents()) == {after["object_key"]}
+    assert place.uploads() == []

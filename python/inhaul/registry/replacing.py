@@ -1,13 +1,14 @@
 """New content for an artifact that stays itself."""
 
 import asyncio
+import warnings
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import RowMapping, select, update
 
 from inhaul.db import tables
-from inhaul.errors import NoResultFound, ObjectChanged
+from inhaul.errors import InhaulError, NoResultFound, ObjectChanged
 from inhaul.hashing import Digest
 from inhaul.ingestion.activity import storing
 from inhaul.ingestion.content import Content, content_of
@@ -17,6 +18,7 @@ from inhaul.registry.deletion import check_alone
 from inhaul.registry.fields import set_row
 from inhaul.registry.real_keys import Held, Note, holds, settle, switch
 from inhaul.settings import settings
+from inhaul.stores.base import Store
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
@@ -67,11 +69,21 @@ async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: s
         raise
     if note is not None and before is not None:
         await _settle(artifact, content, note, before, values)
-    elif old is not None:  # a crash before this leaves an object that nobody refers to
-        await store.remove([old])
     if run is not None:
         type(artifact).run.set(artifact, run)
     set_row(artifact, values)
+    if note is None and old is not None:
+        await _remove_old(artifact, store, old)
+
+
+async def _remove_old(artifact: "Artifact", store: Store, object_key: str) -> None:
+    """Removes what nobody refers to any more. The replacement is done, so that this fails is no failure of it."""
+    try:
+        await store.remove([object_key])
+    except (InhaulError, OSError) as error:
+        warnings.warn(
+            f"{artifact!r} is replaced, and gc() can remove what it was, {object_key!r}: {error}", stacklevel=2
+        )
 
 
 async def _registered(artifact: "Artifact") -> RowMapping:
