@@ -46,6 +46,7 @@ def test_has_the_names_of_the_async_api() -> None:
 
 def test_no_public_function_is_a_coroutine_function() -> None:
     classes = [value for name in ih.__all__ if inspect.isclass(value := getattr(ih, name))]
+    classes += ih._world.classes.values()  # type: ignore[attr-defined]
     functions = [(cls, *member) for cls in classes for member in inspect.getmembers(cls, inspect.iscoroutinefunction)]
     assert [(cls, name) for cls, name, _ in functions if not name.startswith("_")] == []
     assert not any(hasattr(cls, name) for cls in classes for name in ("__await__", "__aiter__"))

@@ -15,7 +15,7 @@ import types
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, get_origin
 
 from sqlalchemy.orm import QueryableAttribute, class_mapper
 from sqlalchemy.orm.exc import UnmappedClassError
@@ -208,15 +208,18 @@ def twin(cls: type, **members: object) -> type:
         members: What the twin has differently.
     """
     if cls not in _twins:
-        bases = tuple(
-            twin(base) if isinstance(base, type) and base.__module__.startswith("inhaul.") else base
-            for base in vars(cls).get("__orig_bases__", cls.__bases__)
-        )
+        bases = tuple(map(_base, vars(cls).get("__orig_bases__", cls.__bases__)))
         namespace = {name: _member(name, value) for name, value in vars(cls).items() if name not in _LEFT_OUT}
         namespace = {name: value for name, value in namespace.items() if not isinstance(value, QueryableAttribute)}
         namespace |= _protocols(cls) | {"__module__": "inhaul.sync"} | members
         _twins[cls] = types.new_class(cls.__name__, bases, exec_body=lambda body: body.update(namespace))
     return _twins[cls]
+
+
+def _base(base: Any) -> Any:
+    """What a twin has in the place of a base, which may be a generic class with its arguments."""
+    origin = get_origin(base) or base
+    return twin(origin) if isinstance(origin, type) and origin.__module__.startswith("inhaul.") else base
 
 
 def _member(name: str, value: Any) -> Any:
