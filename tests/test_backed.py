@@ -165,6 +165,8 @@ async def test_a_bad_choice_is_refused(instance: inhaul.Instance) -> None:
         accessor[70]
     with pytest.raises(IndexError):
         accessor[MASK[:-1]]
+    with pytest.raises(IndexError, match="False is no mask"):
+        accessor[accessor.obs["cell_type"] == "B"]
     with pytest.raises(KeyError, match="no 'nobody' on this axis"):
         await accessor[["nobody"]].to_memory()
     with pytest.raises(KeyError, match="on this axis"):

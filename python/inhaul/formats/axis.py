@@ -41,6 +41,10 @@ class Axis:
 
         if isinstance(index, slice) and index == slice(None):
             return self
+        if isinstance(index, bool):
+            raise IndexError(
+                f"{index} is no mask: make it of what was read, as in accessor.obs[name].to_memory() == value"
+            )
         if not isinstance(index, slice):
             index = np.atleast_1d(np.asarray(index))
             if index.dtype.kind in "OUT":
