@@ -17,7 +17,7 @@ RANDOM_TESTS := $(patsubst %,tests/test_%.py,bad_input cache cancel concurrent c
 
 RUST := $(shell find rust -name '*.rs') Cargo.toml
 
-.PHONY: run test dev lint format types bench soak wheel clean
+.PHONY: run test docs lint format types bench soak wheel clean
 
 run: export PYTHONDONTWRITEBYTECODE = 1
 run: .venv/installed
@@ -28,7 +28,9 @@ test: .venv/installed
 	cargo test --quiet
 	$(BIN)/pytest
 
-dev: .venv/installed
+docs: .venv/installed
+	$(BIN)/python tools/api_table.py docs/reference/page.md
+	$(BIN)/sphinx-build -q -W --keep-going docs docs/_build/html
 
 lint: .venv/installed
 	$(BIN)/ruff check
@@ -66,7 +68,7 @@ wheel: .venv/bin/maturin
 	$(BIN)/maturin build --release --out dist
 
 clean:
-	rm -rf .venv dist target .inhaul .benchmarks python/inhaul/_core*.so
+	rm -rf .venv dist target docs/_build docs/reference/page.md .inhaul .benchmarks python/inhaul/_core*.so
 
 # `--group` needs a newer pip than Python 3.11 brings; what has no wheel of its own is built without isolation, too, and
 # setuptools makes wheels only since 70.1.
@@ -76,5 +78,5 @@ clean:
 
 # One call for everything: a later one could move what an earlier one had pinned.
 .venv/installed: .venv/bin/maturin pyproject.toml $(RUST)
-	$(BIN)/pip install --quiet --group test --group lint --group bench $(INSTALL)
+	$(BIN)/pip install --quiet --group test --group lint --group docs --group bench $(INSTALL)
 	touch $@

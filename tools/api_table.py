@@ -1,0 +1,137 @@
+"""Writes the table of what the API promises, and the test that shows each item: `python tools/api_table.py OUTPUT`.
+
+Fails if a name is not in both APIs, or a test is not there.
+"""
+
+import inspect
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import inhaul
+import inhaul.sync
+
+TESTS = Path(__file__).parents[1] / "tests"
+
+# What the page lists, by section: name of the test file, then test by test what it shows.
+ITEMS = {
+    "Bases": {
+        "Registry": "query::test_verbs",
+        "HasFeatures": "annotation::test_values_come_back_as_they_were",
+        "IsVersioned": "versions::test_a_successor_versions_its_predecessor_too",
+        "TracksRun": "lineage::test_what_is_made_and_used_belongs_to_the_current_run",
+        "TracksUpdates": "artifact::test_every_field_of_a_saved_file",
+    },
+    "Arguments": {
+        "data": "arguments::test_data",
+        "key": "artifact::test_a_key_must_fit_what_it_names",
+        "description": "artifact::test_something_has_to_say_what_it_is",
+        "version": "versions::test_what_a_version_may_be_called",
+        "is_new_version_of": "versions::test_a_successor_versions_its_predecessor_too",
+        "run": "lineage::test_what_is_made_and_used_belongs_to_the_current_run",
+    },
+    "Fields": {
+        "features": "annotation::test_values_come_back_as_they_were",
+        "labels": "annotation::test_labels",
+        "objects": "query::test_what_is_hidden_shows_only_on_request",
+        "path": "artifact::test_every_field_of_a_saved_file",
+        "stem_uid": "versions::test_a_successor_versions_its_predecessor_too",
+        "versions": "versions::test_a_successor_versions_its_predecessor_too",
+        "version": "versions::test_what_a_version_may_be_called",
+        "created_at": "artifact::test_every_field_of_a_saved_file",
+        "created_by": "artifact::test_every_field_of_a_saved_file",
+        "updated_at": "artifact::test_every_field_of_a_saved_file",
+        "id": "artifact::test_every_field_of_a_saved_file",
+        "uid": "artifact::test_every_field_of_a_saved_file",
+        "description": "artifact::test_every_field_of_a_saved_file",
+        "storage": "cloud::test_a_bucket_becomes_a_storage_when_an_object_of_it_is_saved",
+        "key": "ingest::test_the_key_precedes_the_relative_path",
+        "suffix": "formats::test_what_is_in_memory_gets_a_suffix_of_its_format",
+        "accessor": "formats::test_tables",
+        "size": "artifact::test_every_field_of_a_saved_file",
+        "hash": "ingest::test_every_file_gets_its_row",
+        "hash_type": "cloud::test_etags_that_are_no_md5_are_no_hashes",
+        "n_objects": "artifact::test_a_folder_as_one_artifact",
+        "n_observations": "artifact::test_a_table_in_memory",
+        "transform": "lineage::test_what_is_made_and_used_belongs_to_the_current_run",
+        "run": "lineage::test_what_is_made_and_used_belongs_to_the_current_run",
+        "visibility": "query::test_what_is_hidden_shows_only_on_request",
+        "key_is_virtual": "artifact::test_a_real_key_is_the_place_of_the_object",
+        "ulabels": "annotation::test_artifacts_are_found_by_label",
+        "input_of": "lineage::test_what_is_made_and_used_belongs_to_the_current_run",
+        "previous_runs": "artifact::test_runs_that_meet_an_artifact_again",
+        "feature_sets": "annotation::test_feature_sets",
+        "feature_values": "annotation::test_feature_values_are_records",
+    },
+    "Verbs": {
+        "backed": "backed::test_an_anndata_on_s3",
+        "cache": "cloud::test_what_is_saved_is_on_the_server",
+        "delete": "artifact::test_delete_goes_by_way_of_the_trash",
+        "filter": "query::test_lookups",
+        "from_anndata": "measured::test_features_are_checked_and_linked",
+        "from_df": "measured::test_features_are_checked_and_linked",
+        "from_dir": "ingest::test_every_file_gets_its_row",
+        "from_mudata": "measured::test_features_are_checked_and_linked",
+        "get": "query::test_verbs",
+        "load": "formats::test_tables",
+        "replace": "replacing::test_it_stays_itself",
+        "restore": "artifact::test_delete_goes_by_way_of_the_trash",
+        "save": "artifact::test_every_field_of_a_saved_file",
+    },
+    "Formats": {
+        "table": "formats::test_tables",
+        "annotated matrix": "formats::test_an_h5ad_file_of_scanpy",
+        "generic array": "formats::test_other_zarr_stores",
+        "image": "formats::test_images_of_scikit_learn_and_scikit_image",
+        "Fastq, VCF, QC": "formats::test_what_nothing_loads_is_a_path",
+    },
+    "Examples": {"as they are printed": "examples::test_examples"},
+}
+CONSTRUCTED = {"Bases", "Formats", "Examples"}  # not attributes of an artifact
+
+
+def has(api: Any, section: str, name: str) -> bool:
+    """Whether an API has an item."""
+    if section in CONSTRUCTED:
+        return section != "Bases" or name in {base.__name__.lstrip("_") for base in api.Artifact.__mro__}
+    if section == "Arguments":
+        return name in inspect.signature(api.Artifact).parameters
+    return hasattr(api.Artifact, name)
+
+
+def is_there(test: str) -> bool:
+    """Whether a test exists."""
+    file, _, name = test.partition("::")
+    path = TESTS / f"test_{file}.py"
+    return path.exists() and re.search(rf"^(async )?def {name}\(", path.read_text(), re.MULTILINE) is not None
+
+
+def names(section: str, name: str) -> tuple[str, str]:
+    """What the item is called in the async API and in the blocking one."""
+    if section in CONSTRUCTED:
+        return name, name
+    if section == "Arguments":
+        argument = name if name == "data" else f"{name}="
+        return f"Artifact({argument})", f"Artifact({argument})"
+    waits = section == "Verbs" and name != "filter" and not name.startswith("from_")
+    return f"{'await ' if waits else ''}Artifact.{name}", f"Artifact.{name}"
+
+
+def main() -> None:
+    lines = ["# Item by item", "", "What an artifact has, in both APIs, and the test that shows it."]
+    wrong = []
+    for section, items in ITEMS.items():
+        lines += ["", f"## {section}", "", "| item | `inhaul` | `inhaul.sync` | test |", "|---|---|---|---|"]
+        for name, test in items.items():
+            wrong += [f"{api.__name__} has no {name}" for api in (inhaul, inhaul.sync) if not has(api, section, name)]
+            wrong += [] if is_there(test) else [f"there is no test {test}"]
+            first, second = names(section, name)
+            lines.append(f"| {name} | `{first}` | `{second}` | `tests/test_{test.replace('::', '.py::')}` |")
+    if wrong:
+        sys.exit("\n".join(wrong))
+    Path(sys.argv[1]).write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
