@@ -1,8 +1,10 @@
 """Formats: each file loads as what another library reads from it, and broken ones are named."""
 
+import asyncio
 import gzip
 import json
 import shutil
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -64,15 +66,39 @@ def dense(matrix: Any) -> Any:
     return matrix.toarray() if hasattr(matrix, "toarray") else np.asarray(matrix)
 
 
-async def test_an_h5ad_file_of_scanpy(instance: inhaul.Instance) -> None:
+@pytest.fixture(params=["local", "s3"])
+async def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
+    """An instance whose objects are here, or on a server and read from verified copies."""
+    root = tmp_path / "storage" if request.param == "local" else request.getfixturevalue("s3_root")
+    async with inhaul.connect(root, f"sqlite:///{tmp_path}/registry.db") as instance:
+        yield instance
+
+
+async def test_an_h5ad_file_of_scanpy(anywhere: inhaul.Instance) -> None:
     path = SCANPY / "10x_pbmc68k_reduced.h5ad"
     artifact = await stored(path)
     assert (artifact.suffix, artifact.accessor, artifact.n_observations) == (".h5ad", "AnnData", 700)
     same(await artifact.load(), anndata.read_h5ad(path))
+    whole = await (await artifact.backed())[:, ["CD79A"]].to_memory()
+    same(whole, anndata.read_h5ad(path)[:, ["CD79A"]].to_memory())
+
+
+async def test_a_folder_of_ten_x(anywhere: inhaul.Instance, tmp_path: Path) -> None:
+    folder = await asyncio.to_thread(datasets.generate_cell_ranger_files, "sample_001", tmp_path)
+    await Artifact.from_dir(folder).save()
+    matrix = await Artifact(folder / "filtered_feature_bc_matrix", key="matrix").save()
+    assert matrix.n_objects == 3
+    same(scanpy.read_10x_mtx(await matrix.cache()), scanpy.read_10x_mtx(folder / "filtered_feature_bc_matrix"))
+    counts = await Artifact.filter(key__endswith="filtered_feature_bc_matrix.h5").one()
+    same(scanpy.read_10x_h5(await counts.cache()), scanpy.read_10x_h5(folder / "filtered_feature_bc_matrix.h5"))
+    opened = await counts.backed()
+    with h5py.File(folder / "filtered_feature_bc_matrix.h5") as file:
+        np.testing.assert_array_equal(await opened.read("matrix/data", slice(5, 50)), file["matrix/data"][5:50])
+    await opened.close()
 
 
 @pytest.mark.parametrize("name", ["iris.csv", "wine_data.csv", "digits.csv.gz", "diabetes_data_raw.csv.gz"])
-async def test_csv_files_of_scikit_learn(instance: inhaul.Instance, name: str) -> None:
+async def test_csv_files_of_scikit_learn(anywhere: inhaul.Instance, name: str) -> None:
     artifact = await stored(SKLEARN / "data" / name)
     assert artifact.accessor == "DataFrame"
     pd.testing.assert_frame_equal(await artifact.load(), pd.read_csv(SKLEARN / "data" / name))
@@ -86,7 +112,7 @@ async def test_options_go_to_the_reader(instance: inhaul.Instance) -> None:
         await artifact.load(colour="red")
 
 
-async def test_images_of_scikit_learn_and_scikit_image(instance: inhaul.Instance) -> None:
+async def test_images_of_scikit_learn_and_scikit_image(anywhere: inhaul.Instance) -> None:
     for name in ("china.jpg", "flower.jpg"):
         pixels = await (await stored(SKLEARN / "images" / name)).load()
         np.testing.assert_array_equal(pixels, sklearn.datasets.load_sample_image(name))
@@ -94,6 +120,49 @@ async def test_images_of_scikit_learn_and_scikit_image(instance: inhaul.Instance
     for name in names:
         pixels = await (await stored(SKIMAGE / name)).load()
         np.testing.assert_array_equal(pixels, skimage.io.imread(SKIMAGE / name))
+
+
+_TILEDB = """
+import sys
+from pathlib import Path
+import numpy as np, tiledb, tiledbsoma, tiledbsoma.io
+import inhaul.sync as ih
+from inhaul import datasets
+
+numbers, cells = np.arange(12.0).reshape(3, 4), datasets.anndata_with_obs()
+tiledb.from_numpy("numbers.tiledb", numbers)
+tiledbsoma.io.from_anndata("cells.tiledbsoma", cells, measurement_name="RNA")
+with ih.connect(sys.argv[1], "sqlite:///registry.db"):
+    array = ih.Artifact("numbers.tiledb", key="numbers.tiledb").save()
+    with array.load() as opened:
+        assert (opened[:] == numbers).all()
+    with ih.Artifact("cells.tiledbsoma", key="cells.tiledbsoma").save().load() as opened:
+        read = tiledbsoma.io.to_anndata(opened, measurement_name="RNA")
+        assert (read.X != cells.X).nnz == 0
+    for suffix in ("tiledb", "tiledbsoma"):
+        Path("broken." + suffix).write_bytes(b"broken")
+        broken = ih.Artifact("broken." + suffix, key="broken." + suffix).save()
+        try:
+            broken.load()
+            raise AssertionError
+        except ValueError as error:
+            assert suffix in str(error)
+    try:
+        backed = array.backed()
+        assert (backed.read("", slice(1, 2)) == numbers[1:2]).all()
+        backed.close()
+    except ValueError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("place", ["local", "s3"])
+def test_stores_of_tiledb(request: pytest.FixtureRequest, place: str) -> None:
+    """In a process of its own: its library must not be in one that forks."""
+    root = "storage" if place == "local" else request.getfixturevalue("s3_root")
+    done = subprocess.run([sys.executable, "-c", _TILEDB, root], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert ("load() opens a copy" in done.stdout) == (place == "s3")
 
 
 async def test_a_palette_becomes_colours(instance: inhaul.Instance, tmp_path: Path) -> None:
@@ -286,7 +355,8 @@ async def test_bad_arguments(instance: inhaul.Instance, tmp_path: Path) -> None:
     assert await Artifact.filter(visibility=None).count() == 0
 
 
-BROKEN = [suffix for loaders in suffixes._LOADERS.values() for suffix in loaders if suffix not in (".txt", ".md")]
+UNBROKEN = (".txt", ".md", ".tiledb", ".tiledbsoma")  # for those of TileDB see above
+BROKEN = [suffix for loaders in suffixes._LOADERS.values() for suffix in loaders if suffix not in UNBROKEN]
 
 
 @pytest.mark.parametrize("suffix", sorted(set(BROKEN)))
@@ -323,7 +393,12 @@ async def test_a_broken_zarr_store_is_named(instance: inhaul.Instance, tmp_path:
 
 @pytest.mark.parametrize(
     ("name", "module", "extra"),
-    [("a.png", "PIL.Image", "images"), ("a.tif", "tifffile", "images"), ("a.h5mu", "mudata", "mudata")],
+    [
+        ("a.png", "PIL.Image", "images"),
+        ("a.tif", "tifffile", "images"),
+        ("a.h5mu", "mudata", "mudata"),
+        ("a.tiledb", "tiledb", "tiledb"),
+    ],
 )
 async def test_a_missing_library_says_what_to_install(
     instance: inhaul.Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, module: str, extra: str

@@ -52,6 +52,17 @@ def test_no_public_function_is_a_coroutine_function() -> None:
     assert not any(hasattr(cls, name) for cls in classes for name in ("__await__", "__aiter__"))
 
 
+def test_query_sets_are_tables_in_notebooks(instance: ih.Instance, folder: Path) -> None:
+    ih.ingest(folder)
+    shown = ih.Artifact.filter(key__endswith="1.txt")._repr_html_()  # type: ignore[attr-defined]
+    assert "data/sub/1.txt" in shown
+    assert "more" not in shown
+    for number in range(20):
+        (folder / f"{number}.csv").write_text(str(number))
+    ih.ingest(folder)
+    assert "and 5 more" in ih.Artifact.filter()._repr_html_()  # type: ignore[attr-defined]
+
+
 def test_signatures_are_those_of_the_async_api() -> None:
     assert inspect.signature(ih.Artifact) == inspect.signature(inhaul.Artifact)
     assert inspect.signature(ih.Artifact.from_dir) == inspect.signature(inhaul.Artifact.from_dir)

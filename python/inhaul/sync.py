@@ -38,6 +38,8 @@ from inhaul.stores.probe import Ability as Ability
 from inhaul.stores.probe import RemoteReport as RemoteReport
 from inhaul.stores.probe import testremote as _testremote
 
+_SHOWN = 20  # records in a table
+
 
 class Instance:
     """A registry and its default storage.
@@ -140,6 +142,11 @@ def _one_or_slice(self: Any, part: int | slice) -> Any:
     return found[0]
 
 
+def _table(self: Any) -> str:
+    found, more = run(self[:_SHOWN]._df()), self.count() - _SHOWN
+    return f"{found.to_html()}<p>{f'and {more:,} more' if more > 0 else ''}</p>"
+
+
 def _watched(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def call(self: Any, *arguments: Any) -> Any:
@@ -150,7 +157,7 @@ def _watched(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _List = _registry.ArtifactList
-twin(_registry.QuerySet, __getitem__=_one_or_slice)
+twin(_registry.QuerySet, __getitem__=_one_or_slice, _repr_html_=_table)
 twin(_List, __init__=_watched(staging(_List.__init__)), save=_watched(blocking(_List.save)))
 
 _world = World(blocking=True)

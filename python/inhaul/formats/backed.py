@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
-from inhaul.formats import elements
+from inhaul.formats import elements, tiledb
 from inhaul.formats.axis import Axis
 from inhaul.formats.ranged import Source, as_file, as_zarr_store
 
@@ -26,7 +26,8 @@ _DATASETS = {
     ".tsv": "csv",
     ".tsv.gz": "csv",
 }
-SUFFIXES = (*_HDF5, *_ZARR, *_DATASETS)
+_TILEDB: dict[str, Callable[[Path], Any]] = {".tiledb": tiledb.open_array, ".tiledbsoma": tiledb.open_soma}
+SUFFIXES = (*_HDF5, *_ZARR, *_DATASETS, *_TILEDB)
 """What can be accessed without loading it."""
 
 
@@ -256,11 +257,11 @@ def _parts(group: Any) -> dict[str, Any]:
 
 
 class BackedAccessor:
-    """An HDF5 file or zarr store that stays where it is.
+    """An HDF5 file, or a zarr or TileDB store, that stays where it is.
 
     Attributes:
         connection: The open file or store.
-        storage: The group or array, as h5py or zarr has it; what is read from it blocks.
+        storage: The group or array, as h5py, zarr or TileDB has it; what is read from it blocks.
     """
 
     def __init__(self, connection: Any, storage: Any) -> None:
@@ -274,13 +275,18 @@ class BackedAccessor:
         """Reads an array, or a part of it.
 
         Args:
-            name: Its path in the file or store.
+            name: Its path in the file or store; of a TileDB array, the attribute.
             index: Which part, by position.
 
         Raises:
             KeyError: There is no such array.
         """
-        return await asyncio.to_thread(lambda: self.storage[name][index])
+        return await asyncio.to_thread(self._read, name, index)
+
+    def _read(self, name: str, index: Any) -> Any:
+        if hasattr(self.storage, "query"):
+            return self.storage.query(attrs=[name])[slice(None) if index == () else index]
+        return self.storage[name][index]
 
     async def close(self) -> None:
         """Closes the file."""
@@ -288,7 +294,7 @@ class BackedAccessor:
 
 
 def _close(group: Any) -> None:
-    (group.file if hasattr(group, "file") else group.store).close()
+    getattr(group, "file", getattr(group, "store", group)).close()
 
 
 def open_backed(source: Source, suffix: str, accessor: str | None, name: str, world: Any) -> Any:
@@ -312,6 +318,8 @@ def open_backed(source: Source, suffix: str, accessor: str | None, name: str, wo
     try:
         if suffix in _DATASETS:
             return _dataset(source, suffix)
+        if suffix in _TILEDB:
+            return _tiledb(source, _TILEDB[suffix], world)
         node = _hdf5(source) if suffix in _HDF5 else _zarr(source)
         if accessor != "AnnData":
             return world["BackedAccessor"](node.file if suffix in _HDF5 else node.store, node)
@@ -328,6 +336,13 @@ def _hdf5(source: Source) -> Any:
     import h5py
 
     return h5py.File(as_file(source), "r")
+
+
+def _tiledb(source: Source, open_store: Callable[[Path], Any], world: Any) -> Any:
+    if not isinstance(source, Path):
+        raise ValueError("its library opens files of this machine only: load() opens a copy")
+    opened = open_store(source)
+    return world["BackedAccessor"](opened, opened)
 
 
 def _zarr(source: Source) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from inhaul import keys
-from inhaul.formats import anndata, arrays, documents, images, mudata, tables
+from inhaul.formats import anndata, arrays, documents, images, mudata, tables, tiledb
 
 Loader = Callable[..., Any]
 
@@ -35,6 +35,8 @@ _OTHERS: dict[str, Loader] = {
     **dict.fromkeys((*_ZARR, ".mudata.zarr", ".ome.zarr", ".spatialdata.zarr"), arrays.open_zarr),
     **dict.fromkeys((".jpg", ".jpeg", ".png"), images.read_image),
     **dict.fromkeys((".tif", ".tiff", ".ome.tif", ".ome.tiff"), images.read_tiff),
+    ".tiledb": tiledb.open_array,
+    ".tiledbsoma": tiledb.open_soma,
     ".json": documents.read_json,
     ".yaml": documents.read_yaml,
     ".yml": documents.read_yaml,
