@@ -105,9 +105,10 @@ def test_a_wrong_option_is_a_usage_error(folder: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_ls_lists_the_newest_first(folder: Path) -> None:
+def test_ls_lists_the_newest_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inhaul("ingest", folder)
     inhaul("ingest", folder, "--key", "again")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as notebooks do
     rows = [line.split("\t") for line in inhaul("ls").stdout.splitlines()]
     assert [key for _, key, *_ in rows[:4]] == [
         f"again/{name}" for name in ("copy of b.txt", "c.log", "b.txt", "a.csv")

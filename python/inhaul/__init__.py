@@ -1,5 +1,7 @@
 """Async, high-throughput ingestion of files into a governed artifact store.
 
+A folder becomes artifacts, one for each file::
+
     import inhaul
 
     async with inhaul.connect(storage="data"):

@@ -1,5 +1,7 @@
 """The blocking twin of inhaul: the same names, for scripts and notebooks.
 
+Nothing has to be awaited::
+
     import inhaul.sync as ih
 
     artifacts = ih.Artifact.from_dir("plates").save()

@@ -5,11 +5,13 @@ Exit status: 0 when all is done, 2 when a command could not run, 3 when some fil
 
 import asyncio
 import os
+import sys
 from collections.abc import Coroutine
 from importlib.metadata import version
 from typing import Annotated, Any, TypeVar
 
 import typer
+from rich.console import Console
 
 from inhaul.errors import InhaulError
 
@@ -43,6 +45,12 @@ def _main(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None: ...
+
+
+def console(*, stderr: bool = False) -> Console:
+    """For people where they watch. Who sets FORCE_COLOR does not mean that a pipe is a terminal."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, force_terminal=stream.isatty())
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -3,12 +3,11 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 import inhaul
-from inhaul.cli.app import Database, Storage, app, printable, run
+from inhaul.cli.app import Database, Storage, app, console, printable, run
 
 
 @app.command()
@@ -30,14 +29,14 @@ def ls(
         (it.uid, printable(it.key or ""), str(it.size), it.version or "", f"{it.created_at:%Y-%m-%d %H:%M:%S}")
         for it in run(work())
     ]
-    console = Console()
-    if not console.is_terminal:
+    out = console()
+    if not out.is_terminal:
         typer.echo("".join("\t".join(row) + "\n" for row in rows), nl=False)
         return
     table = Table("uid", "key", "bytes", "version", "created (UTC)", box=None)
     for row in rows:
         table.add_row(*map(escape, row))
-    console.print(table)
+    out.print(table)
 
 
 @app.command()

@@ -14,7 +14,7 @@ _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r"})
 
 @app.command("hash")
 def hash_paths(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files; folders for the last two algorithms.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files; folders for the last two algorithms.")],
     algorithm: Annotated[
         Literal["md5", "md5-whole", "sha256", "sha256-parts", "sha1-fl", "md5-tree", "md5-d"],
         typer.Option(help="`md5` hashes a file of 8 MiB and more in parts; `md5-whole` is what md5sum prints."),

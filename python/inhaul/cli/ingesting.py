@@ -6,13 +6,12 @@ from time import perf_counter
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import inhaul
-from inhaul.cli.app import SOME_FAILED, Database, Storage, app, printable, run
+from inhaul.cli.app import SOME_FAILED, Database, Storage, app, console, printable, run
 
 _SHOWN = 10  # failures that are printed
 
@@ -70,8 +69,8 @@ def ingest(
 @contextmanager
 def _progress() -> Iterator[Callable[[inhaul.IngestEvent], None] | None]:
     """A display that takes events; None where there is no terminal."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    err = console(stderr=True)
+    if not err.is_terminal:
         yield None
         return
     columns = (
@@ -80,7 +79,7 @@ def _progress() -> Iterator[Callable[[inhaul.IngestEvent], None] | None]:
         TimeRemainingColumn(),
     )
     start = perf_counter()
-    with Progress(*columns, console=console, transient=True) as display:
+    with Progress(*columns, console=err, transient=True) as display:
         task = display.add_task("", total=None, found=0, size="0 bytes", rate="")
 
         def show_event(event: inhaul.IngestEvent) -> None:
@@ -107,7 +106,7 @@ def _print_report(report: inhaul.IngestReport) -> None:
     table.add_row("size", decimal(report.bytes))
     table.add_row("time", f"{report.seconds:,.2f} s")
     table.add_row("rate", f"{report.files / report.seconds:,.0f} files/s")
-    Console().print(table)
+    console().print(table)
     for issue in report.failed[:_SHOWN]:
         typer.echo(f"{issue.reason}: {printable(str(issue.path))}", err=True)
     if len(report.failed) > _SHOWN:

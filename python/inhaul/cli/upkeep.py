@@ -4,13 +4,12 @@ from datetime import timedelta
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
 import inhaul
-from inhaul.cli.app import SOME_FAILED, Database, Storage, app, printable, run
+from inhaul.cli.app import SOME_FAILED, Database, Storage, app, console, printable, run
 
 
 @app.command()
@@ -77,7 +76,7 @@ def gc(
 
 @app.command()
 def cache(
-    uids: Annotated[list[str], typer.Argument(metavar="UID...", help="Artifacts.")],
+    uids: Annotated[list[str], typer.Argument(metavar="UID", help="Artifacts.")],
     storage: Storage = None,
     db: Database = None,
 ) -> None:
@@ -99,6 +98,7 @@ def testremote(url: Annotated[str, typer.Argument(help="s3://bucket/prefix?endpo
     for ability in report.abilities:
         works = "yes" if ability.works else "no"
         table.add_row(escape(ability.name), works, "yes" if ability.needed else "", escape(ability.detail))
-    Console(width=None if Console().is_terminal else 160).print(table)
+    out = console()
+    out.print(table, width=None if out.is_terminal else 160)
     if not report.ok:
         raise typer.Exit(SOME_FAILED)

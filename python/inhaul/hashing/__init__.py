@@ -62,7 +62,7 @@ class Digest(NamedTuple):
 
     @property
     def hex(self) -> str:
-        """The hash as `md5sum` and `sha256sum` print it and, if it is of N parts, as S3 prints an ETag: with `-N`."""
+        """The hash as `md5sum` and `sha256sum` print it and, if it is of N parts, as S3 prints an ETag, with `-N`."""
         digest = base64.urlsafe_b64decode(self.hash + "==").hex()
         _, _, parts = self.hash_type.partition("-")
         return f"{digest}-{parts}" if parts.isdecimal() else digest

@@ -67,8 +67,8 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
         format: How an AnnData is stored: `"h5ad"` or `"zarr"`; None: as the suffix of the key says, else as h5ad.
         accessor: What a file or folder shall load as where its suffix leaves that open: `"AnnData"` or `"MuData"`.
         key_is_virtual: False stores the object under the key itself.
-        on_duplicate: What to do with content that is registered: `"return"` the existing artifact, `"create"` another
-            one, or raise an `"error"`.
+        on_duplicate: What to do with content that is registered under the same key, or under any if none is given:
+            `"return"` the existing artifact, `"create"` another one, or raise an `"error"`.
 
     Raises:
         TypeError: The data is none of these, or an argument has the wrong type.

@@ -74,7 +74,7 @@ class ArtifactList(Sequence[A], Generic[A]):
 
     @property
     def failed(self) -> list[Issue]:
-        """Files that should be here and are not: path, reason, error."""
+        """Files that should be here and are not, each with its path, reason and error."""
         return self._report.failed
 
     @property

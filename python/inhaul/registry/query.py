@@ -114,7 +114,7 @@ class QuerySet(Generic[R]):
         return self._with(window=(offset + start, max(0, min(left)) if left else None))
 
     def search(self, text: str) -> Self:
-        """Those that have all words of a text in their names, keys or descriptions; see `Registry.search`."""
+        """Those that have all words of a text in their names, keys or descriptions; see `Artifact.search`."""
         return self._search(text)
 
     def _search(self, text: str) -> Self:
