@@ -213,11 +213,19 @@ def test_after_a_ctrl_c(script: str, wait: float) -> None:
 def test_of_the_command_line_after_a_ctrl_c(tmp_path: Path) -> None:
     for number in range(100):
         with (tmp_path / "data" / f"{number}.big").open("wb") as file:
-            file.truncate(64 << 20)
+            file.truncate(1 << 30)
     command = [Path(sys.executable).parent / "inhaul", "ingest", "data", "--storage", "data"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(1.5)
-        assert process.poll() is None
+        while not any(_leads_to(descriptor, ".big") for descriptor in Path(f"/proc/{process.pid}/fd").iterdir()):
+            assert process.poll() is None
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         assert "Traceback" not in leave(process)
     assert process.returncode == 130
+
+
+def _leads_to(descriptor: Path, suffix: str) -> bool:
+    try:
+        return str(descriptor.readlink()).endswith(suffix)
+    except FileNotFoundError:
+        return False

@@ -96,12 +96,12 @@ async def test_the_etag_is_what_was_hashed(place: Place, store: S3Store, source:
 @pytest.mark.parametrize("careful", [True, False])
 async def test_damaged_parts_are_sent_again(place: Place, careless: Place, source: Path, careful: bool) -> None:
     where = place if careful else careless
-    where.proxy.add(Flip(), when=is_part, times=3)
+    where.proxy.add(Flip(), when=is_part, times=2)  # a third one for the same part could pass for the server's own way
     store = where.store()
     assert (await put(store, source, NoJournal()))[1] == "etag"
     await store.aclose()
     assert where.content("key") == DATA
-    assert parts_sent(where.proxy) == PARTS + 3
+    assert parts_sent(where.proxy) == PARTS + 2
 
 
 @pytest.mark.parametrize(
