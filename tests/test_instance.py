@@ -7,6 +7,7 @@ import pytest
 
 import children
 import inhaul
+import inhaul.instance as instances
 from inhaul import Artifact, Storage, User
 from inhaul.errors import UnsupportedDatabase, UnsupportedStorage
 
@@ -102,3 +103,11 @@ def test_one_instance_in_several_loops(tmp_path: Path) -> None:
     assert instance.root == str(tmp_path / "s")
     assert asyncio.run(save("a.txt")) == 1
     assert asyncio.run(save("b.txt")) == 2
+
+
+async def test_the_stores_of_a_loop_are_made_once(s3_root: str) -> None:
+    async with inhaul.connect(s3_root) as instance:
+        before = len(instances._unclosed)
+        stores = {id(instance.store(instance.root)) for _ in range(3)}
+        assert (len(stores), len(instances._unclosed)) == (1, before + 1)
+    assert len(instances._unclosed) == before

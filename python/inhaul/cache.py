@@ -118,12 +118,15 @@ class Cache:
     @asynccontextmanager
     async def scratch(self) -> AsyncIterator[Path]:
         """A path on the cache's disk for a file or folder that is needed inside the block only."""
-        path = self._partial / f"scratch.{secrets.token_hex(8)}"
+        path = self._partial / f"scratch-{secrets.token_hex(8)}.tmp"
+        turn = _Turn(path.with_suffix(_LOCK))
         await asyncio.to_thread(self._partial.mkdir, parents=True, exist_ok=True)
         try:
+            await to_the_end(asyncio.to_thread(turn.take))
             yield path
         finally:
             await to_the_end(asyncio.to_thread(_remove, path))
+            await to_the_end(asyncio.to_thread(turn.end))
 
     def sweep(self, before: datetime, *, delete: bool) -> list[Partial]:
         """Finds, and removes if told to, what downloads that were killed before some time left behind. Blocks."""

@@ -36,8 +36,11 @@ async def to_the_end(
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await _over(asyncio.ensure_future(_ended(task, undo, within)))
+    except asyncio.CancelledError as cancelled:
+        ending = asyncio.ensure_future(_ended(task, undo, within))
+        await _over(ending)
+        if error := ending.exception():
+            cancelled.add_note(f"What was under way could not be undone: {type(error).__name__}: {error}")
         raise
 
 
@@ -58,4 +61,3 @@ async def _over(task: asyncio.Future[None]) -> None:
             await asyncio.wait([task])
         except asyncio.CancelledError:
             continue
-    task.result()

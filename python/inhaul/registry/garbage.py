@@ -51,7 +51,7 @@ async def gc(storage: "Storage | None" = None, *, delete: bool = False, older_th
     async with writing(instance) as writers:
         await _collect_objects(instance.database, store, writers, before, report)
         await _collect_uploads(store, writers, before, report)
-        await _collect_temporaries(store, before, report)
+        await _collect_temporaries(store, writers, before, report)
         for path, size in await asyncio.to_thread(instance.cache.sweep, before, delete=delete):
             report.temporaries.append(str(path))
             report.bytes += size
@@ -118,9 +118,10 @@ async def _collect_uploads(store: Store, writers: Writers, before: datetime, rep
         report.uploads += [one.key for one in old]
 
 
-async def _collect_temporaries(store: Store, before: datetime, report: GcReport) -> None:
+async def _collect_temporaries(store: Store, writers: Writers, before: datetime, report: GcReport) -> None:
     async for page in store.list(f"{TEMPORARY}/"):
-        old = [one for one in page if one.modified < before]
+        spare = await asyncio.to_thread(writers.spare)
+        old = [one for one in page if one.modified < before and not (spare and one.modified >= spare)]
         if report.deleted:
             await store.remove([one.key for one in old])
         report.temporaries += [location(store, one.key) for one in old]

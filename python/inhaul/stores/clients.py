@@ -86,6 +86,7 @@ class Clients:
     async def aclose(self) -> None:
         """Closes the connections."""
         await self.s3.close()
+        del self.objects  # whose connections go with it, while somebody may still hold this
         await asyncio.sleep(_REST)
 
 

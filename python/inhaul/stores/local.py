@@ -194,4 +194,4 @@ def _full(error: OSError, path: Path, size: int) -> OSError:
 
 async def _unlink(written: Path | None) -> None:
     if written is not None:
-        await asyncio.to_thread(written.unlink)
+        await asyncio.to_thread(written.unlink, missing_ok=True)

@@ -240,15 +240,19 @@ class _Upload:
 
         async def request(to: Clients) -> str:
             nonlocal differed
-            async with asyncio.timeout(self._requests.limits.no_progress) as watchdog:
-                reply = await to.s3.upload_part(
-                    Bucket=to.bucket,
-                    Key=self._key,
-                    UploadId=upload_id,
-                    PartNumber=number,
-                    Body=_Watched(content, watchdog, self._requests.limits.no_progress),
-                    ContentMD5=b64encode(md5).decode(),
-                )
+            watchdog = asyncio.timeout(self._requests.limits.no_progress)
+            try:
+                async with watchdog:
+                    reply = await to.s3.upload_part(
+                        Bucket=to.bucket,
+                        Key=self._key,
+                        UploadId=upload_id,
+                        PartNumber=number,
+                        Body=_Watched(content, watchdog, self._requests.limits.no_progress),
+                        ContentMD5=b64encode(md5).decode(),
+                    )
+            finally:
+                del watchdog  # it knows the task, which knows what cancelled it, and so all that this frame holds
             # A server that tells another ETag each time does not make it from the content: reading back will tell.
             if objects.tag(reply["ETag"]) != md5.hex() and differed + 1 < _TRIES:
                 differed += 1
@@ -271,9 +275,10 @@ class _Upload:
         except Refused as refused:
             # A try that seemed to fail may have been carried out; the answer was lost, not the object.
             found = await objects.get(self._requests, self._key, {"head": True})
-            if refused.kind is Kind.GONE:
+            is_ours = found is not None and found.attributes.get(objects.WRITE_ID) == self._write_id
+            if refused.kind is Kind.GONE and (found is None or not self._exclusive or is_ours):
                 return objects.tag(found.meta["e_tag"]) if found is not None else None
-            if found is not None and refused.again and found.attributes.get(objects.WRITE_ID) == self._write_id:
+            if found is not None and refused.again and is_ours:
                 return objects.tag(found.meta["e_tag"])
             raise KeyExists(
                 f"{self._requests.address} has {self._object_key!r}: choose another key, or replace the artifact"

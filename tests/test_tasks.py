@@ -1,0 +1,76 @@
+"""Work that a cancelled task finishes, and undoes when its result is lost."""
+
+import asyncio
+
+import pytest
+
+from inhaul.tasks import to_the_end, unwrapped
+
+
+async def cancelled(call: "asyncio.Task[object]") -> asyncio.CancelledError:
+    """Cancels a call in its first step, twice, and gives what it raises."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.sleep(0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError) as raised:
+        await call
+    return raised.value
+
+
+async def test_it_ends_and_is_undone() -> None:
+    done = []
+
+    async def work() -> str:
+        await asyncio.sleep(0.01)
+        done.append("worked")
+        return "result"
+
+    async def undo(result: str) -> None:
+        await asyncio.sleep(0.01)
+        done.append(f"undid {result}")
+
+    assert await to_the_end(work(), undo) == "result"
+    assert done == ["worked"]
+    await cancelled(asyncio.create_task(to_the_end(work(), undo)))
+    assert done == ["worked", "worked", "undid result"]
+
+
+async def test_a_cancellation_stays_one() -> None:
+    async def fails(*_: object) -> None:
+        await asyncio.sleep(0.01)
+        raise OSError("no room")
+
+    async def works() -> None:
+        await asyncio.sleep(0.01)
+
+    with pytest.raises(OSError, match="no room"):
+        await to_the_end(fails())
+    assert not hasattr(await cancelled(asyncio.create_task(to_the_end(fails()))), "__notes__")
+    error = await cancelled(asyncio.create_task(to_the_end(works(), fails)))
+    assert error.__notes__ == ["What was under way could not be undone: OSError: no room"]
+
+
+async def test_it_has_so_many_seconds() -> None:
+    ended = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(True)
+
+    await cancelled(asyncio.create_task(to_the_end(work(), within=0.01)))
+    assert ended
+
+
+async def test_the_first_of_several_errors() -> None:
+    async def fail(what: str) -> None:
+        raise ValueError(what)
+
+    with pytest.raises(ValueError, match="one") as raised, unwrapped():
+        async with asyncio.TaskGroup() as tasks:
+            for what in ("one", "two", "three"):
+                tasks.create_task(fail(what))
+    assert raised.value.__notes__ == ["Of tasks beside it, 2 failed too: ValueError: two"]
