@@ -259,6 +259,34 @@ async def test_a_crash_is_ended_by_the_next_process(
     assert place.contents() == {key: "new" if happened else "old"}
 
 
+@pytest.mark.parametrize("call", ["ingest", "replace"])
+async def test_what_comes_after_a_crash_ends_it_first(
+    instance: inhaul.Instance,
+    place: Place,
+    artifact: Artifact,
+    tmp_path: Path,
+    call: str,
+    seaweedfs_server: S3Server,
+) -> None:
+    """Else it would plan by a row and a file of which one is new."""
+    new = write(tmp_path / "new.txt", "new")
+    command = [sys.executable, "-c", _KILLED, "switched", place.root, artifact.uid, str(new)]
+    child = await asyncio.create_subprocess_exec(
+        *command, env={**os.environ, **seaweedfs_server.environment}, cwd=tmp_path
+    )
+    assert await child.wait() == -signal.SIGKILL
+    async with inhaul.connect(storage=place.root, db=f"sqlite:///{tmp_path}/registry.db"):
+        if call == "ingest":
+            await inhaul.ingest(place.root)
+        else:
+            await (await Artifact.get(artifact.uid)).replace(write(tmp_path / "newer.txt", "newer"))
+        found = await Artifact.get(artifact.uid)
+        assert await found.load() == ("new" if call == "ingest" else "newer")
+        assert await found.versions.count() == 1
+        assert (await inhaul.verify(read=True)).ok
+    assert notes(instance) == []
+
+
 async def test_an_edit_after_a_crash_is_kept(
     instance: inhaul.Instance, place: Place, artifact: Artifact, tmp_path: Path, seaweedfs_server: S3Server
 ) -> None:

@@ -25,6 +25,7 @@ from inhaul.stores.clients import check_options
 from inhaul.stores.local import LocalStore
 from inhaul.stores.locations import as_text, is_remote, locate, relative_key, resolved
 from inhaul.stores.s3 import S3Store
+from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -72,17 +73,20 @@ class _Stores(dict[str, S3Store]):
 
     async def _close(self) -> AsyncGenerator[None]:
         """Stays suspended until the loop is shut down: `asyncio.run`, for one, then closes every open generator."""
-        _unclosed.append(self)
+        _unclosed[id(self)] = self
         try:
             yield
         finally:
-            _unclosed.remove(self)
-            for store in self.values():
-                await store.aclose()
+            del _unclosed[id(self)]
+            await to_the_end(self._close_all())
+
+    async def _close_all(self) -> None:
+        for store in self.values():
+            await store.aclose()
 
 
 # A generator that nothing refers to would be closed by a task, which the end of `asyncio.run` cancels half-way.
-_unclosed: list[_Stores] = []
+_unclosed: dict[int, _Stores] = {}
 
 
 class Instance:
@@ -174,9 +178,13 @@ class Instance:
                 user_id = await ensure(conn, tables.user, "handle", settings.user)
                 storage_id = await self._ensure_storage(conn, self.root, user_id)
             self._identity = (await self.database.file(), Identity(user_id, storage_id))
-            for recover in recoveries:
-                await recover(self)
+            await self.recover()
         return self._identity[1]
+
+    async def recover(self) -> None:
+        """Ends what crashed processes had begun. Whoever plans by what rows and files say, does this first."""
+        for recover in recoveries:
+            await recover(self)
 
     async def storage_id(self, root: str) -> int:
         """The row of the storage with this root, made if it is missing."""
@@ -203,7 +211,9 @@ class Instance:
         loop = asyncio.get_running_loop()
         for closed in [known for known in list(self._stores) if known.is_closed()]:
             self._stores.pop(closed, None)
-        stores = self._stores.setdefault(loop, _Stores())
+        stores = self._stores.get(loop)
+        if stores is None:
+            stores = self._stores[loop] = _Stores()
         if root not in stores:
             stores[root] = S3Store(parse(root), self._options)
         return stores[root]

@@ -2,7 +2,12 @@
 
 from inhaul._core import accessor, key_problem, new_uid, next_uid, object_key, suffix
 
-__all__ = ("OBJECTS", "accessor", "key_problem", "new_uid", "next_uid", "object_key", "suffix")
+__all__ = ("OBJECTS", "accessor", "key_problem", "named_anew", "new_uid", "next_uid", "object_key", "suffix")
 
 OBJECTS = ".inhaul"
 """Folder in a storage's root that holds what inhaul named; no key may lie in it, and no walk enters it."""
+
+
+def named_anew(uid: str, suffix: str) -> str:
+    """An object key for an artifact that has, or had, another object: no other one has it."""
+    return f"{OBJECTS}/{uid[15]}/{uid}.{new_uid()[:6]}{suffix}"

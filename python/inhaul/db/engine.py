@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import random
 import sqlite3
 import warnings
@@ -24,6 +25,7 @@ from inhaul.db import schema
 from inhaul.db.address import parse, public
 from inhaul.errors import DatabaseBusy, DatabaseDenied, DatabaseUnreachable, StorageFull, UnsupportedDatabase
 from inhaul.filesystem import network_filesystem
+from inhaul.settings import settings
 from inhaul.tasks import to_the_end
 
 _PATIENCE = 30.0  # seconds to wait for the write of another process to end
@@ -170,6 +172,11 @@ class Database:
             else:
                 problem = f"no connection ({cause}): see that the server runs, and that host and port are right"
             raise DatabaseUnreachable(f"{self}: {problem}") from error
+
+    async def sync(self) -> None:
+        """Returns once what was committed is on disk, as it must be before what it replaced is removed."""
+        if self.path and settings.durability == "batch":
+            await asyncio.to_thread(_flush_log, self.path)
 
     async def aclose(self) -> None:
         """Closes the running loop's connections. Using the database again opens new ones."""
@@ -392,6 +399,16 @@ def _identity(path: Path) -> tuple[int, ...]:
     if S_ISDIR(status.st_mode):
         raise UnsupportedDatabase(f"{path} is a folder: name a file")
     return status.st_dev, status.st_ino
+
+
+def _flush_log(path: Path) -> None:
+    """Flushes what SQLite appends commits to: of its own accord it does that only before it moves them."""
+    log = path.with_name(f"{path.name}-wal")
+    descriptor = os.open(log if log.exists() else path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _primary(error: sqlite3.Error) -> int:

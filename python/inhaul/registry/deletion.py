@@ -80,6 +80,7 @@ async def remove(artifact: "Artifact", storage: bool | None) -> None:
     if artifact._visibility != Visibility.trash:
         await move(artifact, Visibility.trash)
     if object_key is not None:
+        await database.sync()
         # The row is in the trash by now, so a crash from here on leaves nothing that looks alive.
         store = artifact._home.store(artifact._storage._root)
         if artifact._n_objects is None:

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -28,10 +28,12 @@ from inhaul.ingestion.content import Content, content_of
 from inhaul.ingestion.journal import create, explained, lock
 from inhaul.ingestion.remote import fetch
 from inhaul.instance import Instance, recoveries
+from inhaul.registry.sharing import sharers
 from inhaul.settings import settings
 from inhaul.stores.base import Store
 from inhaul.tasks import to_the_end
 
+_LEAVE = 1.0  # seconds that a cancelled call waits for the key to be written
 _NOTES = "replacing"
 """Folder of the notes in the instance's `.inhaul`."""
 
@@ -66,7 +68,12 @@ class Note:
         for file in sorted((home / _NOTES).glob("*.json")):
             descriptor = lock(file)
             if descriptor is not None:
-                known = json.loads(os.read(descriptor, 1 << 16))
+                try:
+                    known = json.loads(os.read(descriptor, 1 << 16))
+                except ValueError:  # half a note: its process was killed before anything was replaced
+                    file.unlink()
+                    os.close(descriptor)
+                    continue
                 old = Held(known["key"], Digest(*known["digest"]))
                 notes.append(cls(home, file.stem, old, known["staged"], descriptor))
         return notes
@@ -144,15 +151,18 @@ async def settle(instance: Instance, note: Note, content: Content | None = None)
     row = await _row(instance, note.uid)
     store = instance.store(row["root"] if row is not None else instance.root)
     if row is not None and row["object_key"] == note.staged:
-        await _put(store, row, note, content)
-        await switch(instance, note.uid, note.staged, {"object_key": row["key"]})
+        await _put(instance, store, row, note, content)
+        await switch(instance, note.uid, row["storage_id"], note.staged, {"object_key": row["key"]})
+        await instance.database.sync()
     leftovers = [note.staged]
     if row is not None and row["key"] != note.old.object_key and await holds(store, *note.old):
         leftovers.append(note.old.object_key)
-    await store.remove(leftovers)
+    async with instance.database.read() as conn:
+        needed = {key for key in leftovers if await sharers(conn, store.root, key)}
+    await store.remove([key for key in leftovers if key not in needed])
 
 
-async def _put(store: Store, row: RowMapping, note: Note, content: Content | None) -> None:
+async def _put(instance: Instance, store: Store, row: RowMapping, note: Note, content: Content | None) -> None:
     """Puts the content of the staged object under the artifact's key."""
     key, digest = row["key"], Digest(row["hash"], row["hash_type"], row["size"])
     if await holds(store, key, digest):
@@ -160,8 +170,12 @@ async def _put(store: Store, row: RowMapping, note: Note, content: Content | Non
     over = key == note.old.object_key and await holds(store, *note.old)
     if not over and await store.stat(key) is not None:
         raise ObjectChanged(errno.ESTALE, "Somebody else wrote here while the artifact was replaced", key)
+    async with instance.database.read() as conn:
+        if over and await sharers(conn, store.root, key, besides=row["id"], limit=1):
+            raise ObjectChanged(errno.ESTALE, "Another artifact was registered here while this one was replaced", key)
     if content is not None:
-        await content.store(store, key, digest, exclusive=not over)
+        # A request that was sent may be carried out although nobody waits for it: then there is no way back any more.
+        await to_the_end(content.store(store, key, digest, exclusive=not over), within=_LEAVE)
     else:
         async with _copy(store, note.staged, digest) as copy:
             await (await content_of(copy)).store(store, key, digest, exclusive=not over)
@@ -169,10 +183,10 @@ async def _put(store: Store, row: RowMapping, note: Note, content: Content | Non
         await store.sync()
 
 
-async def switch(instance: Instance, uid: str, object_key: str, values: Mapping[str, Any]) -> bool:
-    """Gives a row that refers to an object other values; False if it does not."""
+async def switch(instance: Instance, uid: str, storage_id: int, object_key: str, values: Mapping[str, Any]) -> bool:
+    """Gives a row that refers to an object of a storage other values; False if it does not."""
     table = tables.artifact
-    same = (table.c.uid == uid) & (table.c.object_key == object_key)
+    same = (table.c.uid == uid) & (table.c.storage_id == storage_id) & (table.c.object_key == object_key)
     async with instance.database.write() as conn:
         return (await conn.execute(update(table).where(same).values(values))).rowcount == 1
 
@@ -186,18 +200,29 @@ async def _row(instance: Instance, uid: str) -> RowMapping | None:
 
 async def recover(instance: Instance) -> None:
     """Ends what crashed processes had begun to replace."""
-    for note in await asyncio.to_thread(Note.left_behind, instance.home):
-        try:
-            await settle(instance, note)
-            await asyncio.to_thread(note.end)
-        except (InhaulError, OSError) as error:
-            warnings.warn(
-                f"Artifact {note.uid} was being replaced when a process ended, and is stored under a name of its own "
-                f"until its key can be written: {error}",
-                stacklevel=2,
-            )
-        finally:
+
+    async def let_go(notes: Iterable[Note]) -> None:
+        for note in notes:
             note.release()
+
+    notes = await to_the_end(asyncio.to_thread(Note.left_behind, instance.home), let_go)
+    try:
+        for note in notes:
+            await _end(instance, note)
+    finally:
+        await let_go(notes)
+
+
+async def _end(instance: Instance, note: Note) -> None:
+    try:
+        await settle(instance, note)
+        await asyncio.to_thread(note.end)
+    except (InhaulError, OSError) as error:
+        warnings.warn(
+            f"Artifact {note.uid} was being replaced when a process ended, and is stored under a name of its own "
+            f"until its key can be written: {error}",
+            stacklevel=2,
+        )
 
 
 recoveries.append(recover)

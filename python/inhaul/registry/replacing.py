@@ -12,7 +12,7 @@ from inhaul.errors import InhaulError, NoResultFound, ObjectChanged
 from inhaul.hashing import Digest
 from inhaul.ingestion.activity import storing
 from inhaul.ingestion.content import Content, content_of
-from inhaul.keys import OBJECTS, new_uid
+from inhaul.keys import named_anew
 from inhaul.registry.arguments import check_key
 from inhaul.registry.deletion import check_alone
 from inhaul.registry.fields import set_row
@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from inhaul.registry.artifact import Artifact
     from inhaul.registry.run import Run
 
+_NOT_YET = "{!r} has its new content, but not under its key yet: the next call, or process, sees to that"
+
 
 async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: str | None) -> None:
     """See `Artifact.replace`: the new object is stored, then the row switches to it, then the old object goes."""
     instance = artifact._home
+    await instance.recover()
     content = await content_of(data, key=artifact._key, form=form)
     if content.location is not None and (inside := await instance.storage_of(content.location)) is not None:
         raise ValueError(f"{content.location} lies in the storage {inside.root}: pass something outside all storages")
@@ -41,7 +44,7 @@ async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: s
         await run._save(instance)
 
     store = instance.store(artifact._storage._root)
-    object_key = f"{OBJECTS}/{artifact._uid[15]}/{artifact._uid}.{new_uid()[:6]}{content.suffix}"
+    object_key = named_anew(artifact._uid, content.suffix)
     before = None if artifact._key_is_virtual else await _registered(artifact)
     note = await _note(artifact, before, object_key) if before is not None else None
     values: dict[str, Any] = {
@@ -64,6 +67,7 @@ async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: s
             if settings.durability == "batch":
                 await store.sync()
             old = await _switch(artifact, values)
+            await instance.database.sync()  # before the object that the row had is written over, or goes
     except BaseException:
         await to_the_end(_discard(artifact, stored, note))
         raise
@@ -130,7 +134,8 @@ async def _undo(
     store = artifact._home.store(artifact._storage._root)
     key = values.get("key", note.old.object_key)
     try:
-        if await holds(store, *note.old) and await switch(artifact._home, note.uid, note.staged, before):
+        old, storage_id = note.old, artifact._storage_id
+        if await holds(store, *old) and await switch(artifact._home, note.uid, storage_id, note.staged, before):
             left = Digest(values["hash"], values["hash_type"], values["size"])
             ours = key != note.old.object_key and await holds(store, key, left)
             await store.remove([note.staged, key] if ours else [note.staged])
@@ -138,7 +143,7 @@ async def _undo(
             return
     finally:
         note.release()
-    error.add_note(f"{artifact!r} has its new content, but not under its key yet: the next process will see to that")
+    error.add_note(_NOT_YET.format(artifact))
 
 
 async def _switch(artifact: "Artifact", values: dict[str, Any]) -> str | None:
@@ -162,14 +167,16 @@ async def _switch(artifact: "Artifact", values: dict[str, Any]) -> str | None:
 async def _discard(artifact: "Artifact", stored: str, note: Note | None) -> None:
     """Removes the new object of a replacement that failed, unless its row was committed after all."""
     table = tables.artifact
-    async with artifact._home.database.read() as conn:
-        referred = await conn.scalar(select(table.c.object_key).where(table.c.id == artifact._id))
-    if referred != stored.removesuffix("/"):
-        await artifact._home.store(artifact._storage._root).remove([stored])
+    try:
+        async with artifact._home.database.read() as conn:
+            referred = await conn.scalar(select(table.c.object_key).where(table.c.id == artifact._id))
+        if referred != stored.removesuffix("/"):
+            await artifact._home.store(artifact._storage._root).remove([stored])
+            if note is not None:
+                await asyncio.to_thread(note.end)
+    finally:
         if note is not None:
-            await asyncio.to_thread(note.end)
-    elif note is not None:
-        note.release()
+            note.release()
 
 
 def _as_stored(object_key: str, n_objects: int | None) -> str:

@@ -61,6 +61,7 @@ async def stage(artifact: "Artifact") -> None:
     if artifact._is_staged or artifact._draft is None or artifact._instance is None:
         return
     draft, instance, description, run = artifact._draft, artifact._instance, artifact._description, artifact._run
+    await instance.recover()
     old = draft.is_new_version_of
     predecessor = await _predecessor(old) if old is not None else None
     inherited = predecessor.key if predecessor is not None else None

@@ -1,10 +1,11 @@
 """From the local storage of an instance to its storage on S3."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inhaul.db import tables
@@ -13,7 +14,9 @@ from inhaul.hashing import Digest
 from inhaul.ingestion.activity import storing
 from inhaul.ingestion.content import content_of
 from inhaul.ingestion.remote import ObjectContent
+from inhaul.keys import named_anew
 from inhaul.registry.sharing import sharers
+from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
     from inhaul.registry.artifact import Artifact
@@ -25,6 +28,7 @@ async def upload(artifact: "Artifact") -> None:
     A crash in between leaves an object that nobody refers to, for `gc`; the next call begins again.
     """
     instance = artifact._home
+    await instance.recover()
     local, remote = instance.root, str(instance.remote)
     if artifact._storage._root == remote:
         return
@@ -36,8 +40,18 @@ async def upload(artifact: "Artifact") -> None:
     if object_key is None:
         raise ObjectChanged(f"{artifact!r} was overwritten in place by a later version, so it cannot be uploaded")
     async with storing(instance.home):
-        verified_by = await _store(artifact, object_key, remote)
-        await _switch(artifact, object_key, await instance.storage_id(remote), verified_by)
+        # Under a name that no other upload of the artifact has: what one leaves unfinished, it can remove.
+        new_key = named_anew(artifact._uid, artifact._suffix) if artifact._key_is_virtual else object_key
+        try:
+            verified_by = await _store(artifact, object_key, remote, new_key)
+            storage_id = await instance.storage_id(remote)
+            values = {"storage_id": storage_id, "object_key": new_key, "verified_by": verified_by}
+            await _switch(artifact, object_key, values)
+        except BaseException:
+            if artifact._key_is_virtual:
+                await to_the_end(_discard(artifact, remote, new_key))
+            raise
+        await instance.database.sync()
     if artifact._key_is_virtual:
         async with instance.database.read() as conn:
             is_needed = bool(await sharers(conn, local, object_key))
@@ -46,8 +60,8 @@ async def upload(artifact: "Artifact") -> None:
             await instance.store(local).remove([object_key + "/" * is_folder])
 
 
-async def _store(artifact: "Artifact", object_key: str, remote: str) -> str:
-    """Uploads the object under the same key; returns how it was verified."""
+async def _store(artifact: "Artifact", object_key: str, remote: str, new_key: str) -> str:
+    """Uploads the object; returns how it was verified."""
     instance = artifact._home
     digest = Digest(artifact._hash, artifact._hash_type, artifact._size)
     try:
@@ -56,24 +70,37 @@ async def _store(artifact: "Artifact", object_key: str, remote: str) -> str:
         raise ObjectMissing(f"{artifact.path} is gone, so {artifact!r} cannot be uploaded") from None
     store = instance.store(remote)
     try:
-        return await content.store(store, object_key, digest, exclusive=not artifact._key_is_virtual)
+        return await content.store(store, new_key, digest, exclusive=not artifact._key_is_virtual)
     except KeyExists:
-        if await store.stat(object_key) is None:
+        if await store.stat(new_key) is None:
             raise
-        there = await ObjectContent(str(store.path(object_key)), instance, remote, object_key).read()
+        there = await ObjectContent(str(store.path(new_key)), instance, remote, new_key).read()
         if there.digest != digest:
             raise
         return there.verified_by  # an upload that did not get as far as its row
 
 
-async def _switch(artifact: "Artifact", object_key: str, storage_id: int, verified_by: str) -> None:
+async def _discard(artifact: "Artifact", remote: str, new_key: str) -> None:
+    """Removes what was uploaded, unless the row refers to it after all."""
+    table = tables.artifact
+    async with artifact._home.database.read() as conn:
+        referred = await conn.scalar(select(table.c.object_key).where(table.c.id == artifact._id))
+    if referred != new_key:
+        await artifact._home.store(remote).remove([new_key + "/" * (artifact._n_objects is not None)])
+
+
+async def _switch(artifact: "Artifact", object_key: str, values: Mapping[str, Any]) -> None:
     """Has the row refer to the uploaded object, unless it was given another one meanwhile."""
     table = tables.artifact
-    values = {"storage_id": storage_id, "verified_by": verified_by, "updated_at": datetime.now(UTC)}
-    same = (table.c.id == artifact._id) & (table.c.object_key == object_key) & (table.c.hash == artifact._hash)
+    same = (
+        (table.c.id == artifact._id)
+        & (table.c.storage_id == artifact._storage_id)
+        & (table.c.object_key == object_key)
+        & (table.c.hash == artifact._hash)
+    )
     with artifact._no_clash():
         async with artifact._home.database.write() as conn:
-            done = await conn.execute(update(table).where(same).values(values))
+            done = await conn.execute(update(table).where(same).values({**values, "updated_at": datetime.now(UTC)}))
             if done.rowcount != 1:
                 raise NoResultFound(f"{artifact!r} was deleted or replaced while it was uploaded")
             async with AsyncSession(conn, expire_on_commit=False) as session:
