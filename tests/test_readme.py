@@ -1,9 +1,17 @@
-"""The README's examples run as printed, and print what it says."""
+"""The README's examples run as printed, and print what it says; those of docstrings run."""
 
+import inspect
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import inhaul
+import inhaul.sync
 
 README = Path(__file__).parents[1] / "README.md"
 EXAMPLE = re.compile(r"^```python\n(.*?)^```\n\s*^```text\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -35,3 +43,16 @@ def test_examples_print_what_the_readme_says(tmp_path: Path) -> None:
         )
         assert (done.stderr, done.returncode) == ("", 0)
         assert done.stdout == output
+
+
+@pytest.mark.parametrize("module", [inhaul, inhaul.sync])
+def test_examples_of_docstrings_run(module: ModuleType, tmp_path: Path) -> None:
+    (block,) = re.findall(r"::\n\n((?:    .*\n|\n)+)", inspect.getdoc(module) or "")
+    code = textwrap.indent(textwrap.dedent(block), "    ")
+    script = f"import asyncio\nasync def main():\n{code}\n    print(len(artifacts))\nasyncio.run(main())\n"
+    if module is inhaul.sync:
+        script = textwrap.dedent(block) + "print(len(artifacts))\n"
+    (tmp_path / "plates").mkdir()
+    (tmp_path / "plates" / "1.csv").write_text("a\n1\n")
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
