@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from stat import S_ISREG
 from typing import ParamSpec
 
 from inhaul import _core
@@ -113,9 +114,14 @@ class LocalStore:
         return await asyncio.to_thread(self._stat, self.path(object_key))
 
     def _stat(self, path: Path) -> Stat | None:
-        if not path.is_file():
+        try:
+            status = path.stat()
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
             return None
-        status = path.stat()
+        if not S_ISREG(status.st_mode):
+            return None
         return Stat(status.st_size, None, datetime.fromtimestamp(status.st_mtime, UTC))
 
     async def list(self, prefix: str = "") -> AsyncIterator[Sequence[Listed]]:
@@ -139,7 +145,10 @@ class LocalStore:
             if key.endswith("/") and (key.startswith(prefix) or prefix.startswith(key)):
                 yield from self._walk(max(key, prefix, key=len))
             elif key.startswith(prefix) and entry.is_file():
-                status = entry.stat()
+                try:
+                    status = entry.stat()
+                except FileNotFoundError:  # somebody has just removed it
+                    continue
                 yield Listed(key, status.st_size, None, datetime.fromtimestamp(status.st_mtime, UTC))
 
     async def uploads(self) -> AsyncIterator[Sequence[Upload]]:
