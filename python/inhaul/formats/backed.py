@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from inhaul.formats import elements, tiledb
 from inhaul.formats.axis import Axis
+from inhaul.formats.broken import told_as
 from inhaul.formats.ranged import Source, as_file, as_zarr_store
 
 if TYPE_CHECKING:
@@ -315,7 +316,7 @@ def open_backed(source: Source, suffix: str, accessor: str | None, name: str, wo
     """
     if suffix not in SUFFIXES:
         raise ValueError(f"{name}: what ends in {suffix!r} has no backed access. These have: {', '.join(SUFFIXES)}")
-    try:
+    with told_as(f"{name} cannot be opened as {suffix}"):
         if suffix in _DATASETS:
             return _dataset(source, suffix)
         if suffix in _TILEDB:
@@ -326,10 +327,6 @@ def open_backed(source: Source, suffix: str, accessor: str | None, name: str, wo
         node = node if "encoding-type" in node.attrs else _in_present_form(source, node)
         parts = _parts(node)
         return world["AnnDataAccessor"](node, name, parts, *(Axis(parts[table].shape[0]) for table in ("obs", "var")))
-    except Exception as error:
-        if isinstance(error, ImportError | MemoryError | Warning):
-            raise
-        raise ValueError(f"{name} cannot be opened as {suffix}: {error}") from error
 
 
 def _hdf5(source: Source) -> Any:

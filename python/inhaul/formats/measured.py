@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from inhaul.formats.arrays import open_h5, open_zarr
+from inhaul.formats.broken import told_as
 
 
 def measured(data: Any, accessor: str) -> dict[str, dict[str, str]]:
@@ -24,10 +25,8 @@ def measured(data: Any, accessor: str) -> dict[str, dict[str, str]]:
         if accessor == "AnnData":
             return _annotated(data.obs, data.var_names, data.X)
         return _by_modality({name: _annotated(part.obs, part.var_names, part.X) for name, part in data.mod.items()})
-    try:
+    with told_as(f"{data} cannot be read as {accessor}"):
         return _on_disk(Path(data).expanduser(), accessor)
-    except Exception as error:  # whatever the libraries make of a broken file
-        raise ValueError(f"{data} cannot be read as {accessor}: {error}") from error
 
 
 def _on_disk(path: Path, accessor: str) -> dict[str, dict[str, str]]:

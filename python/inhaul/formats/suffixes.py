@@ -6,6 +6,7 @@ from typing import Any
 
 from inhaul import keys
 from inhaul.formats import anndata, arrays, documents, images, mudata, tables, tiledb
+from inhaul.formats.broken import told_as
 
 Loader = Callable[..., Any]
 
@@ -103,19 +104,8 @@ def load(path: Path, suffix: str, accessor: str | None, **options: Any) -> Any:
         if options:
             raise TypeError(f"{path}: {suffix or 'a file without suffix'} has no reader that could take {set(options)}")
         return path
-    try:
+    with told_as(f"{path} cannot be read as {suffix}", options=bool(options)):
         return loader(path, **options)
-    except Exception as error:
-        if _is_the_callers(error, options):
-            raise
-        raise ValueError(f"{path} cannot be read as {suffix}: {error}") from error
-
-
-def _is_the_callers(error: Exception, options: Mapping[str, Any]) -> bool:
-    """Whether an error says something else than that the content is broken, for which every reader has its own."""
-    if isinstance(error, OSError):
-        return error.errno is not None  # the system's; those of HDF5 and pillow have no number
-    return isinstance(error, ImportError | MemoryError | Warning) or (isinstance(error, TypeError) and bool(options))
 
 
 def observations(path: Path, suffix: str, accessor: str | None) -> int | None:
