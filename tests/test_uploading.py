@@ -9,7 +9,7 @@ import pytest
 
 import inhaul.sync as ln
 from inhaul import Artifact, Status, connect, ingest
-from inhaul.errors import KeyExists, ObjectMissing, StorageUnavailable
+from inhaul.errors import KeyExists, ObjectChanged, ObjectMissing, StorageUnavailable
 from inhaul.instance import Instance
 from inhaul.stores.s3 import S3Store
 from registries import query
@@ -174,6 +174,22 @@ async def test_one_of_several_uploads_wins(instance: Instance, bucket: Bucket, l
     winner = await Artifact.get(artifact.uid)
     assert bucket.keys() == [winner.object_key]
     assert await winner.load() == CONTENT.decode()
+
+
+async def test_what_was_uploaded_meanwhile_is_not_replaced_where_it_was(
+    instance: Instance, bucket: Bucket, local: Path, file: Path, tmp_path: Path
+) -> None:
+    artifact = await Artifact(file, key="a.txt").save()
+    earlier = await Artifact.get(artifact.uid)
+    await artifact.save(upload=True)
+    with pytest.raises(ObjectChanged, match="uploaded"):
+        await earlier.replace(write(tmp_path / "new.txt", "new"))
+    assert objects(local) == []
+    found = await Artifact.get(artifact.uid)
+    assert bucket.keys() == [found.object_key]
+    assert await found.load() == CONTENT.decode()
+    await found.replace(tmp_path / "new.txt")
+    assert await found.load() == "new"
 
 
 async def test_an_object_that_is_gone(instance: Instance, local: Path, file: Path) -> None:

@@ -96,6 +96,26 @@ async def remove(artifact: "Artifact", storage: bool | None) -> None:
     artifact._is_deleted = True
 
 
+async def discard(artifact: "Artifact", root: str, object_key: str) -> bool:
+    """Removes what was stored for an artifact in vain, unless its row refers to it after all.
+
+    Args:
+        artifact: Saved.
+        root: The storage.
+        object_key: The new object; a folder of them has a slash at its end.
+
+    Returns:
+        Whether it was removed.
+    """
+    table = tables.artifact
+    async with artifact._home.database.read() as conn:
+        referred = await conn.scalar(select(table.c.object_key).where(table.c.id == artifact._id))
+    if referred == object_key.removesuffix("/"):
+        return False
+    await artifact._home.store(root).remove([object_key])
+    return True
+
+
 async def check_alone(conn: AsyncConnection, artifact: "Artifact", object_key: str) -> None:
     """Refuses to remove or replace an object that other artifacts have bytes in.
 

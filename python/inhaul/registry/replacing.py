@@ -14,7 +14,7 @@ from inhaul.ingestion.activity import storing
 from inhaul.ingestion.content import Content, content_of
 from inhaul.keys import named_anew
 from inhaul.registry.arguments import check_key
-from inhaul.registry.deletion import check_alone
+from inhaul.registry.deletion import check_alone, discard
 from inhaul.registry.fields import set_row
 from inhaul.registry.real_keys import Held, Note, holds, settle, switch
 from inhaul.settings import settings
@@ -69,7 +69,7 @@ async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: s
             old = await _switch(artifact, values)
             await instance.database.sync()  # before the object that the row had is written over, or goes
     except BaseException:
-        await to_the_end(_discard(artifact, stored, note))
+        await to_the_end(_give_up(artifact, stored, note))
         raise
     if note is not None and before is not None:
         await _settle(artifact, content, note, before, values)
@@ -151,12 +151,14 @@ async def _switch(artifact: "Artifact", values: dict[str, Any]) -> str | None:
     table = tables.artifact
     with artifact._no_clash():
         async with artifact._home.database.write() as conn:
-            columns = (table.c.object_key, table.c.n_objects, table.c.key, table.c.suffix)
+            columns = (table.c.object_key, table.c.n_objects, table.c.key, table.c.suffix, table.c.storage_id)
             query = select(*columns).where(table.c.id == artifact._id)
             row = (await conn.execute(query.with_for_update())).first()
             if row is None:
                 raise NoResultFound(f"{artifact!r} has been deleted, so it cannot be replaced")
-            old, n_objects, key, suffix = row
+            old, n_objects, key, suffix, storage_id = row
+            if storage_id != artifact._storage_id:
+                raise ObjectChanged(f"{artifact!r} was uploaded to another storage meanwhile: get it again")
             if key is not None and suffix != values["suffix"]:
                 values["key"] = key[: len(key) - len(suffix)] + values["suffix"]
                 check_key(values["key"])
@@ -164,16 +166,11 @@ async def _switch(artifact: "Artifact", values: dict[str, Any]) -> str | None:
     return None if old is None else _as_stored(old, n_objects)
 
 
-async def _discard(artifact: "Artifact", stored: str, note: Note | None) -> None:
+async def _give_up(artifact: "Artifact", stored: str, note: Note | None) -> None:
     """Removes the new object of a replacement that failed, unless its row was committed after all."""
-    table = tables.artifact
     try:
-        async with artifact._home.database.read() as conn:
-            referred = await conn.scalar(select(table.c.object_key).where(table.c.id == artifact._id))
-        if referred != stored.removesuffix("/"):
-            await artifact._home.store(artifact._storage._root).remove([stored])
-            if note is not None:
-                await asyncio.to_thread(note.end)
+        if await discard(artifact, artifact._storage._root, stored) and note is not None:
+            await asyncio.to_thread(note.end)
     finally:
         if note is not None:
             note.release()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from inhaul.db import tables
@@ -15,6 +15,7 @@ from inhaul.ingestion.activity import storing
 from inhaul.ingestion.content import content_of
 from inhaul.ingestion.remote import ObjectContent
 from inhaul.keys import named_anew
+from inhaul.registry.deletion import discard
 from inhaul.registry.sharing import sharers
 from inhaul.tasks import to_the_end
 
@@ -49,7 +50,7 @@ async def upload(artifact: "Artifact") -> None:
             await _switch(artifact, object_key, values)
         except BaseException:
             if artifact._key_is_virtual:
-                await to_the_end(_discard(artifact, remote, new_key))
+                await to_the_end(discard(artifact, remote, new_key + "/" * (artifact._n_objects is not None)))
             raise
         await instance.database.sync()
     if artifact._key_is_virtual:
@@ -78,15 +79,6 @@ async def _store(artifact: "Artifact", object_key: str, remote: str, new_key: st
         if there.digest != digest:
             raise
         return there.verified_by  # an upload that did not get as far as its row
-
-
-async def _discard(artifact: "Artifact", remote: str, new_key: str) -> None:
-    """Removes what was uploaded, unless the row refers to it after all."""
-    table = tables.artifact
-    async with artifact._home.database.read() as conn:
-        referred = await conn.scalar(select(table.c.object_key).where(table.c.id == artifact._id))
-    if referred != new_key:
-        await artifact._home.store(remote).remove([new_key + "/" * (artifact._n_objects is not None)])
 
 
 async def _switch(artifact: "Artifact", object_key: str, values: Mapping[str, Any]) -> None:
