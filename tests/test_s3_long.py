@@ -8,7 +8,7 @@ import pytest
 
 from inhaul.stores.clients import Limits
 from inhaul.stores.s3 import S3Store
-from proxy import Bucket, Drop, Fault, Flip, Reset, Stall, Status
+from proxy import Bucket, Delay, Drop, Fault, Flip, Reset, Stall, Status
 from s3_places import Place, put_many
 
 LONG = "SOAK" in os.environ
@@ -72,10 +72,13 @@ async def test_two_hundred_requests_a_second(place: Place, patient: Limits) -> N
 @pytest.mark.timeout(600)
 async def test_an_outage(place: Place, patient: Limits) -> None:
     store, count, outage = place.store(patient), 10_000 if LONG else 100, 30 if LONG else 1
+    # Past a quarter no request is answered, so that some are left for the outage however fast the first ones are.
+    place.proxy.add(Delay(3600), when=lambda request: len(place.proxy.log) >= count / 4)
     uploads = asyncio.create_task(put_many(store, count))
     while len(place.proxy.log) < count / 4:
         await asyncio.sleep(0.01)
     place.proxy.down()
+    place.proxy.clear()
     await asyncio.sleep(outage)
     place.proxy.up()
     up = time.monotonic()
