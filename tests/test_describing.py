@@ -36,9 +36,11 @@ async def test_an_artifact(artifacts: list[Artifact]) -> None:
     assert list(told) == ["Artifact", "From", "Features", "Linked"]
     assert told["Artifact"]["key"] == "in/a.csv"
     assert told["Artifact"]["size"] == "3"
+    assert told["Artifact"]["visibility"] == "default"
     assert told["From"]["created_by"] == "ada"
     assert told["From"]["storage"].endswith("/storage")
     assert told["Features"] == {"temperature": "20.5, 21.5"}
+    assert list(told["Linked"]) == ["ulabels"]
     assert told["Linked"]["ulabels"].startswith("label 0, label 1, ")
     assert told["Linked"]["ulabels"].endswith("label 9, ...")
     assert "  temperature  20.5, 21.5" in str(description)

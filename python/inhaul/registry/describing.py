@@ -1,6 +1,7 @@
 """All that a registry knows of a record, to be read by people."""
 
 import html
+from enum import Enum
 from typing import Any
 
 from sqlalchemy import inspect
@@ -52,7 +53,7 @@ class IsDescribed:
             raise ValueError(f"{self!r} is not saved, so nothing more is known of it")
         mapper = inspect(type(record))
         names = [name.removeprefix("_") for name in mapper.column_attrs.keys()]  # noqa: SIM118 - no dict
-        known = {name: getattr(record, f"_{name}") for name in names if name != "id" and not name.endswith("_id")}
+        known = {name: getattr(record, name) for name in names if name != "id" and not name.endswith("_id")}
         to_one = {name.removeprefix("_"): getattr(record, name) for name in mapper.relationships.keys()}  # noqa: SIM118
         sections = [
             (type(record).__name__, {name: _text(value) for name, value in known.items() if value is not None}),
@@ -71,7 +72,8 @@ async def _features(record: Any) -> dict[str, str]:
 
 async def _linked(record: Any) -> dict[str, str]:
     found = {}
-    for field in sorted(name for name in dir(type(record)) if isinstance(getattr(type(record), name), ManyToMany)):
+    fields = {name for name in dir(type(record)) if isinstance(getattr(type(record), name), ManyToMany)}
+    for field in sorted(fields - {"feature_values"}):  # which are told by feature
         query = getattr(record, field)._query()
         records = await query[: _SHOWN + 1]._all()
         more = ", ..." if len(records) > _SHOWN else ""
@@ -89,4 +91,6 @@ def _name(record: Any) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
+    if isinstance(value, Enum):
+        return value.name
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
