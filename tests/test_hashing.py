@@ -109,7 +109,7 @@ def test_threads_share_one_huge_file_among_tiny_ones(tmp_path: Path, place: str)
         path.write_bytes(path.name.encode())
     huge = tmp_path / "huge"
     with huge.open("wb") as file:
-        file.truncate(64 * PART)  # sparse, so no disk slows it down
+        file.truncate(200 * PART)  # sparse, so no disk slows it down
     paths.insert(0 if place == "first" else len(paths), huge)
 
     read = {}  # bytes by thread
