@@ -1,18 +1,20 @@
 """Features, values, labels: added, read back, removed, and found by."""
 
+import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 import inhaul
-from inhaul import Artifact, Feature, FeatureSet, ULabel, annotate
+from inhaul import Artifact, Collection, Feature, FeatureSet, ULabel, annotate
 from inhaul.errors import KeyExists, NoResultFound, UnknownField, ValidationError
 from inhaul.registry import dtypes
 
@@ -232,6 +234,8 @@ async def test_a_deleted_artifact_cannot_be_annotated(artifacts: list[Artifact])
     await artifacts[0].delete(permanent=True)
     with pytest.raises(NoResultFound, match="deleted"):
         await artifacts[0].features.add_values({"dose": 1})
+    with pytest.raises(NoResultFound, match="deleted"):
+        await artifacts[0].ulabels.add(await ULabel("late").save())
 
 
 async def test_what_an_artifact_was_annotated_with_goes_with_it(artifacts: list[Artifact]) -> None:
@@ -241,6 +245,70 @@ async def test_what_an_artifact_was_annotated_with_goes_with_it(artifacts: list[
     await artifacts[0].delete(permanent=True)
     assert await lung.artifacts.all() == [artifacts[1]]
     assert await Artifact.features.filter(dose=1).all() == [artifacts[1]]
+
+
+LINKS: list[Callable[[Artifact, ULabel, Any], Awaitable[object]]] = [
+    lambda artifact, label, other: artifact.ulabels.add(other),
+    lambda artifact, label, other: artifact.ulabels.remove(other),
+    lambda artifact, label, other: artifact.labels.add(other),
+    lambda artifact, label, other: artifact.labels.add([label, other]),
+    lambda artifact, label, other: artifact.labels.add(label, feature=other),
+    lambda artifact, label, other: artifact.labels.remove(other),
+    lambda artifact, label, other: artifact.labels.remove(label, feature=other),
+    lambda artifact, label, other: artifact.labels.add_from(other),
+    lambda artifact, label, other: artifact.features.add_feature_set(other, "slot"),
+    lambda artifact, label, other: label.parents.add(other),
+    lambda artifact, label, other: label.artifacts.add(other),
+    lambda artifact, label, other: annotate([artifact, other]),
+    lambda artifact, label, other: annotate([artifact], labels=[other]),
+    lambda artifact, label, other: annotate([artifact], labels=[[other]]),
+    lambda artifact, label, other: annotate([artifact], labels=[label], feature=other),
+    lambda artifact, label, other: Collection([artifact, other], "c").save(),
+]
+
+
+async def test_nothing_else_is_linked(artifacts: list[Artifact], tmp_path: Path) -> None:
+    """Neither a record of another registry nor one of another database, where its id is that of something else."""
+    label = await ULabel("label").save()
+    here, there = [artifacts[1]], []
+    async with inhaul.connect(storage=tmp_path / "elsewhere"):
+        there.append(await Artifact(pd.DataFrame({"n": [1]}), key="there.parquet").save())
+        there += await more_records()
+    here += await more_records()
+    for link in LINKS:
+        for other in (*there, "text", 1, ULabel):
+            with pytest.raises((TypeError, ValueError), match=r"pass an? |belongs to"):
+                await link(artifacts[0], label, other)
+        refused = 0
+        for other in here:
+            try:
+                await link(artifacts[0], label, other)
+            except TypeError:
+                refused += 1
+        assert refused == len(here) - 1
+
+
+async def more_records() -> list[Any]:
+    feature = await Feature("another", "cat[ULabel]").save()
+    return [feature, await FeatureSet([feature]).save(), await ULabel("another").save()]
+
+
+async def test_what_is_said_of_labels_is_checked(artifacts: list[Artifact]) -> None:
+    label = await ULabel("kidney").save()
+    age = await Feature("age", "int").save()
+    with pytest.raises(ValueError, match="does not take labels"):
+        await annotate(artifacts, labels=[label], feature=age)
+    for labels in ("kidney", ULabel.filter()):
+        with pytest.raises(TypeError, match="pass a list of labels"):
+            await annotate(artifacts, labels=labels)  # type: ignore[arg-type]
+    for values in (["age"] * 4, 5 * [3]):
+        with pytest.raises((TypeError, ValueError), match="pass"):
+            await annotate(artifacts, values)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="pass a dict"):
+        await artifacts[0].features.add_values("age")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="is no artifact"):
+        await annotate(["text"])  # type: ignore[list-item]
+    assert await artifacts[0].features.get_values() == {}
 
 
 async def test_labels(artifacts: list[Artifact]) -> None:
@@ -326,6 +394,34 @@ async def test_feature_sets(artifacts: list[Artifact]) -> None:
     for features in ([], [area, area]):
         with pytest.raises(ValueError, match="at least one feature"):
             FeatureSet(features)
+
+
+async def test_a_set_is_of_features_not_of_their_names(artifacts: list[Artifact]) -> None:
+    feature = await Feature("x", "float").save()
+    before = await Artifact.from_df(pd.DataFrame({"x": [1.5]}), key="before.parquet").save()
+    feature.name = "x_old"
+    await feature.save()
+    named_so_now = await Feature("x", "float").save()
+    after = await Artifact.from_df(pd.DataFrame({"x": [2.5]}), key="after.parquet").save()
+    assert await before.features["columns"].all() == [feature]
+    assert await after.features["columns"].all() == [named_so_now]
+
+
+async def test_the_features_of_a_set_stay(instance: inhaul.Instance) -> None:
+    one, other = (await features(one="int", other="int")).values()
+    feature_set = await FeatureSet([one]).save()
+    for change in (feature_set.features.add, feature_set.features.remove):
+        with pytest.raises(TypeError, match="make another FeatureSet"):
+            await change(other)
+    assert await FeatureSet([one, other]).save() != feature_set
+
+
+async def test_one_set_saved_by_many_at_once(instance: inhaul.Instance) -> None:
+    members = (await features(one="int", other="int")).values()
+    sets = [FeatureSet(members) for _ in range(8)]
+    await asyncio.gather(*(one.save() for one in sets))
+    assert len(set(sets)) == await FeatureSet.objects.count() == 1
+    assert await sets[-1].features.all() == [*members]
 
 
 async def test_features_are_checked(instance: inhaul.Instance) -> None:

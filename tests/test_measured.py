@@ -82,6 +82,8 @@ async def test_records_by_name(instance: inhaul.Instance, tmp_path: Path) -> Non
     assert (feature.id, feature.dtype) == (None, "int")
     with pytest.raises(TypeError, match="use filter"):
         await Artifact.from_values(["x"])
+    with pytest.raises(TypeError, match="pass a list"):
+        await ULabel.from_values("kidney")
 
     assert [label.name for label in await ULabel.search("t CELL").all()] == ["T cell", "CD8 T cell"]
     assert [label.name for label in await ULabel.search("lymph").all()] == ["T cell"]

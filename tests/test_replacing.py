@@ -86,6 +86,10 @@ async def test_what_is_refused(instance: inhaul.Instance, tmp_path: Path) -> Non
         await artifact.replace(5)
     with pytest.raises(TypeError, match="run="):
         await artifact.replace(new, run="today")
+    async with inhaul.connect(storage=tmp_path / "elsewhere"):
+        run = await Run(Transform("there")).save()
+    with pytest.raises(ValueError, match="belongs to"):
+        await artifact.replace(new, run=run)
     await Artifact(write(tmp_path / "t.csv", "1"), key="t.csv").save()
     with pytest.raises(KeyExists):
         await artifact.replace(write(tmp_path / "other.csv", "2"))

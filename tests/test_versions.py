@@ -148,7 +148,7 @@ async def test_what_cannot_be_followed(instance: inhaul.Instance, tmp_path: Path
     with pytest.raises(NoResultFound, match="deleted"):
         await Artifact(new, is_new_version_of=other)
     async with inhaul.connect(storage=tmp_path / "elsewhere"):
-        with pytest.raises(ValueError, match="belong there"):
+        with pytest.raises(ValueError, match="belongs to"):
             Artifact(new, is_new_version_of=first)
     assert await first.versions.count() == 1
 

@@ -21,6 +21,7 @@ from inhaul.registry.folder import ingest as ingest
 from inhaul.registry.garbage import gc as gc
 from inhaul.registry.many import save as save
 from inhaul.registry.query import QuerySet as QuerySet
+from inhaul.registry.related import Fixed as Fixed
 from inhaul.registry.related import Related as Related
 from inhaul.registry.run import Run as Run
 from inhaul.registry.run import Transform as Transform
@@ -33,7 +34,7 @@ from inhaul.registry.visibility import Visibility as Visibility
 from inhaul.registry.world import World
 
 asynchronous = World()
-asynchronous.add(User, Storage, Transform, Run, Artifact, ArtifactList, QuerySet, Related)
+asynchronous.add(User, Storage, Transform, Run, Artifact, ArtifactList, QuerySet, Related, Fixed)
 asynchronous.add(Feature, FeatureSet, FeatureValue, FeatureManager, FeatureSets, LabelManager, ULabel, Hierarchy)
 asynchronous.add(AnnDataAccessor, BackedAccessor, BackedElement)
 asynchronous.add(Collection, Members)

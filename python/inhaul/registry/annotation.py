@@ -15,8 +15,7 @@ from inhaul.errors import NoResultFound, ValidationError
 from inhaul.instance import Instance
 from inhaul.keys import new_uid
 from inhaul.registry import dtypes
-from inhaul.registry.base import check_world
-from inhaul.registry.related import saved_id
+from inhaul.registry.related import id_in
 
 if TYPE_CHECKING:
     from inhaul.registry.artifact import Artifact
@@ -55,27 +54,49 @@ async def annotate(
 
     Raises:
         ValidationError: A name is no registered feature, or a value is not of its dtype. Nothing is written.
-        ValueError: An artifact or label is not saved, or there are not as many values or labels as artifacts.
+        TypeError: Something is no artifact, no label, no feature, or no dict of values.
+        WrongWorld: One of them belongs to the other API.
+        ValueError: An artifact, a label or the feature is not saved or belongs to another instance, the feature is not
+            of dtype `cat[ULabel]`, or there are not as many values or labels as artifacts.
         NoResultFound: An artifact has been deleted.
     """
     if isinstance(artifacts, Sequence) and not artifacts:
         return
     given: Any = artifacts
     owner = given if hasattr(given, "_artifact_ids") else given[0]
-    ids = await owner._artifact_ids() if owner is given else [saved_id(record) for record in given]
-    values_of_each = [values or {}] * len(ids) if isinstance(values, Mapping | None) else values
-    labels_of_each: Any = labels if any(isinstance(item, Sequence) for item in labels) else [labels] * len(ids)
+    if not hasattr(owner, "_world"):
+        raise TypeError(f"{owner!r} is no artifact: pass a list of artifacts, or a query for them")
+    world, instance = owner._world, owner._instance
+    if owner is given:
+        ids = await owner._artifact_ids()
+    else:
+        ids = [id_in(instance, artifact, world["Artifact"]) for artifact in given]
+    if not _is_list(labels):
+        raise TypeError(f"labels={labels!r}: pass a list of labels, or a list with those of each artifact")
+    values_of_each: Any = [values or {}] * len(ids) if isinstance(values, Mapping | None) else values
+    labels_of_each: Any = labels if any(map(_is_list, labels)) else [labels] * len(ids)
     for name, each in (("values", values_of_each), ("labels", labels_of_each)):
         if len(each) != len(ids):
             raise ValueError(f"{len(each):,} {name} for {len(ids):,} artifacts: pass those for all, or those of each")
-    feature_id = saved_id(feature) if feature is not None else None
+    for own in values_of_each:
+        if not isinstance(own, Mapping):
+            raise TypeError(f"values={own!r}: pass a dict of values by feature name")
+    feature_id = None
+    if feature is not None:
+        feature_id = id_in(instance, feature, world["Feature"])
+        if feature._dtype != dtypes.LABELS:
+            raise ValueError(f"{feature!r} does not take labels: register it with dtype={dtypes.LABELS!r}")
+    distinct = {id(label): label for own in labels_of_each for label in own}
+    label_ids = {key: id_in(instance, label, world["ULabel"]) for key, label in distinct.items()}
     links = [
-        [LabelLink(id, saved_id(label), feature_id) for label in own]
-        for id, own in zip(ids, labels_of_each, strict=True)
+        [LabelLink(artifact_id, label_ids[id(label)], feature_id) for label in own]
+        for artifact_id, own in zip(ids, labels_of_each, strict=True)
     ]
-    for label in {id(label): label for own in labels_of_each for label in own}.values():
-        check_world(owner, label)
-    await write(owner._world, owner._instance, ids, values_of_each, links)
+    await write(world, instance, ids, values_of_each, links)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 async def write(
@@ -100,7 +121,7 @@ async def write(
     """
     features = await _features(world, instance, values)
     known = await _label_ids(instance, features, values)
-    batches = await asyncio.to_thread(_batches, world, features, known, ids, values, labels)
+    batches = await asyncio.to_thread(_batches, world, instance, features, known, ids, values, labels)
     now = datetime.now(UTC)
     for batch in batches:
         try:
@@ -180,6 +201,7 @@ async def _label_ids(
 
 def _batches(
     world: "World",
+    instance: Instance,
     features: Mapping[str, tuple[int, str]],
     label_ids: Mapping[str, int],
     ids: Sequence[int],
@@ -200,7 +222,7 @@ def _batches(
             batch.label_links.extend(linked)
             for name, item in _items(own):
                 feature_id, dtype = features[name]
-                label_id = _label_id(world, label_ids, item) if dtype == dtypes.LABELS else None
+                label_id = _label_id(world, instance, label_ids, item) if dtype == dtypes.LABELS else None
                 encoded = dtypes.encode(dtype, item) if dtype != dtypes.LABELS else None
                 if label_id is not None:
                     batch.label_links.append(LabelLink(id, label_id, feature_id))
@@ -219,11 +241,11 @@ def _batches(
     return batches
 
 
-def _label_id(world: "World", known: Mapping[str, int], item: Any) -> int | None:
+def _label_id(world: "World", instance: Instance, known: Mapping[str, int], item: Any) -> int | None:
     """The id of a label that is given by its name, or as a record."""
     if isinstance(item, str):
         return known.get(item)
-    return saved_id(item) if isinstance(item, world["ULabel"]) else None
+    return id_in(instance, item, world["ULabel"]) if isinstance(item, world["ULabel"]) else None
 
 
 def _problem(world: "World", name: str, dtype: str, item: Any) -> str:

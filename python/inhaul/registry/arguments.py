@@ -109,14 +109,14 @@ def check_path(value: object) -> None:
         raise ValueError(f"{path!r}: a path cannot hold a NUL character")
 
 
-def check_record(world: "World", name: str, value: Any, registry: str) -> None:
-    """Refuses what is neither None nor a record of a registry.
+def check_record(world: "World", name: str, value: Any, registry: str, *, optional: bool = False) -> None:
+    """Refuses what is no record of a registry, nor None if that means something.
 
     Raises:
         WrongWorld: It is such a record, but of the other API.
         TypeError: It is none.
     """
-    if value is None or isinstance(value, world[registry]):
+    if isinstance(value, world[registry]) or (optional and value is None):
         return
     if type(value).__name__ == registry and hasattr(value, "_world"):
         raise WrongWorld(f"{name}={value!r} belongs to the other API: use inhaul or inhaul.sync for both")

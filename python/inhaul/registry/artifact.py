@@ -137,14 +137,14 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
         check_key(key)
         check_text("description", description)
         check_text("accessor", accessor)
-        check_record(self._world, "is_new_version_of", is_new_version_of, "Artifact")
-        check_record(self._world, "run", run or None, "Run")
+        check_record(self._world, "is_new_version_of", is_new_version_of, "Artifact", optional=True)
+        check_record(self._world, "run", run or None, "Run", optional=True)
         check_flag("key_is_virtual", key_is_virtual, optional=True)
         check_choice("on_duplicate", on_duplicate, ("return", "create", "error"))
         self._is_staged = False
         self._instance = current()
-        if is_new_version_of is not None and str(is_new_version_of._home.database) != str(self._instance.database):
-            raise ValueError(f"{is_new_version_of!r} is of {is_new_version_of._home!r}: its versions belong there")
+        if is_new_version_of is not None:
+            is_new_version_of._check_home(self._instance)
         self._draft = Draft(data, key, key_is_virtual, on_duplicate, format, accessor, is_new_version_of)
         self._key = key
         self._description = description
@@ -483,7 +483,7 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
         Raises:
             TypeError: The data is none of these, or the run is none.
             ValueError: The artifact is not saved, or is a folder under its user's key; or the data lies in a storage,
-                or is a folder for a file, or the reverse.
+                or is a folder for a file, or the reverse; or the run belongs to another instance.
             KeyExists: With the new suffix, the key is that of another artifact, or of another file; or somebody else
                 replaces the artifact, too.
             ObjectChanged: A file under its user's key is not what was registered.
@@ -492,9 +492,11 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
             StorageFull: There is no room for it.
         """
         _check_data(data, format)
-        check_record(self._world, "run", run, "Run")
+        check_record(self._world, "run", run, "Run", optional=True)
         if self._id is None:
             raise ValueError(f"{self!r} is not saved: make it of the other content")
+        if run is not None and run._id is not None:
+            run._check_home(self._home)
         async with self._turn():
             await replacing.replace(self, data, run, format)
 

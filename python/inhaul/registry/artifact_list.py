@@ -58,7 +58,7 @@ class ArtifactList(Sequence[A], Generic[A]):
     _on_event: Callable[[IngestEvent], object] | None = None
 
     def __init__(self, folder: Folder) -> None:
-        check_record(self._world, "run", folder.run, "Run")
+        check_record(self._world, "run", folder.run, "Run", optional=True)
         self._folder = folder
         self._instance = folder.instance
         self._job: Job | None = None

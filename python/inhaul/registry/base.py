@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
-from inhaul.errors import KeyExists, NoResultFound, WrongWorld
+from inhaul.errors import KeyExists, NoResultFound
 from inhaul.instance import Identity, Instance, current
 from inhaul.keys import new_uid
 from inhaul.registry.fields import Field, set_row
@@ -114,8 +114,10 @@ class Registry:
             **fields: What else the constructor of a new record takes, such as `dtype` of features.
 
         Raises:
-            TypeError: The records of this registry have no names, or a new one takes more than a name.
+            TypeError: These records have no names, a new one takes more than a name, or `values` is one text.
         """
+        if isinstance(values, str):
+            raise TypeError(f"{values!r} is one text: pass a list of names")
         if cls._naming is None:
             raise TypeError(f"{cls.__name__} records are not found by name: use filter()")
         names = list(dict.fromkeys(values))
@@ -138,6 +140,15 @@ class Registry:
         """The instance it belongs to; of a new record, the current one."""
         return self._instance or current()
 
+    def _check_home(self, instance: Instance) -> None:
+        """Refuses to be linked with a record of another registry, where its id is that of something else.
+
+        Raises:
+            ValueError: It belongs to another database.
+        """
+        if self._home is not instance and str(self._home.database) != str(instance.database):
+            raise ValueError(f"{self!r} belongs to {self._home!r}: records of {instance!r} cannot refer to it")
+
     async def _save(self, instance: Instance) -> None:
         if self._id is not None:
             await self._write_changes(instance)
@@ -154,6 +165,7 @@ class Registry:
             async with instance.database.write() as conn, AsyncSession(conn, expire_on_commit=False) as session:
                 session.add(self)
                 await session.flush()
+                await self._follow_new(conn)
                 await session.refresh(self)
         self._instance = instance
 
@@ -192,6 +204,9 @@ class Registry:
         for name, value in values.items():
             set_committed_value(self, f"_{name}", value)
 
+    async def _follow_new(self, conn: AsyncConnection) -> None:
+        """Does what follows from a new row, in the transaction that wrote it."""
+
     async def _check_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> None:
         """Refuses column values that may not be written, in the transaction that would write them."""
 
@@ -205,14 +220,3 @@ class Registry:
             yield
         except IntegrityError as error:
             raise KeyExists(errno.EEXIST, f"{self!r} cannot be saved: another record has its key or name") from error
-
-
-def check_world(record: Registry, *others: Registry | None) -> None:
-    """Refuses records of the other API.
-
-    Raises:
-        WrongWorld: One of the others is a record of `inhaul.sync` and this is not, or the reverse.
-    """
-    for other in others:
-        if other is not None and other._world is not record._world:
-            raise WrongWorld(f"{other!r} belongs to the other API: use inhaul or inhaul.sync for both")

@@ -2,17 +2,17 @@
 
 import asyncio
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from inhaul.db import tables
-from inhaul.errors import KeyExists
+from inhaul.errors import KeyExists, NoResultFound
 from inhaul.formats.mapped import Join, MappedCollection
 from inhaul.hashing import hash_bytes
 from inhaul.ingestion.plan import next_version
@@ -20,11 +20,11 @@ from inhaul.instance import Instance, current
 from inhaul.keys import new_uid, next_uid
 from inhaul.registry.arguments import check_name, check_text
 from inhaul.registry.artifact import Artifact
-from inhaul.registry.base import Registry, check_world
+from inhaul.registry.base import Registry
 from inhaul.registry.context import note_input, run_for
 from inhaul.registry.describing import IsDescribed
 from inhaul.registry.fields import Field
-from inhaul.registry.related import ManyToMany, Related
+from inhaul.registry.related import Fixed, ManyToMany, id_in
 from inhaul.registry.tracking import TracksRun, TracksUpdates
 from inhaul.registry.versioning import IsVersioned
 
@@ -48,7 +48,9 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         run: The run that makes it; None is the current one, False none.
 
     Raises:
-        ValueError: An artifact is not saved, or is there twice, or there is none, or the name is empty.
+        TypeError: Something is no artifact.
+        ValueError: An artifact is not saved, is there twice, or belongs to another instance; there is none; or the name
+            is empty.
         WrongWorld: An artifact belongs to the other API.
     """
 
@@ -72,18 +74,16 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         run: "Run | Literal[False] | None" = None,
     ) -> None:
         self._draft = tuple(artifacts)
-        check_world(self, *self._draft)
         check_name("name", name)
         check_text("description", description)
         if not self._draft:
             raise ValueError("A collection has at least one artifact")
-        if unsaved := [artifact for artifact in self._draft if artifact._id is None]:
-            raise ValueError(f"{unsaved[0]!r} is not saved: save all artifacts of a collection first")
-        if len({artifact._id for artifact in self._draft}) < len(self._draft):
+        self._instance = current()
+        ids = {id_in(self._instance, artifact, self._world["Artifact"]) for artifact in self._draft}
+        if len(ids) < len(self._draft):
             raise ValueError("An artifact is twice in the collection: each can be a member once")
         self._name = name
         self._description = description
-        self._instance = current()
         # The ids of hashes are of one length, and say how each was made.
         members = "\n".join(f"{artifact._hash_type} {artifact._hash}" for artifact in self._draft)
         self._hash = hash_bytes(members.encode()).hash
@@ -227,18 +227,19 @@ class Members(Related[Artifact]):
         position = select(_members.c.position).where(
             _members.c.collection_id == self._record._id, _members.c.artifact_id == artifact._id
         )
-        return Related._query(self)._with(order=(position.scalar_subquery(),))
+        return Fixed._query(self)._with(order=(position.scalar_subquery(),))
 
-    def _row(self, other: Artifact) -> dict[str, Any]:
-        raise TypeError(f"Other artifacts are another version: await Collection([...], {self._record.name!r}).save()")  # type: ignore[attr-defined]
 
-    async def remove(self, *records: Artifact) -> None:
-        """Members cannot be removed: other artifacts are another version of the collection.
+async def _family(conn: AsyncConnection, uid: str) -> dict[str, str | None]:
+    """The versions of a family by uid, which others cannot change before the transaction ends."""
+    query = select(_table.c.uid, _table.c.version).where(_table.c.uid.between(uid[:16], f"{uid[:16]}~"))
+    return {uid: version for uid, version in await conn.execute(query.with_for_update())}  # noqa: C416 - rows
 
-        Raises:
-            TypeError: Always.
-        """
-        self._row(*records[:1])
+
+def _check_unused(family: Mapping[str, str | None], version: str | None) -> None:
+    for uid, used in family.items():
+        if version is not None and used == version:
+            raise ValueError(f"Version {version!r} is that of collection {uid} of the same family: choose another one")
 
 
 def _concatenated(loaded: list[Any], uids: list[str], join: Literal["inner", "outer"]) -> Any:

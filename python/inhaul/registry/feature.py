@@ -3,14 +3,16 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import tables
+from inhaul.errors import KeyExists
 from inhaul.hashing import hash_bytes
 from inhaul.instance import Instance
 from inhaul.registry import dtypes
-from inhaul.registry.arguments import check_name
-from inhaul.registry.base import Registry, check_world
+from inhaul.registry.arguments import check_name, check_record
+from inhaul.registry.base import Registry
 from inhaul.registry.fields import Field, Relation
 from inhaul.registry.related import ManyToMany
 from inhaul.registry.tracking import TracksUpdates
@@ -89,17 +91,16 @@ class FeatureSet(Registry, TracksUpdates):
     n = Field[int]()
     created_by = Relation[User]()
 
-    features = ManyToMany(tables.feature_set_feature, "Feature")
+    features = ManyToMany(tables.feature_set_feature, "Feature", manager="Fixed")
     artifacts = ManyToMany(tables.artifact_feature_set, "Artifact", reverse=True)
 
     def __init__(self, features: Iterable[Feature]) -> None:
         self._members = tuple(features)
-        check_world(self, *self._members)
+        for member in self._members:
+            check_record(self._world, "feature", member, "Feature")
         names = sorted(feature._name for feature in self._members)
         if not names or len(set(names)) < len(names):
             raise ValueError("A feature set has at least one feature, and each of them once")
-        # NUL is in no name that a database could hold.
-        self._hash = hash_bytes("\0".join(names).encode()).hash
         self._n = len(names)
 
     def __repr__(self) -> str:
@@ -109,14 +110,29 @@ class FeatureSet(Registry, TracksUpdates):
         if self._id is not None:
             await self._write_changes(instance)
             return
+        for feature in self._members:
+            if feature._id is None:
+                await feature._save(instance)
+            feature._check_home(instance)
+        # Of uids, since a name may come to be that of another feature.
+        self._hash = hash_bytes("".join(sorted(feature._uid for feature in self._members)).encode()).hash
+        if await self._is_known(instance):
+            return
+        try:
+            await Registry._save(self, instance)
+        except KeyExists:
+            if not await self._is_known(instance):  # as it is when somebody else saved the same set meanwhile
+                raise
+
+    async def _is_known(self, instance: Instance) -> bool:
+        """Turns into the set of the same features that is registered, if there is one."""
         query = select(tables.feature_set).where(tables.feature_set.c.hash == self._hash)
         async with instance.database.read() as conn:
             known = (await conn.execute(query)).mappings().first()
         if known is not None:
             await self._become(dict(known), instance)
-            return
-        for feature in self._members:
-            if feature._id is None:
-                await feature._save(instance)
-        await Registry._save(self, instance)
-        await self.features._add(self._members)
+        return known is not None
+
+    async def _follow_new(self, conn: AsyncConnection) -> None:
+        rows = [{"feature_set_id": self._id, "feature_id": feature._id} for feature in self._members]
+        await conn.execute(insert(tables.feature_set_feature), rows)

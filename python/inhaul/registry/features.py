@@ -13,10 +13,11 @@ from inhaul.db.annotations import LabelLink
 from inhaul.db.bulk import insert_into
 from inhaul.errors import KeyExists
 from inhaul.registry import dtypes
-from inhaul.registry.annotation import write
-from inhaul.registry.base import Registry, check_world
+from inhaul.registry.annotation import annotate, write
+from inhaul.registry.arguments import check_record
+from inhaul.registry.base import Registry
 from inhaul.registry.lookups import feature_of, value_condition
-from inhaul.registry.related import ManyToMany, Related, saved_id
+from inhaul.registry.related import ManyToMany, Related, id_in
 
 if TYPE_CHECKING:
     from inhaul.registry.artifact import Artifact
@@ -34,7 +35,7 @@ class FeatureManager:
 
     _world: ClassVar["World"]
 
-    def __init__(self, artifact: Registry) -> None:
+    def __init__(self, artifact: "Artifact") -> None:
         self._artifact = artifact
 
     def __repr__(self) -> str:
@@ -66,8 +67,11 @@ class FeatureManager:
         Raises:
             ValidationError: A name is no registered feature, or a value is not of its dtype. Nothing is written.
             ValueError: The artifact is not saved.
+            TypeError: The values are not by feature name.
         """
-        await write(self._world, self._artifact._home, [saved_id(self._artifact)], [values], [()])
+        if not isinstance(values, Mapping):
+            raise TypeError(f"{values!r}: pass a dict of values by feature name")
+        await annotate([self._artifact], values)
 
     async def get_values(self) -> dict[str, Any]:
         """All values by feature name: the value if there is one, else a list of them."""
@@ -110,17 +114,20 @@ class FeatureManager:
         """Links a feature set, which is saved if it is new.
 
         Raises:
-            ValueError: The artifact is not saved, or the slot is empty.
+            TypeError: It is no feature set.
+            WrongWorld: It belongs to the other API.
+            ValueError: The artifact is not saved, the slot is empty, or the set belongs to another instance.
             KeyExists: The slot has another feature set.
         """
-        check_world(self._artifact, feature_set)
+        check_record(self._world, "feature_set", feature_set, "FeatureSet")
+        feature_set._check_home(self._artifact._home)
         await self._add(feature_set, slot)
 
     async def _add(self, feature_set: "FeatureSet", slot: str) -> None:
         if not slot:
             raise ValueError("The name of a slot cannot be empty")
         instance = self._artifact._home
-        row = {"artifact_id": saved_id(self._artifact), "slot": slot}
+        row = {"artifact_id": id_in(instance, self._artifact, self._world["Artifact"]), "slot": slot}
         await feature_set._save(instance)
         async with instance.database.write() as conn:
             await conn.execute(
@@ -137,7 +144,7 @@ class LabelManager:
 
     _world: ClassVar["World"]
 
-    def __init__(self, artifact: Registry) -> None:
+    def __init__(self, artifact: "Artifact") -> None:
         self._artifact = artifact
 
     def __repr__(self) -> str:
@@ -151,25 +158,24 @@ class LabelManager:
             feature: What they are values of, if anything.
 
         Raises:
-            ValueError: The artifact, a label or the feature is not saved, or the feature is not of dtype `cat[ULabel]`.
+            TypeError: Something is no label, or the feature is none.
+            WrongWorld: One of them belongs to the other API.
+            ValueError: The artifact, a label or the feature is not saved or belongs to another instance, or the feature
+                is not of dtype `cat[ULabel]`.
         """
-        labels = list(records) if isinstance(records, Iterable) else [records]
-        check_world(self._artifact, *labels, feature)
-        if feature is not None and feature._dtype != dtypes.LABELS:
-            raise ValueError(f"{feature!r} does not take labels: register it with dtype={dtypes.LABELS!r}")
-        id, feature_id = saved_id(self._artifact), saved_id(feature) if feature is not None else None
-        links = [LabelLink(id, saved_id(label), feature_id) for label in labels]
-        await write(self._world, self._artifact._home, [id], [{}], [links])
+        await annotate([self._artifact], labels=_listed(records), feature=feature)
 
     def get(self, feature: "Feature") -> "QuerySet[ULabel]":
         """The labels that are values of a feature.
 
         Raises:
+            TypeError: It is no feature.
             WrongWorld: The feature belongs to the other API.
+            ValueError: It is not saved, or belongs to another instance.
         """
-        check_world(self._artifact, feature)
+        feature_id = id_in(self._artifact._home, feature, self._world["Feature"])
         ids = select(_labelled.c.ulabel_id).where(
-            _labelled.c.artifact_id == self._artifact._id, _labelled.c.feature_id == saved_id(feature)
+            _labelled.c.artifact_id == self._artifact._id, _labelled.c.feature_id == feature_id
         )
         registry = self._world["ULabel"]
         found: QuerySet[ULabel] = self._world["QuerySet"](
@@ -178,30 +184,39 @@ class LabelManager:
         return found
 
     async def remove(self, records: "ULabel | Iterable[ULabel]", feature: "Feature | None" = None) -> None:
-        """Removes labels: as values of a feature, or wherever they are if it is None."""
-        labels = list(records) if isinstance(records, Iterable) else [records]
-        check_world(self._artifact, *labels, feature)
-        conditions = [
-            _labelled.c.artifact_id == self._artifact._id,
-            _labelled.c.ulabel_id.in_(label._id for label in labels),
-        ]
+        """Removes labels: as values of a feature, or wherever they are if it is None.
+
+        Raises:
+            TypeError: Something is no label, or the feature is none.
+            WrongWorld: One of them belongs to the other API.
+            ValueError: A label or the feature is not saved, or belongs to another instance.
+        """
+        instance = self._artifact._home
+        ids = [id_in(instance, label, self._world["ULabel"]) for label in _listed(records)]
+        conditions = [_labelled.c.artifact_id == self._artifact._id, _labelled.c.ulabel_id.in_(ids)]
         if feature is not None:
-            conditions.append(_labelled.c.feature_id == saved_id(feature))
-        async with self._artifact._home.database.write() as conn:
+            conditions.append(_labelled.c.feature_id == id_in(instance, feature, self._world["Feature"]))
+        async with instance.database.write() as conn:
             await conn.execute(delete(_labelled).where(*conditions))
 
     async def add_from(self, other: "Artifact") -> None:
         """Adds all labels of another artifact, for the features that they are there for.
 
         Raises:
-            ValueError: One of them is not saved.
+            TypeError: The other one is no artifact.
+            WrongWorld: It belongs to the other API.
+            ValueError: One of them is not saved, or they belong to different instances.
         """
-        check_world(self._artifact, other)
-        query = select(_labelled.c.ulabel_id, _labelled.c.feature_id).where(_labelled.c.artifact_id == saved_id(other))
-        instance, id = self._artifact._home, saved_id(self._artifact)
+        instance, registry = self._artifact._home, self._world["Artifact"]
+        id, other_id = (id_in(instance, artifact, registry) for artifact in (self._artifact, other))
+        query = select(_labelled.c.ulabel_id, _labelled.c.feature_id).where(_labelled.c.artifact_id == other_id)
         async with instance.database.read() as conn:
             links = [LabelLink(id, *row) for row in (await conn.execute(query)).all()]
         await write(self._world, instance, [id], [{}], [links])
+
+
+def _listed(labels: "ULabel | Iterable[ULabel]") -> "list[ULabel]":
+    return list(labels) if isinstance(labels, Iterable) and not isinstance(labels, str) else [labels]
 
 
 class Annotated:

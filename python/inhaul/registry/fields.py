@@ -63,8 +63,8 @@ class Relation(Field[T]):
         """
         if value is not None and value._world is not record._world:
             raise WrongWorld(f"{value!r} and {record!r} are not of the same API: use inhaul or inhaul.sync for both")
-        if value is not None and value._id is not None and str(value._home.database) != str(record._home.database):
-            raise ValueError(f"{value!r} is registered in {value._home!r}, and {record!r} will be elsewhere")
+        if value is not None and value._id is not None:
+            value._check_home(record._home)
         setattr(record, f"_{self.name}_id", value._id if value is not None else None)
         set_committed_value(record, f"_{self.name}", value)
 

@@ -12,9 +12,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import set_committed_value
 
-from inhaul.errors import KeyExists
+from inhaul.errors import KeyExists, WrongWorld
 from inhaul.instance import Instance
-from inhaul.registry.base import Registry, check_world
+from inhaul.registry.base import Registry
 from inhaul.tasks import unwrapped
 
 _AT_ONCE = 16  # artifacts whose content is stored
@@ -41,7 +41,8 @@ async def save(records: Iterable[Registry]) -> None:
     for record in given:
         if getattr(type(record), "_save", None) is None:
             raise TypeError(f"{record!r} is no record, so it cannot be saved")
-    check_world(given[0], *given)
+    if any(record._world is not given[0]._world for record in given):
+        raise WrongWorld("Some of the records belong to inhaul, some to inhaul.sync: save those of each apart")
     instance = given[0]._home
     for record in given:
         if record._home is not instance:

@@ -4,10 +4,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
 
 from sqlalchemy import Column, Select, Table, delete, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db.bulk import insert_into
-from inhaul.registry.base import Registry, check_world
+from inhaul.errors import NoResultFound
+from inhaul.instance import Instance
+from inhaul.registry.arguments import check_record
+from inhaul.registry.base import Registry
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,38 +94,84 @@ class Related(Generic[R]):
         """Links saved records; those linked already stay so.
 
         Raises:
+            TypeError: Something is no such record.
             WrongWorld: A record belongs to the other API.
-            ValueError: A record is not saved.
+            ValueError: A record is not saved, or belongs to another instance.
+            NoResultFound: A record has been deleted.
         """
-        check_world(self._record, *records)
         await self._add(records)
 
     async def _add(self, records: Iterable[R]) -> None:
         rows = [self._row(record) for record in records]
         if rows:
-            async with self._record._home.database.write() as conn:
-                await self._insert(conn, rows)
+            try:
+                async with self._record._home.database.write() as conn:
+                    await self._insert(conn, rows)
+            except IntegrityError as error:
+                raise NoResultFound(f"{self._record!r}, or what it should be linked with, has been deleted") from error
 
     async def _insert(self, conn: AsyncConnection, rows: list[dict[str, Any]]) -> None:
         await conn.execute(insert_into(self._link, conn.dialect.name).on_conflict_do_nothing(), rows)
 
     def _row(self, other: R) -> dict[str, Any]:
-        return {self._own.name: saved_id(self._record), self._other.name: saved_id(other)}
+        own = id_in(self._record._home, self._record, type(self._record))
+        return {self._own.name: own, self._other.name: self._id_of(other)}
+
+    def _id_of(self, other: R) -> int:
+        return id_in(self._record._home, other, self._registry)
 
     async def remove(self, *records: R) -> None:
-        """Unlinks records; those not linked are no error."""
-        check_world(self._record, *records)
-        ids = [other._id for other in records]
+        """Unlinks records; those not linked are no error.
+
+        Raises:
+            TypeError: Something is no such record.
+            WrongWorld: A record belongs to the other API.
+            ValueError: A record is not saved, or belongs to another instance.
+        """
+        ids = [self._id_of(record) for record in records]
         async with self._record._home.database.write() as conn:
             await conn.execute(delete(self._link).where(self._own == self._record._id, self._other.in_(ids)))
 
 
-def saved_id(record: Registry) -> int:
-    """The id of a record that is to be linked.
+class Fixed(Related[R]):
+    """The records that a record is made of. It cannot get others: a record of others is another one."""
+
+    async def add(self, *records: R) -> None:
+        """Refuses to add any.
+
+        Raises:
+            TypeError: Always.
+        """
+        self._refuse()
+
+    async def remove(self, *records: R) -> None:
+        """Refuses to remove any.
+
+        Raises:
+            TypeError: Always.
+        """
+        self._refuse()
+
+    def _refuse(self) -> None:
+        made = type(self._record).__name__
+        raise TypeError(f"{self._record!r} is made of what it has: make another {made}, or another version, of others")
+
+
+def id_in(instance: Instance, record: Any, registry: type[Registry]) -> int:
+    """The id of a record that others of an instance are to be linked with.
+
+    Args:
+        instance: Theirs.
+        record: What a user passed.
+        registry: What it should be of.
 
     Raises:
-        ValueError: It is not saved.
+        TypeError: It is no record of the registry.
+        WrongWorld: It belongs to the other API.
+        ValueError: It is not saved, or in another instance.
     """
+    check_record(registry._world, "record", record, registry.__name__)
     if record._id is None:
         raise ValueError(f"{record!r} is not saved, so nothing can be linked with it: save it first")
-    return record._id
+    record._check_home(instance)
+    return record._id  # type: ignore[no-any-return]
