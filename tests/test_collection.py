@@ -13,7 +13,7 @@ from scipy.sparse import csc_matrix, csr_matrix
 
 import inhaul
 from inhaul import Artifact, Collection, Transform
-from inhaul.errors import InUse
+from inhaul.errors import InUse, NoResultFound
 from inhaul.formats.mapped import MappedCollection
 
 
@@ -55,6 +55,33 @@ async def test_order_versions_and_hash(instance: inhaul.Instance) -> None:
         await forwards.artifacts.remove(members[0])
 
 
+async def test_equal_content_is_not_the_same_members(instance: inhaul.Instance) -> None:
+    table = pd.DataFrame({"n": [1]})
+    one, other = [await Artifact(table, key=f"{name}.parquet").save() for name in ("one", "other")]
+    first = await Collection([one], "all").save()
+    second = await Collection([other], "all").save()
+    assert (second.stem_uid, second.version) == (first.stem_uid, "2")
+    assert await second.artifacts.all() == [other]
+    assert await Collection([other], "all").save() == second
+
+
+async def test_a_version_is_used_once(instance: inhaul.Instance) -> None:
+    members = await tables()
+    first, second = [await Collection([member], "all").save() for member in members[:2]]
+    second.version = "1"
+    with pytest.raises(ValueError, match=f"that of collection {first.uid}"):
+        await second.save()
+    second.version = "two"
+    await second.save()
+    third = Collection(members[2:], "all")
+    third.version = "two"
+    with pytest.raises(ValueError, match=f"that of collection {second.uid}"):
+        await third.save()
+    third.version = "three"
+    await third.save()
+    assert [one.version for one in await third.versions.all()] == ["1", "two", "three"]
+
+
 async def test_eight_writers_make_one_chain(instance: inhaul.Instance) -> None:
     members = await tables(8)
     await asyncio.gather(*(Collection([member], "raced").save() for member in members[:4]))
@@ -67,7 +94,7 @@ async def test_eight_writers_make_one_chain(instance: inhaul.Instance) -> None:
 async def test_bad_collections_are_refused(instance: inhaul.Instance, tmp_path: Path) -> None:
     (member,) = await tables(1)
     for artifacts, message in (
-        ([Artifact(tmp_path, key="x")], "not saved: save all artifacts"),
+        ([Artifact(tmp_path, key="x")], "not saved.*save it first"),
         ([member, member], "twice"),
         ([], "at least one"),
     ):
@@ -80,12 +107,25 @@ async def test_bad_collections_are_refused(instance: inhaul.Instance, tmp_path: 
     assert await Collection.objects.count() == 0
 
 
+async def test_a_deleted_artifact_cannot_be_a_member(instance: inhaul.Instance) -> None:
+    there, gone = await tables(2)
+    collection = Collection([there, gone], "all")
+    await (await Artifact.get(gone.uid)).delete(permanent=True)
+    with pytest.raises(NoResultFound, match=f"{gone.uid}.*has been deleted"):
+        await collection.save()
+    assert await Collection.objects.count() == 0
+    assert await Collection([there], "all").save()
+
+
 async def test_members_cannot_be_deleted(instance: inhaul.Instance) -> None:
     members = await tables(2)
     await Collection(members[:1], "all").save()
     for permanent in (None, True):
         with pytest.raises(InUse, match="'all'"):
             await members[0].delete(permanent=permanent)
+    members[0].visibility = inhaul.Visibility.trash
+    with pytest.raises(InUse, match="'all'"):
+        await members[0].save()
     assert (await Artifact.get(members[0].uid)).visibility == inhaul.Visibility.default
     await members[1].delete(permanent=True)
 

@@ -522,7 +522,8 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
             raise ValueError("using_key is not supported: leave it out")
         if self._id is None:
             raise ValueError(f"{self!r} is not saved, so it cannot be deleted")
-        await deletion.check_unused(self)
+        async with self._home.database.read() as conn:
+            await deletion.check_unused(conn, self)
         if permanent or (permanent is None and self._visibility == Visibility.trash):
             await deletion.remove(self, storage)
         elif self._visibility != Visibility.trash:
@@ -557,6 +558,8 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
             await check_unused(conn, self._uid, values["version"])
         if "visibility" in values:
             await families.lock(conn, [self._uid])
+            if values["visibility"] == Visibility.trash:
+                await deletion.check_unused(conn, self)
 
     async def _follow_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> None:
         if "visibility" in values:

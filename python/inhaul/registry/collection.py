@@ -104,7 +104,7 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
             async with instance.database.read() as conn:
                 query = select(_table).where(_table.c.name == self._name, _table.c.is_latest)
                 latest = (await conn.execute(query)).mappings().first()
-            if latest is not None and latest["hash"] == self._hash:
+            if latest is not None and latest["hash"] == self._hash and await self._has_members(instance, latest["id"]):
                 description = self._description
                 await self._become(dict(latest), instance)
                 self._description = description if description is not None else self._description
@@ -114,8 +114,24 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
                 await self._insert(instance, latest["uid"] if latest is not None else None)
                 return
             except IntegrityError:
-                self._id = None  # somebody else made the next version first
+                self._id = None
+                await self._check_members(instance)  # else somebody made the next version first
         raise KeyExists(errno.EEXIST, "Others keep writing to this collection: try again later", self._name)
+
+    async def _check_members(self, instance: Instance) -> None:
+        """Refuses artifacts that have been deleted since they were loaded."""
+        ids = [artifact._id for artifact in self._draft]
+        async with instance.database.read() as conn:
+            known = {*await conn.scalars(select(tables.artifact.c.id).where(tables.artifact.c.id.in_(ids)))}
+        for artifact in self._draft:
+            if artifact._id not in known:
+                raise NoResultFound(f"{artifact!r} has been deleted, so it cannot be in a collection")
+
+    async def _has_members(self, instance: Instance, id: int) -> bool:
+        """Whether a collection has the very same members, since others may have equal content."""
+        query = select(_members.c.artifact_id).where(_members.c.collection_id == id).order_by(_members.c.position)
+        async with instance.database.read() as conn:
+            return [*await conn.scalars(query)] == [artifact._id for artifact in self._draft]
 
     async def _insert(self, instance: Instance, follows: str | None) -> None:
         """Makes the row, the first of its name or the successor of one."""
@@ -128,10 +144,10 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
             if follows is None:
                 self._uid = new_uid()
             else:
-                stem = follows[:16]
-                query = select(_table.c.uid, _table.c.version).where(_table.c.uid.between(stem, f"{stem}~"))
-                family = {uid: version for uid, version in await conn.execute(query)}  # noqa: C416 - rows
-                self._uid, self._version = next_uid(max(family)), next_version(family.values())
+                family = await _family(conn, follows)
+                self._uid = next_uid(max(family))
+                _check_unused(family, self._given_version)
+                self._version = self._given_version or next_version(family.values())
                 changes = {"is_latest": False, "version": func.coalesce(_table.c.version, "1"), "updated_at": now}
                 await conn.execute(update(_table).where(_table.c.uid == follows).values(changes))
             session.add(self)
@@ -143,6 +159,12 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
             await conn.execute(insert(_members), rows)
             await session.refresh(self)
         self._instance = instance
+
+    async def _check_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> None:
+        if "version" in values:
+            family = await _family(conn, self._uid)
+            del family[self._uid]
+            _check_unused(family, values["version"])
 
     async def load(self, join: Literal["inner", "outer"] = "outer", is_run_input: bool | None = None) -> Any:
         """All members in memory, one below the other: DataFrames, or AnnData objects.
@@ -219,7 +241,7 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         return [task.result() for task in fetching]
 
 
-class Members(Related[Artifact]):
+class Members(Fixed[Artifact]):
     """The artifacts of a collection, in its order."""
 
     def _query(self) -> "QuerySet[Artifact]":

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _NAMED = 5  # artifacts in an error
 
 
-async def check_unused(artifact: "Artifact") -> None:
+async def check_unused(conn: AsyncConnection, artifact: "Artifact") -> None:
     """Refuses to delete a member of a collection.
 
     Raises:
@@ -32,8 +32,7 @@ async def check_unused(artifact: "Artifact") -> None:
     """
     collection, member = tables.collection, tables.collection_artifact
     query = select(collection.c.name).join(member, member.c.collection_id == collection.c.id)
-    async with artifact._home.database.read() as conn:
-        name = await conn.scalar(query.where(member.c.artifact_id == artifact._id).limit(1))
+    name = await conn.scalar(query.where(member.c.artifact_id == artifact._id).limit(1))
     if name is not None:
         raise InUse(f"{artifact!r} is a member of the collection {name!r}, so it cannot be deleted")
 
