@@ -1,5 +1,6 @@
 import os
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,17 @@ async def test_ingest_reports_what_it_did(database_url: str, root: Path, tree: P
     assert (events[-1].files, events[-1].bytes, events[-1].found, events[-1].walked) == (FILES, size, FILES, True)
     assert +again.counts == {Status.UNCHANGED: FILES}
     assert (again.files, again.bytes) == (FILES, size)
+
+
+async def test_a_report_is_short_whatever_failed(root: Path, outside: Path) -> None:
+    for name in ("fine", *(f"back\\slash{number}" for number in range(7))):
+        (outside / name).write_text("x")
+    os.mkfifo(outside / "pipe")
+    async with inhaul.connect(root):
+        title, *failed = repr(await inhaul.ingest(outside)).splitlines()
+    assert re.fullmatch(r"IngestReport: 8 files, 1 bytes, \d+\.\d\d s: 1 new, 7 failed, 1 skipped", title)
+    assert "back\\slash0: " in failed[0]
+    assert failed[5:] == ["  ... 2 more failed"]
 
 
 async def test_there_is_an_event_for_each_batch(root: Path) -> None:

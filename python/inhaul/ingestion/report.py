@@ -105,7 +105,10 @@ class IngestEvent:
     walked: bool
 
 
-@dataclass(slots=True)
+_SHOWN = 5  # files in the repr of a report
+
+
+@dataclass(slots=True, repr=False)
 class IngestReport:
     """The outcome of an ingest.
 
@@ -124,6 +127,15 @@ class IngestReport:
     counts: Counter[Status] = field(default_factory=Counter)
     failed: list[Issue] = field(default_factory=list)
     skipped: list[Issue] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        counts = {f"{status}": count for status, count in self.counts.items()}
+        counts |= {"failed": len(self.failed), "skipped": len(self.skipped)}
+        told = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+        lines = [f"IngestReport: {self.files:,} files, {self.bytes:,} bytes, {self.seconds:.2f} s: {told or 'nothing'}"]
+        lines += [f"  {entry.path}: {entry.error}" for entry in self.failed[:_SHOWN]]
+        more = len(self.failed) - _SHOWN
+        return "\n".join([*lines, *([f"  ... {more:,} more failed"] if more > 0 else [])])
 
     def add(self, counts: Mapping[str, int], nbytes: int, issues: Iterable["ScannerIssue"]) -> None:
         """Adds a batch: its rows by status, their bytes, and the scanner's issues."""
