@@ -121,6 +121,15 @@ def test_a_loop_may_stop_before_the_end(instance: ih.Instance, folder: Path, mon
     assert ih.ingest(folder).counts["unchanged"] == 5
 
 
+def test_iterators_may_make_blocking_calls(instance: ih.Instance, folder: Path) -> None:
+    paths = sorted((folder / "sub").iterdir())
+    ih.save(ih.Artifact(path, key=path.name) for path in paths)
+    first = ih.Artifact.filter().order_by("key")[:1].one()
+    first.labels.add(ih.ULabel(name).save() for name in ("a", "b"))
+    assert [label.name for label in ih.ULabel.from_values(label.name for label in first.ulabels.filter())] == ["a", "b"]
+    assert ih.Artifact.filter().count() == len(paths)
+
+
 def test_records_know_each_other(instance: ih.Instance, folder: Path) -> None:
     run = ih.Run(ih.Transform("clean")).save()
     artifact = ih.Artifact(folder / "sub" / "1.txt", key="one.txt", run=run).save()

@@ -166,13 +166,18 @@ _closing: set[asyncio.Future[None]] = set()  # the loop holds its tasks weakly
 
 
 def blocking(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
-    """A coroutine function as one that waits."""
+    """A coroutine function as one that waits. Iterators are used up first: they may make blocking calls themselves."""
+    called: Callable[..., Coroutine[Any, Any, T]] = function
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        return run(function(*args, **kwargs))
+        return run(called(*map(_held, args), **{name: _held(value) for name, value in kwargs.items()}))
 
     return call
+
+
+def _held(value: Any) -> Any:
+    return list(value) if isinstance(value, Iterator) else value
 
 
 _twins: dict[type, type] = {}
