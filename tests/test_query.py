@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import inhaul
-from inhaul import Artifact, Run, Storage, Transform, User, Visibility
+from inhaul import Artifact, Run, Storage, Transform, ULabel, User, Visibility
 from inhaul.errors import KeyExists, MultipleResultsFound, NoResultFound, UnknownField, UnsupportedStorage
 
 TEXTS = {"in/a.csv": "1", "in/B.csv": "22", "in/c%_x.txt": "333", "out/d.txt": "", "out/e": "55555"}
@@ -61,6 +61,31 @@ async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.In
 )
 async def test_lookups(instance: inhaul.Instance, lookups: dict[str, object], keys: list[str]) -> None:
     assert [artifact.key for artifact in await Artifact.filter(**lookups).all()] == keys
+
+
+async def test_all_alphabets_have_cases(instance: inhaul.Instance) -> None:
+    school, label = await ULabel("École de Genève").save(), await ULabel("100%_ЖУК / ΣΟΦΟΣ").save()
+    artifact = await Artifact.filter(key="in/a.csv").one()
+    artifact.key = "in/Ärzte.csv"
+    await artifact.save()
+    for name in ("École de Genève", "ÉCOLE DE GENÈVE"):
+        assert await ULabel.filter(name__iexact=name).all() == [school]
+        assert await ULabel.search(name).all() == [school]
+    assert await ULabel.filter(name__icontains="genÈve").all() == [school]
+    assert await ULabel.filter(name__icontains="%_жук / σοφο").all() == [label]
+    assert await ULabel.filter(name__icontains="%жук").all() == []
+    assert await ULabel.search("жук /").all() == [label]
+    assert await Artifact.filter(key__iexact="IN/ärzte.CSV").all() == [artifact]
+    assert await Artifact.search("ÄRZTE").all() == [artifact]
+    assert await Artifact.filter(key__contains="ärzte").all() == []
+
+
+async def test_both_databases_have_the_same_cases(instance: inhaul.Instance) -> None:
+    letters = [*filter(str.isalpha, map(chr, range(0x500))), "\u212a", "\u1e9e"]
+    await inhaul.save([ULabel(letter) for letter in letters])
+    for letter in "İISKÅΣςßЖ":
+        found = {label.name for label in await ULabel.filter(name__iexact=letter).all()}
+        assert found == {other for other in letters if other.lower()[0] == letter.lower()[0]}, letter
 
 
 async def test_lookups_by_record(instance: inhaul.Instance) -> None:

@@ -316,6 +316,8 @@ class _Connection(sqlite3.Connection):
         self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
         try:
             self.executescript(_PRAGMAS)
+            # SQLite's own knows the cases of ASCII only.
+            self.create_function("lower", 1, _lower, deterministic=True)
         except BaseException:
             self.close()
             raise
@@ -338,6 +340,13 @@ class _Connection(sqlite3.Connection):
     def _end_statements(self) -> None:
         for cursor in self._cursors:
             cursor.close()
+
+
+def _lower(text: str | None) -> str | None:
+    """A text in lower case as PostgreSQL sees it: letter by letter, so that a part of it is lowered to a part."""
+    if text is None:
+        return None
+    return text.lower() if text.isascii() else "".join(character.lower()[0] for character in text)
 
 
 def _sqlite(url: URL, path: Path) -> AsyncEngine:

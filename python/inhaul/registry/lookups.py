@@ -1,10 +1,14 @@
 """Lookups: `field__op=value`, across relations too, as conditions of a query."""
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, ColumnElement, func, inspect, select
+from sqlalchemy import JSON, ColumnElement, Text, func, inspect, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
 from inhaul.db import tables
@@ -24,10 +28,33 @@ _EXACT = 2**53  # up to here every whole number is a float
 _Condition = Callable[[Any, Any], ColumnElement[bool]]
 
 
+class lowered(FunctionElement[str]):  # noqa: N801 - a function of SQL
+    """A text in lower case. Both sides of a comparison need it: what is a letter, the database decides."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(lowered)
+def _lower(element: lowered, compiler: SQLCompiler, **options: Any) -> str:
+    return f"lower({compiler.process(element.clauses, **options)})"
+
+
+@compiles(lowered, "postgresql")
+def _lower_postgresql(element: lowered, compiler: SQLCompiler, **options: Any) -> str:
+    # Keys are compared byte by byte, and by that rule only ASCII has cases.
+    return f'lower({compiler.process(element.clauses, **options)} COLLATE "default")'
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text, which this lookup compares with")
     return value
+
+
+def _literally(text: str) -> str:
+    """A text for LIKE, with a slash before what would stand for others."""
+    return re.sub("[/%_]", r"/\g<0>", text)
 
 
 def _range(column: Any, value: Iterable[Any]) -> ColumnElement[bool]:
@@ -38,12 +65,12 @@ def _range(column: Any, value: Iterable[Any]) -> ColumnElement[bool]:
 # LIKE ignores case on SQLite and respects it on PostgreSQL; these are the same on both.
 _OPERATORS: dict[str, _Condition] = {
     "exact": lambda column, value: column.is_(None) if value is None else column == value,
-    "iexact": lambda column, value: func.lower(column) == _text(value).lower(),
+    "iexact": lambda column, value: lowered(column) == lowered(_text(value)),
     # Every text contains the empty one, but there is nothing of it to take away.
     "contains": lambda column, value: (
         func.replace(column, _text(value), "") != column if value != "" else column.is_not(None)
     ),
-    "icontains": lambda column, value: func.lower(column).contains(_text(value).lower(), autoescape=True),
+    "icontains": lambda column, value: lowered(column).contains(lowered(_literally(_text(value))), escape="/"),
     "startswith": lambda column, value: func.substr(column, 1, len(_text(value))) == value,
     "endswith": lambda column, value: (
         (func.length(column) >= len(_text(value)))

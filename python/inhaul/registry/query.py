@@ -15,7 +15,7 @@ from inhaul.instance import Instance, current
 from inhaul.registry.annotation import check_registered
 from inhaul.registry.arguments import check_text
 from inhaul.registry.including import included
-from inhaul.registry.lookups import condition
+from inhaul.registry.lookups import condition, lowered
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,12 +119,13 @@ class QuerySet(Generic[R]):
 
     def _search(self, text: str) -> Self:
         known = inspect(self._registry).columns
-        columns = [getattr(self._registry, f"_{name}") for name in _SEARCHED if f"_{name}" in known]
+        names = [name for name in _SEARCHED if f"_{name}" in known]
         words = [
-            or_(*(func.lower(one).contains(word, autoescape=True) for one in columns)) for word in text.lower().split()
+            or_(*(condition(self._registry, f"{name}__icontains", word) for name in names)) for word in text.split()
         ]
-        ranks = [(func.lower(one) == text.lower(), 0) for one in columns]
-        ranks += [(func.lower(one).startswith(text.lower(), autoescape=True), 1) for one in columns]
+        columns = [lowered(getattr(self._registry, f"_{name}")) for name in names]
+        ranks = [(column == lowered(text), 0) for column in columns]
+        ranks += [(func.substr(column, 1, len(text)) == lowered(text), 1) for column in columns]
         return self._with(conditions=(*self._conditions, *words), order=(case(*ranks, else_=2), *self._order))
 
     async def _named(self, field: str, names: Sequence[str]) -> list[R]:
