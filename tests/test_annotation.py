@@ -1,9 +1,13 @@
 """Features, values, labels: added, read back, removed, and found by."""
 
 import asyncio
+import math
+import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta, timezone
+from enum import Enum
+from operator import eq, ge, gt, le, lt
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +108,17 @@ async def test_scalars_of_numpy_are_values(artifacts: list[Artifact]) -> None:
     assert await artifacts[0].features.get_values() == {"n": 3, "x": 0.5, "ok": True}
 
 
+class Grade(int, Enum):
+    GOOD = 1
+
+
+async def test_members_of_enumerations_are_values(artifacts: list[Artifact]) -> None:
+    await features(grade="int", any="number")
+    await artifacts[0].features.add_values({"grade": Grade.GOOD, "any": Grade.GOOD})
+    assert await artifacts[0].features.get_values() == {"grade": 1, "any": 1}
+    assert await Artifact.features.filter(grade=Grade.GOOD).count() == 1
+
+
 async def test_unregistered_features_are_refused(artifacts: list[Artifact], instance: inhaul.Instance) -> None:
     await features(dose="float")
     with pytest.raises(ValidationError, match=r"(?s)'well'.*await Feature\(name='well', dtype='str'\)\.save\(\)"):
@@ -180,6 +195,60 @@ async def test_artifacts_are_found_by_value(artifacts: list[Artifact]) -> None:
     for lookups, places in LOOKUPS:
         found = await Artifact.features.filter(**lookups).order_by("key").all()
         assert found == [artifacts[place] for place in places], lookups
+
+
+NUMBERS: list[int | float] = [
+    *(sign * (2**power + more) for power in (53, 60, 63) for more in (-513, -1, 0, 1, 513) for sign in (1, -1)),
+    *(sign * float(2**power) for power in (53, 60, 63) for sign in (1, -1)),
+    *(0, 5, -5, 5.0, 0.1, -1.5, 10**18 - 1, 10**18, 1e18, 1e300, -1e300, 2.0**63 + 2048),
+]
+COMPARED = {"exact": eq, "gt": gt, "gte": ge, "lt": lt, "lte": le}
+
+
+async def test_numbers_compare_as_in_python(instance: inhaul.Instance, tmp_path: Path) -> None:
+    folder = tmp_path / "numbers"
+    folder.mkdir()
+    for place in range(len(NUMBERS)):
+        (folder / f"{place:02}.txt").write_text(str(place))
+    artifacts = list(await Artifact.from_dir(folder).save())
+    kept = {
+        dtype: {artifact: number for artifact, number in zip(artifacts, NUMBERS, strict=True) if takes(dtype, number)}
+        for dtype in ("int", "float", "number")
+    }
+    await features(**{dtype: dtype for dtype in kept}, str="str")
+    values = [{dtype: own[it] for dtype, own in kept.items() if it in own} for it in artifacts]
+    await annotate(artifacts, [own | {"str": str(number)} for own, number in zip(values, NUMBERS, strict=True)])
+
+    async def check(lookup: str, value: Any, meets: Callable[[int | float], bool]) -> None:
+        for dtype, own in kept.items():
+            found = await Artifact.features.filter(**{f"{dtype}__{lookup}": value}).all()
+            assert set(found) == {it for it, number in own.items() if meets(number)}, (dtype, lookup, value)
+        assert await Artifact.features.filter(**{f"str__{lookup}": value}).all() == []
+
+    asked = [*NUMBERS, -0.0, math.inf, -math.inf, math.nan, 2**63 + 1025, 10**400, -(10**400)]
+    for value in asked:
+        for lookup, compare in COMPARED.items():
+            await check(lookup, value, lambda number, compare=compare, value=value: compare(number, value))
+    chance = random.Random(5)
+    for _ in range(50):
+        low, high = chance.sample(asked, 2)
+        await check("range", (low, high), lambda number, low=low, high=high: low <= number <= high)
+        some = chance.sample(asked, 10)
+        await check("in", some, lambda number, some=some: number in some)
+    await check("in", [], lambda _: False)
+    found = await Artifact.features.filter(int__in=range(2**53, 2**53 + 3000)).count()
+    assert found == sum(2**53 <= number < 2**53 + 3000 for number in kept["int"].values())
+
+
+def takes(dtype: str, value: int | float) -> bool:
+    return dtypes.encode(dtype, value) is not None
+
+
+async def test_texts_are_compared_with_texts(artifacts: list[Artifact]) -> None:
+    await features(n="int", seen="datetime")
+    for lookup, value in (("n__contains", 5), ("seen__startswith", NOON)):
+        with pytest.raises(TypeError, match="is no text"):
+            Artifact.features.filter(**{lookup: value})
 
 
 async def test_values_of_what_is_no_feature_are_not_looked_for(artifacts: list[Artifact]) -> None:

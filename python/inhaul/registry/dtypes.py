@@ -8,8 +8,12 @@ from typing import Any, NamedTuple
 LABELS = "cat[ULabel]"
 """The dtype of features whose values are labels."""
 
-_INT64 = range(-(2**63), 2**63)
 _LONGEST = 1000  # characters of a text: the index that values are found by has room for no more
+
+
+def is_int64(value: int) -> bool:
+    """Whether a database holds a whole number of this size."""
+    return -(2**63) <= value < 2**63
 
 
 class Value(NamedTuple):
@@ -20,9 +24,9 @@ class Value(NamedTuple):
 
 
 def _int(value: Any) -> Value | None:
-    if isinstance(value, bool) or not isinstance(value, int) or value not in _INT64:
+    if isinstance(value, bool) or not isinstance(value, int) or not is_int64(value):
         return None
-    return Value(str(value), float(value))
+    return Value(str(int(value)), float(value))  # a member of an enumeration is its number
 
 
 def _float(value: Any) -> Value | None:

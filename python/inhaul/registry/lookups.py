@@ -1,11 +1,12 @@
 """Lookups: `field__op=value`, across relations too, as conditions of a query."""
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, ColumnElement, Text, func, inspect, select
+from sqlalchemy import JSON, BigInteger, ColumnElement, Text, case, cast, false, func, inspect, literal, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 NAMES = ("name", "handle", "key", "root", "value", "uid")
 """Fields that can stand for a record; the first one that it has does."""
 
-_EXACT = 2**53  # up to here every whole number is a float
+_EXACT = 2**53  # below it every whole number is a float
 
 _Condition = Callable[[Any, Any], ColumnElement[bool]]
 
@@ -86,6 +87,7 @@ _OPERATORS: dict[str, _Condition] = {
 }
 
 
+_SEVERAL = ("in", "range")
 _TEXT_OPERATORS = ("iexact", "contains", "icontains", "startswith", "endswith")
 
 
@@ -145,14 +147,7 @@ def _checked(type_: TypeEngine[Any], operator: str, value: Any, lookup: str) -> 
     kind: type = type_.python_type
     if operator in _TEXT_OPERATORS and kind is not str:
         raise TypeError(f"{lookup!r} compares texts, and this field is {kind.__name__}")
-    if operator not in ("in", "range"):
-        values = [value]
-    elif isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise TypeError(f"{lookup}={value!r}: pass a list of values")
-    else:
-        values = value = list(value)
-    if operator == "range" and len(values) != 2:
-        raise ValueError(f"{lookup}={values!r}: pass the lowest and the highest value")
+    values = _values(operator, value, lookup)
     for item in values:
         if item is None and operator == "exact":
             continue
@@ -160,11 +155,28 @@ def _checked(type_: TypeEngine[Any], operator: str, value: Any, lookup: str) -> 
             raise TypeError(f"{lookup}={value!r}: {item!r} is no {kind.__name__}, which this field is")
         if isinstance(item, str):
             check_text(lookup, item)
-        elif isinstance(item, int) and not -(2**63) <= item < 2**63:
+        elif isinstance(item, int) and not dtypes.is_int64(item):
             raise ValueError(f"{lookup}={item}: no database holds a number of this size")
         elif isinstance(item, datetime) and item.tzinfo is None:
             raise ValueError(f"{lookup}={item!r}: a time needs a time zone, as datetime.now(UTC) has one")
-    return value
+    return values if operator in _SEVERAL else values[0]
+
+
+def _values(operator: str, value: Any, lookup: str) -> list[Any]:
+    """What a lookup compares with, be it one or several.
+
+    Raises:
+        TypeError: The operator takes a list, and this is none.
+        ValueError: The operator takes two values.
+    """
+    if operator not in _SEVERAL:
+        return [value]
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise TypeError(f"{lookup}={value!r}: pass a list of values")
+    values = list(value)
+    if operator == "range" and len(values) != 2:
+        raise ValueError(f"{lookup}={values!r}: pass the lowest and the highest value")
+    return values
 
 
 def feature_of(lookup: str) -> tuple[str, str]:
@@ -182,7 +194,6 @@ def value_condition(cls: Any, lookup: str, value: Any) -> ColumnElement[bool]:
         value: What to compare with; its type says whether numbers or texts are compared.
     """
     name, operator = feature_of(lookup)
-    compare = _OPERATORS[operator]
     feature = select(tables.feature.c.id).where(tables.feature.c.name == name).scalar_subquery()
     values, links, labels = tables.feature_value, tables.artifact_feature_value, tables.artifact_ulabel
     valued = select(links.c.artifact_id).join(values, values.c.id == links.c.feature_value_id)
@@ -191,22 +202,60 @@ def value_condition(cls: Any, lookup: str, value: Any) -> ColumnElement[bool]:
     if operator == "isnull" or value is None:
         has_any = cls._id.in_(valued.union_all(labelled))
         return ~has_any if value or value is None else has_any  # type: ignore[no-any-return]
-    samples = [dtypes.plain(item) for item in value] if operator in ("in", "range") else [dtypes.plain(value)]
-    numeric = all(map(_is_number, samples))
-    items: list[Any] = [float(item) if numeric else _as_text(item) for item in samples]
-    wanted = items if operator in ("in", "range") else items[0]
-    if numeric:
-        return cls._id.in_(valued.where(compare(values.c.number, wanted)))  # type: ignore[no-any-return]
+    samples = [dtypes.plain(item) for item in _values(operator, value, lookup)]
+    if operator not in _TEXT_OPERATORS and all(map(_is_number, samples)):
+        return cls._id.in_(valued.where(_numbers(operator, samples)))  # type: ignore[no-any-return]
+    compare = _OPERATORS[operator]
+    texts = [_text(item) if operator in _TEXT_OPERATORS else _as_text(item) for item in samples]
+    wanted = texts if operator in _SEVERAL else texts[0]
     named = select(tables.ulabel.c.id).where(compare(tables.ulabel.c.name, wanted))
     found = valued.where(compare(values.c.value, wanted)).union_all(labelled.where(labels.c.ulabel_id.in_(named)))
     return cls._id.in_(found)  # type: ignore[no-any-return]
 
 
 def _is_number(value: object) -> bool:
-    """Whether to compare a value as a number; whole ones that a float cannot hold are compared as text."""
-    if isinstance(value, int):
-        return not isinstance(value, bool) and abs(value) <= _EXACT
-    return isinstance(value, float)
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _numbers(operator: str, values: list[Any]) -> ColumnElement[bool]:
+    """The condition that a value is a number, and compares so with some."""
+    if operator in ("exact", "in"):
+        return _is_one_of(values)
+    if operator == "range":
+        return _beside("gte", values[0]) & _beside("lte", values[1])
+    return _beside(operator, values[0])
+
+
+def _is_one_of(values: list[float]) -> ColumnElement[bool]:
+    text, number = tables.feature_value.c.value, tables.feature_value.c.number
+    exact = number.in_([float(value) for value in values if abs(value) < _EXACT])
+    texts = [text for value in values if not abs(value) < _EXACT for text in _texts(value)]
+    return exact | (number.is_not(None) & text.in_(texts)) if texts else exact
+
+
+def _texts(value: float) -> list[str]:
+    """The texts that values equal to a number are kept as."""
+    whole = int(value) if isinstance(value, int) or value.is_integer() else None
+    encoded = [dtypes.encode("int", whole), dtypes.encode("float", value)]
+    return [one.text for one in encoded if one is not None]
+
+
+def _beside(operator: str, value: float) -> ColumnElement[bool]:
+    """The condition to be below or above a number: where the floats are equal, what they stand for decides."""
+    compare, text, number = _OPERATORS[operator], tables.feature_value.c.value, tables.feature_value.c.number
+    try:
+        near = float(value)
+    except OverflowError:
+        near = math.inf if value > 0 else -math.inf
+    if math.isnan(near):  # is not beside anything; databases differ
+        return false()
+    if abs(near) < _EXACT or math.isinf(near):
+        return compare(number, near)
+    exact = int(value)
+    as_whole = compare(cast(text, BigInteger), exact) if dtypes.is_int64(exact) else literal(compare(0, exact))
+    as_float = literal(compare(int(near), exact))
+    same = number == near
+    return case((same & (text == repr(near)), as_float), (same, as_whole), else_=compare(number, near))
 
 
 def _as_text(value: Any) -> str:
