@@ -137,6 +137,8 @@ REFUSED = [
     ("bool", 1),
     ("str", 1),
     ("str", "x" * 1001),
+    ("str", "caf\udce9.txt"),
+    ("cat", "x\0y"),
     ("datetime", "2024-05-01"),
     ("datetime", datetime(2024, 5, 1)),
     ("cat", None),
@@ -249,6 +251,14 @@ async def test_texts_are_compared_with_texts(artifacts: list[Artifact]) -> None:
     for lookup, value in (("n__contains", 5), ("seen__startswith", NOON)):
         with pytest.raises(TypeError, match="is no text"):
             Artifact.features.filter(**{lookup: value})
+
+
+async def test_what_no_database_holds_is_not_looked_for(artifacts: list[Artifact]) -> None:
+    await features(file="str")
+    for lookups in ({"file": "caf\udce9"}, {"file__contains": "\0"}, {"file__in": ["\udce9"]}, {"caf\udce9": 1}):
+        with pytest.raises(ValueError, match="no database can store"):
+            Artifact.features.filter(**lookups)
+    assert await Artifact.features.filter(file="x" * 1001).all() == []
 
 
 async def test_values_of_what_is_no_feature_are_not_looked_for(artifacts: list[Artifact]) -> None:

@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from inhaul.registry.world import World
 
 
+def is_storable(text: str) -> bool:
+    """Whether every database can hold a text: it has no NUL character and no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
 def check_text(name: str, value: object) -> None:
     """Refuses what is neither None nor a text that every database can hold.
 
@@ -23,7 +32,7 @@ def check_text(name: str, value: object) -> None:
         return
     if not isinstance(value, str):
         raise TypeError(f"{name}={value!r}: pass a text")
-    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+    if not is_storable(value):
         raise ValueError(f"{name}={value!r}: it holds a character that no database can store")
 
 

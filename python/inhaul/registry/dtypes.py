@@ -5,6 +5,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from inhaul.registry.arguments import is_storable
+
 LABELS = "cat[ULabel]"
 """The dtype of features whose values are labels."""
 
@@ -48,7 +50,9 @@ def _bool(value: Any) -> Value | None:
 
 
 def _text(value: Any) -> Value | None:
-    return Value(value, None) if isinstance(value, str) and len(value) <= _LONGEST else None
+    if not isinstance(value, str) or len(value) > _LONGEST or not is_storable(value):
+        return None
+    return Value(value, None)
 
 
 def _datetime(value: Any) -> Value | None:
@@ -68,7 +72,7 @@ def _read_number(text: str) -> int | float:
     return int(text) if text.removeprefix("-").isdecimal() else float(text)
 
 
-_WORDS = f"a text of at most {_LONGEST:,} characters"
+_WORDS = f"a text of at most {_LONGEST:,} characters that UTF-8 can hold, none of them NUL"
 _DTYPES = {
     "int": _Dtype(_int, int, frozenset({"int"}), "a whole number of at most 64 bits"),
     "float": _Dtype(_float, float, frozenset({"float", "int"}), "a finite number of at most 64 bits"),

@@ -192,8 +192,13 @@ def value_condition(cls: Any, lookup: str, value: Any) -> ColumnElement[bool]:
         cls: The registry that is queried.
         lookup: The name of the feature, then two underscores and an operator, or none.
         value: What to compare with; its type says whether numbers or texts are compared.
+
+    Raises:
+        TypeError: No feature could have the value, or the operator takes another one.
+        ValueError: No database could hold the name of the feature, or the value.
     """
     name, operator = feature_of(lookup)
+    check_text("feature", name)
     feature = select(tables.feature.c.id).where(tables.feature.c.name == name).scalar_subquery()
     values, links, labels = tables.feature_value, tables.artifact_feature_value, tables.artifact_ulabel
     valued = select(links.c.artifact_id).join(values, values.c.id == links.c.feature_value_id)
@@ -207,6 +212,8 @@ def value_condition(cls: Any, lookup: str, value: Any) -> ColumnElement[bool]:
         return cls._id.in_(valued.where(_numbers(operator, samples)))  # type: ignore[no-any-return]
     compare = _OPERATORS[operator]
     texts = [_text(item) if operator in _TEXT_OPERATORS else _as_text(item) for item in samples]
+    for text in texts:
+        check_text(lookup, text)
     wanted = texts if operator in _SEVERAL else texts[0]
     named = select(tables.ulabel.c.id).where(compare(tables.ulabel.c.name, wanted))
     found = valued.where(compare(values.c.value, wanted)).union_all(labelled.where(labels.c.ulabel_id.in_(named)))
@@ -260,6 +267,8 @@ def _beside(operator: str, value: float) -> ColumnElement[bool]:
 
 def _as_text(value: Any) -> str:
     """A value as the registry keeps it."""
+    if isinstance(value, str):
+        return value
     encoded = dtypes.encode(dtypes.of(value), value)
     if encoded is None:
         raise TypeError(f"{value!r} is no value that a feature could have")
