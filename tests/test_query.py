@@ -1,7 +1,7 @@
 """Query sets: lookups, verbs, windows."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import inhaul
-from inhaul import Artifact, Run, Storage, Transform, ULabel, User, Visibility
+from inhaul import Artifact, QuerySet, Run, Storage, Transform, ULabel, User, Visibility
 from inhaul.errors import KeyExists, MultipleResultsFound, NoResultFound, UnknownField, UnsupportedStorage
 
 TEXTS = {"in/a.csv": "1", "in/B.csv": "22", "in/c%_x.txt": "333", "out/d.txt": "", "out/e": "55555"}
@@ -150,6 +150,24 @@ async def test_order_and_windows(instance: inhaul.Instance) -> None:
         by_size[0]
     with pytest.raises(UnknownField, match="to order by"):
         Artifact.filter().order_by("colour")
+
+
+@pytest.mark.parametrize("sliced", [lambda query: query[:2], lambda query: query[1:], lambda query: query.limit(3)])
+async def test_slices_stay_as_they_are(
+    instance: inhaul.Instance, sliced: Callable[[QuerySet[Artifact]], QuerySet[Artifact]]
+) -> None:
+    some = sliced(Artifact.filter().order_by("key"))
+    for change in (
+        lambda: some.filter(key="out/e"),
+        lambda: some.order_by("-key"),
+        lambda: some.search("out"),
+        some.latest_version,
+    ):
+        with pytest.raises(TypeError, match="do that first, then slice"):
+            change()
+    assert await some[:1].count() == 1
+    assert await Artifact.filter()[:].filter(key="out/e").count() == 1
+    assert await Run.filter(inputs__in=some).count() == 0
 
 
 async def test_filters_chain_and_query_sets_do_not_change(instance: inhaul.Instance) -> None:

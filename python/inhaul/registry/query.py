@@ -62,7 +62,9 @@ class QuerySet(Generic[R]):
 
         Raises:
             UnknownField: A lookup names no field or operator.
+            TypeError: It is a slice, or a value has not the type of its field.
         """
+        self._check_whole()
         more = tuple(condition(self._registry, name, value) for name, value in lookups.items())
         return self._with(conditions=self._conditions + more)
 
@@ -71,7 +73,9 @@ class QuerySet(Generic[R]):
 
         Raises:
             UnknownField: A name is no field.
+            TypeError: It is a slice.
         """
+        self._check_whole()
         columns = inspect(self._registry).columns
         for field in fields:
             check_text("order_by", field)
@@ -114,10 +118,15 @@ class QuerySet(Generic[R]):
         return self._with(window=(offset + start, max(0, min(left)) if left else None))
 
     def search(self, text: str) -> Self:
-        """Those that have all words of a text in their names, keys or descriptions; see `Artifact.search`."""
+        """Those that have all words of a text in their names, keys or descriptions; see `Artifact.search`.
+
+        Raises:
+            TypeError: It is a slice.
+        """
         return self._search(text)
 
     def _search(self, text: str) -> Self:
+        self._check_whole()
         known = inspect(self._registry).columns
         names = [name for name in _SEARCHED if f"_{name}" in known]
         words = [
@@ -234,6 +243,11 @@ class QuerySet(Generic[R]):
             if self._features:
                 await check_registered(conn, self._world, self._features)
             yield conn
+
+    def _check_whole(self) -> None:
+        """Refuses a slice, whose records are those of its conditions and order: with others it would be another one."""
+        if self._window != (0, None):
+            raise TypeError("A slice cannot be filtered, ordered or searched: do that first, then slice")
 
     def _with(self, **changes: Any) -> Self:
         same = {
