@@ -253,6 +253,25 @@ async def test_texts_are_compared_with_texts(artifacts: list[Artifact]) -> None:
             Artifact.features.filter(**{lookup: value})
 
 
+@pytest.mark.parametrize(
+    ("lookup", "value", "error", "message"),
+    [
+        ("n__gt", None, TypeError, "None is no value that a feature could have"),
+        ("n__contains", None, TypeError, "None is no text"),
+        ("n__isnull", None, TypeError, "n__isnull=None: pass True or False"),
+        ("n__in", 5, TypeError, "n__in=5: pass a list of values"),
+        ("n__in", "abc", TypeError, "n__in='abc': pass a list of values"),
+        ("n__in", [1, None], TypeError, "None is no value"),
+        ("n__range", [1], ValueError, "the lowest and the highest value"),
+    ],
+)
+async def test_what_lookups_of_values_do_not_take(
+    instance: inhaul.Instance, lookup: str, value: object, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        Artifact.features.filter(**{lookup: value})
+
+
 async def test_what_no_database_holds_is_not_looked_for(artifacts: list[Artifact]) -> None:
     await features(file="str")
     for lookups in ({"file": "caf\udce9"}, {"file__contains": "\0"}, {"file__in": ["\udce9"]}, {"caf\udce9": 1}):

@@ -98,6 +98,28 @@ async def test_lookups_by_record(instance: inhaul.Instance) -> None:
         Artifact.filter(run=Run(Transform("x")))
 
 
+async def test_lookups_of_relations(instance: inhaul.Instance, tmp_path: Path) -> None:
+    run, storage, user = await Run.filter().one(), await Storage.filter().one(), await User.filter().one()
+    free = [await Artifact.filter(key="out/d.txt").one()]
+    assert await Artifact.filter(transform=None).all() == await Artifact.filter(transform__isnull=True).all() == free
+    assert await Artifact.filter(transform=run.transform).count() == 4
+    assert await Artifact.filter(transform__isnull=False, run__isnull=False).count() == 4
+    assert await Artifact.filter(run__in=[run]).count() == await Artifact.filter(run__in=Run.filter()).count() == 4
+    assert await Artifact.filter(run__in=[]).count() == 0
+    assert await Artifact.filter(run__in=Run.filter(transform__name="other")).count() == 0
+    assert await Artifact.filter(transform__in=[run.transform], created_by__in={user}).count() == 4
+    assert await Artifact.filter(storage__in=(storage,)).count() == 5
+    assert await Run.filter(transform__in=Transform.filter(name="import")).all() == [run]
+    with pytest.raises(TypeError, match="is no inhaul"):
+        Artifact.filter(run__in=[storage])
+    for name in ("run__in", "ulabels__in"):
+        with pytest.raises(TypeError, match=f"{name}=5: pass a list"):
+            Artifact.filter(**{name: 5})
+    for name in ("run__isnull", "transform__isnull", "ulabels__isnull"):
+        with pytest.raises(TypeError, match=f"{name}=None: pass True or False"):
+            Artifact.filter(**{name: None})
+
+
 @pytest.mark.parametrize(
     ("lookup", "message"),
     [

@@ -113,15 +113,21 @@ def _condition(cls: type, path: list[str], value: Any, lookup: str) -> ColumnEle
     name, rest = path[0], path[1:]
     attribute = f"_{name}"
     if attribute in mapper.relationships:
-        related = getattr(cls, attribute)
-        if rest and rest != ["isnull"]:
-            return related.has(_condition(related.mapper.class_, rest, value, lookup))  # type: ignore[no-any-return]
-        column = getattr(cls, f"{attribute}_id")
-        return _OPERATORS[rest[0] if rest else "exact"](column, value if rest else _id(value, related.mapper.class_))
+        related, column = getattr(cls, attribute), getattr(cls, f"{attribute}_id")
+        target = related.mapper.class_
+        if not rest:
+            return _OPERATORS["exact"](column, _id(value, target))
+        if rest == ["in"]:
+            return column.in_(_ids_among(value, target, lookup))  # type: ignore[no-any-return]
+        if rest == ["isnull"]:
+            return _OPERATORS["isnull"](column, _checked(column.type, "isnull", value, lookup))
+        return related.has(_condition(target, rest, value, lookup))  # type: ignore[no-any-return]
     if isinstance(linked := getattr(cls, name, None), ManyToMany):
         return _among(cls, linked, rest, value, lookup)
     if name == "transform" and "_run" in mapper.relationships:
-        return _condition(cls, ["run", *path], value, lookup)
+        found = _condition(cls, ["run", *path], value, lookup)
+        run_id: Any = cls._run_id  # type: ignore[attr-defined]
+        return found | run_id.is_(None) if _asks_for_none(rest, value) else found
     if attribute not in mapper.columns:
         known = sorted(fields(cls))
         raise UnknownField(f"{lookup!r}: {cls.__name__} has no field {name!r}. It has {', '.join(known)}")
@@ -204,9 +210,11 @@ def value_condition(cls: Any, lookup: str, value: Any) -> ColumnElement[bool]:
     valued = select(links.c.artifact_id).join(values, values.c.id == links.c.feature_value_id)
     valued = valued.where(values.c.feature_id == feature)
     labelled = select(labels.c.artifact_id).where(labels.c.feature_id == feature)
-    if operator == "isnull" or value is None:
+    if operator == "isnull":
+        check_flag(lookup, value)
+    if operator == "isnull" or (operator == "exact" and value is None):
         has_any = cls._id.in_(valued.union_all(labelled))
-        return ~has_any if value or value is None else has_any  # type: ignore[no-any-return]
+        return ~has_any if value is not False else has_any  # type: ignore[no-any-return]
     samples = [dtypes.plain(item) for item in _values(operator, value, lookup)]
     if operator not in _TEXT_OPERATORS and all(map(_is_number, samples)):
         return cls._id.in_(valued.where(_numbers(operator, samples)))  # type: ignore[no-any-return]
@@ -289,13 +297,23 @@ def _among(cls: Any, relation: ManyToMany, rest: list[str], value: Any, lookup: 
     if not rest and value is not None:
         linked = linked.where(relation.other == _id(value, target))
     elif rest == ["in"]:
-        linked = linked.where(relation.other.in_(_ids_of(value, target)))
-    elif rest and rest != ["isnull"]:
+        linked = linked.where(relation.other.in_(_ids_among(value, target, lookup)))
+    elif rest == ["isnull"]:
+        check_flag(lookup, value)
+    elif rest:
         meeting = select(target._id).where(_condition(target, rest, value, lookup)).correlate(None)
         linked = linked.where(relation.other.in_(meeting))
-    none = (not rest and value is None) or (rest == ["isnull"] and value)
-    among: ColumnElement[bool] = cls._id.not_in(linked) if none else cls._id.in_(linked)
+    among: ColumnElement[bool] = cls._id.not_in(linked) if _asks_for_none(rest, value) else cls._id.in_(linked)
     return among
+
+
+def _asks_for_none(rest: list[str], value: Any) -> bool:
+    """Whether a lookup of a relation, by what follows its name, is for no record there."""
+    return value is None if not rest else rest == ["isnull"] and value is True
+
+
+def _ids_among(records: Any, cls: type, lookup: str) -> Any:
+    return _ids_of(records if hasattr(records, "_ids") else _values("in", records, lookup), cls)
 
 
 def _ids_of(records: Any, cls: type) -> Any:
