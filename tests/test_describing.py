@@ -72,6 +72,16 @@ async def test_columns_of_related_records(artifacts: list[Artifact]) -> None:
     assert deep["artifacts__created_by__handle"].tolist() == [["ada"]]
 
 
+async def test_members_of_collections_stay_in_their_order(artifacts: list[Artifact]) -> None:
+    await Collection(artifacts, name="first").save()
+    await Collection(artifacts[::-1], name="second").save()
+    table = await Collection.filter().df(include=["artifacts", "artifacts__created_by__handle"])
+    assert table["artifacts"].tolist() == [["in/a.csv", "in/b.csv"], ["in/b.csv", "in/a.csv"]]
+    assert table["artifacts__created_by__handle"].tolist() == [["ada", "ada"]] * 2
+    deep = await Collection.filter().df(include="artifacts__ulabels")
+    assert deep["artifacts__ulabels"].tolist() == [sorted(f"label {number}" for number in range(12))] * 2
+
+
 @pytest.mark.parametrize("path", ["nothing", "run__nothing", "key__name", ""])
 async def test_columns_that_there_are_not(artifacts: list[Artifact], path: str) -> None:
     with pytest.raises(UnknownField, match="to include"):

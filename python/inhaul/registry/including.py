@@ -34,6 +34,7 @@ def included(cls: Any, path: str) -> Included:
         UnknownField: A name is no field of its registry; the message lists those there are.
     """
     entity, names, several = cls, path.split("__"), False
+    order = [cls._id]
     query = select(cls._id)
     while True:
         name = names.pop(0)
@@ -47,12 +48,13 @@ def included(cls: Any, path: str) -> Included:
             query = query.join(link, link.c[linked.own.name] == entity._id)
             query = query.join(target, link.c[linked.other.name] == target._id)
             several = True
+            order += [link.c.position] if "position" in link.c else []  # of members, which have an order
         elif name == "transform" and "_run" in mapper.relationships:
             names = ["run", name, *names]
             continue
         elif f"_{name}" in mapper.columns and not names:
             value = getattr(entity, f"_{name}")
-            return Included(query.add_columns(value).order_by(cls._id, value), several)
+            return Included(query.add_columns(value).order_by(*order, value), several)
         else:
             known = ", ".join(sorted(fields(mapper.class_)))
             raise UnknownField(f"{path!r}: {mapper.class_.__name__} has no field {name!r} to include. It has {known}")
