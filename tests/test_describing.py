@@ -82,6 +82,12 @@ async def test_members_of_collections_stay_in_their_order(artifacts: list[Artifa
     assert deep["artifacts__ulabels"].tolist() == [sorted(f"label {number}" for number in range(12))] * 2
 
 
+async def test_columns_of_their_own_are_there_once(artifacts: list[Artifact]) -> None:
+    table = await Artifact.filter().df(include=["id", "key", "created_by_id", "storage__type", "storage__type"])
+    assert table.columns.tolist() == [*(await Artifact.filter().df()).columns, "storage__type"]
+    assert table["key"].tolist() == ["in/a.csv", "in/b.csv"]
+
+
 @pytest.mark.parametrize("path", ["nothing", "run__nothing", "key__name", ""])
 async def test_columns_that_there_are_not(artifacts: list[Artifact], path: str) -> None:
     with pytest.raises(UnknownField, match="to include"):

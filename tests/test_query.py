@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import inhaul
@@ -251,6 +252,33 @@ async def test_records_of_other_registries(instance: inhaul.Instance, tmp_path: 
         Storage("gs://bucket")
     assert await User.filter(handle="nobody").count() == 0
     assert (await User("nobody").save()).id
+
+
+async def test_integers_of_numpy_are_integers(instance: inhaul.Instance) -> None:
+    table = await Artifact.filter().order_by("key").df()
+    ids = table.index[:2]
+    first = await Artifact.filter(id=ids[0]).one()
+    assert (first.key, first.id) == (table["key"].iloc[0], ids[0])
+    assert await Artifact.filter(id__in=ids).count() == 2
+    assert await Artifact.filter(id__range=(np.int32(1), ids.max()), size__gte=np.int64(0)).exists()
+    by_key = Artifact.filter().order_by("key")
+    assert await by_key[np.int64(0) : np.int64(1)].all() == await by_key.limit(np.int8(1)).all() == [first]
+    with pytest.raises(TypeError, match="no number of records"):
+        by_key[np.True_ :]
+    with pytest.raises(TypeError, match="is no int"):
+        Artifact.filter(id=np.float64(1))
+
+
+async def test_a_query_set_is_neither_true_nor_false(instance: inhaul.Instance) -> None:
+    with pytest.raises(TypeError, match="use exists"):
+        bool(Artifact.filter(key="none"))
+
+
+async def test_what_can_be_searched_for(instance: inhaul.Instance) -> None:
+    for text, error in ((None, TypeError), (5, TypeError), ("\udce9", ValueError)):
+        with pytest.raises(error, match="search"):
+            Artifact.search(text)
+    assert await Artifact.search("").count() == len(TEXTS)
 
 
 async def test_equality_is_by_uid(instance: inhaul.Instance) -> None:

@@ -176,10 +176,10 @@ def _values(operator: str, value: Any, lookup: str) -> list[Any]:
         ValueError: The operator takes two values.
     """
     if operator not in _SEVERAL:
-        return [value]
+        return [dtypes.plain(value)]
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise TypeError(f"{lookup}={value!r}: pass a list of values")
-    values = list(value)
+    values = [dtypes.plain(item) for item in value]
     if operator == "range" and len(values) != 2:
         raise ValueError(f"{lookup}={values!r}: pass the lowest and the highest value")
     return values
@@ -215,7 +215,7 @@ def value_condition(cls: Any, lookup: str, value: Any) -> ColumnElement[bool]:
     if operator == "isnull" or (operator == "exact" and value is None):
         has_any = cls._id.in_(valued.union_all(labelled))
         return ~has_any if value is not False else has_any  # type: ignore[no-any-return]
-    samples = [dtypes.plain(item) for item in _values(operator, value, lookup)]
+    samples = _values(operator, value, lookup)
     if operator not in _TEXT_OPERATORS and all(map(_is_number, samples)):
         return cls._id.in_(valued.where(_numbers(operator, samples)))  # type: ignore[no-any-return]
     compare = _OPERATORS[operator]

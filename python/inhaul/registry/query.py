@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from inhaul.errors import MultipleResultsFound, NoResultFound, UnknownField
 from inhaul.formats import tables
 from inhaul.instance import Instance, current
+from inhaul.registry import dtypes
 from inhaul.registry.annotation import check_registered
 from inhaul.registry.arguments import check_text
 from inhaul.registry.including import included
@@ -56,6 +57,9 @@ class QuerySet(Generic[R]):
     def __repr__(self) -> str:
         terms = [str(term.compile(compile_kwargs={"literal_binds": False})) for term in self._conditions]
         return f"QuerySet({self._registry.__name__}: {' AND '.join(terms) or 'all'})"
+
+    def __bool__(self) -> bool:
+        raise TypeError("A query set is neither true nor false, as it has asked nothing yet: use exists()")
 
     def filter(self, **lookups: Any) -> Self:
         """Those that also meet these lookups.
@@ -104,12 +108,13 @@ class QuerySet(Generic[R]):
     def __getitem__(self, part: slice) -> Self:
         if not isinstance(part, slice):
             raise TypeError("A query set has slices only; for one record use await qs[i:i+1].one()")
-        for bound in (part.start, part.stop):
+        start, stop = dtypes.plain(part.start), dtypes.plain(part.stop)
+        for bound in (start, stop):
             if bound is not None and (not isinstance(bound, int) or isinstance(bound, bool)):
                 raise TypeError(f"{bound!r} is no number of records: pass an int")
             if bound is not None and bound >= 2**63:
                 raise ValueError(f"{bound} is more than any database holds")
-        start, stop = part.start or 0, part.stop
+        start = start or 0
         if part.step is not None or start < 0 or (stop is not None and stop < 0):
             raise ValueError(f"{part}: a query set has slices of positive numbers without a step")
         offset, length = self._window
@@ -121,12 +126,16 @@ class QuerySet(Generic[R]):
         """Those that have all words of a text in their names, keys or descriptions; see `Artifact.search`.
 
         Raises:
-            TypeError: It is a slice.
+            TypeError: It is a slice, or the text is none.
+            ValueError: The text holds a character that no database can store.
         """
         return self._search(text)
 
     def _search(self, text: str) -> Self:
         self._check_whole()
+        if text is None:
+            raise TypeError("search(None): pass a text")
+        check_text("search", text)
         known = inspect(self._registry).columns
         names = [name for name in _SEARCHED if f"_{name}" in known]
         words = [
@@ -210,7 +219,7 @@ class QuerySet(Generic[R]):
 
     async def _df(self, include: Sequence[str] = ()) -> "pd.DataFrame":
         table = inspect(self._registry).local_table
-        more = {path: included(self._registry, path) for path in include}
+        more = {path: included(self._registry, path) for path in include if path not in table.c}
         query = select(table).where(table.c.id.in_(self._ids())).order_by(*self._columns())
         among: Any = self._registry._id  # type: ignore[attr-defined]
         async with self._reading() as conn:
