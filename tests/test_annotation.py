@@ -141,6 +141,8 @@ REFUSED = [
     ("cat", "x\0y"),
     ("datetime", "2024-05-01"),
     ("datetime", datetime(2024, 5, 1)),
+    ("datetime", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=2)))),
+    ("datetime", datetime.max.replace(tzinfo=timezone(timedelta(hours=-2)))),
     ("cat", None),
     ("cat[ULabel]", 5),
 ]

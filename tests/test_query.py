@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -267,6 +267,16 @@ async def test_integers_of_numpy_are_integers(instance: inhaul.Instance) -> None
         by_key[np.True_ :]
     with pytest.raises(TypeError, match="is no int"):
         Artifact.filter(id=np.float64(1))
+
+
+async def test_times_are_those_of_utc(instance: inhaul.Instance) -> None:
+    for hours, time in ((2, datetime.min), (-2, datetime.max)):
+        with pytest.raises(ValueError, match=r"in UTC within the years .* such as datetime.now"):
+            Artifact.filter(created_at__gt=time.replace(tzinfo=timezone(timedelta(hours=hours))))
+    with pytest.raises(ValueError, match="a datetime with a time zone"):
+        Artifact.filter(created_at=datetime.now())
+    assert await Artifact.filter(created_at__gt=datetime.min.replace(tzinfo=UTC)).exists()
+    assert not await Artifact.filter(created_at__gt=datetime.max.replace(tzinfo=UTC)).exists()
 
 
 async def test_a_query_set_is_neither_true_nor_false(instance: inhaul.Instance) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Any, NamedTuple
 
 from inhaul.registry.arguments import is_storable
@@ -58,7 +58,11 @@ def _text(value: Any) -> Value | None:
 def _datetime(value: Any) -> Value | None:
     if not isinstance(value, datetime) or value.tzinfo is None:
         return None
-    return Value(value.astimezone(UTC).isoformat(timespec="microseconds"), None)
+    try:
+        value = value.astimezone(UTC)
+    except OverflowError:  # it is in UTC before the first year, or after the last
+        return None
+    return Value(value.isoformat(timespec="microseconds"), None)
 
 
 class _Dtype(NamedTuple):
@@ -73,13 +77,14 @@ def _read_number(text: str) -> int | float:
 
 
 _WORDS = f"a text of at most {_LONGEST:,} characters that UTF-8 can hold, none of them NUL"
+_WHEN = f"a datetime with a time zone, in UTC within the years {MINYEAR} to {MAXYEAR}"
 _DTYPES = {
     "int": _Dtype(_int, int, frozenset({"int"}), "a whole number of at most 64 bits"),
     "float": _Dtype(_float, float, frozenset({"float", "int"}), "a finite number of at most 64 bits"),
     "number": _Dtype(_number, _read_number, frozenset({"float", "int"}), "a finite number of at most 64 bits"),
     "bool": _Dtype(_bool, "true".__eq__, frozenset({"bool"}), "True or False"),
     "str": _Dtype(_text, str, frozenset({"str", "cat"}), _WORDS),
-    "datetime": _Dtype(_datetime, datetime.fromisoformat, frozenset({"datetime"}), "a datetime with a time zone"),
+    "datetime": _Dtype(_datetime, datetime.fromisoformat, frozenset({"datetime"}), _WHEN),
     "cat": _Dtype(_text, str, frozenset({"cat", "str"}), _WORDS),
     LABELS: _Dtype(_text, str, frozenset({"cat", "str"}), "the name of a ULabel"),
 }

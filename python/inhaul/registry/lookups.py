@@ -163,8 +163,8 @@ def _checked(type_: TypeEngine[Any], operator: str, value: Any, lookup: str) -> 
             check_text(lookup, item)
         elif isinstance(item, int) and not dtypes.is_int64(item):
             raise ValueError(f"{lookup}={item}: no database holds a number of this size")
-        elif isinstance(item, datetime) and item.tzinfo is None:
-            raise ValueError(f"{lookup}={item!r}: a time needs a time zone, as datetime.now(UTC) has one")
+        elif isinstance(item, datetime) and dtypes.encode("datetime", item) is None:
+            raise ValueError(f"{lookup}={item!r}: pass {dtypes.takes('datetime')}, such as datetime.now(UTC)")
     return values if operator in _SEVERAL else values[0]
 
 
