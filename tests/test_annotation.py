@@ -364,6 +364,9 @@ LINKS: list[Callable[[Artifact, ULabel, Any], Awaitable[object]]] = [
     lambda artifact, label, other: annotate([artifact], labels=[[other]]),
     lambda artifact, label, other: annotate([artifact], labels=[label], feature=other),
     lambda artifact, label, other: Collection([artifact, other], "c").save(),
+    lambda artifact, label, other: Artifact.filter(ulabels=other).all(),
+    lambda artifact, label, other: Artifact.filter(ulabels__in=[label, other]).all(),
+    lambda artifact, label, other: Artifact.filter(ulabels__artifacts=other).all(),
 ]
 
 
@@ -374,6 +377,7 @@ async def test_nothing_else_is_linked(artifacts: list[Artifact], tmp_path: Path)
     async with inhaul.connect(storage=tmp_path / "elsewhere"):
         there.append(await Artifact(pd.DataFrame({"n": [1]}), key="there.parquet").save())
         there += await more_records()
+        labels_there = ULabel.filter()
     here += await more_records()
     for link in LINKS:
         for other in (*there, "text", 1, ULabel):
@@ -386,6 +390,12 @@ async def test_nothing_else_is_linked(artifacts: list[Artifact], tmp_path: Path)
             except TypeError:
                 refused += 1
         assert refused == len(here) - 1
+    with pytest.raises(ValueError, match="finds records of"):
+        Artifact.filter(ulabels__in=labels_there)
+    with pytest.raises(TypeError, match="pass ULabel records"):
+        Artifact.filter(ulabels__in=Artifact.filter())
+    with pytest.raises(TypeError, match="finds no artifacts"):
+        await annotate(ULabel.filter(), labels=[label])
 
 
 async def more_records() -> list[Any]:

@@ -93,7 +93,7 @@ async def test_lookups_by_record(instance: inhaul.Instance) -> None:
     storage, user, run = await Storage.filter().one(), await User.filter().one(), await Run.filter().one()
     assert await Artifact.filter(storage=storage, created_by=user, run=run).count() == 4
     assert await Artifact.filter(run=None).count() == 1
-    with pytest.raises(TypeError, match="is no inhaul"):
+    with pytest.raises(TypeError, match=r"pass an? [A-Z]"):
         Artifact.filter(run=storage)
     with pytest.raises(ValueError, match="not saved"):
         Artifact.filter(run=Run(Transform("x")))
@@ -111,7 +111,7 @@ async def test_lookups_of_relations(instance: inhaul.Instance, tmp_path: Path) -
     assert await Artifact.filter(transform__in=[run.transform], created_by__in={user}).count() == 4
     assert await Artifact.filter(storage__in=(storage,)).count() == 5
     assert await Run.filter(transform__in=Transform.filter(name="import")).all() == [run]
-    with pytest.raises(TypeError, match="is no inhaul"):
+    with pytest.raises(TypeError, match=r"pass an? [A-Z]"):
         Artifact.filter(run__in=[storage])
     for name in ("run__in", "ulabels__in"):
         with pytest.raises(TypeError, match=f"{name}=5: pass a list"):
@@ -155,6 +155,7 @@ async def test_verbs(instance: inhaul.Instance) -> None:
         await Artifact.get("0000")
     first = await everything.first()
     assert await Artifact.get(first.id) == await Artifact.get(first.uid) == first
+    assert await Artifact.get((await Artifact.filter(uid=first.uid).df()).index[0]) == first
 
 
 async def test_order_and_windows(instance: inhaul.Instance) -> None:

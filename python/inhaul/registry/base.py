@@ -17,6 +17,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from inhaul.errors import KeyExists, NoResultFound
 from inhaul.instance import Identity, Instance, current
 from inhaul.keys import new_uid
+from inhaul.registry import dtypes
 from inhaul.registry.fields import Field, set_row
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Registry:
         Raises:
             NoResultFound: There is none.
         """
+        identifier = dtypes.plain(identifier)
         lookup = {"id": identifier} if isinstance(identifier, int) else {"uid": identifier}
         found: Self | None = await cls._world["QuerySet"](cls).filter(**lookup)._one_or_none()
         if found is None:

@@ -13,10 +13,12 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
 from inhaul.db import tables
-from inhaul.errors import UnknownField, WrongWorld
+from inhaul.errors import UnknownField
+from inhaul.instance import Instance
 from inhaul.registry import dtypes
 from inhaul.registry.arguments import check_flag, check_text
-from inhaul.registry.related import ManyToMany
+from inhaul.registry.base import Registry
+from inhaul.registry.related import ManyToMany, id_in
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Mapper
@@ -91,24 +93,25 @@ _SEVERAL = ("in", "range")
 _TEXT_OPERATORS = ("iexact", "contains", "icontains", "startswith", "endswith")
 
 
-def condition(cls: type, lookup: str, value: Any) -> ColumnElement[bool]:
+def condition(cls: type, lookup: str, value: Any, instance: Instance) -> ColumnElement[bool]:
     """The condition of one lookup.
 
     Args:
         cls: The registry that is queried.
         lookup: Names of fields joined by two underscores, each a relation but the last, then an operator or none.
         value: What to compare with; a record where the last name is a relation.
+        instance: Where the query is asked.
 
     Raises:
         UnknownField: A name is no field of its registry; the message lists those there are.
         TypeError: The value has not the type of the field.
         WrongWorld: The record belongs to the other API.
-        ValueError: The record is not saved.
+        ValueError: The record is not saved, or is of another instance.
     """
-    return _condition(cls, lookup.split("__"), value, lookup)
+    return _condition(cls, lookup.split("__"), value, lookup, instance)
 
 
-def _condition(cls: type, path: list[str], value: Any, lookup: str) -> ColumnElement[bool]:
+def _condition(cls: type, path: list[str], value: Any, lookup: str, instance: Instance) -> ColumnElement[bool]:
     mapper: Mapper[Any] = inspect(cls)
     name, rest = path[0], path[1:]
     attribute = f"_{name}"
@@ -116,16 +119,16 @@ def _condition(cls: type, path: list[str], value: Any, lookup: str) -> ColumnEle
         related, column = getattr(cls, attribute), getattr(cls, f"{attribute}_id")
         target = related.mapper.class_
         if not rest:
-            return _OPERATORS["exact"](column, _id(value, target))
+            return _OPERATORS["exact"](column, None if value is None else id_in(instance, value, target))
         if rest == ["in"]:
-            return column.in_(_ids_among(value, target, lookup))  # type: ignore[no-any-return]
+            return column.in_(_ids(value, target, lookup, instance))  # type: ignore[no-any-return]
         if rest == ["isnull"]:
             return _OPERATORS["isnull"](column, _checked(column.type, "isnull", value, lookup))
-        return related.has(_condition(target, rest, value, lookup))  # type: ignore[no-any-return]
+        return related.has(_condition(target, rest, value, lookup, instance))  # type: ignore[no-any-return]
     if isinstance(linked := getattr(cls, name, None), ManyToMany):
-        return _among(cls, linked, rest, value, lookup)
+        return _among(cls, linked, rest, value, lookup, instance)
     if name == "transform" and "_run" in mapper.relationships:
-        found = _condition(cls, ["run", *path], value, lookup)
+        found = _condition(cls, ["run", *path], value, lookup, instance)
         run_id: Any = cls._run_id  # type: ignore[attr-defined]
         return found | run_id.is_(None) if _asks_for_none(rest, value) else found
     if attribute not in mapper.columns:
@@ -290,18 +293,20 @@ def fields(cls: type) -> list[str]:
     return own + [name for name in dir(cls) if isinstance(getattr(cls, name), ManyToMany)]
 
 
-def _among(cls: Any, relation: ManyToMany, rest: list[str], value: Any, lookup: str) -> ColumnElement[bool]:
+def _among(
+    cls: Any, relation: ManyToMany, rest: list[str], value: Any, lookup: str, instance: Instance
+) -> ColumnElement[bool]:
     """The condition that some of the records linked meet a lookup."""
     target = cls._world[relation.registry]
     linked = select(relation.own).correlate(None)
     if not rest and value is not None:
-        linked = linked.where(relation.other == _id(value, target))
+        linked = linked.where(relation.other == id_in(instance, value, target))
     elif rest == ["in"]:
-        linked = linked.where(relation.other.in_(_ids_among(value, target, lookup)))
+        linked = linked.where(relation.other.in_(_ids(value, target, lookup, instance)))
     elif rest == ["isnull"]:
         check_flag(lookup, value)
     elif rest:
-        meeting = select(target._id).where(_condition(target, rest, value, lookup)).correlate(None)
+        meeting = select(target._id).where(_condition(target, rest, value, lookup, instance)).correlate(None)
         linked = linked.where(relation.other.in_(meeting))
     among: ColumnElement[bool] = cls._id.not_in(linked) if _asks_for_none(rest, value) else cls._id.in_(linked)
     return among
@@ -312,21 +317,12 @@ def _asks_for_none(rest: list[str], value: Any) -> bool:
     return value is None if not rest else rest == ["isnull"] and value is True
 
 
-def _ids_among(records: Any, cls: type, lookup: str) -> Any:
-    return _ids_of(records if hasattr(records, "_ids") else _values("in", records, lookup), cls)
-
-
-def _ids_of(records: Any, cls: type) -> Any:
+def _ids(records: Any, cls: type[Registry], lookup: str, instance: Instance) -> Any:
     """What to look for: the ids of records, or the query for them."""
-    return records._ids() if hasattr(records, "_ids") else [_id(record, cls) for record in records]
-
-
-def _id(record: Any, cls: type) -> int | None:
-    if record is None:
-        return None
-    if not isinstance(record, cls):
-        error = WrongWorld if type(record).__name__ == cls.__name__ else TypeError
-        raise error(f"{record!r} is no {cls.__module__}.{cls.__qualname__}")
-    if record._id is None:  # type: ignore[attr-defined]
-        raise ValueError(f"{record!r} is not saved, so nothing can refer to it")
-    return record._id  # type: ignore[attr-defined, no-any-return]
+    if not hasattr(records, "_ids"):
+        return [id_in(instance, record, cls) for record in _values("in", records, lookup)]
+    if records._registry is not cls:
+        raise TypeError(f"{lookup}={records!r}: pass {cls.__name__} records, or a query set of them")
+    if str(records._instance.database) != str(instance.database):
+        raise ValueError(f"{records!r} finds records of {records._instance!r}, not of {instance!r}")
+    return records._ids()

@@ -69,7 +69,7 @@ class QuerySet(Generic[R]):
             TypeError: It is a slice, or a value has not the type of its field.
         """
         self._check_whole()
-        more = tuple(condition(self._registry, name, value) for name, value in lookups.items())
+        more = tuple(condition(self._registry, name, value, self._instance) for name, value in lookups.items())
         return self._with(conditions=self._conditions + more)
 
     def order_by(self, *fields: str) -> Self:
@@ -139,7 +139,8 @@ class QuerySet(Generic[R]):
         known = inspect(self._registry).columns
         names = [name for name in _SEARCHED if f"_{name}" in known]
         words = [
-            or_(*(condition(self._registry, f"{name}__icontains", word) for name in names)) for word in text.split()
+            or_(*(condition(self._registry, f"{name}__icontains", word, self._instance) for name in names))
+            for word in text.split()
         ]
         columns = [lowered(getattr(self._registry, f"_{name}")) for name in names]
         ranks = [(column == lowered(text), 0) for column in columns]
@@ -243,6 +244,8 @@ class QuerySet(Generic[R]):
                     yield record
 
     async def _artifact_ids(self) -> list[int]:
+        if self._registry is not self._world["Artifact"]:
+            raise TypeError(f"{self!r} finds no artifacts")
         async with self._reading() as conn:
             return [*(await conn.scalars(self._ids()))]
 
