@@ -13,6 +13,7 @@ from typing import Any
 
 import anndata
 import h5py
+import mudata
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,6 +25,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import sparse
 
 import inhaul
 from inhaul import Artifact, datasets, keys
@@ -317,6 +319,53 @@ async def test_other_objects_in_memory(instance: inhaul.Instance) -> None:
     first = await Artifact.from_df(table, description="iris").save()
     assert await Artifact.from_df(table.copy(), description="iris") == first
     pd.testing.assert_frame_equal(await first.load(), table)
+
+
+@pytest.mark.parametrize("key", ["a.h5ad", "a.zarr"])
+@pytest.mark.parametrize("mode", ["r", "r+"])
+@pytest.mark.parametrize("with_raw", [True, False])
+async def test_a_backed_anndata_stays_as_it_is(
+    instance: inhaul.Instance, tmp_path: Path, key: str, mode: Any, with_raw: bool
+) -> None:
+    whole = datasets.anndata_pbmc68k_reduced()
+    if with_raw:
+        whole.raw = whole[:, :50].copy()
+    for matrix in (sparse.csr_matrix(whole.X), whole.X):
+        whole.X = matrix
+        path = tmp_path / f"{type(matrix).__name__}.h5ad"
+        whole.write_h5ad(path)
+        backed = anndata.read_h5ad(path, backed=mode)
+        x = backed.X
+        backed.obs["note"] = whole.obs["note"] = "text"
+        artifact = await Artifact.from_anndata(backed, key).save()
+        await artifact.replace(backed)
+        loaded = await (await Artifact.get(artifact.uid)).load()
+        same(loaded, whole)
+        assert (loaded.raw is not None) is with_raw
+        if with_raw:
+            np.testing.assert_array_equal(dense(loaded.raw.X), dense(whole.raw.X))
+        assert (backed.filename, backed.file.is_open, backed.file._filemode) == (path, True, mode)
+        np.testing.assert_array_equal(dense(x[:]), dense(matrix))
+        if key == "a.zarr":  # in the same chunks
+            assert await Artifact.from_anndata(whole, key) == artifact
+        if mode == "r+" and not with_raw:  # which anndata cannot write to where it is
+            backed.write()
+            assert list(anndata.read_h5ad(path).obs["note"]) == ["text"] * 70
+        backed.file.close()
+
+
+async def test_a_backed_mudata_stays_as_it_is(instance: inhaul.Instance, tmp_path: Path) -> None:
+    whole = datasets.mudata_papalexi21_subset()
+    whole["rna"].raw = whole["rna"][:, :5].copy()
+    whole.write_h5mu(tmp_path / "a.h5mu")
+    backed = mudata.read_h5mu(tmp_path / "a.h5mu", backed="r+")
+    artifact = await Artifact.from_mudata(backed, "b.h5mu").save()
+    loaded = await artifact.load()
+    for name in whole.mod:
+        same(loaded[name], whole[name])
+    np.testing.assert_array_equal(dense(loaded["rna"].raw.X), dense(whole["rna"].raw.X))
+    assert (backed.filename, backed.file.is_open) == (tmp_path / "a.h5mu", True)
+    backed.file._file.create_group("writable")
 
 
 async def test_nothing_is_left_in_the_temporary_folder(

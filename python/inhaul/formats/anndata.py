@@ -29,7 +29,17 @@ def read_zarr(path: Path, **options: Any) -> "AnnData":
 
 def write_h5ad(adata: "AnnData", path: Path) -> None:
     """Writes an .h5ad file. The same data gives the same bytes; texts stay texts, so the object is not changed."""
-    adata.write_h5ad(path, convert_strings_to_categoricals=False)
+    if not adata.isbacked:
+        adata.write_h5ad(path, convert_strings_to_categoricals=False)
+        return
+    import anndata
+    import h5py
+
+    # Its own method would close the file that it is backed by, and have it refer to the new one.
+    with h5py.File(path, "w") as file:
+        anndata.io.write_elem(file, "/", adata)
+        if adata.raw is None:
+            del file["raw"]  # which says so in a form that older readers do not know
 
 
 def write_zarr(adata: "AnnData", path: Path) -> None:
@@ -50,12 +60,17 @@ def _write_in_chunks(
 ) -> None:
     """Writes an element of an AnnData; see `anndata.experimental.write_dispatched`."""
     chunks: tuple[int, ...] | None = None
-    if hasattr(element, "indptr"):  # rows or columns one after the other, their values and places in an array each
+    if getattr(element, "format", None) in ("csr", "csc"):  # values, and their places, in an array each
         chunks = (max(1, _CHUNK // element.dtype.itemsize),)
-    elif getattr(element, "ndim", 0) == 2 and hasattr(element, "strides") and 0 not in element.shape:
+    elif getattr(element, "ndim", 0) == 2 and _is_array(element) and 0 not in element.shape:
         rows = _CHUNK // (element.dtype.itemsize * element.shape[1])
         chunks = (min(max(1, rows), element.shape[0]), element.shape[1])
     write(store, key, element, dataset_kwargs={**dataset_kwargs, **({"chunks": chunks} if chunks else {})})
+
+
+def _is_array(element: Any) -> bool:
+    """Whether this is an array, in memory or, of an AnnData that is backed, in HDF5."""
+    return hasattr(element, "strides") or hasattr(element, "maxshape")
 
 
 def is_anndata_zarr(path: Path) -> bool:
