@@ -376,9 +376,27 @@ async def test_nothing_is_left_in_the_temporary_folder(
     artifact = await Artifact.from_anndata(datasets.anndata_with_obs(), "a.h5ad")
     (content,) = (tmp_path / "tmp").iterdir()
     await artifact.save()
+    _discarded()
+    assert not content.exists()
+
+
+@pytest.mark.parametrize("key", ["a.h5ad", "a.zarr"])
+async def test_a_failed_write_leaves_nothing(
+    instance: inhaul.Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    adata = datasets.anndata_with_obs()
+    adata.uns["what"] = object()
+    with pytest.raises(Exception, match="what"):
+        await Artifact.from_anndata(adata, key)
+    _discarded()
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def _discarded() -> None:
     for thread in [thread for thread in threading.enumerate() if thread.name == "inhaul-discard"]:
         thread.join()
-    assert not content.exists()
 
 
 async def test_bad_arguments(instance: inhaul.Instance, tmp_path: Path) -> None:

@@ -164,9 +164,13 @@ class MemoryContent:
 
     def _write(self) -> FileContent | FolderContent:
         folder = Path(tempfile.mkdtemp(prefix="inhaul-"))
-        weakref.finalize(self, _discard, folder)
+        discard = weakref.finalize(self, _discard, folder)
         path = folder / f"data{self.suffix}"
-        memory.write(self._data, path, self.suffix)
+        try:
+            memory.write(self._data, path, self.suffix)
+        except BaseException:
+            discard()  # not when this goes: the error refers to it for as long as somebody keeps it
+            raise
         return FolderContent(path) if path.is_dir() else FileContent(path)
 
     async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
