@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,30 @@ def test_artifact(tmp_path: Path, options: dict[str, Any], error: type[Exception
 def test_data(data: Any) -> None:
     with pytest.raises(TypeError):
         Artifact(data, key="t.txt")
+
+
+async def test_runs(instance: inhaul.Instance) -> None:
+    run = Run(Transform("t"))
+    for value, error, named in (
+        (datetime(2020, 1, 1), ValueError, "has no time zone"),
+        ("yesterday", TypeError, "finished_at='yesterday'"),
+    ):
+        with pytest.raises(error, match=named):
+            run.finished_at = value
+    run.finished_at = datetime(2020, 1, 1, tzinfo=UTC)
+    assert (await (await run.save()).get(run.uid)).finished_at == run.finished_at
+    for params, error in (
+        ({"a": object()}, TypeError),
+        ({"a": float("nan")}, ValueError),
+        ({"a": "\udcff"}, ValueError),
+    ):
+        with pytest.raises(error, match="cannot be JSON"):
+            Run(Transform("t"), params)
+    for begin in (inhaul.track, inhaul.sync.track, Run):
+        with pytest.raises(TypeError, match="transform='nightly': pass a Transform"):
+            await begin("nightly")
+    with pytest.raises(WrongWorld):
+        await inhaul.track(inhaul.sync.Transform("t"))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,89 @@ async def test_each_call_of_a_tracked_function_is_a_run(instance: inhaul.Instanc
     failed = await Run.filter(transform__name__endswith="fail").one()
     assert (failed.params, failed.finished_at) == ({"number": 1}, None)
     assert (await Artifact(text_file(tmp_path, "c.txt"), key="c.txt").save()).run == outer
+
+
+class _Odd:
+    def __getattr__(self, name: str) -> object:
+        raise ZeroDivisionError
+
+    def __repr__(self) -> str:
+        raise ZeroDivisionError
+
+
+_LOOP: list[object] = []
+_LOOP.append(_LOOP)
+
+
+_RECORDED: list[tuple[object, object]] = [
+    (float("nan"), "nan"),
+    ([float("inf")], "[inf]"),
+    ({(1, 2): 3}, "{(1, 2): 3}"),
+    ("\udcff", r"'\udcff'"),
+    (Path("\udcff"), r"PosixPath('\udcff')"),
+    (_LOOP, "[[[[[[[...]]]]]]]"),
+    ([*range(10_000)], "[0, 1, 2, 3, 4, 5, ...]"),
+    ("x" * 100_000, "'xxxxxxxxxxxx...xxxxxxxxxxxxx'"),
+    (10**5000, "<int>"),
+    ({"a": [1, None, Path("b"), object()]}, {"a": [1, None, "b", "<object>"]}),
+]
+
+
+async def test_any_argument_of_a_tracked_function(instance: inhaul.Instance) -> None:
+    @inhaul.tracked
+    async def take(given: object) -> Run:
+        return await Run.filter().order_by("-id").first()
+
+    for value, recorded in _RECORDED:
+        assert (await take(value)).params == {"given": recorded}
+
+
+async def test_an_argument_that_tells_nothing_of_itself(instance: inhaul.Instance) -> None:
+    await inhaul.tracked(lambda odd: None)(_Odd())
+    assert (await Run.filter().one()).params["odd"].startswith("<_Odd instance at")
+
+
+def test_what_cannot_be_tracked() -> None:
+    def numbers() -> Iterator[int]:
+        yield 1
+
+    async def later() -> AsyncIterator[int]:
+        yield 1
+
+    for track in (inhaul.tracked, ih.tracked):
+        for function in (numbers, later):
+            with pytest.raises(TypeError, match="is a generator"):
+                track(function)
+        for other in (partial(print, 1), 5):
+            with pytest.raises(TypeError, match="no function with a name"):
+                track(other)  # type: ignore[arg-type]
+
+
+async def test_params_that_are_set_one_by_one_are_saved(instance: inhaul.Instance) -> None:
+    run = await inhaul.track(Transform("nightly", type="pipeline"), params={"depth": 3})
+    run.params["accuracy"] = 0.9
+    await run.save()
+    found = await Run.get(run.uid)
+    assert found.params == {"depth": 3, "accuracy": 0.9}
+    del found.params["depth"]
+    await found.save()
+    assert (await Run.get(run.uid)).params == {"accuracy": 0.9}
+    found.params["what"] = object()
+    with pytest.raises(TypeError, match="cannot be JSON"):
+        await found.save()
+    await inhaul.finish()
+
+
+def test_params_of_both_apis(tmp_path: Path) -> None:
+    async def begin() -> Run:
+        return await inhaul.track(Transform("nightly", type="pipeline"), params={"depth": 3})
+
+    with ih.connect(tmp_path / "storage"):
+        uid = asyncio.run(begin()).uid
+        run = ih.Artifact(text_file(tmp_path, "a.txt"), key="a.txt").save().run
+        run.params["accuracy"] = 0.9
+        run.save()
+        assert ih.Run.get(uid).params == {"depth": 3, "accuracy": 0.9}
 
 
 async def test_the_graph(instance: inhaul.Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

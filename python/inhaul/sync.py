@@ -116,11 +116,13 @@ def track(transform: Any = None, *, params: dict[str, Any] | None = None) -> Any
 def tracked(function: Callable[..., Any]) -> Callable[..., Any]:
     """Makes each call of a function a run of its own, with its arguments as parameters.
 
-    The run of a call that raises stays unfinished.
+    The run of a call that raises stays unfinished. Arguments that are long, or that JSON cannot hold, are recorded in
+    short, as texts.
 
     Raises:
-        TypeError: It is a coroutine function.
+        TypeError: It is a coroutine function, or a generator, or has no name, like what `functools.partial` makes.
     """
+    _context.check_function(function)
     if iscoroutinefunction(function):
         raise TypeError(f"{function.__qualname__} is a coroutine function: track it with inhaul.tracked")
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from inhaul.errors import InvalidKey, WrongWorld
@@ -64,7 +65,23 @@ def check_params(name: str, value: object) -> None:
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{name}={value!r} cannot be JSON: {error}") from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError  # that of a surrogate takes other arguments
+        raise kind(f"{name}={value!r} cannot be JSON: {error}") from error
+
+
+def check_time(name: str, value: object) -> None:
+    """Refuses what is neither None nor a time that says in which zone it is.
+
+    Raises:
+        TypeError: It is no datetime.
+        ValueError: It has no time zone.
+    """
+    if value is None:
+        return
+    if not isinstance(value, datetime):
+        raise TypeError(f"{name}={value!r}: pass a datetime")
+    if value.utcoffset() is None:
+        raise ValueError(f"{name}={value!r} has no time zone: pass an aware datetime, such as datetime.now(UTC)")
 
 
 def check_key(value: object, name: str = "key") -> None:

@@ -5,9 +5,10 @@ import functools
 import inspect
 import json
 import os
+import reprlib
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -21,6 +22,7 @@ from inhaul.db.bulk import insert_into
 from inhaul.errors import KeyExists
 from inhaul.hashing import hash_bytes
 from inhaul.instance import Instance, current
+from inhaul.registry.arguments import check_record
 from inhaul.registry.fields import set_row
 from inhaul.registry.run import Run, Transform
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from inhaul.registry.world import World
 
 R = TypeVar("R", bound="Registry")
+
+_LONGEST = 10_000  # characters of an argument that is recorded as it is
 
 # The run of the innermost tracked function, and the instance it is registered in.
 _running: ContextVar[tuple[Instance, Run] | None] = ContextVar("inhaul_run", default=None)
@@ -46,6 +50,7 @@ async def track(transform: Transform | None = None, *, params: dict[str, Any] | 
         params: Its parameters, anything JSON can hold.
 
     Raises:
+        TypeError: The transform is no `Transform`, or JSON has no form for something in the params.
         ValueError: There is neither a script nor a notebook, and no transform was given.
     """
     return await begin(Run, transform, params)
@@ -53,6 +58,7 @@ async def track(transform: Transform | None = None, *, params: dict[str, Any] | 
 
 async def begin(cls: type[Run], transform: Transform | None, params: dict[str, Any] | None) -> Run:
     """Begins a run of the API that this class of runs belongs to."""
+    check_record(cls._world, "transform", transform, "Transform")
     instance = current()
     instance.run = run = await _start(cls, instance, transform or _main(cls), params)
     return run
@@ -75,7 +81,12 @@ def tracked(function: Callable[..., Any]) -> Callable[..., Any]:
     """Makes each call of a function a run of its own, with its arguments as parameters.
 
     A plain function becomes a coroutine function, and runs in a thread. The run of a call that raises stays unfinished.
+    Arguments that are long, or that JSON cannot hold, are recorded in short, as texts.
+
+    Raises:
+        TypeError: It is a generator, or has no name, like what `functools.partial` makes.
     """
+    check_function(function)
 
     @functools.wraps(function)
     async def call(*args: Any, **kwargs: Any) -> Any:
@@ -91,13 +102,25 @@ def tracked(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def check_function(function: Callable[..., Any]) -> None:
+    """Refuses what cannot be tracked.
+
+    Raises:
+        TypeError: It is a generator function, or none that has a name.
+    """
+    if not callable(function) or not hasattr(function, "__qualname__"):
+        raise TypeError(f"{function!r} is no function with a name, as its runs need: track a function that calls it")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{function.__qualname__} is a generator, of which no call ends: track what goes through it")
+
+
 async def start_call(cls: type[Run], function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Instance, Run]:
     """Begins the run of one call of a function."""
     instance = current()
     module = "" if function.__module__ == "__main__" else f"{function.__module__}."
     transform = cls._world["Transform"](f"{module}{function.__qualname__}", type="function")
     given = inspect.signature(function).bind(*args, **kwargs).arguments
-    return instance, await _start(cls, instance, transform, json.loads(json.dumps(given, default=_in_words)))
+    return instance, await _start(cls, instance, transform, {name: _recorded(value) for name, value in given.items()})
 
 
 @contextmanager
@@ -196,6 +219,17 @@ def _main(cls: type[Run]) -> Transform:
     if not getattr(main, "__file__", None):
         raise ValueError('There is no script or notebook to track: pass Transform("what runs", type="pipeline")')
     return make(Path(str(main.__file__)).name, type="script")
+
+
+def _recorded(value: object) -> Any:
+    """An argument as JSON holds it, else in short: whatever it is, the call goes on."""
+    with suppress(Exception):
+        text = json.dumps(value, default=_in_words, ensure_ascii=False, allow_nan=False)
+        if len(text.encode()) <= _LONGEST:
+            return json.loads(text)
+    with suppress(Exception):
+        return reprlib.repr(value).encode(errors="backslashreplace").decode()
+    return f"<{type(value).__name__}>"
 
 
 def _in_words(value: object) -> str:

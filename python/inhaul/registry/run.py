@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from inhaul.db import tables
 from inhaul.instance import Instance
-from inhaul.registry.arguments import check_name, check_params
+from inhaul.registry.arguments import check_name, check_params, check_record, check_time
 from inhaul.registry.base import Registry
 from inhaul.registry.fields import Field, Relation
 from inhaul.registry.related import ManyToMany
@@ -54,6 +54,9 @@ class Run(Registry, TracksUpdates):
     Args:
         transform: What is executed.
         params: Its parameters, anything JSON can hold.
+
+    Raises:
+        TypeError: The transform is no `Transform`, or JSON has no form for something in the params.
     """
 
     _transform: Transform
@@ -65,12 +68,13 @@ class Run(Registry, TracksUpdates):
     transform = Relation[Transform]()
     params = Field[dict[str, Any] | None](writable=True, check=check_params)
     started_at = Field[datetime]()
-    finished_at = Field[datetime | None](writable=True)
+    finished_at = Field[datetime | None](writable=True, check=check_time)
     created_by = Relation[User]()
 
     inputs = ManyToMany(tables.artifact_input_of, "Artifact", reverse=True)
 
     def __init__(self, transform: Transform, params: dict[str, Any] | None = None) -> None:
+        check_record(self._world, "transform", transform, "Transform")
         type(self).transform.set(self, transform)
         check_params("params", params)
         self._params = params
@@ -90,6 +94,7 @@ class Run(Registry, TracksUpdates):
         await self._save(instance)
 
     async def _save(self, instance: Instance) -> None:
+        check_params("params", self._params)  # an item of them may have been set
         await self._transform._save(instance)
         self._transform_id = self._transform._id
         await Registry._save(self, instance)

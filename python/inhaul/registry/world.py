@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy.ext.mutable import MutableDict
 from sqlalchemy.orm import registry, relationship
 
 from inhaul.db import tables
@@ -49,6 +50,8 @@ class World:
             mapper = mapping.map_imperatively(self[name], table, properties=relations, column_prefix="_")
             # The constructor that SQLAlchemy puts in front takes anything, as far as its signature says.
             self[name].__init__.__wrapped__ = mapper.class_manager.original_init
+        # Items that are set are changes. By its column, only the first class that is mapped would have it so.
+        MutableDict.associate_with_attribute(self["Run"]._params)
 
 
 _TABLES = {
