@@ -142,6 +142,22 @@ async def test_a_failed_save_can_be_repeated(instance: Instance, tmp_path: Path)
     assert (await Artifact(source, key="k.txt", key_is_virtual=False).save()).path.read_text() == "content"
 
 
+@pytest.mark.parametrize("where", ["outside", "in place", "folder"])
+async def test_what_changed_can_be_staged_again(instance: Instance, tmp_path: Path, where: str) -> None:
+    source = write((Path(instance.root) if where == "in place" else tmp_path) / "d" / "a.txt", "before")
+    artifact = await Artifact(source.parent if where == "folder" else source, description="kept")
+    digest = artifact.hash
+    source.write_text("behind")
+    with pytest.raises(FileChanged, match="stage it again"):
+        await artifact.save()
+    assert (await artifact).hash != digest
+    await artifact.save()
+    found = await Artifact.objects.one()
+    assert (found.uid, found.hash, found.description) == (artifact.uid, artifact.hash, "kept")
+    path = await found.cache()
+    assert (path / "a.txt" if where == "folder" else path).read_text() == "behind"
+
+
 async def test_a_registry_that_was_deleted_is_made_again(tmp_path: Path) -> None:
     write(tmp_path / "d" / "a.txt", "1")
     async with connect():

@@ -173,6 +173,8 @@ async def _save_new(artifact: "Artifact", instance: Instance, *, fresh: bool) ->
         except BaseException as error:
             if is_ours:
                 await to_the_end(_discard(instance, staged))
+            if isinstance(error, FileChanged):
+                artifact._is_staged = False
             if not isinstance(error, IntegrityError | _Overtaken):
                 raise
         artifact._is_staged, fresh = False, True
