@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import inhaul
-from inhaul import Artifact, Feature, ULabel
+from inhaul import Artifact, Feature, FeatureSet, ULabel
 from inhaul.errors import ValidationError
 
 
@@ -71,6 +71,42 @@ async def test_a_mismatch_stores_nothing(instance: inhaul.Instance, tmp_path: Pa
     broken.write_bytes(b"no HDF5")
     with pytest.raises(ValueError, match=r"broken\.h5ad"):
         await Artifact.from_anndata(broken, key="broken.h5ad").save()
+
+
+@pytest.mark.parametrize("virtual", [True, False])
+async def test_new_content_is_checked_and_linked(
+    instance: inhaul.Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, virtual: bool
+) -> None:
+    for name, dtype in {"age": "int", "organ": "str", "CD4": "float"}.items():
+        await Feature(name, dtype).save()
+    made = await Artifact.from_df(pd.DataFrame({"age": [1]}), key="t.parquet", key_is_virtual=virtual).save()
+    mine = await FeatureSet([await Feature.filter(name="CD4").one()]).save()
+    await made.features.add_feature_set(mine, "mine")
+    with pytest.raises(ValidationError, match="'age' in columns holds str"):
+        await made.replace(pd.DataFrame({"age": ["old"]}))
+    with pytest.raises(ValidationError, match="'age' in obs holds float"):
+        await made.replace(ad.AnnData(obs=pd.DataFrame({"age": [0.5]}, index=["c"])))
+    with monkeypatch.context() as patch:
+        patch.setattr(f"inhaul.registry.replacing.{'set_links' if virtual else 'settle'}", None)
+        with pytest.raises(TypeError):
+            await made.replace(pd.DataFrame({"organ": ["liver"]}))
+    assert (await slots(made), list(await made.load())) == ({"columns": ["age"], "mine": ["CD4"]}, ["age"])
+
+    await made.replace(pd.DataFrame({"organ": ["liver"]}))
+    assert (await slots(made), list(await made.load())) == ({"columns": ["organ"], "mine": ["CD4"]}, ["organ"])
+    (tmp_path / "t.csv").write_text("age,organ\n1,liver\n")
+    await made.replace(tmp_path / "t.csv")
+    assert await slots(made) == {"columns": ["age", "organ"], "mine": ["CD4"]}
+    await made.replace(cells())
+    assert await slots(made) == {"mine": ["CD4"], "obs": ["age"], "var": ["CD4"]}
+    cells("P1", "P2").write_h5ad(tmp_path / "m.h5ad")
+    await made.replace(tmp_path / "m.h5ad")
+    assert await slots(made) == {"mine": ["CD4"], "obs": ["age"]}
+    (tmp_path / "t.txt").write_text("nothing measured")
+    await made.replace(tmp_path / "t.txt")
+    assert await slots(made) == {"mine": ["CD4"]}
+    await made.replace(pd.DataFrame({"age": ["nobody asked"]}))
+    assert await slots(made) == {"mine": ["CD4"]}
 
 
 async def test_records_by_name(instance: inhaul.Instance, tmp_path: Path) -> None:

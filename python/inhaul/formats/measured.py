@@ -29,6 +29,11 @@ def measured(data: Any, accessor: str) -> dict[str, dict[str, str]]:
         return _on_disk(Path(data).expanduser(), accessor)
 
 
+def is_slot(name: str) -> bool:
+    """Whether this is the name of a slot of measured data."""
+    return name.rpartition(":")[2] in ("columns", "obs", "var")
+
+
 def _on_disk(path: Path, accessor: str) -> dict[str, dict[str, str]]:
     group: Any = open_zarr(path) if path.is_dir() or ".zarr" in path.suffixes else open_h5(path)
     try:

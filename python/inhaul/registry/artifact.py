@@ -473,7 +473,8 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
 
         The new content gets an object of its own before the row switches to it, and the old one goes last. Whatever
         fails leaves the artifact as it was. A file under its user's key is written over only then; what a crash leaves
-        to do, the next process does.
+        to do, the next process does. If the columns of the old content are linked as features, those of the new one are
+        checked, and linked in their place.
 
         Args:
             data: A path outside all storages, or an object in memory.
@@ -488,6 +489,7 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
                 replaces the artifact, too.
             ObjectChanged: A file under its user's key is not what was registered.
             ObjectShared: Such a file lies in the folder of another artifact.
+            ValidationError: A column is not of the dtype of its feature.
             FileChanged: The data changed while it was stored.
             StorageFull: There is no room for it.
         """

@@ -17,6 +17,7 @@ from inhaul.registry.arguments import check_key
 from inhaul.registry.deletion import check_alone, discard
 from inhaul.registry.fields import set_row
 from inhaul.registry.real_keys import Held, Note, holds, settle, switch
+from inhaul.registry.slots import Relinking, relinking, set_links
 from inhaul.settings import settings
 from inhaul.stores.base import Store
 from inhaul.tasks import to_the_end
@@ -40,6 +41,7 @@ async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: s
     kind, other = ("a file", "a folder") if artifact._n_objects is None else ("a folder", "a file")
     if (facts.n_objects is None) != (artifact._n_objects is None):
         raise ValueError(f"{artifact!r} is {kind}: {other} cannot replace it")
+    relinked = await relinking(artifact, content, data)
     if run is not None:
         await run._save(instance)
 
@@ -66,13 +68,13 @@ async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: s
             values["verified_by"] = await content.store(store, object_key, facts.digest)
             if settings.durability == "batch":
                 await store.sync()
-            old = await _switch(artifact, values)
+            old = await _switch(artifact, values, relinked)
             await instance.database.sync()  # before the object that the row had is written over, or goes
     except BaseException:
         await to_the_end(_give_up(artifact, stored, note))
         raise
     if note is not None and before is not None:
-        await _settle(artifact, content, note, before, values)
+        await _settle(artifact, content, note, before, values, relinked)
     if run is not None:
         type(artifact).run.set(artifact, run)
     set_row(artifact, values)
@@ -116,26 +118,39 @@ async def _note(artifact: "Artifact", row: RowMapping, staged: str) -> Note:
 
 
 async def _settle(
-    artifact: "Artifact", content: Content, note: Note, before: RowMapping, values: dict[str, Any]
+    artifact: "Artifact",
+    content: Content,
+    note: Note,
+    before: RowMapping,
+    values: dict[str, Any],
+    relinked: Relinking | None,
 ) -> None:
     """Puts the content under the key, or everything back as it was."""
     try:
         await settle(artifact._home, note, content)
     except BaseException as error:
-        await to_the_end(_undo(artifact, note, {name: before[name] for name in values}, values, error))
+        await to_the_end(_undo(artifact, note, {name: before[name] for name in values}, values, relinked, error))
         raise
     values["object_key"] = values.get("key", artifact._key)
     await asyncio.to_thread(note.end)
 
 
 async def _undo(
-    artifact: "Artifact", note: Note, before: dict[str, Any], values: dict[str, Any], error: BaseException
+    artifact: "Artifact",
+    note: Note,
+    before: dict[str, Any],
+    values: dict[str, Any],
+    relinked: Relinking | None,
+    error: BaseException,
 ) -> None:
     store = artifact._home.store(artifact._storage._root)
     key = values.get("key", note.old.object_key)
     try:
         old, storage_id = note.old, artifact._storage_id
         if await holds(store, *old) and await switch(artifact._home, note.uid, storage_id, note.staged, before):
+            if relinked is not None:
+                async with artifact._home.database.write() as conn:
+                    await set_links(conn, artifact, relinked.old, relinked.new)
             left = Digest(values["hash"], values["hash_type"], values["size"])
             ours = key != note.old.object_key and await holds(store, key, left)
             await store.remove([note.staged, key] if ours else [note.staged])
@@ -146,8 +161,8 @@ async def _undo(
     error.add_note(_NOT_YET.format(artifact))
 
 
-async def _switch(artifact: "Artifact", values: dict[str, Any]) -> str | None:
-    """Gives the row its new values, and says which object it referred to until now."""
+async def _switch(artifact: "Artifact", values: dict[str, Any], relinked: Relinking | None) -> str | None:
+    """Gives the row its new values and feature sets, and says which object it referred to until now."""
     table = tables.artifact
     with artifact._no_clash():
         async with artifact._home.database.write() as conn:
@@ -163,6 +178,8 @@ async def _switch(artifact: "Artifact", values: dict[str, Any]) -> str | None:
                 values["key"] = key[: len(key) - len(suffix)] + values["suffix"]
                 check_key(values["key"])
             await conn.execute(update(table).where(table.c.id == artifact._id).values(values))
+            if relinked is not None:
+                await set_links(conn, artifact, relinked.new, relinked.old)
     return None if old is None else _as_stored(old, n_objects)
 
 

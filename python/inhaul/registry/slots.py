@@ -2,24 +2,30 @@
 
 import asyncio
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import delete
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import tables
 from inhaul.errors import ValidationError
-from inhaul.formats.measured import measured
+from inhaul.formats.measured import is_slot, measured
+from inhaul.formats.suffixes import load
 from inhaul.registry import dtypes
 from inhaul.registry.annotation import unregistered
 
 if TYPE_CHECKING:
+    from inhaul.ingestion.content import Content
     from inhaul.instance import Instance
     from inhaul.registry.artifact import Artifact
     from inhaul.registry.feature import Feature
     from inhaul.registry.world import World
 
 Slots = Mapping[str, "list[Feature]"]
+
+_linked = tables.artifact_feature_set
 
 _NAMES_PER_QUERY = 30_000  # a statement cannot have many more parameters
 _SHOWN = 10  # problems that an error lists
@@ -62,11 +68,59 @@ async def validate(world: "World", instance: "Instance", data: Any, accessor: st
 
 async def link(artifact: "Artifact", slots: Slots) -> None:
     """Links what was validated with a saved artifact, in place of what the slots had."""
-    linked = tables.artifact_feature_set
-    for slot, features in slots.items():
-        async with artifact._home.database.write() as conn:
-            await conn.execute(delete(linked).where(linked.c.artifact_id == artifact._id, linked.c.slot == slot))
-        await artifact.features._add(artifact._world["FeatureSet"](features), slot)
+    sets = await _saved(artifact, slots)
+    async with artifact._home.database.write() as conn:
+        await set_links(conn, artifact, sets, ())
+
+
+class Relinking(NamedTuple):
+    """The ids of the feature sets of an artifact by slot, with its old content and with new one."""
+
+    old: Mapping[str, int]
+    new: Mapping[str, int]
+
+
+async def relinking(artifact: "Artifact", content: "Content", data: Any) -> Relinking | None:
+    """What new content measures, checked; None if nothing is known of what the old one measures.
+
+    Args:
+        artifact: Saved.
+        content: The new content.
+        data: What it is made of.
+
+    Raises:
+        ValidationError: A column is not of the dtype of its feature.
+    """
+    query = select(_linked.c.slot, _linked.c.feature_set_id).where(_linked.c.artifact_id == artifact._id)
+    async with artifact._home.database.read() as conn:
+        old = {slot: id for slot, id in await conn.execute(query) if is_slot(slot)}
+    if not old:
+        return None
+    if content.location is not None:
+        data = content.location
+        if content.accessor == "DataFrame":
+            data = await asyncio.to_thread(load, Path(data), content.suffix, content.accessor)
+    slots = await validate(artifact._world, artifact._home, data, content.accessor) if content.accessor else {}
+    return Relinking(old, await _saved(artifact, slots))
+
+
+async def set_links(
+    conn: AsyncConnection, artifact: "Artifact", sets: Mapping[str, int], instead_of: Iterable[str]
+) -> None:
+    """Links feature sets with an artifact, in place of what these and some other slots had."""
+    slots = {*sets, *instead_of}
+    await conn.execute(delete(_linked).where(_linked.c.artifact_id == artifact._id, _linked.c.slot.in_(slots)))
+    for slot, id in sets.items():
+        row = {"artifact_id": artifact._id, "slot": slot, "feature_set_id": id}
+        await conn.execute(insert(_linked).values(row))
+
+
+async def _saved(artifact: "Artifact", slots: Slots) -> dict[str, int]:
+    """The ids of feature sets, which are saved if they are new, by slot."""
+    sets = {slot: artifact._world["FeatureSet"](features) for slot, features in slots.items()}
+    for one in sets.values():
+        await one._save(artifact._home)
+    return {slot: one._id for slot, one in sets.items()}
 
 
 def _dtype(kind: str) -> str:
