@@ -15,6 +15,7 @@ import inhaul
 from inhaul import Artifact, Run, Transform
 from inhaul.errors import FileChanged, KeyExists, NoResultFound, StorageDenied
 from inhaul.ingestion.content import FileContent
+from inhaul.registry import deletion
 from proxy import Delay, Status
 from registries import PART, artifacts, assert_consistent, seeds
 from s3_places import Place
@@ -131,6 +132,32 @@ async def test_many_at_once(instance: inhaul.Instance, database_url: str, tmp_pa
     contents = [write(tmp_path / f"{number}.txt", str(number)) for number in range(6)]
     await asyncio.gather(*(copy.replace(content) for copy, content in zip(copies, contents, strict=True)))
     await assert_consistent(database_url, Path(instance.root))  # the last one's object is there, and no other
+
+
+async def test_what_is_replaced_while_it_is_deleted_leaves_nothing(
+    instance: inhaul.Instance, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, newer = write(tmp_path / "new.csv", "a\n2\n"), write(tmp_path / "newer.csv", "a\n3\n")
+    one = await Artifact(write(tmp_path / "a.csv", "a\n1\n"), key="a.csv").save()
+    other = await Artifact.get(one.uid)
+    remove = deletion._remove_object
+
+    async def remove_and_replace(artifact: Artifact, object_key: str) -> None:
+        monkeypatch.setattr(deletion, "_remove_object", remove)
+        await remove(artifact, object_key)
+        await other.replace(new)
+
+    monkeypatch.setattr(deletion, "_remove_object", remove_and_replace)
+    await one.delete(permanent=True)
+    assert not await artifacts(database_url)
+    assert not [path for path in Path(instance.root).rglob("*.csv") if path.is_file()]
+
+    one = await Artifact(new, key="a.csv").save()
+    outcomes = await asyncio.gather(one.replace(newer), one.delete(permanent=True), one.save(), return_exceptions=True)
+    assert outcomes[:2] == [None, None]
+    assert isinstance(outcomes[2], NoResultFound)
+    assert not await artifacts(database_url)
+    assert not [path for path in Path(instance.root).rglob("*.csv") if path.is_file()]
 
 
 @pytest.mark.filterwarnings("ignore:.*gc.. can remove what it was:UserWarning")

@@ -524,12 +524,13 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
             raise ValueError("using_key is not supported: leave it out")
         if self._id is None:
             raise ValueError(f"{self!r} is not saved, so it cannot be deleted")
-        async with self._home.database.read() as conn:
-            await deletion.check_unused(conn, self)
-        if permanent or (permanent is None and self._visibility == Visibility.trash):
-            await deletion.remove(self, storage)
-        elif self._visibility != Visibility.trash:
-            await deletion.move(self, Visibility.trash)
+        async with self._turn():
+            async with self._home.database.read() as conn:
+                await deletion.check_unused(conn, self)
+            if permanent or (permanent is None and self._visibility == Visibility.trash):
+                await deletion.remove(self, storage)
+            elif self._visibility != Visibility.trash:
+                await deletion.move(self, Visibility.trash)
 
     async def restore(self) -> Self:
         """Takes the artifact out of the trash.
@@ -547,9 +548,9 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
         return self
 
     async def _save(self, instance: Instance) -> None:
-        if self._is_deleted:
-            raise NoResultFound(f"{self!r} was deleted for good: make a new artifact of the data")
         async with self._turn():
+            if self._is_deleted:
+                raise NoResultFound(f"{self!r} was deleted for good: make a new artifact of the data")
             await saving.save(self, instance)
             if self._slots is not None:
                 await link(self, self._slots)

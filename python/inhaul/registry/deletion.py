@@ -69,30 +69,50 @@ async def remove(artifact: "Artifact", storage: bool | None) -> None:
     Raises:
         ObjectShared: The object would take bytes of other artifacts with it.
     """
-    table, database = tables.artifact, artifact._home.database
-    object_key = None
-    if storage or (storage is None and artifact._key_is_virtual):
-        async with database.read() as conn:  # since the record was loaded, its object may have become a successor's
-            object_key = await conn.scalar(select(table.c.object_key).where(table.c.id == artifact._id))
-            if object_key is not None:
-                await check_alone(conn, artifact, object_key)
+    takes_object = storage or (storage is None and artifact._key_is_virtual)
+    object_key = await _own_object(artifact) if takes_object else None
     if artifact._visibility != Visibility.trash:
         await move(artifact, Visibility.trash)
-    if object_key is not None:
-        await database.sync()
-        # The row is in the trash by now, so a crash from here on leaves nothing that looks alive.
-        store = artifact._home.store(artifact._storage._root)
-        if artifact._n_objects is None:
-            await store.remove([object_key])
-        elif artifact._key_is_virtual:
-            await store.remove([f"{object_key}/"])
-        else:
-            await _remove_content(store, object_key)
-    async with database.write() as conn:
-        await families.lock(conn, [artifact._uid])
-        await conn.execute(delete(table).where(table.c.id == artifact._id))
-        await families.choose_latest(conn, [artifact._uid])
-    artifact._is_deleted = True
+    table, database = tables.artifact, artifact._home.database
+    while not artifact._is_deleted:
+        if object_key is not None:
+            await database.sync()
+            # The row is in the trash by now, so a crash from here on leaves nothing that looks alive.
+            await _remove_object(artifact, object_key)
+        async with database.write() as conn:
+            await families.lock(conn, [artifact._uid])
+            query = select(table.c.object_key).where(table.c.id == artifact._id)
+            now = await conn.scalar(query.with_for_update())
+            if takes_object and now not in (None, object_key):  # replaced meanwhile
+                object_key = now
+                continue
+            await conn.execute(delete(table).where(table.c.id == artifact._id))
+            await families.choose_latest(conn, [artifact._uid])
+        artifact._is_deleted = True
+
+
+async def _own_object(artifact: "Artifact") -> str | None:
+    """The key of the object, which since the record was loaded may have become that of a successor.
+
+    Raises:
+        ObjectShared: Other artifacts have bytes in it.
+    """
+    table = tables.artifact
+    async with artifact._home.database.read() as conn:
+        object_key: str | None = await conn.scalar(select(table.c.object_key).where(table.c.id == artifact._id))
+        if object_key is not None:
+            await check_alone(conn, artifact, object_key)
+    return object_key
+
+
+async def _remove_object(artifact: "Artifact", object_key: str) -> None:
+    store = artifact._home.store(artifact._storage._root)
+    if artifact._n_objects is None:
+        await store.remove([object_key])
+    elif artifact._key_is_virtual:
+        await store.remove([f"{object_key}/"])
+    else:
+        await _remove_content(store, object_key)
 
 
 async def discard(artifact: "Artifact", root: str, object_key: str) -> bool:
