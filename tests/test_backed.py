@@ -177,6 +177,21 @@ async def test_a_bad_choice_is_refused(instance: inhaul.Instance) -> None:
         accessor.obsm["X_pca"][1, 2]
 
 
+@pytest.mark.filterwarnings("ignore:.*names are not unique:UserWarning")
+@pytest.mark.parametrize("key", ["cells.h5ad", "cells.zarr"])
+async def test_names_that_are_there_twice(instance: inhaul.Instance, key: str) -> None:
+    adata = cells()[:3, :2].copy()
+    adata.obs_names = ["a", "b", "a"]
+    accessor = await (await Artifact(adata, key=key).save()).backed()
+    with pytest.raises(ValueError, match="'a' is there twice"):
+        await accessor["a"].to_memory()
+    with pytest.raises(ValueError, match="'a' is there twice"):
+        await accessor["b"].obs.to_memory()
+    assert (await accessor[[2, 0], adata.var_names[0]].to_memory()).shape == (2, 1)
+    await accessor.close()
+    await accessor.close()
+
+
 async def test_a_file_of_an_old_release_of_anndata(instance: inhaul.Instance) -> None:
     whole = anndata.read_h5ad(OLD)
     accessor = await (await Artifact(OLD, key="old.h5ad").save()).backed()
@@ -200,6 +215,7 @@ async def test_hdf5_and_zarr(instance: inhaul.Instance, tmp_path: Path, name: st
     np.testing.assert_array_equal(await accessor.read("x/y", (slice(2, 4), 1)), values[2:4, 1])
     with pytest.raises(KeyError):
         await accessor.read("x/z")
+    await accessor.close()
     await accessor.close()
 
 

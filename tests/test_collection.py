@@ -162,6 +162,7 @@ def check_rows(mapped: MappedCollection, expected: np.ndarray) -> None:
             mapped[6]
 
 
+@pytest.mark.filterwarnings("ignore:.*names are not unique:UserWarning")
 async def test_cells_are_mapped(instance: inhaul.Instance, tmp_path: Path) -> None:
     dense = cells(["A", "B", "C"], 0, "dense")
     sparse, more = (cells(["C", "A", "D"], 10, kind, sparse=True) for kind in ("sparse", "more"))
@@ -190,5 +191,11 @@ async def test_cells_are_mapped(instance: inhaul.Instance, tmp_path: Path) -> No
     by_columns = ad.AnnData(csc_matrix(np.eye(2, dtype=np.float32)))
     with pytest.raises(ValueError, match="CSC"):
         await (await Collection([await Artifact(by_columns, key="c.h5ad").save()], "csc").save()).mapped()
+    without_x = ad.AnnData(obs=by_columns.obs)
+    with pytest.raises(ValueError, match="there is no X"):
+        await (await Collection([await Artifact(without_x, key="n.h5ad").save()], "none").save()).mapped()
+    with pytest.raises(ValueError, match="'A' is there twice"):
+        twice = await Artifact(cells(["A", "B", "A"], 0, "twice"), key="t.h5ad").save()
+        await (await Collection([twice], "twice").save()).mapped()
     with pytest.raises(ValueError, match="no AnnData"):
         await (await Collection(await tables(1), "tables").save()).mapped()

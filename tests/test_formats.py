@@ -419,6 +419,8 @@ async def test_bad_arguments(instance: inhaul.Instance, tmp_path: Path) -> None:
         Artifact.from_mudata(adata, "a.h5mu")
     with pytest.raises(TypeError, match="colour"):
         Artifact.from_df(TABLE, "a.parquet", colour="red")
+    with pytest.raises(ValueError, match="two columns '1'"):
+        await Artifact.from_df(pd.DataFrame([[1, 2]], columns=["1", 1]), "a.parquet")
     assert await Artifact.filter(visibility=None).count() == 0
 
 

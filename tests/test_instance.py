@@ -30,6 +30,14 @@ def test_where_things_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert inhaul.connect().database.path == tmp_path / "set.db"
 
 
+def test_the_folder_of_the_cache_may_be_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inhaul.settings, "cache_dir", str(tmp_path / "copies"))
+    assert inhaul.settings.cache_dir == tmp_path / "copies"
+    inhaul.connect()
+    with pytest.raises(TypeError, match="cache_dir=None: pass a text"):
+        inhaul.settings.cache_dir = None  # type: ignore[assignment]
+
+
 def test_addresses_that_are_not_served(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedStorage, match="gs://"):
         inhaul.connect(storage="gs://bucket")

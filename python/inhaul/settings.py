@@ -66,5 +66,12 @@ class Settings:
     threads: int = field(default_factory=_threads)
     durability: Durability = field(default_factory=_durability)
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "cache_dir":
+            if not isinstance(value, str | Path):
+                raise TypeError(f"cache_dir={value!r}: pass a text or a pathlib.Path")
+            value = Path(value)
+        object.__setattr__(self, name, value)
+
 
 settings = Settings()

@@ -64,13 +64,18 @@ class Axis:
 
         Raises:
             KeyError: A name is not among them.
+            ValueError: A name is there twice on the axis.
         """
         import numpy as np
         import pandas as pd
 
         if self.labels is None:
             return self.positions
-        found = names().get_indexer(pd.Index(self.labels))
+        known = names()
+        if not known.is_unique:
+            twice = known[known.duplicated()][0]
+            raise ValueError(f"{twice!r} is there twice on this axis: choose by position, or by a mask")
+        found = known.get_indexer(pd.Index(self.labels))
         absent = found < 0
         if self.positions is not None:
             absent |= ~np.isin(found, self.positions)

@@ -106,6 +106,7 @@ class BackedElement:
 
         Raises:
             KeyError: A name is not there.
+            ValueError: It was chosen by name, and names are there twice.
         """
         return await asyncio.to_thread(self._read)
 
@@ -202,11 +203,12 @@ class AnnDataAccessor:
 
         Raises:
             KeyError: A name is not there.
+            ValueError: It was chosen by name, and names are there twice.
         """
         return await asyncio.to_thread(self._read)
 
     async def close(self) -> None:
-        """Closes the file, of all that was chosen from it, too."""
+        """Closes the file, of all that was chosen from it, too. Doing it twice is no error."""
         await asyncio.to_thread(_close, self._group)
 
     def _read(self) -> "AnnData":
@@ -290,12 +292,13 @@ class BackedAccessor:
         return self.storage[name][index]
 
     async def close(self) -> None:
-        """Closes the file."""
+        """Closes the file. Doing it twice is no error."""
         await asyncio.to_thread(_close, self.storage)
 
 
 def _close(group: Any) -> None:
-    getattr(group, "file", getattr(group, "store", group)).close()
+    if getattr(group, "id", True):  # that of HDF5 is false once the file is closed
+        getattr(group, "file", getattr(group, "store", group)).close()
 
 
 def open_backed(source: Source, suffix: str, accessor: str | None, name: str, world: Any) -> Any:

@@ -35,7 +35,7 @@ class MappedCollection:
         join: Of the variables: those that all files have, or all, with 0 where a file lacks one.
 
     Raises:
-        ValueError: A file has no such column of `obs`, or holds no rows one can read alone.
+        ValueError: A file has no such column of `obs`, holds no rows one can read alone, or has a variable twice.
     """
 
     def __init__(self, paths: Sequence[Path], obs_keys: Sequence[str] = (), join: Join = "inner") -> None:
@@ -108,6 +108,8 @@ class MappedCollection:
         obs = anndata.io.read_elem(group["obs"])
         if missing := [key for key in self.obs_keys if key not in obs]:
             raise ValueError(f"{path}: obs has no column {missing[0]!r}. It has {', '.join(map(repr, obs.columns))}")
+        if "X" not in group:
+            raise ValueError(f"{path}: there is no X, so it has no rows to read")
         x = group["X"]
         if dict(x.attrs).get("encoding-type") == "csc_matrix":
             raise ValueError(f"{path}: X is stored by columns (CSC), so no row can be read alone: store it as CSR")
@@ -123,10 +125,14 @@ def _var_names(path: Path) -> Any:
 
     group = _group(path)
     try:
-        return anndata.io.read_elem(group["var"]).index
+        names = anndata.io.read_elem(group["var"]).index
     finally:
         if hasattr(group, "file"):
             group.file.close()
+    if not names.is_unique:
+        twice = names[names.duplicated()][0]
+        raise ValueError(f"{path}: the variable {twice!r} is there twice: store it with var_names_make_unique()")
+    return names
 
 
 def _row(store: _Store, row: int) -> Any:

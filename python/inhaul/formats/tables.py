@@ -52,7 +52,18 @@ def _unpacked(path: Path) -> Path | BytesIO:
 
 
 def write_parquet(table: "pd.DataFrame", path: Path) -> None:
-    """Writes a parquet file. The same table gives the same bytes."""
+    """Writes a parquet file. The same table gives the same bytes.
+
+    Raises:
+        ValueError: Two columns have the same name, or would have it as texts, as which parquet keeps names.
+    """
+    known = set[str]()
+    for name in map(str, table.columns):
+        if name in known:
+            raise ValueError(
+                f"There are two columns {name!r}, so the table could not be read again: rename one of them"
+            )
+        known.add(name)
     table.to_parquet(path)
 
 
