@@ -137,6 +137,26 @@ def test_show_tells_all_of_one_artifact(folder: Path) -> None:
     assert shown["hash"].startswith("md5 ")
 
 
+def shell(command: str) -> subprocess.CompletedProcess[str]:
+    whole = f"'{_COMMAND}' {command}"
+    return subprocess.run(["bash", "-c", whole], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_output_that_goes_nowhere_is_told_in_one_line(folder: Path) -> None:
+    done = shell("ingest data >&-")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "standard output is closed" in done.stderr
+    assert not Path(".inhaul").exists()
+    for command in ("init", "ingest data", "ls", "hash data/a.csv", "--help", "--version"):
+        done = shell(f"{command} >/dev/full")
+        assert (done.returncode, done.stderr) == (
+            1,
+            "inhaul: what it prints cannot be written: No space left on device\n",
+        )
+        assert shell(f"{command} | true").stderr == ""
+    assert shell("ingest data 2>&-").returncode == 0
+
+
 def test_version() -> None:
     assert inhaul("--version").stdout == f"inhaul {version('inhaul')}\n"
 

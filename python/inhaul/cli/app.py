@@ -1,6 +1,7 @@
 """What all commands share: the application, its options, and how errors are told.
 
-Exit status: 0 when all is done, 2 when a command could not run, 3 when some files failed.
+Exit status: 0 when all is done, 1 when the output could not be written, 2 when a command could not run, 3 when some
+files failed.
 """
 
 import asyncio
@@ -17,10 +18,30 @@ from inhaul.errors import InhaulError
 
 T = TypeVar("T")
 
+_COULD_NOT_WRITE = 1
 _COULD_NOT_RUN = 2
 SOME_FAILED = 3
 
-app = typer.Typer(
+
+class _App(typer.Typer):
+    def __call__(self, *arguments: Any, **options: Any) -> None:
+        """Runs a command; that nobody can read what it prints is told in one line, unless it is a closed pipe."""
+        if sys.stdout is None:
+            typer.echo("inhaul: standard output is closed: redirect it to /dev/null to throw it away", err=True)
+            sys.exit(_COULD_NOT_WRITE)
+        try:
+            try:
+                super().__call__(*arguments, **options)
+            finally:
+                sys.stdout.flush()
+        except OSError as error:  # those of the work itself end in `run`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end of the process
+            if not isinstance(error, BrokenPipeError):
+                typer.echo(f"inhaul: what it prints cannot be written: {error.strerror}", err=True)
+            sys.exit(_COULD_NOT_WRITE)
+
+
+app = _App(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -50,7 +71,7 @@ def _main(
 def console(*, stderr: bool = False) -> Console:
     """For people where they watch. Who sets FORCE_COLOR does not mean that a pipe is a terminal."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, force_terminal=stream.isatty())
+    return Console(stderr=stderr, force_terminal=stream is not None and stream.isatty())
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

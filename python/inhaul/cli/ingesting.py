@@ -20,12 +20,12 @@ _SHOWN = 10  # failures that are printed
 def init(storage: Storage = None, db: Database = None) -> None:
     """Make the registry. Nothing needs it: the first ingest does the same."""
 
-    async def work() -> None:
+    async def work() -> inhaul.Instance:
         async with inhaul.connect(storage, db) as instance:
-            await instance.open()
-            typer.echo(f"storage\t{instance.root}\nregistry\t{instance.database}")
+            return await instance.open()
 
-    run(work())
+    instance = run(work())
+    typer.echo(f"storage\t{instance.root}\nregistry\t{instance.database}")
 
 
 @app.command()
