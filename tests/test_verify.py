@@ -16,7 +16,7 @@ from inhaul.cache import Entry
 from inhaul.errors import NoResultFound, ObjectMissing
 from inhaul.hashing import hash_bytes
 from registries import seeds
-from trees import grow
+from trees import grow, write
 
 PLANTED = (Defect.MISSING, Defect.TRUNCATED, Defect.SWAPPED, Defect.ALTERED, Defect.WRONG_SIZE, Defect.EXTRA)
 
@@ -316,10 +316,15 @@ async def test_the_contents_of_a_list_on_this_machine(tmp_path: Path, tree: Path
 
 async def test_a_storage_that_is_not_registered_is_refused(tmp_path: Path) -> None:
     async with connect(tmp_path / "storage"):
-        with pytest.raises(NoResultFound, match="not a storage"):
+        with pytest.raises(NoResultFound, match=r"not a storage .*: nothing has been saved with it yet"):
             await verify()
         with pytest.raises(ValueError, match="not saved"):
             await Artifact(tmp_path, key="x").verify()
+        await Artifact(write(tmp_path / "x.csv", "x"), key="x.csv").save()
+    (tmp_path / "storage").rename(tmp_path / "moved")
+    async with connect(tmp_path / "moved"):
+        with pytest.raises(NoResultFound, match=f"not a storage .*: it knows {tmp_path}/storage. .*move it back"):
+            await verify()
 
 
 async def test_another_storage(tmp_path: Path, database_url: str) -> None:

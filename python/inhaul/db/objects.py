@@ -48,12 +48,6 @@ _columns = [artifact.c[name] for name in Row._fields]
 _prefix = artifact.c.object_key + case((artifact.c.n_objects.is_(None), ""), else_="/")
 
 
-async def storage_id(conn: AsyncConnection, root: str) -> int | None:
-    """The id of the storage with this root, None if it is not registered."""
-    found: int | None = (await conn.execute(select(storage.c.id).where(storage.c.root == root))).scalar()
-    return found
-
-
 async def roots(conn: AsyncConnection, storage_ids: Iterable[int]) -> dict[int, str]:
     """The roots of storages by id."""
     found = await conn.execute(select(storage.c.id, storage.c.root).where(storage.c.id.in_(list(storage_ids))))

@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inhaul.db import objects
+from sqlalchemy import select
+
+from inhaul.db import objects, tables
 from inhaul.db.engine import Database
 from inhaul.errors import NoResultFound
 from inhaul.ingestion.activity import Writers
@@ -70,10 +72,15 @@ async def known_store(instance: Instance, storage: "Storage | None") -> tuple[St
     """
     root = storage._root if storage is not None else instance.root
     async with instance.database.read() as conn:
-        storage_id = await objects.storage_id(conn, root)
-    if storage_id is None:
-        raise NoResultFound(f"{root} is not a storage of {instance!r}, so nothing is known of its objects")
-    return instance.store(root), storage_id
+        known = {root: id for id, root in await conn.execute(select(tables.storage.c.id, tables.storage.c.root))}
+    if root not in known:
+        why = (
+            f"it knows {', '.join(sorted(known))}. If that was moved, move it back"
+            if known
+            else "nothing has been saved with it yet"
+        )
+        raise NoResultFound(f"{root} is not a storage in {instance.database!r}: {why}")
+    return instance.store(root), known[root]
 
 
 async def orphans(database: Database, listed: Iterable[Listed], spare: datetime | None) -> Sequence[Listed]:
