@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from pathlib import Path
 
 import pandas as pd
@@ -282,3 +282,17 @@ def test_threads_started_inside_a_block_use_its_instance(
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda name: ih.Artifact(folder / "sub" / name, key=name).save(), names))
         assert ih.Artifact.filter().count() == 2
+
+
+def test_threads_of_their_own_use_what_was_connected_without_a_block(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save() -> str:
+        root: str = ih.Artifact(folder / "sub" / "0.txt", key="0.txt").save().storage.root
+        return root
+
+    monkeypatch.setattr(inhaul.instance, "_default", None)  # another test's
+    ih.connect(tmp_path / "main")
+    with ih.connect(tmp_path / "other"), ThreadPoolExecutor() as pool:
+        assert pool.submit(save).result() == str(tmp_path / "main")
+        assert pool.submit(copy_context().run, save).result() == str(tmp_path / "other")
