@@ -414,6 +414,10 @@ async def test_what_is_said_of_labels_is_checked(artifacts: list[Artifact]) -> N
     for values in (["age"] * 4, 5 * [3]):
         with pytest.raises((TypeError, ValueError), match="pass"):
             await annotate(artifacts, values)  # type: ignore[arg-type]
+    await Feature("organ", "cat[ULabel]").save()
+    for value, error in (({"\ud800": 1}, ValueError), ({1: 1}, TypeError), ({"organ": "\ud800"}, ValidationError)):
+        with pytest.raises(error):
+            await artifacts[0].features.add_values(value)
     with pytest.raises(TypeError, match="pass a dict"):
         await artifacts[0].features.add_values("age")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="is no artifact"):

@@ -15,6 +15,7 @@ from inhaul.errors import NoResultFound, ValidationError
 from inhaul.instance import Instance
 from inhaul.keys import new_uid
 from inhaul.registry import dtypes
+from inhaul.registry.arguments import check_name, is_storable
 from inhaul.registry.related import id_in
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ async def write(
 
     Raises:
         ValidationError: A name is no registered feature, or a value is not of its dtype.
+        TypeError: A name is no text.
+        ValueError: A name is none that a feature could have.
         NoResultFound: An artifact or label has been deleted.
     """
     features = await _features(world, instance, values)
@@ -139,6 +142,8 @@ async def _features(
 ) -> dict[str, tuple[int, str]]:
     """The id and dtype of each feature that values are for."""
     examples = {name: value for own in values for name, value in own.items()}
+    for name in examples:
+        check_name("feature", name)
     table = tables.feature
     query = select(table.c.name, table.c.id, table.c.dtype).where(table.c.name.in_(examples))
     async with instance.database.read() as conn:
@@ -188,7 +193,7 @@ async def _label_ids(
     """The ids of the labels that values name."""
     labelling = [name for name, (_, dtype) in features.items() if dtype == dtypes.LABELS]
     names = (
-        {item for own in values for name in labelling for item in _several(own.get(name, ())) if isinstance(item, str)}
+        {item for own in values for name in labelling for item in _several(own.get(name, ())) if _could_be_name(item)}
         if labelling
         else set()
     )
@@ -197,6 +202,10 @@ async def _label_ids(
     query = select(tables.ulabel.c.name, tables.ulabel.c.id).where(tables.ulabel.c.name.in_(names))
     async with instance.database.read() as conn:
         return {name: id for name, id in await conn.execute(query)}  # noqa: C416 - rows are tuples by name only
+
+
+def _could_be_name(item: object) -> bool:
+    return isinstance(item, str) and is_storable(item)
 
 
 def _batches(

@@ -15,6 +15,7 @@ from inhaul.formats.measured import is_slot, measured
 from inhaul.formats.suffixes import load
 from inhaul.registry import dtypes
 from inhaul.registry.annotation import unregistered
+from inhaul.registry.arguments import is_storable
 
 if TYPE_CHECKING:
     from inhaul.ingestion.content import Content
@@ -44,7 +45,7 @@ async def validate(world: "World", instance: "Instance", data: Any, accessor: st
         ValidationError: A column is not of the dtype of its feature.
     """
     kinds = await asyncio.to_thread(measured, data, accessor)
-    names = list(dict.fromkeys(name for slot in kinds.values() for name in slot))
+    names = list(dict.fromkeys(name for slot in kinds.values() for name in slot if is_storable(name)))
     query = world["QuerySet"](world["Feature"], instance=instance)
     known: dict[str, Feature] = {}
     for start in range(0, len(names), _NAMES_PER_QUERY):
