@@ -16,8 +16,8 @@ from inhaul.registry import dtypes
 from inhaul.registry.annotation import annotate, write
 from inhaul.registry.arguments import check_record
 from inhaul.registry.base import Registry
-from inhaul.registry.lookups import feature_of, value_condition
 from inhaul.registry.related import ManyToMany, Related, id_in
+from inhaul.registry.value_lookups import feature_of, value_condition
 
 if TYPE_CHECKING:
     from inhaul.registry.artifact import Artifact

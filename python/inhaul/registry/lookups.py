@@ -1,18 +1,16 @@
 """Lookups: `field__op=value`, across relations too, as conditions of a query."""
 
-import math
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, BigInteger, ColumnElement, Text, case, cast, false, func, inspect, literal, select
+from sqlalchemy import JSON, ColumnElement, Text, func, inspect, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
-from inhaul.db import tables
 from inhaul.errors import UnknownField
 from inhaul.instance import Instance
 from inhaul.registry import dtypes
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
 
 NAMES = ("name", "handle", "key", "root", "value", "uid")
 """Fields that can stand for a record; the first one that it has does."""
-
-_EXACT = 2**53  # below it every whole number is a float
 
 _Condition = Callable[[Any, Any], ColumnElement[bool]]
 
@@ -49,12 +45,6 @@ def _lower_postgresql(element: lowered, compiler: SQLCompiler, **options: Any) -
     return f'lower({compiler.process(element.clauses, **options)} COLLATE "default")'
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text, which this lookup compares with")
-    return value
-
-
 def _literally(text: str) -> str:
     """A text for LIKE, with a slash before what would stand for others."""
     return re.sub("[/%_]", r"/\g<0>", text)
@@ -65,19 +55,16 @@ def _range(column: Any, value: Iterable[Any]) -> ColumnElement[bool]:
     return column.between(low, high)  # type: ignore[no-any-return]
 
 
-# LIKE ignores case on SQLite and respects it on PostgreSQL; these are the same on both.
-_OPERATORS: dict[str, _Condition] = {
+# LIKE ignores case on SQLite and respects it on PostgreSQL; these are the same on both. Values are checked before.
+OPERATORS: dict[str, _Condition] = {
     "exact": lambda column, value: column.is_(None) if value is None else column == value,
-    "iexact": lambda column, value: lowered(column) == lowered(_text(value)),
+    "iexact": lambda column, value: lowered(column) == lowered(value),
     # Every text contains the empty one, but there is nothing of it to take away.
-    "contains": lambda column, value: (
-        func.replace(column, _text(value), "") != column if value != "" else column.is_not(None)
-    ),
-    "icontains": lambda column, value: lowered(column).contains(lowered(_literally(_text(value))), escape="/"),
-    "startswith": lambda column, value: func.substr(column, 1, len(_text(value))) == value,
+    "contains": lambda column, value: func.replace(column, value, "") != column if value != "" else column.is_not(None),
+    "icontains": lambda column, value: lowered(column).contains(lowered(_literally(value)), escape="/"),
+    "startswith": lambda column, value: func.substr(column, 1, len(value)) == value,
     "endswith": lambda column, value: (
-        (func.length(column) >= len(_text(value)))
-        & (func.substr(column, func.length(column) - len(value) + 1) == value)
+        (func.length(column) >= len(value)) & (func.substr(column, func.length(column) - len(value) + 1) == value)
     ),
     "in": lambda column, value: column.in_(list(value)),
     "gt": lambda column, value: column > value,
@@ -89,8 +76,8 @@ _OPERATORS: dict[str, _Condition] = {
 }
 
 
-_SEVERAL = ("in", "range")
-_TEXT_OPERATORS = ("iexact", "contains", "icontains", "startswith", "endswith")
+SEVERAL = ("in", "range")
+TEXT_OPERATORS = ("iexact", "contains", "icontains", "startswith", "endswith")
 
 
 def condition(cls: type, lookup: str, value: Any, instance: Instance) -> ColumnElement[bool]:
@@ -119,11 +106,11 @@ def _condition(cls: type, path: list[str], value: Any, lookup: str, instance: In
         related, column = getattr(cls, attribute), getattr(cls, f"{attribute}_id")
         target = related.mapper.class_
         if not rest:
-            return _OPERATORS["exact"](column, None if value is None else id_in(instance, value, target))
+            return OPERATORS["exact"](column, None if value is None else id_in(instance, value, target))
         if rest == ["in"]:
             return column.in_(_ids(value, target, lookup, instance))  # type: ignore[no-any-return]
         if rest == ["isnull"]:
-            return _OPERATORS["isnull"](column, _checked(column.type, "isnull", value, lookup))
+            return OPERATORS["isnull"](column, _checked(column.type, "isnull", value, lookup))
         return related.has(_condition(target, rest, value, lookup, instance))  # type: ignore[no-any-return]
     if isinstance(linked := getattr(cls, name, None), ManyToMany):
         return _among(cls, linked, rest, value, lookup, instance)
@@ -135,10 +122,10 @@ def _condition(cls: type, path: list[str], value: Any, lookup: str, instance: In
         known = sorted(fields(cls))
         raise UnknownField(f"{lookup!r}: {cls.__name__} has no field {name!r}. It has {', '.join(known)}")
     operator = rest[0] if rest else "exact"
-    if len(rest) > 1 or operator not in _OPERATORS:
-        raise UnknownField(f"{lookup!r}: {operator!r} is no operator. There are {', '.join(_OPERATORS)}")
+    if len(rest) > 1 or operator not in OPERATORS:
+        raise UnknownField(f"{lookup!r}: {operator!r} is no operator. There are {', '.join(OPERATORS)}")
     column = getattr(cls, attribute)
-    return _OPERATORS[operator](column, _checked(column.type, operator, value, lookup))
+    return OPERATORS[operator](column, _checked(column.type, operator, value, lookup))
 
 
 def _checked(type_: TypeEngine[Any], operator: str, value: Any, lookup: str) -> Any:
@@ -154,9 +141,9 @@ def _checked(type_: TypeEngine[Any], operator: str, value: Any, lookup: str) -> 
     if isinstance(type_, JSON):
         return value
     kind: type = type_.python_type
-    if operator in _TEXT_OPERATORS and kind is not str:
+    if operator in TEXT_OPERATORS and kind is not str:
         raise TypeError(f"{lookup!r} compares texts, and this field is {kind.__name__}")
-    values = _values(operator, value, lookup)
+    values = compared(operator, value, lookup)
     for item in values:
         if item is None and operator == "exact":
             continue
@@ -168,17 +155,17 @@ def _checked(type_: TypeEngine[Any], operator: str, value: Any, lookup: str) -> 
             raise ValueError(f"{lookup}={item}: no database holds a number of this size")
         elif isinstance(item, datetime) and dtypes.encode("datetime", item) is None:
             raise ValueError(f"{lookup}={item!r}: pass {dtypes.takes('datetime')}, such as datetime.now(UTC)")
-    return values if operator in _SEVERAL else values[0]
+    return values if operator in SEVERAL else values[0]
 
 
-def _values(operator: str, value: Any, lookup: str) -> list[Any]:
+def compared(operator: str, value: Any, lookup: str) -> list[Any]:
     """What a lookup compares with, be it one or several.
 
     Raises:
         TypeError: The operator takes a list, and this is none.
         ValueError: The operator takes two values.
     """
-    if operator not in _SEVERAL:
+    if operator not in SEVERAL:
         return [dtypes.plain(value)]
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise TypeError(f"{lookup}={value!r}: pass a list of values")
@@ -186,104 +173,6 @@ def _values(operator: str, value: Any, lookup: str) -> list[Any]:
     if operator == "range" and len(values) != 2:
         raise ValueError(f"{lookup}={values!r}: pass the lowest and the highest value")
     return values
-
-
-def feature_of(lookup: str) -> tuple[str, str]:
-    """The name of the feature in a lookup, and its operator."""
-    name, separator, operator = lookup.rpartition("__")
-    return (name, operator) if separator and operator in _OPERATORS else (lookup, "exact")
-
-
-def value_condition(cls: Any, lookup: str, value: Any) -> ColumnElement[bool]:
-    """The condition that a record is annotated with a value of a feature.
-
-    Args:
-        cls: The registry that is queried.
-        lookup: The name of the feature, then two underscores and an operator, or none.
-        value: What to compare with; its type says whether numbers or texts are compared.
-
-    Raises:
-        TypeError: No feature could have the value, or the operator takes another one.
-        ValueError: No database could hold the name of the feature, or the value.
-    """
-    name, operator = feature_of(lookup)
-    check_text("feature", name)
-    feature = select(tables.feature.c.id).where(tables.feature.c.name == name).scalar_subquery()
-    values, links, labels = tables.feature_value, tables.artifact_feature_value, tables.artifact_ulabel
-    valued = select(links.c.artifact_id).join(values, values.c.id == links.c.feature_value_id)
-    valued = valued.where(values.c.feature_id == feature)
-    labelled = select(labels.c.artifact_id).where(labels.c.feature_id == feature)
-    if operator == "isnull":
-        check_flag(lookup, value)
-    if operator == "isnull" or (operator == "exact" and value is None):
-        has_any = cls._id.in_(valued.union_all(labelled))
-        return ~has_any if value is not False else has_any  # type: ignore[no-any-return]
-    samples = _values(operator, value, lookup)
-    if operator not in _TEXT_OPERATORS and all(map(_is_number, samples)):
-        return cls._id.in_(valued.where(_numbers(operator, samples)))  # type: ignore[no-any-return]
-    compare = _OPERATORS[operator]
-    texts = [_text(item) if operator in _TEXT_OPERATORS else _as_text(item) for item in samples]
-    for text in texts:
-        check_text(lookup, text)
-    wanted = texts if operator in _SEVERAL else texts[0]
-    named = select(tables.ulabel.c.id).where(compare(tables.ulabel.c.name, wanted))
-    found = valued.where(compare(values.c.value, wanted)).union_all(labelled.where(labels.c.ulabel_id.in_(named)))
-    return cls._id.in_(found)  # type: ignore[no-any-return]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _numbers(operator: str, values: list[Any]) -> ColumnElement[bool]:
-    """The condition that a value is a number, and compares so with some."""
-    if operator in ("exact", "in"):
-        return _is_one_of(values)
-    if operator == "range":
-        return _beside("gte", values[0]) & _beside("lte", values[1])
-    return _beside(operator, values[0])
-
-
-def _is_one_of(values: list[float]) -> ColumnElement[bool]:
-    text, number = tables.feature_value.c.value, tables.feature_value.c.number
-    exact = number.in_([float(value) for value in values if abs(value) < _EXACT])
-    texts = [text for value in values if not abs(value) < _EXACT for text in _texts(value)]
-    return exact | (number.is_not(None) & text.in_(texts)) if texts else exact
-
-
-def _texts(value: float) -> list[str]:
-    """The texts that values equal to a number are kept as."""
-    whole = int(value) if isinstance(value, int) or value.is_integer() else None
-    encoded = [dtypes.encode("int", whole), dtypes.encode("float", value)]
-    return [one.text for one in encoded if one is not None]
-
-
-def _beside(operator: str, value: float) -> ColumnElement[bool]:
-    """The condition to be below or above a number: where the floats are equal, what they stand for decides."""
-    compare, text, number = _OPERATORS[operator], tables.feature_value.c.value, tables.feature_value.c.number
-    try:
-        near = float(value)
-    except OverflowError:
-        near = math.inf if value > 0 else -math.inf
-    if math.isnan(near):  # is not beside anything; databases differ
-        return false()
-    if abs(near) < _EXACT or math.isinf(near):
-        return compare(number, near)
-    exact = int(value)
-    as_whole = compare(cast(text, BigInteger), exact) if dtypes.is_int64(exact) else literal(compare(0, exact))
-    as_float = literal(compare(int(near), exact))
-    same = number == near
-    return case((same & (text == repr(near)), as_float), (same, as_whole), else_=compare(number, near))
-
-
-def _as_text(value: Any) -> str:
-    """A value as the registry keeps it."""
-    if isinstance(value, str):
-        return value
-    encoded = dtypes.encode(dtypes.of(value), value)
-    if encoded is None:
-        raise TypeError(f"{value!r} is no value that a feature could have")
-    return encoded.text
 
 
 def fields(cls: type) -> list[str]:
@@ -320,7 +209,7 @@ def _asks_for_none(rest: list[str], value: Any) -> bool:
 def _ids(records: Any, cls: type[Registry], lookup: str, instance: Instance) -> Any:
     """What to look for: the ids of records, or the query for them."""
     if not hasattr(records, "_ids"):
-        return [id_in(instance, record, cls) for record in _values("in", records, lookup)]
+        return [id_in(instance, record, cls) for record in compared("in", records, lookup)]
     if records._registry is not cls:
         raise TypeError(f"{lookup}={records!r}: pass {cls.__name__} records, or a query set of them")
     if str(records._instance.database) != str(instance.database):
