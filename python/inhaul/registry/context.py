@@ -58,7 +58,7 @@ async def track(transform: Transform | None = None, *, params: dict[str, Any] | 
 
 async def begin(cls: type[Run], transform: Transform | None, params: dict[str, Any] | None) -> Run:
     """Begins a run of the API that this class of runs belongs to."""
-    check_record(cls._world, "transform", transform, "Transform")
+    check_record(cls._world, "transform", transform, "Transform", optional=True)
     instance = current()
     instance.run = run = await _start(cls, instance, transform or _main(cls), params)
     return run
