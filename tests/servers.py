@@ -1,11 +1,14 @@
 """Real servers for the tests, from packages: nothing has to be installed on the machine."""
 
+import asyncio
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
+
+import asyncpg
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it looks for XDG_RUNTIME_DIR, which only a login sets
@@ -22,11 +25,19 @@ class PostgreSQL:
     def database(self) -> Iterator[str]:
         """The address of a fresh database, which is dropped at the end."""
         name = f"test_{uuid4().hex}"
-        self._server.psql(f"CREATE DATABASE {name}")
+        self._run(f"CREATE DATABASE {name}")
         try:
             yield self._server.get_uri(database=name)
         finally:
-            self._server.psql(f"DROP DATABASE {name} WITH (FORCE)")
+            self._run(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _run(self, statement: str) -> None:
+        async def run() -> None:
+            connection = await asyncpg.connect(self._server.get_uri())
+            await connection.execute(statement)
+            await connection.close()
+
+        asyncio.run(run())
 
 
 @contextmanager

@@ -321,9 +321,9 @@ async def test_other_objects_in_memory(instance: inhaul.Instance) -> None:
     pd.testing.assert_frame_equal(await first.load(), table)
 
 
-@pytest.mark.parametrize("key", ["a.h5ad", "a.zarr"])
-@pytest.mark.parametrize("mode", ["r", "r+"])
-@pytest.mark.parametrize("with_raw", [True, False])
+@pytest.mark.parametrize(
+    ("key", "mode", "with_raw"), [("a.h5ad", "r", True), ("a.h5ad", "r+", False), ("a.zarr", "r+", True)]
+)
 async def test_a_backed_anndata_stays_as_it_is(
     instance: inhaul.Instance, tmp_path: Path, key: str, mode: Any, with_raw: bool
 ) -> None:
