@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -37,7 +38,8 @@ class PostgreSQL:
             await connection.execute(statement)
             await connection.close()
 
-        asyncio.run(run())
+        with ThreadPoolExecutor(1) as thread:  # a loop may be running in this one
+            thread.submit(asyncio.run, run()).result()
 
 
 @contextmanager
