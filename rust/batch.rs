@@ -9,7 +9,7 @@ use crate::ids::Uid;
 use crate::json;
 use crate::keys;
 use crate::listing::Listing;
-use crate::packed::{self, Texts};
+use crate::packed::{self, Column, Texts};
 use crate::record::{Failure, Issue, Known, Reason, Status, VerifiedBy};
 use crate::shared::lock;
 
@@ -135,10 +135,12 @@ impl Batch {
         })
     }
 
-    /// The same rows as one block of bytes, and the widths of their columns in it.
+    /// The same rows as one block of bytes, how many they are, and where their columns are in it.
     #[must_use]
-    pub fn rows_packed(&self, versions: &HashMap<String, String>) -> (Vec<u8>, [usize; COLUMNS]) {
-        packed::pack(&self.inserted(versions).collect::<Vec<_>>())
+    pub fn rows_packed(&self, versions: &HashMap<String, String>) -> (Vec<u8>, usize, [Column; COLUMNS]) {
+        let rows: Vec<_> = self.inserted(versions).collect();
+        let (bytes, columns) = packed::pack(&rows);
+        (bytes, rows.len(), columns)
     }
 
     fn inserted<'a>(

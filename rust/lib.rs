@@ -17,7 +17,7 @@ pub mod keys;
 mod listed;
 mod listing;
 mod outbox;
-mod packed;
+pub mod packed;
 pub mod part_reader;
 mod parts;
 #[cfg(feature = "python")]

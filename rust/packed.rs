@@ -1,7 +1,7 @@
 //! Rows of text as one block of bytes that SQL takes apart with `substr`.
 //!
 //! Parsing JSON is half of what an insert costs on `SQLite`. Here each column has one width in all rows, so the place of
-//! a value is a sum.
+//! a value is a sum. What all rows share is not in the block, and what fills its width needs no trimming.
 
 use std::borrow::Cow;
 
@@ -11,20 +11,46 @@ const PADDING: u8 = b'/';
 /// A row; a missing value is packed like an empty one.
 pub(crate) type Texts<'a, const N: usize> = [Option<Cow<'a, str>>; N];
 
-/// The rows one after the other, each value padded to the width of its column, and these widths, in bytes.
-pub(crate) fn pack<const N: usize>(rows: &[Texts<'_, N>]) -> (Vec<u8>, [usize; N]) {
-    let length = |text: &Option<Cow<'_, str>>| text.as_ref().map_or(0, |text| text.len());
-    let widths = std::array::from_fn(|at| rows.iter().map(|row| length(&row[at])).max().unwrap_or(0));
-    let mut bytes = Vec::with_capacity(rows.len() * widths.iter().sum::<usize>());
+/// What a column has in the rows of a block.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Column {
+    /// One value, which is not in the block.
+    Same(Option<String>),
+    /// Values of their own, in as many bytes of each row; some are shorter than that if `padded`.
+    Own {
+        /// Bytes of each row.
+        width: usize,
+        /// Whether any value has padding.
+        padded: bool,
+    },
+}
 
+/// The rows one after the other, each value padded to the width of its column.
+pub(crate) fn pack<const N: usize>(rows: &[Texts<'_, N>]) -> (Vec<u8>, [Column; N]) {
+    let columns = std::array::from_fn(|at| column(rows.iter().map(|row| row[at].as_deref())));
+    let widths = columns.each_ref().map(|column| match column {
+        Column::Same(_) => 0,
+        Column::Own { width, .. } => *width,
+    });
+    let mut bytes = Vec::with_capacity(rows.len() * widths.iter().sum::<usize>());
     for row in rows {
-        for (value, width) in row.iter().zip(widths) {
+        for (value, width) in row.iter().zip(widths).filter(|(_, width)| *width > 0) {
             let end = bytes.len() + width;
             bytes.extend_from_slice(value.as_deref().unwrap_or("").as_bytes());
             bytes.resize(end, PADDING);
         }
     }
-    (bytes, widths)
+    (bytes, columns)
+}
+
+fn column<'a>(values: impl Iterator<Item = Option<&'a str>> + Clone) -> Column {
+    let first = values.clone().next().flatten();
+    if values.clone().all(|value| value == first) {
+        return Column::Same(first.map(str::to_owned));
+    }
+    let lengths = values.map(|value| value.map_or(0, str::len));
+    let width = lengths.clone().max().unwrap_or(0);
+    Column::Own { width, padded: lengths.min() != Some(width) }
 }
 
 #[cfg(test)]
@@ -33,8 +59,18 @@ mod tests {
 
     #[test]
     fn columns_have_one_width() {
-        let rows = [[Some("é".into()), None, Some("".into())], [Some("abc".into()), Some("d".into()), None]];
-        assert_eq!(pack(&rows), ("é//abcd".into(), [3, 1, 0]));
-        assert_eq!(pack::<2>(&[]), (Vec::new(), [0, 0]));
+        let rows = [
+            [Some("é".into()), None, Some("x".into()), Some("ab".into()), None],
+            [Some("abc".into()), Some("d".into()), Some("x".into()), Some("cd".into()), None],
+        ];
+        let columns = [
+            Column::Own { width: 3, padded: true },
+            Column::Own { width: 1, padded: true },
+            Column::Same(Some("x".to_owned())),
+            Column::Own { width: 2, padded: false },
+            Column::Same(None),
+        ];
+        assert_eq!(pack(&rows), ("é//ababcdcd".into(), columns));
+        assert_eq!(pack::<1>(&[]), (Vec::new(), [Column::Same(None)]));
     }
 }

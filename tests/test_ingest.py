@@ -92,6 +92,21 @@ async def test_names_of_every_kind_and_length_arrive_whole(database_url: str, ro
         assert row["verified_by"] == "local"
 
 
+@pytest.mark.parametrize("names", [["one.csv"], [f"{number:03}.csv" for number in range(200)]], ids=["one", "many"])
+async def test_what_all_files_share_is_in_each_row(
+    database_url: str, root: Path, outside: Path, names: list[str]
+) -> None:
+    for name in names:
+        write(outside / name, "the same")
+    async with inhaul.connect(root, database_url):
+        await inhaul.ingest(outside)
+    rows = await query(database_url, "SELECT * FROM artifact ORDER BY key")
+    assert [row["key"] for row in rows] == [f"tree/{name}" for name in names]
+    shared = (".csv", "DataFrame", *digest(outside / names[0]), None, "local")
+    columns = ("suffix", "accessor", "size", "hash", "hash_type", "version", "verified_by")
+    assert {tuple(row[column] for column in columns) for row in rows} == {shared}
+
+
 async def test_staging_writes_nothing_and_saving_then_stores_it(database_url: str, root: Path, tree: Path) -> None:
     async with inhaul.connect(root, database_url):
         staged = await Artifact.from_dir(tree)

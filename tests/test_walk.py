@@ -86,12 +86,26 @@ def test_a_row(root: Path) -> None:
     inserted = [uid, row[1], row[4], ".csv", "DataFrame", "1", md5(b"x"), "md5"]
     assert json.loads(batch.rows_json({})) == [[*inserted, None, "local"]]
     assert json.loads(batch.rows_json({uid: "2"})) == [[*inserted, "2", "local"]]
-    texts = [text or "" for text in [*inserted, "2", "local"]]
-    assert batch.rows_packed({uid: "2"}) == ("".join(texts).encode(), list(map(len, texts)))
+    assert batch.rows_packed({uid: "2"}) == (b"", 1, [(text, 0, False) for text in [*inserted, "2", "local"]])
     assert json.loads(batch.keys_json()) == ["key/a/b.CSV"]
     assert batch.counts == {"new": 1, "new_version": 0, "unchanged": 0}
     with pytest.raises(IndexError):
         batch.row(1)
+
+
+def test_rows_in_a_block(root: Path) -> None:
+    fill(root, {"a.csv": b"x", "bc": b"y" * 100})
+    (batch,) = drain(scanner(root, key_prefix="key"))
+    (uid, a), (other, bc) = ((row[3], row[4]) for row in rows([batch]))
+    packed, count, columns = batch.rows_packed({other: "2"})
+    assert count == 2
+    assert columns == [
+        (None, 20, False), (None, 9, True), (None, len(a), True), (None, 4, True), (None, 9, True), (None, 3, True),
+        (None, 22, False), ("md5", 0, False), (None, 1, True), ("local", 0, False),
+    ]  # fmt: skip
+    first = f"{uid}key/a.csv{a}.csvDataFrame1//{md5(b'x')}/"
+    second = f"{other}key/bc///{bc.ljust(len(a), '/')}/////////////100{md5(b'y' * 100)}2"
+    assert packed.decode() == first + second
 
 
 def test_in_place_objects_are_the_files(root: Path) -> None:

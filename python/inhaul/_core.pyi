@@ -265,16 +265,17 @@ class Batch:
             versions: Version strings by uid; a row whose uid is missing has none.
         """
 
-    def rows_packed(self, versions: Mapping[str, str]) -> tuple[bytes, list[int]]:
+    def rows_packed(self, versions: Mapping[str, str]) -> tuple[bytes, int, list[tuple[str | None, int, bool]]]:
         """Give the same rows as one block, each value padded with "/" to the width of its column.
 
-        What is null in JSON is empty here.
+        What is null in JSON is empty here. Columns of one value are not in the block.
 
         Args:
             versions: As above.
 
         Returns:
-            The block, and the widths of the columns in bytes.
+            The block, the number of rows, and of each column the value that all rows share, or else its width in bytes
+            (0 if they share one) and whether any value is padded.
         """
 
     def unchanged_json(self) -> str:

@@ -22,11 +22,15 @@ use crate::keys;
 use crate::listed;
 use crate::listing::{self, Naming, with_slash};
 use crate::outbox::{Parcel, ParcelContent};
+use crate::packed;
 use crate::record::{self, Failure, Reason, Status, VerifiedBy};
 use crate::scan::{Options, Scan};
 
 /// What Python tells of a key: ordinal, uid, highest uid, size, hash, hash type, visibility, record.
 type Known = (usize, String, String, u64, String, String, i64, String);
+
+/// Where a column is in a block of rows: the value they share, or a width in bytes and whether any value is padded.
+type Column = (Option<String>, usize, bool);
 
 /// What is to be sent: ticket, object key, content or a reader of it, MD5 in hex of content.
 type Upload<'py> = (u64, String, Bound<'py, PyAny>, Option<String>);
@@ -176,9 +180,13 @@ impl Batch {
         &self,
         py: Python<'py>,
         versions: HashMap<String, String>,
-    ) -> (Bound<'py, PyBytes>, [usize; COLUMNS]) {
-        let (bytes, widths) = py.detach(|| self.0.rows_packed(&versions));
-        (PyBytes::new(py, &bytes), widths)
+    ) -> (Bound<'py, PyBytes>, usize, [Column; COLUMNS]) {
+        let (bytes, count, columns) = py.detach(|| self.0.rows_packed(&versions));
+        let columns = columns.map(|column| match column {
+            packed::Column::Same(value) => (value, 0, false),
+            packed::Column::Own { width, padded } => (None, width, padded),
+        });
+        (PyBytes::new(py, &bytes), count, columns)
     }
 
     fn unchanged_json(&self, py: Python<'_>) -> String {

@@ -81,10 +81,14 @@ class Constants(NamedTuple):
     created_at: datetime
 
 
+PackedColumn = tuple[str | None, int, bool]
+"""Of a column in a block of rows: the value they share, or else its width in bytes and whether any value is padded."""
+
+
 class NewRows(Protocol):
     """Rows to insert, in the two forms that `_core.Batch` gives."""
 
-    def rows_packed(self, versions: Mapping[str, str]) -> tuple[bytes, Sequence[int]]: ...  # noqa: D102
+    def rows_packed(self, versions: Mapping[str, str]) -> tuple[bytes, int, Sequence[PackedColumn]]: ...  # noqa: D102
 
     def rows_json(self, versions: Mapping[str, str]) -> str: ...  # noqa: D102
 
@@ -125,12 +129,12 @@ async def insert_artifacts(
         constants: The other columns.
     """
     if conn.dialect.name == "sqlite":
-        packed, widths = await asyncio.to_thread(rows.rows_packed, versions)
-        width = sum(widths)
-        given = {"packed": packed, "width": width, "count": len(packed) // width, **constants._asdict()}
-        for name, first, one in zip(_ROW, accumulate(widths, initial=0), widths, strict=False):
-            given |= {f"{name}_at": first, f"{name}_width": one}
-        result = await conn.execute(_insert_packed(), given)
+        packed, count, columns = await asyncio.to_thread(rows.rows_packed, versions)
+        widths = [width for _, width, _ in columns]
+        given = {"packed": packed, "width": sum(widths), "count": count, **constants._asdict()}
+        for name, first, (value, width, _) in zip(_ROW, accumulate(widths, initial=0), columns, strict=False):
+            given |= {f"{name}_at": first, f"{name}_width": width} if width else {name: value}
+        result = await conn.execute(_insert_packed(tuple((width > 0, padded) for _, width, padded in columns)), given)
         # RETURNING would cost a third more. SQLite has one writer, so the ids of one statement follow each other.
         last = result.lastrowid
         return range(last - result.rowcount + 1, last + 1)
@@ -201,16 +205,19 @@ def _lookup(dialect: str) -> Executable:
 
 
 @cache
-def _insert_packed() -> Executable:
-    def column(name: str) -> str:
-        packed = f"CAST(substr(batch.packed, row.at + :{name}_at, :{name}_width) AS TEXT)"
-        match name:
-            case "uid":
-                return packed
-            case "size":
-                return f"CAST({packed} AS INTEGER)"
-        padded = f"rtrim({packed}, '/')"
-        return f"nullif({padded}, '')" if artifact.c[name].nullable else padded
+def _insert_packed(forms: tuple[tuple[bool, bool], ...]) -> Executable:
+    """The statement for columns that are in the block or are not, and are padded or are not: trimming costs."""
+
+    def column(name: str, packed: bool, padded: bool) -> str:
+        value = f"CAST(substr(batch.packed, row.at + :{name}_at, :{name}_width) AS TEXT)" if packed else f":{name}"
+        if name == "size":
+            return f"CAST({value} AS INTEGER)"
+        if not padded:
+            return value
+        value = f"rtrim({value}, '/')"
+        return f"nullif({value}, '')" if artifact.c[name].nullable else value
+
+    columns = [column(name, *form) for name, form in zip(_ROW, forms, strict=True)]
 
     constant = {name: f":{name}" for name in Constants._fields}
     constant |= {"updated_at": ":created_at", "is_latest": "TRUE", "visibility": "0"}
@@ -218,7 +225,7 @@ def _insert_packed() -> Executable:
     statement = f"""
         INSERT INTO artifact ({", ".join([*_ROW, *constant])})
         WITH RECURSIVE row(at) AS (SELECT 1 UNION ALL SELECT at + :width FROM row LIMIT :count)
-        SELECT {", ".join([*map(column, _ROW), *constant.values()])}
+        SELECT {", ".join([*columns, *constant.values()])}
         FROM (SELECT :packed AS packed) AS batch CROSS JOIN row
         WHERE TRUE -- or ON CONFLICT would be read as a join
         ON CONFLICT DO NOTHING
