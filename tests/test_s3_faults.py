@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiobotocore.credentials import AioCredentials
 
 from inhaul.errors import (
     InhaulError,
@@ -183,6 +184,18 @@ async def test_expired_credentials_are_renewed_once(
     place.proxy.add(Status(400, "ExpiredToken"), times=20)
     await put_many(store, 50)
     assert 1 <= len(made) <= 3
+
+
+async def test_credentials_are_borrowed_for_many_requests(
+    place: Place, store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    freeze = AioCredentials.get_frozen_credentials
+    monkeypatch.setattr(AioCredentials, "get_frozen_credentials", lambda self: asked.append(self) or freeze(self))
+    for number in range(6):
+        await put(store, str(number), b"")
+        await asyncio.sleep(0.12)  # obstore asks ten times a second for credentials that are about to end
+    assert len(asked) == 1
 
 
 # --- fetching

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _OPTIONS = ("anon", "client_kwargs", "config_kwargs", "endpoint_url", "key", "profile", "secret", "token", "use_ssl")
 _REST = 0.02  # seconds; without, one in ten short processes aborts when obstore's threads meet the end of Python
 _LEAVE = 1.0  # seconds that a cancelled call waits for credentials that are being fetched
-_BORROWED = timedelta(minutes=1)  # how long obstore keeps credentials before it asks again
+_BORROWED = timedelta(minutes=6)  # obstore asks again five minutes before credentials end, so each minute
 
 
 @dataclass(frozen=True, slots=True)
