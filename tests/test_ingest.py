@@ -345,6 +345,17 @@ async def test_folders_of_inhaul_are_never_walked(root: Path, outside: Path) -> 
             await inhaul.ingest(root / ".inhaul")
 
 
+@pytest.mark.parametrize("name", ["registry.db", "my [own]* registry.db"])
+async def test_a_registry_in_the_folder_is_left_out(root: Path, outside: Path, name: str) -> None:
+    (outside / "sub").mkdir()
+    write(outside / "sub" / f"{name}.txt", b"not the registry")
+    for status in ("new", "unchanged"):
+        async with inhaul.connect(root, f"sqlite:///{outside}/sub/{name}"):
+            report = await inhaul.ingest(outside)
+            assert report.counts[Status(status)] == report.files == 1
+            assert [one.key for one in await Artifact.filter().all()] == [f"tree/sub/{name}.txt"]
+
+
 async def test_a_link_inside_the_folder_is_followed_when_asked(root: Path, outside: Path) -> None:
     (outside / "real").mkdir()
     (outside / "real" / "x.csv").write_text("x")

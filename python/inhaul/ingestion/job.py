@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from inhaul.ingestion.content import is_taken
 from inhaul.ingestion.journal import Session
 from inhaul.ingestion.scan import Batch, Scanner
 from inhaul.instance import Instance
-from inhaul.keys import key_problem
+from inhaul.keys import OBJECTS, key_problem
 from inhaul.settings import settings
 from inhaul.stores.locations import as_text, is_remote, locate, relative_key, resolved
 from inhaul.tasks import to_the_end
@@ -186,7 +187,7 @@ class Job:
             uploads=store and self.uploads,
             salt=session.salt,
             overwrite=session.resumed,
-            exclude=self.exclude,
+            exclude=[*self.exclude, *_but_for(self.instance.database.path, self.path)],
             follow_symlinks=self.follow_symlinks,
             threads=settings.threads,
         )
@@ -201,6 +202,17 @@ class Job:
             overwrite=session.resumed,
             threads=settings.threads,
         )
+
+
+def _but_for(registry: Path | None, folder: Path) -> list[str]:
+    """Patterns that leave out a registry that lies in the folder: each ingest changes it, and so would find it new."""
+    if registry is None or not (registry := registry.resolve()).is_relative_to(folder):
+        return []
+    relative = registry.relative_to(folder)
+    if OBJECTS in relative.parts:
+        return []  # where no walk comes
+    name = re.sub(r"([\\*?\[\] ])", r"\\\1", relative.as_posix())
+    return [f"/{name}", f"/{name}-wal", f"/{name}-shm", f"/{name}-journal"]
 
 
 def _folder(path: str) -> tuple[Path, str]:
