@@ -13,8 +13,6 @@ from rich.table import Table
 import inhaul
 from inhaul.cli.app import SOME_FAILED, Database, Storage, app, console, printable, run
 
-_SHOWN = 10  # failures that are printed
-
 
 @app.command()
 def init(storage: Storage = None, db: Database = None) -> None:
@@ -107,7 +105,5 @@ def _print_report(report: inhaul.IngestReport) -> None:
     table.add_row("time", f"{report.seconds:,.2f} s")
     table.add_row("rate", f"{report.files / report.seconds:,.0f} files/s")
     console().print(table)
-    for issue in report.failed[:_SHOWN]:
+    for issue in report.failed:
         typer.echo(f"{issue.reason}: {printable(str(issue.path))}", err=True)
-    if len(report.failed) > _SHOWN:
-        typer.echo(f"... and {len(report.failed) - _SHOWN:,} more", err=True)
