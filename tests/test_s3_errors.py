@@ -71,7 +71,9 @@ async def test_no_answer(place: Place, clients: Clients, fault: Spoiled) -> None
 
 async def test_nobody_there(place: Place, clients: Clients) -> None:
     place.proxy.down()
-    assert [one.kind for one in await faults(clients)] == [Kind.RETRY] * 4
+    found = await faults(clients)
+    assert [one.kind for one in found] == [Kind.RETRY] * 4
+    assert str(found[0]) == "Connection refused"
 
 
 def test_what_is_wrong_with_the_call_is_not_tried_again() -> None:

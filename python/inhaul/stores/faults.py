@@ -42,7 +42,7 @@ class Fault(NamedTuple):
     Attributes:
         kind: What to do about it.
         status: Of HTTP; None when there was no reply.
-        code: The server's word for it, else the name of the error.
+        code: The server's word for it, else the system's, else the name of the error.
     """
 
     kind: Kind
@@ -100,6 +100,7 @@ _STATUSES = {
 # obstore tells the reply in the text of its errors only.
 _OBSTORE_STATUS = re.compile(r"Server returned non-2xx status code: (\d{3})")
 _OBSTORE_CODE = re.compile(r"<Code>(\w+)</Code>")
+_OBSTORE_CAUSE = re.compile(r'message: "([\w ]+)"|"(dns error)"')  # the system's words; a reply's are not quoted
 
 
 def classify(error: Exception) -> Fault:
@@ -129,16 +130,16 @@ def _client_error(response: "Mapping[str, Any]") -> Fault:
 
 
 def _obstore_error(error: Exception) -> Fault:
-    text = str(error)
-    # What follows repeats the reply in the notation of another language.
-    text = text.partition("\n\nDebug source:")[0]
+    # What follows the first part repeats it in the notation of another language.
+    text, _, details = str(error).partition("\n\nDebug source:")
     status, code = _OBSTORE_STATUS.search(text), _OBSTORE_CODE.search(text)
     if status is not None:
         return reply_fault(code[1] if code else "", int(status[1]))
     name = type(error).__name__
     if name == "UnauthenticatedError":
         return Fault(Kind.DENIED, None, "no credentials")
-    return Fault(Kind.RETRY, None, name)
+    cause = _OBSTORE_CAUSE.search(details)
+    return Fault(Kind.RETRY, None, cause[cause.lastindex or 0] if cause else name)
 
 
 def reply_fault(code: str, status: int | None = None) -> Fault:
