@@ -1,9 +1,9 @@
 """Copies of remote objects on this machine.
 
 An entry gets its name only when it is complete, has the digest that is registered, and is on disk; so whatever has the
-name is whole, also after a crash or a power cut. Nothing else is believed: not the length a server announced, nor that
-a lock keeps others out. Until then it is a file of a random name in `.partial`, which a killed process leaves there
-and `sweep` removes.
+name was whole, also after a crash or a power cut. Nothing else is believed: not the length a server announced, nor that
+a lock keeps others out. From then on it is read-only, and only its size is looked at. Until then it is a file of a
+random name in `.partial`, which a killed process leaves there and `sweep` removes.
 """
 
 import asyncio

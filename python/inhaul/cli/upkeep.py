@@ -11,6 +11,8 @@ from rich.table import Table
 import inhaul
 from inhaul.cli.app import SOME_FAILED, Database, Storage, app, console, printable, run
 
+_LONGEST = 36_500  # days: dates end somewhere
+
 
 @app.command()
 def verify(
@@ -19,7 +21,8 @@ def verify(
         bool, typer.Option("--repair", help="Store again what is wrong, where an equal copy is left.")
     ] = False,
     days: Annotated[
-        float | None, typer.Option(min=0, help="Skip what was verified in so many days and has kept size and time.")
+        float | None,
+        typer.Option(min=0, max=_LONGEST, help="Skip what was verified in so many days and kept its size and time."),
     ] = None,
     storage: Storage = None,
     db: Database = None,
@@ -49,11 +52,14 @@ def verify(
 @app.command()
 def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Delete it, instead of only listing it.")] = False,
-    days: Annotated[float, typer.Option(min=0, help="Only what is older.")] = 1,
+    days: Annotated[float, typer.Option(min=0, max=_LONGEST, help="Only what is older.")] = 1,
     storage: Storage = None,
     db: Database = None,
 ) -> None:
-    """List what nobody needs any more: objects no artifact refers to, and what crashes left half-done."""
+    """List what nobody needs any more: objects no artifact refers to, and what crashes left half-done.
+
+    Objects of another registry are listed, too: give each registry a storage of its own.
+    """
 
     async def work() -> inhaul.GcReport:
         async with inhaul.connect(storage, db):

@@ -36,6 +36,8 @@ _DISK_FULL = "53100"
 _NO_DATABASE = "3D000"
 _REFUSED = "28"  # the class of what is wrong with user or password
 
+_FULL = "No space left for the registry: free some, and repeat the call; gc() finds objects that got no rows"
+
 _PRAGMAS = """
     PRAGMA foreign_keys = ON;
     PRAGMA synchronous = NORMAL;
@@ -265,7 +267,7 @@ class Database:
             if isinstance(cause, sqlite3.Error):
                 code = getattr(cause, "sqlite_errorcode", 0)
                 if code == sqlite3.SQLITE_IOERR_SHMSIZE or _primary(cause) == sqlite3.SQLITE_FULL:
-                    raise StorageFull(errno.ENOSPC, "No space left for the registry: free some", str(self)) from error
+                    raise StorageFull(errno.ENOSPC, _FULL, str(self)) from error
                 if _primary(cause) == sqlite3.SQLITE_NOTADB:
                     raise UnsupportedDatabase(f"{self} is no SQLite database: name another file") from error
                 if _primary(cause) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
@@ -431,6 +433,6 @@ def _make_folder(path: Path) -> str | None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(error.errno, "No space left for the registry: free some", str(path)) from error
+            raise StorageFull(error.errno, _FULL, str(path)) from error
         raise
     return network_filesystem(path if path.exists() else path.parent)

@@ -146,4 +146,4 @@ def check_record(world: "World", name: str, value: Any, registry: str, *, option
         return
     if type(value).__name__ == registry and hasattr(value, "_world"):
         raise WrongWorld(f"{name}={value!r} belongs to the other API: use inhaul or inhaul.sync for both")
-    raise TypeError(f"{name}={value!r}: pass a {registry}")
+    raise TypeError(f"{name}={value!r}: pass {'an' if registry == 'Artifact' else 'a'} {registry}")

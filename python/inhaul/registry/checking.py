@@ -164,7 +164,7 @@ class Checker:
                                 return f"stored again from artifact {other.uid}"
         except OSError as error:
             return f"it could not be stored again: {error}"
-        return "no equal copy is left to repair it from"
+        return "no equal copy is left to repair it from; verify(repair=True) of a list of from_dir() takes the folder's"
 
     async def _store_from(self, copy: Path, row: Row) -> bool:
         """Stores an object again from a copy, if that is equal."""
