@@ -127,7 +127,8 @@ def test_a_call_cancelled_at_once_leaves_nothing_behind(tmp_path: Path) -> None:
     asyncio.run(assert_holds(url, root, tree))
 
 
-def test_a_session_that_a_cancelled_call_found_is_free_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["ingest", "staged"])
+def test_a_session_that_a_cancelled_call_found_is_free_at_once(tmp_path: Path, way: str) -> None:
     """Not only when garbage is collected: a call before that would begin another, and leave this one's objects."""
     tree = tmp_path / "tree"
     grow(tree, 20)
@@ -137,7 +138,7 @@ def test_a_session_that_a_cancelled_call_found_is_free_at_once(tmp_path: Path) -
         async with inhaul.connect(root, url):
             with suppress(ZeroDivisionError):
                 await inhaul.ingest(tree, on_event=lambda event: 1 / 0)
-        call = asyncio.create_task(work(tree, root, url, "ingest"))
+        call = asyncio.create_task(work(tree, root, url, way))
         for _ in range(steps):
             await asyncio.sleep(0.0005)
         await cancel(call, 0)

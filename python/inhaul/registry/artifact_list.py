@@ -222,8 +222,8 @@ class ArtifactList(Sequence[A], Generic[A]):
         session = await self._job.session()
         with session.left_on_failure():
             batches = await pipeline.stage(self._job, session, pipeline.teller(IngestReport(), self._on_event))
+            await self._hold([Recorded(batch, [], session.started, {}) for batch in batches])
         self._session = session
-        await self._hold([Recorded(batch, [], self._session.started, {}) for batch in batches])
 
     async def _save(self) -> None:
         if (
