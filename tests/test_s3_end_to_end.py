@@ -126,7 +126,7 @@ async def test_few_descriptors_are_enough(
     monkeypatch.chdir(tmp_path)
     write(tree / "large.bin", os.urandom(20 << 20))
     url = f"sqlite:///{tmp_path / 'registry.db'}"
-    ran = children.run(FEW, str(place.address), url, str(tree), json.dumps(place.server.options))
+    ran = children.run(FEW, str(place.address), url, str(tree), json.dumps(place.server.options), timeout=300)
     assert ran.stderr == ""
     files, peak = map(int, ran.stdout.split())
     assert files == FILES + 1
