@@ -66,6 +66,15 @@ def test_ingest_tells_what_failed(folder: Path) -> None:
     assert result.stderr.splitlines() == [f"not_utf8: '{folder}/\\udcff{number}'" for number in numbers]
 
 
+@pytest.mark.parametrize("command", ["gc", "verify"])
+@pytest.mark.parametrize("days", ["inf", "1e9"])
+def test_days_that_no_date_has_are_refused(command: str, days: str) -> None:
+    result = inhaul(command, "--days", days)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert "less than or equal to 36500" in result.stderr
+
+
 def test_ingest_shows_progress_on_a_terminal(folder: Path) -> None:
     main, terminal = os.openpty()
     termios.tcsetwinsize(terminal, (24, 120))
