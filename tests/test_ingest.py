@@ -471,6 +471,19 @@ async def test_items_know_what_they_refer_to_without_asking(root: Path, outside:
         assert saved[0].transform.name == "demo"
 
 
+async def test_items_that_another_run_made_know_it(root: Path, outside: Path) -> None:
+    grow(outside, 3)
+    async with inhaul.connect(root):
+        first, second = [await Run(Transform(name)).save() for name in ("first", "second")]
+        await Artifact.from_dir(outside, run=first).save()
+        (outside / "zz.txt").write_text("new")
+        staged = await Artifact.from_dir(outside, run=second)
+        assert [one.run for one in staged] == [first] * 3 + [second]
+        saved = await staged.save()
+        assert [one.run for one in saved] == [first] * 3 + [second]
+        assert {one.created_by.handle for one in saved} == {inhaul.settings.user}
+
+
 async def test_failures_can_be_raised_after_the_rest_is_saved(root: Path, outside: Path) -> None:
     grow(outside, 5)
     (outside / "back\\slash").write_text("x")

@@ -278,12 +278,18 @@ class ArtifactList(Sequence[A], Generic[A]):
         job = self._job
         if job is None:
             return
-        async with self._instance.database.read() as conn:
-            users, runs = await bulk.referred(conn, job.root, job.key_prefix)
+        users_where = self._world["QuerySet"](self._world["User"]).filter
+        users = await users_where(handle=settings.user)._all()
+        run_ids = [job.run_id] if job.run_id is not None else []
+        if any(part.ids is None or part.batch.counts[Status.UNCHANGED] for part in parts):  # rows that others made
+            async with self._instance.database.read() as conn:
+                makers, runs = await bulk.referred(conn, job.root, job.key_prefix)
+            users += await users_where(id__in=makers)._all()
+            run_ids += runs
         found: dict[str, list[Any]] = {
             "Storage": await self._world["Storage"].filter(root=job.root)._all(),
-            "User": await self._world["QuerySet"](self._world["User"]).filter(id__in=users)._all(),
-            "Run": await self._world["Run"].filter(id__in=runs)._all(),
+            "User": users,
+            "Run": await self._world["Run"].filter(id__in=run_ids)._all(),
         }
         self._related = {name: {record._id: record for record in records} for name, records in found.items()}
 
