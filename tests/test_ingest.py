@@ -1,6 +1,7 @@
 import os
 import random
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,10 @@ import pytest
 import inhaul
 from inhaul import Artifact, Reason, Run, Status, Transform
 from inhaul.errors import InvalidKey, KeyExists, NotStaged, ObjectChanged
+from inhaul.ingestion import pipeline
+from inhaul.ingestion.job import Job
+from inhaul.ingestion.pipeline import Recorded
+from inhaul.ingestion.scan import Batch
 from registries import artifacts, assert_consistent, assert_holds, digest, query
 from trees import grow, write
 
@@ -449,6 +454,25 @@ async def test_an_item_saved_alone_stays_itself(database_url: str, root: Path, t
     latest = await assert_holds(database_url, root, tree)
     assert latest[alone.key or ""]["uid"] == row["uid"]
     assert {artifact.key: artifact.uid for artifact in listed} == {key: latest[key]["uid"] for key in latest}
+
+
+async def test_the_last_rows_are_written_in_smaller_groups(
+    root: Path, outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups: list[int] = []
+    write = pipeline._write
+
+    async def counted(job: Job, group: Sequence[Batch]) -> list[Recorded]:
+        groups.append(sum(map(len, group)))
+        return await write(job, group)
+
+    monkeypatch.setattr(pipeline, "_write", counted)
+    grow(outside, 20_000)
+    async with inhaul.connect(root):
+        staged = await Artifact.from_dir(outside)
+        await staged.save()
+        assert await Artifact.filter().count() == sum(groups) == 20_000
+    assert max(groups) < pipeline.ROWS_PER_GROUP
 
 
 async def test_saving_a_list_twice_writes_once(database_url: str, root: Path, tree: Path) -> None:

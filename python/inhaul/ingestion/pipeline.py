@@ -30,9 +30,12 @@ from inhaul.tasks import to_the_end, unwrapped
 if TYPE_CHECKING:
     from inhaul.stores.s3 import S3Store
 
-ROWS_PER_GROUP = 16_384  # larger ones start late and leave much to do at the end, smaller ones write pages more often
+ROWS_PER_GROUP = 16_384  # larger ones start late, smaller ones write pages more often
 SECONDS_PER_GROUP = 0.5
+_OF_WHAT_IS_LEFT = 3  # a group is at most this part of it: nothing is read any more while the last one is written
 
+Found = Callable[[], tuple[int, bool]]
+"""How many files there are so far, and whether that is final."""
 
 Stage = Callable[[Job, Scan], Coroutine[None, None, None]]
 """What runs beside a scan until that is over."""
@@ -108,21 +111,22 @@ async def ingest(job: Job, session: Session, on_recorded: Callable[[Recorded, in
             done += len(recorded.batch)
             on_recorded(recorded, done, False)
 
-        await _record(job, listed.batches(job, job.address, session), tell)
+        await _record(job, listed.batches(job, job.address, session), lambda: (done, False), tell)
         return
     stages = (_plan, _send(session)) if job.uploads else (_plan,)
     async with _storing(job, session), _reading(job, lambda: job.scanner(session, store=True), *stages) as scan:
-        await _record(job, scan.batches(), lambda done: on_recorded(done, *scan.found))
+        await _record(job, scan.batches(), lambda: scan.found, lambda done: on_recorded(done, *scan.found))
 
 
 async def save(job: Job, session: Session, staged: Sequence[Batch], on_recorded: Callable[[Recorded], None]) -> None:
     """Stores and records what was staged. A file that differs by now fails as `changed`."""
+    total = sum(map(len, staged))
     if job.address is not None:
-        await _record(job, _each(staged), on_recorded)
+        await _record(job, _each(staged), lambda: (total, True), on_recorded)
         return
     stages = (_send(session),) if job.uploads else ()
     async with _storing(job, session), _reading(job, lambda: job.second_pass(session, staged), *stages) as scan:
-        await _record(job, scan.batches(), on_recorded)
+        await _record(job, scan.batches(), lambda: (total, True), on_recorded)
 
 
 async def _each(staged: Sequence[Batch]) -> AsyncIterator[Batch]:
@@ -176,31 +180,39 @@ async def _plan(job: Job, scan: Scan) -> None:
         await scan.submit(listing, known)
 
 
-async def _record(job: Job, batches: AsyncIterator[Batch], on_recorded: Callable[[Recorded], None]) -> None:
+async def _record(
+    job: Job, batches: AsyncIterator[Batch], found: Found, on_recorded: Callable[[Recorded], None]
+) -> None:
     """Writes rows while the objects of the next ones are flushed and further ones read."""
     stored: asyncio.Queue[Batch | None] = asyncio.Queue(ROWS_PER_GROUP // 8192)
     durable: asyncio.Queue[list[Batch]] = asyncio.Queue(1)
     with unwrapped():
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_flush(job, stored, durable))
+            tasks.create_task(_flush(job, stored, found, durable))
             tasks.create_task(_write_groups(job, durable, on_recorded))
             async for batch in batches:
                 await stored.put(batch)
             await stored.put(None)
 
 
-async def _flush(job: Job, stored: asyncio.Queue[Batch | None], durable: asyncio.Queue[list[Batch]]) -> None:
+async def _flush(
+    job: Job, stored: asyncio.Queue[Batch | None], found: Found, durable: asyncio.Queue[list[Batch]]
+) -> None:
     """Takes what is ready in groups, and sees to it that their objects are on disk; an empty group is the last."""
     store = job.instance.store(job.root)
     flushes = not job.in_place and settings.durability == "batch"
+    taken = 0
     batch = await stored.get()
     while batch is not None:
+        total, is_final = found()
+        most = min(ROWS_PER_GROUP, (total - taken) // _OF_WHAT_IS_LEFT) if is_final else ROWS_PER_GROUP
         group, rows = [batch], len(batch)
         with suppress(TimeoutError):
             async with asyncio.timeout(SECONDS_PER_GROUP):
-                while rows < ROWS_PER_GROUP and (batch := await stored.get()) is not None:
+                while rows < most and (batch := await stored.get()) is not None:
                     group.append(batch)
                     rows += len(batch)
+        taken += rows
         if flushes and any(map(_fresh, group)):
             await store.sync()
         await durable.put(group)
