@@ -460,11 +460,11 @@ async def test_the_last_rows_are_written_in_smaller_groups(
     root: Path, outside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups: list[int] = []
-    write = pipeline._write
+    write_group = pipeline._write
 
     async def counted(job: Job, group: Sequence[Batch]) -> list[Recorded]:
         groups.append(sum(map(len, group)))
-        return await write(job, group)
+        return await write_group(job, group)
 
     monkeypatch.setattr(pipeline, "_write", counted)
     grow(outside, 20_000)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ROWS_PER_GROUP = 16_384  # larger ones start late, smaller ones write pages more often
 SECONDS_PER_GROUP = 0.5
-_OF_WHAT_IS_LEFT = 3  # a group is at most this part of it: nothing is read any more while the last one is written
+_OF_WHAT_IS_LEFT = 3  # a group ends at this part of it: nothing is read any more while the last one is written
 
 Found = Callable[[], tuple[int, bool]]
 """How many files there are so far, and whether that is final."""
