@@ -199,9 +199,13 @@ class Proxy:
 
     async def _down(self) -> None:
         if self._server is not None:
+            for listening in self._server.sockets:
+                self._loop.remove_reader(listening.fileno())
+            # What was just accepted is a task after three rounds of the loop, and lost if the server closes before.
+            for _ in range(4):
+                await asyncio.sleep(0)
             self._server.close()
             self._server = None
-            await asyncio.sleep(0.01)  # what it has just accepted is a task only in the loop's next rounds
         for connection in list(self._connections):
             connection.cancel()
         if self._connections:
