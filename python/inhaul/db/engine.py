@@ -368,6 +368,10 @@ async def _open_file(path: Path) -> aiosqlite.Connection:
         await opening  # cancelled itself, it would lose the file it has just opened
         await connection.close()
         raise
+    except sqlite3.Error:
+        # Its thread, which is about to end, still tells the loop of that: the loop must not be closed before.
+        await asyncio.to_thread(connection._thread.join)
+        raise
 
 
 def _interrupt(context: ExceptionContext) -> None:
