@@ -361,13 +361,18 @@ async def _open_file(path: Path) -> aiosqlite.Connection:
     # Without an isolation level the driver begins no transactions: ours begin with the lock they need.
     connection = aiosqlite.connect(path, factory=_Connection, isolation_level=None)
     connection._thread.daemon = True  # it waits for work for ever, also when its loop is gone
-    opening = asyncio.ensure_future(connection)
+    opening = asyncio.ensure_future(_opened(connection))
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
         await opening  # cancelled itself, it would lose the file it has just opened
         await connection.close()
         raise
+
+
+async def _opened(connection: aiosqlite.Connection) -> aiosqlite.Connection:
+    try:
+        return await connection
     except sqlite3.Error:
         # Its thread, which is about to end, still tells the loop of that: the loop must not be closed before.
         await asyncio.to_thread(connection._thread.join)
