@@ -76,7 +76,7 @@ clean:
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet 'pip>=25.1' 'maturin>=1.9,<2' 'setuptools>=70.1'
 
-# One call for everything: a later one could move what an earlier one had pinned.
+# One call for everything: a later one could move what an earlier one had pinned. maturin looks for itself in PATH.
 .venv/installed: .venv/bin/maturin pyproject.toml $(RUST)
-	$(BIN)/pip install --quiet --group test --group lint --group docs --group bench $(INSTALL)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install --quiet --group test --group lint --group docs --group bench $(INSTALL)
 	touch $@
