@@ -30,7 +30,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import JSON, TypeDecorator
 
-REVISION = "0002"
+REVISION = "0003"
 """The migration that the tables below equal."""
 
 TRASH = -1
@@ -270,3 +270,34 @@ collection_artifact = Table(
     Column("artifact_id", ForeignKey("artifact.id"), primary_key=True, index=True),
     Column("position", Integer, nullable=False),
 )
+
+# One row: who this registry is, wherever its database moves.
+registry = Table(
+    "registry",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("uid", _Uid, nullable=False, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+# One row per process that stores objects whose rows are not there yet. It renews the row while it runs.
+lease = Table(
+    "lease",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("uid", _Uid, nullable=False, unique=True),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("renewed_at", UtcDateTime, nullable=False),
+)
+
+# Artifacts whose permanent deletion has begun. Such a row can only go: its object may be gone already.
+deletion = Table(
+    "deletion",
+    metadata,
+    _part_of("artifact", "artifact_id", primary_key=True),
+    Column("takes_object", Boolean, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+# The highest uid that a family of artifacts or collections ever had, kept when its row is deleted: no uid comes back.
+retired_uid = Table("retired_uid", metadata, Column("uid", _Uid, primary_key=True))

@@ -1,0 +1,35 @@
+"""Who a registry is, who writes with it, what is being deleted, and which uids are used up."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_UID = sa.String(20).with_variant(sa.String(20, collation="C"), "postgresql")
+_TIME = sa.DateTime(timezone=True)
+
+
+def upgrade() -> None:
+    """Adds the tables."""
+    op.create_table(
+        "registry",
+        sa.Column("id", _ID, primary_key=True),
+        sa.Column("uid", _UID, nullable=False, unique=True),
+        sa.Column("created_at", _TIME, nullable=False),
+    )
+    op.create_table(
+        "lease",
+        sa.Column("id", _ID, primary_key=True),
+        sa.Column("uid", _UID, nullable=False, unique=True),
+        sa.Column("started_at", _TIME, nullable=False),
+        sa.Column("renewed_at", _TIME, nullable=False),
+    )
+    op.create_table(
+        "deletion",
+        sa.Column("artifact_id", _ID, sa.ForeignKey("artifact.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("takes_object", sa.Boolean, nullable=False),
+        sa.Column("created_at", _TIME, nullable=False),
+    )
+    op.create_table("retired_uid", sa.Column("uid", _UID, primary_key=True))
