@@ -18,8 +18,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import children
-from inhaul.db import engine
-from inhaul.db.engine import Database, NetworkFilesystemWarning
+from inhaul.db import sqlite as sqlite_files
+from inhaul.db.engine import Database
+from inhaul.db.sqlite import NetworkFilesystemWarning
 from inhaul.db.tables import user
 from inhaul.errors import DatabaseBusy, DatabaseUnreachable, UnsupportedDatabase
 from servers import PostgreSQL
@@ -315,7 +316,7 @@ async def test_a_server_that_goes_away(postgresql_server: PostgreSQL) -> None:
 
 async def test_a_database_that_stays_locked(sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await sqlite.prepare()
-    monkeypatch.setattr(engine, "_PATIENCE", 0.2)
+    monkeypatch.setattr(sqlite_files, "_PATIENCE", 0.2)
     other = sqlite3.connect(tmp_path / "registry.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(DatabaseBusy, match=r"registry\.db was locked"):

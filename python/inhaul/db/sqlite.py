@@ -1,0 +1,211 @@
+"""Connections to SQLite files. Why it is so: `docs/design/0002-database.md`."""
+
+import asyncio
+import errno
+import os
+import random
+import sqlite3
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from stat import S_ISDIR
+from typing import Any, cast
+from weakref import WeakSet
+
+import aiosqlite
+from sqlalchemy import URL, AdaptedConnection, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from inhaul.db import schema
+from inhaul.db.explained import NO_SPACE, primary
+from inhaul.errors import DatabaseBusy, StorageFull, UnsupportedDatabase
+from inhaul.filesystem import network_filesystem
+
+_PATIENCE = 30.0  # seconds to wait for the write of another process to end
+_RETRY = (0.001, 0.01)  # seconds between two looks whether it has
+
+_PRAGMAS = """
+    PRAGMA foreign_keys = ON;
+    PRAGMA synchronous = NORMAL;
+    PRAGMA cache_size = -65536;
+    PRAGMA wal_autocheckpoint = 16384;
+    PRAGMA temp_store = MEMORY;
+"""
+BEGIN = f"PRAGMA busy_timeout = {_PATIENCE * 1000:.0f}; BEGIN"
+# While SQLite itself waits for a lock, a cancelled task could not get its thread back.
+BEGIN_WRITE = f"PRAGMA busy_timeout = 0; BEGIN IMMEDIATE; PRAGMA busy_timeout = {_PATIENCE * 1000:.0f}"
+
+
+class NetworkFilesystemWarning(UserWarning):
+    """An SQLite registry is on a network file system."""
+
+
+def engine(url: URL, path: Path) -> AsyncEngine:
+    """An engine for the file; nothing is opened yet."""
+    made = create_async_engine(url, async_creator=partial(_open_file, path), pool_size=2)
+    event.listen(made.sync_engine, "handle_error", _interrupt)
+    return made
+
+
+@asynccontextmanager
+async def empty_registry() -> AsyncIterator[AsyncConnection]:
+    """A connection to a registry in memory that holds no records."""
+    in_memory = create_async_engine("sqlite+aiosqlite://", poolclass=NullPool)
+    try:
+        async with in_memory.connect() as conn:
+            await conn.run_sync(schema.create)
+            yield conn
+    finally:
+        await in_memory.dispose()
+
+
+async def run(conn: AsyncConnection, script: str) -> None:
+    """Runs statements of SQLite in one hop to the connection's thread."""
+    adapted = cast("AdaptedConnection", (await conn.get_raw_connection()).dbapi_connection)
+    await adapted.driver_connection.executescript(script)
+
+
+async def when_free(conn: AsyncConnection, script: str, database: str) -> None:
+    """Runs a script as soon as no other process holds a lock that it needs.
+
+    Raises:
+        DatabaseBusy: Another process held it for too long.
+    """
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + _PATIENCE
+    while True:
+        try:
+            return await run(conn, script)
+        except sqlite3.OperationalError as error:
+            if primary(error) != sqlite3.SQLITE_BUSY:
+                raise
+            if clock() > deadline:
+                raise DatabaseBusy(
+                    f"{database} was locked by another process for {_PATIENCE:.0f} s: "
+                    "see what holds it (`fuser` names the processes), then try again"
+                ) from error
+        await asyncio.sleep(random.uniform(*_RETRY))  # noqa: S311 - only spreads the processes
+
+
+def identity(path: Path) -> tuple[int, ...]:
+    """Which file it is: one made anew under the same path is another. Empty where there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return ()
+    if S_ISDIR(status.st_mode):
+        raise UnsupportedDatabase(f"{path} is a folder: name a file")
+    return status.st_dev, status.st_ino
+
+
+async def journal_mode(path: Path) -> str:
+    """How the file is to be journaled where it is. Makes its folder."""
+    network = await asyncio.to_thread(_make_folder, path)
+    if network is None:
+        return "WAL"
+    warnings.warn(
+        f"{path} is on {network}, where locks may fail and machines then undo each other's writes: "
+        "keep the registry on a local disk, or use PostgreSQL",
+        NetworkFilesystemWarning,
+        stacklevel=2,
+    )
+    return "DELETE"
+
+
+def flush_log(path: Path) -> None:
+    """Flushes what SQLite appends commits to: of its own accord it does that only before it moves them."""
+    log = path.with_name(f"{path.name}-wal")
+    descriptor = os.open(log if log.exists() else path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make_folder(path: Path) -> str | None:
+    """Makes the folder of a database, and names the network file system that the database is on, if any."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(error.errno, NO_SPACE, str(path)) from error
+        raise
+    return network_filesystem(path if path.exists() else path.parent)
+
+
+class _Connection(sqlite3.Connection):
+    """Sets itself up in the thread that opens it, and lets go of everything when it is closed."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
+        try:
+            self.executescript(_PRAGMAS)
+            # SQLite's own knows the cases of ASCII only.
+            self.create_function("lower", 1, _lower, deterministic=True)
+        except BaseException:
+            self.close()
+            raise
+
+    def cursor(self, *args: Any) -> Any:
+        cursor = super().cursor(*args)
+        self._cursors.add(cursor)
+        return cursor
+
+    def rollback(self) -> None:
+        """Ends the statements first: an open one, as a cancelled task leaves it, keeps what it reads from moving on."""
+        self._end_statements()
+        super().rollback()
+
+    def close(self) -> None:
+        """Ends the statements first: SQLite keeps locks and files while one is open."""
+        self._end_statements()
+        super().close()
+
+    def _end_statements(self) -> None:
+        for cursor in self._cursors:
+            cursor.close()
+
+
+def _lower(text: str | None) -> str | None:
+    """A text in lower case as PostgreSQL sees it: letter by letter, so that a part of it is lowered to a part."""
+    if text is None:
+        return None
+    return text.lower() if text.isascii() else "".join(character.lower()[0] for character in text)
+
+
+async def _open_file(path: Path) -> aiosqlite.Connection:
+    # Without an isolation level the driver begins no transactions: ours begin with the lock they need.
+    connection = aiosqlite.connect(path, factory=_Connection, isolation_level=None)
+    connection._thread.daemon = True  # it waits for work for ever, also when its loop is gone
+    opening = asyncio.ensure_future(_opened(connection))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await opening  # cancelled itself, it would lose the file it has just opened
+        await connection.close()
+        raise
+
+
+async def _opened(connection: aiosqlite.Connection) -> aiosqlite.Connection:
+    try:
+        return await connection
+    except sqlite3.Error:
+        # Its thread, which is about to end, still tells the loop of that: the loop must not be closed before.
+        await asyncio.to_thread(connection._thread.join)
+        raise
+
+
+def _interrupt(context: ExceptionContext) -> None:
+    """Ends the statement of a cancelled task, which would else keep the thread busy for as long as it takes.
+
+    The connection is as good as before: it is rolled back and used again, not closed while the thread is still at it.
+    """
+    if isinstance(context.original_exception, asyncio.CancelledError) and context.connection:
+        adapted = cast("AdaptedConnection", context.connection.connection.dbapi_connection)
+        adapted.run_async(lambda driver: driver.interrupt())
+        context.is_disconnect = False
