@@ -10,14 +10,19 @@ import hypothesis
 import pytest
 from blockbuster import blockbuster_ctx
 
+import ceph
 from proxy import proxy
 from s3_places import Place
-from s3_servers import S3Server, moto, seaweedfs
+from s3_servers import S3Server, moto, rclone, seaweedfs
 from servers import PostgreSQL, postgresql
 
 # The same examples with every run, however slow the machine is; `make soak` looks for new ones.
 hypothesis.settings.register_profile("inhaul", derandomize="SOAK" not in os.environ, deadline=None)
 hypothesis.settings.load_profile("inhaul")
+
+# The servers that the tests of storage on S3 run against, each test against each; `make soak` adds others.
+S3_SERVERS = os.environ.get("S3_SERVERS", "seaweedfs").split(",")
+_STARTS = {"seaweedfs": seaweedfs, "ceph": ceph.ceph, "rclone": rclone}
 
 # Settings are read when inhaul is imported, so these go before anything imports it.
 for name in [name for name in os.environ if name.startswith(("INHAUL_", "AWS_"))]:
@@ -28,6 +33,11 @@ def pytest_sessionstart() -> None:
     """What the tests run that no package index has."""
     if missing := [program for program in ("strace", "setpriv") if shutil.which(program) is None]:
         pytest.exit(f"The tests need {' and '.join(missing)}: run `apt-get install strace util-linux`", returncode=2)
+    if unknown := set(S3_SERVERS) - set(_STARTS):
+        pytest.exit(f"S3_SERVERS names {', '.join(unknown)}: known are {', '.join(_STARTS)}", returncode=2)
+    if "ceph" in S3_SERVERS and (missing := ceph.missing()):
+        command = f"apt-get install --no-install-recommends {ceph.PACKAGES}"
+        pytest.exit(f"S3_SERVERS=ceph needs {', '.join(missing)}: run `{command}`", returncode=2)
 
 
 @pytest.fixture(autouse=True)
@@ -69,31 +79,31 @@ def postgresql_server() -> Iterator[PostgreSQL]:
         yield server
 
 
-@pytest.fixture(scope="session")
-def seaweedfs_server() -> Iterator[S3Server]:
-    with seaweedfs() as server:
+@pytest.fixture(scope="session", params=S3_SERVERS)
+def s3_server(request: pytest.FixtureRequest) -> Iterator[S3Server]:
+    with _STARTS[request.param]() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def seaweedfs_bucket(seaweedfs_server: S3Server) -> str:
+def s3_bucket(s3_server: S3Server) -> str:
     """One bucket for all tests: the first object of each is slow."""
-    return seaweedfs_server.bucket()
+    return s3_server.bucket()
 
 
 @pytest.fixture
-def s3_root(seaweedfs_server: S3Server, seaweedfs_bucket: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def s3_root(s3_server: S3Server, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The address of an empty folder of a bucket; the environment holds the credentials for it."""
-    for name, value in seaweedfs_server.environment.items():
+    for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
-    return f"s3://{seaweedfs_bucket}/{uuid4().hex[:12]}?endpoint_url={seaweedfs_server.endpoint_url}"
+    return f"s3://{s3_bucket}/{uuid4().hex[:12]}?endpoint_url={s3_server.endpoint_url}"
 
 
 @pytest.fixture
-def place(seaweedfs_server: S3Server, seaweedfs_bucket: str) -> Iterator[Place]:
+def place(s3_server: S3Server, s3_bucket: str) -> Iterator[Place]:
     """An empty folder of a bucket, behind a proxy."""
-    with proxy(seaweedfs_server.port) as one:
-        yield Place(seaweedfs_server, seaweedfs_bucket, uuid4().hex[:12], one)
+    with proxy(s3_server.port) as one:
+        yield Place(s3_server, s3_bucket, uuid4().hex[:12], one)
 
 
 @pytest.fixture

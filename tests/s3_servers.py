@@ -1,4 +1,4 @@
-"""Real S3 servers for the tests, from packages: SeaweedFS, and moto as the one that checks nothing."""
+"""Real S3 servers for the tests, from packages: SeaweedFS, rclone, and moto as the one that checks nothing."""
 
 import json
 import os
@@ -28,6 +28,7 @@ class S3Server:
     """A running server.
 
     Attributes:
+        name: Which one it is; tests ask for it where servers differ.
         endpoint_url: Where it answers.
         port: Its port on 127.0.0.1.
         options: `storage_options` that let in.
@@ -35,7 +36,8 @@ class S3Server:
         client: A client of boto3, to look at the server without inhaul.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, name: str) -> None:
+        self.name = name
         self.port = port
         self.endpoint_url = f"http://127.0.0.1:{port}"
         self.options = {"key": KEY, "secret": SECRET}
@@ -74,7 +76,7 @@ def seaweedfs() -> Iterator[S3Server]:
                 }
             )
         )
-        s3, s3_grpc, filer, filer_grpc, master, master_grpc, volume, volume_grpc = ports = _free_ports(8)
+        s3, s3_grpc, filer, filer_grpc, master, master_grpc, volume, volume_grpc = ports = free_ports(8)
         command = [
             _program("weed"),
             "server",
@@ -102,9 +104,9 @@ def seaweedfs() -> Iterator[S3Server]:
         # A bucket's first object makes the server set up volumes; one at a time is soon done.
         environment = {**os.environ, "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
         try:
-            with _running(command, environment):
-                server = S3Server(s3)
-                _wait_until(lambda: _first_object(server))
+            with running(command, environment):
+                server = S3Server(s3, "seaweedfs")
+                wait_until(lambda: _first_object(server))
                 yield server
         finally:
             # It leaves its sockets there, named by port.
@@ -116,11 +118,25 @@ def seaweedfs() -> Iterator[S3Server]:
 @contextmanager
 def moto() -> Iterator[S3Server]:
     """Starts a server that takes any credentials and stores any damaged body."""
-    (port,) = _free_ports(1)
-    with _running([_program("moto_server"), "--host", "127.0.0.1", "--port", str(port)], dict(os.environ)):
-        server = S3Server(port)
-        _wait_until(lambda: _answers(server.endpoint_url))
+    (port,) = free_ports(1)
+    with running([_program("moto_server"), "--host", "127.0.0.1", "--port", str(port)], dict(os.environ)):
+        server = S3Server(port, "moto")
+        wait_until(lambda: _answers(server.endpoint_url))
         yield server
+
+
+@contextmanager
+def rclone() -> Iterator[S3Server]:
+    """Starts `rclone serve s3` over a folder: no conditions, whole objects for ranges, and keys are paths of files."""
+    (port,) = free_ports(1)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        command = [_program("rclone"), "serve", "s3", "--config=", f"--cache-dir={folder}/cache"]
+        command += [f"--auth-key={KEY},{SECRET}", f"--addr=127.0.0.1:{port}", f"{folder}/buckets"]
+        Path(folder, "buckets").mkdir()
+        with running(command, dict(os.environ)):
+            server = S3Server(port, "rclone")
+            wait_until(lambda: _first_object(server))
+            yield server
 
 
 def _first_object(server: S3Server) -> None:
@@ -135,7 +151,7 @@ def _answers(url: str) -> None:
         urllib.request.urlopen(url, timeout=5).close()  # noqa: S310 - of this machine
 
 
-def _wait_until(ready: Any) -> None:
+def wait_until(ready: Any) -> None:
     give_up = time.monotonic() + _SECONDS
     while True:
         try:
@@ -149,7 +165,7 @@ def _wait_until(ready: Any) -> None:
 
 
 @contextmanager
-def _running(command: list[str], environment: dict[str, str]) -> Iterator[None]:
+def running(command: list[str], environment: dict[str, str]) -> Iterator[None]:
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
@@ -172,7 +188,7 @@ def _program(name: str) -> str:
     return str(beside) if beside.exists() else shutil.which(name) or name
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:

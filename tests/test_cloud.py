@@ -71,8 +71,8 @@ class Bucket:
 
 
 @pytest.fixture
-def bucket(seaweedfs_server: S3Server, s3_root: str) -> Bucket:
-    return Bucket(seaweedfs_server, s3_root)
+def bucket(s3_server: S3Server, s3_root: str) -> Bucket:
+    return Bucket(s3_server, s3_root)
 
 
 @pytest.fixture
@@ -249,7 +249,7 @@ async def test_folders_of_a_bucket(instance: Instance, bucket: Bucket, tmp_path:
 
 
 async def test_a_bucket_becomes_a_storage_when_an_object_of_it_is_saved(
-    seaweedfs_server: S3Server, bucket: Bucket, tmp_path: Path
+    s3_server: S3Server, bucket: Bucket, tmp_path: Path
 ) -> None:
     bucket.put("a.txt", b"a")
     async with connect(storage=tmp_path / "here"):
@@ -257,7 +257,7 @@ async def test_a_bucket_becomes_a_storage_when_an_object_of_it_is_saved(
         assert await Storage.filter().count() == 0
         await artifact.save()
         assert artifact.key == f"{bucket.prefix}/a.txt"
-        root = f"s3://{bucket.name}?endpoint_url={seaweedfs_server.endpoint_url}"
+        root = f"s3://{bucket.name}?endpoint_url={s3_server.endpoint_url}"
         assert artifact.storage.root == root
         inner = await Storage(bucket.root).save()
         bucket.put("b.txt", b"b")
@@ -295,8 +295,8 @@ async def test_stored_objects_are_found_by_their_address(instance: Instance, buc
         await Artifact(bucket.address(".inhaul/a/stray"))
 
 
-async def test_paths_open(bucket: Bucket, seaweedfs_server: S3Server, tmp_path: Path) -> None:
-    options = seaweedfs_server.options
+async def test_paths_open(bucket: Bucket, s3_server: S3Server, tmp_path: Path) -> None:
+    options = s3_server.options
     async with connect(storage=bucket.root, storage_options=options) as instance:
         artifact = await Artifact(write(tmp_path / "a.txt", "text"), key="a.txt").save()
         assert await asyncio.to_thread(artifact.path.read_text) == "text"

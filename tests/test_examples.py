@@ -15,17 +15,17 @@ BUCKETS = ("my-bucket", "lamindb-ci")
 
 
 @pytest.fixture
-def cloud(seaweedfs_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+def cloud(s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     """Holds the files that the examples find there; the environment leads to it."""
-    for name, value in seaweedfs_server.environment.items():
+    for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", seaweedfs_server.endpoint_url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint_url)
     for name in BUCKETS:
-        seaweedfs_server.client.create_bucket(Bucket=name)
+        s3_server.client.create_bucket(Bucket=name)
     datasets.anndata_pbmc68k_reduced().write_h5ad(tmp_path / "pbmc68k.h5ad")
-    seaweedfs_server.client.put_object(Bucket="my-bucket", Key="my-folder/my-file.csv", Body=b"a,b\n1,2\n")
-    seaweedfs_server.client.upload_file(tmp_path / "pbmc68k.h5ad", "lamindb-ci", "lndb-storage/pbmc68k.h5ad")
-    return seaweedfs_server
+    s3_server.client.put_object(Bucket="my-bucket", Key="my-folder/my-file.csv", Body=b"a,b\n1,2\n")
+    s3_server.client.upload_file(tmp_path / "pbmc68k.h5ad", "lamindb-ci", "lndb-storage/pbmc68k.h5ad")
+    return s3_server
 
 
 def _picture(path: str) -> None:

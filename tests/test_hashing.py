@@ -158,15 +158,15 @@ def test_etag_doubles_parts_beyond_ten_thousand(tmp_path: Path, content: bytes) 
 
 @pytest.mark.parametrize("part_size", [PART, 5 * MIB])
 def test_etags_are_those_of_uploads(
-    tmp_path: Path, content: bytes, part_size: int, seaweedfs_server: S3Server, seaweedfs_bucket: str
+    tmp_path: Path, content: bytes, part_size: int, s3_server: S3Server, s3_bucket: str
 ) -> None:
     rule = TransferConfig() if part_size == PART else TransferConfig(part_size, multipart_chunksize=part_size)
     path = tmp_path / "file"
     for size in [0, 1, part_size - 1, part_size, part_size + 1, 100 * MIB]:
         path.write_bytes((3 * content)[:size])
-        client = seaweedfs_server.client
-        client.upload_file(str(path), seaweedfs_bucket, "etag", Config=rule)
-        assert f'"{hashing.etag(path, part_size)}"' == client.head_object(Bucket=seaweedfs_bucket, Key="etag")["ETag"]
+        client = s3_server.client
+        client.upload_file(str(path), s3_bucket, "etag", Config=rule)
+        assert f'"{hashing.etag(path, part_size)}"' == client.head_object(Bucket=s3_bucket, Key="etag")["ETag"]
 
 
 def test_the_hash_of_large_files_is_the_etag(tmp_path: Path, content: bytes) -> None:

@@ -56,7 +56,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "folder":
         (tmp_path / "storage").mkdir()
         return Place(str(tmp_path / "storage"), None)
-    return Place(request.getfixturevalue("s3_root"), request.getfixturevalue("seaweedfs_server"))
+    return Place(request.getfixturevalue("s3_root"), request.getfixturevalue("s3_server"))
 
 
 @pytest.fixture
@@ -237,13 +237,11 @@ async def test_a_crash_is_ended_by_the_next_process(
     tmp_path: Path,
     label: str,
     suffix: str,
-    seaweedfs_server: S3Server,
+    s3_server: S3Server,
 ) -> None:
     new = write(tmp_path / f"new{suffix}", "new")
     command = [sys.executable, "-c", _KILLED, label, place.root, artifact.uid, str(new)]
-    child = await asyncio.create_subprocess_exec(
-        *command, env={**os.environ, **seaweedfs_server.environment}, cwd=tmp_path
-    )
+    child = await asyncio.create_subprocess_exec(*command, env={**os.environ, **s3_server.environment}, cwd=tmp_path)
     assert await child.wait() == -signal.SIGKILL
     happened = label not in ("noted", "stored")
     # Whatever there was left to do, the row refers to what it says.
@@ -266,14 +264,12 @@ async def test_what_comes_after_a_crash_ends_it_first(
     artifact: Artifact,
     tmp_path: Path,
     call: str,
-    seaweedfs_server: S3Server,
+    s3_server: S3Server,
 ) -> None:
     """Else it would plan by a row and a file of which one is new."""
     new = write(tmp_path / "new.txt", "new")
     command = [sys.executable, "-c", _KILLED, "switched", place.root, artifact.uid, str(new)]
-    child = await asyncio.create_subprocess_exec(
-        *command, env={**os.environ, **seaweedfs_server.environment}, cwd=tmp_path
-    )
+    child = await asyncio.create_subprocess_exec(*command, env={**os.environ, **s3_server.environment}, cwd=tmp_path)
     assert await child.wait() == -signal.SIGKILL
     async with inhaul.connect(storage=place.root, db=f"sqlite:///{tmp_path}/registry.db"):
         if call == "ingest":
@@ -288,13 +284,11 @@ async def test_what_comes_after_a_crash_ends_it_first(
 
 
 async def test_an_edit_after_a_crash_is_kept(
-    instance: inhaul.Instance, place: Place, artifact: Artifact, tmp_path: Path, seaweedfs_server: S3Server
+    instance: inhaul.Instance, place: Place, artifact: Artifact, tmp_path: Path, s3_server: S3Server
 ) -> None:
     new = write(tmp_path / "new.txt", "new")
     command = [sys.executable, "-c", _KILLED, "switched", place.root, artifact.uid, str(new)]
-    child = await asyncio.create_subprocess_exec(
-        *command, env={**os.environ, **seaweedfs_server.environment}, cwd=tmp_path
-    )
+    child = await asyncio.create_subprocess_exec(*command, env={**os.environ, **s3_server.environment}, cwd=tmp_path)
     await child.wait()
     place.put(KEY, "edited")
     async with inhaul.connect(storage=place.root, db=f"sqlite:///{tmp_path}/registry.db") as again:

@@ -20,12 +20,12 @@ def left(server: S3Server, bucket: str, prefix: str) -> list[object]:
     return [*server.client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", []), *uploads]
 
 
-async def test_a_server_that_can_all(s3_root: str, seaweedfs_server: S3Server) -> None:
+async def test_a_server_that_can_all(s3_root: str, s3_server: S3Server) -> None:
     report = await inhaul.testremote(s3_root)
     assert [ability for ability in report.abilities if not ability.works] == []
     assert report.ok
     url = urlsplit(s3_root)
-    assert left(seaweedfs_server, url.netloc, url.path.strip("/")) == []
+    assert left(s3_server, url.netloc, url.path.strip("/")) == []
 
 
 async def test_a_server_that_checks_nothing(moto_server: S3Server) -> None:
@@ -38,11 +38,11 @@ async def test_a_server_that_checks_nothing(moto_server: S3Server) -> None:
     assert left(moto_server, bucket, "") == []
 
 
-async def test_what_is_no_storage(s3_root: str, seaweedfs_server: S3Server) -> None:
+async def test_what_is_no_storage(s3_root: str, s3_server: S3Server) -> None:
     with pytest.raises(UnsupportedStorage):
         await inhaul.testremote("/tmp/x")
     with pytest.raises(StorageMissing):
-        await inhaul.testremote(f"s3://there-is-none/x?endpoint_url={seaweedfs_server.endpoint_url}")
+        await inhaul.testremote(f"s3://there-is-none/x?endpoint_url={s3_server.endpoint_url}")
 
 
 def test_command_line_and_twin(s3_root: str) -> None:

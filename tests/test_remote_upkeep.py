@@ -152,11 +152,11 @@ async def test_what_an_etag_does_not_tell_is_read(bucket: Bucket) -> None:
     assert ([finding.defect for finding in report.findings], report.read) == ([Defect.ALTERED], 7)
 
 
-async def test_reading_makes_up_for_what_was_registered_unread(bucket: Bucket, seaweedfs_server: S3Server) -> None:
+async def test_reading_makes_up_for_what_was_registered_unread(bucket: Bucket, s3_server: S3Server) -> None:
     content = random.Random(2).randbytes((5 << 20) + 1)
     (uid,) = await bucket.fill([content], digest=Digest("unknown", "etag", len(content)), verified_by="none")
     place, key = bucket.store.address, object_key(uid, "", ".bin")
-    await asyncio.to_thread(in_small_parts, seaweedfs_server.client, place.bucket, place.key(key), content)
+    await asyncio.to_thread(in_small_parts, s3_server.client, place.bucket, place.key(key), content)
     stat = await bucket.store.stat(key)
     assert stat
     digest = from_etag(stat.etag, stat.size)
@@ -181,11 +181,11 @@ def in_small_parts(client: Any, bucket: str, key: str, content: bytes) -> None:
     client.complete_multipart_upload(**named, MultipartUpload={"Parts": numbered})
 
 
-async def test_gc_aborts_uploads(bucket: Bucket, seaweedfs_server: S3Server) -> None:
+async def test_gc_aborts_uploads(bucket: Bucket, s3_server: S3Server) -> None:
     (uid,) = await bucket.fill([b"kept"])
     place = bucket.store.address
     key = place.key(".inhaul/q/" + "1" * 19 + "q.bin")
-    client = seaweedfs_server.client
+    client = s3_server.client
     await asyncio.to_thread(client.create_multipart_upload, Bucket=place.bucket, Key=key)
     assert (await gc(bucket.storage)).uploads == []
     report = await gc(bucket.storage, older_than=NOW)
@@ -196,12 +196,10 @@ async def test_gc_aborts_uploads(bucket: Bucket, seaweedfs_server: S3Server) -> 
 
 
 @seeds(1, 20)
-async def test_bad_downloads_never_get_a_name(
-    s3_root: str, seaweedfs_server: S3Server, tmp_path: Path, seed: int
-) -> None:
+async def test_bad_downloads_never_get_a_name(s3_root: str, s3_server: S3Server, tmp_path: Path, seed: int) -> None:
     """The proxy cuts replies, says that what is left is all, or flips a bit of them."""
     rng = random.Random(seed)
-    with proxy(seaweedfs_server.port, seed) as between:
+    with proxy(s3_server.port, seed) as between:
         place = address.parse(s3_root)._replace(endpoint_url=between.endpoint_url)
         store, impatient = (S3Store(place, limits=Limits(backoff=0.001, give_up=longest)) for longest in (30, 0.2))
         cache = Cache(tmp_path / "cache", None)

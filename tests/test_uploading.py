@@ -21,8 +21,8 @@ CONTENT = b"x" * 1000
 
 
 @pytest.fixture
-def bucket(seaweedfs_server: S3Server, s3_root: str) -> Bucket:
-    return Bucket(seaweedfs_server, s3_root)
+def bucket(s3_server: S3Server, s3_root: str) -> Bucket:
+    return Bucket(s3_server, s3_root)
 
 
 @pytest.fixture
