@@ -1,15 +1,17 @@
 """Annotated matrices: AnnData in HDF5 (.h5ad) and zarr."""
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from inhaul.formats.arrays import open_h5, open_zarr, zarr_files, zarr_node
+from inhaul.formats.storable import check_anndata, with_categories
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 _CHUNK = 128 << 10  # bytes before compression
+_ANNOTATIONS = ("/obs", "/var", "/raw/var")  # of which anndata makes texts categories
 
 
 def read_h5ad(path: Path, **options: Any) -> "AnnData":
@@ -28,16 +30,17 @@ def read_zarr(path: Path, **options: Any) -> "AnnData":
 
 
 def write_h5ad(adata: "AnnData", path: Path) -> None:
-    """Writes an .h5ad file. The same data gives the same bytes; texts stay texts, so the object is not changed."""
-    if not adata.isbacked:
-        adata.write_h5ad(path, convert_strings_to_categoricals=False)
-        return
-    import anndata
+    """Writes an .h5ad file. The same data gives the same bytes, and the object is not changed.
+
+    Raises:
+        ValueError: It holds something that could not be read again.
+    """
     import h5py
 
-    # Its own method would close the file that it is backed by, and have it refer to the new one.
+    check_anndata(adata)
+    # The object's own method would change its texts, and close the file that it is backed by.
     with h5py.File(path, "w") as file:
-        anndata.io.write_elem(file, "/", adata)
+        _write(adata, file)
         if adata.raw is None:
             del file["raw"]  # which says so in a form that older readers do not know
 
@@ -46,26 +49,41 @@ def write_zarr(adata: "AnnData", path: Path) -> None:
     """Writes an AnnData zarr store of version 2, which all readers know. The same data gives the same bytes.
 
     Its chunks are small and hold whole rows, so that `backed()` fetches little for a few of them.
+
+    Raises:
+        ValueError: It holds something that could not be read again.
     """
     import zarr
-    from anndata.experimental import write_dispatched
 
+    check_anndata(adata)
     store = zarr.open_group(path, mode="w", zarr_format=2)
-    write_dispatched(store, "/", adata, _write_in_chunks)
+    _write(adata, store, in_chunks=True)
     zarr.consolidate_metadata(store.store, zarr_format=2)
 
 
-def _write_in_chunks(
-    write: Any, store: Any, key: str, element: Any, *, dataset_kwargs: Mapping[str, Any], iospec: object
-) -> None:
-    """Writes an element of an AnnData; see `anndata.experimental.write_dispatched`."""
-    chunks: tuple[int, ...] | None = None
+def _write(adata: "AnnData", group: Any, *, in_chunks: bool = False) -> None:
+    """Writes all of an AnnData, with texts as anndata stores them: repeated ones as categories."""
+    from anndata.experimental import write_dispatched
+
+    def write_one(
+        write: Any, store: Any, key: str, element: Any, *, dataset_kwargs: Mapping[str, Any], iospec: object
+    ) -> None:
+        if str(PurePosixPath(store.name) / key) in _ANNOTATIONS:
+            element = with_categories(adata, element)
+        chunks = _chunks(element) if in_chunks else None
+        write(store, key, element, dataset_kwargs={**dataset_kwargs, **({"chunks": chunks} if chunks else {})})
+
+    write_dispatched(group, "/", adata, write_one)
+
+
+def _chunks(element: Any) -> tuple[int, ...] | None:
+    """The shape of the chunks of an element; None leaves it to zarr."""
     if getattr(element, "format", None) in ("csr", "csc"):  # values, and their places, in an array each
-        chunks = (max(1, _CHUNK // element.dtype.itemsize),)
-    elif getattr(element, "ndim", 0) == 2 and _is_array(element) and 0 not in element.shape:
+        return (max(1, _CHUNK // element.dtype.itemsize),)
+    if getattr(element, "ndim", 0) == 2 and _is_array(element) and 0 not in element.shape:
         rows = _CHUNK // (element.dtype.itemsize * element.shape[1])
-        chunks = (min(max(1, rows), element.shape[0]), element.shape[1])
-    write(store, key, element, dataset_kwargs={**dataset_kwargs, **({"chunks": chunks} if chunks else {})})
+        return min(max(1, rows), element.shape[0]), element.shape[1]
+    return None
 
 
 def _is_array(element: Any) -> bool:

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inhaul.formats.libraries import library
+from inhaul.formats.storable import check_anndata, check_keys, with_categories
 
 if TYPE_CHECKING:
+    from anndata import AnnData
     from mudata import MuData
 
 
@@ -16,12 +18,58 @@ def read_h5mu(path: Path, **options: Any) -> "MuData":
 
 
 def write_h5mu(mdata: "MuData", path: Path) -> None:
-    """Writes an .h5mu file. mudata turns the texts of the object's annotations into categories by doing so."""
+    """Writes an .h5mu file. The object is not changed.
+
+    Raises:
+        ValueError: It holds something that could not be read again.
+    """
     import anndata
     import h5py
 
-    library("mudata", "mudata").write_h5mu(path, mdata)  # the method would have a backed object refer to the new file
+    check_keys("mod", mdata.mod)
+    for name, part in mdata.mod.items():
+        check_anndata(part, f"mod[{name!r}].")
+    shown = _Shown(
+        mdata,
+        mod={name: _shown(part) for name, part in mdata.mod.items()},
+        strings_to_categoricals=lambda frame: with_categories(mdata, frame),
+        update=_nothing,
+    )
+    library("mudata", "mudata").write_h5mu(path, shown)  # the method would have a backed object refer to the new file
     for name, part in mdata.mod.items():
         if part.isbacked and part.raw is not None:  # mudata leaves out its matrix
             with h5py.File(path, "r+") as file:
                 anndata.io.write_elem(file[f"mod/{name}/raw"], "X", part.raw.X)
+
+
+class _Shown:
+    """An object with other attributes than its own, which whoever writes it sees in their place."""
+
+    def __init__(self, original: Any, **others: Any) -> None:
+        self._original = original
+        vars(self).update(others)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._original, name)
+
+
+def _shown(adata: "AnnData") -> _Shown:
+    """An AnnData with its texts as anndata stores them. mudata would change those of the object itself."""
+    import anndata
+
+    raw = adata.raw
+    if raw is not None:
+        raw = anndata.Raw(
+            adata, X=None if adata.isbacked else raw.X, var=with_categories(adata, raw.var), varm=raw.varm
+        )
+    return _Shown(
+        adata,
+        obs=with_categories(adata, adata.obs),
+        var=with_categories(adata, adata.var),
+        raw=raw,
+        strings_to_categoricals=_nothing,
+    )
+
+
+def _nothing(_frame: object = None) -> None:
+    """Does nothing."""

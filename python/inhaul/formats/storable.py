@@ -1,0 +1,146 @@
+"""What an annotated matrix may hold so that its file gives back the same: the rest is refused by name, before writing."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+_MAPPINGS = ("layers", "obsm", "varm", "obsp", "varp", "uns")
+_OWN_FILES = frozenset({".zgroup", ".zarray", ".zattrs", ".zmetadata", "zarr.json"})  # of a zarr store
+
+
+def check_anndata(adata: "AnnData", where: str = "") -> None:
+    """Refuses an AnnData with something that would be read as something else, or not at all.
+
+    Args:
+        adata: The object.
+        where: What precedes the names of its parts in messages, such as `mod['rna'].`.
+
+    Raises:
+        ValueError: Objects that are no texts would become texts, or a name cannot be the name of a part of a file.
+    """
+    for name in ("obs", "var"):
+        _check_frame(f"{where}{name}", getattr(adata, name), gets_categories=True)
+    if adata.raw is not None:
+        _check_frame(f"{where}raw.var", adata.raw.var, gets_categories=True)
+        _check_mapping(f"{where}raw.varm", adata.raw.varm)
+    _check_value(f"{where}X", adata.X)
+    for name in _MAPPINGS:
+        _check_mapping(f"{where}{name}", getattr(adata, name))
+
+
+def check_keys(where: str, keys: Iterable[Any], *, nested: bool = False) -> None:
+    """Refuses names that a file cannot tell from others.
+
+    Args:
+        where: What has them.
+        keys: The names.
+        nested: Whether names with slashes are read as they are written, as those of columns are.
+
+    Raises:
+        ValueError: A name is empty, is no text, has a slash, or is a name that zarr uses.
+    """
+    known = set(keys)
+    for key in known:
+        if not isinstance(key, str):
+            raise ValueError(f"{where} has the name {key!r}, a {type(key).__name__}: use a text")
+        first, *more = key.split("/")
+        reason = None
+        if more and not nested:
+            reason = "a slash would make groups of it"
+        elif any(part in ("", ".", "..") for part in (first, *more)):
+            reason = "no part of a file can have this name"
+        elif first in _OWN_FILES:
+            reason = "zarr has a file of this name"
+        elif taken := [other for other in _parents(key) if other in known]:
+            reason = f"it would lie in {taken[0]!r}"
+        if reason is not None:
+            raise ValueError(f"{where} has the name {key!r}, but {reason}: rename it")
+
+
+def with_categories(adata: "AnnData", frame: "pd.DataFrame") -> "pd.DataFrame":
+    """A shallow copy of annotations, in which repeated texts are categories: as anndata has them when it writes them.
+
+    Texts that are all different stay texts.
+    """
+    import pandas as pd
+
+    made = pd.DataFrame(frame)  # without the link that the annotations of a view have to their parent
+    adata.strings_to_categoricals(made)
+    texts = [name for name, dtype in made.dtypes.items() if isinstance(dtype, pd.StringDtype)]
+    made[texts] = made[texts].astype(object)  # as files for all releases of anndata have them
+    if isinstance(made.index.dtype, pd.StringDtype):
+        made.index = made.index.astype(object)
+    return made
+
+
+def _parents(key: str) -> list[str]:
+    parts = key.split("/")
+    return ["/".join(parts[:size]) for size in range(1, len(parts))]
+
+
+def _check_mapping(where: str, values: Mapping[Any, Any]) -> None:
+    check_keys(where, values)
+    for key in values:
+        _check_value(f"{where}[{key!r}]", values[key])
+
+
+def _check_value(where: str, value: Any) -> None:
+    import numpy as np
+    import pandas as pd
+    from anndata import AnnData
+
+    if isinstance(value, AnnData):
+        check_anndata(value, f"{where}.")
+    elif isinstance(value, pd.DataFrame):
+        _check_frame(where, value)
+    elif isinstance(value, Mapping):
+        _check_mapping(where, value)
+    elif isinstance(value, list):
+        if any(isinstance(item, str) for item in value) and not all(isinstance(item, str) for item in value):
+            raise ValueError(_refusal(where, "mixed", "texts or numbers only"))
+    elif isinstance(value, np.ndarray):
+        for name in value.dtype.names or ():
+            _check_value(f"{where}[{name!r}]", value[name])
+        if value.dtype.kind == "O":
+            _check_texts(where, value.ravel(), "texts or numbers only")
+
+
+def _check_frame(where: str, frame: "pd.DataFrame", *, gets_categories: bool = False) -> None:
+    """Looks at a table.
+
+    Args:
+        where: What it is.
+        frame: The table.
+        gets_categories: Whether texts of which some are missing are stored as categories.
+    """
+    import pandas as pd
+
+    names = [*frame.columns, *([] if frame.index.name is None else [frame.index.name])]
+    check_keys(where, names, nested=True)
+    _check_texts(f"the index of {where}", frame.index, "texts only")
+    for place, (name, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
+        if isinstance(dtype, pd.CategoricalDtype):
+            _check_texts(f"{where}[{name!r}]", dtype.categories, "categories that are texts")
+        elif dtype == object or isinstance(dtype, pd.StringDtype):
+            column = frame.iloc[:, place]
+            _check_texts(f"{where}[{name!r}]", column, "astype('category') if they are texts", gets_categories)
+
+
+def _check_texts(where: str, values: Any, use: str, skipna: bool = False) -> None:
+    """Refuses objects that are no texts, which a file would make texts of, such as "None" or "nan"."""
+    import pandas as pd
+
+    if not len(values) or not (values.dtype == object or isinstance(values.dtype, pd.StringDtype | pd.IntervalDtype)):
+        return
+    kind = pd.api.types.infer_dtype(values, skipna=skipna)
+    if kind == "mixed" and not skipna and pd.api.types.infer_dtype(values, skipna=True) == "string":
+        kind = "partly missing"
+    if kind != "string":
+        raise ValueError(_refusal(where, "only missing" if kind == "empty" else kind, use))
+
+
+def _refusal(where: str, kind: str, use: str) -> str:
+    return f"{where} holds {kind} values, which would come back as texts: use {use}"
