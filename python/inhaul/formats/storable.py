@@ -1,4 +1,4 @@
-"""What an annotated matrix may hold so that its file gives back the same: the rest is refused by name, before writing."""
+"""Checks that the file of an annotated matrix will give back the same. What it would not is refused by name."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -69,8 +69,9 @@ def with_categories(adata: "AnnData", frame: "pd.DataFrame") -> "pd.DataFrame":
 
     made = pd.DataFrame(frame)  # without the link that the annotations of a view have to their parent
     adata.strings_to_categoricals(made)
-    texts = [name for name, dtype in made.dtypes.items() if isinstance(dtype, pd.StringDtype)]
-    made[texts] = made[texts].astype(object)  # as files for all releases of anndata have them
+    for name, dtype in made.dtypes.items():
+        if isinstance(dtype, pd.StringDtype):  # which only newer releases of anndata know in files
+            made[name] = made[name].astype(object)
     if isinstance(made.index.dtype, pd.StringDtype):
         made.index = made.index.astype(object)
     return made
@@ -124,7 +125,7 @@ def _check_frame(where: str, frame: "pd.DataFrame", *, gets_categories: bool = F
     for place, (name, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
         if isinstance(dtype, pd.CategoricalDtype):
             _check_texts(f"{where}[{name!r}]", dtype.categories, "categories that are texts")
-        elif dtype == object or isinstance(dtype, pd.StringDtype):
+        elif pd.api.types.is_object_dtype(dtype) or isinstance(dtype, pd.StringDtype):
             column = frame.iloc[:, place]
             _check_texts(f"{where}[{name!r}]", column, "astype('category') if they are texts", gets_categories)
 
@@ -133,7 +134,8 @@ def _check_texts(where: str, values: Any, use: str, skipna: bool = False) -> Non
     """Refuses objects that are no texts, which a file would make texts of, such as "None" or "nan"."""
     import pandas as pd
 
-    if not len(values) or not (values.dtype == object or isinstance(values.dtype, pd.StringDtype | pd.IntervalDtype)):
+    becomes_text = isinstance(values.dtype, pd.StringDtype | pd.IntervalDtype) or pd.api.types.is_object_dtype(values)
+    if not len(values) or not becomes_text:
         return
     kind = pd.api.types.infer_dtype(values, skipna=skipna)
     if kind == "mixed" and not skipna and pd.api.types.infer_dtype(values, skipna=True) == "string":
