@@ -79,9 +79,15 @@ def postgresql_server() -> Iterator[PostgreSQL]:
         yield server
 
 
-@pytest.fixture(scope="session", params=S3_SERVERS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "s3_server" in metafunc.fixturenames:
+        metafunc.parametrize("s3_server", S3_SERVERS, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def s3_server(request: pytest.FixtureRequest) -> Iterator[S3Server]:
-    with _STARTS[request.param]() as server:
+    """The server of storage on S3: the first one for tests that ask for it only when they run."""
+    with _STARTS[getattr(request, "param", S3_SERVERS[0])]() as server:
         yield server
 
 
