@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -196,6 +196,21 @@ async def test_no_run_for_a_folder_that_is_not_there(instance: inhaul.Instance, 
         await Artifact(tmp_path / "none", run=run).save()
     assert await Run.objects.count() == 0
     assert await Transform.objects.count() == 0
+
+
+async def test_ages_are_lengths_of_time(instance: inhaul.Instance) -> None:
+    """What is no such length is refused before anything is looked at."""
+    for call in (lambda age: inhaul.gc(older_than=age), lambda age: inhaul.verify(max_age=age)):
+        for wrong, error in (
+            (5, TypeError),
+            ("1d", TypeError),
+            (timedelta(-1), ValueError),
+            (timedelta.max, ValueError),
+        ):
+            with pytest.raises(error, match=r"(older_than|max_age)=.*: pass (a timedelta, such as|0 to 36500 days)"):
+                await call(wrong)
+    with pytest.raises(TypeError, match="delete='yes': pass True or False"):
+        await inhaul.gc(delete="yes")  # type: ignore[arg-type]
 
 
 async def test_on_event_is_a_plain_function(instance: inhaul.Instance, tmp_path: Path) -> None:

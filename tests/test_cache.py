@@ -369,20 +369,36 @@ def test_only_old_leftovers_whose_lock_is_free_are_swept(cache: Cache) -> None:
     asyncio.run(cache.get(it.entry, it.fetch))
     folder = cache.folder / ".partial"
     old = (datetime.now(UTC) - 2 * DAY).timestamp()
-    for name in ("dead.csv.0123456789abcdef", "running.csv.0123456789abcdef", "running.csv.lock", "fresh.csv.0123"):
+    dead, running, fresh, tree = (f"{letter * 20}-{'h' * 22}.csv" for letter in "drft")
+    number = "0123456789abcdef"
+    for name in (f"{dead}.{number}", f"{running}.{number}", f"{running}.lock", f"{fresh}.{number}"):
         (folder / name).write_bytes(b"12345")
-        if "fresh" not in name:
+        if fresh not in name:
             os.utime(folder / name, (old, old))
-    (folder / "tree.zarr.0123").mkdir()
-    (folder / "tree.zarr.0123" / "x").write_bytes(b"123")
-    os.utime(folder / "tree.zarr.0123", (old, old))
-    with (folder / "running.csv.lock").open("r+") as lock:
+    (folder / f"{tree}.{number}").mkdir()
+    (folder / f"{tree}.{number}" / "x").write_bytes(b"123")
+    os.utime(folder / f"{tree}.{number}", (old, old))
+    with (folder / f"{running}.lock").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         dry = cache.sweep(datetime.now(UTC) - DAY, delete=False)
-        assert {(found.path.name, found.size) for found in dry} == {
-            ("dead.csv.0123456789abcdef", 5),
-            ("tree.zarr.0123", 3),
-        }
+        assert {(found.path.name, found.size) for found in dry} == {(f"{dead}.{number}", 5), (f"{tree}.{number}", 3)}
         assert cache.sweep(datetime.now(UTC) - DAY, delete=True) == dry
-    assert partial(cache) == ["fresh.csv.0123", "running.csv.0123456789abcdef", "running.csv.lock"]
+    assert partial(cache) == sorted([f"{fresh}.{number}", f"{running}.{number}", f"{running}.lock"])
     assert len(entries(cache)) == 1
+
+
+async def test_what_others_keep_in_the_folder_is_neither_removed_nor_counted(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "documents", 3000)
+    own = ["thesis.pdf", "2026-11-28 11.02.jpg", "u" * 20, f"{'u' * 20}-short.csv", ".partial/film.mkv", "photos/a.jpg"]
+    own += [".partial/mine.lock", ".partial/scratch-paper.tmp", f".partial/{'u' * 20}-{'h' * 22}.csv"]
+    for name in own:
+        path = cache.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(5000))
+        os.utime(path, (0, 0))
+    os.utime(cache.folder / "photos", (0, 0))
+    for number in range(8):
+        await cache.get(numbered(number).entry, numbered(number).fetch)
+    assert 1000 < sum(path.stat().st_size for path in cache.folder.glob("u*-*.bin")) <= 3000
+    assert await asyncio.to_thread(cache.sweep, datetime.now(UTC) + DAY, delete=True) == []
+    assert [name for name in own if not (cache.folder / name).is_file()] == []

@@ -94,7 +94,11 @@ def test_ingest_shows_progress_on_a_terminal(folder: Path) -> None:
         (["ingest", "data", "--key", "../up"], "inhaul: '../up' cannot be a key: "),
         (["ls", "--db", "mysql://host/name"], "inhaul: "),
         (["ls", "--storage", "gs://bucket"], "inhaul: gs:// addresses are not served"),
-        (["show", "nobody"], "inhaul: No Artifact has the uid 'nobody'\n"),
+        (["ls", "--storage", "typo"], "inhaul: There is no registry at "),
+        (["show", "nobody"], "inhaul: There is no registry at "),
+        (["verify", "--db", "sqlite:///typo.db"], "inhaul: There is no registry at "),
+        (["gc", "--storage", "typo"], "inhaul: There is no registry at "),
+        (["cache", "nobody"], "inhaul: There is no registry at "),
     ],
 )
 def test_what_cannot_run_is_told_in_one_line(folder: Path, arguments: list[str], message: str) -> None:
@@ -103,6 +107,13 @@ def test_what_cannot_run_is_told_in_one_line(folder: Path, arguments: list[str],
     assert result.stdout == ""
     assert result.stderr.startswith(message)
     assert result.stderr.count("\n") == 1
+    assert not any(Path(name).exists() for name in ("typo", "typo.db", ".inhaul"))
+
+
+def test_an_unknown_uid_is_told_in_one_line(folder: Path) -> None:
+    assert inhaul("init").returncode == 0
+    result = inhaul("show", "nobody")
+    assert (result.returncode, result.stderr) == (2, "inhaul: No Artifact has the uid 'nobody'\n")
 
 
 def test_a_wrong_option_is_a_usage_error(folder: Path) -> None:

@@ -73,7 +73,7 @@ async def test_leftovers_of_crashes(tmp_path: Path) -> None:
     async with connect(root) as instance:
         await ingest(tmp_path / "tree")
         temporary = root / ".inhaul" / "temporary" / "x"
-        cached = instance.cache.folder / ".partial" / "u-h.csv.0123"
+        cached = instance.cache.folder / ".partial" / f"{'u' * 20}-{'h' * 22}.csv.0123456789abcdef"
         session = instance.home / "sessions" / "0123-4567.json"
         for file in (temporary, cached, session):
             file.parent.mkdir(parents=True, exist_ok=True)

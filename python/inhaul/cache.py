@@ -4,12 +4,15 @@ An entry gets its name only when it is complete, has the digest that is register
 name was whole, also after a crash or a power cut. Nothing else is believed: not the length a server announced, nor that
 a lock keeps others out. From then on it is read-only, and only its size is looked at. Until then it is a file of a
 random name in `.partial`, which a killed process leaves there and `sweep` removes.
+
+The folder is one that a user chose, so only files with names that the cache gives are counted or removed.
 """
 
 import asyncio
 import errno
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import threading
@@ -38,6 +41,10 @@ Fetch = Callable[[Path], Awaitable[None]]
 
 _PARTIAL = ".partial"
 _LOCK = ".lock"
+# As `Entry.name` makes them: uid, hash, suffix. What has another name is not from here.
+_ENTRY = r"[0-9A-Za-z]{20}-[0-9A-Za-z_%-]{22,}(?:\.[^/]*)?"
+_ENTRIES = re.compile(_ENTRY)
+_PARTIALS = re.compile(rf"{_ENTRY}\.(?:[0-9a-f]{{16}}|lock)|scratch-[0-9a-f]{{16}}\.(?:tmp|lock)")
 _ATTEMPTS = 3  # at a download whose bytes are wrong
 _GRAIN = 60 * 10**9  # ns between two notes that a copy was used: each looks like a change to who reads it meanwhile
 _RETRY = (0.01, 0.25)  # seconds between two looks whether another process is done, at first and at most
@@ -132,6 +139,8 @@ class Cache:
         """Finds, and removes if told to, what downloads that were killed before some time left behind. Blocks."""
         found = []
         for path in sorted(self._partial.iterdir()) if self._partial.is_dir() else ():
+            if not _PARTIALS.fullmatch(path.name):
+                continue
             turn = _Turn(path.with_suffix(_LOCK))
             try:
                 if path.stat().st_mtime >= before.timestamp():
@@ -321,7 +330,7 @@ class Cache:
         copies = []
         for path in self.folder.iterdir():
             with suppress(FileNotFoundError):  # another process makes room, too
-                if path.name != _PARTIAL:
+                if _ENTRIES.fullmatch(path.name):
                     copies.append((path.stat().st_atime_ns, _size(path), path))
         total = sum(size for _, size, _ in copies)
         for _, size, path in sorted(copies):

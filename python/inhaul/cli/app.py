@@ -14,7 +14,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
-from inhaul.errors import InhaulError
+import inhaul
+from inhaul.errors import InhaulError, NoResultFound
 
 T = TypeVar("T")
 
@@ -72,6 +73,21 @@ def console(*, stderr: bool = False) -> Console:
     """For people where they watch. Who sets FORCE_COLOR does not mean that a pipe is a terminal."""
     stream = sys.stderr if stderr else sys.stdout
     return Console(stderr=stderr, force_terminal=stream is not None and stream.isatty())
+
+
+def connect(storage: str | None, db: str | None) -> "inhaul.Instance":
+    """The instance of a command that needs a registry.
+
+    Raises:
+        NoResultFound: There is none.
+    """
+    instance = inhaul.connect(storage, db)
+    file = instance.database.path
+    if file is not None and not file.exists():
+        raise NoResultFound(
+            f"There is no registry at {file}: correct --storage or --db, or make one with `inhaul init`"
+        )
+    return instance
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import inhaul
-from inhaul.cli.app import Database, Storage, app, console, printable, run
+from inhaul.cli.app import Database, Storage, app, connect, console, printable, run
 
 
 @app.command()
@@ -20,7 +20,7 @@ def ls(
     """List artifacts, newest first: a table on a terminal, else lines with tabs."""
 
     async def work() -> list[inhaul.Artifact]:
-        async with inhaul.connect(storage, db):
+        async with connect(storage, db):
             latest = inhaul.Artifact.filter(is_latest=True)
             found = latest.filter(key__startswith=key_prefix) if key_prefix else latest
             return await found.order_by("-id").limit(limit).all()
@@ -44,7 +44,7 @@ def show(uid: str, storage: Storage = None, db: Database = None) -> None:
     """Show one artifact."""
 
     async def work() -> inhaul.Artifact:
-        async with inhaul.connect(storage, db):
+        async with connect(storage, db):
             return await inhaul.Artifact.get(uid)
 
     it = run(work())

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import inhaul
-from inhaul.cli.app import SOME_FAILED, Database, Storage, app, console, printable, run
+from inhaul.cli.app import SOME_FAILED, Database, Storage, app, connect, console, printable, run
 
 _LONGEST = 36_500  # days: dates end somewhere
 
@@ -30,7 +30,7 @@ def verify(
     """Compare all objects of the storage with the registry. Interrupted, it goes on when it is run again."""
 
     async def work() -> inhaul.VerifyReport:
-        async with inhaul.connect(storage, db):
+        async with connect(storage, db):
             return await inhaul.verify(read=read, repair=repair, max_age=None if days is None else timedelta(days=days))
 
     report = run(work())
@@ -62,7 +62,7 @@ def gc(
     """
 
     async def work() -> inhaul.GcReport:
-        async with inhaul.connect(storage, db):
+        async with connect(storage, db):
             return await inhaul.gc(delete=delete, older_than=timedelta(days=days))
 
     report = run(work())
@@ -89,7 +89,7 @@ def cache(
     """Print paths of artifacts on this machine, downloading those that are not."""
 
     async def work() -> None:
-        async with inhaul.connect(storage, db):
+        async with connect(storage, db):
             for uid in uids:
                 typer.echo(await (await inhaul.Artifact.get(uid)).cache())
 

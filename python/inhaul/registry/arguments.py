@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from inhaul.errors import InvalidKey, WrongWorld
@@ -11,6 +11,9 @@ from inhaul.stores.locations import as_text, is_pathish
 
 if TYPE_CHECKING:
     from inhaul.registry.world import World
+
+OLDEST = timedelta(days=36_500)
+"""The greatest age that calls take: dates end somewhere."""
 
 
 def is_storable(text: str) -> bool:
@@ -82,6 +85,21 @@ def check_time(name: str, value: object) -> None:
         raise TypeError(f"{name}={value!r}: pass a datetime")
     if value.utcoffset() is None:
         raise ValueError(f"{name}={value!r} has no time zone: pass an aware datetime, such as datetime.now(UTC)")
+
+
+def check_age(name: str, value: object, *, optional: bool = False) -> None:
+    """Refuses what is no length of time that ends before now.
+
+    Raises:
+        TypeError: It is no timedelta, nor None if that means something.
+        ValueError: It is negative, or longer than the calendar.
+    """
+    if value is None and optional:
+        return
+    if not isinstance(value, timedelta):
+        raise TypeError(f"{name}={value!r}: pass a timedelta, such as timedelta(days=1)")
+    if not timedelta(0) <= value <= OLDEST:
+        raise ValueError(f"{name}={value!r}: pass 0 to {OLDEST.days} days")
 
 
 def check_key(value: object, name: str = "key") -> None:

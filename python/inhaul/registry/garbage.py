@@ -15,6 +15,7 @@ from inhaul.errors import NoResultFound
 from inhaul.ingestion.activity import Writers
 from inhaul.instance import Instance, current
 from inhaul.keys import OBJECTS
+from inhaul.registry.arguments import check_age, check_flag
 from inhaul.registry.findings import GcReport
 from inhaul.registry.matching import location, object_of
 from inhaul.stores.base import Listed, Store
@@ -45,7 +46,11 @@ async def gc(storage: "Storage | None" = None, *, delete: bool = False, older_th
 
     Raises:
         NoResultFound: The registry does not know the storage.
+        TypeError: An argument has the wrong type.
+        ValueError: `older_than` is negative, or more than 36,500 days.
     """
+    check_flag("delete", delete)
+    check_age("older_than", older_than)
     instance = storage._home if storage is not None else current()
     store, _ = await known_store(instance, storage)
     before = datetime.now(UTC) - older_than

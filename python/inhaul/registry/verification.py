@@ -12,6 +12,7 @@ from inhaul.db import objects
 from inhaul.db.objects import Row
 from inhaul.instance import Instance, current
 from inhaul.registry import matching
+from inhaul.registry.arguments import check_age, check_flag
 from inhaul.registry.checking import AT_ONCE, Checker, look, superseded
 from inhaul.registry.findings import Defect, Finding, VerifyReport
 from inhaul.registry.garbage import known_store, orphans, writing
@@ -49,7 +50,12 @@ async def verify(
 
     Raises:
         NoResultFound: The registry does not know the storage.
+        TypeError: An argument has the wrong type.
+        ValueError: `max_age` is negative, or more than 36,500 days.
     """
+    check_flag("read", read)
+    check_flag("repair", repair)
+    check_age("max_age", max_age, optional=True)
     instance = storage._home if storage is not None else current()
     store, storage_id = await known_store(instance, storage)
     name = sha256(store.root.encode()).hexdigest()[:16]
