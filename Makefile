@@ -17,7 +17,10 @@ RANDOM_TESTS := $(patsubst %,tests/test_%.py,bad_input cache cancel concurrent c
 
 RUST := $(shell find rust -name '*.rs') Cargo.toml
 
-.PHONY: run test docs lint format types bench soak wheel clean
+# What `make compat` runs: the files of tests, or all of them.
+TESTS ?=
+
+.PHONY: run test docs lint format types bench soak compat wheel clean
 
 run: export PYTHONDONTWRITEBYTECODE = 1
 run: .venv/installed
@@ -64,8 +67,14 @@ soak: .venv/installed
 	SOAK=$(SEED) $(BIN)/pytest --stepwise --timeout 3600 $(RANDOM_TESTS)
 	$(BIN)/python benches/soak.py --seconds $(SECONDS)
 
+# On CPython 3.13 with the newest libraries, from a Debian in target/compat. Needs root and debootstrap.
+compat: wheel
+	tools/compat.sh dist/inhaul-*.whl $(TESTS)
+
+# zig links against the glibc that is asked for, whatever this machine has; maturin refuses a wheel that needs another.
 wheel: .venv/bin/maturin
-	$(BIN)/maturin build --release --out dist
+	rm -f dist/inhaul-*.whl
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin build --release --zig --compatibility manylinux_2_28 --auditwheel check --out dist
 
 clean:
 	rm -rf .venv dist target docs/_build docs/reference/page.md .inhaul .benchmarks python/inhaul/_core*.so
@@ -74,7 +83,7 @@ clean:
 # setuptools makes wheels only since 70.1.
 .venv/bin/maturin:
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet 'pip>=25.1' 'maturin>=1.9,<2' 'setuptools>=70.1'
+	$(BIN)/pip install --quiet 'pip>=25.1' 'maturin[zig]>=1.9,<2' 'setuptools>=70.1'
 
 # One call for everything: a later one could move what an earlier one had pinned. maturin looks for itself in PATH.
 .venv/installed: .venv/bin/maturin pyproject.toml $(RUST)
