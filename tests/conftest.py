@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -71,6 +72,10 @@ def _loop_stays_free() -> Iterator[None]:
             # What opens the paths of objects is imported when the first is asked for.
             function.can_block_in("inhaul/stores/s3.py", "path")
         yield
+        # These call what is watched: under their hands, it must not become what it was before.
+        for thread in threading.enumerate():
+            if thread.name == "inhaul-discard":
+                thread.join()
 
 
 @pytest.fixture(scope="session")

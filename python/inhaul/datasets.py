@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Iterable
+from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -159,7 +160,9 @@ def mudata_papalexi21_subset() -> "MuData":
         )
         for name, size in sizes.items()
     }
-    with mudata.set_options(pull_on_update=False):  # else it warns that this will be so one day
+    # Before 0.4, mudata copies columns of the modalities unless told not to, and warns that this will change.
+    options = getattr(mudata, "set_options", None)
+    with options(pull_on_update=False) if options else nullcontext():
         mdata: MuData = mudata.MuData(modalities)
     return mdata
 
