@@ -1,18 +1,24 @@
 import sqlite3
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, insert, inspect, select, text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 import children
 from inhaul.db.engine import Database
-from inhaul.db.tables import REVISION, for_dialect, metadata
+from inhaul.db.schema import VERSION_TABLE
+from inhaul.db.tables import REVISION, for_dialect, metadata, user
 from inhaul.errors import SchemaTooNew, UnsupportedDatabase
 
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+DRIVERS = {"sqlite": "aiosqlite", "postgresql": "asyncpg"}
 GOLDEN = Path(__file__).with_name("golden")
 
 PREPARE = """
@@ -29,6 +35,31 @@ async def main():
 asyncio.run(main())
 """
 
+# What inhaul made until schema 0002.
+OLD = """
+import asyncio, sys
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+def make(connection):
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", "inhaul:db/migrations")
+    command.upgrade(config, "0002")
+    connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+    connection.execute(text("INSERT INTO alembic_version SELECT version_num FROM inhaul_version"))
+    connection.execute(text("DROP TABLE inhaul_version"))
+
+async def main():
+    engine = create_async_engine(sys.argv[1])
+    async with engine.begin() as conn:
+        await conn.run_sync(make)
+    await engine.dispose()
+
+asyncio.run(main())
+"""
+
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
@@ -41,8 +72,19 @@ async def start_from_nothing(database: Database) -> None:
     """Leaves the database as alembic does before its first migration."""
     async with database.write() as conn:
         await conn.run_sync(metadata.drop_all)
-        await conn.execute(text("DELETE FROM alembic_version"))
+        await conn.execute(text("DELETE FROM inhaul_version"))
     await database.aclose()
+
+
+def driven(url: str) -> str:
+    """The address as SQLAlchemy wants it."""
+    scheme, rest = url.split(":", 1)
+    return f"{scheme}+{DRIVERS[scheme]}:{rest}"
+
+
+def engine_of(url: str) -> AsyncEngine:
+    """What another program opens the database with."""
+    return create_async_engine(driven(url), poolclass=NullPool)
 
 
 async def schema(database: Database) -> Any:
@@ -68,7 +110,8 @@ async def schema(database: Database) -> Any:
 
 
 def differences(connection: Connection) -> Any:
-    return compare_metadata(MigrationContext.configure(connection), for_dialect(connection.dialect.name))
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    return compare_metadata(context, for_dialect(connection.dialect.name))
 
 
 async def test_migrations_make_what_the_tables_say(database: Database) -> None:
@@ -92,19 +135,57 @@ async def test_eight_processes_prepare_one_database(tables: str, database: Datab
     outputs = children.race(PREPARE, database_url)
     assert outputs.count("True\n") == (1 if tables == "old" else 0)
     async with database.read() as conn:
-        assert (await conn.execute(text("SELECT version_num FROM alembic_version"))).scalars().all() == [REVISION]
+        assert (await conn.execute(text("SELECT version_num FROM inhaul_version"))).scalars().all() == [REVISION]
 
 
 async def test_a_newer_schema_is_refused(database: Database) -> None:
     async with database.write() as conn:
-        await conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        await conn.execute(text("UPDATE inhaul_version SET version_num = '9999'"))
     await database.aclose()
     for use in (database.read, database.write):
         with pytest.raises(SchemaTooNew, match=r"newer inhaul \(schema 9999.*pip install --upgrade inhaul"):
             async with use():
                 pass
     async with database._loops.popitem()[1].engine.connect() as conn:
-        assert (await conn.execute(text("SELECT version_num FROM alembic_version"))).scalar_one() == "9999"
+        assert (await conn.execute(text("SELECT version_num FROM inhaul_version"))).scalar_one() == "9999"
+
+
+@pytest.mark.parametrize("revision", ["f5a4f2784254", "0001", "0002"])
+async def test_a_registry_lives_beside_another_program_that_uses_alembic(
+    revision: str, database: Database, database_url: str
+) -> None:
+    """As mlflow does, whose tables have other names."""
+    async with engine_of(database_url).begin() as conn:
+        await conn.execute(text("CREATE TABLE runs (run_uuid VARCHAR(32))"))
+        await conn.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+        await conn.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": revision})
+    async with database.write() as conn:
+        await conn.execute(insert(user).values(uid="u", handle="ann", created_at=NOW, updated_at=NOW))
+    await database.aclose()
+    async with database.read() as conn:
+        assert (await conn.scalars(select(user.c.handle))).all() == ["ann"]
+        assert (await conn.scalars(text("SELECT version_num FROM alembic_version"))).all() == [revision]
+        assert (await conn.scalars(text("SELECT version_num FROM inhaul_version"))).all() == [REVISION]
+
+
+async def test_an_artifact_table_of_another_program_is_not_migrated(database: Database, database_url: str) -> None:
+    async with engine_of(database_url).begin() as conn:
+        await conn.execute(text("CREATE TABLE artifact (uid VARCHAR(20), object_key TEXT)"))
+        await conn.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+        await conn.execute(text("INSERT INTO alembic_version VALUES ('0001')"))
+    with pytest.raises(UnsupportedDatabase, match=r"tables of the same names \(artifact\)"):
+        await database.prepare()
+    async with engine_of(database_url).begin() as conn:
+        assert (await conn.scalars(text("SELECT version_num FROM alembic_version"))).all() == ["0001"]
+
+
+async def test_an_old_registry_gets_a_version_table_of_its_own(database: Database, database_url: str) -> None:
+    assert children.run(OLD, driven(database_url)).stderr == ""
+    await database.prepare()
+    async with database.read() as conn:
+        assert (await conn.scalars(text("SELECT version_num FROM inhaul_version"))).all() == [REVISION]
+        assert not await conn.run_sync(lambda connection: inspect(connection).has_table("alembic_version"))
+        assert await conn.run_sync(differences) == []
 
 
 async def test_tables_of_something_else_are_left_alone(tmp_path: Path) -> None:
@@ -130,7 +211,7 @@ async def test_databases_of_every_release_open(dump: Path, tmp_path: Path) -> No
     database, fresh = Database(f"sqlite:///{tmp_path / 'old.db'}"), Database(f"sqlite:///{tmp_path / 'fresh.db'}")
     await database.prepare()
     await fresh.prepare()
-    assert await schema(database) == await schema(fresh)
+    assert await schema(database) == await schema(fresh)  # the table of the revision has its own name, too
     async with database.read() as conn:
         for name, table in metadata.tables.items():
             assert len((await conn.execute(select(table))).all()) == held.get(name, 0)

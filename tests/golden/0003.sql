@@ -1,9 +1,9 @@
 BEGIN TRANSACTION;
-CREATE TABLE alembic_version (
+CREATE TABLE inhaul_version (
 	version_num VARCHAR(32) NOT NULL, 
-	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+	CONSTRAINT inhaul_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0003');
+INSERT INTO "inhaul_version" VALUES('0003');
 CREATE TABLE artifact (
 	id INTEGER NOT NULL, 
 	uid VARCHAR(20) NOT NULL, 

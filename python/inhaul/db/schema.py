@@ -13,13 +13,22 @@ from inhaul.errors import SchemaTooNew, UnsupportedDatabase
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
-# As alembic itself makes it.
-_version = Table(
-    "alembic_version",
-    MetaData(),
-    sa.Column("version_num", sa.String(32), nullable=False),
-    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
-)
+VERSION_TABLE = "inhaul_version"
+"""Holds the revision. The usual name would be shared with every other program in the database that uses alembic."""
+
+
+def _version_table(name: str) -> Table:
+    """The table as alembic itself makes it."""
+    number = sa.Column("version_num", sa.String(32), nullable=False)
+    return Table(name, MetaData(), number, sa.PrimaryKeyConstraint("version_num", name=f"{name}_pkc"))
+
+
+_version = _version_table(VERSION_TABLE)
+
+# Until 0002 the revision was in alembic's usual table.
+_former_version = _version_table("alembic_version")
+_FORMER_REVISIONS = ("0001", "0002")
+_OURS = {"uid", "storage_id", "key_is_virtual", "object_key", "hash_type", "verified_by"}  # columns of `artifact`
 
 
 def is_current(connection: Connection) -> bool:
@@ -47,6 +56,7 @@ def bring_up_to_date(connection: Connection, database: str) -> None:
         SchemaTooNew: A newer release of inhaul has migrated the database.
         UnsupportedDatabase: The database holds tables of something else under the same names.
     """
+    _take_former_version(connection)
     if _has_version(connection):
         if (revision := _revision(connection)) != REVISION:
             _upgrade(connection, database, revision)
@@ -61,6 +71,19 @@ def bring_up_to_date(connection: Connection, database: str) -> None:
 
 def _has_version(connection: Connection) -> bool:
     return sa.inspect(connection).has_table(_version.name)
+
+
+def _take_former_version(connection: Connection) -> None:
+    """Moves the revision to the table of its own, where the former one is provably ours."""
+    inspector = sa.inspect(connection)
+    if not (inspector.has_table(_former_version.name) and inspector.has_table("artifact")) or _has_version(connection):
+        return
+    former = connection.scalars(sa.select(_former_version.c.version_num)).all()
+    columns = {column["name"] for column in inspector.get_columns("artifact")}
+    if len(former) == 1 and former[0] in _FORMER_REVISIONS and columns >= _OURS:
+        _version.create(connection)
+        connection.execute(sa.insert(_version).values(version_num=former[0]))
+        _former_version.drop(connection)
 
 
 def _revision(connection: Connection) -> str | None:

@@ -2,8 +2,11 @@
 
 from alembic import context
 
+from inhaul.db.schema import VERSION_TABLE
 from inhaul.db.tables import for_dialect
 
 connection = context.config.attributes["connection"]
-context.configure(connection=connection, target_metadata=for_dialect(connection.dialect.name))
+context.configure(
+    connection=connection, target_metadata=for_dialect(connection.dialect.name), version_table=VERSION_TABLE
+)
 context.run_migrations()
