@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Executable, and_, case, func, select, tupl
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import bulk
+from inhaul.db.membership import is_in
 from inhaul.db.tables import artifact, storage
 from inhaul.hashing import Digest
 from inhaul.keys import OBJECTS
@@ -50,7 +51,7 @@ _prefix = artifact.c.object_key + case((artifact.c.n_objects.is_(None), ""), els
 
 async def roots(conn: AsyncConnection, storage_ids: Iterable[int]) -> dict[int, str]:
     """The roots of storages by id."""
-    found = await conn.execute(select(storage.c.id, storage.c.root).where(storage.c.id.in_(list(storage_ids))))
+    found = await conn.execute(select(storage.c.id, storage.c.root).where(is_in(storage.c.id, storage_ids)))
     return {row.id: row.root for row in found}
 
 

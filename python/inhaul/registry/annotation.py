@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import annotations, tables
 from inhaul.db.annotations import LabelLink, ValueLink, ValueRow
+from inhaul.db.membership import is_in
 from inhaul.errors import NoResultFound, ValidationError
 from inhaul.instance import Instance
 from inhaul.keys import new_uid
@@ -145,7 +146,7 @@ async def _features(
     for name in examples:
         check_name("feature", name)
     table = tables.feature
-    query = select(table.c.name, table.c.id, table.c.dtype).where(table.c.name.in_(examples))
+    query = select(table.c.name, table.c.id, table.c.dtype).where(is_in(table.c.name, examples))
     async with instance.database.read() as conn:
         found = {name: (id, dtype) for name, id, dtype in await conn.execute(query)}
     _check(world, examples, found)
@@ -164,7 +165,7 @@ async def check_registered(conn: AsyncConnection, world: "World", examples: Mapp
         ValidationError: One is none.
     """
     table = tables.feature
-    _check(world, examples, set(await conn.scalars(select(table.c.name).where(table.c.name.in_(examples)))))
+    _check(world, examples, set(await conn.scalars(select(table.c.name).where(is_in(table.c.name, examples)))))
 
 
 def _check(world: "World", examples: Mapping[str, Any], found: Container[str]) -> None:
@@ -199,7 +200,7 @@ async def _label_ids(
     )
     if not names:
         return {}
-    query = select(tables.ulabel.c.name, tables.ulabel.c.id).where(tables.ulabel.c.name.in_(names))
+    query = select(tables.ulabel.c.name, tables.ulabel.c.id).where(is_in(tables.ulabel.c.name, names))
     async with instance.database.read() as conn:
         return {name: id for name, id in await conn.execute(query)}  # noqa: C416 - rows are tuples by name only
 

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from inhaul.db import tables
+from inhaul.db.membership import is_in
 from inhaul.errors import KeyExists, NoResultFound
 from inhaul.formats.mapped import Join, MappedCollection
 from inhaul.hashing import hash_bytes
@@ -122,7 +123,7 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         """Refuses artifacts that have been deleted since they were loaded."""
         ids = [artifact._id for artifact in self._draft]
         async with instance.database.read() as conn:
-            known = {*await conn.scalars(select(tables.artifact.c.id).where(tables.artifact.c.id.in_(ids)))}
+            known = {*await conn.scalars(select(tables.artifact.c.id).where(is_in(tables.artifact.c.id, ids)))}
         for artifact in self._draft:
             if artifact._id not in known:
                 raise NoResultFound(f"{artifact!r} has been deleted, so it cannot be in a collection")

@@ -11,6 +11,7 @@ from sqlalchemy import delete, select, union_all
 from inhaul.db import tables
 from inhaul.db.annotations import LabelLink
 from inhaul.db.bulk import insert_into
+from inhaul.db.membership import is_in
 from inhaul.errors import KeyExists
 from inhaul.registry import dtypes
 from inhaul.registry.annotation import annotate, write
@@ -101,7 +102,7 @@ class FeatureManager:
     async def remove_values(self, names: str | Iterable[str]) -> None:
         """Removes all values of some features; a feature without values is no error."""
         names = [names] if isinstance(names, str) else list(names)
-        ids = select(_feature.c.id).where(_feature.c.name.in_(names))
+        ids = select(_feature.c.id).where(is_in(_feature.c.name, names))
         values = select(_value.c.id).where(_value.c.feature_id.in_(ids))
         id = self._artifact._id
         async with self._artifact._home.database.write() as conn:
@@ -193,7 +194,7 @@ class LabelManager:
         """
         instance = self._artifact._home
         ids = [id_in(instance, label, self._world["ULabel"]) for label in _listed(records)]
-        conditions = [_labelled.c.artifact_id == self._artifact._id, _labelled.c.ulabel_id.in_(ids)]
+        conditions = [_labelled.c.artifact_id == self._artifact._id, is_in(_labelled.c.ulabel_id, ids)]
         if feature is not None:
             conditions.append(_labelled.c.feature_id == id_in(instance, feature, self._world["Feature"]))
         async with instance.database.write() as conn:

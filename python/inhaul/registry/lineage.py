@@ -12,6 +12,7 @@ from sqlalchemy import select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import tables
+from inhaul.db.membership import is_in
 
 if TYPE_CHECKING:
     from inhaul.registry.artifact import Artifact
@@ -95,14 +96,14 @@ async def _upstream(conn: AsyncConnection, graph: Lineage, artifacts: set[int]) 
             conn,
             union(
                 select(_artifact.c.run_id, _artifact.c.id).where(
-                    _artifact.c.id.in_(artifacts), _artifact.c.run_id.is_not(None)
+                    is_in(_artifact.c.id, artifacts), _artifact.c.run_id.is_not(None)
                 ),
-                select(_previous.c.run_id, _previous.c.artifact_id).where(_previous.c.artifact_id.in_(artifacts)),
+                select(_previous.c.run_id, _previous.c.artifact_id).where(is_in(_previous.c.artifact_id, artifacts)),
             ),
         )
         runs = await _add(conn, graph, runs={run for run, _ in made})
         graph.edges |= {(f"r{run}", f"a{id}") for run, id in made if f"r{run}" in graph.labels}
-        used = await _pairs(conn, select(_input.c.artifact_id, _input.c.run_id).where(_input.c.run_id.in_(runs)))
+        used = await _pairs(conn, select(_input.c.artifact_id, _input.c.run_id).where(is_in(_input.c.run_id, runs)))
         artifacts = await _add(conn, graph, artifacts={id for id, _ in used})
         graph.edges |= {(f"a{id}", f"r{run}") for id, run in used if f"a{id}" in graph.labels}
 
@@ -110,11 +111,11 @@ async def _upstream(conn: AsyncConnection, graph: Lineage, artifacts: set[int]) 
 async def _downstream(conn: AsyncConnection, graph: Lineage, artifacts: set[int]) -> None:
     while artifacts:
         used = await _pairs(
-            conn, select(_input.c.artifact_id, _input.c.run_id).where(_input.c.artifact_id.in_(artifacts))
+            conn, select(_input.c.artifact_id, _input.c.run_id).where(is_in(_input.c.artifact_id, artifacts))
         )
         runs = await _add(conn, graph, runs={run for _, run in used})
         graph.edges |= {(f"a{id}", f"r{run}") for id, run in used if f"r{run}" in graph.labels}
-        made = await _pairs(conn, select(_artifact.c.run_id, _artifact.c.id).where(_artifact.c.run_id.in_(runs)))
+        made = await _pairs(conn, select(_artifact.c.run_id, _artifact.c.id).where(is_in(_artifact.c.run_id, runs)))
         artifacts = await _add(conn, graph, artifacts={id for _, id in made})
         graph.edges |= {(f"r{run}", f"a{id}") for run, id in made if f"a{id}" in graph.labels}
 
@@ -139,7 +140,7 @@ async def _add(
 
 async def _artifact_labels(conn: AsyncConnection, ids: Collection[int]) -> dict[int, str]:
     columns = (_artifact.c.id, _artifact.c.key, _artifact.c.description, _artifact.c.uid, _artifact.c.version)
-    found = await conn.execute(select(*columns).where(_artifact.c.id.in_(ids)))
+    found = await conn.execute(select(*columns).where(is_in(_artifact.c.id, ids)))
     return {
         id: (key or description or uid) + (f"\nversion {version}" if version else "")
         for id, key, description, uid, version in found
@@ -148,7 +149,8 @@ async def _artifact_labels(conn: AsyncConnection, ids: Collection[int]) -> dict[
 
 async def _run_labels(conn: AsyncConnection, ids: Collection[int]) -> dict[int, str]:
     query = select(_run.c.id, _transform.c.name, _run.c.started_at)
-    found = await conn.execute(query.join(_transform, _transform.c.id == _run.c.transform_id).where(_run.c.id.in_(ids)))
+    query = query.join(_transform, _transform.c.id == _run.c.transform_id).where(is_in(_run.c.id, ids))
+    found = await conn.execute(query)
     return {id: f"{name}\n{started:%Y-%m-%d %H:%M}" for id, name, started in found}
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
+from inhaul.db.membership import is_in
 from inhaul.errors import UnknownField
 from inhaul.instance import Instance
 from inhaul.registry import dtypes
@@ -66,7 +67,7 @@ OPERATORS: dict[str, _Condition] = {
     "endswith": lambda column, value: (
         (func.length(column) >= len(value)) & (func.substr(column, func.length(column) - len(value) + 1) == value)
     ),
-    "in": lambda column, value: column.in_(list(value)),
+    "in": lambda column, value: is_in(column, value),
     "gt": lambda column, value: column > value,
     "gte": lambda column, value: column >= value,
     "lt": lambda column, value: column < value,
@@ -108,7 +109,7 @@ def _condition(cls: type, path: list[str], value: Any, lookup: str, instance: In
         if not rest:
             return OPERATORS["exact"](column, None if value is None else id_in(instance, value, target))
         if rest == ["in"]:
-            return column.in_(_ids(value, target, lookup, instance))  # type: ignore[no-any-return]
+            return _is_one_of(column, value, target, lookup, instance)
         if rest == ["isnull"]:
             return OPERATORS["isnull"](column, _checked(column.type, "isnull", value, lookup))
         return related.has(_condition(target, rest, value, lookup, instance))  # type: ignore[no-any-return]
@@ -191,7 +192,7 @@ def _among(
     if not rest and value is not None:
         linked = linked.where(relation.other == id_in(instance, value, target))
     elif rest == ["in"]:
-        linked = linked.where(relation.other.in_(_ids(value, target, lookup, instance)))
+        linked = linked.where(_is_one_of(relation.other, value, target, lookup, instance))
     elif rest == ["isnull"]:
         check_flag(lookup, value)
     elif rest:
@@ -206,12 +207,12 @@ def _asks_for_none(rest: list[str], value: Any) -> bool:
     return value is None if not rest else rest == ["isnull"] and value is True
 
 
-def _ids(records: Any, cls: type[Registry], lookup: str, instance: Instance) -> Any:
-    """What to look for: the ids of records, or the query for them."""
+def _is_one_of(column: Any, records: Any, cls: type[Registry], lookup: str, instance: Instance) -> ColumnElement[bool]:
+    """The condition that a column has the id of one of some records, or of those that a query set finds."""
     if not hasattr(records, "_ids"):
-        return [id_in(instance, record, cls) for record in compared("in", records, lookup)]
+        return is_in(column, [id_in(instance, record, cls) for record in compared("in", records, lookup)])
     if records._registry is not cls:
         raise TypeError(f"{lookup}={records!r}: pass {cls.__name__} records, or a query set of them")
     if str(records._instance.database) != str(instance.database):
         raise ValueError(f"{records!r} finds records of {records._instance!r}, not of {instance!r}")
-    return records._ids()
+    return column.in_(records._ids())  # type: ignore[no-any-return]

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import set_committed_value
 
+from inhaul.db.membership import is_in
 from inhaul.errors import KeyExists, WrongWorld
 from inhaul.instance import Instance
 from inhaul.registry.base import Registry
@@ -77,7 +78,7 @@ async def _write(records: list[Any], instance: Instance) -> None:
             for record in records:
                 ids[type(record)].append(record._id)
             for registry, own in ids.items():
-                query = select(registry).where(registry._id.in_(own))
+                query = select(registry).where(is_in(registry._id, own))
                 await session.execute(query.execution_options(populate_existing=True))
     except BaseException as error:
         for record in records:

@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db.bulk import insert_into
+from inhaul.db.membership import is_in
 from inhaul.errors import NoResultFound
 from inhaul.instance import Instance
 from inhaul.registry.arguments import check_record
@@ -130,7 +131,7 @@ class Related(Generic[R]):
         """
         ids = [self._id_of(record) for record in records]
         async with self._record._home.database.write() as conn:
-            await conn.execute(delete(self._link).where(self._own == self._record._id, self._other.in_(ids)))
+            await conn.execute(delete(self._link).where(self._own == self._record._id, is_in(self._other, ids)))
 
 
 class Fixed(Related[R]):

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, case, cast, false, literal, select
 
 from inhaul.db import tables
+from inhaul.db.membership import is_in
 from inhaul.registry import dtypes
 from inhaul.registry.arguments import check_flag, check_text
 from inhaul.registry.lookups import OPERATORS, SEVERAL, TEXT_OPERATORS, compared
@@ -76,10 +77,16 @@ def _numbers(operator: str, values: list[Any]) -> ColumnElement[bool]:
 
 
 def _is_one_of(values: list[float]) -> ColumnElement[bool]:
+    """Whole numbers are found as numbers, others by their text, since a number may change on its way through JSON."""
     text, number = tables.feature_value.c.value, tables.feature_value.c.number
-    exact = number.in_([float(value) for value in values if abs(value) < _EXACT])
-    texts = [text for value in values if not abs(value) < _EXACT for text in _texts(value)]
-    return exact | (number.is_not(None) & text.in_(texts)) if texts else exact
+    exact = is_in(number, [float(value) for value in values if _is_exact(value)])
+    texts = [text for value in values if not _is_exact(value) for text in _texts(value)]
+    return exact | (number.is_not(None) & is_in(text, texts)) if texts else exact
+
+
+def _is_exact(value: float) -> bool:
+    """Whether it is a whole number that every float on the way holds."""
+    return abs(value) < _EXACT and float(value).is_integer()
 
 
 def _texts(value: float) -> list[str]:
