@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import URL, Connection, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inhaul.db import postgresql, schema, sqlite
+from inhaul.db import postgresql, roots, schema, sqlite
 from inhaul.db.address import parse, public
 from inhaul.db.explained import explained, reached
 from inhaul.settings import settings
@@ -139,6 +139,8 @@ class Database:
             if of_loop.file:
                 await of_loop.engine.dispose()
             journal = await sqlite.journal_mode(self.path) if self.path else None
+            if self.path:
+                roots.set_folder(of_loop.engine.dialect, await asyncio.to_thread(roots.folder_of, self.path))
             with explained(str(self)):
                 async with self._connection(of_loop) as conn:
                     if journal:

@@ -30,6 +30,8 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import JSON, TypeDecorator
 
+from inhaul.db.roots import Root
+
 REVISION = "0003"
 """The migration that the tables below equal."""
 
@@ -113,7 +115,7 @@ user = _registry("user", Column("handle", Text, nullable=False, unique=True))
 
 storage = _registry(
     "storage",
-    Column("root", Text, nullable=False, unique=True),
+    Column("root", Root, nullable=False, unique=True),
     Column("type", String(8), nullable=False),
     Column("region", String(32)),
     Column("created_by_id", ForeignKey("user.id"), nullable=False),

@@ -12,6 +12,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
 from inhaul.db.membership import is_in
+from inhaul.db.roots import Root, whole
 from inhaul.errors import UnknownField
 from inhaul.instance import Instance
 from inhaul.registry import dtypes
@@ -78,6 +79,7 @@ OPERATORS: dict[str, _Condition] = {
 
 
 SEVERAL = ("in", "range")
+_AS_RECORDED = ("exact", "isnull")  # operators that compare a column as its type has it
 TEXT_OPERATORS = ("iexact", "contains", "icontains", "startswith", "endswith")
 
 
@@ -126,7 +128,10 @@ def _condition(cls: type, path: list[str], value: Any, lookup: str, instance: In
     if len(rest) > 1 or operator not in OPERATORS:
         raise UnknownField(f"{lookup!r}: {operator!r} is no operator. There are {', '.join(OPERATORS)}")
     column = getattr(cls, attribute)
-    return OPERATORS[operator](column, _checked(column.type, operator, value, lookup))
+    checked = _checked(column.type, operator, value, lookup)
+    if isinstance(column.type, Root) and operator not in _AS_RECORDED:
+        column = whole(column)
+    return OPERATORS[operator](column, checked)
 
 
 def _checked(type_: TypeEngine[Any], operator: str, value: Any, lookup: str) -> Any:

@@ -1,7 +1,12 @@
-"""Who a registry is, who writes with it, what is being deleted, and which uids are used up."""
+"""Who a registry is, who writes with it, what is being deleted, and which uids are used up.
+
+Local roots inside the folder of the registry are made relative to it.
+"""
 
 import sqlalchemy as sa
 from alembic import op
+
+from inhaul.db import roots
 
 revision = "0003"
 down_revision = "0002"
@@ -12,7 +17,7 @@ _TIME = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """Adds the tables."""
+    """Adds the tables, and shortens the roots."""
     op.create_table(
         "registry",
         sa.Column("id", _ID, primary_key=True),
@@ -33,3 +38,10 @@ def upgrade() -> None:
         sa.Column("created_at", _TIME, nullable=False),
     )
     op.create_table("retired_uid", sa.Column("uid", _UID, primary_key=True))
+    _make_roots_relative(op.get_bind())
+
+
+def _make_roots_relative(connection: sa.Connection) -> None:
+    for id, root in connection.execute(sa.text("SELECT id, root FROM storage")).all():
+        row = {"id": id, "root": roots.recorded(root, connection.dialect)}
+        connection.execute(sa.text("UPDATE storage SET root = :root WHERE id = :id"), row)

@@ -1,0 +1,94 @@
+"""Projects that are copied or moved as a whole, and the roots of their storages."""
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+import inhaul
+from inhaul import Artifact, Storage, connect
+from registries import query
+
+
+def _places(project: Path, layout: str) -> tuple[Path | None, str | None]:
+    """What to pass to `connect`."""
+    if layout == "default":
+        return None, None
+    if layout == "root":
+        return project / "data", None
+    return project / "objects" / "here", f"sqlite:///{project}/reg.db"
+
+
+LAYOUTS = pytest.mark.parametrize("layout", ["default", "root", "db"])
+
+
+async def _make(project: Path, layout: str, monkeypatch: pytest.MonkeyPatch) -> Artifact:
+    project.mkdir()
+    monkeypatch.chdir(project)
+    (project / "x.csv").write_text("a\n1\n")
+    async with connect(*_places(project, layout)):
+        return await Artifact("x.csv", key="x.csv").save()
+
+
+@LAYOUTS
+async def test_a_local_root_inside_the_folder_of_its_registry_is_recorded_relative(
+    tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "it's a project"
+    it = await _make(project, layout, monkeypatch)
+    async with connect(*_places(project, layout)) as instance:
+        outside = await Storage(tmp_path / "elsewhere").save()
+        rows = await query(f"sqlite:///{instance.database.path}", "SELECT root FROM storage ORDER BY id")
+        inside = {"default": ".inhaul/storage", "root": ".", "db": "objects/here"}[layout]
+        assert [row["root"] for row in rows] == [inside, str(tmp_path / "elsewhere")]
+        assert (it.storage.root, outside.root) == (instance.root, str(tmp_path / "elsewhere"))
+        for lookup in (
+            {"root": instance.root},
+            {"root__in": [instance.root]},
+            {"root__startswith": f"{tmp_path}/it's"},
+            {"root__contains": "/it's a project"},
+            {"root__endswith": instance.root[-7:]},
+            {"root__icontains": "A PROJECT"},
+            {"root__gt": f"{tmp_path}/f"},
+        ):
+            assert [one.root for one in await Storage.filter(**lookup).all()] == [instance.root], lookup
+        assert [one.root for one in await Storage.search("project").all()] == [instance.root]
+        assert set((await Storage.objects.df())["root"]) == {instance.root, outside.root}
+        assert await Artifact.filter(storage__root=instance.root).count() == 1
+
+
+@LAYOUTS
+@pytest.mark.parametrize("command", [shutil.copytree, shutil.move])
+async def test_a_project_that_is_copied_or_moved_finds_its_own_objects(
+    tmp_path: Path, layout: str, command: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, other = tmp_path / "project", tmp_path / "other"
+    it = await _make(project, layout, monkeypatch)
+    command(project, other)  # type: ignore[operator]
+    monkeypatch.chdir(other)
+    async with connect(*_places(other, layout)):
+        again = await Artifact("x.csv", key="x.csv").save()
+        assert (again.uid, again.path) == (it.uid, other / it.path.relative_to(project))
+        assert again.path.exists()
+        assert await Storage.objects.count() == await Artifact.objects.count() == 1
+        await again.delete(permanent=True)
+        assert not again.path.exists()
+    if command is shutil.copytree:
+        assert it.path.read_text() == "a\n1\n"
+        monkeypatch.chdir(project)
+        async with connect(*_places(project, layout)):
+            assert (await inhaul.verify()).ok
+
+
+async def test_absolute_roots_of_older_registries_become_relative(tmp_path: Path) -> None:
+    file = tmp_path / "lab" / "reg.db"
+    file.parent.mkdir()
+    old = sqlite3.connect(file)
+    old.executescript((Path(__file__).parent / "golden" / "0002.sql").read_text())
+    old.execute("UPDATE storage SET root = ?", (str(tmp_path / "lab" / "objects"),))
+    old.commit()
+    old.close()
+    async with connect(tmp_path / "lab" / "objects", f"sqlite:///{file}"):
+        assert [one.root for one in await Storage.objects.all()] == [str(tmp_path / "lab" / "objects")]
+    assert [row["root"] for row in await query(f"sqlite:///{file}", "SELECT root FROM storage")] == ["objects"]
