@@ -1,13 +1,13 @@
 """Access to content without loading it: what is indexed is chosen, what is awaited is read."""
 
 import asyncio
-import gzip
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from inhaul.formats import elements, tiledb
+from inhaul.formats.arrow import FORMS, open_dataset
 from inhaul.formats.axis import Axis
 from inhaul.formats.broken import told_as
 from inhaul.formats.ranged import Source, as_file, as_zarr_store
@@ -18,17 +18,8 @@ if TYPE_CHECKING:
 
 _HDF5 = (".h5ad", ".h5mu", ".h5", ".hdf5")
 _ZARR = (".zarr", ".zarr.zip", ".zrad", ".anndata.zarr", ".mudata.zarr", ".ome.zarr", ".spatialdata.zarr")
-_DATASETS = {
-    ".parquet": "parquet",
-    ".ipc": "ipc",
-    ".feather": "ipc",
-    ".csv": "csv",
-    ".csv.gz": "csv",
-    ".tsv": "csv",
-    ".tsv.gz": "csv",
-}
 _TILEDB: dict[str, Callable[[Path], Any]] = {".tiledb": tiledb.open_array, ".tiledbsoma": tiledb.open_soma}
-SUFFIXES = (*_HDF5, *_ZARR, *_DATASETS, *_TILEDB)
+SUFFIXES = (*_HDF5, *_ZARR, *FORMS, *_TILEDB)
 """What can be accessed without loading it."""
 
 
@@ -301,7 +292,7 @@ def _close(group: Any) -> None:
         getattr(group, "file", getattr(group, "store", group)).close()
 
 
-def open_backed(source: Source, suffix: str, accessor: str | None, name: str, world: Any) -> Any:
+def open_backed(source: Source, suffix: str, accessor: str | None, name: str, world: Any, **options: Any) -> Any:
     """Opens content, reading no more than what its shape takes. To be called in a thread.
 
     Args:
@@ -310,18 +301,22 @@ def open_backed(source: Source, suffix: str, accessor: str | None, name: str, wo
         accessor: What it loads as.
         name: Where it is, for users.
         world: The classes to make.
+        **options: Passed on to pyarrow; see `open_dataset`.
 
     Returns:
         An `AnnDataAccessor`, a `BackedAccessor` or a pyarrow dataset.
 
     Raises:
         ValueError: The suffix has no such access, or the content is broken; the message names it.
+        TypeError: Options are given that nothing takes.
     """
     if suffix not in SUFFIXES:
         raise ValueError(f"{name}: what ends in {suffix!r} has no backed access. These have: {', '.join(SUFFIXES)}")
-    with told_as(f"{name} cannot be opened as {suffix}"):
-        if suffix in _DATASETS:
-            return _dataset(source, suffix)
+    if options and suffix not in FORMS:
+        raise TypeError(f"{name}: what ends in {suffix!r} is opened without options, so not with {set(options)}")
+    with told_as(f"{name} cannot be opened as {suffix}", options=bool(options)):
+        if suffix in FORMS:
+            return open_dataset(source, suffix, **options)
         if suffix in _TILEDB:
             return _tiledb(source, _TILEDB[suffix], world)
         node = _hdf5(source) if suffix in _HDF5 else _zarr(source)
@@ -362,24 +357,3 @@ def _in_present_form(source: Source, node: Any) -> Any:
     file = h5py.File(BytesIO(), "w")
     anndata.io.write_elem(file, "/", whole)
     return file
-
-
-def _dataset(source: Source, suffix: str) -> Any:
-    import pyarrow
-    from pyarrow import csv, dataset
-
-    parse = csv.ParseOptions(delimiter="\t" if suffix.startswith(".tsv") else ",")
-    forms: dict[str, Callable[[], Any]] = {
-        "parquet": dataset.ParquetFileFormat,
-        "ipc": dataset.IpcFileFormat,
-        "csv": lambda: dataset.CsvFileFormat(parse_options=parse),
-    }
-    form = forms[_DATASETS[suffix]]()
-    if isinstance(source, Path):
-        return dataset.dataset(source, format=form)
-    file: Any = as_file(source)
-    if _DATASETS[suffix] == "csv":  # any use of it reads all of it, so it is fetched once
-        content = gzip.decompress(file.read()) if suffix.endswith(".gz") else file.read()
-        return dataset.dataset(csv.read_csv(pyarrow.BufferReader(content), parse_options=parse))
-    fragment = form.make_fragment(file)
-    return dataset.FileSystemDataset([fragment], fragment.physical_schema, form)

@@ -4,7 +4,9 @@ import gzip
 from collections.abc import Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from inhaul.formats.arrow import files_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,10 +20,10 @@ def frame(rows: Iterable[Any], columns: Sequence[str], index: str | None = None)
 
 
 def read_csv(path: Path, **options: Any) -> "pd.DataFrame":
-    """Reads comma-separated values, compressed or not."""
+    """Reads comma-separated values, compressed or not: a file, or a folder of them, one below the other."""
     import pandas as pd
 
-    table: pd.DataFrame = pd.read_csv(path, **options)
+    table: pd.DataFrame = together([pd.read_csv(file, **options) for file in files_of(path)])
     return table
 
 
@@ -38,10 +40,25 @@ def read_parquet(path: Path, **options: Any) -> "pd.DataFrame":
 
 
 def read_arrow(path: Path, **options: Any) -> "pd.DataFrame":
-    """Reads an Arrow IPC file, which a feather file is, too."""
+    """Reads an Arrow IPC file, which a feather file is, too, or a folder of them, one below the other."""
     import pandas as pd
 
-    return pd.read_feather(_unpacked(path), **options)
+    return together([pd.read_feather(_unpacked(file), **options) for file in files_of(path)])
+
+
+def together(tables: "Sequence[pd.DataFrame]", join: Literal["inner", "outer"] = "outer") -> "pd.DataFrame":
+    """Tables one below the other. Rows keep their names; numbers that only count them go on.
+
+    Args:
+        tables: The tables.
+        join: Of the columns: those that all have, or all.
+    """
+    import pandas as pd
+
+    if len(tables) == 1:
+        return tables[0]
+    only_counted = all(type(table.index) is pd.RangeIndex and table.index.name is None for table in tables)
+    return pd.concat(tables, join=join, ignore_index=only_counted)
 
 
 def _unpacked(path: Path) -> Path | BytesIO:

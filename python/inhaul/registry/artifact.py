@@ -397,30 +397,34 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
     async def _loaded(self, path: Path, **options: Any) -> Any:
         return await asyncio.to_thread(suffixes.load, path, self._suffix, self._accessor, **options)
 
-    async def backed(self, is_run_input: bool | None = None) -> Any:
+    async def backed(self, is_run_input: bool | None = None, **options: Any) -> Any:
         """Access to its content without loading it: only the bytes asked for are read.
 
         An `AnnDataAccessor` for .h5ad and AnnData zarr, a `BackedAccessor` for other HDF5 files and zarr stores, a
-        `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv.
+        `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv. The last two have the columns and types
+        of `load()`: they are read once to find these, unless options say how to read them.
 
         Args:
             is_run_input: False keeps it from being an input of the current run.
+            **options: Of pyarrow's format, such as `parse_options`, `read_options` and `convert_options` of
+                `pyarrow.dataset.CsvFileFormat`.
 
         Raises:
             ObjectMissing: The object is not in the storage.
             ObjectChanged: The file was overwritten in place by a later version.
             ValueError: Its suffix has no such access, or the content is not what the suffix says.
+            TypeError: Options are given that nothing takes.
         """
-        opened = await self._opened()
+        opened = await self._opened(**options)
         await note_input(self, is_run_input)
         return opened
 
-    async def _opened(self) -> Any:
+    async def _opened(self, **options: Any) -> Any:
         await self._staging()
         source = await reading.source(self)
         # The name of a path on S3 takes importing what makes it.
         return await asyncio.to_thread(
-            lambda: backed.open_backed(source, self._suffix, self._accessor, str(self.path), self._world)
+            lambda: backed.open_backed(source, self._suffix, self._accessor, str(self.path), self._world, **options)
         )
 
     async def cache(self, is_run_input: bool | None = None) -> Path:

@@ -15,6 +15,7 @@ from inhaul.db import tables
 from inhaul.db.membership import is_in
 from inhaul.errors import KeyExists, NoResultFound
 from inhaul.formats.mapped import Join, MappedCollection
+from inhaul.formats.tables import together
 from inhaul.hashing import hash_bytes
 from inhaul.ingestion.plan import next_version
 from inhaul.instance import Instance, current
@@ -270,7 +271,7 @@ def _concatenated(loaded: list[Any], uids: list[str], join: Literal["inner", "ou
     import pandas as pd
 
     if isinstance(loaded[0], pd.DataFrame):
-        return pd.concat(loaded, join=join, ignore_index=True)
+        return together(loaded, join)
     import anndata
 
     return anndata.concat(loaded, join=join, label="artifact_uid", keys=uids, index_unique=None)
