@@ -37,7 +37,7 @@ class Bytes:
 
     @property
     def entry(self) -> Entry:
-        return Entry("u" * 20, ".bin", hash_bytes(self.content))
+        return Entry("u" * 20, ".bin", hash_bytes(self.content), False)
 
     async def fetch(self, target: Path) -> None:
         self.served += 1
@@ -52,7 +52,7 @@ def cache(tmp_path: Path) -> Cache:
 
 
 def entries(cache: Cache) -> list[str]:
-    return sorted(path.name for path in cache.folder.iterdir() if path.name != ".partial")
+    return sorted(path.name for path in cache.folder.iterdir() if not path.name.startswith("."))
 
 
 def partial(cache: Cache) -> list[str]:
@@ -113,7 +113,7 @@ async def test_bad_downloads_never_get_a_name(cache: Cache, seed: int) -> None:
 
 async def test_an_object_with_an_etag_only_is_checked_for_its_size(cache: Cache) -> None:
     it = Bytes(b"content", lambda content: content[1:])
-    entry = Entry("u" * 20, ".bin", Digest("9a0364b9e99bb480dd25e1f0284c8555/3", "etag", 7))
+    entry = Entry("u" * 20, ".bin", Digest("9a0364b9e99bb480dd25e1f0284c8555/3", "etag", 7), False)
     with pytest.raises(ObjectDamaged):
         await cache.get(entry, it.fetch)
     it.spoil = bytes
@@ -125,7 +125,7 @@ async def test_a_folder_appears_whole(cache: Cache, tmp_path: Path) -> None:
     (source / "a").mkdir(parents=True)
     (source / "a" / "b").write_text("1")
     (source / "c").write_text("2")
-    entry = Entry("u" * 20, ".zarr", hash_dir(source))
+    entry = Entry("u" * 20, ".zarr", hash_dir(source), True)
 
     async def fetch(target: Path) -> None:
         await asyncio.to_thread(shutil.copytree, source, target)
@@ -208,12 +208,131 @@ async def test_an_entry_that_was_cut_afterwards_is_fetched_again(cache: Cache) -
     assert it.served == 2
 
 
+async def test_an_entry_that_was_overwritten_with_as_many_bytes_is_fetched_again_once(cache: Cache) -> None:
+    it = Bytes(b"content")
+    path = await cache.get(it.entry, it.fetch)
+    before = path.stat()
+    path.chmod(0o644)
+    path.write_bytes(b"CONTENT")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    for one in (cache, Cache(cache.folder, None)):
+        assert (await one.get(it.entry, it.fetch)).read_bytes() == b"content"
+    assert it.served == 2
+
+
+async def test_has_does_not_take_an_entry_that_was_overwritten(cache: Cache) -> None:
+    it = Bytes(b"content")
+    path = await cache.get(it.entry, it.fetch)
+    path.chmod(0o644)
+    path.write_bytes(b"CONTENT")
+    assert await cache.has(it.entry) is None
+
+
+async def test_an_entry_that_only_looks_changed_is_hashed_and_kept(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = Bytes(b"content")
+    path = await cache.get(it.entry, it.fetch)
+    path.touch()
+    assert await cache.get(it.entry, it.fetch) == path
+    (cache.folder / ".notes" / path.name).write_bytes(b"\xff")  # as a crash may leave it
+    assert await cache.get(it.entry, it.fetch) == path
+    hashed: list[object] = []
+    monkeypatch.setattr("inhaul.hashing.hash_like", lambda *given: hashed.append(given))
+    assert await cache.get(it.entry, it.fetch) == path
+    assert (it.served, hashed) == (1, [])
+
+
+async def test_a_changed_entry_with_an_etag_only_is_fetched_again(cache: Cache) -> None:
+    it = Bytes(b"content")
+    entry = Entry("u" * 20, ".bin", Digest("9a0364b9e99bb480dd25e1f0284c8555", "etag", 7), False)
+    path = await cache.get(entry, it.fetch)
+    await cache.get(entry, it.fetch)
+    assert it.served == 1
+    path.chmod(0o644)
+    path.write_bytes(b"CONTENT")
+    assert (await cache.get(entry, it.fetch)).read_bytes() == b"content"
+    assert it.served == 2
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+async def test_what_is_no_file_in_the_place_of_an_entry_is_not_taken(cache: Cache, tmp_path: Path, kind: str) -> None:
+    it = Bytes(b"content")
+    path = await cache.get(it.entry, it.fetch)
+    path.unlink()
+    user_file = tmp_path / "mine"
+    user_file.write_bytes(b"content")
+    if kind == "link":
+        path.symlink_to(user_file)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        (path / "sub").mkdir(parents=True)
+    found = await asyncio.wait_for(cache.get(it.entry, it.fetch), 10)
+    assert found.is_file()
+    assert not found.is_symlink()
+    assert found.read_bytes() == b"content"
+    assert user_file.read_bytes() == b"content"
+    assert (it.served, partial(cache)) == (2, [])
+
+
+@pytest.mark.parametrize("change", ["rewritten", "removed", "added", "linked", "file instead", "link instead"])
+async def test_a_folder_that_was_changed_is_fetched_again_once(cache: Cache, tmp_path: Path, change: str) -> None:
+    source = tmp_path / "x.zarr"
+    (source / "a").mkdir(parents=True)
+    (source / "a" / "b").write_text("1")
+    (source / "c").write_text("2")
+    entry = Entry("u" * 20, ".zarr", hash_dir(source), True)
+    served = 0
+
+    async def fetch(target: Path) -> None:
+        nonlocal served
+        served += 1
+        await asyncio.to_thread(shutil.copytree, source, target)
+
+    path = await cache.get(entry, fetch)
+    await cache.get(entry, fetch)
+    assert served == 1
+    if change == "rewritten":
+        (path / "a" / "b").write_text("9")
+    elif change == "removed":
+        (path / "c").unlink()
+    elif change == "added":
+        (path / "a" / "d").write_text("")
+    elif change == "linked":
+        (path / "c").unlink()
+        (path / "c").symlink_to(source / "c")
+    else:
+        shutil.rmtree(path)
+        path.write_text("x") if change == "file instead" else path.symlink_to(source)
+    for _ in range(2):
+        assert await cache.get(entry, fetch) == path
+        assert hash_dir(path) == entry.digest
+        assert not path.is_symlink()
+        assert not (path / "c").is_symlink()
+    assert (served, partial(cache)) == (2, [])
+    assert hash_dir(source) == entry.digest
+
+
+def test_who_may_read_a_copy_the_umask_says(cache: Cache) -> None:
+    it = Bytes(b"content")
+    modes = {}
+    for umask in (0o077, 0o022):
+        before = os.umask(umask)
+        try:
+            path = asyncio.run(Cache(cache.folder / f"{umask}", None).get(it.entry, it.fetch))
+        finally:
+            os.umask(before)
+        modes[umask] = path.stat().st_mode & 0o777
+    assert modes == {0o077: 0o400, 0o022: 0o444}
+
+
 def numbered(number: int, size: int = 1000) -> Bytes:
     return Bytes(bytes([number]) * size)
 
 
 async def test_the_least_recently_used_give_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inhaul.cache._GRAIN", 0)
+    monkeypatch.setattr("inhaul.cache.copies._GRAIN", 0)
     cache = Cache(tmp_path / "cache", 10_000)
     for number in range(8):
         await cache.get(numbered(number).entry, numbered(number).fetch)
@@ -229,16 +348,18 @@ async def test_the_least_recently_used_give_way(tmp_path: Path, monkeypatch: pyt
     assert await cache.has(numbered(19).entry)
 
 
-async def test_use_is_noted_now_and_then_and_never_when_a_copy_is_new(cache: Cache) -> None:
+async def test_use_is_noted_now_and_then_and_never_in_the_copy(cache: Cache) -> None:
     it = numbered(0)
     path = await cache.get(it.entry, it.fetch)
-    made = path.stat()
+    note = cache.folder / ".notes" / path.name
+    made, noted = path.stat(), note.stat()
     await cache.get(it.entry, it.fetch)
+    assert note.stat() == noted
+    os.utime(note, ns=(0, noted.st_mtime_ns - 61 * 10**9))
+    await cache.get(it.entry, it.fetch)
+    assert note.stat().st_mtime_ns >= noted.st_mtime_ns
     assert path.stat() == made  # or who hashes the copy just then would think that it changes
-    os.utime(path, ns=(made.st_atime_ns - 61 * 10**9, made.st_mtime_ns))
-    await cache.get(it.entry, it.fetch)
-    assert path.stat().st_atime_ns >= made.st_atime_ns
-    assert path.stat().st_mtime_ns == made.st_mtime_ns
+    assert it.served == 1
 
 
 async def test_what_this_process_uses_stays(tmp_path: Path) -> None:
@@ -300,7 +421,7 @@ cache = Cache(folder, None)
 note = os.open(log, os.O_APPEND | os.O_WRONLY | os.O_CREAT)
 
 async def one(path):
-    entry = Entry(path.name.ljust(20, "u"), ".bin", hash_file(path))
+    entry = Entry(path.name.ljust(20, "u"), ".bin", hash_file(path), False)
     async def fetch(target):
         os.write(note, f"{path.name} {os.getpid()}\\n".encode())
         with path.open("rb") as read, target.open("xb") as write:
@@ -390,7 +511,12 @@ def test_only_old_leftovers_whose_lock_is_free_are_swept(cache: Cache) -> None:
 async def test_what_others_keep_in_the_folder_is_neither_removed_nor_counted(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "documents", 3000)
     own = ["thesis.pdf", "2026-11-28 11.02.jpg", "u" * 20, f"{'u' * 20}-short.csv", ".partial/film.mkv", "photos/a.jpg"]
-    own += [".partial/mine.lock", ".partial/scratch-paper.tmp", f".partial/{'u' * 20}-{'h' * 22}.csv"]
+    own += [
+        ".partial/mine.lock",
+        ".notes/idea.txt",
+        ".partial/scratch-paper.tmp",
+        f".partial/{'u' * 20}-{'h' * 22}.csv",
+    ]
     for name in own:
         path = cache.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -402,3 +528,14 @@ async def test_what_others_keep_in_the_folder_is_neither_removed_nor_counted(tmp
     assert 1000 < sum(path.stat().st_size for path in cache.folder.glob("u*-*.bin")) <= 3000
     assert await asyncio.to_thread(cache.sweep, datetime.now(UTC) + DAY, delete=True) == []
     assert [name for name in own if not (cache.folder / name).is_file()] == []
+
+
+def test_notes_of_copies_that_a_user_removed_are_swept(cache: Cache) -> None:
+    kept, gone = Bytes(b"kept"), Bytes(b"gone")
+    for it in (kept, gone):
+        asyncio.run(cache.get(it.entry, it.fetch))
+    (cache.folder / gone.entry.name).unlink()
+    cache.sweep(datetime.now(UTC), delete=False)
+    assert len(list((cache.folder / ".notes").iterdir())) == 2
+    cache.sweep(datetime.now(UTC), delete=True)
+    assert [note.name for note in (cache.folder / ".notes").iterdir()] == [kept.entry.name]

@@ -252,7 +252,7 @@ async def test_repair(tmp_path: Path, tree: Path) -> None:
         for at in (0, 1, 2, 3):
             artifacts[at].path.write_bytes(b"bad")
         cached = artifacts[1]
-        entry = Entry(cached.uid, cached.suffix, hash_bytes((tree / "d0" / "f007.bin").read_bytes()))
+        entry = Entry(cached.uid, cached.suffix, hash_bytes((tree / "d0" / "f007.bin").read_bytes()), False)
 
         async def fetch(target: Path) -> None:
             await asyncio.to_thread(shutil.copy, tree / "d0" / "f007.bin", target)

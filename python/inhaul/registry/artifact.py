@@ -380,7 +380,8 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file was overwritten in place by a later version.
+            ObjectChanged: The file was overwritten in place by a later version, or is not as large as is registered.
+            ObjectDamaged: An object that inhaul named is not as large, or is no file or folder, as is registered.
             ValueError: The content is not what its suffix says.
             MissingLibrary: The reader needs a library that is not installed.
         """
@@ -411,7 +412,8 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file was overwritten in place by a later version.
+            ObjectChanged: The file was overwritten in place by a later version, or is not as large as is registered.
+            ObjectDamaged: An object that inhaul named is not as large, or is no file or folder, as is registered.
             ValueError: Its suffix has no such access, or the content is not what the suffix says.
             TypeError: Options are given that nothing takes.
         """
@@ -435,7 +437,8 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file was overwritten in place by a later version.
+            ObjectChanged: The file was overwritten in place by a later version, or is not as large as is registered.
+            ObjectDamaged: An object that inhaul named is not as large, or is no file or folder, as is registered.
         """
         path = await self._cached()
         await note_input(self, is_run_input)

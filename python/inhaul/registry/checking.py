@@ -142,7 +142,7 @@ class Checker:
         """Stores what is not as registered again, and says from where, or why not."""
         if not row.key_is_virtual:
             return "its key was chosen by a user, so it is left as it is"
-        entry = Entry(row.uid, row.suffix, row.digest)
+        entry = Entry(row.uid, row.suffix, row.digest, row.n_objects is not None)
         copies = [self._sources.get(row.uid), await self._instance.cache.has(entry)]
         try:
             for copy in copies:

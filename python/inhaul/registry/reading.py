@@ -3,17 +3,19 @@
 import asyncio
 import errno
 from pathlib import Path
-from typing import TYPE_CHECKING
+from stat import S_ISDIR, S_ISREG
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import select
 
 from inhaul.cache import Entry
 from inhaul.db import tables
-from inhaul.errors import ObjectChanged, ObjectMissing
+from inhaul.errors import ObjectChanged, ObjectDamaged, ObjectMissing
 from inhaul.formats.ranged import Remote, Source
 from inhaul.hashing import Digest
 from inhaul.ingestion.content import is_taken
 from inhaul.ingestion.remote import fetch
+from inhaul.ingestion.scan import content_paths
 from inhaul.registry.fields import set_row
 from inhaul.stores.s3 import S3Store
 
@@ -26,15 +28,18 @@ async def cached(artifact: "Artifact") -> Path:
 
     Raises:
         ObjectMissing: The object is not in the storage.
-        ObjectChanged: The file was overwritten in place by a later version.
+        ObjectChanged: The file was overwritten in place by a later version, or the user's file is another one by now.
+        ObjectDamaged: The object has not the size, or is not of the kind, that is registered.
     """
     await _look_again(artifact)
     path = artifact.path
     if artifact._id is not None and artifact._object_key is None:
         raise ObjectChanged(errno.ESTALE, f"Artifact {artifact._uid} was overwritten in place", str(path))
     if isinstance(path, Path):
-        if not await asyncio.to_thread(path.exists):
-            raise ObjectMissing(errno.ENOENT, f"The object of artifact {artifact._uid} is not there", str(path))
+        if artifact._id is not None:
+            await asyncio.to_thread(_check, artifact, path)
+        elif not await asyncio.to_thread(path.exists):
+            raise ObjectMissing(errno.ENOENT, f"What {artifact!r} was made of is not there", str(path))
         return path
 
     store, object_key = artifact._home.store(_root(artifact)), artifact._object_key or ""
@@ -44,7 +49,45 @@ async def cached(artifact: "Artifact") -> Path:
     async def download(target: Path) -> None:
         await fetch(store, object_key, target, digest, is_folder=artifact._n_objects is not None)
 
-    return await artifact._home.cache.get(Entry(artifact._uid, artifact._suffix, digest), download)
+    entry = Entry(artifact._uid, artifact._suffix, digest, artifact._n_objects is not None)
+    return await artifact._home.cache.get(entry, download)
+
+
+def _check(artifact: "Artifact", path: Path) -> None:
+    """Refuses an object on this machine that cannot be what is registered, which its size and kind tell unread."""
+    try:
+        found = _measure(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ObjectMissing(errno.ENOENT, f"The object of artifact {artifact._uid} is not there", str(path)) from None
+    expected = _Measure(artifact._n_objects, artifact._size)
+    if found == expected:
+        return
+    what = f"This is {found or 'neither a file nor a folder'}, but artifact {artifact._uid} is {expected}"
+    if artifact._key_is_virtual:
+        raise ObjectDamaged(errno.EIO, f"{what}: verify(repair=True) stores it again if it can", str(path))
+    raise ObjectChanged(errno.ESTALE, f"{what}: register it again to have a new version", str(path))
+
+
+class _Measure(NamedTuple):
+    """The number of files of a folder, None of a file; and the size in bytes."""
+
+    n_objects: int | None
+    size: int
+
+    def __str__(self) -> str:
+        what = "a file" if self.n_objects is None else f"a folder of {self.n_objects} files"
+        return f"{what} with {self.size} bytes"
+
+
+def _measure(path: Path) -> _Measure | None:
+    """What a file or folder measures; None of anything else."""
+    status = path.stat()
+    if S_ISREG(status.st_mode):
+        return _Measure(None, status.st_size)
+    if not S_ISDIR(status.st_mode):
+        return None
+    sizes = [file.stat().st_size for file in content_paths(path)]
+    return _Measure(len(sizes), sum(sizes))
 
 
 async def source(artifact: "Artifact") -> Source:
@@ -52,7 +95,8 @@ async def source(artifact: "Artifact") -> Source:
 
     Raises:
         ObjectMissing: The object is not in the storage.
-        ObjectChanged: The file was overwritten in place by a later version.
+        ObjectChanged: The file was overwritten in place by a later version, or the user's file is another one by now.
+        ObjectDamaged: The object has not the size, or is not of the kind, that is registered.
     """
     await _look_again(artifact)
     object_key = artifact._object_key
@@ -65,14 +109,15 @@ async def source(artifact: "Artifact") -> Source:
 
 
 async def _look_again(artifact: "Artifact") -> None:
-    """Learns whether a later version has taken the place of an object under its real key since the row was loaded."""
+    """Learns what became of an object under its real key since the row was loaded: it is another artifact's, or new."""
     if artifact._id is None or artifact._key_is_virtual:
         return
-    query = select(tables.artifact.c.object_key).where(tables.artifact.c.id == artifact._id)
+    table = tables.artifact.c
+    query = select(table.object_key, table.size, table.n_objects).where(table.id == artifact._id)
     async with artifact._home.database.read() as conn:
         row = (await conn.execute(query)).first()
     if row is not None:
-        set_row(artifact, {"object_key": row.object_key})
+        set_row(artifact, row._asdict())
 
 
 def _root(artifact: "Artifact") -> str:

@@ -1,0 +1,237 @@
+"""The copies in a folder: which of them still are what was fetched, and when each was last asked for.
+
+Beside each copy is a note of what the system said of it when it got its name: the number of its file, its size, and the
+times of its last change, one of which no user can set. A copy that still is so is believed unread. Any other is hashed
+again, and noted anew if nothing is wrong with it. All of this blocks.
+"""
+
+import errno
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from stat import S_IMODE, S_ISDIR, S_ISREG
+from typing import NamedTuple
+from urllib.parse import quote
+
+from inhaul import hashing
+from inhaul.errors import FileChanged, ObjectDamaged
+from inhaul.hashing import Digest
+from inhaul.settings import settings
+
+NAME = r"[0-9A-Za-z]{20}-[0-9A-Za-z_%-]{22,}(?:\.[^/]*)?"
+"""What `Entry.name` makes: uid, hash, suffix. What has another name is not from here."""
+
+_NAMED = re.compile(NAME)
+_NOTES = ".notes"
+_GRAIN = 60 * 10**9  # ns between two notes that a copy was asked for
+_IN_THE_WAY = (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR)
+
+
+class Entry(NamedTuple):
+    """What to keep a copy of.
+
+    Attributes:
+        uid: The artifact's.
+        suffix: The artifact's, which the name of the copy ends in.
+        digest: What the bytes must be. Of type `"etag"` only the size can be checked.
+        is_folder: Whether it is a folder of files.
+    """
+
+    uid: str
+    suffix: str
+    digest: Digest
+    is_folder: bool
+
+    @property
+    def name(self) -> str:
+        """Its name in the cache: other content never has it."""
+        return f"{self.uid}-{quote(self.digest.hash, safe='')}{self.suffix}"
+
+
+class Copy(NamedTuple):
+    """A copy that is there: when it was last asked for in ns, its size in bytes, its name."""
+
+    used: int
+    size: int
+    name: str
+
+
+class Copies:
+    """The copies in a folder, which processes share.
+
+    Args:
+        folder: Where they are.
+        partial: A folder on the same file system, for what has no name yet or no longer.
+    """
+
+    def __init__(self, folder: Path, partial: Path) -> None:
+        self._folder = folder
+        self._partial = partial
+        self._notes = folder / _NOTES
+        self._wrong: dict[str, str] = {}  # how copies look that were found to be wrong, by name
+
+    def find(self, entry: Entry) -> bool:
+        """Whether a copy is there and is what was fetched; notes that it was asked for now."""
+        state = self._state(entry)
+        if state is None or self._wrong.get(entry.name) == state:
+            return False
+        note = self._notes / entry.name
+        if not _says(note, state):
+            if not self._holds(entry):
+                self._wrong[entry.name] = state  # whoever waits for a new one need not hash it again and again
+                return False
+            self._note(entry, state)
+        with suppress(FileNotFoundError, PermissionError):  # another user's only counts as used less recently
+            now = time.time_ns()
+            if now - note.stat().st_mtime_ns > _GRAIN:
+                os.utime(note, ns=(now, now))
+        return True
+
+    def settle(self, temporary: Path, entry: Entry) -> None:
+        """Gives a download its name, if it is what it should be, in place of whatever has it.
+
+        Raises:
+            ObjectDamaged: It is not.
+        """
+        target = self._folder / entry.name
+        found = Digest(entry.digest.hash, "etag", size_of(temporary))
+        if entry.digest.hash_type != "etag":
+            found = hashing.hash_like(temporary, entry.digest.hash_type)
+        if found != entry.digest:
+            raise ObjectDamaged(
+                errno.EIO,
+                f"What was fetched is not what is registered: {found.size} bytes, {found.hash_type} {found.hash} "
+                f"instead of {entry.digest.size} bytes, {entry.digest.hash_type} {entry.digest.hash}. "
+                "If it stays so, the object is damaged: verify() says which are",
+                str(target),
+            )
+        if settings.durability == "batch":
+            _fsync(temporary)
+        if temporary.is_file():
+            # Whoever edits a copy would find the edit gone one day.
+            temporary.chmod(S_IMODE(temporary.stat().st_mode) & 0o444)
+        try:
+            temporary.replace(target)
+        except OSError as error:
+            if error.errno not in _IN_THE_WAY:
+                raise
+            if self.find(entry):  # another process was faster
+                return
+            remove(self.condemn(entry.name))
+            temporary.replace(target)
+        if settings.durability == "batch":
+            _fsync_one(self._folder)
+        if (state := self._state(entry)) is not None:
+            self._note(entry, state)
+
+    def all(self) -> Iterator[Copy]:
+        """All copies."""
+        for path in self._folder.iterdir():
+            if _NAMED.fullmatch(path.name):
+                with suppress(FileNotFoundError):  # another process removes some, too
+                    yield Copy(self._last_used(path), size_of(path), path.name)
+
+    def _last_used(self, path: Path) -> int:
+        try:
+            return (self._notes / path.name).stat().st_mtime_ns
+        except FileNotFoundError:
+            return path.lstat().st_atime_ns
+
+    def condemn(self, name: str) -> Path:
+        """Takes a copy out, at once, so that nobody takes the half of a folder for the whole; gives what to remove.
+
+        Raises:
+            FileNotFoundError: It is not there.
+        """
+        condemned = self._partial / f"{name}.{secrets.token_hex(8)}"
+        (self._folder / name).rename(condemned)
+        (self._notes / name).unlink(missing_ok=True)
+        return condemned
+
+    def forget_gone(self) -> None:
+        """Removes the notes of copies that others removed."""
+        for note in self._notes.iterdir() if self._notes.is_dir() else ():
+            if _NAMED.fullmatch(note.name) and not os.path.lexists(self._folder / note.name):
+                note.unlink(missing_ok=True)
+
+    def _state(self, entry: Entry) -> str | None:
+        """What the system says of a copy; None if there is none, or something that is none by its type or size."""
+        path = self._folder / entry.name
+        try:
+            status = path.lstat()
+            if entry.is_folder:
+                return _state_of_folder(path) if S_ISDIR(status.st_mode) else None
+            return _state_of(status) if S_ISREG(status.st_mode) and status.st_size == entry.digest.size else None
+        except FileNotFoundError:
+            return None
+
+    def _note(self, entry: Entry, state: str) -> None:
+        """Notes how a copy that is right looks."""
+        self._wrong.pop(entry.name, None)
+        with suppress(OSError):  # as on a full disk: a note that is cut, or lost, only costs hashing the copy again
+            self._notes.mkdir(exist_ok=True)
+            (self._notes / entry.name).write_text(state)
+
+    def _holds(self, entry: Entry) -> bool:
+        """Whether a copy has the right bytes, as far as they can tell."""
+        if entry.digest.hash_type == "etag":
+            return False
+        try:
+            return hashing.hash_like(self._folder / entry.name, entry.digest.hash_type) == entry.digest
+        except (FileNotFoundError, FileChanged, ValueError):  # a folder without files has no hash
+            return False
+
+
+def _says(note: Path, state: str) -> bool:
+    try:
+        return note.read_bytes() == state.encode()
+    except FileNotFoundError:
+        return False
+
+
+def _state_of(status: os.stat_result) -> str:
+    return f"{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+
+def _state_of_folder(folder: Path) -> str:
+    state = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        state.update(os.fsencode(path.relative_to(folder)) + f"\0{_state_of(path.lstat())}\n".encode())
+    return state.hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """Bytes in a file, or in all files of a folder."""
+    if path.is_dir() and not path.is_symlink():
+        return sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
+    return path.lstat().st_size
+
+
+def remove(path: Path) -> None:
+    """Removes a file, a link or a folder; none is no error."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _fsync(path: Path) -> None:
+    """Puts a file on disk, or a folder with all that is in it."""
+    if path.is_dir():
+        for child in path.iterdir():
+            _fsync(child)
+    _fsync_one(path)
+
+
+def _fsync_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

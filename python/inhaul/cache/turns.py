@@ -1,0 +1,42 @@
+"""The right to do something alone, among all processes that share a folder."""
+
+import fcntl
+import os
+from pathlib import Path
+
+
+class Turn:
+    """The sole right to what a lock file stands for. It ends with the process that has it.
+
+    Args:
+        file: The lock file, in a folder that exists.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._descriptor: int | None = None
+
+    @property
+    def taken(self) -> bool:
+        """Whether it is ours."""
+        return self._descriptor is not None
+
+    def take(self) -> None:
+        """Takes it, unless somebody else has it."""
+        descriptor = os.open(self._file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_nlink:  # else it was somebody's until a moment ago
+                self._descriptor = descriptor
+        except BlockingIOError:
+            pass
+        finally:
+            if self._descriptor is None:
+                os.close(descriptor)
+
+    def end(self) -> None:
+        """Leaves it to others. The file goes while it is locked, so that none collects."""
+        if self._descriptor is not None:
+            self._file.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = None
