@@ -82,6 +82,17 @@ async def test_a_version_is_used_once(instance: inhaul.Instance) -> None:
     assert [one.version for one in await third.versions.all()] == ["1", "two", "three"]
 
 
+async def test_a_first_version_without_a_name_counts_as_1(instance: inhaul.Instance) -> None:
+    members = await tables()
+    first = await Collection(members[:1], "all").save()
+    second = Collection(members[1:], "all")
+    second.version = "1"
+    with pytest.raises(ValueError, match=f"'1' is that of collection {first.uid}"):
+        await second.save()
+    assert await first.versions.all() == [first]
+    assert (await Collection.get(first.uid)).version is None
+
+
 async def test_eight_writers_make_one_chain(instance: inhaul.Instance) -> None:
     members = await tables(8)
     await asyncio.gather(*(Collection([member], "raced").save() for member in members[:4]))

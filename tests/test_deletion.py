@@ -176,6 +176,21 @@ async def test_the_trash_holds_no_latest_while_another_version_is_left(
     await assert_consistent(database_url, Path(instance.root))
 
 
+async def test_artifacts_without_a_key_come_and_go_beside_each_other(instance: inhaul.Instance, tmp_path: Path) -> None:
+    async with instance:
+        one, other = [
+            await Artifact(write(tmp_path / f"{name}.txt", name), description=name).save() for name in ("one", "other")
+        ]
+        await one.delete()
+        assert await one.restore() == one
+        assert (one.visibility, one.is_latest) == (Visibility.default, True)
+        other.visibility = Visibility.hidden
+        await other.save()
+        other.visibility = Visibility.default
+        await other.save()
+        assert await Artifact.filter(key=None).count() == 2
+
+
 async def test_what_was_deleted_for_good_cannot_be_saved(instance: inhaul.Instance, tmp_path: Path) -> None:
     async with instance:
         artifact = await Artifact(write(tmp_path / "t.txt", "1"), key="t.txt").save()

@@ -262,7 +262,7 @@ async def _family(conn: AsyncConnection, uid: str) -> dict[str, str | None]:
 
 def _check_unused(family: Mapping[str, str | None], version: str | None) -> None:
     for uid, used in family.items():
-        if version is not None and used == version:
+        if version is not None and (used or "1") == version:
             raise ValueError(f"Version {version!r} is that of collection {uid} of the same family: choose another one")
 
 

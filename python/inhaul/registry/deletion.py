@@ -53,6 +53,8 @@ async def check_key_is_free(conn: AsyncConnection, artifact: "Artifact") -> None
     Raises:
         KeyExists: That has happened.
     """
+    if artifact._key is None:
+        return
     table = tables.artifact
     same_key = (table.c.storage_id == artifact._storage_id) & (table.c.key == artifact._key)
     is_live = table.c.is_latest & (table.c.visibility != Visibility.trash)

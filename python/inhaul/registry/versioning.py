@@ -81,5 +81,5 @@ async def check_unused(conn: AsyncConnection, uid: str, version: str) -> None:
     """
     await families.lock(conn, [uid])
     for other, used in (await families.versions_of(conn, [uid])).items():
-        if other != uid and used == version:
+        if other != uid and (used or "1") == version:
             raise ValueError(f"Version {version!r} is that of artifact {other} of the same family: choose another one")
