@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     cast,
+    exists,
     func,
     literal,
     select,
@@ -30,14 +31,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inhaul.db.tables import TRASH, artifact, artifact_previous_run, in_utc, storage
+from inhaul.db.tables import TRASH, artifact, artifact_previous_run, in_utc, retired_uid, storage
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
 Known = tuple[int, str, str, int, str, str, int, str]
-"""What the registry knows of a key: its ordinal in the query, the uid of its latest row, the highest uid of that
-row's family, size, hash, hash type, visibility, and the whole row as JSON."""
+"""What the registry knows of a key: its ordinal in the query, the uid of its latest row, the highest uid that the
+family of that row ever had, size, hash, hash type, visibility, and the whole row as JSON."""
 
 _ROW = ("uid", "key", "object_key", "suffix", "accessor", "size", "hash", "hash_type", "version", "verified_by")
 FAMILY = 16  # characters of a uid that all versions of an artifact share
@@ -57,6 +58,7 @@ STRINGS = {
     "sqlite": "json_each(:json) e",
     "postgresql": "json_array_elements_text(CAST(:json AS JSON)) WITH ORDINALITY e(value, ordinal)",
 }
+_GREATER = {"sqlite": "max", "postgresql": "greatest"}
 _ORDINAL = {"sqlite": "e.key", "postgresql": "e.ordinal - 1"}
 
 _a = artifact.alias("a")
@@ -120,7 +122,8 @@ async def insert_artifacts(
 ) -> Sequence[int]:
     """Inserts rows and returns the ids of those it made, in order.
 
-    A row whose uid or (storage, key) is taken is left out; the caller sees it by the number of ids.
+    A row whose uid or (storage, key) is taken, or whose uid was that of a deleted row, is left out; the caller sees it
+    by the number of ids.
 
     Args:
         conn: A connection in a transaction.
@@ -193,8 +196,7 @@ def _lookup(dialect: str) -> Executable:
     matching = " UNION ALL ".join(
         f"""
         SELECT {_ORDINAL[dialect]}, a.uid,
-               (SELECT max(b.uid) FROM artifact b
-                WHERE b.uid >= substr(a.uid, 1, {FAMILY}) AND b.uid < substr(a.uid, 1, {FAMILY}) || '{AFTER}'),
+               {_GREATER[dialect]}({_highest("artifact")}, coalesce({_highest("retired_uid")}, '')),
                a.size, a.hash, a.hash_type, a.visibility, CAST({pack}({columns}) AS TEXT)
         FROM {STRINGS[dialect]} CROSS JOIN artifact a
         WHERE a.storage_id = :storage_id AND a.key = e.value AND {condition}
@@ -202,6 +204,12 @@ def _lookup(dialect: str) -> Executable:
         for condition in (_TRASHED, LIVE[dialect])
     )
     return text(matching).bindparams(bindparam("json", type_=Text))
+
+
+def _highest(table: str) -> str:
+    """A query: the highest uid in a table that is of the family of the artifact `a`."""
+    stem = f"substr(a.uid, 1, {FAMILY})"
+    return f"(SELECT max(b.uid) FROM {table} b WHERE b.uid >= {stem} AND b.uid < {stem} || '{AFTER}')"  # noqa: S608
 
 
 @cache
@@ -227,7 +235,7 @@ def _insert_packed(forms: tuple[tuple[bool, bool], ...]) -> Executable:
         WITH RECURSIVE row(at) AS (SELECT 1 UNION ALL SELECT at + :width FROM row LIMIT :count)
         SELECT {", ".join([*columns, *constant.values()])}
         FROM (SELECT :packed AS packed) AS batch CROSS JOIN row
-        WHERE TRUE -- or ON CONFLICT would be read as a join
+        WHERE NOT EXISTS (SELECT 1 FROM retired_uid) OR {columns[0]} NOT IN (SELECT uid FROM retired_uid)
         ON CONFLICT DO NOTHING
     """  # noqa: S608 - made of the constants of this module
     types = [bindparam(name, type_=artifact.c[name].type) for name in Constants._fields]
@@ -242,7 +250,8 @@ def _insert_json() -> Executable:
     }
     values |= {name: bindparam(name, type_=artifact.c[name].type) for name in Constants._fields}
     values |= {"updated_at": values["created_at"], "is_latest": true(), "visibility": literal(0)}
-    statement = insert_into(artifact, "postgresql").from_select(list(values), select(*values.values()))
+    rows = select(*values.values()).where(~exists().where(retired_uid.c.uid == values["uid"]))
+    statement = insert_into(artifact, "postgresql").from_select(list(values), rows)
     return statement.on_conflict_do_nothing().returning(artifact.c.id)
 
 

@@ -1,20 +1,22 @@
 """Families of versions: rows whose uids start with the same 16 characters. One of them is the latest.
 
-The uids of a family are in the order of its versions. The latest is the newest that is not in the trash and still has
+The uids of a family are in the order of its versions, and none is used twice: those of rows that were deleted for good
+are kept in `retired_uid`. The latest is the newest that is not in the trash and still has
 its bytes; where there is none such, the newest. Whoever changes a family locks it first; SQLite has one writer
 anyway, on PostgreSQL its rows are locked.
 """
 
 import json
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from functools import cache
 
-from sqlalchemy import Text, TextClause, bindparam, text
+from sqlalchemy import Table, Text, TextClause, bindparam, func, select, text, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inhaul.db.bulk import AFTER, FAMILY, LIVE, STRINGS
-from inhaul.db.tables import TRASH, artifact
+from inhaul.db.bulk import AFTER, FAMILY, LIVE, STRINGS, insert_into
+from inhaul.db.membership import is_in
+from inhaul.db.tables import TRASH, artifact, retired_uid
 
 
 async def lock(conn: AsyncConnection, uids: Iterable[str]) -> None:
@@ -27,6 +29,23 @@ async def versions_of(conn: AsyncConnection, uids: Iterable[str]) -> dict[str, s
     """The version of every artifact in the families of these uids, by uid."""
     rows = await conn.execute(_versions(conn.dialect.name), _json(uids))
     return {row.uid: row.version for row in rows}
+
+
+async def highest(conn: AsyncConnection, table: Table, uid: str) -> str:
+    """The highest uid that the family of a uid ever had, also of rows that were deleted; "" if there was none."""
+    uids = [
+        select(own.c.uid).where(own.c.uid >= uid[:FAMILY], own.c.uid < uid[:FAMILY] + AFTER)
+        for own in (table, retired_uid)
+    ]
+    return await conn.scalar(select(func.max(union_all(*uids).subquery().c.uid))) or ""
+
+
+async def retire(conn: AsyncConnection, table: Table, uids: Sequence[str]) -> None:
+    """Keeps the uids of rows that are about to be deleted from being used again."""
+    now = bindparam("now", datetime.now(UTC), retired_uid.c.created_at.type)
+    rows = select(table.c.uid, now).where(is_in(table.c.uid, uids))
+    statement = insert_into(retired_uid, conn.dialect.name).from_select(["uid", "created_at"], rows)
+    await conn.execute(statement.on_conflict_do_nothing())
 
 
 async def supersede(conn: AsyncConnection, uids: Iterable[str], now: datetime) -> None:

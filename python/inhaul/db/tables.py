@@ -301,5 +301,10 @@ deletion = Table(
     Column("created_at", UtcDateTime, nullable=False),
 )
 
-# The highest uid that a family of artifacts or collections ever had, kept when its row is deleted: no uid comes back.
-retired_uid = Table("retired_uid", metadata, Column("uid", _Uid, primary_key=True))
+# The uids of rows that were deleted for good: what somebody noted down never becomes something else.
+retired_uid = Table(
+    "retired_uid",
+    metadata,
+    Column("uid", _Uid, primary_key=True),
+    Column("created_at", UtcDateTime, nullable=False),
+)

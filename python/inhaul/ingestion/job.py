@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import select
 
-from inhaul.db.tables import artifact
+from inhaul.db.tables import artifact, retired_uid
 from inhaul.errors import InvalidKey
 from inhaul.ingestion.content import is_taken
 from inhaul.ingestion.journal import Session
@@ -160,7 +160,7 @@ class Job:
 
         session = await to_the_end(asyncio.to_thread(Session.find, self.instance.home, *target), leave)
         with session.left_on_failure():
-            if session.resumed and await self._edited_since(session):
+            if session.resumed and (await self._edited_since(session) or await self._deleted_since(session)):
                 await to_the_end(asyncio.to_thread(session.renew))
         return session
 
@@ -176,6 +176,12 @@ class Job:
         )
         async with self.instance.database.read() as conn:
             return (await conn.execute(edited.limit(1))).first() is not None
+
+    async def _deleted_since(self, session: Session) -> bool:
+        """Whether an artifact of the crashed session may have been deleted for good: its uid must not come back."""
+        deleted = select(retired_uid.c.uid).where(retired_uid.c.created_at >= session.started)
+        async with self.instance.database.read() as conn:
+            return (await conn.execute(deleted.limit(1))).first() is not None
 
     def scanner(self, session: Session, *, store: bool) -> Scanner:
         """A scanner of the folder that stores what it reads, or only reads."""

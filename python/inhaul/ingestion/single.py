@@ -231,4 +231,4 @@ async def _successor(
         version = next_version(family.values())
     elif version in {known or "1" for known in family.values()}:
         raise ValueError(f"There is a version {version!r} of artifact {follows} already: pass another one")
-    return next_uid(max(family)), version
+    return next_uid(max(await families.highest(conn, artifact, follows), *family)), version

@@ -11,7 +11,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from inhaul.db import tables
+from inhaul.db import families, tables
 from inhaul.db.membership import is_in
 from inhaul.errors import KeyExists, NoResultFound
 from inhaul.formats.mapped import Join, MappedCollection
@@ -147,7 +147,7 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
                 self._uid = new_uid()
             else:
                 family = await _family(conn, follows)
-                self._uid = next_uid(max(family))
+                self._uid = next_uid(await families.highest(conn, _table, follows))
                 _check_unused(family, self._given_version)
                 self._version = self._given_version or next_version(family.values())
                 changes = {"is_latest": False, "version": func.coalesce(_table.c.version, "1"), "updated_at": now}

@@ -88,6 +88,7 @@ async def remove(artifact: "Artifact", storage: bool | None) -> None:
             if takes_object and now not in (None, object_key):  # replaced meanwhile
                 object_key = now
                 continue
+            await families.retire(conn, table, [artifact._uid])
             await conn.execute(delete(table).where(table.c.id == artifact._id))
             await families.choose_latest(conn, [artifact._uid])
         artifact._is_deleted = True

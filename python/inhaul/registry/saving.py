@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from inhaul.db import bulk, families
+from inhaul.db import bulk, families, tables
 from inhaul.errors import FileChanged, KeyExists
 from inhaul.hashing import Digest
 from inhaul.hashing.listed import from_etag
@@ -34,7 +34,7 @@ _ATTEMPTS = 50  # at a key that others write too
 
 
 class _Overtaken(Exception):
-    """Another member of the family was registered since this one was staged."""
+    """The uid is, or was, that of an artifact that was registered since this one was staged."""
 
 
 class Draft(NamedTuple):
@@ -206,6 +206,8 @@ async def _insert(artifact: "Artifact", instance: Instance, staged: Staged) -> N
     async with instance.database.write() as conn, AsyncSession(conn, expire_on_commit=False) as session:
         if staged.follows:
             await _make_way(conn, artifact, now)
+        elif await families.highest(conn, tables.artifact, artifact._uid):
+            raise _Overtaken
         session.add(artifact)
         await session.flush()
         await session.refresh(artifact)
@@ -217,7 +219,8 @@ async def _make_way(conn: AsyncConnection, artifact: "Artifact", now: datetime) 
     """Has the family of a new version ready for it, unless somebody else was faster."""
     await families.lock(conn, [artifact._uid])
     family = await families.versions_of(conn, [artifact._uid])
-    if max(family, default="") >= artifact._uid or artifact._version in {used or "1" for used in family.values()}:
+    highest = await families.highest(conn, tables.artifact, artifact._uid)
+    if highest >= artifact._uid or artifact._version in {used or "1" for used in family.values()}:
         raise _Overtaken
     await families.supersede(conn, [artifact._uid], now)
 

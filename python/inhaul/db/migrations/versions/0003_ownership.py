@@ -37,7 +37,11 @@ def upgrade() -> None:
         sa.Column("takes_object", sa.Boolean, nullable=False),
         sa.Column("created_at", _TIME, nullable=False),
     )
-    op.create_table("retired_uid", sa.Column("uid", _UID, primary_key=True))
+    op.create_table(
+        "retired_uid",
+        sa.Column("uid", _UID, primary_key=True),
+        sa.Column("created_at", _TIME, nullable=False),
+    )
     _make_roots_relative(op.get_bind())
 
 
