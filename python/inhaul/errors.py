@@ -27,6 +27,7 @@ Each class is also the builtin that fits, so a handler need not know inhaul::
     ├── DatabaseUnreachable (ConnectionError) a database server does not answer, or refuses
     ├── DatabaseDenied (PermissionError)    the file of the database may not be opened, or not be written
     ├── DatabaseBusy (TimeoutError)         another process kept the database locked
+    ├── LeaseLost (TimeoutError)            this process was held up, and what it stored may have been collected
     ├── SchemaTooNew (RuntimeError)         the database was written by a newer inhaul
     ├── WrongWorld (TypeError)              a blocking record given to the async API, or the reverse
     └── WrongThread (RuntimeError)          a blocking call where it would deadlock, or after a fork
@@ -131,6 +132,10 @@ class DatabaseDenied(InhaulError, PermissionError):
 
 class DatabaseBusy(InhaulError, TimeoutError):
     """Another process kept the database locked for longer than inhaul waits."""
+
+
+class LeaseLost(InhaulError, TimeoutError):
+    """The call was held up for minutes, and garbage was collected meanwhile: what it stored may be gone."""
 
 
 class SchemaTooNew(InhaulError, RuntimeError):

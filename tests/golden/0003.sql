@@ -1,9 +1,4 @@
 BEGIN TRANSACTION;
-CREATE TABLE inhaul_version (
-	version_num VARCHAR(32) NOT NULL, 
-	CONSTRAINT inhaul_version_pkc PRIMARY KEY (version_num)
-);
-INSERT INTO "inhaul_version" VALUES('0003');
 CREATE TABLE artifact (
 	id INTEGER NOT NULL, 
 	uid VARCHAR(20) NOT NULL, 
@@ -164,15 +159,22 @@ CREATE TABLE feature_value (
 	CONSTRAINT fk_feature_value_feature_id_feature FOREIGN KEY(feature_id) REFERENCES feature (id) ON DELETE CASCADE
 );
 INSERT INTO "feature_value" VALUES(1,'vvvvvvvvvvvvvvvv0000',1,'21.5',21.5,'2026-11-24 12:00:00.123456','2026-11-24 12:00:00.123456');
+CREATE TABLE inhaul_version (
+	version_num VARCHAR(32) NOT NULL, 
+	CONSTRAINT inhaul_version_pkc PRIMARY KEY (version_num)
+);
+INSERT INTO "inhaul_version" VALUES('0003');
 CREATE TABLE lease (
 	id INTEGER NOT NULL, 
 	uid VARCHAR(20) NOT NULL, 
+	holder TEXT NOT NULL, 
+	collects BOOLEAN NOT NULL, 
 	started_at DATETIME NOT NULL, 
 	renewed_at DATETIME NOT NULL, 
 	CONSTRAINT pk_lease PRIMARY KEY (id), 
 	CONSTRAINT uq_lease_uid UNIQUE (uid)
 );
-INSERT INTO "lease" VALUES(1,'Lease00000000000Uid0','2026-11-28 10:00:00.000000','2026-11-28 10:00:00.000000');
+INSERT INTO "lease" VALUES(1,'Lease00000000000Uid0','boot pid:[1] 1 1',0,'2026-11-28 10:00:00.000000','2026-11-28 10:00:00.000000');
 CREATE TABLE registry (
 	id INTEGER NOT NULL, 
 	uid VARCHAR(20) NOT NULL, 
@@ -218,6 +220,13 @@ CREATE TABLE storage (
 	CONSTRAINT fk_storage_created_by_id_user FOREIGN KEY(created_by_id) REFERENCES user (id)
 );
 INSERT INTO "storage" VALUES(1,'ssssssssssssssss0000','/data/lab','local',NULL,1,'2026-11-23 12:00:00.123456','2026-11-23 12:00:00.123456');
+CREATE TABLE storage_mark (
+	storage_id INTEGER NOT NULL, 
+	made_at DATETIME NOT NULL, 
+	CONSTRAINT pk_storage_mark PRIMARY KEY (storage_id), 
+	CONSTRAINT fk_storage_mark_storage_id_storage FOREIGN KEY(storage_id) REFERENCES storage (id) ON DELETE CASCADE
+);
+INSERT INTO "storage_mark" VALUES(1,'2026-11-28 10:00:00.000000');
 CREATE TABLE transform (
 	id INTEGER NOT NULL, 
 	uid VARCHAR(20) NOT NULL, 

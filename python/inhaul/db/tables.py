@@ -282,12 +282,22 @@ registry = Table(
     Column("created_at", UtcDateTime, nullable=False),
 )
 
-# One row per process that stores objects whose rows are not there yet. It renews the row while it runs.
+# The storages that have a mark of this registry. What is in one of them from a time before may be somebody else's.
+storage_mark = Table(
+    "storage_mark",
+    metadata,
+    _part_of("storage", "storage_id", primary_key=True),
+    Column("made_at", UtcDateTime, nullable=False),
+)
+
+# One row for each call that stores objects whose rows are not there yet, or that collects garbage; see `leases`.
 lease = Table(
     "lease",
     metadata,
     Column("id", _Id, primary_key=True),
     Column("uid", _Uid, nullable=False, unique=True),
+    Column("holder", Text, nullable=False),
+    Column("collects", Boolean, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("renewed_at", UtcDateTime, nullable=False),
 )

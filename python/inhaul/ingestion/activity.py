@@ -1,113 +1,189 @@
 """Who is writing objects at the moment, for those who would remove what has no row yet.
 
-An ingest has its session. A save of one artifact has a lease: a locked file beside the sessions, from before its object
-is stored until its row is committed.
+Whoever stores objects holds a lease in the registry, from before the first object until the last row is committed. So
+does whoever collects garbage: what a crashed ingest left is not collected while the same call again goes on with it. A
+lease counts until its process is known to have ended, or has not renewed it for minutes.
 """
 
 import asyncio
-import fcntl
 import json
 import os
-import secrets
+import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from inhaul.ingestion.journal import SESSIONS, explained, lock
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from inhaul.db import leases
+from inhaul.db.engine import Database
+from inhaul.errors import InhaulError, LeaseLost
+from inhaul.ingestion.journal import SESSIONS, lock
+from inhaul.keys import new_uid
+from inhaul.processes import is_gone, this_process
 from inhaul.tasks import to_the_end
 
-_CLOCKS = timedelta(minutes=15)  # by which the clocks of this machine, its disks and its storage may differ
+_CLOCKS = timedelta(minutes=15)  # by which the clocks of databases and storages may differ
+_PAUSE = 0.25  # seconds between two looks whether a collector is done
+_SESSION = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}\.json")
 
-
-class Lease:
-    """Says that an object is being stored whose row is not there yet. Its methods block."""
-
-    def __init__(self, home: Path) -> None:
-        self._file = home / SESSIONS / f"save-{secrets.token_hex(8)}.json"
-        self._descriptor: int | None = None
-
-    def begin(self) -> None:
-        """Takes it.
-
-        Raises:
-            StorageFull: There is no room for it.
-        """
-        with explained(self._file):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(self._file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-            os.write(self._descriptor, json.dumps({"started": datetime.now(UTC).isoformat()}).encode())
-
-    def end(self) -> None:
-        """Gives it back."""
-        if self._descriptor is not None:
-            self._file.unlink(missing_ok=True)
-            os.close(self._descriptor)
-            self._descriptor = None
+_lease: ContextVar[str | None] = ContextVar("inhaul_lease", default=None)
 
 
 @asynccontextmanager
-async def storing(home: Path) -> AsyncIterator[None]:
-    """Holds a lease, from before an object is stored until its row is committed.
+async def storing(database: Database, *, resumed_since: datetime | None = None) -> AsyncIterator[None]:
+    """Holds a lease, from before an object is stored until its row is committed; see `confirm`.
+
+    Args:
+        database: The registry.
+        resumed_since: When the first of objects was stored that are written over, or adopted; None for new ones. They
+            are none that somebody is about to remove as garbage.
+    """
+    async with _held(database, resumed_since, collects=False) as uid:
+        if resumed_since is not None:
+            await _collected(database)
+        token = _lease.set(uid)
+        try:
+            yield
+        finally:
+            _lease.reset(token)
+
+
+async def confirm(conn: AsyncConnection) -> None:
+    """Sees to it that what was stored since `storing` began is not collected before the transaction ends.
 
     Raises:
-        StorageFull: There is no room for it.
+        LeaseLost: It may have been already.
     """
-    lease = Lease(home)
+    uid = _lease.get()
+    if uid is not None and not await leases.renew(conn, uid):
+        minutes = leases.EXPIRES.total_seconds() / 60
+        raise LeaseLost(
+            f"This process was held up for more than {minutes:g} minutes, and garbage was collected meanwhile: "
+            "nothing was registered, so make the call again"
+        )
+
+
+@asynccontextmanager
+async def collecting(database: Database) -> AsyncIterator[None]:
+    """Says that garbage is collected; crashed ingests are not gone on with until the end."""
+    async with _held(database, None, collects=True) as uid:
+        token = _lease.set(uid)
+        try:
+            yield
+        finally:
+            _lease.reset(token)
+
+
+@asynccontextmanager
+async def _held(database: Database, since: datetime | None, *, collects: bool) -> AsyncIterator[str]:
+    uid = new_uid()
+    holder = await asyncio.to_thread(this_process)
+
+    async def take() -> None:
+        async with database.write() as conn:
+            await leases.take(conn, uid, holder, since, collects=collects)
+
+    async def end() -> None:
+        with suppress(InhaulError, OSError):  # it ends by itself, and what it was for is over
+            async with database.write() as conn:
+                await leases.end(conn, uid)
+
     try:
-        await to_the_end(asyncio.to_thread(lease.begin))
-        yield
+        await to_the_end(take())
+        renewing = asyncio.create_task(_renew(database, uid))
+        try:
+            yield uid
+        finally:
+            renewing.cancel()
+            await to_the_end(asyncio.wait([renewing]))
     finally:
-        await to_the_end(asyncio.to_thread(lease.end))
+        await to_the_end(end())
 
 
-class Writers:
-    """The sessions and leases of an instance. Those of crashed processes are held: nobody goes on with them.
+async def _renew(database: Database, uid: str) -> None:
+    while True:
+        await asyncio.sleep(leases.RENEWED.total_seconds())
+        with suppress(InhaulError, OSError):  # the next time may do; if none does, `confirm` says so
+            async with database.write() as conn:
+                if not await leases.renew(conn, uid):
+                    return
 
-    Its methods block.
+
+async def _collected(database: Database) -> None:
+    """Waits until those who collect garbage now are done. Who begins later sees our lease."""
+    ours: set[str] | None = None
+    while True:
+        async with database.read() as conn:
+            running = {one.uid for one in (await _parted(conn, collects=True))[0]}
+        ours = running if ours is None else ours & running
+        if not ours:
+            return
+        await asyncio.sleep(_PAUSE)
+
+
+async def spare(database: Database, *, fence: bool) -> datetime | None:
+    """Objects written since then may be those of somebody who writes now; None if nobody does.
+
+    Ask after the objects were listed and before their rows are looked up: whoever has ended by then has committed, and
+    who begins later writes objects that are not in the listing.
+
+    Args:
+        database: The registry.
+        fence: Whether those that have not been heard of for long shall not commit any more.
     """
+    async with database.write() if fence else database.read() as conn:
+        living, dead = await _parted(conn, collects=False)
+        if fence and dead:
+            await leases.remove(conn, dead)
+            living = await leases.held(conn, collects=False)  # with those that were renewed just now
+    return min((one.started_at - _CLOCKS for one in living), default=None)
+
+
+async def _parted(conn: AsyncConnection, *, collects: bool) -> tuple[list[leases.Lease], list[leases.Lease]]:
+    """The leases whose holders live, as far as is known, and the others."""
+    held = await leases.held(conn, collects=collects)
+    late = await leases.now(conn) - leases.EXPIRES if held else None
+    living, dead = list[leases.Lease](), list[leases.Lease]()
+    for one in held:
+        is_dead = (late and one.renewed_at < late) or await asyncio.to_thread(is_gone, one.holder)
+        (dead if is_dead else living).append(one)
+    return living, dead
+
+
+class CrashedSessions:
+    """The sessions of crashed ingests in an instance's folder, held: nobody goes on with them. Its methods block."""
 
     def __init__(self, home: Path) -> None:
         self._folder = home / SESSIONS
-        self._crashed: dict[Path, int] = {}
+        self._descriptors: dict[Path, int] = {}
 
     @classmethod
     def hold(cls, home: Path) -> Self:
         """Finds them; `release` must follow."""
-        writers = cls(home)
-        for file in writers._files():
-            descriptor = lock(file)
+        sessions = cls(home)
+        for file in sorted(sessions._folder.glob("*.json")):
+            descriptor = lock(file) if _SESSION.fullmatch(file.name) else None
             if descriptor is not None:
-                writers._crashed[file] = descriptor
-        return writers
+                sessions._descriptors[file] = descriptor
+        return sessions
 
     def release(self) -> None:
-        """Leaves crashed sessions to the next call for the same target."""
-        for descriptor in self._crashed.values():
+        """Leaves them to the next call for the same target."""
+        for descriptor in self._descriptors.values():
             os.close(descriptor)
-        self._crashed.clear()
+        self._descriptors.clear()
 
-    def spare(self) -> datetime | None:
-        """Objects written since then may be those of somebody who writes now; None if nobody does.
-
-        Ask after the objects were listed and before their rows are looked up: whoever has ended by then has
-        committed, and who begins later writes objects that are not in the listing.
-        """
-        started = [_started(file) for file in self._files() if file not in self._crashed]
-        return min((time - _CLOCKS for time in started if time is not None), default=None)
-
-    def crashed(self, before: datetime) -> list[Path]:
-        """The files of crashed processes that wrote before some time."""
-        return [file for file in self._crashed if (time := _started(file)) is not None and time < before]
-
-    def _files(self) -> list[Path]:
-        return sorted(self._folder.glob("*.json"))
+    def before(self, time: datetime) -> list[Path]:
+        """The files of those that began before some time."""
+        return [file for file in self._descriptors if (began := _started(file)) is not None and began < time]
 
 
 def _started(file: Path) -> datetime | None:
-    """When a session or lease began; None if it has ended."""
+    """When a session began; None if it has ended."""
     try:
         content = file.read_bytes()
         made = datetime.fromtimestamp(file.stat().st_mtime, UTC)

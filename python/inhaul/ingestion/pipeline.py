@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from inhaul.db import bulk, families
 from inhaul.db.tables import TRASH
 from inhaul.ingestion import listed
+from inhaul.ingestion.activity import confirm, storing
 from inhaul.ingestion.job import Job
 from inhaul.ingestion.journal import Session
 from inhaul.ingestion.plan import next_version
@@ -136,14 +137,16 @@ async def _each(staged: Sequence[Batch]) -> AsyncIterator[Batch]:
 
 @asynccontextmanager
 async def _storing(job: Job, session: Session) -> AsyncIterator[None]:
-    """Keeps the session on disk while objects without rows may exist."""
+    """Keeps a lease, and the session on disk, while objects without rows may exist."""
     if job.in_place:
         yield
         return
+    resumed_since = session.started if session.resumed else None
     with session.left_on_failure():
-        await to_the_end(asyncio.to_thread(session.begin))
-        await job.instance.store(job.root).create()
-        yield
+        async with storing(job.instance.database, resumed_since=resumed_since):
+            await to_the_end(asyncio.to_thread(session.begin))
+            await job.instance.store(job.root).create()
+            yield
         await to_the_end(asyncio.to_thread(session.end))
 
 
@@ -244,6 +247,7 @@ async def _write(job: Job, group: Sequence[Batch]) -> list[Recorded]:
     )
     done, orphans = [], []
     async with job.instance.database.write() as conn:
+        await confirm(conn)
         for batch in group:
             recorded, lost = await _insert(conn, job, constants, batch)
             done.append(recorded)

@@ -3,16 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from inhaul.db import objects, tables
+from inhaul.db import leases, objects, tables
 from inhaul.db.engine import Database
 from inhaul.errors import NoResultFound
-from inhaul.ingestion.activity import Writers
+from inhaul.ingestion.activity import CrashedSessions, collecting, confirm, spare
 from inhaul.instance import Instance, current
 from inhaul.keys import OBJECTS
 from inhaul.registry.arguments import check_age, check_flag
@@ -53,16 +53,18 @@ async def gc(storage: "Storage | None" = None, *, delete: bool = False, older_th
     check_age("older_than", older_than)
     instance = storage._home if storage is not None else current()
     store, _ = await known_store(instance, storage)
-    before = datetime.now(UTC) - older_than
-    report = GcReport(delete)
-    async with writing(instance) as writers:
-        await _collect_objects(instance.database, store, writers, before, report)
-        await _collect_uploads(store, writers, before, report)
-        await _collect_temporaries(store, writers, before, report)
+    async with collecting(instance.database), _crashed(instance) as sessions:
+        async with instance.database.read() as conn:
+            before = await leases.now(conn) - older_than
+        report = GcReport(delete)
+        collector = _Collector(instance.database, store, before, report)
+        await collector.collect_objects()
+        await collector.collect_uploads()
+        await collector.collect_temporaries()
         for path, size in await asyncio.to_thread(instance.cache.sweep, before, delete=delete):
             report.temporaries.append(str(path))
             report.bytes += size
-        crashed = await asyncio.to_thread(writers.crashed, before)
+        crashed = await asyncio.to_thread(sessions.before, before)
         report.sessions += map(str, crashed)
         if delete:
             await asyncio.to_thread(_unlink, crashed)
@@ -94,7 +96,7 @@ async def orphans(database: Database, listed: Iterable[Listed], spare: datetime 
     Args:
         database: The registry.
         listed: The objects.
-        spare: Leave out what was written since then; see `Writers.spare`.
+        spare: Leave out what was written since then; see `activity.spare`.
     """
     named = {one: name for one in listed if (name := object_of(one.key)) and not (spare and one.modified >= spare)}
     if not named:
@@ -104,40 +106,55 @@ async def orphans(database: Database, listed: Iterable[Listed], spare: datetime 
     return [one for one, name in named.items() if one.key not in referred and f"{name}/" not in referred]
 
 
-async def _collect_objects(
-    database: Database, store: Store, writers: Writers, before: datetime, report: GcReport
-) -> None:
-    folders = set()
-    async for page in store.list(f"{OBJECTS}/"):
-        old = [one for one in page if one.modified < before]
-        spare = await asyncio.to_thread(writers.spare)
-        found = await orphans(database, old, spare)
+class _Collector:
+    """Looks through one storage for what nobody needs any more."""
+
+    def __init__(self, database: Database, store: Store, before: datetime, report: GcReport) -> None:
+        self._database = database
+        self._store = store
+        self._before = before
+        self._report = report
+
+    async def collect_objects(self) -> None:
+        """Objects that no row refers to."""
+        store, report, folders = self._store, self._report, set()
+        async for page in store.list(f"{OBJECTS}/"):
+            old = [one for one in page if one.modified < self._before]
+            found = await orphans(self._database, old, await self._spare())
+            await self._remove([one.key for one in found])
+            report.objects += [location(store, one.key) for one in found]
+            report.bytes += sum(one.size for one in found)
+            folders |= {f"{name}/" for one in found if (name := object_of(one.key)) and name != one.key}
         if report.deleted:
-            await store.remove([one.key for one in found])
-        report.objects += [location(store, one.key) for one in found]
-        report.bytes += sum(one.size for one in found)
-        folders |= {f"{name}/" for one in found if (name := object_of(one.key)) and name != one.key}
-    if report.deleted:
-        await store.remove([folder for folder in folders if not [page async for page in store.list(folder)]])
+            await self._remove([folder for folder in folders if not [page async for page in store.list(folder)]])
 
+    async def collect_uploads(self) -> None:
+        """Uploads in parts that were never completed."""
+        async for page in self._store.uploads():
+            spare = await self._spare()
+            old = [one for one in page if one.begun < self._before and not (spare and one.begun >= spare)]
+            if self._report.deleted:
+                await self._store.abort(old)
+            self._report.uploads += [one.key for one in old]
 
-async def _collect_uploads(store: Store, writers: Writers, before: datetime, report: GcReport) -> None:
-    async for page in store.uploads():
-        spare = await asyncio.to_thread(writers.spare)
-        old = [one for one in page if one.begun < before and not (spare and one.begun >= spare)]
-        if report.deleted:
-            await store.abort(old)
-        report.uploads += [one.key for one in old]
+    async def collect_temporaries(self) -> None:
+        """Files that never got their name."""
+        async for page in self._store.list(f"{TEMPORARY}/"):
+            spare = await self._spare()
+            old = [one for one in page if one.modified < self._before and not (spare and one.modified >= spare)]
+            await self._remove([one.key for one in old])
+            self._report.temporaries += [location(self._store, one.key) for one in old]
+            self._report.bytes += sum(one.size for one in old)
 
+    async def _spare(self) -> datetime | None:
+        return await spare(self._database, fence=self._report.deleted)
 
-async def _collect_temporaries(store: Store, writers: Writers, before: datetime, report: GcReport) -> None:
-    async for page in store.list(f"{TEMPORARY}/"):
-        spare = await asyncio.to_thread(writers.spare)
-        old = [one for one in page if one.modified < before and not (spare and one.modified >= spare)]
-        if report.deleted:
-            await store.remove([one.key for one in old])
-        report.temporaries += [location(store, one.key) for one in old]
-        report.bytes += sum(one.size for one in old)
+    async def _remove(self, keys: Sequence[str]) -> None:
+        if not self._report.deleted or not keys:
+            return
+        async with self._database.write() as conn:
+            await confirm(conn)  # or a crashed ingest may be going on with them
+        await self._store.remove(keys)
 
 
 def _unlink(files: Iterable[Path]) -> None:
@@ -146,14 +163,14 @@ def _unlink(files: Iterable[Path]) -> None:
 
 
 @asynccontextmanager
-async def writing(instance: Instance) -> AsyncIterator[Writers]:
-    """Who writes; crashed sessions are kept from going on with objects that are being deleted."""
+async def _crashed(instance: Instance) -> AsyncIterator[CrashedSessions]:
+    """The crashed sessions of the instance's folder, held until the end."""
 
-    async def let_go(writers: Writers) -> None:
-        writers.release()
+    async def let_go(sessions: CrashedSessions) -> None:
+        sessions.release()
 
-    writers = await to_the_end(asyncio.to_thread(Writers.hold, instance.home), let_go)
+    sessions = await to_the_end(asyncio.to_thread(CrashedSessions.hold, instance.home), let_go)
     try:
-        yield writers
+        yield sessions
     finally:
-        writers.release()
+        sessions.release()

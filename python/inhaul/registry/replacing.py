@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping, select, update
 from inhaul.db import tables
 from inhaul.errors import InhaulError, NoResultFound, ObjectChanged
 from inhaul.hashing import Digest
-from inhaul.ingestion.activity import storing
+from inhaul.ingestion.activity import confirm, storing
 from inhaul.ingestion.content import Content, content_of
 from inhaul.keys import named_anew
 from inhaul.registry.arguments import check_key
@@ -64,7 +64,7 @@ async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: s
         values["run_id"] = run._id
     stored = _as_stored(object_key, facts.n_objects)
     try:
-        async with storing(instance.home):
+        async with storing(instance.database):
             values["verified_by"] = await content.store(store, object_key, facts.digest)
             if settings.durability == "batch":
                 await store.sync()
@@ -166,6 +166,7 @@ async def _switch(artifact: "Artifact", values: dict[str, Any], relinked: Relink
     table = tables.artifact
     with artifact._no_clash():
         async with artifact._home.database.write() as conn:
+            await confirm(conn)
             columns = (table.c.object_key, table.c.n_objects, table.c.key, table.c.suffix, table.c.storage_id)
             query = select(*columns).where(table.c.id == artifact._id)
             row = (await conn.execute(query.with_for_update())).first()

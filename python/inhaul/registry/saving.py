@@ -12,7 +12,7 @@ from inhaul.errors import FileChanged, KeyExists
 from inhaul.hashing import Digest
 from inhaul.hashing.listed import from_etag
 from inhaul.ingestion import single
-from inhaul.ingestion.activity import storing
+from inhaul.ingestion.activity import confirm, storing
 from inhaul.ingestion.content import Content, content_of, is_taken
 from inhaul.ingestion.remote import content_at
 from inhaul.ingestion.single import OnDuplicate, Predecessor, Staged
@@ -140,7 +140,7 @@ async def save(artifact: "Artifact", instance: Instance) -> None:
         await artifact._run._save(instance)
         artifact._run_id = artifact._run._id
     if artifact._id is None:
-        async with storing(instance.home):
+        async with storing(instance.database):
             await _save_new(artifact, instance, fresh=fresh)
         if old is not None and old._uid[:16] == artifact._uid[:16] and old._uid != artifact._uid:
             set_row(old, {"is_latest": False})
@@ -204,6 +204,7 @@ async def _insert(artifact: "Artifact", instance: Instance, staged: Staged) -> N
     artifact._created_by_id = identity.user_id
     artifact._created_at = artifact._updated_at = now
     async with instance.database.write() as conn, AsyncSession(conn, expire_on_commit=False) as session:
+        await confirm(conn)
         if staged.follows:
             await _make_way(conn, artifact, now)
         elif await families.highest(conn, tables.artifact, artifact._uid):

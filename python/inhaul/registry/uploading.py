@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from inhaul.db import tables
 from inhaul.errors import KeyExists, NoResultFound, ObjectChanged, ObjectMissing
 from inhaul.hashing import Digest
-from inhaul.ingestion.activity import storing
+from inhaul.ingestion.activity import confirm, storing
 from inhaul.ingestion.content import content_of
 from inhaul.ingestion.remote import ObjectContent
 from inhaul.keys import named_anew
@@ -40,7 +40,7 @@ async def upload(artifact: "Artifact") -> None:
     object_key = artifact._object_key
     if object_key is None:
         raise ObjectChanged(f"{artifact!r} was overwritten in place by a later version, so it cannot be uploaded")
-    async with storing(instance.home):
+    async with storing(instance.database):
         # Under a name that no other upload of the artifact has: what one leaves unfinished, it can remove.
         new_key = named_anew(artifact._uid, artifact._suffix) if artifact._key_is_virtual else object_key
         try:
@@ -92,6 +92,7 @@ async def _switch(artifact: "Artifact", object_key: str, values: Mapping[str, An
     )
     with artifact._no_clash():
         async with artifact._home.database.write() as conn:
+            await confirm(conn)
             done = await conn.execute(update(table).where(same).values({**values, "updated_at": datetime.now(UTC)}))
             if done.rowcount != 1:
                 raise NoResultFound(f"{artifact!r} was deleted or replaced while it was uploaded")

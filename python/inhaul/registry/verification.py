@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from inhaul.db import objects
 from inhaul.db.objects import Row
+from inhaul.ingestion.activity import spare
 from inhaul.instance import Instance, current
 from inhaul.registry import matching
 from inhaul.registry.arguments import check_age, check_flag
 from inhaul.registry.checking import AT_ONCE, Checker, look, superseded
 from inhaul.registry.findings import Defect, Finding, VerifyReport
-from inhaul.registry.garbage import known_store, orphans, writing
+from inhaul.registry.garbage import known_store, orphans
 from inhaul.registry.ledger import Ledger
 from inhaul.registry.matching import Chunker, Match, location
 from inhaul.stores.base import Listed, Store
@@ -121,28 +122,27 @@ async def _check_all(
 ) -> None:
     """Has all rows of a storage checked, chunk by chunk, and finds objects without one."""
     chunks, extras = Chunker(), list[Listed]()
-    async with writing(instance) as writers:
 
-        async def report_extras() -> None:
-            spare = await asyncio.to_thread(writers.spare)
-            for one in await orphans(instance.database, extras, spare):
-                report.findings.append(
-                    Finding(Defect.EXTRA, location(store, one.key), None, None, f"{one.size} bytes; gc() removes it")
-                )
-            extras.clear()
+    async def report_extras() -> None:
+        since = await spare(instance.database, fence=False)
+        for one in await orphans(instance.database, extras, since):
+            report.findings.append(
+                Finding(Defect.EXTRA, location(store, one.key), None, None, f"{one.size} bytes; gc() removes it")
+            )
+        extras.clear()
 
-        for prefix in await matching.prefixes(instance.database, storage_id):
-            async for match, alone in matching.match(instance.database, store, storage_id, prefix):
-                if match is not None and (chunk := chunks.add(match)):
-                    await check(chunk)
-                if alone is not None and matching.object_of(alone.key):
-                    extras.append(alone)
-                if len(extras) == _PAGE:
-                    await report_extras()
-            # Chunks of different prefixes do not mix, whatever the prefixes were the last time.
-            if chunk := chunks.rest():
+    for prefix in await matching.prefixes(instance.database, storage_id):
+        async for match, alone in matching.match(instance.database, store, storage_id, prefix):
+            if match is not None and (chunk := chunks.add(match)):
                 await check(chunk)
-        await report_extras()
+            if alone is not None and matching.object_of(alone.key):
+                extras.append(alone)
+            if len(extras) == _PAGE:
+                await report_extras()
+        # Chunks of different prefixes do not mix, whatever the prefixes were the last time.
+        if chunk := chunks.rest():
+            await check(chunk)
+    await report_extras()
 
 
 async def _matches(instance: Instance, store: Store, storage_id: int, rows: Sequence[Row]) -> AsyncIterator[Match]:

@@ -25,9 +25,16 @@ def upgrade() -> None:
         sa.Column("created_at", _TIME, nullable=False),
     )
     op.create_table(
+        "storage_mark",
+        sa.Column("storage_id", _ID, sa.ForeignKey("storage.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("made_at", _TIME, nullable=False),
+    )
+    op.create_table(
         "lease",
         sa.Column("id", _ID, primary_key=True),
         sa.Column("uid", _UID, nullable=False, unique=True),
+        sa.Column("holder", sa.Text, nullable=False),
+        sa.Column("collects", sa.Boolean, nullable=False),
         sa.Column("started_at", _TIME, nullable=False),
         sa.Column("renewed_at", _TIME, nullable=False),
     )

@@ -1,0 +1,76 @@
+"""Leases: who stores objects whose rows are not there yet, and who collects garbage.
+
+Each is a row that its holder renews. All times are the database's, so that clocks of machines need not agree. One that
+was not renewed for `EXPIRES` stands for nobody: a collector removes it, and its holder, should it live on, finds out
+before it writes rows.
+"""
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, delete, func, insert, literal, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from inhaul.db.tables import UtcDateTime, lease
+
+EXPIRES = timedelta(minutes=5)
+RENEWED = timedelta(seconds=30)
+"""How often a holder renews its lease."""
+
+
+class Lease(NamedTuple):
+    """A lease.
+
+    Attributes:
+        uid: Its name.
+        holder: The process that has it.
+        started_at: Since when objects without rows may be its holder's.
+        renewed_at: When its holder last said that it lives.
+    """
+
+    uid: str
+    holder: str
+    started_at: datetime
+    renewed_at: datetime
+
+
+async def now(conn: AsyncConnection) -> datetime:
+    """What the database's clock says; for SQLite it is that of this machine."""
+    if conn.dialect.name == "sqlite":
+        return datetime.now(UTC)
+    time: datetime = (await conn.execute(select(func.clock_timestamp()))).scalar_one()
+    return time.astimezone(UTC)
+
+
+def _now(conn: AsyncConnection) -> ColumnElement[datetime]:
+    return literal(datetime.now(UTC), UtcDateTime()) if conn.dialect.name == "sqlite" else func.clock_timestamp()
+
+
+async def take(conn: AsyncConnection, uid: str, holder: str, since: datetime | None, *, collects: bool) -> None:
+    """Adds a lease; it counts from now on, or from a time before."""
+    started_at = _now(conn) if since is None else since
+    row = {"uid": uid, "holder": holder, "collects": collects, "started_at": started_at, "renewed_at": _now(conn)}
+    await conn.execute(insert(lease).values(row))
+
+
+async def renew(conn: AsyncConnection, uid: str) -> bool:
+    """Says that the holder lives; False if the lease is gone. Until the transaction ends, nobody can remove it."""
+    return (await conn.execute(update(lease).where(lease.c.uid == uid).values(renewed_at=_now(conn)))).rowcount == 1
+
+
+async def end(conn: AsyncConnection, uid: str) -> bool:
+    """Removes a lease; False if it was gone already."""
+    return (await conn.execute(delete(lease).where(lease.c.uid == uid))).rowcount == 1
+
+
+async def held(conn: AsyncConnection, *, collects: bool) -> list[Lease]:
+    """The leases of those who store, or of those who collect."""
+    rows = await conn.execute(select(*(lease.c[name] for name in Lease._fields)).where(lease.c.collects == collects))
+    return [Lease._make(row) for row in rows]
+
+
+async def remove(conn: AsyncConnection, dead: Collection[Lease]) -> None:
+    """Removes leases, unless they were renewed since they were read."""
+    for one in dead:
+        await conn.execute(delete(lease).where(lease.c.uid == one.uid, lease.c.renewed_at == one.renewed_at))

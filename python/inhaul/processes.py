@@ -1,0 +1,50 @@
+"""Which process this is, so that others on the same machine can tell whether it still runs."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+
+def this_process() -> str:
+    """A text that names this process and no other one, before or after it. Reads /proc."""
+    return _name(os.getpid())
+
+
+@cache
+def _name(pid: int) -> str:
+    return f"{_world()} {pid} {_start(pid)}"
+
+
+def is_gone(name: str) -> bool:
+    """Whether the process with this name has ended, as far as this machine can tell. Reads /proc.
+
+    Of processes on other machines, or in other containers, nothing is known.
+    """
+    world, pid, start = name.rsplit(" ", 2)
+    if world != _world() or "?" in name:
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # it is another user's, and runs
+        pass
+    return _start(int(pid)) not in (start, "?")
+
+
+def _world() -> str:
+    """Where numbers of processes mean the same."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return "?"
+
+
+def _start(pid: int) -> str:
+    """When a process began, for numbers are given again; empty when it has ended, and nobody has asked how."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return "?"
+    return "" if fields[0] == b"Z" else fields[19].decode()
