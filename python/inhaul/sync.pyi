@@ -15,6 +15,7 @@ from upath import UPath
 
 from inhaul import core as core
 from inhaul import instance as _instance
+from inhaul.db.engine import Database
 from inhaul.formats.axis import Axis
 from inhaul.formats.backed import Opened
 from inhaul.formats.mapped import Join, MappedCollection
@@ -36,6 +37,7 @@ from inhaul.registry.garbage import _DAY
 from inhaul.registry.lineage import Lineage
 from inhaul.registry.related import ManyToMany
 from inhaul.settings import settings as settings
+from inhaul.stores.base import Store
 from inhaul.stores.locations import Pathish
 from inhaul.stores.probe import Ability as Ability
 from inhaul.stores.probe import RemoteReport as RemoteReport
@@ -524,6 +526,13 @@ def ingest(
     on_event: Callable[[IngestEvent], object] | None = None,
 ) -> IngestReport: ...
 def save(records: Iterable[_Registry]) -> None: ...
+
+class _Collector:
+    def __init__(self, database: Database, store: Store, before: datetime, report: GcReport) -> None: ...
+    def collect_objects(self) -> None: ...
+    def collect_uploads(self) -> None: ...
+    def collect_temporaries(self) -> None: ...
+
 def gc(storage: Storage | None = None, *, delete: bool = False, older_than: timedelta = _DAY) -> GcReport: ...
 def verify(
     storage: Storage | None = None, *, read: bool = False, repair: bool = False, max_age: timedelta | None = None
