@@ -239,12 +239,15 @@ def _insert_packed(forms: tuple[tuple[bool, bool], ...]) -> Executable:
 
 @cache
 def _insert_json() -> Executable:
-    element = func.json_array_elements(cast(bindparam("json", type_=Text), JSON)).table_valued("value").c.value
+    given = func.json_array_elements(cast(bindparam("json", type_=Text), JSON))
+    elements = given.table_valued("value", with_ordinality="ordinality", joins_implicitly=True)
+    element = elements.c.value
     values: dict[str, Any] = {
         name: cast(element.op("->>")(text(str(index))), artifact.c[name].type) for index, name in enumerate(_ROW)
     }
     values |= {name: bindparam(name, type_=artifact.c[name].type) for name in Constants._fields}
     values |= {"updated_at": values["created_at"], "is_latest": true(), "visibility": literal(0)}
     rows = select(*values.values()).where(~exists().where(retired_uid.c.uid == values["uid"]))
+    rows = rows.order_by(elements.c.ordinality)  # rows get their ids in this order, and the anti-join has another
     statement = insert_into(artifact, "postgresql").from_select(list(values), rows)
     return statement.on_conflict_do_nothing().returning(artifact.c.id)
