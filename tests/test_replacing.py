@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import inhaul
 from inhaul import Artifact, Run, Transform
 from inhaul.errors import FileChanged, KeyExists, NoResultFound, StorageDenied
 from inhaul.ingestion.content import FileContent
-from inhaul.registry import deletion
+from inhaul.stores.local import LocalStore
 from proxy import Delay, Status
 from registries import PART, artifacts, assert_consistent, seeds
 from s3_places import Place
@@ -140,14 +140,15 @@ async def test_what_is_replaced_while_it_is_deleted_leaves_nothing(
     new, newer = write(tmp_path / "new.csv", "a\n2\n"), write(tmp_path / "newer.csv", "a\n3\n")
     one = await Artifact(write(tmp_path / "a.csv", "a\n1\n"), key="a.csv").save()
     other = await Artifact.get(one.uid)
-    remove = deletion._remove_object
+    remove = LocalStore.remove
 
-    async def remove_and_replace(artifact: Artifact, object_key: str) -> None:
-        monkeypatch.setattr(deletion, "_remove_object", remove)
-        await remove(artifact, object_key)
-        await other.replace(new)
+    async def replace_and_remove(store: LocalStore, object_keys: Iterable[str]) -> None:
+        monkeypatch.setattr(LocalStore, "remove", remove)
+        with pytest.raises(NoResultFound, match="has been deleted"):
+            await other.replace(new)
+        await store.remove(object_keys)
 
-    monkeypatch.setattr(deletion, "_remove_object", remove_and_replace)
+    monkeypatch.setattr(LocalStore, "remove", replace_and_remove)
     await one.delete(permanent=True)
     assert not await artifacts(database_url)
     assert not [path for path in Path(instance.root).rglob("*.csv") if path.is_file()]

@@ -85,13 +85,13 @@ CREATE TABLE collection (
 	run_id INTEGER, 
 	created_by_id INTEGER NOT NULL, 
 	created_at DATETIME NOT NULL, 
-	updated_at DATETIME NOT NULL, 
+	updated_at DATETIME NOT NULL, visibility SMALLINT DEFAULT '0' NOT NULL, n_missing INTEGER DEFAULT '0' NOT NULL, 
 	CONSTRAINT pk_collection PRIMARY KEY (id), 
 	CONSTRAINT uq_collection_uid UNIQUE (uid), 
 	CONSTRAINT fk_collection_run_id_run FOREIGN KEY(run_id) REFERENCES run (id), 
 	CONSTRAINT fk_collection_created_by_id_user FOREIGN KEY(created_by_id) REFERENCES user (id)
 );
-INSERT INTO "collection" VALUES(1,'cccccccccccccccc0000',NULL,1,'all',NULL,'Rk5agZt409Ql9aNASmbGlg',1,1,'2026-11-24 12:00:00.123456','2026-11-24 12:00:00.123456');
+INSERT INTO "collection" VALUES(1,'cccccccccccccccc0000',NULL,1,'all',NULL,'Rk5agZt409Ql9aNASmbGlg',1,1,'2026-11-24 12:00:00.123456','2026-11-24 12:00:00.123456',0,0);
 CREATE TABLE collection_artifact (
 	collection_id INTEGER NOT NULL, 
 	artifact_id INTEGER NOT NULL, 
@@ -102,13 +102,21 @@ CREATE TABLE collection_artifact (
 );
 INSERT INTO "collection_artifact" VALUES(1,1,0);
 CREATE TABLE deletion (
-	artifact_id INTEGER NOT NULL, 
-	takes_object BOOLEAN NOT NULL, 
+	id INTEGER NOT NULL, 
+	uid VARCHAR(20) NOT NULL, 
+	storage_id INTEGER NOT NULL, 
+	object_key TEXT NOT NULL, 
+	key_is_virtual BOOLEAN NOT NULL, 
+	size BIGINT NOT NULL, 
+	hash VARCHAR(64) NOT NULL, 
+	hash_type VARCHAR(16) NOT NULL, 
+	n_objects BIGINT, 
 	created_at DATETIME NOT NULL, 
-	CONSTRAINT pk_deletion PRIMARY KEY (artifact_id), 
-	CONSTRAINT fk_deletion_artifact_id_artifact FOREIGN KEY(artifact_id) REFERENCES artifact (id) ON DELETE CASCADE
+	CONSTRAINT pk_deletion PRIMARY KEY (id), 
+	CONSTRAINT uq_deletion_uid UNIQUE (uid), 
+	CONSTRAINT fk_deletion_storage_id_storage FOREIGN KEY(storage_id) REFERENCES storage (id)
 );
-INSERT INTO "deletion" VALUES(1,1,'2026-11-28 10:00:00.000000');
+INSERT INTO "deletion" VALUES(1,'Deletion00000000Uid0',1,'.inhaul/0/Deletion00000000Uid0.csv',1,2,'hash','md5',NULL,'2026-11-28 10:00:00.000000');
 CREATE TABLE feature (
 	id INTEGER NOT NULL, 
 	uid VARCHAR(20) NOT NULL, 
@@ -282,7 +290,6 @@ CREATE INDEX ix_artifact_previous_run_run_id ON artifact_previous_run (run_id);
 CREATE INDEX ix_transform_name ON transform (name);
 CREATE INDEX ix_artifact_run_id ON artifact (run_id) WHERE run_id IS NOT NULL;
 CREATE INDEX ix_feature_value_number ON feature_value (feature_id, number) WHERE number IS NOT NULL;
-CREATE UNIQUE INDEX uq_collection_name ON collection (name) WHERE is_latest = 1;
 CREATE INDEX ix_artifact_feature_value_feature_value_id ON artifact_feature_value (feature_value_id);
 CREATE INDEX ix_feature_set_feature_feature_id ON feature_set_feature (feature_id);
 CREATE INDEX ix_artifact_ulabel_ulabel_id ON artifact_ulabel (ulabel_id);
@@ -291,4 +298,6 @@ CREATE UNIQUE INDEX uq_artifact_ulabel_plain ON artifact_ulabel (artifact_id, ul
 CREATE INDEX ix_artifact_feature_set_feature_set_id ON artifact_feature_set (feature_set_id);
 CREATE INDEX ix_ulabel_parent_parent_id ON ulabel_parent (parent_id);
 CREATE INDEX ix_collection_artifact_artifact_id ON collection_artifact (artifact_id);
+CREATE INDEX ix_artifact_ulabel_artifact_id ON artifact_ulabel (artifact_id);
+CREATE UNIQUE INDEX uq_collection_name ON collection (name) WHERE is_latest = 1 AND visibility != -1;
 COMMIT;

@@ -19,15 +19,15 @@ from inhaul.db.membership import is_in
 from inhaul.db.tables import TRASH, artifact, retired_uid
 
 
-async def lock(conn: AsyncConnection, uids: Iterable[str]) -> None:
+async def lock(conn: AsyncConnection, uids: Iterable[str], table: Table = artifact) -> None:
     """Waits until no other transaction changes the families of these uids."""
     if conn.dialect.name == "postgresql":
-        await conn.execute(_lock(conn.dialect.name), _json(uids))
+        await conn.execute(_lock(conn.dialect.name, table.name), _json(uids))
 
 
-async def versions_of(conn: AsyncConnection, uids: Iterable[str]) -> dict[str, str | None]:
-    """The version of every artifact in the families of these uids, by uid."""
-    rows = await conn.execute(_versions(conn.dialect.name), _json(uids))
+async def versions_of(conn: AsyncConnection, uids: Iterable[str], table: Table = artifact) -> dict[str, str | None]:
+    """The version of every record in the families of these uids, by uid."""
+    rows = await conn.execute(_versions(conn.dialect.name, table.name), _json(uids))
     return {row.uid: row.version for row in rows}
 
 
@@ -64,10 +64,10 @@ async def displace(conn: AsyncConnection, uids: Iterable[str]) -> None:
     await conn.execute(_displace(conn.dialect.name), _json(uids))
 
 
-async def choose_latest(conn: AsyncConnection, uids: Iterable[str]) -> None:
-    """Finds the latest of families where one came or went, unless its key has gone to another artifact."""
-    await conn.execute(_demote(conn.dialect.name), _json(uids))
-    await conn.execute(_promote(conn.dialect.name), _json(uids))
+async def choose_latest(conn: AsyncConnection, uids: Iterable[str], table: Table = artifact) -> None:
+    """Finds the latest of families where one came or went, unless its key or name has gone to another record."""
+    await conn.execute(_demote(conn.dialect.name, table.name), _json(uids))
+    await conn.execute(_promote(conn.dialect.name, table.name), _json(uids))
 
 
 def _json(uids: Iterable[str]) -> dict[str, object]:
@@ -89,20 +89,20 @@ def _statement(sql: str) -> TextClause:
 
 
 @cache
-def _lock(dialect: str) -> TextClause:
+def _lock(dialect: str, table: str) -> TextClause:
     return _statement(
         f"""
-        SELECT a.id FROM {STRINGS[dialect]} CROSS JOIN artifact a WHERE {_same("a.uid", "e.value")}
+        SELECT a.id FROM {STRINGS[dialect]} CROSS JOIN {table} a WHERE {_same("a.uid", "e.value")}
         ORDER BY a.uid FOR UPDATE OF a
         """
     )
 
 
 @cache
-def _versions(dialect: str) -> TextClause:
+def _versions(dialect: str, table: str) -> TextClause:
     return _statement(
         f"""
-        SELECT a.uid, a.version FROM {STRINGS[dialect]} CROSS JOIN artifact a WHERE {_same("a.uid", "e.value")}
+        SELECT a.uid, a.version FROM {STRINGS[dialect]} CROSS JOIN {table} a WHERE {_same("a.uid", "e.value")}
         """
     )
 
@@ -132,35 +132,51 @@ def _displace(dialect: str) -> TextClause:
     )
 
 
-def _latest(uid: str) -> str:
+# Conditions: a member `b` of a family is not what it was; and a live record `a` has the place of a record.
+_SPENT = {
+    "artifact": f"b.visibility = {TRASH} OR b.object_key IS NULL",
+    "collection": f"b.visibility = {TRASH}",
+}
+_LIVE_COLLECTION = {
+    "sqlite": f"a.is_latest = 1 AND a.visibility != {TRASH}",
+    "postgresql": f"a.is_latest AND a.visibility != {TRASH}",
+}
+_TAKEN = {
+    "artifact": {
+        dialect: f"a.storage_id = artifact.storage_id AND a.key = artifact.key AND {live}"
+        for dialect, live in LIVE.items()
+    },
+    "collection": {dialect: f"a.name = collection.name AND {live}" for dialect, live in _LIVE_COLLECTION.items()},
+}
+
+
+def _latest(table: str, uid: str) -> str:
     """A query: the member that should be the latest of the family of a uid."""
     return f"""
-        SELECT b.uid FROM artifact b WHERE {_same("b.uid", uid)}
-        ORDER BY b.visibility = {TRASH} OR b.object_key IS NULL, b.uid DESC LIMIT 1
+        SELECT b.uid FROM {table} b WHERE {_same("b.uid", uid)} ORDER BY {_SPENT[table]}, b.uid DESC LIMIT 1
     """
 
 
 @cache
-def _demote(dialect: str) -> TextClause:
+def _demote(dialect: str, table: str) -> TextClause:
     return _statement(
         f"""
-        UPDATE artifact SET is_latest = FALSE WHERE uid IN (
-            SELECT a.uid FROM {STRINGS[dialect]} CROSS JOIN artifact a WHERE {_same("a.uid", "e.value")} AND a.is_latest
+        UPDATE {table} SET is_latest = FALSE WHERE uid IN (
+            SELECT a.uid FROM {STRINGS[dialect]} CROSS JOIN {table} a WHERE {_same("a.uid", "e.value")} AND a.is_latest
         )
-        AND uid <> ({_latest("artifact.uid")})
+        AND uid <> ({_latest(table, f"{table}.uid")})
         """
     )
 
 
 @cache
-def _promote(dialect: str) -> TextClause:
+def _promote(dialect: str, table: str) -> TextClause:
     return _statement(
         f"""
-        UPDATE artifact SET is_latest = TRUE WHERE uid IN (SELECT ({_latest("e.value")}) FROM {STRINGS[dialect]})
+        UPDATE {table} SET is_latest = TRUE WHERE uid IN (
+            SELECT ({_latest(table, "e.value")}) FROM {STRINGS[dialect]}
+        )
         AND NOT is_latest
-        AND (visibility = {TRASH} OR NOT EXISTS (
-            SELECT 1 FROM artifact a
-            WHERE a.storage_id = artifact.storage_id AND a.key = artifact.key AND {LIVE[dialect]}
-        ))
+        AND (visibility = {TRASH} OR NOT EXISTS (SELECT 1 FROM {table} a WHERE {_TAKEN[table][dialect]}))
         """
     )

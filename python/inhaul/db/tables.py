@@ -36,7 +36,7 @@ REVISION = "0003"
 """The migration that the tables below equal."""
 
 TRASH = -1
-"""`artifact.visibility` of what was deleted but can be restored."""
+"""`visibility` of what was deleted but can be restored."""
 
 metadata = MetaData(
     naming_convention={
@@ -210,8 +210,11 @@ collection = _registry(
     Column("run_id", ForeignKey("run.id")),
     Column("created_by_id", ForeignKey("user.id"), nullable=False),
 )
-_latest = collection.c.is_latest == true()
-_partial_index("uq_collection_name", collection.c.name, unique=True, where=_latest)
+# Behind the others, where migration 0003 adds them.
+collection.append_column(Column("visibility", SmallInteger, nullable=False, server_default="0"))
+collection.append_column(Column("n_missing", Integer, nullable=False, server_default="0"))
+_named = and_(collection.c.is_latest == true(), collection.c.visibility != TRASH)
+_partial_index("uq_collection_name", collection.c.name, unique=True, where=_named)
 
 
 def _link(name: str, left: str, right: str) -> Table:
@@ -238,7 +241,7 @@ feature_set_feature = _link("feature_set_feature", "feature_set", "feature")
 artifact_ulabel = Table(
     "artifact_ulabel",
     metadata,
-    _part_of("artifact", "artifact_id", nullable=False),
+    _part_of("artifact", "artifact_id", nullable=False, index=True),
     _part_of("ulabel", "ulabel_id", nullable=False, index=True),
     _part_of("feature", "feature_id"),
 )
@@ -264,7 +267,7 @@ ulabel_parent = Table(
     _part_of("ulabel", "parent_id", primary_key=True, index=True),
 )
 
-# An artifact cannot go while a collection has it.
+# An artifact cannot go while a collection outside the trash has it.
 collection_artifact = Table(
     "collection_artifact",
     metadata,
@@ -302,12 +305,19 @@ lease = Table(
     Column("renewed_at", UtcDateTime, nullable=False),
 )
 
-# Artifacts whose permanent deletion has begun. Such a row can only go: its object may be gone already.
+# Objects of artifacts that were deleted for good, until they are removed. The row of the artifact became this one.
 deletion = Table(
     "deletion",
     metadata,
-    _part_of("artifact", "artifact_id", primary_key=True),
-    Column("takes_object", Boolean, nullable=False),
+    Column("id", _Id, primary_key=True),
+    Column("uid", _Uid, nullable=False, unique=True),
+    Column("storage_id", ForeignKey("storage.id"), nullable=False),
+    Column("object_key", _Key, nullable=False),
+    Column("key_is_virtual", Boolean, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("hash_type", String(16), nullable=False),
+    Column("n_objects", BigInteger),
     Column("created_at", UtcDateTime, nullable=False),
 )
 

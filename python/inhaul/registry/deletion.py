@@ -1,40 +1,59 @@
 """Artifacts on their way out: into the trash, back from it, or gone for good."""
 
-import asyncio
 import errno
-import os
-from contextlib import suppress
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inhaul.db import families, tables
+from inhaul.db import families, removals, tables
+from inhaul.db.membership import is_in
 from inhaul.errors import InUse, KeyExists, ObjectShared
-from inhaul.ingestion.scan import content_paths
+from inhaul.instance import Instance
 from inhaul.keys import OBJECTS
+from inhaul.registry.removing import keep_objects, remove_objects
 from inhaul.registry.sharing import sharers
 from inhaul.registry.visibility import Visibility
-from inhaul.stores.base import Store
+from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
     from inhaul.registry.artifact import Artifact
 
 _NAMED = 5  # artifacts in an error
+_PER_TRANSACTION = 10_000  # artifacts
+_ANY_OBJECT = f"{OBJECTS}/object"
+_LEAVE = 1.0  # seconds that a cancelled call still removes objects
+
+_artifact, _collection, _member = tables.artifact, tables.collection, tables.collection_artifact
 
 
-async def check_unused(conn: AsyncConnection, artifact: "Artifact") -> None:
-    """Refuses to delete a member of a collection.
+async def check_unused(conn: AsyncConnection, ids: Sequence[int]) -> None:
+    """Refuses to delete members of collections, but for those in the trash.
 
     Raises:
-        InUse: It is one.
+        InUse: One is a member.
     """
-    collection, member = tables.collection, tables.collection_artifact
-    query = select(collection.c.name).join(member, member.c.collection_id == collection.c.id)
-    name = await conn.scalar(query.where(member.c.artifact_id == artifact._id).limit(1))
-    if name is not None:
-        raise InUse(f"{artifact!r} is a member of the collection {name!r}, so it cannot be deleted")
+    used = (
+        select(_artifact.c.uid, _collection.c.name)
+        .join(_member, _member.c.artifact_id == _artifact.c.id)
+        .join(_collection, _collection.c.id == _member.c.collection_id)
+        .where(is_in(_artifact.c.id, ids), _collection.c.visibility != Visibility.trash)
+    )
+    first = (await conn.execute(used.order_by(_artifact.c.id, _collection.c.id).limit(1))).first()
+    if first is None:
+        return
+    uid, name = first
+    members = used.with_only_columns(func.count(_artifact.c.id.distinct()), func.count(_collection.c.id.distinct()))
+    n_artifacts, n_collections = (await conn.execute(members)).one()
+    many = f" ({n_artifacts:,} of these artifacts are in {n_collections:,} collections)" if n_artifacts > 1 else ""
+    others = f" and {n_collections - 1:,} others" if n_artifacts == 1 < n_collections else ""
+    raise InUse(
+        f"Artifact {uid} is a member of the collection {name!r}{others}, so it cannot be deleted{many}: "
+        "delete the collection first"
+    )
 
 
 async def move(artifact: "Artifact", visibility: Visibility) -> None:
@@ -65,57 +84,96 @@ async def check_key_is_free(conn: AsyncConnection, artifact: "Artifact") -> None
         )
 
 
-async def remove(artifact: "Artifact", storage: bool | None) -> None:
-    """Deletes an artifact for good: it goes to the trash, then its object, as `Artifact.delete` says, then its row.
+async def trash(instance: Instance, ids: Sequence[int]) -> None:
+    """Moves artifacts into the trash; those there already stay as they are.
 
     Raises:
-        ObjectShared: The object would take bytes of other artifacts with it.
+        InUse: One is a member of a collection. Nothing is moved.
     """
-    takes_object = storage or (storage is None and artifact._key_is_virtual)
-    object_key = await _own_object(artifact) if takes_object else None
-    if artifact._visibility != Visibility.trash:
-        await move(artifact, Visibility.trash)
-    table, database = tables.artifact, artifact._home.database
-    while not artifact._is_deleted:
-        if object_key is not None:
-            await database.sync()
-            # The row is in the trash by now, so a crash from here on leaves nothing that looks alive.
-            await _remove_object(artifact, object_key)
-        async with database.write() as conn:
-            await families.lock(conn, [artifact._uid])
-            query = select(table.c.object_key).where(table.c.id == artifact._id)
-            now = await conn.scalar(query.with_for_update())
-            if takes_object and now not in (None, object_key):  # replaced meanwhile
-                object_key = now
-                continue
-            await families.retire(conn, table, [artifact._uid])
-            await conn.execute(delete(table).where(table.c.id == artifact._id))
-            await families.choose_latest(conn, [artifact._uid])
-        artifact._is_deleted = True
+    async with instance.database.read() as conn:
+        await check_unused(conn, ids)
+    for start in range(0, len(ids), _PER_TRANSACTION):
+        part = ids[start : start + _PER_TRANSACTION]
+        own = is_in(_artifact.c.id, part)
+        values = {"visibility": Visibility.trash, "updated_at": datetime.now(UTC)}
+        async with instance.database.write() as conn:
+            uids = await _locked(conn, part)
+            await check_unused(conn, part)
+            await conn.execute(update(_artifact).where(own, _artifact.c.visibility != Visibility.trash).values(values))
+            await families.choose_latest(conn, uids)
 
 
-async def _own_object(artifact: "Artifact") -> str | None:
-    """The key of the object, which since the record was loaded may have become that of a successor.
+async def remove(
+    instance: Instance, ids: Sequence[int], storage: bool | None, on_deleted: Callable[[], object] = lambda: None
+) -> None:
+    """Deletes artifacts for good, with their objects as `Artifact.delete` says.
+
+    Args:
+        instance: Theirs.
+        ids: The artifacts.
+        storage: Whether the objects go.
+        on_deleted: Called when the rows are gone.
 
     Raises:
-        ObjectShared: Other artifacts have bytes in it.
+        InUse: One is a member of a collection. Nothing is deleted.
+        ObjectShared: An object would take bytes of other artifacts with it. Nothing is deleted.
     """
-    table = tables.artifact
-    async with artifact._home.database.read() as conn:
-        object_key: str | None = await conn.scalar(select(table.c.object_key).where(table.c.id == artifact._id))
-        if object_key is not None:
-            await check_alone(conn, artifact, object_key)
-    return object_key
+    async with instance.database.read() as conn:
+        await check_unused(conn, ids)
+        for start in range(0, len(ids), _PER_TRANSACTION):
+            await _check_alone(conn, ids[start : start + _PER_TRANSACTION], storage, besides=ids)
+    uids: list[str] = []
+    for start in range(0, len(ids), _PER_TRANSACTION):
+        part = ids[start : start + _PER_TRANSACTION]
+        async with instance.database.write() as conn:
+            uids += await _locked(conn, part)
+            await check_unused(conn, part)
+            await _check_alone(conn, part, storage, besides=ids)
+            await removals.forget(conn, part, storage)
+    on_deleted()
+    await end_deletion(instance, uids, storage)
 
 
-async def _remove_object(artifact: "Artifact", object_key: str) -> None:
-    store = artifact._home.store(artifact._storage._root)
-    if artifact._n_objects is None:
-        await store.remove([object_key])
-    elif artifact._key_is_virtual:
-        await store.remove([f"{object_key}/"])
-    else:
-        await _remove_content(store, object_key)
+async def end_deletion(instance: Instance, uids: Sequence[str], storage: bool | None) -> None:
+    """Removes the objects of artifacts whose rows are gone, or leaves them for good if `storage` is False."""
+    work = keep_objects(instance, uids) if storage is False else remove_objects(instance, uids)
+    try:
+        await to_the_end(work, within=_LEAVE)
+    except BaseException as error:
+        error.add_note(
+            "The artifacts are deleted for good, but not all of their objects: the next write, or gc(), removes them"
+        )
+        raise
+
+
+async def _locked(conn: AsyncConnection, ids: Sequence[int]) -> list[str]:
+    """The uids of artifacts, whose families nobody else can change before the transaction ends."""
+    uids = list(await conn.scalars(select(_artifact.c.uid).where(is_in(_artifact.c.id, ids))))
+    await families.lock(conn, uids)
+    return uids
+
+
+async def _check_alone(
+    conn: AsyncConnection, ids: Sequence[int], storage: bool | None, *, besides: Sequence[int]
+) -> None:
+    """Refuses to remove objects that other artifacts have bytes in.
+
+    Raises:
+        ObjectShared: There is one.
+    """
+    if storage is False:
+        return
+    columns = (_artifact.c.uid, tables.storage.c.root, _artifact.c.object_key, _artifact.c.key_is_virtual)
+    query = select(*columns).join(tables.storage, tables.storage.c.id == _artifact.c.storage_id)
+    rows = await conn.execute(query.where(is_in(_artifact.c.id, ids), removals.takes_object(storage)))
+    places: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
+    for uid, root, object_key, is_virtual in rows:
+        # What inhaul named is nobody else's, but the whole storage may lie in an artifact of another one.
+        places[root][_ANY_OBJECT if is_virtual else object_key] = (uid, object_key)
+    for root, own in places.items():
+        if await sharers(conn, root, [*own], besides=besides, limit=1):
+            for uid, object_key in own.values():
+                await check_alone(conn, uid, root, object_key, besides=besides)
 
 
 async def discard(artifact: "Artifact", root: str, object_key: str) -> bool:
@@ -138,36 +196,24 @@ async def discard(artifact: "Artifact", root: str, object_key: str) -> bool:
     return True
 
 
-async def check_alone(conn: AsyncConnection, artifact: "Artifact", object_key: str) -> None:
+async def check_alone(conn: AsyncConnection, uid: str, root: str, object_key: str, *, besides: Sequence[int]) -> None:
     """Refuses to remove or replace an object that other artifacts have bytes in.
+
+    Args:
+        conn: A connection in a transaction.
+        uid: The artifact's.
+        root: The storage.
+        object_key: The object.
+        besides: The ids of artifacts that do not count, such as its own.
 
     Raises:
         ObjectShared: It is one.
     """
-    others = await sharers(conn, artifact._storage._root, object_key, besides=artifact._id, limit=_NAMED + 1)
+    others = await sharers(conn, root, [object_key], besides=besides, limit=_NAMED + 1)
     if others:
         named = [f"{uid} ({key!r})" if key else uid for uid, key in others[:_NAMED]]
         raise ObjectShared(
-            f"{object_key!r}, the object of artifact {artifact._uid}, is, holds or lies in that of "
+            f"{object_key!r}, the object of artifact {uid}, is, holds or lies in that of "
             f"{', '.join(named)}{' and others' if len(others) > _NAMED else ''}: delete those for good first, "
             "or keep the object with storage=False"
         )
-
-
-async def _remove_content(store: Store, object_key: str) -> None:
-    """Removes what a user's folder was registered with: what it ignores, or another registry in it, stays."""
-    if isinstance(folder := store.path(object_key), Path):
-        await asyncio.to_thread(_remove_files, folder)
-        return
-    async for page in store.list(f"{object_key}/"):
-        await store.remove([one.key for one in page if f"/{OBJECTS}/" not in one.key])
-
-
-def _remove_files(folder: Path) -> None:
-    if not folder.is_dir():
-        return
-    for path in list(content_paths(folder)):
-        path.unlink(missing_ok=True)
-    for left, _, _ in os.walk(folder, topdown=False):
-        with suppress(OSError):  # it still holds something
-            Path(left).rmdir()

@@ -18,6 +18,7 @@ from inhaul.keys import OBJECTS
 from inhaul.registry.arguments import check_age, check_flag
 from inhaul.registry.findings import GcReport
 from inhaul.registry.matching import location, object_of
+from inhaul.registry.removing import end_removals
 from inhaul.stores.base import Listed, Store
 from inhaul.stores.local import TEMPORARY
 from inhaul.tasks import to_the_end
@@ -34,7 +35,7 @@ async def gc(storage: "Storage | None" = None, *, delete: bool = False, older_th
     That is: objects that inhaul named and no artifact refers to, uploads in parts that were never completed, files that
     crashed processes left in the storage or the cache, and sessions of crashed ingests, which could be gone on with
     until then. Files under keys that users chose are never touched, nor what an ingest or save of this instance that
-    is running may refer to.
+    is running may refer to. Objects of artifacts that were deleted for good go whatever their age.
 
     Other registries that store objects under the same root are not known here, and those who write from other machines
     only by the age of what they write.
@@ -53,6 +54,8 @@ async def gc(storage: "Storage | None" = None, *, delete: bool = False, older_th
     check_age("older_than", older_than)
     instance = storage._home if storage is not None else current()
     store, _ = await known_store(instance, storage)
+    if delete:
+        await end_removals(instance, store.root)
     async with collecting(instance.database), _crashed(instance) as sessions:
         async with instance.database.read() as conn:
             before = await leases.now(conn) - older_than

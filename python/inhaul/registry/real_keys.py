@@ -158,7 +158,7 @@ async def settle(instance: Instance, note: Note, content: Content | None = None)
     if row is not None and row["key"] != note.old.object_key and await holds(store, *note.old):
         leftovers.append(note.old.object_key)
     async with instance.database.read() as conn:
-        needed = {key for key in leftovers if await sharers(conn, store.root, key)}
+        needed = {key for key in leftovers if await sharers(conn, store.root, [key])}
     await store.remove([key for key in leftovers if key not in needed])
 
 
@@ -171,7 +171,7 @@ async def _put(instance: Instance, store: Store, row: RowMapping, note: Note, co
     if not over and await store.stat(key) is not None:
         raise ObjectChanged(errno.ESTALE, "Somebody else wrote here while the artifact was replaced", key)
     async with instance.database.read() as conn:
-        if over and await sharers(conn, store.root, key, besides=row["id"], limit=1):
+        if over and await sharers(conn, store.root, [key], besides=[row["id"]], limit=1):
             raise ObjectChanged(errno.ESTALE, "Another artifact was registered here while this one was replaced", key)
     if content is not None:
         # A request that was sent may be carried out although nobody waits for it: then there is no way back any more.

@@ -33,7 +33,6 @@ _NOT_YET = "{!r} has its new content, but not under its key yet: the next call, 
 async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: str | None) -> None:
     """See `Artifact.replace`: the new object is stored, then the row switches to it, then the old object goes."""
     instance = artifact._home
-    await instance.database.check_writable()
     await instance.recover()
     content = await content_of(data, key=artifact._key, form=form)
     if content.location is not None and (inside := await instance.storage_of(content.location)) is not None:
@@ -104,7 +103,8 @@ async def _registered(artifact: "Artifact") -> RowMapping:
             raise ValueError(f"{artifact.path} is the user's folder: register the new content under another key")
         if row["object_key"] is None:
             raise ObjectChanged(f"{artifact!r} was overwritten in place by a later version, so it cannot be replaced")
-        await check_alone(conn, artifact, row["object_key"])
+        root = artifact._storage._root
+        await check_alone(conn, artifact._uid, root, row["object_key"], besides=[row["id"]])
     return row
 
 

@@ -1,14 +1,13 @@
 """One artifact on its way in: staged, stored, registered."""
 
 import errno
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from inhaul.db import bulk, families, provenance, tables
+from inhaul.db import bulk, families, tables
 from inhaul.errors import FileChanged, KeyExists
 from inhaul.hashing import Digest
 from inhaul.hashing.listed import from_etag
@@ -243,8 +242,7 @@ async def _meet_again(artifact: "Artifact", instance: Instance) -> None:
     if run is not None:
         await run._save(instance)
         if run._id != artifact._run_id:
-            async with instance.database.write() as conn:
-                await provenance.link_previous_run(conn, json.dumps([artifact._uid]), run.id)
+            await artifact.previous_runs._add([run])
     artifact._met = artifact._draft = None
 
 
@@ -265,7 +263,7 @@ async def _discard(instance: Instance, staged: Staged) -> None:
         return
     async with instance.database.read() as conn:
         if object_key == place.key:
-            is_needed = bool(await sharers(conn, place.storage.root, object_key))
+            is_needed = bool(await sharers(conn, place.storage.root, [object_key]))
         else:
             is_needed = object_key in await bulk.objects_of(conn, [staged.uid])
     if not is_needed:

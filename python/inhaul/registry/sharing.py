@@ -10,7 +10,10 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from inhaul.db.membership import is_in
 from inhaul.db.tables import artifact, storage
+
+_KEYS_PER_QUERY = 100  # each is a condition, and SQLite nests no more than a thousand
 
 
 class Sharer(NamedTuple):
@@ -21,41 +24,56 @@ class Sharer(NamedTuple):
 
 
 async def sharers(
-    conn: AsyncConnection, root: str, object_key: str, *, besides: int | None = None, limit: int = 5
+    conn: AsyncConnection, root: str, object_keys: Sequence[str], *, besides: Sequence[int] = (), limit: int = 5
 ) -> Sequence[Sharer]:
     """The artifacts whose object is, holds, or lies in what is stored under a key; trashed ones and all versions count.
 
     Args:
         conn: A connection in a transaction.
         root: The storage's root.
-        object_key: The key.
-        besides: The id of an artifact that does not count.
+        object_keys: The keys.
+        besides: The ids of artifacts that do not count.
         limit: How many are enough.
     """
     storages = (await conn.execute(select(storage.c.id, storage.c.root))).all()
-    overlapping = list(_overlapping(storages, root, object_key))
-    if not overlapping:
-        return []
-    query = select(artifact.c.uid, artifact.c.key).where(or_(*overlapping), artifact.c.id.is_distinct_from(besides))
-    return [Sharer(*row) for row in await conn.execute(query.order_by(artifact.c.uid).limit(limit))]
+    found: list[Sharer] = []
+    for start in range(0, len(object_keys), _KEYS_PER_QUERY):
+        overlapping = list(_overlapping(storages, root, object_keys[start : start + _KEYS_PER_QUERY]))
+        if not overlapping:
+            continue
+        query = select(artifact.c.uid, artifact.c.key).where(or_(*overlapping))
+        if besides:
+            query = query.where(~is_in(artifact.c.id, besides))
+        rows = await conn.execute(query.order_by(artifact.c.uid).limit(limit - len(found)))
+        found += [Sharer(*row) for row in rows]
+        if len(found) == limit:
+            break
+    return found
 
 
-def _overlapping(storages: Sequence[tuple[int, str]], root: str, object_key: str) -> Iterator[ColumnElement[bool]]:
+def _overlapping(
+    storages: Sequence[tuple[int, str]], root: str, object_keys: Sequence[str]
+) -> Iterator[ColumnElement[bool]]:
     base, server = _parted(root)
-    place = f"{base}/{object_key}"
+    places = [f"{base}/{object_key}" for object_key in object_keys]
     for id, other in storages:
         other_base, other_server = _parted(other)
         if other_server != server:
             continue
         inside = and_(artifact.c.storage_id == id, artifact.c.object_key.is_not(None))
-        if f"{other_base}/".startswith(f"{place}/"):
-            yield inside  # the whole storage lies in it
-        elif place.startswith(f"{other_base}/"):
-            key = place[len(other_base) + 1 :]
-            segments = key.split("/")
-            same_or_above = ["/".join(segments[:count]) for count in range(1, len(segments) + 1)]
-            below = and_(artifact.c.object_key > f"{key}/", artifact.c.object_key < f"{key}0")  # "0" follows "/"
-            yield and_(inside, or_(artifact.c.object_key.in_(same_or_above), below))
+        if any(f"{other_base}/".startswith(f"{place}/") for place in places):
+            yield inside  # the whole storage lies in one
+        elif keys := [place[len(other_base) + 1 :] for place in places if place.startswith(f"{other_base}/")]:
+            same_or_above = {key[:end] for key in keys for end in (*_slashes(key), len(key))}
+            below = [
+                and_(artifact.c.object_key > f"{key}/", artifact.c.object_key < f"{key}0")  # "0" follows "/"
+                for key in keys
+            ]
+            yield and_(inside, or_(is_in(artifact.c.object_key, same_or_above), *below))
+
+
+def _slashes(key: str) -> list[int]:
+    return [place for place, character in enumerate(key) if character == "/"]
 
 
 def _parted(root: str) -> tuple[str, str]:

@@ -55,7 +55,7 @@ async def upload(artifact: "Artifact") -> None:
         await instance.database.sync()
     if artifact._key_is_virtual:
         async with instance.database.read() as conn:
-            is_needed = bool(await sharers(conn, local, object_key))
+            is_needed = bool(await sharers(conn, local, [object_key]))
         if not is_needed:
             is_folder = artifact._n_objects is not None
             await instance.store(local).remove([object_key + "/" * is_folder])

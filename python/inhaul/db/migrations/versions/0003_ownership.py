@@ -13,6 +13,7 @@ down_revision = "0002"
 
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _UID = sa.String(20).with_variant(sa.String(20, collation="C"), "postgresql")
+_KEY = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _TIME = sa.DateTime(timezone=True)
 
 
@@ -40,9 +41,28 @@ def upgrade() -> None:
     )
     op.create_table(
         "deletion",
-        sa.Column("artifact_id", _ID, sa.ForeignKey("artifact.id", ondelete="CASCADE"), primary_key=True),
-        sa.Column("takes_object", sa.Boolean, nullable=False),
+        sa.Column("id", _ID, primary_key=True),
+        sa.Column("uid", _UID, nullable=False, unique=True),
+        sa.Column("storage_id", _ID, sa.ForeignKey("storage.id"), nullable=False),
+        sa.Column("object_key", _KEY, nullable=False),
+        sa.Column("key_is_virtual", sa.Boolean, nullable=False),
+        sa.Column("size", sa.BigInteger, nullable=False),
+        sa.Column("hash", sa.String(64), nullable=False),
+        sa.Column("hash_type", sa.String(16), nullable=False),
+        sa.Column("n_objects", sa.BigInteger),
         sa.Column("created_at", _TIME, nullable=False),
+    )
+    op.create_index("ix_artifact_ulabel_artifact_id", "artifact_ulabel", ["artifact_id"])
+    op.add_column("collection", sa.Column("visibility", sa.SmallInteger, nullable=False, server_default="0"))
+    op.add_column("collection", sa.Column("n_missing", sa.Integer, nullable=False, server_default="0"))
+    op.drop_index("uq_collection_name", "collection")
+    op.create_index(
+        "uq_collection_name",
+        "collection",
+        ["name"],
+        unique=True,
+        sqlite_where=sa.text("is_latest = 1 AND visibility != -1"),
+        postgresql_where=sa.text("is_latest = true AND visibility != -1"),
     )
     op.create_table(
         "retired_uid",
