@@ -173,7 +173,7 @@ async def test_a_bad_choice_is_refused(instance: inhaul.Instance) -> None:
         await accessor[:2][cells().obs_names[5]].to_memory()
     with pytest.raises(KeyError, match="no column 'colour', but cell_type"):
         accessor.obs["colour"]
-    with pytest.raises(IndexError, match="along 1 axes, not 2"):
+    with pytest.raises(IndexError, match="2 indices for 1 axis"):
         accessor.obsm["X_pca"][1, 2]
 
 

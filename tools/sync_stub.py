@@ -44,6 +44,7 @@ ORIGINS = {
 HEAD = "# Made by tools/sync_stub.py from the async API.\n"
 
 _PLAIN = {"IntEnum", "NamedTuple"}
+_RENAMED = {"__aenter__": "__enter__", "__aexit__": "__exit__"}
 _HIDDEN = {"ManyToMany"}  # its instances are properties in the stub
 
 # What sync.py and SQLAlchemy add to a class.
@@ -149,7 +150,7 @@ class Blocking(ast.NodeTransformer):
         special = node.name.startswith("__") and node.name.endswith("__")
         if node.name == "__await__" or (node.name.startswith("_") and not special):
             return None
-        name, returns = node.name, self.visit(node.returns) if node.returns else None
+        name, returns = _RENAMED.get(node.name, node.name), self.visit(node.returns) if node.returns else None
         if name == "__aiter__" and isinstance(returns, ast.Subscript):
             name, returns = "__iter__", ast.Subscript(ast.Name("Iterator"), returns.slice)
         decorators = [item for item in node.decorator_list if not isinstance(item, ast.Call)]
@@ -196,7 +197,8 @@ class Blocking(ast.NodeTransformer):
 
 def make() -> str:
     """The stub."""
-    modules = [Module("inhaul.formats.backed"), *(Module(f"inhaul.registry.{name}") for name in MODULES)]
+    formats = (Module(f"inhaul.formats.{name}") for name in ("accessor", "backed"))
+    modules = [*formats, *(Module(f"inhaul.registry.{name}") for name in MODULES)]
     own = Module("inhaul.sync")
     names = Module("inhaul.__init__").assigned("__all__")
     public = ast.literal_eval(names.value)

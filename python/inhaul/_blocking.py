@@ -197,6 +197,8 @@ _LEFT_OUT = frozenset(
         "_world",
         "__await__",
         "__aiter__",
+        "__aenter__",
+        "__aexit__",
         "__init__",
     ]
 )
@@ -242,6 +244,8 @@ def _protocols(cls: Any) -> dict[str, Any]:
         members["__init__"] = staging(_init(cls)) if hasattr(cls, "__await__") else _init(cls)
     if "__aiter__" in vars(cls):
         members["__iter__"] = lambda self: iterate(cls.__aiter__(self))
+    if "__aenter__" in vars(cls):
+        members |= {"__enter__": blocking(cls.__aenter__), "__exit__": blocking(cls.__aexit__)}
     return members
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from inhaul.formats.arrays import open_h5, open_zarr, zarr_files, zarr_node
+from inhaul.formats.arrays import open_zarr
 from inhaul.formats.storable import check_anndata, with_categories
 
 if TYPE_CHECKING:
@@ -89,27 +89,3 @@ def _chunks(element: Any) -> tuple[int, ...] | None:
 def _is_array(element: Any) -> bool:
     """Whether this is an array, in memory or, of an AnnData that is backed, in HDF5."""
     return hasattr(element, "strides") or hasattr(element, "maxshape")
-
-
-def is_anndata_zarr(path: Path) -> bool:
-    """Whether a zarr store holds an AnnData; a broken one does not."""
-    try:
-        with zarr_files(path) as store:
-            return bool(zarr_node(store)["attributes"]["encoding-type"] == "anndata")
-    except Exception:
-        return False  # registering never judges content; loading says what is wrong
-
-
-def h5_observations(path: Path) -> int:
-    """How many observations an .h5ad or .h5mu file has, without reading them."""
-    with open_h5(path) as file:
-        obs = file["obs"]
-        return len(obs if hasattr(obs, "dtype") else obs[obs.attrs["_index"]])
-
-
-def zarr_observations(path: Path) -> int:
-    """How many observations an AnnData zarr store has, from its metadata."""
-    with zarr_files(path) as store:
-        obs = zarr_node(store, "obs")
-        node = obs if "shape" in obs else zarr_node(store, "obs", obs["attributes"]["_index"])
-        return int(node["shape"][0])

@@ -9,24 +9,41 @@ from typing import TYPE_CHECKING, Any
 from zipfile import Path as ZipPath
 from zipfile import ZipFile
 
+from inhaul.formats.ranged import Source, as_file, as_zarr_store
+
 if TYPE_CHECKING:
     import h5py
     import zarr
 
+HDF5 = (".h5ad", ".h5mu", ".h5", ".hdf5")
+"""The suffixes of HDF5 files."""
+ZARR = (".zarr", ".zarr.zip", ".zrad", ".anndata.zarr", ".mudata.zarr", ".ome.zarr", ".spatialdata.zarr")
+"""The suffixes of zarr stores."""
 
-def open_h5(path: Path, **options: Any) -> "h5py.File":
+
+def open_h5(source: Source, **options: Any) -> "h5py.File":
     """Opens an HDF5 file for reading."""
     import h5py
 
-    return h5py.File(path, **({"mode": "r"} | options))
+    return h5py.File(as_file(source), **({"mode": "r"} | options))
 
 
-def open_zarr(path: Path, **options: Any) -> "zarr.Group | zarr.Array[Any]":
+def open_zarr(source: Source, **options: Any) -> "zarr.Group | zarr.Array[Any]":
     """Opens a zarr group or array, a folder or a zip file, of version 2 or 3, for reading."""
     import zarr
 
-    store = zarr.storage.ZipStore(path, mode="r") if path.is_file() else path
-    return zarr.open(store, **({"mode": "r"} | options))
+    return zarr.open(as_zarr_store(source), **({"mode": "r"} | options))
+
+
+def open_node(source: Source, suffix: str) -> Any:
+    """Opens what ends in one of the suffixes above: its root."""
+    return open_zarr(source) if suffix in ZARR else open_h5(source)
+
+
+def close_node(node: Any) -> None:
+    """Closes the file or store of a group or array. Doing it twice is no error."""
+    if getattr(node, "id", True):  # that of HDF5 is false once the file is closed
+        getattr(node, "file", getattr(node, "store", node)).close()
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""Elements of an AnnData in HDF5 or zarr: all of one, or the rows and columns asked for."""
+"""Elements of an AnnData in HDF5 or zarr: all of one, or the rows and columns asked for.
+
+anndata reads them. Where an encoding lies row by row, only what was chosen is fetched. Any other, such as an old one,
+is read as a whole and chosen from.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -25,55 +29,133 @@ def read(node: Any, rows: "Positions" = None, columns: "Positions" = None) -> An
 
     if rows is None and columns is None:
         return anndata.io.read_elem(node)
-    match node.attrs.get("encoding-type"):
-        case "dataframe":
-            data = {name: read(node[name], rows) for name in node.attrs["column-order"]}
-            return pd.DataFrame(data, index=pd.Index(read(index_of(node), rows), name=_index_name(node)))
-        case "categorical":
+    match _encoding(node):
+        case ("dataframe", "0.2.0"):
+            data = {name: read(node[name], rows) for name in columns_of(node)}
+            return pd.DataFrame(data, index=_read_index(node, rows))
+        case ("categorical", "0.2.0"):
             values = pd.Categorical.from_codes(
                 read(node["codes"], rows),
                 categories=anndata.io.read_elem(node["categories"]),
                 ordered=bool(node.attrs["ordered"]),
             )
             return values.remove_unused_categories()  # as AnnData does with a choice of rows
-        case "csr_matrix" | "csc_matrix" as kind:
+        case ("csr_matrix" | "csc_matrix" as kind, "0.1.0"):
             return _read_sparse(node, kind, rows, columns)
-        case _ if hasattr(node, "shape"):
+        case ("array" | "string-array", "0.2.0"):
+            return _read_array(node, rows, columns)
+        case ("", "") if hasattr(node, "dtype") and node.dtype.kind in "biuf":
             return _read_array(node, rows, columns)
         case _:
-            whole = anndata.io.read_elem(node)
-            whole = whole if rows is None else whole[rows]
-            return whole if columns is None else whole[:, columns]
+            return _chosen(anndata.io.read_elem(node), rows, columns)
+
+
+def read_column(table: Any, name: str, rows: "Positions" = None) -> Any:
+    """Reads the values of a column of a DataFrame, or of an item of a dict."""
+    if _encoding(table) == ("dataframe", "0.2.0") or not _is_table(table):
+        return read(table[name], rows)
+    column = read(table, rows)[name]
+    return column.to_numpy() if column.dtype.kind in "biufOM" else column.array
 
 
 def shape_of(node: Any) -> tuple[int, ...]:
-    """The shape of an element, known without reading it."""
+    """The shape of an element, known without reading it. Of a DataFrame, rows and columns; what has none, has ()."""
+    if _is_table(node):
+        return length_of(_index_of(node)), len(columns_of(node))
+    for name in ("shape", "h5sparse_shape"):
+        if name in node.attrs:
+            return tuple(int(size) for size in node.attrs[name])
     if hasattr(node, "shape"):
-        return tuple(node.shape)
-    if "shape" in node.attrs:
-        return tuple(int(size) for size in node.attrs["shape"])
-    if "_index" in node.attrs:
-        return index_of(node).shape[0], len(node.attrs["column-order"])
-    return shape_of(node["codes" if "codes" in node else "values"])
+        return tuple(node.shape or ())
+    return () if _encoding(node)[0] in ("dict", "") else (length_of(node),)
 
 
-def index_of(table: Any) -> Any:
-    """The array that holds the index of a DataFrame."""
-    return table[table.attrs["_index"]]
+def length_of(node: Any) -> int:
+    """How many items an element has along its first axis, in whichever encoding: that of an index, above all."""
+    if hasattr(node, "shape"):
+        return int(node.shape[0])
+    if _is_table(node):
+        return length_of(_index_of(node))
+    if "length" in node.attrs:  # of awkward arrays
+        return int(node.attrs["length"])
+    return length_of(node["codes" if "codes" in node else "values"])
+
+
+def columns_of(node: Any) -> tuple[str, ...]:
+    """The names of the columns of a DataFrame, or of the items of a dict; others have none."""
+    if _is_table(node):
+        return tuple(map(_text, node.attrs["column-order"]))
+    return tuple(node) if not hasattr(node, "shape") and _encoding(node)[0] in ("dict", "") else ()
 
 
 def names_of(table: Any) -> "pd.Index[str]":
-    """The index of a DataFrame."""
+    """The index of a DataFrame that annotates an axis."""
     import anndata
     import pandas as pd
 
-    names: pd.Index[str] = pd.Index(anndata.io.read_elem(index_of(table)))
-    return names
+    if _encoding(table) == ("dataframe", "0.2.0"):
+        return as_names(pd.Index(anndata.io.read_elem(_index_of(table))))
+    return as_names(anndata.io.read_elem(table).index)
+
+
+def as_names(index: "pd.Index[Any]") -> "pd.Index[str]":
+    """An index as an AnnData has it: of texts."""
+    from pandas.api.types import is_string_dtype
+
+    return index if is_string_dtype(index[index.notna()]) else index.astype(str)
+
+
+def is_null(node: Any) -> bool:
+    """Whether this stands for None."""
+    return _encoding(node)[0] == "null" or (hasattr(node, "shape") and node.shape is None)
+
+
+def _is_table(node: Any) -> bool:
+    return "_index" in node.attrs and "column-order" in node.attrs
+
+
+def _encoding(node: Any) -> tuple[str, str]:
+    """The type and version of the encoding of an element; empty texts for the oldest."""
+    return _text(node.attrs.get("encoding-type", "")), _text(node.attrs.get("encoding-version", ""))
+
+
+def _text(value: str | bytes) -> str:
+    """A text that other languages than Python may have written."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _index_of(table: Any) -> Any:
+    return table[_text(table.attrs["_index"])]
 
 
 def _index_name(table: Any) -> str | None:
-    name: str = table.attrs["_index"]
+    name = _text(table.attrs["_index"])
     return None if name == "_index" else name
+
+
+def _read_index(table: Any, rows: "Positions") -> "pd.Index[Any]":
+    import anndata
+    import pandas as pd
+
+    node, name = _index_of(table), _index_name(table)
+    is_plain = hasattr(node, "shape")
+    index: pd.Index[Any] = pd.Index(read(node, rows) if is_plain else anndata.io.read_elem(node), name=name)
+    return index if is_plain or rows is None else index.take(rows)
+
+
+def _chosen(whole: Any, rows: "Positions", columns: "Positions") -> Any:
+    """Rows and columns of something in memory."""
+    import pandas as pd
+
+    if isinstance(whole, pd.DataFrame):
+        table = whole if rows is None else whole.iloc[rows]
+        data = {
+            name: column.cat.remove_unused_categories() if column.dtype == "category" else column
+            for name, column in table.items()
+        }
+        return pd.DataFrame(data, index=table.index, columns=table.columns)
+    whole = whole if rows is None else whole[rows]
+    return whole if columns is None else whole[:, columns]
 
 
 def _read_sparse(node: Any, kind: str, rows: "Positions", columns: "Positions") -> Any:

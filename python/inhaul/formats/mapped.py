@@ -9,7 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
-from inhaul.formats.arrays import open_h5, open_zarr
+from inhaul import keys
+from inhaul.formats.annotated import open_annotated
+from inhaul.formats.arrays import close_node
+from inhaul.formats.elements import names_of
 
 Join = Literal["inner", "outer"]
 
@@ -82,19 +85,19 @@ class MappedCollection:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the open files, which cannot go to another process."""
-        return vars(self) | {"_process": None, "_files": [], "_stores": []}
+        return vars(self) | {"_process": None, "_nodes": [], "_stores": []}
 
     def close(self) -> None:
         """Closes the files. They are opened again if need be."""
         if self._process == os.getpid():
-            for file in self._files:
-                file.close()
+            for node in self._nodes:
+                close_node(node)
         self._process = None
 
     def _opened(self) -> list[_Store]:
         """The files, opened once in each process."""
         if self._process != os.getpid():
-            self._files: list[Any] = []
+            self._nodes: list[Any] = []
             self._stores = [self._open(*args) for args in zip(self.paths, self._places, strict=True)]
             self._process = os.getpid()
         return self._stores
@@ -102,9 +105,8 @@ class MappedCollection:
     def _open(self, path: Path, columns: Any) -> _Store:
         import anndata
 
-        group = _group(path)
-        if hasattr(group, "file"):
-            self._files.append(group.file)
+        group = open_annotated(path, keys.suffix(path.name))
+        self._nodes.append(group)
         obs = anndata.io.read_elem(group["obs"])
         if missing := [key for key in self.obs_keys if key not in obs]:
             raise ValueError(f"{path}: obs has no column {missing[0]!r}. It has {', '.join(map(repr, obs.columns))}")
@@ -116,19 +118,12 @@ class MappedCollection:
         return _Store(x, len(obs), columns, {key: obs[key].to_numpy() for key in self.obs_keys})
 
 
-def _group(path: Path) -> Any:
-    return open_h5(path) if path.suffix == ".h5ad" else open_zarr(path)
-
-
 def _var_names(path: Path) -> Any:
-    import anndata
-
-    group = _group(path)
+    group = open_annotated(path, keys.suffix(path.name))
     try:
-        names = anndata.io.read_elem(group["var"]).index
+        names = names_of(group["var"])
     finally:
-        if hasattr(group, "file"):
-            group.file.close()
+        close_node(group)
     if not names.is_unique:
         twice = names[names.duplicated()][0]
         raise ValueError(f"{path}: the variable {twice!r} is there twice: store it with var_names_make_unique()")
@@ -145,5 +140,5 @@ def _row(store: _Store, row: int) -> Any:
     else:
         start, end = x["indptr"][row : row + 2]
         own = np.zeros(int(dict(x.attrs)["shape"][1]), dtype=x["data"].dtype)
-        own[x["indices"][start:end]] = x["data"][start:end]
+        np.add.at(own, x["indices"][start:end], x["data"][start:end])  # a column may be there twice
     return np.where(columns >= 0, own[columns], own.dtype.type(0))

@@ -5,8 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from inhaul.formats.arrays import open_h5, open_zarr
+from inhaul import keys
+from inhaul.formats.annotated import open_annotated
+from inhaul.formats.arrays import close_node, open_node
 from inhaul.formats.broken import told_as
+from inhaul.formats.elements import names_of
 
 
 def measured(data: Any, accessor: str) -> dict[str, dict[str, str]]:
@@ -35,14 +38,14 @@ def is_slot(name: str) -> bool:
 
 
 def _on_disk(path: Path, accessor: str) -> dict[str, dict[str, str]]:
-    group: Any = open_zarr(path) if path.is_dir() or ".zarr" in path.suffixes else open_h5(path)
+    suffix = keys.suffix(path.name)
+    node = open_annotated(path, suffix) if accessor == "AnnData" else open_node(path, suffix)
     try:
         if accessor == "AnnData":
-            return _stored(group)
-        return _by_modality({name: _stored(part) for name, part in group["mod"].items()})
+            return _stored(node)
+        return _by_modality({name: _stored(part) for name, part in node["mod"].items()})
     finally:
-        if hasattr(group, "file"):
-            group.file.close()
+        close_node(node)
 
 
 def _by_modality(parts: dict[str, dict[str, dict[str, str]]]) -> dict[str, dict[str, str]]:
@@ -55,7 +58,7 @@ def _stored(group: Any) -> dict[str, dict[str, str]]:
 
     x = group.get("X")
     values = x["data"] if x is not None and not hasattr(x, "dtype") else x
-    return _annotated(anndata.io.read_elem(group["obs"]), anndata.io.read_elem(group["var"]).index, values)
+    return _annotated(anndata.io.read_elem(group["obs"]), names_of(group["var"]), values)
 
 
 def _annotated(obs: Any, names: Iterable[Any], x: Any) -> dict[str, dict[str, str]]:

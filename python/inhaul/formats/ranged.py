@@ -100,7 +100,22 @@ def as_zarr_store(source: Source) -> Any:
     """What zarr can open: a folder, a zip file, or a folder of objects."""
     import zarr
 
-    if isinstance(source, Remote):
-        store: Any = zarr.storage.ObjectStore(source.objects, read_only=True)
-        return zarr.storage.StorePath(store, source.key)
-    return zarr.storage.ZipStore(source, mode="r") if source.is_file() else source
+    if isinstance(source, Path):
+        return zarr.storage.ZipStore(source, mode="r") if source.is_file() else source
+    if source.key.lower().endswith(".zip"):
+        store: Any = zarr.storage.ZipStore(source.key, mode="r")
+        store.path = RangedFile(source)  # which the library for zip files reads like one
+        return store
+    return zarr.storage.StorePath(zarr.storage.ObjectStore(source.objects, read_only=True), source.key)
+
+
+def fetched_zarr_store(remote: Remote) -> Any:
+    """A zarr store in memory, of a folder of objects."""
+    import zarr
+    from obstore.store import MemoryStore
+
+    memory = MemoryStore()
+    for page in remote.objects.list(prefix=f"{remote.key}/"):
+        for one in page:
+            memory.put(one["path"].removeprefix(f"{remote.key}/"), remote.objects.get(one["path"]).bytes())
+    return zarr.storage.ObjectStore(memory, read_only=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from inhaul import keys
-from inhaul.formats import anndata, arrays, documents, images, mudata, tables, tiledb
+from inhaul.formats import anndata, annotated, arrays, documents, images, mudata, tables, tiledb
 from inhaul.formats.broken import told_as
 
 Loader = Callable[..., Any]
@@ -53,13 +53,6 @@ _LOADERS: dict[str | None, Mapping[str, Loader]] = {
     "MuData": dict.fromkeys((".h5mu", *_HDF5), mudata.read_h5mu),
 }
 
-_OBSERVATIONS: dict[Loader, Callable[[Path], int]] = {
-    tables.read_parquet: tables.parquet_rows,
-    anndata.read_h5ad: anndata.h5_observations,
-    anndata.read_zarr: anndata.zarr_observations,
-    mudata.read_h5mu: anndata.h5_observations,
-}
-
 
 def accessor_of(path: Path, suffix: str) -> str | None:
     """What a file or folder loads as; a zarr store is looked into.
@@ -69,7 +62,7 @@ def accessor_of(path: Path, suffix: str) -> str | None:
         suffix: Its canonical suffix.
     """
     if suffix in _ZARR:
-        return "AnnData" if anndata.is_anndata_zarr(path) else None
+        return "AnnData" if annotated.is_anndata_zarr(path) else None
     return keys.accessor(suffix)
 
 
@@ -110,10 +103,9 @@ def load(path: Path, suffix: str, accessor: str | None, **options: Any) -> Any:
 
 def observations(path: Path, suffix: str, accessor: str | None) -> int | None:
     """How many observations a file or folder holds, where that is cheap to tell, else None."""
-    count = _OBSERVATIONS.get(_LOADERS[accessor].get(suffix, load))
-    if count is None or suffix.endswith(".gz"):
-        return None
     try:
-        return count(path)
+        if accessor in ("AnnData", "MuData"):
+            return annotated.observations(path, suffix)
+        return tables.parquet_rows(path) if suffix == ".parquet" else None
     except Exception:
         return None  # registering never judges content; load() will say what is wrong

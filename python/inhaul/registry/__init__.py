@@ -1,8 +1,8 @@
 """What users hold: records of the registry, lists of them, and queries for them."""
 
-from inhaul.formats.backed import AnnDataAccessor as AnnDataAccessor
+from inhaul.formats.accessor import AnnDataAccessor as AnnDataAccessor
+from inhaul.formats.accessor import BackedElement as BackedElement
 from inhaul.formats.backed import BackedAccessor as BackedAccessor
-from inhaul.formats.backed import BackedElement as BackedElement
 from inhaul.registry.annotation import annotate as annotate
 from inhaul.registry.artifact import Artifact as Artifact
 from inhaul.registry.artifact_list import ArtifactList as ArtifactList

@@ -1,0 +1,83 @@
+"""AnnData files, whichever release wrote them: what they are, and opened in the form of present releases."""
+
+import warnings
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from inhaul.formats import elements
+from inhaul.formats.arrays import ZARR, close_node, open_node, zarr_files, zarr_node
+from inhaul.formats.ranged import Remote, Source, as_file, fetched_zarr_store
+
+_TABLES = ("obs", "var")
+
+
+def is_anndata_zarr(path: Path) -> bool:
+    """Whether a zarr store holds an AnnData; a broken one does not."""
+    try:
+        with zarr_files(path) as store:
+            encoding = zarr_node(store)["attributes"].get("encoding-type")
+            if encoding is not None:
+                return bool(encoding == "anndata")
+            # Before release 0.8, only the tables say what they are; before 0.7 they are arrays of rows with names.
+            nodes = [zarr_node(store, name) for name in _TABLES]
+            return all("_index" in node["attributes"] or isinstance(node.get("dtype"), list) for node in nodes)
+    except Exception:
+        return False  # registering never judges content; loading says what is wrong
+
+
+def open_annotated(source: Source, suffix: str) -> Any:
+    """Opens an AnnData for reading: its root, whose elements can be read one by one.
+
+    What a release before 0.7 wrote is read as a whole and rewritten in memory.
+
+    Args:
+        source: The content.
+        suffix: Its canonical suffix.
+
+    Raises:
+        ValueError: It is no AnnData.
+    """
+    import anndata
+    import h5py
+    import zarr
+
+    node = open_node(source, suffix)
+    if isinstance(source, Remote) and suffix in ZARR and node.path and _refers_from_root(node):
+        node = zarr.open(fetched_zarr_store(source), mode="r")
+    try:
+        if _has_elements(node):
+            return node
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", anndata.OldFormatWarning)  # its advice is followed here
+            whole = anndata.io.read_zarr(node) if suffix in ZARR else anndata.read_h5ad(as_file(source))
+        file = h5py.File(BytesIO(), "w")
+        anndata.io.write_elem(file, "/", whole)
+    except BaseException:
+        close_node(node)
+        raise
+    close_node(node)
+    return file
+
+
+def observations(path: Path, suffix: str) -> int:
+    """How many observations an AnnData or MuData has, without reading them."""
+    node = open_node(path, suffix)
+    try:
+        return elements.length_of(node["obs"])
+    finally:
+        close_node(node)
+
+
+def _refers_from_root(node: Any) -> bool:
+    """Whether anndata looks for categories from the root of the store, as in tables of releases before 0.8."""
+    return any(name in node and node[name].attrs.get("encoding-version") == "0.1.0" for name in _TABLES)
+
+
+def _has_elements(node: Any) -> bool:
+    """Whether the elements are where they are now, and say what they are or need not."""
+    if any(name not in node for name in _TABLES):
+        raise ValueError("it holds no AnnData: there is no obs, or no var")
+    if any("_index" not in node[name].attrs for name in _TABLES) or any(name.startswith("raw.") for name in node):
+        return False
+    return "X" not in node or "h5sparse_format" not in node["X"].attrs
