@@ -15,6 +15,9 @@ SECONDS ?= 600
 SEED ?= 0
 RANDOM_TESTS := $(patsubst %,tests/test_%.py,bad_input cache cancel concurrent crash gc leases remote_upkeep replacing s3_end_to_end s3_lifecycle s3_long states upload verify)
 
+# What also runs with PgBouncer before PostgreSQL. By hand, any other test does: `POOLED=1 pytest -k postgresql`.
+POOLED_TESTS := $(patsubst %,tests/test_%.py,concurrent engine leases many membership migrations query)
+
 RUST := $(shell find rust -name '*.rs') Cargo.toml
 
 # What `make compat` runs: the files of tests, or all of them.
@@ -30,6 +33,7 @@ run: .venv/installed
 test: .venv/installed
 	cargo test --quiet
 	$(BIN)/pytest
+	POOLED=1 $(BIN)/pytest -q -k postgresql $(POOLED_TESTS)
 
 docs: .venv/installed
 	$(BIN)/python tools/api_table.py docs/reference/page.md

@@ -32,8 +32,10 @@ for name in [name for name in os.environ if name.startswith(("INHAUL_", "AWS_"))
 
 def pytest_sessionstart() -> None:
     """What the tests run that no package index has."""
-    if missing := [program for program in ("strace", "setpriv") if shutil.which(program) is None]:
-        pytest.exit(f"The tests need {' and '.join(missing)}: run `apt-get install strace util-linux`", returncode=2)
+    path = f"{os.environ['PATH']}:/usr/sbin"  # where Debian has servers; not everybody's PATH has it
+    if missing := [name for name in ("strace", "setpriv", "pgbouncer") if shutil.which(name, path=path) is None]:
+        packages = "strace util-linux pgbouncer"
+        pytest.exit(f"The tests need {' and '.join(missing)}: run `apt-get install {packages}`", returncode=2)
     if unknown := set(S3_SERVERS) - set(_STARTS):
         pytest.exit(f"S3_SERVERS names {', '.join(unknown)}: known are {', '.join(_STARTS)}", returncode=2)
     if "ceph" in S3_SERVERS and (missing := ceph.missing()):
@@ -81,6 +83,13 @@ def _loop_stays_free() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[PostgreSQL]:
     with postgresql() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pooled_server(postgresql_server: PostgreSQL) -> Iterator[PostgreSQL]:
+    """The same server behind PgBouncer in transaction mode."""
+    with postgresql_server.pooled() as server:
         yield server
 
 
@@ -132,10 +141,13 @@ def moto_server() -> Iterator[S3Server]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of an empty database; on SQLite its file does not exist yet."""
+    """The address of an empty database; on SQLite its file does not exist yet.
+
+    With `POOLED` in the environment, PostgreSQL is behind PgBouncer.
+    """
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'registry.db'}"
         return
-    server: PostgreSQL = request.getfixturevalue("postgresql_server")
+    server: PostgreSQL = request.getfixturevalue("pooled_server" if "POOLED" in os.environ else "postgresql_server")
     with server.database() as url:
         yield url

@@ -52,9 +52,10 @@ async def query(url: str, sql: str) -> list[Row]:
             return [dict(row) for row in connection.execute(sql)]
         finally:
             connection.close()
-    server = await asyncpg.connect(url)
+    server = await asyncpg.connect(url, statement_cache_size=0)
     try:
-        return [dict(row) for row in await server.fetch(sql)]
+        async with server.transaction():  # behind a pooler, nothing else stays on one connection
+            return [dict(row) for row in await server.fetch(sql)]
     finally:
         await server.close()
 

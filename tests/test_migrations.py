@@ -140,7 +140,7 @@ async def test_eight_processes_prepare_one_database(tables: str, database: Datab
         assert (await conn.execute(text("SELECT version_num FROM inhaul_version"))).scalars().all() == [REVISION]
 
 
-async def test_a_newer_schema_is_refused(database: Database) -> None:
+async def test_a_newer_schema_is_refused(database: Database, database_url: str) -> None:
     async with database.write() as conn:
         await conn.execute(text("UPDATE inhaul_version SET version_num = '9999'"))
     await database.aclose()
@@ -148,7 +148,7 @@ async def test_a_newer_schema_is_refused(database: Database) -> None:
         with pytest.raises(SchemaTooNew, match=r"newer inhaul \(schema 9999.*pip install --upgrade inhaul"):
             async with use():
                 pass
-    async with database._loops.popitem()[1].engine.connect() as conn:
+    async with engine_of(database_url).connect() as conn:
         assert (await conn.execute(text("SELECT version_num FROM inhaul_version"))).scalar_one() == "9999"
 
 

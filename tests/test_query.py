@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import inhaul
-from inhaul import Artifact, QuerySet, Run, Storage, Transform, ULabel, User, Visibility
+from inhaul import Artifact, Feature, QuerySet, Run, Storage, Transform, ULabel, User, Visibility
 from inhaul.errors import KeyExists, MultipleResultsFound, NoResultFound, UnknownField, UnsupportedStorage
 
 TEXTS = {"in/a.csv": "1", "in/B.csv": "22", "in/c%_x.txt": "333", "out/d.txt": "", "out/e": "55555"}
@@ -255,6 +256,43 @@ async def test_records_of_other_registries(instance: inhaul.Instance, tmp_path: 
     assert (await User("nobody").save()).id
 
 
+async def test_whole_floats_are_whole_numbers(instance: inhaul.Instance) -> None:
+    async def keys(**lookups: object) -> list[str | None]:
+        return [artifact.key for artifact in await Artifact.filter(**lookups).order_by("id").all()]
+
+    small = [key for key, text in TEXTS.items() if len(text) < 3]
+    assert await keys(size__lt=3e0) == await keys(size__lte=np.float64(2)) == small
+    assert await keys(size__in=[1.0, np.float32(5), 2]) == ["in/a.csv", "in/B.csv", "out/e"]
+    assert (
+        await keys(size__in=pd.Series([1.0, 5.0])) == await keys(size__in=np.array([1.0, 5.0])) == ["in/a.csv", "out/e"]
+    )
+    assert await keys(size__range=(1.0, np.float64(2))) == ["in/a.csv", "in/B.csv"]
+    assert await keys(size=1e0, visibility=0.0, run__id__gte=1.0) == ["in/a.csv"]
+    assert await keys(size__gt=1e4) == []
+    for refused in (1.5, float("nan"), float("inf"), np.float64(0.5), True):
+        with pytest.raises(TypeError, match="is no int"):
+            Artifact.filter(size__lt=refused)
+        with pytest.raises(TypeError, match="is no int"):
+            Artifact.filter(size__in=[1, refused])
+    with pytest.raises(ValueError, match="no database holds"):
+        Artifact.filter(size__lt=1e30)
+
+
+async def test_whole_numbers_are_floats_where_a_field_is_one(instance: inhaul.Instance) -> None:
+    await Feature("dose", "float").save()
+    await (await Artifact.filter(key="in/a.csv").one()).features.add_values({"dose": [1, 2.5]})
+    assert await inhaul.FeatureValue.filter(number__gt=2).count() == 1
+    assert await inhaul.FeatureValue.filter(number__in=[1, np.int64(3)]).count() == 1
+
+
+async def test_times_of_numpy_and_pandas_are_times_in_utc(instance: inhaul.Instance) -> None:
+    for long_ago in (np.datetime64("2001-01-01"), np.datetime64("2001-01-01", "ns"), pd.Timestamp("2001-01-01")):
+        assert await Artifact.filter(created_at__gt=long_ago).count() == len(TEXTS)
+        assert await Artifact.filter(created_at__lt=long_ago).count() == 0
+    with pytest.raises(TypeError, match="is no datetime"):
+        Artifact.filter(created_at__gt=np.datetime64("NaT"))
+
+
 async def test_integers_of_numpy_are_integers(instance: inhaul.Instance) -> None:
     table = await Artifact.filter().order_by("key").df()
     ids = table.index[:2]
@@ -267,7 +305,7 @@ async def test_integers_of_numpy_are_integers(instance: inhaul.Instance) -> None
     with pytest.raises(TypeError, match="no number of records"):
         by_key[np.True_ :]
     with pytest.raises(TypeError, match="is no int"):
-        Artifact.filter(id=np.float64(1))
+        Artifact.filter(id=np.float64(1.5))
 
 
 async def test_times_are_those_of_utc(instance: inhaul.Instance) -> None:

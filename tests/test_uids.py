@@ -99,3 +99,13 @@ async def test_a_crashed_session_does_not_bring_back_what_was_deleted(
         assert await Artifact.filter().count() == 3
     await assert_consistent(database_url, Path(instance.root))
     assert [row["uid"] for row in await query(database_url, "SELECT uid FROM retired_uid")] == [gone.uid]
+
+
+async def test_artifacts_of_a_folder_know_the_rows_that_are_theirs(instance: inhaul.Instance, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(200):
+        (folder / f"{number}.txt").write_text(str(number))
+    saved = await Artifact.from_dir(folder).save()
+    rows = {artifact.id: artifact.uid for artifact in await Artifact.filter().all()}
+    assert {artifact.id: artifact.uid for artifact in saved} == rows

@@ -25,8 +25,9 @@ Each class is also the builtin that fits, so a handler need not know inhaul::
     ├── StorageUnavailable (ConnectionError)  the storage did not answer, or not properly, for too long
     ├── UnsupportedDatabase (ValueError)    a database address inhaul cannot use
     ├── DatabaseUnreachable (ConnectionError) a database server does not answer, or refuses
-    ├── DatabaseDenied (PermissionError)    the file of the database may not be opened, or not be written
-    ├── DatabaseBusy (TimeoutError)         another process kept the database locked
+    ├── DatabaseDenied (PermissionError)    the database may not be opened, or not be written
+    ├── DatabaseBusy (TimeoutError)         the database was locked, or a time limit of its server was reached
+    ├── DatabaseFailed (RuntimeError)       the database could not do it, for any other reason
     ├── LeaseLost (TimeoutError)            this process was held up, and what it stored may have been collected
     ├── SchemaTooNew (RuntimeError)         the database was written by a newer inhaul
     ├── WrongWorld (TypeError)              a blocking record given to the async API, or the reverse
@@ -127,11 +128,15 @@ class DatabaseUnreachable(InhaulError, ConnectionError):
 
 
 class DatabaseDenied(InhaulError, PermissionError):
-    """The system lets this user not open the file of the database, or only read it."""
+    """This user may not open the database, or only read it."""
 
 
 class DatabaseBusy(InhaulError, TimeoutError):
-    """Another process kept the database locked for longer than inhaul waits."""
+    """The database did not let a call finish in time: it was locked, or busy, or its server has a time limit."""
+
+
+class DatabaseFailed(InhaulError, RuntimeError):
+    """The database could not do what it was asked, for a reason that has no error of its own."""
 
 
 class LeaseLost(InhaulError, TimeoutError):

@@ -114,7 +114,7 @@ def track(transform: Any = None, *, params: dict[str, Any] | None = None) -> Any
 
 
 def tracked(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes each call of a function a run of its own, with its arguments as parameters.
+    """Makes each call of a function a run of its own, with its arguments, given or default, as parameters.
 
     The run of a call that raises stays unfinished. Arguments that are long, or that JSON cannot hold, are recorded in
     short, as texts.

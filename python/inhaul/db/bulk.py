@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inhaul.db.tables import TRASH, artifact, artifact_previous_run, in_utc, retired_uid, storage
+from inhaul.db.tables import TRASH, artifact, in_utc, retired_uid, storage
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
@@ -146,11 +146,6 @@ async def insert_artifacts(
     return sorted(ids.scalars())  # numbered in the order of the JSON, while RETURNING promises none
 
 
-async def link_previous_run(conn: AsyncConnection, uids_json: str, run_id: int) -> None:
-    """Adds a run to the `previous_runs` of artifacts that it met again but did not create."""
-    await conn.execute(_link_run(conn.dialect.name), {"json": uids_json, "run_id": run_id})
-
-
 async def referred(conn: AsyncConnection, root: str, prefix: str) -> tuple[list[int], list[int]]:
     """The ids of the users and runs that made the artifacts below a key prefix of the storage with this root."""
     under = (
@@ -244,23 +239,15 @@ def _insert_packed(forms: tuple[tuple[bool, bool], ...]) -> Executable:
 
 @cache
 def _insert_json() -> Executable:
-    element = func.json_array_elements(cast(bindparam("json", type_=Text), JSON)).table_valued("value").c.value
+    given = func.json_array_elements(cast(bindparam("json", type_=Text), JSON))
+    elements = given.table_valued("value", with_ordinality="ordinality", joins_implicitly=True)
+    element = elements.c.value
     values: dict[str, Any] = {
         name: cast(element.op("->>")(text(str(index))), artifact.c[name].type) for index, name in enumerate(_ROW)
     }
     values |= {name: bindparam(name, type_=artifact.c[name].type) for name in Constants._fields}
     values |= {"updated_at": values["created_at"], "is_latest": true(), "visibility": literal(0)}
     rows = select(*values.values()).where(~exists().where(retired_uid.c.uid == values["uid"]))
+    rows = rows.order_by(elements.c.ordinality)  # rows get their ids in this order, and the anti-join has another
     statement = insert_into(artifact, "postgresql").from_select(list(values), rows)
     return statement.on_conflict_do_nothing().returning(artifact.c.id)
-
-
-@cache
-def _link_run(dialect: str) -> Executable:
-    run_id = bindparam("run_id", type_=artifact.c.run_id.type)
-    met = select(artifact.c.id, run_id).where(
-        artifact.c.uid.in_(strings(dialect)), artifact.c.run_id.is_distinct_from(run_id)
-    )
-    return (
-        insert_into(artifact_previous_run, dialect).from_select(["artifact_id", "run_id"], met).on_conflict_do_nothing()
-    )

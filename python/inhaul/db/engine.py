@@ -1,16 +1,20 @@
 """One registry database, SQLite or PostgreSQL. Why it is so: `docs/design/0002-database.md`."""
 
 import asyncio
+import errno
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
-from sqlalchemy import URL, Connection, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from inhaul.db import postgresql, roots, schema, sqlite
-from inhaul.db.address import parse, public
+from inhaul.db.address import parse
 from inhaul.db.explained import explained, reached
+from inhaul.errors import DatabaseDenied
 from inhaul.settings import settings
 from inhaul.tasks import to_the_end
 
@@ -32,22 +36,22 @@ class Database:
         """Checks an address; nothing is opened yet.
 
         Args:
-            url: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`, with or without a driver suffix.
+            url: `sqlite:///PATH`, or `postgresql://USER:PASSWORD@HOST/NAME` with the parameters of libpq.
 
         Raises:
             UnsupportedDatabase: inhaul cannot use the address, or what it needs for it is not installed.
         """
-        self._url = parse(url)
-        self.dialect = self._url.get_backend_name()
-        self.path = Path(self._url.database or "") if self.dialect == "sqlite" else None
+        self._address = parse(url)
+        self.path = self._address if isinstance(self._address, Path) else None
+        self.dialect = "sqlite" if self.path else "postgresql"
         self._loops: dict[asyncio.AbstractEventLoop, _OfLoop] = {}
 
     def __str__(self) -> str:
         """The path of the file, or the address without its password."""
-        return public(self._url) if self.path is None else str(self.path)
+        return str(self._address)
 
     def __repr__(self) -> str:
-        return f"Database({public(self._url)!r})"
+        return f"Database({str(self)!r})"
 
     async def prepare(self) -> None:
         """Makes or migrates the tables, unless that is done.
@@ -55,18 +59,20 @@ class Database:
         Raises:
             SchemaTooNew: A newer release of inhaul has migrated the database.
             UnsupportedDatabase: It is a folder, or holds something else.
-            DatabaseDenied: It may not be opened.
+            DatabaseDenied: It may not be opened, or lacks the tables of this release and may not be written.
             DatabaseUnreachable: Its server does not answer, or refuses.
             StorageFull: There is no room for it.
-            DatabaseBusy: Another process kept it locked.
+            DatabaseBusy: The database did not let it finish in time.
+            DatabaseFailed: The database could not do it.
         """
-        await self._open()
+        await self._open(await self._of_loop())
 
     @asynccontextmanager
     async def read(self, *, lasting: bool = False) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction; what it changes is rolled back.
 
-        An SQLite file that does not exist reads as an empty registry and is not created.
+        An SQLite file that does not exist reads as an empty registry and is not created. One that may only be read is
+        read without leaving a trace.
 
         Args:
             lasting: Whether it is held for long: it then takes no place in the pool from those who want one shortly.
@@ -74,22 +80,26 @@ class Database:
         Raises:
             SchemaTooNew: A newer release of inhaul has migrated the database.
             UnsupportedDatabase: It is a folder, or holds something else.
-            DatabaseDenied: It may not be opened.
+            DatabaseDenied: It may not be opened, or lacks the tables of this release and may not be written.
             DatabaseUnreachable: Its server does not answer, or refuses.
+            DatabaseBusy: The database did not let it finish in time.
+            DatabaseFailed: The database could not do it.
         """
         if self.path and not await asyncio.to_thread(self.path.exists):
             async with sqlite.empty_registry() as conn:
                 yield conn
             return
-        of_loop = await self._open()
-        with explained(str(self)):
-            async with self._connection(of_loop) as conn:
-                if lasting:
-                    await conn.run_sync(Connection.detach)
-                await conn.begin()
-                if self.path:
-                    await sqlite.run(conn, sqlite.BEGIN)
-                yield conn
+        opened = await self._open(await self._of_loop())
+        async with sqlite.undisturbed(self.path) if self.path and opened.denied else nullcontext():
+            with explained(str(self)):
+                async with self._connection(opened.engine) as conn:
+                    if lasting:
+                        await conn.run_sync(Connection.detach)
+                    await conn.begin()
+                    if self.path:
+                        await sqlite.run(conn, sqlite.BEGIN)
+                    yield conn
+                    await _end(conn)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -100,25 +110,36 @@ class Database:
         Raises:
             SchemaTooNew: A newer release of inhaul has migrated the database.
             UnsupportedDatabase: It is a folder, or holds something else.
-            DatabaseDenied: It may not be opened.
+            DatabaseDenied: It may not be opened, or only be read.
             DatabaseUnreachable: Its server does not answer, or refuses.
             StorageFull: There is no room for it to grow.
-            DatabaseBusy: Another process kept it locked.
+            DatabaseBusy: The database did not let it finish in time.
+            DatabaseFailed: The database could not do it.
         """
-        of_loop = await self._open()
+        of_loop = await self._of_loop()
+        opened = await self._open(of_loop, to_write=True)
         async with of_loop.writing if self.path else nullcontext():
             with explained(str(self)):
-                async with self._connection(of_loop) as conn, conn.begin():
+                async with self._connection(opened.engine) as conn, conn.begin():
                     if self.path:
                         await sqlite.when_free(conn, sqlite.BEGIN_WRITE, str(self))
                     yield conn
 
     @asynccontextmanager
-    async def _connection(self, of_loop: "_OfLoop") -> AsyncIterator[AsyncConnection]:
+    async def _connection(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         async with AsyncExitStack() as stack:
             with nullcontext() if self.path else reached(str(self)):
-                conn = await stack.enter_async_context(of_loop.engine.connect())
+                conn = await stack.enter_async_context(engine.connect())
             yield conn
+
+    async def check_writable(self) -> None:
+        """Refuses what would store objects whose rows could then not be written.
+
+        Raises:
+            DatabaseDenied: The database may only be read.
+        """
+        if self.path is None or await asyncio.to_thread(self.path.exists):
+            await self._open(await self._of_loop(), to_write=True)
 
     async def sync(self) -> None:
         """Returns once what was committed is on disk, as it must be before what it replaced is removed."""
@@ -130,27 +151,49 @@ class Database:
         if of_loop := self._loops.pop(asyncio.get_running_loop(), None):
             await of_loop.closer.aclose()
 
-    async def _open(self) -> "_OfLoop":
-        """What this loop has, once the tables are there."""
-        of_loop = await self._of_loop()
+    async def _open(self, of_loop: "_OfLoop", *, to_write: bool = False) -> "_Opened":
+        """Opens the database, unless that is done."""
         async with of_loop.opening:
-            if of_loop.file == await self.file():
-                return of_loop
-            if of_loop.file:
-                await of_loop.engine.dispose()
-            journal = await sqlite.journal_mode(self.path) if self.path else None
-            if self.path:
-                roots.set_folder(of_loop.engine.dialect, await asyncio.to_thread(roots.folder_of, self.path))
+            file, opened = await self.file(), of_loop.opened
+            # Who could only read may have been given more since.
+            if opened is None or opened.file != file or (to_write and opened.denied):
+                await of_loop.close()
+                of_loop.opened = opened = await self._opened()
+        if to_write and opened.denied:
+            raise DatabaseDenied(errno.EACCES, opened.denied, str(self))
+        return opened
+
+    async def _opened(self) -> "_Opened":
+        """The database as it is now, with its tables: they are made or migrated if they are not as they should be."""
+        denied = await asyncio.to_thread(sqlite.denied, self.path) if self.path else None
+        journal = await sqlite.journal_mode(self.path) if self.path and not denied else None
+        engine = await self._engine(denied)
+        try:
             with explained(str(self)):
-                async with self._connection(of_loop) as conn:
+                async with self._connection(engine) as conn:
                     if journal:
                         await sqlite.when_free(conn, f"PRAGMA journal_mode = {journal}", str(self))
-                    if not await conn.run_sync(schema.is_current):
+                    current = await conn.run_sync(schema.is_current)
+                    if not self.path:
+                        denied = await postgresql.denied(conn, has_tables=current)
+                    if denied and not current:
+                        await conn.run_sync(schema.refuse, str(self), denied)
+                    if not current:
                         await self._lock(conn)
                         await conn.run_sync(schema.bring_up_to_date, str(self))
                         await conn.commit()
-            of_loop.file = await self.file()
-        return of_loop
+            return _Opened(engine, denied, await self.file())
+        except BaseException:
+            await to_the_end(engine.dispose())
+            raise
+
+    async def _engine(self, denied: str | None) -> AsyncEngine:
+        if isinstance(self._address, Path):
+            engine = sqlite.engine(self._address, read_only=denied is not None)
+            roots.set_folder(engine.dialect, await asyncio.to_thread(roots.folder_of, self._address))
+            return engine
+        with reached(str(self)):
+            return await postgresql.engine(self._address)
 
     async def file(self) -> tuple[int, ...]:
         """Which file it is; one made anew under the same path is another. A server has none."""
@@ -162,7 +205,7 @@ class Database:
             return of_loop
         for closed in [known for known in list(self._loops) if known.is_closed()]:
             self._loops.pop(closed, None)
-        of_loop = self._loops[loop] = _OfLoop(self._url, self.path)
+        of_loop = self._loops[loop] = _OfLoop()
         await anext(of_loop.closer)
         return of_loop
 
@@ -174,25 +217,53 @@ class Database:
             await conn.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
 
 
+async def _end(conn: AsyncConnection) -> None:
+    """Ends a transaction that has read all it wanted, so that a connection lost since then is no matter."""
+    try:
+        await conn.rollback()
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+
+
+class _Opened(NamedTuple):
+    """A database that is open.
+
+    Attributes:
+        engine: Its connections.
+        denied: Why nothing may be written, None where it may.
+        file: What `Database.file` said then.
+    """
+
+    engine: AsyncEngine
+    denied: str | None
+    file: tuple[int, ...]
+
+
 class _OfLoop:
     """What a database has on one event loop."""
 
-    def __init__(self, url: URL, path: Path | None) -> None:
-        self.engine = sqlite.engine(url, path) if path else postgresql.engine(url)
-        self.writing = asyncio.Lock()
+    def __init__(self) -> None:
+        self.opened: _Opened | None = None
         self.opening = asyncio.Lock()
-        self.file: tuple[int, ...] | None = None
-        self.closer = self._close()
+        self.writing = asyncio.Lock()
+        self.closer = self._close_at_the_end()
 
-    async def _close(self) -> AsyncGenerator[None]:
+    async def close(self) -> None:
+        """Closes the connections; others can be opened then."""
+        if self.opened:
+            opened, self.opened = self.opened, None
+            # A cancelled task must not take the connections with it while they close.
+            await to_the_end(opened.engine.dispose())
+
+    async def _close_at_the_end(self) -> AsyncGenerator[None]:
         """Stays suspended until the loop is shut down: `asyncio.run`, for one, then closes every open generator."""
         _unclosed.add(self)
         try:
             yield
         finally:
             _unclosed.discard(self)
-            # A cancelled task must not take the connections with it while they close.
-            await to_the_end(self.engine.dispose())
+            await self.close()
 
 
 # A generator that nothing refers to would be closed by a task, which the end of `asyncio.run` cancels half-way.

@@ -5,42 +5,84 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from inhaul.errors import DatabaseDenied, DatabaseUnreachable, StorageFull, UnsupportedDatabase
-
-# SQLSTATEs of PostgreSQL
-_DISK_FULL = "53100"
-_NO_DATABASE = "3D000"
-_REFUSED = "28"  # the class of what is wrong with user or password
+from inhaul.errors import (
+    DatabaseBusy,
+    DatabaseDenied,
+    DatabaseFailed,
+    DatabaseUnreachable,
+    InhaulError,
+    StorageFull,
+    UnsupportedDatabase,
+    ValidationError,
+)
 
 NO_SPACE = "No space left for the registry: free some, and repeat the call; gc() finds objects that got no rows"
+_TOO_LONG = "a value is too long for the database ({}): shorten it"
+
+_LOST = (
+    "the connection was lost ({}): see that the server runs, then try again. "
+    "Where records were taken slowly, its idle_in_transaction_session_timeout may have ended it: "
+    "take them faster, such as by all(), or raise it for the role"
+)
+
+# By SQLSTATE or, where it is shorter, by the first characters of one. Braces stand for what the server said.
+_STATES: dict[str, tuple[type[InhaulError], str]] = {
+    "08": (DatabaseUnreachable, "the connection failed ({}): see that the server runs, then try again"),
+    "22": (ValidationError, "the database does not take a value ({}): pass another one"),
+    "25006": (DatabaseDenied, "the server lets this connection only read: write to the primary, or as another role"),
+    "25P03": (
+        DatabaseBusy,
+        "the server ended a transaction that waited longer than its idle_in_transaction_session_timeout: "
+        "take the records faster, such as by all(), or raise it for the role",
+    ),
+    "25P04": (DatabaseBusy, "the server ended a transaction at its transaction_timeout: raise it for the role"),
+    "26000": (
+        UnsupportedDatabase,
+        "a connection pooler loses prepared statements ({}), and was not recognised: connect with the server itself",
+    ),
+    "28": (DatabaseUnreachable, "the server refuses the user ({}): correct user name and password"),
+    "3D000": (DatabaseUnreachable, "there is no such database: create it, or correct its name"),
+    "3F000": (UnsupportedDatabase, "no schema of the search_path exists ({}): create one, or set another search_path"),
+    "40": (DatabaseBusy, "another transaction was in the way ({}): repeat the call"),
+    "42501": (DatabaseDenied, "the role lacks a right ({}): have its owner grant it"),
+    "42703": (UnsupportedDatabase, "its tables are not as inhaul made them ({}): undo what has changed them"),
+    "42P01": (UnsupportedDatabase, "its tables are not as inhaul made them ({}): undo what has changed them"),
+    "53": (DatabaseBusy, "the server lacks resources ({}): try again later, or with more"),
+    "53100": (StorageFull, "The database server has no space left: free some"),
+    "53300": (DatabaseBusy, "the server takes no more connections ({}): close some, or raise max_connections"),
+    "54": (ValidationError, _TOO_LONG),
+    "55P03": (DatabaseBusy, "another transaction held a lock for longer than the lock_timeout: repeat the call"),
+    "57": (DatabaseUnreachable, "the server ended the connection ({}): see that it runs, then try again"),
+    "57014": (
+        DatabaseBusy,
+        "the server ended a statement ({}): if that was its statement_timeout, raise it for the role",
+    ),
+}
+_NUMBERS = {DatabaseDenied: errno.EACCES, StorageFull: errno.ENOSPC}
+_STATES["42P05"] = _STATES["26000"]
 
 
 @contextmanager
 def explained(database: str) -> Iterator[None]:
-    """Turns the errors that a user can act on into ours, and names the database in the others."""
+    """Turns the errors of a database into ours, but for violated constraints: what these mean, the caller knows."""
     try:
         yield
+    except IntegrityError as error:
+        error.add_note(f"The registry database is {database}")
+        raise
     except (DBAPIError, sqlite3.Error) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         if isinstance(cause, sqlite3.Error):
-            code = getattr(cause, "sqlite_errorcode", 0)
-            if code == sqlite3.SQLITE_IOERR_SHMSIZE or primary(cause) == sqlite3.SQLITE_FULL:
-                raise StorageFull(errno.ENOSPC, NO_SPACE, database) from error
-            if primary(cause) == sqlite3.SQLITE_NOTADB:
-                raise UnsupportedDatabase(f"{database} is no SQLite database: name another file") from error
-            if primary(cause) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-                what = "SQLite cannot open or write it, or make files beside it: check whose it and its folder are"
-                raise DatabaseDenied(errno.EACCES, what, database) from error
-        elif isinstance(error, DBAPIError) and error.connection_invalidated:
-            raise DatabaseUnreachable(
-                f"{database}: the connection was lost ({cause}): see that the server runs, then try again"
-            ) from error
-        elif getattr(cause, "sqlstate", None) == _DISK_FULL:
-            raise StorageFull(errno.ENOSPC, "The database server has no space left: free some", database) from error
-        error.add_note(f"The registry database is {database}")
-        raise
+            raise _of_sqlite(cause, database) from error
+        lost = isinstance(error, DBAPIError) and error.connection_invalidated
+        raise _of_server(cause, database, lost=lost) from error
+    except NoConnectionFree as error:
+        raise DatabaseBusy(
+            f"{database}: no connection became free within 30 s: do less at once, or find what holds them"
+        ) from error
 
 
 @contextmanager
@@ -48,20 +90,65 @@ def reached(database: str) -> Iterator[None]:
     """Turns the errors of a server that cannot be connected with into ours."""
     try:
         yield
+    except InhaulError:
+        raise
     except Exception as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        state = getattr(cause, "sqlstate", None)
-        if not (state or isinstance(error, OSError)):
-            raise
-        if state == _NO_DATABASE:
-            problem = "there is no such database: create it, or correct its name"
-        elif state and state.startswith(_REFUSED):
-            problem = "the server refuses the user: correct user name and password"
-        else:
-            problem = f"no connection ({cause}): see that the server runs, and that host and port are right"
-        raise DatabaseUnreachable(f"{database}: {problem}") from error
+        if _state(cause) is not None:
+            raise _of_server(cause, database) from error
+        if isinstance(cause, OSError) or type(cause).__module__.startswith("asyncpg"):
+            problem = f"no connection ({_text(cause)}): see that the server runs, and that the address is right"
+            raise DatabaseUnreachable(f"{database}: {problem}") from error
+        raise
 
 
 def primary(error: sqlite3.Error) -> int:
     """The result code of SQLite without its refinement."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _of_sqlite(cause: sqlite3.Error, database: str) -> InhaulError:
+    code = primary(cause)
+    if code == sqlite3.SQLITE_FULL or getattr(cause, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE:
+        return StorageFull(errno.ENOSPC, NO_SPACE, database)
+    if code == sqlite3.SQLITE_NOTADB:
+        return UnsupportedDatabase(f"{database} is no SQLite database: name another file")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        what = "SQLite cannot open or write it, or make files beside it: check whose it and its folder are"
+        return DatabaseDenied(errno.EACCES, what, database)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return DatabaseBusy(f"{database} was locked by another process: see what holds it, then try again")
+    if code == sqlite3.SQLITE_TOOBIG:
+        return ValidationError(f"{database}: {_TOO_LONG.format(cause)}")
+    if code == sqlite3.SQLITE_CORRUPT:
+        return DatabaseFailed(f"{database} is damaged ({cause}): put a copy in its place")
+    return DatabaseFailed(f"{database}: SQLite could not do it: {cause}")
+
+
+def _of_server(cause: BaseException | None, database: str, *, lost: bool = False) -> InhaulError:
+    state = _state(cause) or ""
+    kind, problem = _STATES.get(state) or _STATES.get(state[:2]) or (None, "")
+    if kind is None and lost:
+        kind, problem = DatabaseUnreachable, _LOST
+    if kind is None:
+        return DatabaseFailed(f"{database}: the server could not do it ({_text(cause)}, SQLSTATE {state or 'unknown'})")
+    problem = problem.format(_text(cause))
+    if kind in _NUMBERS:
+        return kind(_NUMBERS[kind], problem, database)
+    return kind(f"{database}: {problem}")
+
+
+def _state(cause: BaseException | None) -> str | None:
+    """The SQLSTATE of what it all began with: drivers have some of their own for what followed."""
+    state = None
+    while cause is not None:
+        state = getattr(cause, "sqlstate", None) or state
+        cause = cause.__cause__
+    return state
+
+
+def _text(cause: BaseException | None) -> str:
+    """What it all began with, without the names of classes that drivers put before it."""
+    while cause is not None and cause.__cause__ is not None:
+        cause = cause.__cause__
+    return str(cause) or type(cause).__name__

@@ -3,13 +3,15 @@
 alembic takes a quarter of a second to import, so only a database of another revision waits for it.
 """
 
+import errno
 from pathlib import Path
+from typing import NoReturn
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, MetaData, Table
 
 from inhaul.db.tables import REVISION, for_dialect, metadata
-from inhaul.errors import SchemaTooNew, UnsupportedDatabase
+from inhaul.errors import DatabaseDenied, SchemaTooNew, UnsupportedDatabase
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -69,6 +71,37 @@ def bring_up_to_date(connection: Connection, database: str) -> None:
         create(connection)
 
 
+def refuse(connection: Connection, database: str, denied: str) -> NoReturn:
+    """Says what is wrong with tables that are not as they are now, where they may not be made or migrated.
+
+    Args:
+        connection: To the database.
+        database: What to call the database in an error.
+        denied: Why they may not.
+
+    Raises:
+        SchemaTooNew: A newer release of inhaul has migrated the database.
+        DatabaseDenied: An older one has, or there are no tables.
+    """
+    revision = None
+    for version in (_former_version, _version):
+        if sa.inspect(connection).has_table(version.name):
+            revision = connection.scalar(sa.select(version.c.version_num))
+    if revision is None:
+        raise DatabaseDenied(errno.EACCES, f"It holds no registry yet, and {denied}", database)
+    if revision > REVISION:
+        raise _too_new(database, revision)
+    what = f"It was written by an older inhaul (schema {revision}, this release needs {REVISION}), and {denied}"
+    raise DatabaseDenied(errno.EACCES, f"{what}. Have someone who may write connect once with this release", database)
+
+
+def _too_new(database: str, revision: str) -> SchemaTooNew:
+    return SchemaTooNew(
+        f"{database} was written by a newer inhaul (schema {revision}, this release knows {REVISION}): "
+        "run `pip install --upgrade inhaul`"
+    )
+
+
 def _has_version(connection: Connection) -> bool:
     return sa.inspect(connection).has_table(_version.name)
 
@@ -99,8 +132,5 @@ def _upgrade(connection: Connection, database: str, revision: str | None) -> Non
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if revision is not None and revision not in known:
-        raise SchemaTooNew(
-            f"{database} was written by a newer inhaul (schema {revision}, this release knows {REVISION}): "
-            "run `pip install --upgrade inhaul`"
-        )
+        raise _too_new(database, revision)
     command.upgrade(config, "head")

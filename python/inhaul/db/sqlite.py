@@ -12,17 +12,18 @@ from functools import partial
 from pathlib import Path
 from stat import S_ISDIR
 from typing import Any, cast
+from urllib.parse import quote
 from weakref import WeakSet
 
 import aiosqlite
-from sqlalchemy import URL, AdaptedConnection, event
+from sqlalchemy import AdaptedConnection, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
 from inhaul.db import schema
 from inhaul.db.explained import NO_SPACE, primary
-from inhaul.errors import DatabaseBusy, StorageFull, UnsupportedDatabase
+from inhaul.errors import DatabaseBusy, DatabaseDenied, DatabaseFailed, StorageFull, UnsupportedDatabase
 from inhaul.filesystem import network_filesystem
 
 _PATIENCE = 30.0  # seconds to wait for the write of another process to end
@@ -44,9 +45,18 @@ class NetworkFilesystemWarning(UserWarning):
     """An SQLite registry is on a network file system."""
 
 
-def engine(url: URL, path: Path) -> AsyncEngine:
+def engine(path: Path, *, read_only: bool) -> AsyncEngine:
     """An engine for the file; nothing is opened yet."""
-    made = create_async_engine(url, async_creator=partial(_open_file, path), pool_size=2)
+    if read_only:
+        # How it can be read depends on what other processes do, so each time it is opened anew.
+        made = create_async_engine("sqlite+aiosqlite://", async_creator=partial(_open_reader, path), poolclass=NullPool)
+    else:
+        made = create_async_engine(
+            "sqlite+aiosqlite://",
+            async_creator=partial(_open_file, path),
+            poolclass=AsyncAdaptedQueuePool,
+            pool_size=2,
+        )
     event.listen(made.sync_engine, "handle_error", _interrupt)
     return made
 
@@ -92,14 +102,69 @@ async def when_free(conn: AsyncConnection, script: str, database: str) -> None:
 
 
 def identity(path: Path) -> tuple[int, ...]:
-    """Which file it is: one made anew under the same path is another. Empty where there is none."""
+    """Which file it is, and whether it may be written. Empty where there is none."""
     try:
         status = path.stat()
     except FileNotFoundError:
         return ()
     if S_ISDIR(status.st_mode):
         raise UnsupportedDatabase(f"{path} is a folder: name a file")
-    return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, denied(path) is None
+
+
+def denied(path: Path) -> str | None:
+    """Why nothing may be written to a file; None where it may, or where there is none yet."""
+    if not path.exists() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        return None
+    return "the file and its folder may only be read by this user: have their owner let you write, or use a copy"
+
+
+@asynccontextmanager
+async def undisturbed(path: Path) -> AsyncIterator[None]:
+    """Refuses what was read of a file that may only be read if another process has written to it meanwhile.
+
+    Raises:
+        DatabaseBusy: One has.
+    """
+    before = await asyncio.to_thread(_unlogged, path)
+    try:
+        yield
+    except DatabaseFailed as error:
+        if before and await asyncio.to_thread(_unlogged, path) != before:
+            raise _disturbed(path) from error
+        raise
+    if before and await asyncio.to_thread(_unlogged, path) != before:
+        raise _disturbed(path)
+
+
+def _disturbed(path: Path) -> DatabaseBusy:
+    return DatabaseBusy(f"{path} was written to while it was read: repeat the call")
+
+
+def _unlogged(path: Path) -> tuple[int, int] | None:
+    """The time and size of a file that is read as it is, since it has no log of later changes; None if it has."""
+    if _has_log(path):
+        return None
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+def _has_log(path: Path) -> bool:
+    log, shared = (path.with_name(f"{path.name}-{name}") for name in ("wal", "shm"))
+    return log.exists() and (log.stat().st_size > 0 or shared.exists())
+
+
+def _reading_uri(path: Path) -> str:
+    """How to open a file that may only be read.
+
+    In the mode with a log, SQLite reads only where it can make files beside it, or finds them there. Without a log the
+    file is complete, so it can be read as one that nobody changes. Nothing is made beside it, for it might then be this
+    user's, and in the owner's way.
+    """
+    with path.open("rb") as file:
+        is_logged = file.read(19)[18:] == b"\2"
+    immutable = "&immutable=1" if is_logged and not _has_log(path) else ""
+    return f"file:{quote(str(path))}?mode=ro&readonly_shm=1{immutable}"
 
 
 async def journal_mode(path: Path) -> str:
@@ -133,6 +198,8 @@ def _make_folder(path: Path) -> str | None:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(error.errno, NO_SPACE, str(path)) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise DatabaseDenied(error.errno, "Its folder cannot be made: choose another one", str(path)) from error
         raise
     return network_filesystem(path if path.exists() else path.parent)
 
@@ -178,9 +245,13 @@ def _lower(text: str | None) -> str | None:
     return text.lower() if text.isascii() else "".join(character.lower()[0] for character in text)
 
 
-async def _open_file(path: Path) -> aiosqlite.Connection:
+async def _open_reader(path: Path) -> aiosqlite.Connection:
+    return await _open_file(await asyncio.to_thread(_reading_uri, path), uri=True)
+
+
+async def _open_file(path: Path | str, **options: Any) -> aiosqlite.Connection:
     # Without an isolation level the driver begins no transactions: ours begin with the lock they need.
-    connection = aiosqlite.connect(path, factory=_Connection, isolation_level=None)
+    connection = aiosqlite.connect(path, factory=_Connection, isolation_level=None, **options)
     connection._thread.daemon = True  # it waits for work for ever, also when its loop is gone
     opening = asyncio.ensure_future(_opened(connection))
     try:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inhaul.db import bulk, families
+from inhaul.db import bulk, families, provenance
 from inhaul.db.tables import TRASH
 from inhaul.ingestion import listed
 from inhaul.ingestion.activity import confirm, storing
@@ -279,7 +279,7 @@ async def _insert(
     if successors and job.in_place:
         await families.displace(conn, new_uids)
     if job.run_id is not None and batch.counts[Status.UNCHANGED]:
-        await bulk.link_previous_run(conn, batch.unchanged_json(), job.run_id)
+        await provenance.link_previous_run(conn, batch.unchanged_json(), job.run_id)
     if len(ids) == _fresh(batch):
         return Recorded(batch, ids, constants.created_at, versions), []
     if successors:

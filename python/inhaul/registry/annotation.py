@@ -1,7 +1,7 @@
 """Annotating artifacts, one or many: feature values and labels are checked, then written in a few statements."""
 
 import asyncio
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -50,7 +50,8 @@ async def annotate(
 
     Args:
         artifacts: A list of them, what `Artifact.from_dir` made, or a query set.
-        values: By feature name, for all of them; or a sequence with those of each. A list stands for several values.
+        values: By feature name, for all of them; or a sequence with those of each. A list, or any other iterable such
+            as a Series, stands for several values.
         labels: For all of them; or a sequence with those of each.
         feature: What the labels are values of, if anything.
 
@@ -75,14 +76,17 @@ async def annotate(
         ids = [id_in(instance, artifact, world["Artifact"]) for artifact in given]
     if not _is_list(labels):
         raise TypeError(f"labels={labels!r}: pass a list of labels, or a list with those of each artifact")
-    values_of_each: Any = [values or {}] * len(ids) if isinstance(values, Mapping | None) else values
+    values_of_each: Any = [values or {}] if isinstance(values, Mapping | None) else values
     labels_of_each: Any = labels if any(map(_is_list, labels)) else [labels] * len(ids)
-    for name, each in (("values", values_of_each), ("labels", labels_of_each)):
-        if len(each) != len(ids):
-            raise ValueError(f"{len(each):,} {name} for {len(ids):,} artifacts: pass those for all, or those of each")
     for own in values_of_each:
         if not isinstance(own, Mapping):
             raise TypeError(f"values={own!r}: pass a dict of values by feature name")
+    lists_of_each = [{name: dtypes.several(value) for name, value in own.items()} for own in values_of_each]
+    if isinstance(values, Mapping | None):
+        lists_of_each *= len(ids)
+    for name, each in (("values", lists_of_each), ("labels", labels_of_each)):
+        if len(each) != len(ids):
+            raise ValueError(f"{len(each):,} {name} for {len(ids):,} artifacts: pass those for all, or those of each")
     feature_id = None
     if feature is not None:
         feature_id = id_in(instance, feature, world["Feature"])
@@ -94,7 +98,7 @@ async def annotate(
         [LabelLink(artifact_id, label_ids[id(label)], feature_id) for label in own]
         for artifact_id, own in zip(ids, labels_of_each, strict=True)
     ]
-    await write(world, instance, ids, values_of_each, links)
+    await write(world, instance, ids, lists_of_each, links)
 
 
 def _is_list(value: object) -> bool:
@@ -105,7 +109,7 @@ async def write(
     world: "World",
     instance: Instance,
     ids: Sequence[int],
-    values: Sequence[Mapping[str, Any]],
+    values: Sequence[Mapping[str, list[Any]]],
     labels: Sequence[Sequence[LabelLink]],
 ) -> None:
     """Checks the values of all artifacts, then writes them and the labels.
@@ -139,7 +143,7 @@ async def write(
 
 
 async def _features(
-    world: "World", instance: Instance, values: Sequence[Mapping[str, Any]]
+    world: "World", instance: Instance, values: Sequence[Mapping[str, list[Any]]]
 ) -> dict[str, tuple[int, str]]:
     """The id and dtype of each feature that values are for."""
     examples = {name: value for own in values for name, value in own.items()}
@@ -189,12 +193,12 @@ def unregistered(world: "World", features: Mapping[str, str]) -> str:
 
 
 async def _label_ids(
-    instance: Instance, features: Mapping[str, tuple[int, str]], values: Sequence[Mapping[str, Any]]
+    instance: Instance, features: Mapping[str, tuple[int, str]], values: Sequence[Mapping[str, list[Any]]]
 ) -> dict[str, int]:
     """The ids of the labels that values name."""
     labelling = [name for name, (_, dtype) in features.items() if dtype == dtypes.LABELS]
     names = (
-        {item for own in values for name in labelling for item in _several(own.get(name, ())) if _could_be_name(item)}
+        {item for own in values for name in labelling for item in own.get(name, ()) if _could_be_name(item)}
         if labelling
         else set()
     )
@@ -215,7 +219,7 @@ def _batches(
     features: Mapping[str, tuple[int, str]],
     label_ids: Mapping[str, int],
     ids: Sequence[int],
-    values: Sequence[Mapping[str, Any]],
+    values: Sequence[Mapping[str, list[Any]]],
     labels: Sequence[Sequence[LabelLink]],
 ) -> list[_Batch]:
     """What is to be written, in batches.
@@ -264,15 +268,11 @@ def _problem(world: "World", name: str, dtype: str, item: Any) -> str:
     return f"{name}={item!r}: the feature takes {dtypes.takes(dtype)}, as its dtype is {dtype!r}"
 
 
-def _items(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        for item in _several(value):
+def _items(values: Mapping[str, list[Any]]) -> Iterator[tuple[str, Any]]:
+    for name, items in values.items():
+        for item in items:
             yield name, dtypes.plain(item)
 
 
-def _several(value: Any) -> Iterable[Any]:
-    return value if isinstance(value, list | tuple | set | frozenset) else (value,)
-
-
 def _first(value: Any) -> Any:
-    return dtypes.plain(next(iter(_several(value)), None))
+    return dtypes.plain(next(iter(dtypes.several(value)), None))

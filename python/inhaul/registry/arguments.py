@@ -1,6 +1,5 @@
 """Checks of what users pass, at the call: what is wrong is said there, and nothing has happened yet."""
 
-import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -52,24 +51,6 @@ def check_name(name: str, value: object) -> None:
     if not value:
         raise ValueError(f"{name}={value!r}: it cannot be empty")
     check_text(name, value)
-
-
-def check_params(name: str, value: object) -> None:
-    """Refuses what is neither None nor a dict that JSON can hold.
-
-    Raises:
-        TypeError: It is no dict, or JSON has no form for something in it.
-        ValueError: It holds a number that JSON has no form for, or half of a surrogate pair.
-    """
-    if value is None:
-        return
-    if not isinstance(value, dict):
-        raise TypeError(f"{name}={value!r}: pass a dict")
-    try:
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError  # that of a surrogate takes other arguments
-        raise kind(f"{name}={value!r} cannot be JSON: {error}") from error
 
 
 def check_time(name: str, value: object) -> None:

@@ -18,7 +18,7 @@ from inhaul.keys import suffix
 from inhaul.registry import deletion, reading, replacing, saving, uploading
 from inhaul.registry.arguments import check_choice, check_flag, check_key, check_path, check_record, check_text
 from inhaul.registry.base import Registry
-from inhaul.registry.context import note_input, run_for
+from inhaul.registry.context import input_run, note_inputs, run_for
 from inhaul.registry.describing import IsDescribed
 from inhaul.registry.features import HasFeatures
 from inhaul.registry.fields import Field, Relation, set_row
@@ -367,14 +367,15 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
                 await uploading.upload(self)
         return self
 
-    async def load(self, is_run_input: bool | None = None, stream: bool = False, **options: Any) -> Any:
+    async def load(self, is_run_input: "bool | Run | None" = None, stream: bool = False, **options: Any) -> Any:
         """Its content in memory, or opened; else the path of the file or folder.
 
         A DataFrame (.csv, .tsv, .parquet, .ipc, .feather), AnnData (.h5ad, AnnData zarr), MuData (.h5mu), an array
         (.jpg, .png, .tif), what JSON and YAML hold, text (.txt, .md), an open HDF5 file or zarr group.
 
         Args:
-            is_run_input: False keeps it from being an input of the current run.
+            is_run_input: The run that it becomes an input of, unless that made it, or met it again. None and True are
+                the current one, which True says there must be; False none.
             stream: Read an AnnData from its storage, without a copy of the file on this machine.
             **options: Passed on to the reader, such as `pandas.read_csv`.
 
@@ -384,21 +385,23 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
             ObjectDamaged: An object that inhaul named is not as large, or is no file or folder, as is registered.
             ValueError: The content is not what its suffix says.
             MissingLibrary: The reader needs a library that is not installed.
+            ValueError: `is_run_input` is True and there is no run, or it is a run of another instance.
         """
+        run = input_run(self, is_run_input)
         if self._id is None and self._draft is not None and not is_pathish(self._draft.data):
             return self._draft.data
         if stream and self._accessor == "AnnData" and not options:
             opened = await self._opened()
-            await note_input(self, is_run_input)
+            await note_inputs([self], run)
             return await asyncio.to_thread(opened._read)
         path = await self._cached()
-        await note_input(self, is_run_input)
+        await note_inputs([self], run)
         return await self._loaded(path, **options)
 
     async def _loaded(self, path: Path, **options: Any) -> Any:
         return await asyncio.to_thread(suffixes.load, path, self._suffix, self._accessor, **options)
 
-    async def backed(self, is_run_input: bool | None = None, **options: Any) -> Any:
+    async def backed(self, is_run_input: "bool | Run | None" = None, **options: Any) -> Any:
         """Access to its content without loading it: only the bytes asked for are read.
 
         An `AnnDataAccessor` for .h5ad and AnnData zarr, a `BackedAccessor` for other HDF5 files and zarr stores, a
@@ -406,7 +409,8 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
         of `load()`: they are read once to find these, unless options say how to read them.
 
         Args:
-            is_run_input: False keeps it from being an input of the current run.
+            is_run_input: The run that it becomes an input of, unless that made it, or met it again. None and True are
+                the current one, which True says there must be; False none.
             **options: Of pyarrow's format, such as `parse_options`, `read_options` and `convert_options` of
                 `pyarrow.dataset.CsvFileFormat`.
 
@@ -417,8 +421,9 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
             ValueError: Its suffix has no such access, or the content is not what the suffix says.
             TypeError: Options are given that nothing takes.
         """
+        run = input_run(self, is_run_input)
         opened = await self._opened(**options)
-        await note_input(self, is_run_input)
+        await note_inputs([self], run)
         return opened
 
     async def _opened(self, **options: Any) -> Any:
@@ -429,19 +434,21 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
             lambda: backed.open_backed(source, self._suffix, self._accessor, str(self.path), self._world, **options)
         )
 
-    async def cache(self, is_run_input: bool | None = None) -> Path:
+    async def cache(self, is_run_input: "bool | Run | None" = None) -> Path:
         """A path of its content on this machine: in local storage, of the object itself.
 
         Args:
-            is_run_input: False keeps it from being an input of the current run.
+            is_run_input: The run that it becomes an input of, unless that made it, or met it again. None and True are
+                the current one, which True says there must be; False none.
 
         Raises:
             ObjectMissing: The object is not in the storage.
             ObjectChanged: The file was overwritten in place by a later version, or is not as large as is registered.
             ObjectDamaged: An object that inhaul named is not as large, or is no file or folder, as is registered.
         """
+        run = input_run(self, is_run_input)
         path = await self._cached()
-        await note_input(self, is_run_input)
+        await note_inputs([self], run)
         return path
 
     async def view_lineage(self) -> Lineage:

@@ -23,7 +23,7 @@ from inhaul.keys import new_uid, next_uid
 from inhaul.registry.arguments import check_name, check_text
 from inhaul.registry.artifact import Artifact
 from inhaul.registry.base import Registry
-from inhaul.registry.context import note_input, run_for
+from inhaul.registry.context import input_run, note_inputs, run_for
 from inhaul.registry.describing import IsDescribed
 from inhaul.registry.fields import Field
 from inhaul.registry.related import Fixed, ManyToMany, id_in
@@ -168,54 +168,57 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
             del family[self._uid]
             _check_unused(family, values["version"])
 
-    async def load(self, join: Literal["inner", "outer"] = "outer", is_run_input: bool | None = None) -> Any:
+    async def load(self, join: Literal["inner", "outer"] = "outer", is_run_input: "bool | Run | None" = None) -> Any:
         """All members in memory, one below the other: DataFrames, or AnnData objects.
 
         Args:
             join: Of the columns or variables: those that all have, or all.
-            is_run_input: False keeps the members from being inputs of the current run.
+            is_run_input: The run that the members become inputs of; see `Artifact.load`.
 
         Raises:
             ValueError: The members are neither all DataFrames nor all AnnData.
         """
+        run = input_run(self, is_run_input)
         members = await self._saved()
         accessors = {artifact._accessor for artifact in members}
         if accessors not in ({"DataFrame"}, {"AnnData"}):
             raise ValueError(f"{self!r} cannot be loaded as one: its members are not all DataFrames, or all AnnData")
         if join not in ("inner", "outer"):
             raise ValueError(f"join={join!r}: use 'inner' or 'outer'")
-        paths = await self._cache(members, is_run_input)
+        paths = await self._cache(members, run)
         loaded = [await artifact._loaded(path) for artifact, path in zip(members, paths, strict=True)]
         return await asyncio.to_thread(_concatenated, loaded, [artifact._uid for artifact in members], join)
 
-    async def cache(self, is_run_input: bool | None = None) -> list[Path]:
+    async def cache(self, is_run_input: "bool | Run | None" = None) -> list[Path]:
         """The paths of all members on this machine, in their order; several are fetched at once.
 
         Args:
-            is_run_input: False keeps the members from being inputs of the current run.
+            is_run_input: The run that the members become inputs of; see `Artifact.load`.
 
         Raises:
             ObjectMissing: The object of a member is not in the storage.
         """
-        return await self._cache(await self._saved(), is_run_input)
+        run = input_run(self, is_run_input)
+        return await self._cache(await self._saved(), run)
 
     async def mapped(
-        self, obs_keys: Sequence[str] = (), join: Join = "inner", is_run_input: bool | None = None
+        self, obs_keys: Sequence[str] = (), join: Join = "inner", is_run_input: "bool | Run | None" = None
     ) -> MappedCollection:
         """All observations of AnnData members as one indexed data set, as PyTorch's `DataLoader` takes it.
 
         Args:
             obs_keys: Columns of `obs` that each item has.
             join: Of the variables: those that all members have, or all.
-            is_run_input: False keeps the members from being inputs of the current run.
+            is_run_input: The run that the members become inputs of; see `Artifact.load`.
 
         Raises:
             ValueError: A member is no AnnData, or has no such column.
         """
+        run = input_run(self, is_run_input)
         members = await self._saved()
         if other := [artifact for artifact in members if artifact._accessor != "AnnData"]:
             raise ValueError(f"{other[0]!r} is no AnnData: only these can be mapped")
-        paths = await self._cache(members, is_run_input)
+        paths = await self._cache(members, run)
         return await asyncio.to_thread(MappedCollection, paths, obs_keys, join)
 
     async def _saved(self) -> list[Artifact]:
@@ -229,7 +232,7 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         found: list[Artifact] = await self.artifacts._query()._all()
         return found
 
-    async def _cache(self, members: Sequence[Artifact], is_run_input: bool | None) -> list[Path]:
+    async def _cache(self, members: Sequence[Artifact], run: "Run | None") -> list[Path]:
         room = asyncio.Semaphore(_AT_ONCE)
 
         async def fetch(artifact: Artifact) -> Path:
@@ -238,8 +241,7 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
 
         async with asyncio.TaskGroup() as tasks:
             fetching = [tasks.create_task(fetch(artifact)) for artifact in members]
-        for artifact in members:
-            await note_input(artifact, is_run_input)
+        await note_inputs(members, run)
         return [task.result() for task in fetching]
 
 

@@ -3,27 +3,23 @@
 import asyncio
 import functools
 import inspect
-import json
-import os
-import reprlib
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import sqlalchemy
 from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
-from inhaul.db import tables
-from inhaul.db.bulk import insert_into
+from inhaul.db import provenance
 from inhaul.errors import KeyExists
 from inhaul.hashing import hash_bytes
 from inhaul.instance import Instance, current
 from inhaul.registry.arguments import check_record
 from inhaul.registry.fields import set_row
+from inhaul.registry.params import recorded
+from inhaul.registry.program import program
 from inhaul.registry.run import Run, Transform
 
 if TYPE_CHECKING:
@@ -33,8 +29,6 @@ if TYPE_CHECKING:
     from inhaul.registry.world import World
 
 R = TypeVar("R", bound="Registry")
-
-_LONGEST = 10_000  # characters of an argument that is recorded as it is
 
 # The run of the innermost tracked function, and the instance it is registered in.
 _running: ContextVar[tuple[Instance, Run] | None] = ContextVar("inhaul_run", default=None)
@@ -46,11 +40,13 @@ async def track(transform: Transform | None = None, *, params: dict[str, Any] | 
     Artifacts that are made from now on are its outputs, those that are loaded, cached or opened its inputs.
 
     Args:
-        transform: What runs. None: this script or notebook. A transform with the same name and type is used again.
-        params: Its parameters, anything JSON can hold.
+        transform: What runs. None: this script or notebook, named by its path in the project: in the git work tree, or
+            beside the registry's `.inhaul` folder. A transform with the same name and type is used again.
+        params: Its parameters by name, such as `vars(arguments)` of argparse; see `Run`.
 
     Raises:
-        TypeError: The transform is no `Transform`, or JSON has no form for something in the params.
+        TypeError: The transform is no `Transform`; or the params are no dict, a key in them is no text, or JSON has no
+            form for something in them.
         ValueError: There is neither a script nor a notebook, and no transform was given.
     """
     return await begin(Run, transform, params)
@@ -60,7 +56,9 @@ async def begin(cls: type[Run], transform: Transform | None, params: dict[str, A
     """Begins a run of the API that this class of runs belongs to."""
     check_record(cls._world, "transform", transform, "Transform", optional=True)
     instance = current()
-    instance.run = run = await _start(cls, instance, transform or _main(cls), params)
+    if transform is None:
+        transform = cls._world["Transform"](*await asyncio.to_thread(program, instance.database.path))
+    instance.run = run = await _start(cls, instance, transform, params)
     return run
 
 
@@ -78,7 +76,7 @@ async def finish() -> None:
 
 
 def tracked(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes each call of a function a run of its own, with its arguments as parameters.
+    """Makes each call of a function a run of its own, with its arguments, given or default, as parameters.
 
     A plain function becomes a coroutine function, and runs in a thread. The run of a call that raises stays unfinished.
     Arguments that are long, or that JSON cannot hold, are recorded in short, as texts.
@@ -119,8 +117,18 @@ async def start_call(cls: type[Run], function: Callable[..., Any], args: Any, kw
     instance = current()
     module = "" if function.__module__ == "__main__" else f"{function.__module__}."
     transform = cls._world["Transform"](f"{module}{function.__qualname__}", type="function")
-    given = inspect.signature(function).bind(*args, **kwargs).arguments
-    return instance, await _start(cls, instance, transform, {name: _recorded(value) for name, value in given.items()})
+    params = {name: recorded(value) for name, value in _arguments(function, args, kwargs).items()}
+    return instance, await _start(cls, instance, transform, params)
+
+
+def _arguments(function: Callable[..., Any], args: Any, kwargs: Any) -> dict[str, Any]:
+    """All arguments of a call by name, with the defaults of those that were not given."""
+    signature = inspect.signature(function)
+    call = signature.bind(*args, **kwargs)
+    given = set(call.arguments)
+    call.apply_defaults()  # which also makes `*args` and `**kwargs` empty ones
+    defaults = {name for name, parameter in signature.parameters.items() if parameter.default is not parameter.empty}
+    return {name: value for name, value in call.arguments.items() if name in given or name in defaults}
 
 
 @contextmanager
@@ -162,25 +170,39 @@ def in_world(record: R, world: "World") -> R:
     return same
 
 
-async def note_input(artifact: "Artifact", is_run_input: bool | None) -> None:
-    """Makes an artifact an input of the current run, unless the run made it.
+def input_run(artifact: "Registry", is_run_input: "bool | Run | None") -> Run | None:
+    """The run that an artifact, or a collection, becomes an input of when it is used: one given, or the current one.
 
     Raises:
-        ValueError: It has to be one, but there is no run.
+        TypeError: It is neither a run nor True, False or None.
+        WrongWorld: The run belongs to the other API.
+        ValueError: It has to be one, but there is no run; or the run belongs to another instance.
     """
     instance = artifact._home
-    run = active_run(None, instance) if is_run_input is not False else None
-    if run is None:
-        if is_run_input:
+    if is_run_input is False:
+        return None
+    if is_run_input is None or is_run_input is True:
+        run = active_run(None, instance)
+        if run is None and is_run_input:
             raise ValueError("is_run_input=True needs a current run: track() begins one")
+        return run
+    check_record(artifact._world, "is_run_input", is_run_input, "Run")
+    if is_run_input._id is not None:
+        is_run_input._check_home(instance)
+    return is_run_input
+
+
+async def note_inputs(artifacts: "Sequence[Artifact]", run: Run | None) -> None:
+    """Makes saved artifacts inputs of a run, but for those that it made, or met again."""
+    if run is None or not artifacts:
         return
-    if artifact._id is None or artifact._id in run._inputs or (artifact._run_id == run._id and not is_run_input):
-        return
-    link = tables.artifact_input_of
-    async with instance.database.write() as conn:
-        row = {"artifact_id": artifact._id, "run_id": run._id}
-        await conn.execute(insert_into(link, conn.dialect.name).on_conflict_do_nothing(), row)
-    run._inputs |= {artifact._id}
+    if run._id is None:
+        await run._save(artifacts[0]._home)
+    used = {artifact._id for artifact in artifacts if artifact._id is not None and artifact._run_id != run._id}
+    if new := used - run._inputs:
+        async with artifacts[0]._home.database.write() as conn:
+            await provenance.link_inputs(conn, new, run.id)
+        run._inputs |= new
 
 
 async def _start(cls: type[Run], instance: Instance, transform: Transform, params: dict[str, Any] | None) -> Run:
@@ -205,35 +227,3 @@ async def _known(instance: Instance, transform: Transform) -> Transform:
     except KeyExists:
         return await same._first_one() or transform
     return transform
-
-
-def _main(cls: type[Run]) -> Transform:
-    """The script or notebook that this is."""
-    make: type[Transform] = cls._world["Transform"]
-    main = sys.modules["__main__"]
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    if shell is not None and "IPKernelApp" in shell.config:
-        # Jupyter and Visual Studio Code tell the kernel where the notebook is, others do not.
-        path = os.environ.get("JPY_SESSION_NAME") or shell.user_ns.get("__vsc_ipynb_file__") or "notebook"
-        return make(Path(path).name, type="notebook")
-    if not getattr(main, "__file__", None):
-        raise ValueError('There is no script or notebook to track: pass Transform("what runs", type="pipeline")')
-    return make(Path(str(main.__file__)).name, type="script")
-
-
-def _recorded(value: object) -> Any:
-    """An argument as JSON holds it, else in short: whatever it is, the call goes on."""
-    with suppress(Exception):
-        text = json.dumps(value, default=_in_words, ensure_ascii=False, allow_nan=False)
-        if len(text.encode()) <= _LONGEST:
-            return json.loads(text)
-    with suppress(Exception):
-        return reprlib.repr(value).encode(errors="backslashreplace").decode()
-    return f"<{type(value).__name__}>"
-
-
-def _in_words(value: object) -> str:
-    """An argument that JSON cannot hold: records, paths and dates are short enough to be told."""
-    if hasattr(value, "_world") or isinstance(value, os.PathLike) or hasattr(value, "isoformat"):
-        return str(value)
-    return f"<{type(value).__name__}>"

@@ -1,7 +1,7 @@
 """What features take: the dtypes, and the text form in which the registry keeps their values."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Any, NamedTuple
 
@@ -58,6 +58,8 @@ def _text(value: Any) -> Value | None:
 def _datetime(value: Any) -> Value | None:
     if not isinstance(value, datetime) or value.tzinfo is None:
         return None
+    if getattr(value, "nanosecond", None):  # a time of pandas, which would lose them
+        return None
     try:
         value = value.astimezone(UTC)
     except OverflowError:  # it is in UTC before the first year, or after the last
@@ -77,7 +79,7 @@ def _read_number(text: str) -> int | float:
 
 
 _WORDS = f"a text of at most {_LONGEST:,} characters that UTF-8 can hold, none of them NUL"
-_WHEN = f"a datetime with a time zone, in UTC within the years {MINYEAR} to {MAXYEAR}"
+_WHEN = f"a datetime with a time zone, of whole microseconds, in UTC within the years {MINYEAR} to {MAXYEAR}"
 _DTYPES = {
     "int": _Dtype(_int, int, frozenset({"int"}), "a whole number of at most 64 bits"),
     "float": _Dtype(_float, float, frozenset({"float", "int"}), "a finite number of at most 64 bits"),
@@ -92,8 +94,29 @@ NAMES = tuple(_DTYPES)
 
 
 def plain(value: Any) -> Any:
-    """A scalar of numpy as the Python object it stands for; anything else as it is."""
-    return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0 else value
+    """A scalar of numpy or pandas as the Python object it stands for; anything else as it is.
+
+    Times of theirs that name no zone are in UTC.
+    """
+    module = type(value).__module__
+    if module == "numpy" and getattr(value, "ndim", None) == 0:
+        return _time(value) if value.dtype.kind == "M" else value.item()
+    is_time = module.startswith("pandas.") and isinstance(value, datetime) and value == value  # as "not a time" is not
+    return value.replace(tzinfo=UTC) if is_time and value.tzinfo is None else value
+
+
+def _time(value: Any) -> Any:
+    """A `numpy.datetime64` as a datetime, if there is one that is exactly it."""
+    exact = value.astype("datetime64[us]")
+    found = exact.item()
+    return found.replace(tzinfo=UTC) if isinstance(found, datetime) and exact == value else value
+
+
+def several(value: Any) -> list[Any]:
+    """What stands for several values, as a list of them: any iterable, such as a Series. A text or a dict is one."""
+    if isinstance(value, str | bytes | Mapping) or hasattr(value, "_world") or not isinstance(value, Iterable):
+        return [value]
+    return list(value) if getattr(value, "ndim", 1) == 1 else [value]
 
 
 def encode(dtype: str, value: Any) -> Value | None:

@@ -63,7 +63,8 @@ class FeatureManager:
         """Annotates the artifact with values of features; `annotate` does it for many artifacts.
 
         Args:
-            values: By feature name; a list stands for several. Those that are there already stay.
+            values: By feature name; a list, or any other iterable such as a Series, stands for several. Those that are
+                there already stay.
 
         Raises:
             ValidationError: A name is no registered feature, or a value is not of its dtype. Nothing is written.

@@ -149,7 +149,7 @@ def _checked(type_: TypeEngine[Any], operator: str, value: Any, lookup: str) -> 
     kind: type = type_.python_type
     if operator in TEXT_OPERATORS and kind is not str:
         raise TypeError(f"{lookup!r} compares texts, and this field is {kind.__name__}")
-    values = compared(operator, value, lookup)
+    values = [_number(kind, item) for item in compared(operator, value, lookup)]
     for item in values:
         if item is None and operator == "exact":
             continue
@@ -162,6 +162,15 @@ def _checked(type_: TypeEngine[Any], operator: str, value: Any, lookup: str) -> 
         elif isinstance(item, datetime) and dtypes.encode("datetime", item) is None:
             raise ValueError(f"{lookup}={item!r}: pass {dtypes.takes('datetime')}, such as datetime.now(UTC)")
     return values if operator in SEVERAL else values[0]
+
+
+def _number(kind: type, value: Any) -> Any:
+    """A number as one of the field's kind if it is exactly that, such as 10000 for `1e4`; anything else as it is."""
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool) and dtypes.is_int64(value):
+        return float(value)
+    return value
 
 
 def compared(operator: str, value: Any, lookup: str) -> list[Any]:

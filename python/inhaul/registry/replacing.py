@@ -33,6 +33,7 @@ _NOT_YET = "{!r} has its new content, but not under its key yet: the next call, 
 async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: str | None) -> None:
     """See `Artifact.replace`: the new object is stored, then the row switches to it, then the old object goes."""
     instance = artifact._home
+    await instance.database.check_writable()
     await instance.recover()
     content = await content_of(data, key=artifact._key, form=form)
     if content.location is not None and (inside := await instance.storage_of(content.location)) is not None:

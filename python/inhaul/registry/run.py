@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from inhaul.db import tables
 from inhaul.instance import Instance
-from inhaul.registry.arguments import check_name, check_params, check_record, check_time
+from inhaul.registry.arguments import check_name, check_record, check_time
 from inhaul.registry.base import Registry
 from inhaul.registry.fields import Field, Relation
+from inhaul.registry.params import as_params
 from inhaul.registry.related import ManyToMany
 from inhaul.registry.tracking import TracksUpdates
 from inhaul.registry.user import User
@@ -53,20 +54,21 @@ class Run(Registry, TracksUpdates):
 
     Args:
         transform: What is executed.
-        params: Its parameters, anything JSON can hold.
+        params: Its parameters, by name: what JSON can hold, and numbers of numpy. Paths, times, functions and records
+            are recorded as texts.
 
     Raises:
-        TypeError: The transform is no `Transform`, or JSON has no form for something in the params.
+        TypeError: The transform is no `Transform`; or the params are no dict, a key in them is no text, or JSON has no
+            form for something in them.
     """
 
     _transform: Transform
     _params: dict[str, Any] | None
     _started_at: datetime
     _finished_at: datetime | None
-    _inputs: frozenset[int] = frozenset()  # ids of those that are known to be linked
+    _inputs: frozenset[int] = frozenset()  # ids of artifacts that were noted as such, or need not be
 
     transform = Relation[Transform]()
-    params = Field[dict[str, Any] | None](writable=True, check=check_params)
     started_at = Field[datetime]()
     finished_at = Field[datetime | None](writable=True, check=check_time)
     created_by = Relation[User]()
@@ -76,12 +78,20 @@ class Run(Registry, TracksUpdates):
     def __init__(self, transform: Transform, params: dict[str, Any] | None = None) -> None:
         check_record(self._world, "transform", transform, "Transform")
         type(self).transform.set(self, transform)
-        check_params("params", params)
-        self._params = params
+        self.params = params
         self._started_at = datetime.now(UTC)
 
     def __repr__(self) -> str:
         return f"Run(uid={self._uid!r}, transform={self._transform!r}, started_at={self._started_at})"
+
+    @property
+    def params(self) -> dict[str, Any] | None:
+        """Its parameters, as JSON has them. Items may be set; `save()` writes them."""
+        return self._params
+
+    @params.setter
+    def params(self, value: dict[str, Any] | None) -> None:
+        self._params = as_params("params", value)
 
     @property
     def outputs(self) -> "QuerySet[Any]":
@@ -94,7 +104,7 @@ class Run(Registry, TracksUpdates):
         await self._save(instance)
 
     async def _save(self, instance: Instance) -> None:
-        check_params("params", self._params)  # an item of them may have been set
+        self.params = self._params  # an item of them may have been set
         await self._transform._save(instance)
         self._transform_id = self._transform._id
         await Registry._save(self, instance)

@@ -1,13 +1,14 @@
 """One artifact on its way in: staged, stored, registered."""
 
 import errno
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from inhaul.db import bulk, families, tables
+from inhaul.db import bulk, families, provenance, tables
 from inhaul.errors import FileChanged, KeyExists
 from inhaul.hashing import Digest
 from inhaul.hashing.listed import from_etag
@@ -242,7 +243,8 @@ async def _meet_again(artifact: "Artifact", instance: Instance) -> None:
     if run is not None:
         await run._save(instance)
         if run._id != artifact._run_id:
-            await artifact.previous_runs._add([run])
+            async with instance.database.write() as conn:
+                await provenance.link_previous_run(conn, json.dumps([artifact._uid]), run.id)
     artifact._met = artifact._draft = None
 
 
