@@ -151,4 +151,4 @@ def _text(cause: BaseException | None) -> str:
     """What it all began with, without the names of classes that drivers put before it."""
     while cause is not None and cause.__cause__ is not None:
         cause = cause.__cause__
-    return str(cause) or type(cause).__name__
+    return str(cause).partition("\n")[0] or type(cause).__name__  # after it come details and hints

@@ -163,7 +163,11 @@ def _reading_uri(path: Path) -> str:
     """
     with path.open("rb") as file:
         is_logged = file.read(19)[18:] == b"\2"
-    immutable = "&immutable=1" if is_logged and not _has_log(path) else ""
+    has_log = _has_log(path)
+    if is_logged and has_log and not path.with_name(f"{path.name}-shm").exists():
+        what = f"Its last changes are in {path.name}-wal, where only who may write can read: have its owner open it"
+        raise DatabaseDenied(errno.EACCES, what, str(path))
+    immutable = "&immutable=1" if is_logged and not has_log else ""
     return f"file:{quote(str(path))}?mode=ro&readonly_shm=1{immutable}"
 
 

@@ -152,7 +152,6 @@ class Job:
 
     async def session(self) -> Session:
         """The session of this job: a crashed one's, or a new one, which only a job that stores objects begins."""
-        await self.instance.database.check_writable()
         await self.instance.recover()
         target = (str(self.path), self.root, self.key_prefix)
 

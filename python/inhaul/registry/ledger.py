@@ -1,5 +1,6 @@
 """What was verified when, so that `verify` goes on where it was interrupted, and need not start over each time."""
 
+import errno
 import hashlib
 import json
 from collections.abc import Sequence
@@ -67,12 +68,17 @@ class Ledger:
         self._write({name: at for name, at in self._verified.items() if name in self._met}, None)
 
     def _write(self, verified: dict[str, datetime], begun: datetime | None) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._file.with_suffix(".new")
         content = {name: at.isoformat() for name, at in verified.items()}
-        temporary.write_text(json.dumps({"begun": begun and begun.isoformat(), "verified": content}))
-        temporary.replace(self._file)
         self._written = monotonic()
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps({"begun": begun and begun.isoformat(), "verified": content}))
+            temporary.replace(self._file)
+        except OSError as error:
+            # Who may only read a registry verifies all of it each time.
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
 
 
 def _name(chunk: Sequence[Match], read: bool) -> str:

@@ -53,11 +53,14 @@ async def verify(
         NoResultFound: The registry does not know the storage.
         TypeError: An argument has the wrong type.
         ValueError: `max_age` is negative, or more than 36,500 days.
+        DatabaseDenied: With `repair`: the registry may only be read.
     """
     check_flag("read", read)
     check_flag("repair", repair)
     check_age("max_age", max_age, optional=True)
     instance = storage._home if storage is not None else current()
+    if repair:
+        await instance.database.check_writable()
     store, storage_id = await known_store(instance, storage)
     name = sha256(store.root.encode()).hexdigest()[:16]
     ledger = await asyncio.to_thread(Ledger, instance.home / "verified" / f"{name}.json", max_age)
