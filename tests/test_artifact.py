@@ -115,6 +115,36 @@ async def test_a_key_must_fit_what_it_names(instance: inhaul.Instance, csv: Path
     assert await Artifact.filter().count() == 1
 
 
+def other_csv(csv: Path) -> Path:
+    other = csv.with_name("b.csv")
+    other.write_text("b\n1\n")
+    return other
+
+
+async def test_a_key_can_be_changed_but_not_be_taken_away(instance: inhaul.Instance, csv: Path) -> None:
+    artifact = await Artifact(csv, key="table.csv").save()
+    for given in (artifact, await Artifact.get(artifact.uid), await Artifact(csv, key="table.csv")):
+        with pytest.raises(ValueError, match=r"'table.csv' can be changed to another one, but not be taken away"):
+            given.key = None
+        assert given.key == "table.csv"
+    artifact.key = "other.csv"
+    await artifact.save()
+    assert (await Artifact.get(artifact.uid)).key == "other.csv"
+    nameless = await Artifact(other_csv(csv), description="no key").save()
+    nameless.key = None
+    await nameless.save()
+    assert (await Artifact.get(nameless.uid)).key is None
+
+
+async def test_a_key_that_is_set_before_staging_counts(instance: inhaul.Instance, csv: Path) -> None:
+    artifact = Artifact(csv, key="table.csv", description="a table")
+    artifact.key = "other.csv"
+    assert (await artifact.save()).key == (await Artifact.get(artifact.uid)).key == "other.csv"
+    nameless = Artifact(other_csv(csv), key="x.csv", description="no key")
+    nameless.key = None
+    assert (await nameless.save()).key is None
+
+
 async def test_something_has_to_say_what_it_is(instance: inhaul.Instance, csv: Path) -> None:
     with pytest.raises(ValueError, match="Pass one of key, run or description as a parameter"):
         await Artifact(csv)

@@ -126,3 +126,23 @@ async def test_records_by_name(instance: inhaul.Instance, tmp_path: Path) -> Non
     assert await ULabel.filter(name__startswith="CD8").search("cell t").count() == 1
     assert await ULabel.search("100%").all() == []
     assert "<td>T cell</td>" in known._repr_html_()
+
+
+@pytest.mark.filterwarnings("ignore:.*pull.*:FutureWarning:mudata")
+async def test_version_and_predecessor_have_the_positions_of_the_page(instance: inhaul.Instance) -> None:
+    run = await inhaul.Run(inhaul.Transform("t")).save()
+    makers = {
+        Artifact.from_df: [pd.DataFrame({"x": [number]}) for number in (1, 2)],
+        Artifact.from_anndata: [cells(), cells("CD4", "CD19")],
+        Artifact.from_mudata: [mudata.MuData({"rna": cells()}), mudata.MuData({"rna": cells("CD4", "CD19")})],
+    }
+    for make, (old, new) in makers.items():
+        first = make(old, None, "described", run, "1.0")
+        second = make(new, None, None, None, "1.1", first)
+        await second.save()
+        assert (first.version, second.version, second.description) == ("1.0", "1.1", "described")
+        assert (first.stem_uid, first.run) == (second.stem_uid, run)
+        third = await make(old, f"third{first.suffix}", version="a", is_new_version_of=second).save()
+        assert (third.key, third.version, third.stem_uid) == (f"third{first.suffix}", "a", first.stem_uid)
+        with pytest.raises(TypeError, match="is_new_version_of=5"):
+            make(old, None, None, None, None, 5)

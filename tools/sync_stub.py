@@ -1,4 +1,4 @@
-"""Writes `python/inhaul/sync.pyi`, the types of the blocking API, from the source of the async one.
+"""Writes `python/inhaul/sync/__init__.pyi`, the types of the blocking API, from the source of the async one.
 
 With `--check` it only fails if the file is not what it would write.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "python" / "inhaul"
-STUB = PACKAGE / "sync.pyi"
+STUB = PACKAGE / "sync" / "__init__.pyi"
 MODULES = (
     "base",
     "versioning",
@@ -34,8 +34,8 @@ MODULES = (
     "garbage",
     "verification",
 )
-SHARED = {"core"}  # what sync.py has beside the public names
-FUNCTIONS = ("ingest", "track", "tracked")  # sync.py declares them without their arguments
+SHARED = {"core"}  # what the module has beside the public names
+FUNCTIONS = ("ingest", "track", "tracked")  # it declares them without their arguments
 ORIGINS = {
     "Iterator": "from collections.abc import Iterator",
     "Mapper": "from sqlalchemy.orm import Mapper",
@@ -47,7 +47,7 @@ _PLAIN = {"IntEnum", "NamedTuple"}
 _RENAMED = {"__aenter__": "__enter__", "__aexit__": "__exit__"}
 _HIDDEN = {"ManyToMany"}  # its instances are properties in the stub
 
-# What sync.py and SQLAlchemy add to a class.
+# What it and SQLAlchemy add to a class.
 MEMBERS = {
     "Registry": """
 __mapper__: Mapper[Any]
@@ -199,7 +199,7 @@ def make() -> str:
     """The stub."""
     formats = (Module(f"inhaul.formats.{name}") for name in ("accessor", "backed"))
     modules = [*formats, *(Module(f"inhaul.registry.{name}") for name in MODULES)]
-    own = Module("inhaul.sync")
+    own = Module("inhaul.sync.__init__")
     names = Module("inhaul.__init__").assigned("__all__")
     public = ast.literal_eval(names.value)
     private = {node.name: f"_{node.name.lstrip('_')}" for module in modules for node in module.twins()}

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from inhaul.settings import settings
 
 if TYPE_CHECKING:
+    from inhaul import core as core
+    from inhaul import datasets as datasets
     from inhaul.ingestion.report import IngestEvent, IngestReport, Issue, Reason, Status
     from inhaul.instance import Instance, connect
     from inhaul.registry import (
@@ -101,10 +103,13 @@ _HOMES = {
     "inhaul.ingestion.report": ("IngestEvent", "IngestReport", "Issue", "Reason", "Status"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = ("core", "datasets")  # which need not be imported by themselves
 
 
 def __getattr__(name: str) -> Any:
     """Imports what is used when it is used, so that `import inhaul` is cheap (PEP 562)."""
+    if name in _MODULES:
+        return import_module(f"inhaul.{name}")
     if name not in __all__:
         raise AttributeError(f"module 'inhaul' has no attribute {name!r}")
     value = getattr(import_module(_HOME_OF.get(name, "inhaul.registry")), name)

@@ -128,8 +128,19 @@ async def stage(
     on_duplicate: OnDuplicate,
     version: str | None = None,
     predecessor: Predecessor | None = None,
+    own_uid: str,
 ) -> Staged | dict[str, Any]:
     """Reads the content and asks the registry about it.
+
+    Args:
+        instance: Whose registry it is.
+        content: The content.
+        place: Where it goes.
+        key_is_virtual: See `Artifact`.
+        on_duplicate: See `Artifact`.
+        version: What it is called, None for a number.
+        predecessor: What it is to follow, if anything.
+        own_uid: The uid that it gets if it follows nothing.
 
     Returns:
         The new artifact, or the columns of the existing one that has this content.
@@ -162,7 +173,7 @@ async def stage(
             return dict(hit)
         follows = predecessor.uid if predecessor else live["uid"] if live is not None and place.key else None
         if follows is None:
-            uid = new_uid()
+            uid = own_uid
         else:
             uid, version = await _successor(conn, follows, version, predecessor.pending if predecessor else {})
     real = place.in_place or key_is_virtual is False

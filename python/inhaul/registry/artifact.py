@@ -172,9 +172,13 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
         if self._is_staged and not self._key_is_virtual:
             raise AttributeError(f"{self._key!r} is the place of a file in its storage: it cannot be renamed here")
         check_key(value)
+        if self._is_staged and value is None and self._key is not None:
+            raise ValueError(f"The key {self._key!r} can be changed to another one, but not be taken away")
         if self._is_staged and value is not None and suffix(value) != self._suffix:
             raise ValueError(f"The key {value!r} should end in {self._suffix!r}, as its object does")
         self._key = value
+        if not self._is_staged and self._draft is not None:
+            self._draft = self._draft._replace(key=value)
 
     @property
     def visibility(self) -> Visibility:
@@ -262,6 +266,8 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
         key: str | None = None,
         description: str | None = None,
         run: "Run | Literal[False] | None" = None,
+        version: str | None = None,
+        is_new_version_of: "Artifact | None" = None,
         **options: Any,
     ) -> Self:
         """An artifact of a DataFrame, stored as .parquet.
@@ -273,6 +279,8 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
             key: See `Artifact`, as for the rest.
             description: What it is.
             run: The run that makes it.
+            version: What this version is called.
+            is_new_version_of: The artifact that it is a new version of.
             **options: What else `Artifact` takes.
 
         Raises:
@@ -280,7 +288,8 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
             ValidationError: When staged: a column is not of the dtype of its feature.
         """
         _expect(df, "DataFrame")
-        return cls._validated(df, key=key, description=description, run=run, **options)
+        given = {"key": key, "description": description, "run": run, "version": version}
+        return cls._validated(df, is_new_version_of=is_new_version_of, **given, **options)
 
     @classmethod
     def from_anndata(
@@ -289,6 +298,8 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
         key: str | None = None,
         description: str | None = None,
         run: "Run | Literal[False] | None" = None,
+        version: str | None = None,
+        is_new_version_of: "Artifact | None" = None,
         **options: Any,
     ) -> Self:
         """An artifact of an AnnData, stored as .h5ad unless `format` or the key says otherwise.
@@ -298,6 +309,8 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
             key: See `Artifact`, as for the rest.
             description: What it is.
             run: The run that makes it.
+            version: What this version is called.
+            is_new_version_of: The artifact that it is a new version of.
             **options: What else `Artifact` takes.
 
         Raises:
@@ -305,7 +318,8 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
             ValidationError: When staged: a column is not of the dtype of its feature.
         """
         _expect(adata, "AnnData", str, os.PathLike)
-        return cls._validated(adata, key=key, description=description, run=run, **({"accessor": "AnnData"} | options))
+        given = {"key": key, "description": description, "run": run, "version": version, "accessor": "AnnData"}
+        return cls._validated(adata, is_new_version_of=is_new_version_of, **(given | options))
 
     @classmethod
     def from_mudata(
@@ -314,6 +328,8 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
         key: str | None = None,
         description: str | None = None,
         run: "Run | Literal[False] | None" = None,
+        version: str | None = None,
+        is_new_version_of: "Artifact | None" = None,
         **options: Any,
     ) -> Self:
         """An artifact of a MuData, stored as .h5mu.
@@ -325,6 +341,8 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
             key: See `Artifact`, as for the rest.
             description: What it is.
             run: The run that makes it.
+            version: What this version is called.
+            is_new_version_of: The artifact that it is a new version of.
             **options: What else `Artifact` takes.
 
         Raises:
@@ -332,7 +350,8 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
             ValidationError: When staged: a column is not of the dtype of its feature.
         """
         _expect(mdata, "MuData", str, os.PathLike)
-        return cls._validated(mdata, key=key, description=description, run=run, **({"accessor": "MuData"} | options))
+        given = {"key": key, "description": description, "run": run, "version": version, "accessor": "MuData"}
+        return cls._validated(mdata, is_new_version_of=is_new_version_of, **(given | options))
 
     @classmethod
     def _validated(cls, data: "Data", **options: Any) -> Self:

@@ -35,13 +35,17 @@ class _Objects:
 class Registry:
     """A record of a registry: an object that is, or will be, a row.
 
-    Equal records are of the same class and have the same uid.
+    Equal records are of the same class and have the same uid. The hash of a record stays the same when it is saved, so
+    that it may be in a set before. There, one that turns out to be an existing record, or a new version, is found, but
+    its equals are not.
     """
 
     _world: ClassVar["World"]
     _is_staged: bool = True
     _instance: Instance | None = None
     _saving: asyncio.Lock | None = None
+    _hashed: int | None = None
+    _next_uid: str | None = None
     _naming: ClassVar[str | None] = None  # the field that names a record
     _id: int | None
     _uid: str
@@ -61,7 +65,16 @@ class Registry:
         return self is same or (self._uid is not None and self._uid == same._uid)
 
     def __hash__(self) -> int:
-        return hash(self._uid) if self._id is not None else id(self)
+        if self._hashed is None:
+            if self._uid is None:
+                self._next_uid = new_uid()
+            self._hashed = hash(self._uid or self._next_uid)
+        return self._hashed
+
+    def _take_uid(self) -> str:
+        """A uid for a new row: the one that the hash of the record is of, if it has none yet."""
+        uid, self._next_uid = self._next_uid or new_uid(), None
+        return uid
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(uid={self._uid!r})"
@@ -173,7 +186,7 @@ class Registry:
 
     def _fill(self, identity: Identity, now: datetime) -> None:
         """Sets what a new record has that no user gives it."""
-        self._uid = self._uid or new_uid()
+        self._uid = self._uid or self._take_uid()
         self._created_at = self._updated_at = now
         if hasattr(type(self), "created_by"):
             self._created_by_id = identity.user_id

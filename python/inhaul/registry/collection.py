@@ -19,7 +19,7 @@ from inhaul.formats.tables import together
 from inhaul.hashing import hash_bytes
 from inhaul.ingestion.plan import next_version
 from inhaul.instance import Instance, current
-from inhaul.keys import new_uid, next_uid
+from inhaul.keys import next_uid
 from inhaul.registry.arguments import check_name, check_text
 from inhaul.registry.artifact import Artifact
 from inhaul.registry.base import Registry
@@ -144,7 +144,7 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         self._is_latest = True
         async with instance.database.write() as conn, AsyncSession(conn, expire_on_commit=False) as session:
             if follows is None:
-                self._uid = new_uid()
+                self._uid = self._take_uid()
             else:
                 family = await _family(conn, follows)
                 self._uid = next_uid(await families.highest(conn, _table, follows))

@@ -81,6 +81,7 @@ async def stage(artifact: "Artifact") -> None:
         on_duplicate=draft.on_duplicate,
         version=artifact._given_version,
         predecessor=predecessor,
+        own_uid=artifact._take_uid(),
     )
     if isinstance(staged, dict):
         version = artifact._given_version

@@ -13,7 +13,6 @@ from sqlalchemy import ColumnElement, Table
 from sqlalchemy.orm import Mapper
 from upath import UPath
 
-from inhaul import core as core
 from inhaul import instance as _instance
 from inhaul.db.engine import Database
 from inhaul.formats.accessor import Opened
@@ -41,6 +40,7 @@ from inhaul.stores.base import Store
 from inhaul.stores.locations import Pathish
 from inhaul.stores.probe import Ability as Ability
 from inhaul.stores.probe import RemoteReport as RemoteReport
+from inhaul.sync import core as core
 
 __all__ = (
     "Ability",
@@ -485,6 +485,8 @@ class Artifact(_Registry, _HasFeatures, IsDescribed, _IsVersioned, _TracksRun, _
         key: str | None = None,
         description: str | None = None,
         run: Run | Literal[False] | None = None,
+        version: str | None = None,
+        is_new_version_of: Artifact | None = None,
         **options: Any,
     ) -> Self: ...
     @classmethod
@@ -494,6 +496,8 @@ class Artifact(_Registry, _HasFeatures, IsDescribed, _IsVersioned, _TracksRun, _
         key: str | None = None,
         description: str | None = None,
         run: Run | Literal[False] | None = None,
+        version: str | None = None,
+        is_new_version_of: Artifact | None = None,
         **options: Any,
     ) -> Self: ...
     @classmethod
@@ -503,6 +507,8 @@ class Artifact(_Registry, _HasFeatures, IsDescribed, _IsVersioned, _TracksRun, _
         key: str | None = None,
         description: str | None = None,
         run: Run | Literal[False] | None = None,
+        version: str | None = None,
+        is_new_version_of: Artifact | None = None,
         **options: Any,
     ) -> Self: ...
     def save(self, upload: bool | None = None) -> Self: ...

@@ -19,7 +19,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from inhaul import __all__ as __all__
-from inhaul import core as core
 from inhaul import instance as _instance
 from inhaul import registry as _registry
 from inhaul._blocking import blocking, run, staging, twin
@@ -190,3 +189,5 @@ Storage = _world["Storage"]
 Transform = _world["Transform"]
 ULabel = _world["ULabel"]
 User = _world["User"]
+
+from inhaul.sync import core as core  # noqa: E402 - it is made of what is above
