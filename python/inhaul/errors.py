@@ -56,7 +56,7 @@ class ValidationError(InhaulError, ValueError):
 
 
 class InUse(InhaulError, ValueError):
-    """A collection needs the artifact that is to be deleted."""
+    """Other records, or the instance, need what is to be deleted."""
 
 
 class UnknownField(InhaulError, ValueError):

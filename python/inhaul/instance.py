@@ -181,6 +181,16 @@ class Instance:
             await self.recover()
         return self._identity[1]
 
+    @property
+    def needs(self) -> dict[Table, int | None]:
+        """The rows that what is written next refers to: the user, the default storage, and the current run."""
+        known = self._identity[1] if self._identity is not None else None
+        return {
+            tables.user: known.user_id if known is not None else None,
+            tables.storage: known.storage_id if known is not None else None,
+            tables.run: self.run._id if self.run is not None else None,
+        }
+
     async def recover(self) -> None:
         """Ends what crashed processes had begun. Whoever plans by what rows and files say, does this first."""
         for recover in recoveries:

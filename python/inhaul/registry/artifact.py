@@ -92,7 +92,6 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
     _n_objects: int | None
     _n_observations: int | None
     _visibility: int
-    _is_deleted: bool = False
     _description: str | None
     _draft: Draft | None = None
     _staged: Staged | None = None
@@ -558,18 +557,23 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
         check_flag("storage", storage, optional=True)
         if using_key is not None:
             raise ValueError("using_key is not supported: leave it out")
-        if self._id is None:
-            raise ValueError(f"{self!r} is not saved, so it cannot be deleted")
+        id = self._saved_id()
         async with self._turn():
             if self._is_deleted:
                 await deletion.end_deletion(self._home, [self._uid], storage)
             elif permanent or (permanent is None and self._visibility == Visibility.trash):
-                await deletion.remove(self._home, [self._id], storage, self._note_deletion)
+                await deletion.remove(self._home, [id], storage, self._note_deletion)
             elif self._visibility != Visibility.trash:
                 await deletion.move(self, Visibility.trash)
 
-    def _note_deletion(self) -> None:
-        self._is_deleted = True
+    @classmethod
+    async def _delete_all(
+        cls, instance: Instance, ids: Sequence[int], permanent: bool | None, storage: bool | None
+    ) -> None:
+        going, staying = await deletion.parted(instance, tables.artifact, ids, permanent)
+        await deletion.check_all_unused(instance, ids)
+        await deletion.remove(instance, going, storage)
+        await deletion.trash(instance, staying)
 
     async def restore(self) -> Self:
         """Takes the artifact out of the trash.

@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import html
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -14,11 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
-from inhaul.errors import KeyExists, NoResultFound
+from inhaul.errors import InUse, KeyExists, NoResultFound
 from inhaul.instance import Identity, Instance, current
 from inhaul.keys import new_uid
 from inhaul.registry import dtypes
 from inhaul.registry.fields import Field, set_row
+from inhaul.registry.uses import delete_records
 
 if TYPE_CHECKING:
     from inhaul.registry.query import QuerySet
@@ -42,6 +43,7 @@ class Registry:
 
     _world: ClassVar["World"]
     _is_staged: bool = True
+    _is_deleted: bool = False
     _instance: Instance | None = None
     _saving: asyncio.Lock | None = None
     _hashed: int | None = None
@@ -150,6 +152,48 @@ class Registry:
         await self._save(self._home)
         return self
 
+    async def delete(self) -> None:
+        """Deletes the record for good.
+
+        Raises:
+            ValueError: It is not saved.
+            InUse: Others use it; the message counts them. Or the instance needs it for what it writes next.
+        """
+        if self._saved_id() is not None and not self._is_deleted:
+            await self._delete_rows(self._home, [self._saved_id()], repr(self), self._note_deletion)
+
+    @classmethod
+    async def _delete_all(
+        cls, instance: Instance, ids: Sequence[int], permanent: bool | None, storage: bool | None
+    ) -> None:
+        """Deletes many records; see `QuerySet.delete`."""
+        if permanent is False or storage is not None:
+            raise ValueError(f"{cls.__name__} records have no trash and no objects: call delete() without arguments")
+        what = f"{len(ids):,} {cls.__name__} record{'s' if len(ids) != 1 else ''}"
+        await cls._delete_rows(instance, ids, what, lambda: None)
+
+    @classmethod
+    async def _delete_rows(
+        cls, instance: Instance, ids: Sequence[int], what: str, on_deleted: Callable[[], object]
+    ) -> None:
+        table = inspect(cls).local_table
+        if instance.needs.get(table) in ids:
+            raise InUse(f"{what} cannot be deleted: {instance!r} uses it for what is written next")
+        await delete_records(instance, table, ids, what, on_deleted)
+
+    def _note_deletion(self) -> None:
+        self._is_deleted = True
+
+    def _saved_id(self) -> int:
+        """Its id.
+
+        Raises:
+            ValueError: It is not saved.
+        """
+        if self._id is None:
+            raise ValueError(f"{self!r} is not saved, so it cannot be deleted")
+        return self._id
+
     @property
     def _home(self) -> Instance:
         """The instance it belongs to; of a new record, the current one."""
@@ -202,6 +246,8 @@ class Registry:
 
     async def _write_changes(self, instance: Instance) -> None:
         """Writes the columns that were changed since the record was loaded or saved."""
+        if self._is_deleted:
+            raise NoResultFound(f"{self!r} was deleted for good, so it cannot be saved: make a new one")
         state = inspect(self)
         changed = [column for column in state.mapper.column_attrs if state.attrs[column.key].history.has_changes()]
         if not changed:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Table, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import families, removals, tables
@@ -84,14 +84,31 @@ async def check_key_is_free(conn: AsyncConnection, artifact: "Artifact") -> None
         )
 
 
+async def parted(
+    instance: Instance, table: Table, ids: Sequence[int], permanent: bool | None
+) -> tuple[Sequence[int], Sequence[int]]:
+    """Those of some records that go for good, and those that go into the trash, by the argument of `delete`."""
+    if permanent is not None:
+        return (ids, []) if permanent else ([], ids)
+    query = select(table.c.id).where(is_in(table.c.id, ids), table.c.visibility == Visibility.trash)
+    async with instance.database.read() as conn:
+        trashed = set(await conn.scalars(query))
+    return [id for id in ids if id in trashed], [id for id in ids if id not in trashed]
+
+
+async def check_all_unused(instance: Instance, ids: Sequence[int]) -> None:
+    """The same before anything is written."""
+    async with instance.database.read() as conn:
+        await check_unused(conn, ids)
+
+
 async def trash(instance: Instance, ids: Sequence[int]) -> None:
     """Moves artifacts into the trash; those there already stay as they are.
 
     Raises:
         InUse: One is a member of a collection. Nothing is moved.
     """
-    async with instance.database.read() as conn:
-        await check_unused(conn, ids)
+    await check_all_unused(instance, ids)
     for start in range(0, len(ids), _PER_TRANSACTION):
         part = ids[start : start + _PER_TRANSACTION]
         own = is_in(_artifact.c.id, part)

@@ -14,7 +14,7 @@ from inhaul.formats import tables
 from inhaul.instance import Instance, current
 from inhaul.registry import dtypes
 from inhaul.registry.annotation import check_registered
-from inhaul.registry.arguments import check_text
+from inhaul.registry.arguments import check_flag, check_text
 from inhaul.registry.including import included
 from inhaul.registry.lookups import condition, lowered
 
@@ -205,6 +205,28 @@ class QuerySet(Generic[R]):
         """Whether there is any."""
         async with self._reading() as conn:
             return (await conn.execute(self[:1]._ids())).first() is not None
+
+    async def delete(self, permanent: bool | None = None, storage: bool | None = None) -> None:
+        """Deletes all of them, as their own `delete()` does, in a few statements per 10,000.
+
+        What was deleted before an error stays deleted; one that can be foreseen is raised before anything is.
+
+        Args:
+            permanent: Of artifacts and collections: True deletes for good; False moves into the trash; None moves into
+                the trash, and deletes for good what is there already. Other records have no trash.
+            storage: Of artifacts that go for good: whether their objects go; see `Artifact.delete`.
+
+        Raises:
+            ValueError: An argument means nothing to these records.
+            InUse: Something else needs one of them.
+            ObjectShared: An object would go, but other artifacts have bytes in it.
+        """
+        check_flag("permanent", permanent, optional=True)
+        check_flag("storage", storage, optional=True)
+        async with self._reading() as conn:
+            ids = list(await conn.scalars(self._ids()))
+        registry: Any = self._registry
+        await registry._delete_all(self._instance, ids, permanent, storage)
 
     async def df(self, include: str | Sequence[str] = ()) -> "pd.DataFrame":
         """All columns of their rows as a table indexed by id.
