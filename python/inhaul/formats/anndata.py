@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from inhaul.formats.arrays import open_zarr
+from inhaul.formats.arrays import open_h5, open_zarr
 from inhaul.formats.storable import check_anndata, with_categories
 
 if TYPE_CHECKING:
@@ -15,9 +15,10 @@ _ANNOTATIONS = ("/obs", "/var", "/raw/var")  # of which anndata makes texts cate
 
 
 def read_h5ad(path: Path, **options: Any) -> "AnnData":
-    """Reads an .h5ad file."""
+    """Reads an .h5ad file, which has no data in other files."""
     import anndata
 
+    open_h5(path).close()
     return anndata.read_h5ad(path, **options)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zipfile import Path as ZipPath
 from zipfile import ZipFile
 
+from inhaul.formats.confined import check_h5, check_zarr
 from inhaul.formats.ranged import Source, as_file, as_zarr_store
 
 if TYPE_CHECKING:
@@ -22,17 +23,37 @@ ZARR = (".zarr", ".zarr.zip", ".zrad", ".anndata.zarr", ".mudata.zarr", ".ome.za
 
 
 def open_h5(source: Source, **options: Any) -> "h5py.File":
-    """Opens an HDF5 file for reading."""
+    """Opens an HDF5 file for reading.
+
+    Raises:
+        ValueError: It has data in other files.
+    """
     import h5py
 
-    return h5py.File(as_file(source), **({"mode": "r"} | options))
+    file = h5py.File(as_file(source), **({"mode": "r"} | options))
+    try:
+        check_h5(file)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def open_zarr(source: Source, **options: Any) -> "zarr.Group | zarr.Array[Any]":
-    """Opens a zarr group or array, a folder or a zip file, of version 2 or 3, for reading."""
+    """Opens a zarr group or array, a folder or a zip file, of version 2 or 3, for reading.
+
+    Raises:
+        ValueError: Reading it would run code.
+    """
     import zarr
 
-    return zarr.open(as_zarr_store(source), **({"mode": "r"} | options))
+    root = zarr.open(as_zarr_store(source), **({"mode": "r"} | options))
+    try:
+        check_zarr(source, root)
+    except BaseException:
+        close_node(root)
+        raise
+    return root
 
 
 def open_node(source: Source, suffix: str) -> Any:

@@ -46,18 +46,30 @@ def open_dataset(source: Source, suffix: str, **options: Any) -> "Dataset":
     Raises:
         TypeError: The format has no such option.
     """
-    from pyarrow import dataset
+    from pyarrow import dataset, feather
 
     form = FORMS[suffix]
     if form == "csv":
         return _open_csv(source, suffix, **options)
     made = dataset.ParquetFileFormat(**options) if form == "parquet" else dataset.IpcFileFormat(**options)
+    if form == "ipc" and (first := _feather_1(source)) is not None:
+        return dataset.dataset(feather.read_table(first))
     if isinstance(source, Path):
         # Columns that are in the names of folders are as `load()` has them.
         folders = dataset.HivePartitioning.discover(infer_dictionary=True) if source.is_dir() else None
         return dataset.dataset(source, format=made, partitioning=folders)
     fragment = made.make_fragment(as_file(source))
     return dataset.FileSystemDataset([fragment], fragment.physical_schema, made)
+
+
+def _feather_1(source: Source) -> Any:
+    """A file of the first version of feather, which has no dataset; None for any other."""
+    if isinstance(source, Path) and source.is_dir():
+        return None
+    file = source.open("rb") if isinstance(source, Path) else RangedFile(source)
+    with file:
+        start = file.read(4)
+        return BytesIO(start + file.read()) if start == b"FEA1" else None
 
 
 def _open_csv(

@@ -6,9 +6,8 @@ from typing import Any
 
 
 def read_json(path: Path, **options: Any) -> Any:
-    """Reads a JSON file, in UTF-8."""
-    with path.open(encoding="utf-8") as file:
-        return json.load(file, **options)
+    """Reads a JSON file, in UTF-8, UTF-16 or UTF-32, with a byte order mark or without."""
+    return json.loads(path.read_bytes(), **options)
 
 
 def read_yaml(path: Path) -> Any:

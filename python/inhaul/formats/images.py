@@ -1,5 +1,6 @@
 """Images as arrays of shape (height, width[, channels]), of more dimensions if a TIFF has several pages."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,11 +9,17 @@ from inhaul.formats.libraries import library
 if TYPE_CHECKING:
     import numpy as np
 
+_PNG = b"\x89PNG\r\n\x1a\n"
+_DEPTH, _COLOUR = 24, 25  # places of bytes in a PNG file: bits per channel, and a number whose second bit is for colour
+
 
 def read_image(path: Path, **options: Any) -> "np.ndarray[Any, Any]":
     """Reads a JPEG or PNG file; indices into a palette become colours."""
     import numpy as np
 
+    if _is_deep_png(path):  # of which pillow drops half the bits
+        pixels: np.ndarray[Any, Any] = library("imagecodecs", "images").png_decode(path.read_bytes(), **options)
+        return pixels
     pillow = library("PIL.Image", "images")
     with pillow.open(path, **options) as image:
         if image.mode == "P":
@@ -21,6 +28,33 @@ def read_image(path: Path, **options: Any) -> "np.ndarray[Any, Any]":
 
 
 def read_tiff(path: Path, **options: Any) -> "np.ndarray[Any, Any]":
-    """Reads a TIFF or OME-TIFF file."""
-    pixels: np.ndarray[Any, Any] = library("tifffile", "images").imread(path, **options)
+    """Reads a TIFF or OME-TIFF file.
+
+    Raises:
+        ValueError: Some of its planes are in other files.
+    """
+    tifffile = library("tifffile", "images")
+    with tifffile.TiffFile(path) as file:
+        if file.ome_metadata:
+            whole = tifffile.xml2dict(file.ome_metadata)["OME"]
+            if others := sorted({name for uuid, name in _planes(whole) if uuid != whole.get("UUID")}):
+                raise ValueError(
+                    f"some of its planes are in other files, {', '.join(map(repr, others))}: store their folder as one"
+                )
+    pixels: np.ndarray[Any, Any] = tifffile.imread(path, **options)
     return pixels
+
+
+def _is_deep_png(path: Path) -> bool:
+    """Whether this is a PNG file of colours with 16 bits per channel."""
+    with path.open("rb") as file:
+        start = file.read(_COLOUR + 1)
+    return len(start) > _COLOUR and start.startswith(_PNG) and start[_DEPTH] == 16 and bool(start[_COLOUR] & 6)
+
+
+def _planes(part: Any) -> Iterator[tuple[str, str]]:
+    """The files that planes of an OME-TIFF are in: what they are known by, and their names."""
+    if isinstance(part, dict) and isinstance(part.get("UUID"), dict):
+        yield str(part["UUID"].get("value", "")), str(part["UUID"].get("FileName", ""))
+    for value in part.values() if isinstance(part, dict) else part if isinstance(part, list | tuple) else ():
+        yield from _planes(value)

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Self
 from inhaul import keys
 from inhaul.formats.annotated import open_annotated
 from inhaul.formats.arrays import close_node
+from inhaul.formats.broken import told_as
 from inhaul.formats.elements import names_of
 
 Join = Literal["inner", "outer"]
@@ -38,12 +39,16 @@ class MappedCollection:
         join: Of the variables: those that all files have, or all, with 0 where a file lacks one.
 
     Raises:
-        ValueError: A file has no such column of `obs`, holds no rows one can read alone, or has a variable twice.
+        TypeError: `obs_keys` is a text.
+        ValueError: A file has no such column of `obs`, holds no rows one can read alone, or has a variable twice; or an
+            inner join has no variables; or a file is broken.
     """
 
     def __init__(self, paths: Sequence[Path], obs_keys: Sequence[str] = (), join: Join = "inner") -> None:
         if join not in ("inner", "outer"):
             raise ValueError(f"join={join!r}: use 'inner' or 'outer'")
+        if isinstance(obs_keys, str):
+            raise TypeError(f"obs_keys={obs_keys!r}: pass a list of names, such as [{obs_keys!r}]")
         self.paths = list(paths)
         self.obs_keys = list(obs_keys)
         self._process: int | None = None
@@ -51,6 +56,8 @@ class MappedCollection:
         self.var_names = reduce(lambda all, more: all.intersection(more, sort=False), names)
         if join == "outer":
             self.var_names = reduce(lambda all, more: all.union(more, sort=False), names)
+        if not len(self.var_names) and all(map(len, names)):
+            raise ValueError("The files share no variable: pass join='outer' for all that any of them has")
         self._places = [own.get_indexer(self.var_names) for own in names]
         self._ends = [*accumulate(store.rows for store in self._opened())]
 
@@ -73,7 +80,8 @@ class MappedCollection:
         store = self._opened()[place]
         row -= self._ends[place - 1] if place else 0
         labels = {key: column[row] for key, column in store.obs.items()}
-        return {"X": _row(store, row), "artifact": place, **labels}
+        with told_as(f"{self.paths[place]} cannot be read"):
+            return {"X": _row(store, row), "artifact": place, **labels}
 
     def __enter__(self) -> Self:
         return self
@@ -105,9 +113,10 @@ class MappedCollection:
     def _open(self, path: Path, columns: Any) -> _Store:
         import anndata
 
-        group = open_annotated(path, keys.suffix(path.name))
-        self._nodes.append(group)
-        obs = anndata.io.read_elem(group["obs"])
+        with told_as(f"{path} cannot be read as AnnData"):
+            group = open_annotated(path, keys.suffix(path.name))
+            self._nodes.append(group)
+            obs = anndata.io.read_elem(group["obs"])
         if missing := [key for key in self.obs_keys if key not in obs]:
             raise ValueError(f"{path}: obs has no column {missing[0]!r}. It has {', '.join(map(repr, obs.columns))}")
         if "X" not in group:
@@ -119,11 +128,12 @@ class MappedCollection:
 
 
 def _var_names(path: Path) -> Any:
-    group = open_annotated(path, keys.suffix(path.name))
-    try:
-        names = names_of(group["var"])
-    finally:
-        close_node(group)
+    with told_as(f"{path} cannot be read as AnnData"):
+        group = open_annotated(path, keys.suffix(path.name))
+        try:
+            names = names_of(group["var"])
+        finally:
+            close_node(group)
     if not names.is_unique:
         twice = names[names.duplicated()][0]
         raise ValueError(f"{path}: the variable {twice!r} is there twice: store it with var_names_make_unique()")

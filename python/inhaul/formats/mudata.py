@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inhaul.formats.arrays import open_h5
 from inhaul.formats.libraries import library
 from inhaul.formats.storable import check_anndata, check_keys, with_categories
 
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
 
 
 def read_h5mu(path: Path, **options: Any) -> "MuData":
-    """Reads an .h5mu file."""
+    """Reads an .h5mu file, which has no data in other files."""
+    open_h5(path).close()
     mdata: MuData = library("mudata", "mudata").read_h5mu(path, **options)
     return mdata
 

@@ -42,8 +42,16 @@ def read_parquet(path: Path, **options: Any) -> "pd.DataFrame":
 def read_arrow(path: Path, **options: Any) -> "pd.DataFrame":
     """Reads an Arrow IPC file, which a feather file is, too, or a folder of them, one below the other."""
     import pandas as pd
+    from pyarrow import feather
 
-    return together([pd.read_feather(_unpacked(file), **options) for file in files_of(path)])
+    tables = []
+    for file in files_of(path):
+        content = _unpacked(file)
+        feather.read_table(content, memory_map=False).validate(full=True)  # else damaged ones end the process
+        if isinstance(content, BytesIO):
+            content.seek(0)
+        tables.append(pd.read_feather(content, **options))
+    return together(tables)
 
 
 def together(tables: "Sequence[pd.DataFrame]", join: Literal["inner", "outer"] = "outer") -> "pd.DataFrame":

@@ -1,0 +1,80 @@
+"""Refuses content that would have a reader open other files of the machine, or run code."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
+
+if TYPE_CHECKING:
+    import h5py
+
+_ZARR_METADATA = (".zarray", ".zmetadata", "zarr.json")
+_PICKLES = ("pickle", "numcodecs.pickle")  # the codecs that run code when they decode
+
+
+def check_h5(file: "h5py.File") -> None:
+    """Refuses an HDF5 file with data in other files: external links, external storage, virtual datasets.
+
+    Raises:
+        ValueError: It has such data; the message names the other file.
+    """
+    from h5py import h5d, h5l, h5o
+
+    links: list[tuple[bytes, int]] = []
+    file.id.links.visit(lambda name, link: links.append((name, link.type)), info=True)
+    for name, kind in links:
+        if kind == h5l.TYPE_EXTERNAL:
+            raise ValueError(_refusal(name, [file.id.links.get_val(name)[0]]))
+        if kind != h5l.TYPE_HARD:
+            continue
+        node = h5o.open(file.id, name)
+        if isinstance(node, h5d.DatasetID):
+            plan = node.get_create_plist()
+            others = [plan.get_external(place)[0] for place in range(plan.get_external_count())]
+            if plan.get_layout() == h5d.VIRTUAL:
+                others += [plan.get_virtual_filename(place) for place in range(plan.get_virtual_count())]
+            if others := [other for other in others if other not in (".", b".")]:
+                raise ValueError(_refusal(name, others))
+
+
+def check_zarr(source: Any, root: Any) -> None:
+    """Refuses a zarr store that has an array with a codec that runs code.
+
+    Args:
+        source: The folder, the zip file, or what else the store is.
+        root: Its root, opened.
+
+    Raises:
+        ValueError: It has such an array.
+    """
+    for node in _zarr_metadata(source, root):
+        if (codec := _pickle_in(node)) is not None:
+            raise ValueError(f"an array is encoded by {codec!r}, which runs code when it is read: store it another way")
+
+
+def _zarr_metadata(source: Any, root: Any) -> Iterable[Any]:
+    if not isinstance(source, Path):
+        members = [node for _, node in root.members(max_depth=None)] if hasattr(root, "members") else []
+        return [node.metadata.to_dict() for node in (root, *members)]
+    if source.is_file():
+        with ZipFile(source) as archive:
+            names = [name for name in archive.namelist() if name.rpartition("/")[2] in _ZARR_METADATA]
+            return [json.loads(archive.read(name)) for name in names]
+    return [json.loads(path.read_bytes()) for name in _ZARR_METADATA for path in source.rglob(name)]
+
+
+def _pickle_in(value: Any) -> str | None:
+    """The codec that runs code, if some metadata names one."""
+    if isinstance(value, dict):
+        for key in ("id", "name"):
+            if value.get(key) in _PICKLES:
+                return str(value[key])
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return next((found for part in parts if (found := _pickle_in(part)) is not None), None)
+
+
+def _refusal(name: bytes, others: Iterable[str | bytes]) -> str:
+    texts = sorted({other if isinstance(other, str) else other.decode(errors="replace") for other in others})
+    shown = ", ".join(map(repr, texts))
+    return f"{name.decode(errors='replace')} lies in another file, {shown}: copy the data into this one"
