@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sqlalchemy import delete
 
 import inhaul
 from inhaul import Artifact, Feature, QuerySet, Run, Storage, Transform, ULabel, User, Visibility
+from inhaul.db import tables
 from inhaul.errors import KeyExists, MultipleResultsFound, NoResultFound, UnknownField, UnsupportedStorage
 
 TEXTS = {"in/a.csv": "1", "in/B.csv": "22", "in/c%_x.txt": "333", "out/d.txt": "", "out/e": "55555"}
@@ -352,3 +354,32 @@ async def test_many_iterations_hold_up_nobody(instance: inhaul.Instance, tmp_pat
         rest = [[artifact.key async for artifact in iteration] for iteration in iterations]
     assert begun == ["in/B.csv"] * 20
     assert rest == [sorted(TEXTS)[1:]] * 20  # what there was when they began
+
+
+async def test_json_is_not_compared(instance: inhaul.Instance) -> None:
+    """PostgreSQL cannot, so it is not done on SQLite either."""
+    for lookups in ({"params": {"a": 1}}, {"params__in": [{"a": 1}]}, {"params__gt": {}}):
+        with pytest.raises(TypeError, match="databases do not compare JSON"):
+            Run.filter(**lookups)
+    assert await Run.filter(params__isnull=True).count() == await Run.filter(params=None).count()
+    with pytest.raises(TypeError, match="'-params' is JSON, which has no order"):
+        Run.filter().order_by("-params")
+
+
+async def test_a_search_has_an_end(instance: inhaul.Instance) -> None:
+    assert await Artifact.search("c " * 100).count() == 3
+    with pytest.raises(ValueError, match="up to 100 words, and this text has 3,000"):
+        Artifact.search("a " * 3000)
+
+
+async def test_nothing_is_made_by_a_run_that_is_gone(instance: inhaul.Instance, tmp_path: Path) -> None:
+    run = await Run(Transform("gone")).save()
+    async with instance.database.write() as conn:
+        await conn.execute(delete(tables.run).where(tables.run.c.id == run.id))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "new.txt").write_text("new")
+    for save in (Artifact(folder / "new.txt", key="new.txt", run=run).save, Artifact.from_dir(folder, run=run).save):
+        with pytest.raises(NoResultFound, match="refers to has been deleted"):
+            await save()
+    assert await Artifact.filter(key__endswith="new.txt").count() == 0

@@ -14,6 +14,7 @@ from inhaul.errors import (
     DatabaseFailed,
     DatabaseUnreachable,
     InhaulError,
+    NoResultFound,
     StorageFull,
     UnsupportedDatabase,
     ValidationError,
@@ -27,6 +28,10 @@ _LOST = (
     "Where records were taken slowly, its idle_in_transaction_session_timeout may have ended it: "
     "take them faster, such as by all(), or raise it for the role"
 )
+
+# A foreign key, as PostgreSQL and SQLite say it
+_REFERS_TO_NOTHING = "23503"
+_NO_SUCH_ROW = sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
 
 # By SQLSTATE or, where it is shorter, by the first characters of one. Braces stand for what the server said.
 _STATES: dict[str, tuple[type[InhaulError], str]] = {
@@ -67,10 +72,12 @@ _STATES["42P05"] = _STATES["26000"]
 
 @contextmanager
 def explained(database: str) -> Iterator[None]:
-    """Turns the errors of a database into ours, but for violated constraints: what these mean, the caller knows."""
+    """Turns the errors of a database into ours, but for a value that must be unique: what it is, the caller knows."""
     try:
         yield
     except IntegrityError as error:
+        if _state(error.orig) == _REFERS_TO_NOTHING or getattr(error.orig, "sqlite_errorcode", 0) == _NO_SUCH_ROW:
+            raise NoResultFound(f"{database}: a record that this one refers to has been deleted") from error
         error.add_note(f"The registry database is {database}")
         raise
     except (DBAPIError, sqlite3.Error) as error:

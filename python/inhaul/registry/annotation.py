@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import annotations, tables
@@ -138,7 +137,7 @@ async def write(
                     await annotations.add_values(conn, batch.values.values(), batch.value_links, now)
                 if batch.label_links:
                     await annotations.add_labels(conn, batch.label_links)
-        except IntegrityError as error:
+        except NoResultFound as error:
             raise NoResultFound("An artifact or a label has been deleted, so nothing can be linked with it") from error
 
 

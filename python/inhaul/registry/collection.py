@@ -115,7 +115,7 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
             try:
                 await self._insert(instance, latest["uid"] if latest is not None else None)
                 return
-            except IntegrityError:
+            except (IntegrityError, NoResultFound):
                 self._id = None
                 await self._check_members(instance)  # else somebody made the next version first
         raise KeyExists(errno.EEXIST, "Others keep writing to this collection: try again later", self._name)

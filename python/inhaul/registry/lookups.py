@@ -145,7 +145,9 @@ def _checked(type_: TypeEngine[Any], operator: str, value: Any, lookup: str) -> 
         check_flag(lookup, value)
         return value
     if isinstance(type_, JSON):
-        return value
+        if operator == "exact" and value is None:
+            return value
+        raise TypeError(f"{lookup}={value!r}: databases do not compare JSON, so look for None, or isnull")
     kind: type = type_.python_type
     if operator in TEXT_OPERATORS and kind is not str:
         raise TypeError(f"{lookup!r} compares texts, and this field is {kind.__name__}")

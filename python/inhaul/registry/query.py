@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
-from sqlalchemy import ColumnElement, Select, case, func, inspect, or_, select
+from sqlalchemy import JSON, ColumnElement, Select, case, func, inspect, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from inhaul.errors import MultipleResultsFound, NoResultFound, UnknownField
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _SEARCHED = ("name", "key", "handle", "root", "description")
+
+_WORDS = 100  # of a search: databases limit how deep conditions are nested
 
 _CHUNK = 1000  # records that `async for` holds at a time
 
@@ -77,7 +79,7 @@ class QuerySet(Generic[R]):
 
         Raises:
             UnknownField: A name is no field.
-            TypeError: It is a slice.
+            TypeError: It is a slice, or a field has no order.
         """
         self._check_whole()
         columns = inspect(self._registry).columns
@@ -86,6 +88,8 @@ class QuerySet(Generic[R]):
             if f"_{field.removeprefix('-')}" not in columns:
                 known = ", ".join(sorted(key.removeprefix("_") for key in columns.keys()))  # noqa: SIM118
                 raise UnknownField(f"{self._registry.__name__} has no field {field!r} to order by. It has {known}")
+            if isinstance(columns[f"_{field.removeprefix('-')}"].type, JSON):
+                raise TypeError(f"{field!r} is JSON, which has no order")
         return self._with(order=fields)
 
     def limit(self, count: int) -> Self:
@@ -127,7 +131,7 @@ class QuerySet(Generic[R]):
 
         Raises:
             TypeError: It is a slice, or the text is none.
-            ValueError: The text holds a character that no database can store.
+            ValueError: The text holds a character that no database can store, or more than 100 words.
         """
         return self._search(text)
 
@@ -136,16 +140,19 @@ class QuerySet(Generic[R]):
         if text is None:
             raise TypeError("search(None): pass a text")
         check_text("search", text)
+        words = text.split()
+        if len(words) > _WORDS:
+            raise ValueError(f"search() takes up to {_WORDS} words, and this text has {len(words):,}")
         known = inspect(self._registry).columns
         names = [name for name in _SEARCHED if f"_{name}" in known]
-        words = [
+        found = [
             or_(*(condition(self._registry, f"{name}__icontains", word, self._instance) for name in names))
-            for word in text.split()
+            for word in words
         ]
         columns = [lowered(getattr(self._registry, f"_{name}")) for name in names]
         ranks = [(column == lowered(text), 0) for column in columns]
         ranks += [(func.substr(column, 1, len(text)) == lowered(text), 1) for column in columns]
-        return self._with(conditions=(*self._conditions, *words), order=(case(*ranks, else_=2), *self._order))
+        return self._with(conditions=(*self._conditions, *found), order=(case(*ranks, else_=2), *self._order))
 
     async def _named(self, field: str, names: Sequence[str]) -> list[R]:
         return await self.filter(**{f"{field}__in": names})._all()

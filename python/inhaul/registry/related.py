@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
 
 from sqlalchemy import Column, Select, Table, delete, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db.bulk import insert_into
@@ -108,7 +107,7 @@ class Related(Generic[R]):
             try:
                 async with self._record._home.database.write() as conn:
                     await self._insert(conn, rows)
-            except IntegrityError as error:
+            except NoResultFound as error:
                 raise NoResultFound(f"{self._record!r}, or what it should be linked with, has been deleted") from error
 
     async def _insert(self, conn: AsyncConnection, rows: list[dict[str, Any]]) -> None:
