@@ -27,4 +27,5 @@ def told_as(what: str, *, options: bool = False) -> Iterator[None]:
         is_the_callers = isinstance(error, TypeError) and options
         if is_the_systems or is_the_callers or isinstance(error, ImportError | InhaulError | MemoryError | Warning):
             raise
-        raise ValueError(f"{what}: {error}") from error
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        raise ValueError(f"{what}: {error}{notes}") from error

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from inhaul.formats import anndata, mudata, tables
+from inhaul.formats import anndata, mudata, reopened, tables
+from inhaul.formats.broken import told_as
 
 # The library that each comes from, and its formats, the first being the default.
 _LIBRARIES = {"DataFrame": "pandas", "AnnData": "anndata", "MuData": "mudata"}
@@ -61,10 +62,21 @@ def suffix_of(data: object, form: str | None, wanted: str | None) -> str:
 
 
 def write(data: Any, path: Path, suffix: str) -> None:
-    """Writes an object to a file or folder that is not there yet, in the format of the suffix."""
-    for name, suffixes in _FORMATS[accessor_of(data) or ""].items():
+    """Writes an object to a file or folder that is not there yet, in the format of the suffix, and opens that again.
+
+    Raises:
+        ValueError: It cannot be stored, or could not be read again.
+    """
+    accessor = accessor_of(data) or ""
+    for name, suffixes in _FORMATS[accessor].items():
         if suffix in suffixes:
-            _WRITERS[name](data, path)
+            with told_as(f"The {accessor} cannot be stored as {name}"):
+                _WRITERS[name](data, path)
+    with told_as(f"The {accessor} could not be read again as {suffix}"):
+        if accessor == "AnnData":
+            reopened.check_anndata(data, path, suffix)
+        elif accessor == "MuData":
+            reopened.check_mudata(data, path)
 
 
 def observations(data: Any) -> int:

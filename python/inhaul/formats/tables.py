@@ -1,7 +1,8 @@
 """Tables: CSV, parquet and Arrow files, and rows as DataFrames."""
 
 import gzip
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -80,8 +81,27 @@ def write_parquet(table: "pd.DataFrame", path: Path) -> None:
     """Writes a parquet file. The same table gives the same bytes.
 
     Raises:
-        ValueError: Two columns have the same name, or would have it as texts, as which parquet keeps names.
+        ValueError: It could not be read again: columns have names or values that parquet has no form for, or the same
+            name, be it as texts, as which parquet keeps names.
     """
+    _check_names(table)
+    try:
+        json.dumps(table.attrs)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"The table's attrs cannot be stored, for JSON has no form for them: {error}") from error
+    try:
+        table.to_parquet(path)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise ValueError(_explained(table, _as_written, error)) from error
+    try:
+        names = _schema_of(path).columns
+    except Exception as error:
+        raise ValueError(_explained(table.iloc[:0], _as_read, error)) from error
+    if list(map(str, names)) != list(map(str, table.columns)):
+        raise ValueError(f"The names of columns would come back as {list(names)[:5]!r}: use texts")
+
+
+def _check_names(table: "pd.DataFrame") -> None:
     known = set[str]()
     for name in map(str, table.columns):
         if name in known:
@@ -89,7 +109,39 @@ def write_parquet(table: "pd.DataFrame", path: Path) -> None:
                 f"There are two columns {name!r}, so the table could not be read again: rename one of them"
             )
         known.add(name)
-    table.to_parquet(path)
+
+
+def _schema_of(path: Path) -> "pd.DataFrame":
+    """A parquet file without its rows, as it will be read."""
+    from pyarrow import parquet
+
+    empty: pd.DataFrame = parquet.read_schema(path).empty_table().to_pandas()
+    return empty
+
+
+def _as_written(table: "pd.DataFrame") -> None:
+    table.to_parquet(BytesIO())
+
+
+def _as_read(table: "pd.DataFrame") -> None:
+    import pyarrow
+
+    pyarrow.Table.from_pandas(table).to_pandas()
+
+
+def _explained(table: "pd.DataFrame", attempt: Callable[["pd.DataFrame"], None], error: Exception) -> str:
+    """Which part of a table is to blame for an error, and what to do."""
+    for place, (name, dtype) in enumerate(table.dtypes.items()):
+        column = table.iloc[:, [place]].set_axis(["x"], axis=1)
+        try:
+            attempt(column)
+        except Exception as own:
+            return f"column {name!r}, of dtype {dtype}, cannot be read from parquet again ({own}): convert it"
+    try:
+        attempt(table.set_axis([f"x{place}" for place in range(table.shape[1])], axis=1))
+    except Exception:
+        return f"the table cannot be read from parquet again: {error}"
+    return f"the names of columns cannot be read from parquet again ({error}): use texts, as of columns.astype(str)"
 
 
 def parquet_rows(path: Path) -> int:

@@ -1,0 +1,168 @@
+"""What could not be read again is refused by name before it is stored, and nothing is left of it."""
+
+import datetime
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import mudata
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import inhaul
+from inhaul import Artifact
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The DataFrame has column names of mixed type"),
+    pytest.mark.filterwarnings("ignore:Duplicated obs_names:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*pull.*:FutureWarning:mudata"),
+    pytest.mark.filterwarnings("ignore:.*names are not unique:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Forward slashes will be disallowed:FutureWarning"),
+]
+
+
+@pytest.fixture
+async def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[inhaul.Instance]:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    async with inhaul.connect(storage=tmp_path / "storage") as instance:
+        yield instance
+
+
+async def refused(data: Any, key: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        await Artifact(data, key=key).save()
+    assert await Artifact.filter(visibility=None).count() == 0
+    assert not [path for path in (tmp_path / "storage").rglob("*") if path.is_file() and "registry" not in path.name]
+
+
+def labelled(labels: Any) -> pd.DataFrame:
+    return pd.DataFrame([[1, 2]], columns=labels)
+
+
+NAMES: dict[str, Callable[[], pd.DataFrame]] = {
+    "crosstab": lambda: pd.crosstab(pd.Series([1, 2, 3], name="r"), pd.cut(pd.Series([1.0, 2, 3]), 2)),
+    "timedelta": lambda: labelled(pd.to_timedelta([1, 2], unit="D")),
+    "period": lambda: labelled(pd.period_range("2020", periods=2, freq="M")),
+    "interval": lambda: labelled(pd.interval_range(0, 2)),
+    "category": lambda: labelled(pd.CategoricalIndex(["a", "b"])),
+    "date": lambda: labelled([datetime.date(2020, 1, 1), datetime.date(2020, 1, 2)]),
+    "time zones": lambda: labelled(pd.MultiIndex.from_product([["a"], pd.date_range("2020", periods=2, tz="UTC")])),
+    "missing": lambda: labelled(pd.MultiIndex.from_tuples([("a", np.nan), ("b", 2)])),
+    "truth": lambda: labelled([True, False]),
+    "tuples": lambda: labelled(pd.Index([("a", 1), ("b", 2)], tupleize_cols=False)),
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+async def test_names_of_columns_that_parquet_loses(instance: inhaul.Instance, tmp_path: Path, kind: str) -> None:
+    await refused(NAMES[kind](), "t.parquet", "[Nn]ames of columns", tmp_path)
+
+
+COLUMNS: dict[str, Any] = {
+    "dictionary": pd.array(["x", "y"], dtype=pd.ArrowDtype(pa.dictionary(pa.int8(), pa.string()))),
+    "list": pd.Series([[1], [2]], dtype=pd.ArrowDtype(pa.list_(pa.int64()))),
+    "struct": pd.Series([{"x": 1}, {"x": 2}], dtype=pd.ArrowDtype(pa.struct([("x", pa.int64())]))),
+    "map": pd.Series([[("x", 1)], []], dtype=pd.ArrowDtype(pa.map_(pa.string(), pa.int64()))),
+    "sparse": pd.arrays.SparseArray([0, 1]),
+    "complex": [1j, 2j],
+    "surrogate": ["\ud800", "a"],
+    "mixed": [1, "a"],
+    "interval categories": pd.Categorical(pd.interval_range(0, 2)),
+}
+
+
+@pytest.mark.parametrize("kind", COLUMNS)
+async def test_columns_that_parquet_has_no_form_for(instance: inhaul.Instance, tmp_path: Path, kind: str) -> None:
+    table = pd.DataFrame({"good": [1, 2], "bad": COLUMNS[kind]})
+    await refused(table, "t.parquet", r"column 'bad', of dtype .*: convert it", tmp_path)
+
+
+async def test_attrs_that_json_cannot_hold(instance: inhaul.Instance, tmp_path: Path) -> None:
+    table = pd.DataFrame({"a": [1]})
+    table.attrs["what"] = object()
+    await refused(table, "t.parquet", "attrs cannot be stored", tmp_path)
+
+
+MULTI = pd.MultiIndex.from_tuples([("a", 1), ("b", 2)])
+
+
+async def test_names_of_columns_that_parquet_keeps(instance: inhaul.Instance) -> None:
+    for labels in ([1, 2], [1.5, 2], ["a", None], pd.date_range("2020", periods=2, tz="UTC"), MULTI):
+        table = labelled(labels)
+        artifact = await Artifact(table, key="t.parquet").save()
+        pd.testing.assert_frame_equal(await (await Artifact.get(artifact.uid)).load(), table)
+
+
+def cells(**parts: Any) -> ad.AnnData:
+    adata = ad.AnnData(np.eye(3, dtype="f4"), obs=pd.DataFrame({"n": [1, 2, 3]}, index=list("abc")))
+    for part, values in parts.items():
+        for key, value in values.items():
+            getattr(adata, part)[key] = value
+    return adata
+
+
+EYE = np.eye(3)
+KEYS: list[tuple[str, dict[str, Any]]] = [
+    *((f"{part}.*'G2/M'", {part: {"G2/M": EYE}}) for part in ("layers", "obsm", "varm", "obsp", "varp")),
+    *((f"{part} has the name ''", {part: {"": EYE}}) for part in ("layers", "obsm", "varm", "obsp", "varp", "uns")),
+    (r"uns has the name '\(\+/-\)-x'", {"uns": {"(+/-)-x": 1}}),
+    (r"uns\['a'\] has the name 'b/c'", {"uns": {"a": {"b/c": 1}}}),
+    (r"uns has the name 1, a int", {"uns": {1: 1}}),
+    ("obs has the name ''", {"obs": {"": [1, 2, 3]}}),
+    (r"obs has the name '\.'", {"obs": {".": [1, 2, 3]}}),
+    (r"obs has the name 'n/x', but it would lie in 'n'", {"obs": {"n/x": [1, 2, 3]}}),
+    ("obs has the name '/n'", {"obs": {"/n": [1, 2, 3]}}),
+    (r"layers has the name '\.zattrs'", {"layers": {".zattrs": EYE}}),
+]
+
+
+@pytest.mark.parametrize("key", ["a.h5ad", "a.zarr"])
+@pytest.mark.parametrize(("message", "parts"), KEYS)
+async def test_names_that_no_part_of_a_file_can_have(
+    instance: inhaul.Instance, tmp_path: Path, key: str, message: str, parts: dict[str, Any]
+) -> None:
+    await refused(cells(**parts), key, message, tmp_path)
+
+
+async def test_a_column_may_have_a_slash_in_hdf5(instance: inhaul.Instance, tmp_path: Path) -> None:
+    adata = cells(obs={"a/b": [1, 2, 3]})
+    artifact = await Artifact(adata, key="a.h5ad").save()
+    pd.testing.assert_frame_equal((await (await Artifact.get(artifact.uid)).load()).obs, adata.obs)
+    await artifact.delete(permanent=True)
+    await refused(adata, "a.zarr", r"cannot be stored as zarr: Forward slashes .*'a/b'", tmp_path)
+
+
+async def test_values_without_a_form_are_named(instance: inhaul.Instance, tmp_path: Path) -> None:
+    adata = cells(obs={"day": pd.date_range("2020", periods=3)})
+    await refused(adata, "a.h5ad", r"cannot be stored as h5ad: .*'day'", tmp_path)
+    await refused(cells(uns={"x": {"y": object()}}), "a.zarr", r"cannot be stored as zarr: .*'y'", tmp_path)
+
+
+async def test_a_mudata_that_could_not_be_read_again(instance: inhaul.Instance, tmp_path: Path) -> None:
+    with mudata.set_options(pull_on_update=False):
+        await refused(mudata.MuData({"a/b": cells()}), "a.h5mu", "mod has the name 'a/b'", tmp_path)
+        await refused(mudata.MuData({"a": cells(obsm={"x/y": EYE})}), "a.h5mu", r"mod\['a'\].obsm .*'x/y'", tmp_path)
+        twice = cells()
+        twice.obs_names = ["a", "a", "b"]
+        mdata = mudata.MuData({"a": twice, "b": cells()})
+        try:
+            artifact = await Artifact(mdata, key="a.h5mu").save()
+        except ValueError as error:
+            assert "could not be read again" in str(error)
+            assert await Artifact.filter(visibility=None).count() == 0
+        else:
+            assert (await (await Artifact.get(artifact.uid)).load())["a"].obs_names.tolist() == ["a", "a", "b"]
+
+
+@pytest.mark.parametrize("key", ["a.h5ad", "a.zarr"])
+async def test_what_was_written_is_opened_before_it_is_registered(
+    instance: inhaul.Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """Whatever a library loses without an error is found."""
+    monkeypatch.setattr("inhaul.formats.anndata.check_anndata", lambda adata: None)
+    for parts in ({"layers": {"G2/M": EYE}}, {"uns": {"a": {"b/c": 1}}}, {"obs": {"n/x": [1, 2, 3]}}):
+        await refused(cells(**parts), key, "could not be read again|cannot be stored", tmp_path)
