@@ -141,6 +141,108 @@ async def test_members_cannot_be_deleted(instance: inhaul.Instance) -> None:
     await members[1].delete(permanent=True)
 
 
+async def test_collections_go_by_way_of_the_trash(instance: inhaul.Instance) -> None:
+    members = await tables(2)
+    first = await Collection(members[:1], "all").save()
+    second = await Collection(members, "all").save()
+    await second.delete()
+    assert (second.visibility, second.is_latest) == (inhaul.Visibility.trash, False)
+    assert await Collection.filter().one() == first
+    assert await Collection.filter(name="all", is_latest=True).one() == first
+    assert await Collection.filter(visibility=None).count() == await Collection.objects.count() == 2
+    assert (await Collection.get(second.uid)).visibility == inhaul.Visibility.trash
+    assert str(await second.describe())
+    assert await second.restore() == second
+    assert (second.is_latest, (await Collection.get(first.uid)).is_latest) == (True, False)
+
+    await second.delete()
+    await second.delete()
+    with pytest.raises(NoResultFound):
+        await Collection.get(second.uid)
+    third = await Collection(members, "all").save()
+    assert third.uid == f"{first.stem_uid}0002"  # that of the second is used up
+    await third.delete(permanent=True)
+    for gone in (second, third):
+        await gone.delete(permanent=True)  # it is gone already
+        with pytest.raises(NoResultFound, match="deleted for good"):
+            await gone.save()
+        with pytest.raises(NoResultFound):
+            await gone.restore()
+    with pytest.raises(ValueError, match="not saved"):
+        await Collection(members, "new").delete()
+    assert await Artifact.filter().count() == 2
+
+
+async def test_a_collection_in_the_trash_holds_nobody(instance: inhaul.Instance) -> None:
+    members = await tables(3)
+    collection = await Collection(members, "all").save()
+    await collection.delete()
+    await members[0].delete()
+    with pytest.raises(ValueError, match=f"restore its member {members[0].uid} first"):
+        await collection.restore()
+    assert collection.visibility == inhaul.Visibility.trash
+    await members[0].restore()
+    await collection.restore()
+    with pytest.raises(InUse, match="'all'"):
+        await members[0].delete(permanent=True)
+
+    await collection.delete()
+    await members[0].delete(permanent=True)
+    await Artifact.filter(key="t2.parquet").delete(permanent=True)
+    again = await Collection.get(collection.uid)
+    assert (again.n_missing, await again.artifacts.all()) == (2, [members[1]])
+    for call in (again.restore, again.load, again.cache):
+        with pytest.raises(NoResultFound, match="incomplete: 2 of its members were deleted for good"):
+            await call()
+    await again.delete()
+    assert await Collection.objects.count() == 0
+
+
+async def test_the_name_of_what_is_in_the_trash_is_free(instance: inhaul.Instance) -> None:
+    members = await tables(2)
+    old = await Collection(members, "all").save()
+    await old.delete()
+    with pytest.raises(FileExistsError, match=f"Collection {old.uid} in the trash has these members: restore it"):
+        await Collection(members, "all").save()
+    new = await Collection(members[:1], "all").save()
+    assert new.stem_uid != old.stem_uid
+    with pytest.raises(FileExistsError, match=f"collection {new.uid} has its name by now"):
+        await old.restore()
+    assert (await Collection.get(old.uid)).visibility == inhaul.Visibility.trash
+    new.visibility = inhaul.Visibility.hidden
+    await new.save()
+    assert await Collection.filter().count() == 0
+    await Collection.filter(visibility=None).delete()
+    assert [one.uid for one in await Collection.objects.all()] == [new.uid]
+    await Collection.objects.delete(permanent=True)
+    assert await Collection.objects.count() == 0
+    with pytest.raises(ValueError, match="no objects of their own"):
+        await Collection.objects.delete(storage=True)
+
+
+async def test_what_is_in_the_trash_is_no_member(instance: inhaul.Instance) -> None:
+    there, trashed = await tables(2)
+    await trashed.delete()
+    with pytest.raises(ValueError, match=f"{trashed.uid}.*is in the trash: restore it"):
+        await Collection([there, trashed], "all").save()
+    assert await Collection.objects.count() == 0
+
+
+async def test_members_that_go_as_they_become_members(instance: inhaul.Instance) -> None:
+    for number in range(6):
+        (member,) = await tables(1)
+        collection = Collection([member], f"c{number}")
+        outcomes = await asyncio.gather(
+            collection.save(), member.delete(permanent=number % 2 == 0), return_exceptions=True
+        )
+        refused = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        assert len(refused) == 1
+        assert isinstance(refused[0], InUse | NoResultFound | ValueError)
+        if refused[0] is outcomes[1]:
+            await collection.delete(permanent=True)
+        await Artifact.filter(visibility=None).delete(permanent=True)
+
+
 async def test_tables_load_as_one(instance: inhaul.Instance) -> None:
     collection = await Collection(await tables(2), "all").save()
     run = await inhaul.track(Transform("join", type="pipeline"))

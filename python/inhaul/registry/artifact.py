@@ -32,7 +32,7 @@ from inhaul.registry.storage import Storage
 from inhaul.registry.tracking import TracksRun, TracksUpdates
 from inhaul.registry.verification import verify_rows
 from inhaul.registry.versioning import IsVersioned, check_unused
-from inhaul.registry.visibility import Visibility
+from inhaul.registry.visibility import Visibility, shown
 from inhaul.stores.locations import as_text, is_pathish
 
 if TYPE_CHECKING:
@@ -212,12 +212,8 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
         Raises:
             UnknownField: A lookup names no field or operator.
         """
-        if not any(name.split("__")[0] in ("visibility", "id", "uid") for name in lookups):
-            lookups["visibility"] = Visibility.default
-        elif lookups.get("visibility", 0) is None:
-            del lookups["visibility"]
         found: QuerySet[Self] = cls._world["QuerySet"](cls)
-        return found.filter(**lookups)
+        return found.filter(**shown(lookups))
 
     @classmethod
     def from_dir(
@@ -573,7 +569,7 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
         going, staying = await deletion.parted(instance, tables.artifact, ids, permanent)
         await deletion.check_all_unused(instance, ids)
         await deletion.remove(instance, going, storage)
-        await deletion.trash(instance, staying)
+        await deletion.trash(instance, tables.artifact, staying)
 
     async def restore(self) -> Self:
         """Takes the artifact out of the trash.
@@ -582,6 +578,7 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
             KeyExists: Another artifact has its key by now.
             NoResultFound: It was deleted for good.
         """
+        self._check_not_deleted()
         if self._visibility == Visibility.trash:
             await deletion.move(self, Visibility.default)
         return self

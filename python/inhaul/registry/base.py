@@ -184,6 +184,15 @@ class Registry:
     def _note_deletion(self) -> None:
         self._is_deleted = True
 
+    def _check_not_deleted(self) -> None:
+        """Refuses to change what is gone.
+
+        Raises:
+            NoResultFound: It was deleted for good.
+        """
+        if self._is_deleted:
+            raise NoResultFound(f"{self!r} was deleted for good: make a new one")
+
     def _saved_id(self) -> int:
         """Its id.
 
@@ -246,8 +255,7 @@ class Registry:
 
     async def _write_changes(self, instance: Instance) -> None:
         """Writes the columns that were changed since the record was loaded or saved."""
-        if self._is_deleted:
-            raise NoResultFound(f"{self!r} was deleted for good, so it cannot be saved: make a new one")
+        self._check_not_deleted()
         state = inspect(self)
         changed = [column for column in state.mapper.column_attrs if state.attrs[column.key].history.has_changes()]
         if not changed:

@@ -5,9 +5,9 @@ import errno
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import RowMapping, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
@@ -20,15 +20,17 @@ from inhaul.hashing import hash_bytes
 from inhaul.ingestion.plan import next_version
 from inhaul.instance import Instance, current
 from inhaul.keys import next_uid
-from inhaul.registry.arguments import check_name, check_text
+from inhaul.registry import deletion
+from inhaul.registry.arguments import check_flag, check_name, check_text
 from inhaul.registry.artifact import Artifact
 from inhaul.registry.base import Registry
 from inhaul.registry.context import input_run, note_inputs, run_for
 from inhaul.registry.describing import IsDescribed
-from inhaul.registry.fields import Field
+from inhaul.registry.fields import Field, set_row
 from inhaul.registry.related import Fixed, ManyToMany, id_in
 from inhaul.registry.tracking import TracksRun, TracksUpdates
 from inhaul.registry.versioning import IsVersioned
+from inhaul.registry.visibility import Visibility, shown
 
 if TYPE_CHECKING:
     from inhaul.registry.query import QuerySet
@@ -59,12 +61,15 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
     _name: str
     _description: str | None
     _hash: str
+    _visibility: int
+    _n_missing: int
     _naming = "name"
     _draft: "tuple[Artifact, ...]" = ()
 
     name = Field[str]()
     description = Field[str | None](writable=True, check=check_text)
     hash = Field[str]()
+    n_missing = Field[int]()
 
     artifacts = ManyToMany(_members, "Artifact", manager="Members")
 
@@ -86,6 +91,7 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
             raise ValueError("An artifact is twice in the collection: each can be a member once")
         self._name = name
         self._description = description
+        self._visibility, self._n_missing = Visibility.default, 0
         # The ids of hashes are of one length, and say how each was made.
         members = "\n".join(f"{artifact._hash_type} {artifact._hash}" for artifact in self._draft)
         self._hash = hash_bytes(members.encode()).hash
@@ -94,6 +100,71 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
     def __repr__(self) -> str:
         version = f", version={self._version!r}" if self._version else ""
         return f"Collection(name={self._name!r}{version}, hash={self._hash!r})"
+
+    @property
+    def visibility(self) -> Visibility:
+        """Who sees the collection."""
+        return Visibility(self._visibility)
+
+    @visibility.setter
+    def visibility(self, value: int) -> None:
+        self._visibility = Visibility(value)
+
+    @classmethod
+    def filter(cls, **lookups: Any) -> "QuerySet[Self]":
+        """Collections that meet all lookups, `field__op=value`.
+
+        Without a lookup by visibility, id or uid, only those with the default visibility; `visibility=None` means all.
+
+        Raises:
+            UnknownField: A lookup names no field or operator.
+        """
+        found: QuerySet[Self] = cls._world["QuerySet"](cls)
+        return found.filter(**shown(lookups))
+
+    async def delete(self, permanent: bool | None = None) -> None:
+        """Puts the collection into the trash; the second time, deletes it for good. Its members stay.
+
+        While it is in the trash, its members can be deleted for good. `n_missing` counts those that were: from then on
+        the collection can neither be loaded nor restored.
+
+        Args:
+            permanent: Delete for good at once.
+
+        Raises:
+            ValueError: It is not saved.
+        """
+        check_flag("permanent", permanent, optional=True)
+        id = self._saved_id()
+        if self._is_deleted:
+            return
+        if permanent or (permanent is None and self._visibility == Visibility.trash):
+            await deletion.remove_collections(self._home, [id], self._note_deletion)
+        elif self._visibility != Visibility.trash:
+            await deletion.move(self, Visibility.trash)
+
+    @classmethod
+    async def _delete_all(
+        cls, instance: Instance, ids: Sequence[int], permanent: bool | None, storage: bool | None
+    ) -> None:
+        if storage is not None:
+            raise ValueError("Collections have no objects of their own: leave storage= out")
+        going, staying = await deletion.parted(instance, _table, ids, permanent)
+        await deletion.remove_collections(instance, going)
+        await deletion.trash(instance, _table, staying)
+
+    async def restore(self) -> Self:
+        """Takes the collection out of the trash.
+
+        Raises:
+            KeyExists: Another collection has its name by now.
+            ValueError: A member is in the trash.
+            NoResultFound: A member, or the collection, was deleted for good.
+        """
+        self._check_not_deleted()
+        if self._visibility == Visibility.trash:
+            await deletion.move(self, Visibility.default)
+        return self
 
     async def _save(self, instance: Instance) -> None:
         if self._id is not None:
@@ -105,7 +176,10 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         for _ in range(_ATTEMPTS):
             async with instance.database.read() as conn:
                 query = select(_table).where(_table.c.name == self._name, _table.c.is_latest)
-                latest = (await conn.execute(query)).mappings().first()
+                rows = (await conn.execute(query)).mappings().all()
+            latest = next((row for row in rows if row["visibility"] != Visibility.trash), None)
+            if latest is None:
+                await self._check_trash(instance, rows)
             if latest is not None and latest["hash"] == self._hash and await self._has_members(instance, latest["id"]):
                 description = self._description
                 await self._become(dict(latest), instance)
@@ -115,19 +189,32 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
             try:
                 await self._insert(instance, latest["uid"] if latest is not None else None)
                 return
-            except (IntegrityError, NoResultFound):
+            except NoResultFound:
                 self._id = None
-                await self._check_members(instance)  # else somebody made the next version first
+                raise
+            except IntegrityError:  # somebody made the next version first
+                self._id = None
         raise KeyExists(errno.EEXIST, "Others keep writing to this collection: try again later", self._name)
 
-    async def _check_members(self, instance: Instance) -> None:
-        """Refuses artifacts that have been deleted since they were loaded."""
-        ids = [artifact._id for artifact in self._draft]
-        async with instance.database.read() as conn:
-            known = {*await conn.scalars(select(tables.artifact.c.id).where(is_in(tables.artifact.c.id, ids)))}
+    async def _check_trash(self, instance: Instance, rows: Sequence[RowMapping]) -> None:
+        """Refuses to make again what is in the trash."""
+        for row in rows:
+            if row["hash"] == self._hash and await self._has_members(instance, row["id"]):
+                raise KeyExists(
+                    errno.EEXIST, f"Collection {row['uid']} in the trash has these members: restore it", self._name
+                )
+
+    async def _check_members(self, conn: AsyncConnection) -> None:
+        """Refuses artifacts that have been deleted since they were loaded, and keeps others from deleting them."""
+        table = tables.artifact
+        query = select(table.c.id, table.c.visibility).where(is_in(table.c.id, [one._id for one in self._draft]))
+        rows = await conn.execute(query.order_by(table.c.uid).with_for_update(read=True))
+        known = {id: visibility for id, visibility in rows}  # noqa: C416 - rows
         for artifact in self._draft:
             if artifact._id not in known:
                 raise NoResultFound(f"{artifact!r} has been deleted, so it cannot be in a collection")
+            if known[artifact._id] == Visibility.trash:
+                raise ValueError(f"{artifact!r} is in the trash: restore it before it becomes a member")
 
     async def _has_members(self, instance: Instance, id: int) -> bool:
         """Whether a collection has the very same members, since others may have equal content."""
@@ -143,6 +230,7 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         self._created_at = self._updated_at = now
         self._is_latest = True
         async with instance.database.write() as conn, AsyncSession(conn, expire_on_commit=False) as session:
+            await self._check_members(conn)
             if follows is None:
                 self._uid = self._take_uid()
             else:
@@ -165,8 +253,45 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
     async def _check_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> None:
         if "version" in values:
             family = await _family(conn, self._uid)
-            del family[self._uid]
+            family.pop(self._uid, None)
             _check_unused(family, values["version"])
+        if "visibility" in values:
+            await families.lock(conn, [self._uid], _table)
+            if values["visibility"] != Visibility.trash:
+                await self._check_complete(conn)
+                await self._check_no_member_is_trashed(conn)
+                await self._check_name_is_free(conn)
+
+    async def _follow_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> None:
+        if "visibility" in values:
+            await families.choose_latest(conn, [self._uid], _table)
+            latest = await conn.scalar(select(_table.c.is_latest).where(_table.c.id == self._id))
+            set_row(self, {"is_latest": latest})
+
+    async def _check_complete(self, conn: AsyncConnection) -> None:
+        """Refuses a collection that lost members while it was in the trash."""
+        if n_missing := await conn.scalar(select(_table.c.n_missing).where(_table.c.id == self._id)):
+            raise NoResultFound(
+                f"{self!r} is incomplete: {n_missing:,} of its members were deleted for good. Collect the others anew"
+            )
+
+    async def _check_no_member_is_trashed(self, conn: AsyncConnection) -> None:
+        table = tables.artifact
+        members = select(_members.c.artifact_id).where(_members.c.collection_id == self._id)
+        query = select(table.c.uid, table.c.visibility).where(table.c.id.in_(members))
+        rows = await conn.execute(query.order_by(table.c.uid).with_for_update(read=True))
+        if trashed := [uid for uid, visibility in rows if visibility == Visibility.trash]:
+            raise ValueError(f"{self!r} cannot come back: restore its member {trashed[0]} first, which is in the trash")
+
+    async def _check_name_is_free(self, conn: AsyncConnection) -> None:
+        """Keeps a collection in the trash whose name went to another family while all of its own was there."""
+        is_live = _table.c.is_latest & (_table.c.visibility != Visibility.trash)
+        other_family = ~_table.c.uid.between(self._uid[:16], f"{self._uid[:16]}~")
+        taken = select(_table.c.uid).where(_table.c.name == self._name, is_live, other_family)
+        if other := await conn.scalar(taken):
+            raise KeyExists(
+                errno.EEXIST, f"{self!r} cannot come back: collection {other} has its name by now", self._name
+            )
 
     async def load(self, join: Literal["inner", "outer"] = "outer", is_run_input: "bool | Run | None" = None) -> Any:
         """All members in memory, one below the other: DataFrames, or AnnData objects.
@@ -226,9 +351,12 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
 
         Raises:
             ValueError: It is not saved.
+            NoResultFound: Some were deleted for good.
         """
         if self._id is None:
             raise ValueError(f"{self!r} is not saved: save it first")
+        async with self._home.database.read() as conn:
+            await self._check_complete(conn)
         found: list[Artifact] = await self.artifacts._query()._all()
         return found
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Table, func, select, update
+from sqlalchemy import Table, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import families, removals, tables
@@ -21,6 +21,7 @@ from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
     from inhaul.registry.artifact import Artifact
+    from inhaul.registry.collection import Collection
 
 _NAMED = 5  # artifacts in an error
 _PER_TRANSACTION = 10_000  # artifacts
@@ -56,8 +57,8 @@ async def check_unused(conn: AsyncConnection, ids: Sequence[int]) -> None:
     )
 
 
-async def move(artifact: "Artifact", visibility: Visibility) -> None:
-    """Into the trash, or out of it; what fails leaves it where it was."""
+async def move(artifact: "Artifact | Collection", visibility: Visibility) -> None:
+    """Moves a record into the trash, or out of it; what fails leaves it where it was."""
     before, artifact._visibility = artifact._visibility, visibility
     try:
         await artifact._write_changes(artifact._home)
@@ -102,22 +103,36 @@ async def check_all_unused(instance: Instance, ids: Sequence[int]) -> None:
         await check_unused(conn, ids)
 
 
-async def trash(instance: Instance, ids: Sequence[int]) -> None:
-    """Moves artifacts into the trash; those there already stay as they are.
+async def trash(instance: Instance, table: Table, ids: Sequence[int]) -> None:
+    """Moves artifacts or collections into the trash; those there already stay as they are.
 
     Raises:
-        InUse: One is a member of a collection. Nothing is moved.
+        InUse: One is a member of a collection.
     """
-    await check_all_unused(instance, ids)
     for start in range(0, len(ids), _PER_TRANSACTION):
         part = ids[start : start + _PER_TRANSACTION]
-        own = is_in(_artifact.c.id, part)
         values = {"visibility": Visibility.trash, "updated_at": datetime.now(UTC)}
+        going = is_in(table.c.id, part) & (table.c.visibility != Visibility.trash)
         async with instance.database.write() as conn:
-            uids = await _locked(conn, part)
-            await check_unused(conn, part)
-            await conn.execute(update(_artifact).where(own, _artifact.c.visibility != Visibility.trash).values(values))
-            await families.choose_latest(conn, uids)
+            uids = await _locked(conn, table, part)
+            if table is _artifact:
+                await check_unused(conn, part)
+            await conn.execute(update(table).where(going).values(values))
+            await families.choose_latest(conn, uids, table)
+
+
+async def remove_collections(
+    instance: Instance, ids: Sequence[int], on_deleted: Callable[[], object] = lambda: None
+) -> None:
+    """Deletes collections for good; their members stay."""
+    for start in range(0, len(ids), _PER_TRANSACTION):
+        part = ids[start : start + _PER_TRANSACTION]
+        async with instance.database.write() as conn:
+            uids = await _locked(conn, _collection, part)
+            await families.retire(conn, _collection, uids)
+            await conn.execute(delete(_collection).where(is_in(_collection.c.id, part)))
+            await families.choose_latest(conn, uids, _collection)
+    on_deleted()
 
 
 async def remove(
@@ -143,7 +158,7 @@ async def remove(
     for start in range(0, len(ids), _PER_TRANSACTION):
         part = ids[start : start + _PER_TRANSACTION]
         async with instance.database.write() as conn:
-            uids += await _locked(conn, part)
+            uids += await _locked(conn, _artifact, part)
             await check_unused(conn, part)
             await _check_alone(conn, part, storage, besides=ids)
             await removals.forget(conn, part, storage)
@@ -163,10 +178,10 @@ async def end_deletion(instance: Instance, uids: Sequence[str], storage: bool | 
         raise
 
 
-async def _locked(conn: AsyncConnection, ids: Sequence[int]) -> list[str]:
-    """The uids of artifacts, whose families nobody else can change before the transaction ends."""
-    uids = list(await conn.scalars(select(_artifact.c.uid).where(is_in(_artifact.c.id, ids))))
-    await families.lock(conn, uids)
+async def _locked(conn: AsyncConnection, table: Table, ids: Sequence[int]) -> list[str]:
+    """The uids of records, whose families nobody else can change before the transaction ends."""
+    uids = list(await conn.scalars(select(table.c.uid).where(is_in(table.c.id, ids))))
+    await families.lock(conn, uids, table)
     return uids
 
 
