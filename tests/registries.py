@@ -13,6 +13,10 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from sqlalchemy import update
+
+from inhaul import Instance
+from inhaul.db.tables import storage_mark
 
 PART = 8 << 20
 # Ids too: PostgreSQL never gives the number of a row again that a killed process had begun to write.
@@ -67,6 +71,12 @@ async def artifacts(url: str) -> list[Row]:
     if {"name": "artifact"} not in await query(url, tables):
         return []
     return await query(url, "SELECT * FROM artifact ORDER BY id")
+
+
+async def storing_since(instance: Instance, time: datetime) -> None:
+    """Makes a registry believe that its storages are its own since some time: older objects may be others'."""
+    async with instance.database.write() as conn:
+        await conn.execute(update(storage_mark).values(made_at=time))
 
 
 async def assert_consistent(url: str, root: Path, *, orphans: bool = False) -> dict[str, Row]:

@@ -37,10 +37,10 @@ class Place(NamedTuple):
         return bytes(reply["Body"].read())
 
     def contents(self) -> dict[str, bytes]:
-        """All that is stored, by key."""
+        """All that is stored, by key, but for the marks of registries."""
         pages = self.server.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
         keys = [one["Key"][len(self.address.key("")) :] for page in pages for one in page.get("Contents", ())]
-        return {key: self.content(key) for key in keys}
+        return {key: self.content(key) for key in keys if not key.startswith(".inhaul/registries/")}
 
     def uploads(self) -> list[str]:
         """The uploads that are not complete."""

@@ -64,7 +64,8 @@ class Bucket:
 
     def keys(self) -> list[str]:
         page = self.client.list_objects_v2(Bucket=self.name, Prefix=f"{self.prefix}/")
-        return [one["Key"].removeprefix(f"{self.prefix}/") for one in page.get("Contents", [])]
+        keys = [one["Key"].removeprefix(f"{self.prefix}/") for one in page.get("Contents", [])]
+        return [key for key in keys if not key.startswith(".inhaul/registries/")]
 
     def remove(self, key: str) -> None:
         self.client.delete_object(Bucket=self.name, Key=f"{self.prefix}/{key}")

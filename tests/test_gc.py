@@ -16,12 +16,14 @@ import inhaul.sync
 from inhaul import Artifact, Storage, connect, gc, ingest
 from inhaul.errors import NoResultFound
 from inhaul.ingestion.activity import storing
-from registries import assert_consistent, seeds
+from inhaul.instance import current
+from registries import assert_consistent, seeds, storing_since
 from test_crash import INGEST
 from trees import grow
 
 NOW = timedelta(0)
 OLD = (datetime.now(UTC) - timedelta(days=2)).timestamp()
+LONG_AGO = datetime.now(UTC) - timedelta(days=9)
 
 
 def age(*paths: Path) -> None:
@@ -37,8 +39,9 @@ async def test_orphans_are_found_and_deleted_only_if_told_to(tmp_path: Path, dat
     root = tmp_path / "storage"
     grow(tmp_path / "tree", 50)
     grow(tmp_path / "x.zarr", 10)
-    async with connect(root, database_url):
+    async with connect(root, database_url) as instance:
         artifacts = await Artifact.from_dir(tmp_path / "tree").save()
+        await storing_since(instance, LONG_AGO)
         folder = await Artifact(tmp_path / "x.zarr", key="x.zarr").save()
         (root / "own.csv").write_text("a user's")
         kept = objects(root)
@@ -72,7 +75,8 @@ async def test_leftovers_of_crashes(tmp_path: Path) -> None:
     grow(tmp_path / "tree", 5)
     async with connect(root) as instance:
         await ingest(tmp_path / "tree")
-        temporary = root / ".inhaul" / "temporary" / "x"
+        await storing_since(instance, LONG_AGO)
+        temporary = root / ".inhaul" / "temporary" / f"{'t' * 16}0000"
         cached = instance.cache.folder / ".partial" / f"{'u' * 20}-{'h' * 22}.csv.0123456789abcdef"
         session = instance.home / "sessions" / "0123456789abcdef-0123456789abcdef.json"
         for file in (temporary, cached, session):
@@ -94,6 +98,7 @@ async def test_what_a_running_save_may_refer_to_is_spared(tmp_path: Path) -> Non
     (tmp_path / "x.csv").write_text("x")
     async with connect(root) as instance:
         it = await Artifact(tmp_path / "x.csv", key="x.csv").save()
+        await storing_since(instance, LONG_AGO)
         before, during = (it.path.with_name(f"{digit}" * 20 + ".csv") for digit in "12")
         before.write_text("old")
         age(before)
@@ -116,7 +121,8 @@ async def test_without_a_row_of_the_storage_nothing_is_done(tmp_path: Path) -> N
 async def test_another_storage(tmp_path: Path) -> None:
     async with connect(tmp_path / "first"):
         other = await Storage(tmp_path / "second").save()
-        orphan = tmp_path / "second" / ".inhaul" / "a" / "x.csv"
+        await current().writable(other.root)
+        orphan = tmp_path / "second" / ".inhaul" / "a" / f"{'a' * 16}0000.csv"
         orphan.parent.mkdir(parents=True)
         orphan.write_text("x")
         assert (await gc(older_than=NOW)).objects == []
@@ -180,7 +186,8 @@ from inhaul.db.engine import Database
 from inhaul.stores.local import LocalStore
 
 async def main():
-    async with inhaul.connect(sys.argv[1]):
+    async with inhaul.connect(sys.argv[1]) as instance:
+        await instance.open()
         it = await inhaul.Artifact.get(sys.argv[2])
         calls = 0
         def dying(call):

@@ -19,8 +19,9 @@ from inhaul.db.tables import lease
 from inhaul.errors import LeaseLost
 from inhaul.ingestion import activity
 from inhaul.ingestion.activity import collecting, storing
+from inhaul.instance import current
 from inhaul.processes import is_gone, this_process
-from registries import artifacts, assert_consistent, seeds
+from registries import artifacts, assert_consistent, seeds, storing_since
 from trees import grow
 
 NOW = timedelta(0)
@@ -38,7 +39,9 @@ asyncio.run(main())
 """
 
 
-def orphan(root: Path) -> Path:
+async def orphan(root: Path) -> Path:
+    await current().writable(str(root))
+    await storing_since(current(), datetime.now(UTC) - timedelta(days=9))
     path = root / ".inhaul" / "a" / f"{'a' * 16}0000.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("without a row")
@@ -89,7 +92,7 @@ async def test_collecting_from_another_folder_spares_what_is_being_stored(
 async def test_a_lease_whose_process_was_killed_does_not_count(tmp_path: Path, database_url: str) -> None:
     async with connect(tmp_path / "storage", database_url) as instance:
         await instance.open()
-        found = orphan(tmp_path / "storage")
+        found = await orphan(tmp_path / "storage")
         with subprocess.Popen([sys.executable, "-c", HOLD, database_url], stdout=-1, cwd=tmp_path) as child:
             assert child.stdout
             assert await asyncio.to_thread(child.stdout.readline) == b"held\n"
@@ -106,7 +109,7 @@ async def test_of_another_machine_a_lease_counts_while_it_is_renewed(
 ) -> None:
     async with connect(tmp_path / "storage", database_url) as instance:
         await instance.open()
-        found = orphan(tmp_path / "storage")
+        found = await orphan(tmp_path / "storage")
         async with instance.database.write() as conn:
             await leases.take(conn, "l" * 20, "another pid:[1] 1 1", None, collects=False)
             await conn.execute(update(lease).values(renewed_at=datetime.now(UTC) - silent_for))
@@ -183,7 +186,7 @@ async def test_a_crashed_ingest_is_gone_on_with_only_when_nobody_collects(tmp_pa
 async def test_what_a_crashed_ingest_left_is_spared_while_it_is_gone_on_with(tmp_path: Path, database_url: str) -> None:
     async with connect(tmp_path / "storage", database_url) as instance:
         await instance.open()
-        left = orphan(tmp_path / "storage")
+        left = await orphan(tmp_path / "storage")
         old = (datetime.now(UTC) - timedelta(days=2)).timestamp()
         os.utime(left, (old, old))
         async with storing(instance.database, resumed_since=datetime.now(UTC) - timedelta(days=3)):

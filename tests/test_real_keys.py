@@ -41,10 +41,11 @@ class Place:
         if self._client is None:
             files = [path for path in Path(self.root).rglob("*") if path.is_file()]
             named = {path.relative_to(self.root).as_posix(): path for path in files}
-            own = (".inhaul/registry.db", ".inhaul/sessions/", ".inhaul/replacing/")
+            own = (".inhaul/registry.db", ".inhaul/registries/", ".inhaul/sessions/", ".inhaul/replacing/")
             return {key: path.read_text() for key, path in named.items() if not key.startswith(own)}
         page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=f"{self._prefix}/").get("Contents", [])
         keys = [one["Key"].removeprefix(f"{self._prefix}/") for one in page]
+        keys = [key for key in keys if not key.startswith(".inhaul/registries/")]
         return {
             key: self._client.get_object(Bucket=self._bucket, Key=f"{self._prefix}/{key}")["Body"].read().decode()
             for key in keys

@@ -158,8 +158,16 @@ async def test_a_file_that_came_after_a_killed_deletion_stays(database_url: str,
     root = tmp_path / "storage"
     async with inhaul.connect(root, database_url):
         records = [record for record in await filled(root, database_url) if not record.key_is_virtual]
-    for record in records:
-        children.run(DELETE, str(root), database_url, "LocalStore.remove.before", "1", record.uid)
+    # All at once: a process goes on with what those before it have left, before it deletes.
+    loop = "for record in records:\n            await record.delete(permanent=True, storage=True)"
+    at_once = "await deletion.remove(inhaul.instance.current(), [record.id for record in records], True)"
+    script = DELETE.replace(loop, at_once).replace(
+        "import inhaul\n", "import inhaul\nfrom inhaul.registry import deletion\n"
+    )
+    killed = children.run(
+        script, str(root), database_url, "LocalStore.remove.before", "1", *(one.uid for one in records)
+    )
+    assert killed.returncode < 0, killed
     write(root / "own" / "a.csv", "other content")
     write(root / "own" / "folder" / "new.csv", "new")
     async with inhaul.connect(root, database_url) as instance:

@@ -20,6 +20,8 @@ Each class is also the builtin that fits, so a handler need not know inhaul::
     ├── StorageFull (OSError)               no space left (errno ENOSPC)
     ├── MissingLibrary (ImportError)        a format needs a library that is not installed
     ├── UnsupportedStorage (NotImplementedError)
+    ├── WrongStorage (ValueError)           what is at a root is not this registry's storage
+    ├── StorageShared (ValueError)          other registries store objects in a storage, too
     ├── StorageMissing (FileNotFoundError)  the bucket does not exist
     ├── StorageDenied (PermissionError)     the storage refuses the credentials, or there are none
     ├── StorageUnavailable (ConnectionError)  the storage did not answer, or not properly, for too long
@@ -105,6 +107,14 @@ class MissingLibrary(InhaulError, ImportError):
 
 class UnsupportedStorage(InhaulError, NotImplementedError):
     """The storage address names a kind of storage that inhaul does not serve."""
+
+
+class WrongStorage(InhaulError, ValueError):
+    """What is at the root is another storage than the one registered, or belongs to another copy of the registry."""
+
+
+class StorageShared(InhaulError, ValueError):
+    """Other registries store objects in the storage, which could be taken for garbage."""
 
 
 class StorageMissing(InhaulError, FileNotFoundError):

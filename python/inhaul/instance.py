@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from inhaul import ownership
 from inhaul.cache import Cache
 from inhaul.db import tables
 from inhaul.db.bulk import insert_into
@@ -20,7 +21,7 @@ from inhaul.db.engine import Database
 from inhaul.keys import OBJECTS, new_uid
 from inhaul.settings import settings
 from inhaul.stores.address import parse
-from inhaul.stores.base import Store
+from inhaul.stores.base import Readable, Store
 from inhaul.stores.clients import check_options
 from inhaul.stores.local import LocalStore
 from inhaul.stores.locations import as_text, is_remote, locate, relative_key, resolved
@@ -49,10 +50,11 @@ class StorageRow(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """The rows that everything this process writes refers to."""
+    """The rows that everything this process writes refers to, and the uid of the registry."""
 
     user_id: int
     storage_id: int
+    registry: str
 
 
 class StorageKind(NamedTuple):
@@ -117,6 +119,7 @@ class Instance:
         self._options = dict(storage_options or {})
         self._stores: dict[asyncio.AbstractEventLoop, _Stores] = {}
         self.cache = Cache(settings.cache_dir.absolute(), settings.cache_limit)
+        self._claimed: set[tuple[tuple[int, ...], str]] = set()
         self._identity: tuple[tuple[int, ...], Identity] | None = None
         self._replaced: Instance | None = None
         self.run: Any = None
@@ -173,11 +176,11 @@ class Instance:
         """The rows of the current user and the default storage, made if they are missing."""
         known_in = await self.database.file()
         if self._identity is None or self._identity[0] != known_in:
-            await asyncio.to_thread(self.home.mkdir, parents=True, exist_ok=True)
             async with self.database.write() as conn:
+                registry = await ownership.registry_uid(conn)
                 user_id = await ensure(conn, tables.user, "handle", settings.user)
-                storage_id = await self._ensure_storage(conn, self.root, user_id)
-            self._identity = (await self.database.file(), Identity(user_id, storage_id))
+                storage_id = await self._ensure_storage(conn, self.root, user_id, registry)
+            self._identity = (await self.database.file(), Identity(user_id, storage_id, registry))
             await self.recover()
         return self._identity[1]
 
@@ -201,10 +204,17 @@ class Instance:
         identity = await self.identity()
         if root == self.root:
             return identity.storage_id
+        async with self.database.read() as conn:
+            known: int | None = await conn.scalar(select(tables.storage.c.id).where(tables.storage.c.root == root))
+        if known is not None:
+            return known
         async with self.database.write() as conn:
-            return await self._ensure_storage(conn, root, identity.user_id)
+            return await self._ensure_storage(conn, root, identity.user_id, identity.registry)
 
-    async def _ensure_storage(self, conn: AsyncConnection, root: str, user_id: int) -> int:
+    async def _ensure_storage(self, conn: AsyncConnection, root: str, user_id: int, registry: str) -> int:
+        known = await conn.scalar(select(tables.storage.c.id).where(tables.storage.c.root == root))
+        if known is None and not is_remote(root):  # of one on S3, `writable` finds out
+            await ownership.check_unknown_root(conn, LocalStore(root), registry)
         return await ensure(conn, tables.storage, "root", root, **self.kind_of(root)._asdict(), created_by_id=user_id)
 
     def kind_of(self, root: str) -> StorageKind:
@@ -214,8 +224,25 @@ class Instance:
         given = (self._options.get("client_kwargs") or {}).get("region_name")
         return StorageKind("s3", given or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"))
 
-    def store(self, root: str) -> Store:
-        """What reads and writes the objects of the storage with this root, on the running event loop."""
+    async def writable(self, root: str) -> Store:
+        """What writes and removes objects of the storage with this root, which gets the registry's mark.
+
+        Raises:
+            WrongStorage: The root is not, or no longer, this registry's storage.
+        """
+        storage_id = await self.storage_id(root)
+        known = (await self.database.file(), root)
+        if known not in self._claimed:
+            await ownership.claim(self.database, self.unclaimed(root), storage_id)
+            self._claimed.add(known)
+        return self.unclaimed(root)
+
+    def store(self, root: str) -> Readable:
+        """What looks at the objects of the storage with this root, on the running event loop."""
+        return self.unclaimed(root)
+
+    def unclaimed(self, root: str) -> Store:
+        """What writes to a storage whether or not it is the registry's; see `writable`."""
         if not is_remote(root):
             return LocalStore(root)
         loop = asyncio.get_running_loop()

@@ -2,10 +2,13 @@
 
 from inhaul._core import accessor, key_problem, new_uid, next_uid, object_key, suffix
 
-__all__ = ("OBJECTS", "accessor", "key_problem", "named_anew", "new_uid", "next_uid", "object_key", "suffix")
+__all__ = ("MARKS", "OBJECTS", "accessor", "key_problem", "named_anew", "new_uid", "next_uid", "object_key", "suffix")
 
 OBJECTS = ".inhaul"
 """Folder in a storage's root that holds what inhaul named; no key may lie in it, and no walk enters it."""
+
+MARKS = f"{OBJECTS}/registries"
+"""Folder in a storage's root with the marks of the registries that write to it, each named by its uid."""
 
 
 def named_anew(uid: str, suffix: str) -> str:

@@ -53,17 +53,18 @@ def verify(
 def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Delete it, instead of only listing it.")] = False,
     days: Annotated[float, typer.Option(min=0, max=_LONGEST, help="Only what is older.")] = 1,
+    shared: Annotated[
+        bool,
+        typer.Option("--shared", help="Only objects of artifacts of this registry, where others store theirs, too."),
+    ] = False,
     storage: Storage = None,
     db: Database = None,
 ) -> None:
-    """List what nobody needs any more: objects no artifact refers to, and what crashes left half-done.
-
-    Objects of another registry are listed, too: give each registry a storage of its own.
-    """
+    """List what nobody needs any more: objects no artifact refers to, and what crashes left half-done."""
 
     async def work() -> inhaul.GcReport:
         async with connect(storage, db):
-            return await inhaul.gc(delete=delete, older_than=timedelta(days=days))
+            return await inhaul.gc(delete=delete, older_than=timedelta(days=days), shared=shared)
 
     report = run(work())
     kinds = {

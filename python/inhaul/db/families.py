@@ -40,6 +40,11 @@ async def highest(conn: AsyncConnection, table: Table, uid: str) -> str:
     return await conn.scalar(select(func.max(union_all(*uids).subquery().c.uid))) or ""
 
 
+async def issued(conn: AsyncConnection, uids: Iterable[str]) -> set[str]:
+    """Those of these uids that are of a family in which an artifact is, or was until it was deleted for good."""
+    return set((await conn.execute(_issued(conn.dialect.name), _json(uids))).scalars())
+
+
 async def retire(conn: AsyncConnection, table: Table, uids: Sequence[str]) -> None:
     """Keeps the uids of rows that are about to be deleted from being used again."""
     now = bindparam("now", datetime.now(UTC), retired_uid.c.created_at.type)
@@ -105,6 +110,14 @@ def _versions(dialect: str, table: str) -> TextClause:
         SELECT a.uid, a.version FROM {STRINGS[dialect]} CROSS JOIN {table} a WHERE {_same("a.uid", "e.value")}
         """
     )
+
+
+@cache
+def _issued(dialect: str) -> TextClause:
+    of_family = " OR ".join(
+        f"EXISTS (SELECT 1 FROM {table} a WHERE {_same('a.uid', 'e.value')})" for table in ("artifact", "retired_uid")
+    )
+    return _statement(f"SELECT e.value FROM {STRINGS[dialect]} WHERE {of_family}")
 
 
 @cache

@@ -72,6 +72,12 @@ async def page_under(conn: AsyncConnection, storage_id: int, prefix: str, after:
     return [Row._make(row) for row in await conn.execute(query.order_by(_prefix, artifact.c.uid).limit(PAGE))]
 
 
+async def newest(conn: AsyncConnection, storage_id: int, count: int) -> Sequence[Row]:
+    """The rows of a storage that were written last."""
+    query = select(*_columns).where(artifact.c.storage_id == storage_id, artifact.c.object_key.is_not(None))
+    return [Row._make(row) for row in await conn.execute(query.order_by(artifact.c.id.desc()).limit(count))]
+
+
 async def key_range(conn: AsyncConnection, storage_id: int) -> tuple[str, str] | None:
     """The first and the last key of objects that inhaul did not name, None if there are none."""
     inside = _starts_with(f"{OBJECTS}/")

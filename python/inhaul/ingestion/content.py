@@ -16,7 +16,7 @@ from inhaul.formats import memory, suffixes
 from inhaul.hashing import Digest
 from inhaul.hashing.listed import hash_records
 from inhaul.ingestion.scan import content_paths
-from inhaul.stores.base import Store
+from inhaul.stores.base import Readable, Store
 from inhaul.stores.locations import as_text, is_pathish, resolved
 from inhaul.tasks import to_the_end, unwrapped
 
@@ -178,7 +178,7 @@ class MemoryContent:
         return await self._written.store(store, object_key, digest, exclusive=exclusive)
 
 
-async def is_taken(store: Store, key: str) -> bool:
+async def is_taken(store: Readable, key: str) -> bool:
     """Whether there is a file, or anything below a folder, under a key."""
     if await store.stat(key) is not None:
         return True

@@ -144,8 +144,9 @@ async def _storing(job: Job, session: Session) -> AsyncIterator[None]:
     resumed_since = session.started if session.resumed else None
     with session.left_on_failure():
         async with storing(job.instance.database, resumed_since=resumed_since):
+            store = await job.instance.writable(job.root)
             await to_the_end(asyncio.to_thread(session.begin))
-            await job.instance.store(job.root).create()
+            await store.create()
             yield
         await to_the_end(asyncio.to_thread(session.end))
 
@@ -236,7 +237,6 @@ async def _write(job: Job, group: Sequence[Batch]) -> list[Recorded]:
     now = datetime.now(UTC)
     if not any(map(_fresh, group)) and job.run_id is None:
         return [Recorded(batch, [], now, {}) for batch in group]
-    store = job.instance.store(job.root)
     identity = await job.instance.identity()
     constants = bulk.Constants(
         storage_id=job.storage_id or await job.instance.storage_id(job.root),
@@ -253,7 +253,7 @@ async def _write(job: Job, group: Sequence[Batch]) -> list[Recorded]:
             done.append(recorded)
             orphans += lost
     if orphans:
-        await store.remove(orphans)
+        await (await job.instance.writable(job.root)).remove(orphans)
     return done
 
 

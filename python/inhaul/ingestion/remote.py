@@ -12,7 +12,7 @@ from inhaul.hashing.listed import from_etag, hash_records
 from inhaul.ingestion.content import Content, Facts, is_taken, loading_as
 from inhaul.instance import Instance
 from inhaul.keys import OBJECTS
-from inhaul.stores.base import Listed, Store
+from inhaul.stores.base import Listed, Readable, Store
 from inhaul.stores.locations import locate, relative_key
 from inhaul.tasks import unwrapped
 
@@ -31,7 +31,7 @@ class _Remote:
         self._key = key
 
     @property
-    def _store(self) -> Store:
+    def _store(self) -> Readable:
         return self._instance.store(self._root)  # the running loop's
 
     async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
@@ -60,7 +60,7 @@ class PrefixContent(_Remote):
         return Facts(tree.digest, tree.n_objects, None, _verified_by(tree.digest))
 
 
-async def _files(store: Store, folder: str) -> list[tuple[str, Listed]]:
+async def _files(store: Readable, folder: str) -> list[tuple[str, Listed]]:
     """The objects of a folder artifact, by their path in it; those that stand for folders are none."""
     files = []
     async for page in store.list(f"{folder}/"):
@@ -108,7 +108,7 @@ async def content_at(instance: Instance, address: str, *, accessor: str | None =
     raise FileNotFoundError(errno.ENOENT, "There is no such object or folder", address)
 
 
-async def fetch(store: Store, object_key: str, target: Path, digest: Digest, *, is_folder: bool) -> None:
+async def fetch(store: Readable, object_key: str, target: Path, digest: Digest, *, is_folder: bool) -> None:
     """Writes the content of an artifact to a path that does not exist: to a file, or to a folder of files.
 
     Who calls compares the digest, but for one that tells of ETags: bytes do not show it, so it is compared here.
@@ -144,6 +144,6 @@ async def fetch(store: Store, object_key: str, target: Path, digest: Digest, *, 
                 tasks.create_task(fetch_some(waiting))
 
 
-def _changed(store: Store, object_key: str) -> ObjectChanged:
+def _changed(store: Readable, object_key: str) -> ObjectChanged:
     what = "Its ETag is not the one that was registered: register the object again"
     return ObjectChanged(errno.ESTALE, what, f"{store.root}/{object_key}")

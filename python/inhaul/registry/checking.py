@@ -16,7 +16,7 @@ from inhaul.ingestion.content import content_of
 from inhaul.instance import Instance
 from inhaul.registry.findings import Defect, Finding, VerifyReport
 from inhaul.registry.matching import Match, location
-from inhaul.stores.base import Listed, Store
+from inhaul.stores.base import Listed, Readable
 from inhaul.stores.local import LocalStore
 
 AT_ONCE = 32
@@ -41,7 +41,7 @@ class Checker:
     def __init__(
         self,
         instance: Instance,
-        store: Store,
+        store: Readable,
         report: VerifyReport,
         *,
         read: bool,
@@ -173,8 +173,9 @@ class Checker:
                 return False
         except FileNotFoundError:
             return False
-        await self._store.remove([row.prefix])
-        await (await content_of(copy)).store(self._store, row.object_key or "", row.digest)
+        store = await self._instance.writable(self._store.root)
+        await store.remove([row.prefix])
+        await (await content_of(copy)).store(store, row.object_key or "", row.digest)
         await self._store.sync()
         return True
 
@@ -199,7 +200,7 @@ def _detail(row: Row, found: Found | None, twin: Row | None) -> str:
     return f"{what}{which}, instead of {row.size} bytes, {row.hash_type} {row.hash}"
 
 
-def superseded(store: Store, row: Row) -> Finding:
+def superseded(store: Readable, row: Row) -> Finding:
     """What to tell of an artifact whose bytes were replaced in place."""
     path = location(store, row.key or "")
     return Finding(None, path, row.key, row.uid, "a later version was written over it in place")
@@ -218,7 +219,7 @@ def told_by_listing(match: Match) -> Digest | None:
     return digest if digest == row.digest or row.verified_by == "etag" or row.hash_type == "etag" else None
 
 
-async def look(store: Store, row: Row) -> Match:
+async def look(store: Readable, row: Row) -> Match:
     """An artifact's objects, asked for alone."""
     if row.n_objects is not None:
         return Match(row, [one async for page in store.list(row.prefix) for one in page])
@@ -226,7 +227,7 @@ async def look(store: Store, row: Row) -> Match:
     return Match(row, [Listed(row.prefix, *stat)] if stat is not None else [])
 
 
-async def fetch(store: Store, match: Match, target: Path) -> None:
+async def fetch(store: Readable, match: Match, target: Path) -> None:
     """Writes an artifact's objects to a new file, or folder.
 
     Raises:

@@ -149,11 +149,17 @@ async def remove(
     Raises:
         InUse: One is a member of a collection. Nothing is deleted.
         ObjectShared: An object would take bytes of other artifacts with it. Nothing is deleted.
+        WrongStorage: What is at the root of a storage is not the storage, so it has other objects. Nothing is deleted.
     """
     async with instance.database.read() as conn:
         await check_unused(conn, ids)
         for start in range(0, len(ids), _PER_TRANSACTION):
             await _check_alone(conn, ids[start : start + _PER_TRANSACTION], storage, besides=ids)
+        query = select(tables.storage.c.root).join(_artifact, _artifact.c.storage_id == tables.storage.c.id)
+        query = query.where(is_in(_artifact.c.id, ids), removals.takes_object(storage))
+        roots = list(await conn.scalars(query.distinct()))
+    for root in roots:
+        await instance.writable(root)
     uids: list[str] = []
     for start in range(0, len(ids), _PER_TRANSACTION):
         part = ids[start : start + _PER_TRANSACTION]
@@ -224,7 +230,7 @@ async def discard(artifact: "Artifact", root: str, object_key: str) -> bool:
         referred = await conn.scalar(select(table.c.object_key).where(table.c.id == artifact._id))
     if referred == object_key.removesuffix("/"):
         return False
-    await artifact._home.store(root).remove([object_key])
+    await (await artifact._home.writable(root)).remove([object_key])
     return True
 
 

@@ -9,12 +9,12 @@ from inhaul.db import objects
 from inhaul.db.engine import Database
 from inhaul.db.objects import Row
 from inhaul.keys import OBJECTS
-from inhaul.stores.base import Listed, Store
+from inhaul.stores.base import Listed, Readable
 
 _MOST = 1024  # rows in a chunk
 _MOST_BYTES = 256 << 20  # bytes of objects in a chunk
 _CUT = 256  # a chunk ends after every so many rows on average
-_NAMED = re.compile(rf"{re.escape(OBJECTS)}/[0-9A-Za-z]/[^/]+")
+_NAMED = re.compile(rf"{re.escape(OBJECTS)}/[0-9A-Za-z]/[0-9A-Za-z]{{20}}(?:\.[^/]*)?(?=/|$)")
 
 
 class Match(NamedTuple):
@@ -35,7 +35,7 @@ def object_of(key: str) -> str | None:
     return named[0] if named else None
 
 
-def location(store: Store, key: str) -> str:
+def location(store: Readable, key: str) -> str:
     """Where an object is, for people."""
     root = store.root.partition("?")[0] if "://" in store.root else store.root
     return f"{root.removesuffix('/')}/{key}"
@@ -53,7 +53,7 @@ async def prefixes(database: Database, storage_id: int) -> list[str]:
 
 
 async def match(
-    database: Database, store: Store, storage_id: int, prefix: str
+    database: Database, store: Readable, storage_id: int, prefix: str
 ) -> AsyncIterator[tuple[Match | None, Listed | None]]:
     """Merges the rows under a prefix with its listing; an object that no row has comes alone."""
     rows, listed = _rows(database, storage_id, prefix), _objects(store, prefix)
@@ -90,7 +90,7 @@ async def _rows(database: Database, storage_id: int, prefix: str) -> AsyncIterat
             return
 
 
-async def _objects(store: Store, prefix: str) -> AsyncIterator[Listed]:
+async def _objects(store: Readable, prefix: str) -> AsyncIterator[Listed]:
     async for page in store.list(prefix):
         for one in page:
             yield one

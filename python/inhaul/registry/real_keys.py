@@ -30,7 +30,7 @@ from inhaul.ingestion.remote import fetch
 from inhaul.instance import Instance, recoveries
 from inhaul.registry.sharing import sharers
 from inhaul.settings import settings
-from inhaul.stores.base import Store
+from inhaul.stores.base import Readable, Store
 from inhaul.tasks import to_the_end
 
 _LEAVE = 1.0  # seconds that a cancelled call waits for the key to be written
@@ -106,7 +106,7 @@ class Note:
             self._descriptor = None
 
 
-async def holds(store: Store, object_key: str, digest: Digest) -> bool:
+async def holds(store: Readable, object_key: str, digest: Digest) -> bool:
     """Whether an object has this content: by its ETag, or by reading it where that does not tell."""
     found = await store.stat(object_key)
     if found is None or found.size != digest.size:
@@ -122,7 +122,7 @@ async def holds(store: Store, object_key: str, digest: Digest) -> bool:
 
 
 @asynccontextmanager
-async def _copy(store: Store, object_key: str, digest: Digest) -> AsyncIterator[Path]:
+async def _copy(store: Readable, object_key: str, digest: Digest) -> AsyncIterator[Path]:
     """A temporary copy of an object that has the size of a content."""
 
     async def remove(folder: str) -> None:
@@ -149,7 +149,7 @@ async def settle(instance: Instance, note: Note, content: Content | None = None)
         ObjectChanged: Somebody else has written to the key: the row stays as it is.
     """
     row = await _row(instance, note.uid)
-    store = instance.store(row["root"] if row is not None else instance.root)
+    store = await instance.writable(row["root"] if row is not None else instance.root)
     if row is not None and row["object_key"] == note.staged:
         await _put(instance, store, row, note, content)
         await switch(instance, note.uid, row["storage_id"], note.staged, {"object_key": row["key"]})

@@ -113,7 +113,7 @@ async def _remove(instance: Instance, page: Sequence[Removal], going: Iterable[R
             keys = [one.object_key for one in own if not one.key_is_virtual]
             if await sharers(conn, root, keys, limit=1):
                 own = [one for one in own if one.key_is_virtual or not await sharers(conn, root, [one.object_key])]
-        store = instance.store(root)
+        store = await instance.writable(root)
         await store.remove([one.prefix for one in own if one.key_is_virtual or not one.is_folder])
         for one in own:
             if one.is_folder and not one.key_is_virtual:

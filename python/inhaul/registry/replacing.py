@@ -46,7 +46,7 @@ async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: s
     if run is not None:
         await run._save(instance)
 
-    store = instance.store(artifact._storage._root)
+    store = await instance.writable(artifact._storage._root)
     object_key = named_anew(artifact._uid, content.suffix)
     before = None if artifact._key_is_virtual else await _registered(artifact)
     note = await _note(artifact, before, object_key) if before is not None else None
@@ -145,7 +145,7 @@ async def _undo(
     relinked: Relinking | None,
     error: BaseException,
 ) -> None:
-    store = artifact._home.store(artifact._storage._root)
+    store = await artifact._home.writable(artifact._storage._root)
     key = values.get("key", note.old.object_key)
     try:
         old, storage_id = note.old, artifact._storage_id

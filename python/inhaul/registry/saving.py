@@ -22,7 +22,7 @@ from inhaul.registry.fields import set_row
 from inhaul.registry.sharing import sharers
 from inhaul.registry.slots import validate
 from inhaul.settings import settings
-from inhaul.stores.base import Store
+from inhaul.stores.base import Readable
 from inhaul.stores.locations import as_text, is_pathish, is_remote, relative_key
 from inhaul.tasks import to_the_end
 
@@ -189,7 +189,7 @@ async def _store(artifact: "Artifact", instance: Instance, staged: Staged, *, re
     """Stores the object, or sees to it that the file in the storage is still what was staged."""
     content, digest = staged.content, staged.facts.digest
     if not staged.place.in_place:
-        store = instance.store(staged.place.storage.root)
+        store = await instance.writable(staged.place.storage.root)
         exclusive = not artifact._key_is_virtual
         artifact._verified_by = await content.store(store, staged.object_key, digest, exclusive=exclusive)
         if settings.durability == "batch":
@@ -236,10 +236,11 @@ async def _meet_again(artifact: "Artifact", instance: Instance) -> None:
     store, object_key = instance.store(artifact._storage._root), artifact._object_key
     is_source = content.location is not None and relative_key(content.location, store.root) == object_key
     if object_key and not is_source and not await _is_there(artifact, store, object_key):
+        writable = await instance.writable(store.root)
         if artifact._key_is_virtual:  # what lies under a user's key, if anything, is not ours to remove
-            await store.remove([object_key, f"{object_key}/"])
+            await writable.remove([object_key, f"{object_key}/"])
         digest = Digest(artifact._hash, artifact._hash_type, artifact._size)
-        await content.store(store, object_key, digest, exclusive=not artifact._key_is_virtual)
+        await content.store(writable, object_key, digest, exclusive=not artifact._key_is_virtual)
         await store.sync()
     if run is not None:
         await run._save(instance)
@@ -249,7 +250,7 @@ async def _meet_again(artifact: "Artifact", instance: Instance) -> None:
     artifact._met = artifact._draft = None
 
 
-async def _is_there(artifact: "Artifact", store: Store, object_key: str) -> bool:
+async def _is_there(artifact: "Artifact", store: Readable, object_key: str) -> bool:
     if artifact._n_objects is not None:
         return await is_taken(store, object_key)
     found = await store.stat(object_key)
@@ -271,4 +272,4 @@ async def _discard(instance: Instance, staged: Staged) -> None:
             is_needed = object_key in await bulk.objects_of(conn, [staged.uid])
     if not is_needed:
         is_folder = staged.facts.n_objects is not None
-        await instance.store(place.storage.root).remove([object_key + "/" * is_folder])
+        await (await instance.writable(place.storage.root)).remove([object_key + "/" * is_folder])

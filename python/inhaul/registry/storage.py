@@ -2,12 +2,13 @@
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from inhaul.instance import Instance, resolved_root
 from inhaul.registry.base import Registry
 from inhaul.registry.fields import Field, Relation
 from inhaul.registry.findings import VerifyReport
+from inhaul.registry.moving import move
 from inhaul.registry.tracking import TracksUpdates
 from inhaul.registry.user import User
 from inhaul.registry.verification import verify
@@ -59,6 +60,24 @@ class Storage(Registry, TracksUpdates):
             NoResultFound: The storage is not saved.
         """
         return await verify(self, read=read, repair=repair, max_age=max_age)
+
+    async def move(self, new: "Pathish") -> Self:
+        """Records that the storage is somewhere else by now; its objects are where you have moved or copied them.
+
+        With the root that it has, it says that what is there now is the storage, and that this registry, if it is a
+        copy of another one, is the one that goes on with it.
+
+        Args:
+            new: Where it is: a folder, or `s3://bucket/prefix`.
+
+        Raises:
+            NoResultFound: The storage is not saved.
+            WrongStorage: Something else is there.
+            ValueError: There is another storage of the registry, with artifacts.
+            UnsupportedStorage: It is neither a folder nor on S3.
+        """
+        await move(self, new)
+        return self
 
     async def _save(self, instance: Instance) -> None:
         if self._id is None:

@@ -58,7 +58,7 @@ async def upload(artifact: "Artifact") -> None:
             is_needed = bool(await sharers(conn, local, [object_key]))
         if not is_needed:
             is_folder = artifact._n_objects is not None
-            await instance.store(local).remove([object_key + "/" * is_folder])
+            await (await instance.writable(local)).remove([object_key + "/" * is_folder])
 
 
 async def _store(artifact: "Artifact", object_key: str, remote: str, new_key: str) -> str:
@@ -69,7 +69,7 @@ async def _store(artifact: "Artifact", object_key: str, remote: str, new_key: st
         content = await content_of(Path(artifact._storage._root, object_key))
     except FileNotFoundError:
         raise ObjectMissing(f"{artifact.path} is gone, so {artifact!r} cannot be uploaded") from None
-    store = instance.store(remote)
+    store = await instance.writable(remote)
     try:
         return await content.store(store, new_key, digest, exclusive=not artifact._key_is_virtual)
     except KeyExists:

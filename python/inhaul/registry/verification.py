@@ -15,11 +15,11 @@ from inhaul.instance import Instance, current
 from inhaul.registry import matching
 from inhaul.registry.arguments import check_age, check_flag
 from inhaul.registry.checking import AT_ONCE, Checker, look, superseded
+from inhaul.registry.collector import Known, known_storage, orphans
 from inhaul.registry.findings import Defect, Finding, VerifyReport
-from inhaul.registry.garbage import known_store, orphans
 from inhaul.registry.ledger import Ledger
 from inhaul.registry.matching import Chunker, Match, location
-from inhaul.stores.base import Listed, Store
+from inhaul.stores.base import Listed, Readable
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ async def verify(
     instance = storage._home if storage is not None else current()
     if repair:
         await instance.database.check_writable()
-    store, storage_id = await known_store(instance, storage)
+    known = await known_storage(instance, storage)
+    store, storage_id = known.store, known.id
     name = sha256(store.root.encode()).hexdigest()[:16]
     ledger = await asyncio.to_thread(Ledger, instance.home / "verified" / f"{name}.json", max_age)
     start = perf_counter()
@@ -74,7 +75,7 @@ async def verify(
             await asyncio.to_thread(ledger.add, chunk, read=read)
 
     try:
-        await _check_all(instance, store, storage_id, check, checker.report)
+        await _check_all(instance, known, check, checker.report)
     except BaseException:
         await to_the_end(asyncio.to_thread(ledger.write))
         raise
@@ -117,25 +118,23 @@ async def verify_rows(
 
 
 async def _check_all(
-    instance: Instance,
-    store: Store,
-    storage_id: int,
-    check: Callable[[list[Match]], Awaitable[None]],
-    report: VerifyReport,
+    instance: Instance, known: Known, check: Callable[[list[Match]], Awaitable[None]], report: VerifyReport
 ) -> None:
     """Has all rows of a storage checked, chunk by chunk, and finds objects without one."""
     chunks, extras = Chunker(), list[Listed]()
 
     async def report_extras() -> None:
+        if not extras:
+            return
+        shared = bool(await known.others())
         since = await spare(instance.database, fence=False)
-        for one in await orphans(instance.database, extras, since):
-            report.findings.append(
-                Finding(Defect.EXTRA, location(store, one.key), None, None, f"{one.size} bytes; gc() removes it")
-            )
+        for one in await orphans(instance.database, known, extras, since, shared=shared):
+            what = f"{one.size} bytes; gc({'shared=True' if shared else ''}) removes it"
+            report.findings.append(Finding(Defect.EXTRA, location(known.store, one.key), None, None, what))
         extras.clear()
 
-    for prefix in await matching.prefixes(instance.database, storage_id):
-        async for match, alone in matching.match(instance.database, store, storage_id, prefix):
+    for prefix in await matching.prefixes(instance.database, known.id):
+        async for match, alone in matching.match(instance.database, known.store, known.id, prefix):
             if match is not None and (chunk := chunks.add(match)):
                 await check(chunk)
             if alone is not None and matching.object_of(alone.key):
@@ -148,7 +147,7 @@ async def _check_all(
     await report_extras()
 
 
-async def _matches(instance: Instance, store: Store, storage_id: int, rows: Sequence[Row]) -> AsyncIterator[Match]:
+async def _matches(instance: Instance, store: Readable, storage_id: int, rows: Sequence[Row]) -> AsyncIterator[Match]:
     """Rows with their objects: asked for one by one if they are few, else found in a listing of the storage."""
     if len(rows) < _FEW:
         for start in range(0, len(rows), AT_ONCE):

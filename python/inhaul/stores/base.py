@@ -55,8 +55,8 @@ class Upload(NamedTuple):
     begun: datetime
 
 
-class Store(Protocol):
-    """A storage: objects under keys below a root.
+class Readable(Protocol):
+    """A storage: objects under keys below a root, as far as they are looked at.
 
     Attributes:
         root: As the storage's row has it: an absolute local path, or `s3://bucket/prefix`. Nothing in it is secret.
@@ -71,6 +71,43 @@ class Store(Protocol):
         Raises:
             InvalidKey: The key could lead out of the root.
         """
+
+    async def stat(self, object_key: str) -> Stat | None:
+        """What the store says of an object; None if there is none."""
+
+    async def read(self, object_key: str) -> bytes | None:
+        """The content of a small object; None if there is none."""
+
+    def list(self, prefix: str = "") -> AsyncIterator[Sequence[Listed]]:
+        """The objects whose key starts with a prefix, up to 1,000 at a time.
+
+        They come by the bytes of their keys, but by path segments from some servers that are not Amazon's.
+        """
+
+    def uploads(self) -> AsyncIterator[Sequence[Upload]]:
+        """The uploads in parts that are not complete."""
+
+    async def fetch(self, object_key: str, target: Path, size: int, etag: str | None = None) -> None:
+        """Writes an object's bytes to a new file. Who calls compares the digest.
+
+        Args:
+            object_key: The object.
+            target: The file.
+            size: The bytes it must have.
+            etag: The entity tag it must have, where the store gives such.
+
+        Raises:
+            ObjectMissing: There is no such object.
+            ObjectChanged: It does not have the size, or the entity tag.
+            StorageFull: The file's disk has no room for it.
+        """
+
+    async def sync(self) -> None:
+        """Returns once all that was put is durable."""
+
+
+class Store(Readable, Protocol):
+    """A storage that may be written to, which `Instance.writable` finds out."""
 
     async def create(self) -> None:
         """Makes what must be there before objects are put."""
@@ -102,38 +139,8 @@ class Store(Protocol):
             StorageFull: The storage has no room for it.
         """
 
-    async def stat(self, object_key: str) -> Stat | None:
-        """What the store says of an object; None if there is none."""
-
-    def list(self, prefix: str = "") -> AsyncIterator[Sequence[Listed]]:
-        """The objects whose key starts with a prefix, up to 1,000 at a time.
-
-        They come by the bytes of their keys, but by path segments from some servers that are not Amazon's.
-        """
-
-    def uploads(self) -> AsyncIterator[Sequence[Upload]]:
-        """The uploads in parts that are not complete."""
-
     async def abort(self, uploads: Iterable[Upload]) -> None:
         """Ends uploads, whose parts go; one that is no more is no error."""
 
-    async def fetch(self, object_key: str, target: Path, size: int, etag: str | None = None) -> None:
-        """Writes an object's bytes to a new file. Who calls compares the digest.
-
-        Args:
-            object_key: The object.
-            target: The file.
-            size: The bytes it must have.
-            etag: The entity tag it must have, where the store gives such.
-
-        Raises:
-            ObjectMissing: There is no such object.
-            ObjectChanged: It does not have the size, or the entity tag.
-            StorageFull: The file's disk has no room for it.
-        """
-
     async def remove(self, object_keys: Iterable[str]) -> None:
         """Removes objects; one that is already gone is no error. A key that ends in a slash is all that is below it."""
-
-    async def sync(self) -> None:
-        """Returns once all that was put is durable."""

@@ -15,7 +15,7 @@ from typing import ParamSpec
 from inhaul import _core
 from inhaul.errors import InvalidKey, KeyExists, ObjectChanged, ObjectMissing, StorageFull
 from inhaul.hashing import Digest
-from inhaul.keys import OBJECTS, key_problem, new_uid
+from inhaul.keys import MARKS, OBJECTS, key_problem, new_uid
 from inhaul.stores.base import PAGE, Listed, Stat, Upload
 from inhaul.tasks import to_the_end
 
@@ -84,7 +84,7 @@ class LocalStore:
         target = self.path(object_key)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            if object_key.startswith(f"{OBJECTS}/"):
+            if object_key.startswith(f"{OBJECTS}/") and not object_key.startswith(f"{MARKS}/"):
                 write(target)
             else:
                 self._put_whole(write, target, exclusive)
@@ -123,6 +123,13 @@ class LocalStore:
         if not S_ISREG(status.st_mode):
             return None
         return Stat(status.st_size, None, datetime.fromtimestamp(status.st_mtime, UTC))
+
+    async def read(self, object_key: str) -> bytes | None:
+        """See `Store`."""
+        try:
+            return await asyncio.to_thread(self.path(object_key).read_bytes)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     async def list(self, prefix: str = "") -> AsyncIterator[Sequence[Listed]]:
         """See `Store`."""

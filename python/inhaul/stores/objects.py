@@ -17,6 +17,8 @@ from inhaul.stores.requests import Refused, Requests
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, ObjectMeta
 
+    from inhaul.stores.clients import Clients
+
 WRITE_ID = "inhaul-write"
 """Metadata of objects that must not replace others: tells an object of ours from an equal one of somebody else."""
 
@@ -117,6 +119,21 @@ async def get(requests: Requests, key: str, options: "GetOptions") -> "GetResult
 
     try:
         return await requests.send(lambda to: get_async(to.objects, key, options=options), key)
+    except Refused as refused:
+        if refused.kind is Kind.GONE:
+            return None
+        raise
+
+
+async def read(requests: Requests, key: str) -> bytes | None:
+    """The content of a small object; None if there is none."""
+    from obstore import get_async
+
+    async def whole(to: "Clients") -> bytes:
+        return bytes(await (await get_async(to.objects, key)).bytes_async())
+
+    try:
+        return await requests.send(whole, key)
     except Refused as refused:
         if refused.kind is Kind.GONE:
             return None

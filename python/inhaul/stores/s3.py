@@ -134,6 +134,10 @@ class S3Store:
         """What the storage says of an object; None if there is none."""
         return await objects.stat(self._requests, self._key(object_key))
 
+    async def read(self, object_key: str) -> bytes | None:
+        """The content of a small object; None if there is none."""
+        return await objects.read(self._requests, self._key(object_key))
+
     async def list(self, prefix: str = "") -> AsyncIterator[Sequence[Listed]]:
         """The objects whose key starts with a prefix, up to 1,000 at a time, in the order of the server."""
         start = len(self.address.key(""))

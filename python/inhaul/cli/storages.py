@@ -1,0 +1,39 @@
+"""`inhaul storage move`: where objects are by now."""
+
+from typing import Annotated
+
+import typer
+
+import inhaul
+from inhaul.cli.app import Database, Storage, app, connect, printable, run
+from inhaul.errors import NoResultFound
+from inhaul.stores.address import parse
+from inhaul.stores.locations import is_remote, resolved
+
+storages = typer.Typer(no_args_is_help=True, help="Storages of the registry.")
+app.add_typer(storages, name="storage")
+
+
+@storages.command()
+def move(
+    old: Annotated[str, typer.Argument(help="The root that the registry knows.")],
+    new: Annotated[str, typer.Argument(help="Where it is now: a folder, or s3://bucket/prefix.")],
+    storage: Storage = None,
+    db: Database = None,
+) -> None:
+    """Record that a storage was moved; moves nothing itself.
+
+    With the same root twice, what is there now is taken for the storage, and this registry, if it is a copy, for the
+    one that goes on with it.
+    """
+
+    async def work() -> "inhaul.Storage":
+        async with connect(storage, db):
+            root = str(parse(old) if is_remote(old) else resolved(old))
+            found = await inhaul.Storage.filter(root=root).one_or_none()
+            if found is None:
+                known = [printable(one.root) for one in await inhaul.Storage.objects.all()]
+                raise NoResultFound(f"The registry knows no storage {root}: it knows {', '.join(known)}")
+            return await found.move(new)
+
+    typer.echo(f"storage\t{printable(run(work()).root)}")

@@ -1,0 +1,361 @@
+"""Whose a storage is: registries that share one, copies of a registry, and storages that were moved."""
+
+import asyncio
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+import inhaul
+import inhaul.sync
+from inhaul import Artifact, Storage, connect, gc, ingest, verify
+from inhaul.errors import NoResultFound, StorageShared, WrongStorage
+from registries import artifacts, query, seeds
+from s3_servers import S3Server
+from trees import grow, write
+
+NOW = timedelta(0)
+ORPHAN = ".inhaul/a/aaaaaaaaaaaaaaaa0000.csv"
+
+
+def url(folder: Path) -> str:
+    return f"sqlite:///{folder}/reg.db"
+
+
+async def save(folder: Path, root: object, content: str, key: str = "x.csv") -> Artifact:
+    """Saves an artifact in a registry in this folder and a storage elsewhere."""
+    source = write(folder / "sources" / key, content)
+    async with connect(root, url(folder)):  # type: ignore[arg-type]
+        return await Artifact(source, key=key).save()
+
+
+async def content(root: object, database: str, uid: str) -> str:
+    async with connect(root, database):  # type: ignore[arg-type]
+        return (await (await Artifact.get(uid)).cache()).read_text()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "storage") if request.param == "folder" else request.getfixturevalue("s3_root")
+
+
+@seeds(1, 50)
+async def test_two_registries_on_one_storage_take_nothing_from_each_other(tmp_path: Path, root: str, seed: int) -> None:
+    rng = random.Random(seed)
+    kept: dict[str, tuple[str, str]] = {}
+    for step in range(6):
+        folder = tmp_path / rng.choice("ab")
+        it = await save(folder, root, f"{seed} {step}", f"{rng.randrange(3)}.csv")
+        kept[it.uid] = url(folder), f"{seed} {step}"
+        async with connect(root, url(folder)):
+            if rng.random() < 0.4:
+                await it.delete(permanent=True)
+                del kept[it.uid]
+            if (tmp_path / "a").exists() and (tmp_path / "b").exists():
+                with pytest.raises(StorageShared, match=r"Other registries .* \(/.*reg.db on .*\)"):
+                    await gc(delete=True, older_than=NOW)
+                assert (await gc(delete=True, older_than=NOW, shared=True)).objects == []
+            assert (await verify()).findings == []
+    for uid, (database, text) in kept.items():
+        assert await content(root, database, uid) == text
+
+
+async def test_with_others_only_what_this_registry_named_is_garbage(tmp_path: Path, root: str) -> None:
+    it = await save(tmp_path / "a", root, "a")
+    gone = await save(tmp_path / "a", root, "gone", "gone.csv")
+    await save(tmp_path / "b", root, "b")
+    async with connect(root, url(tmp_path / "a")) as instance:
+        store = await instance.writable(instance.root)
+        left = [f".inhaul/{one.uid[15]}/{one.uid}.abcdef.csv" for one in (it, gone)]
+        for key in [ORPHAN, *left]:
+            await store.put_bytes(b"x", key, it_is_x())
+        gone = await Artifact.get(gone.uid)
+        await gone.delete(permanent=True)
+        found = (await gc(older_than=NOW, shared=True)).objects
+        assert sorted(path.rpartition("/")[2] for path in found) == sorted(key.rpartition("/")[2] for key in left)
+        report = await verify()
+        assert {finding.path for finding in report.findings} == set(found)
+        assert all("shared=True" in finding.detail for finding in report.findings)
+        assert (await gc(older_than=NOW, shared=True, delete=True)).objects == found
+        assert await store.stat(ORPHAN) is not None
+    async with connect(root, url(tmp_path / "b")):
+        assert (await verify()).findings == []
+
+
+def it_is_x() -> inhaul.hashing.Digest:
+    return inhaul.hashing.hash_bytes(b"x")
+
+
+async def test_a_registry_that_has_stored_nothing_finds_no_garbage(tmp_path: Path, root: str) -> None:
+    it = await save(tmp_path / "a", root, "a")
+    async with connect(root, url(tmp_path / "b")):
+        with pytest.raises(NoResultFound, match="not a storage"):
+            await gc(delete=True, older_than=NOW)
+    async with connect(root, url(tmp_path / "b")) as instance:
+        await instance.open()
+        with pytest.raises(StorageShared):
+            await gc(delete=True, older_than=NOW)
+        assert (await gc(delete=True, older_than=NOW, shared=True)).objects == []
+        assert (await verify()).findings == []
+    assert await content(root, url(tmp_path / "a"), it.uid) == "a"
+
+
+async def test_where_old_registries_left_no_marks_nothing_older_than_ours_is_garbage(tmp_path: Path) -> None:
+    root = tmp_path / "storage"
+    theirs, ours = await save(tmp_path / "a", root, "a"), await save(tmp_path / "b", root, "b")
+    shutil.rmtree(root / ".inhaul" / "registries")  # as releases before this one left it
+    for folder in ("a", "b"):
+        with sqlite3.connect(tmp_path / folder / "reg.db") as connection:
+            connection.execute("DELETE FROM storage_mark")
+    async with connect(root, url(tmp_path / "b")) as instance:
+        assert (await gc(delete=True, older_than=NOW)).objects == []
+        await asyncio.sleep(0.05)
+        await instance.writable(instance.root)
+        orphan = write(root / ORPHAN, "x")
+        assert (await gc(delete=True, older_than=NOW)).objects == [str(orphan)]
+    assert (theirs.path.read_text(), ours.path.read_text()) == ("a", "b")
+
+
+async def test_marks_are_no_objects(tmp_path: Path, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    await save(tmp_path / "a", root, "a")
+    async with connect(root, url(tmp_path / "a")) as instance:
+        (mark,) = [one.key async for page in instance.store(root).list(".inhaul/registries/") for one in page]
+        (row,) = await query(url(tmp_path / "a"), "SELECT uid FROM registry")
+        assert mark == f".inhaul/registries/{row['uid']}"
+        assert (await verify()).ok
+        assert (await gc(older_than=NOW)).objects == []
+        listed = await Artifact.from_dir(root)
+        assert list(listed) == []
+
+
+async def test_only_the_first_write_of_a_process_looks_at_the_mark(tmp_path: Path, root: str) -> None:
+    async with connect(root, url(tmp_path)) as instance:
+        asked = []
+        unclaimed = instance.unclaimed
+
+        def counted(root: str) -> object:
+            store = unclaimed(root)
+            read = store.read
+
+            async def reading(key: str) -> bytes | None:
+                asked.append(key)
+                return await read(key)
+
+            store.read = reading  # type: ignore[method-assign]
+            return store
+
+        instance.unclaimed = counted  # type: ignore[method-assign, assignment]
+        grow(tmp_path / "tree", 20)
+        await ingest(tmp_path / "tree")
+        for number in range(5):
+            await Artifact(write(tmp_path / f"{number}.csv", str(number)), key=f"{number}.csv").save()
+        assert len(asked) == 1
+
+
+COPIES = ["save", "delete", "replace", "gc", "ingest"]
+
+
+async def _write(way: str, uid: str, folder: Path) -> None:
+    it = await Artifact.get(uid)
+    if way == "save":
+        await Artifact(write(folder / "new.csv", "new"), key="x.csv").save()
+    elif way == "delete":
+        await it.delete(permanent=True)
+    elif way == "replace":
+        await it.replace(write(folder / "new.csv", "new"))
+    elif way == "gc":
+        await gc(delete=True, older_than=NOW)
+    else:
+        await ingest(write(folder / "new" / "new.csv", "new").parent)
+
+
+@pytest.mark.parametrize("way", COPIES)
+async def test_a_copy_of_a_registry_writes_nothing_to_a_storage_that_was_not_copied(
+    tmp_path: Path, root: str, way: str
+) -> None:
+    it = await save(tmp_path / "lab", root, "a\n1\n")
+    await save(tmp_path / "lab", root, "gone", "gone.csv")
+    await asyncio.to_thread(shutil.copytree, tmp_path / "lab", tmp_path / "copy")
+    before = await query(url(tmp_path / "copy"), "SELECT * FROM artifact")
+    async with connect(root, url(tmp_path / "copy")) as copy:
+        store = copy.store(root)
+        stored = [one async for page in store.list() for one in page]
+        assert (await (await Artifact.get(it.uid)).cache()).read_text() == "a\n1\n", "reading is no harm"
+        if way == "gc":
+            await copy.database.aclose()
+            with sqlite3.connect(tmp_path / "copy" / "reg.db") as connection:
+                connection.execute("DELETE FROM artifact WHERE key = 'gone.csv'")
+            before = await query(url(tmp_path / "copy"), "SELECT * FROM artifact")
+        with pytest.raises(WrongStorage) as caught:
+            await _write(way, it.uid, tmp_path / "sources")
+        for part in (f"{tmp_path}/lab/reg.db", f"{tmp_path}/copy/reg.db", f"`inhaul storage move {root} {root}`"):
+            assert part in str(caught.value)
+        assert [one async for page in store.list() for one in page] == stored
+        assert await query(url(tmp_path / "copy"), "SELECT * FROM artifact") == before
+
+        await (await Storage.filter(root=root).one()).move(root)
+        await _write(way, it.uid, tmp_path / "sources")
+    async with connect(root, url(tmp_path / "lab")):
+        with pytest.raises(WrongStorage, match=f"{tmp_path}/copy/reg.db"):
+            await _write("save", it.uid, tmp_path / "sources")
+
+
+async def test_a_registry_that_was_moved_goes_on_with_its_storage(tmp_path: Path, root: str) -> None:
+    it = await save(tmp_path / "lab", root, "a")
+    await asyncio.to_thread((tmp_path / "lab").rename, tmp_path / "moved")
+    again = await save(tmp_path / "moved", root, "b")
+    assert (again.uid[:16], again.version) == (it.uid[:16], "2")
+    # Also where it became another file: nobody can use it at the old place.
+    await asyncio.to_thread(shutil.copytree, tmp_path / "moved", tmp_path / "farther")
+    await asyncio.to_thread(shutil.rmtree, tmp_path / "moved")
+    assert (await save(tmp_path / "farther", root, "c")).version == "3"
+    # From a backup, to the same place.
+    await asyncio.to_thread(shutil.copytree, tmp_path / "farther", tmp_path / "backup")
+    await asyncio.to_thread(shutil.rmtree, tmp_path / "farther")
+    await asyncio.to_thread(shutil.copytree, tmp_path / "backup", tmp_path / "farther")
+    assert (await save(tmp_path / "farther", root, "d")).version == "4"
+
+
+async def test_the_same_path_on_another_machine_is_a_copy(
+    tmp_path: Path, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await save(tmp_path / "lab", root, "a")
+    monkeypatch.setattr("socket.gethostname", lambda: "another")
+    assert (await save(tmp_path / "lab", root, "b")).version == "2", "the same file: a container, or a mounted home"
+    monkeypatch.setattr("socket.gethostname", lambda: "a third one")
+    await asyncio.to_thread(shutil.copyfile, tmp_path / "lab" / "reg.db", tmp_path / "copied.db")
+    await asyncio.to_thread((tmp_path / "copied.db").replace, tmp_path / "lab" / "reg.db")
+    with pytest.raises(WrongStorage, match="is a copy"):
+        await save(tmp_path / "lab", root, "c")
+
+
+async def test_a_dump_of_a_database_is_a_copy(tmp_path: Path, s3_root: str, postgresql_server: object) -> None:
+    with postgresql_server.database() as one, postgresql_server.database() as two:  # type: ignore[attr-defined]
+        async with connect(s3_root, one):
+            await Artifact(write(tmp_path / "x.csv", "x"), key="x.csv").save()
+        async with connect(s3_root, two) as instance:
+            await instance.open()
+            uid = (await query(one, "SELECT uid FROM registry"))[0]["uid"]
+            row = (await query(one, "SELECT uid FROM storage"))[0]["uid"]
+            async with instance.database.write() as conn:
+                await conn.exec_driver_sql(f"UPDATE registry SET uid = '{uid}'")  # noqa: S608
+                await conn.exec_driver_sql(f"UPDATE storage SET uid = '{row}'")  # noqa: S608
+            await instance.aclose()
+        async with connect(s3_root, two):
+            with pytest.raises(WrongStorage, match="is a copy"):
+                await Artifact(write(tmp_path / "y.csv", "y"), key="y.csv").save()
+        async with connect(s3_root, one):
+            await Artifact(write(tmp_path / "y.csv", "y"), key="y.csv").save()
+
+
+def inhaul_command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [Path(sys.executable).parent / "inhaul", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@seeds(1, 50)
+async def test_a_storage_that_was_moved_is_found_when_that_is_recorded(tmp_path: Path, seed: int) -> None:
+    lab, old, new = tmp_path / "lab", tmp_path / "old", tmp_path / "new"
+    it = await save(lab, old, f"{seed}")
+    await asyncio.to_thread(old.rename, new)
+    for root in (old, new):
+        with pytest.raises(WrongStorage) as caught:
+            await save(lab, root, "again")
+        assert str(old) in str(caught.value)
+        assert "inhaul storage move" in str(caught.value)
+    assert not (old / ".inhaul").exists() or not list((old / ".inhaul").glob("?"))
+    assert [row["root"] for row in await query(url(lab), "SELECT root FROM storage")] == [str(old)]
+
+    if seed % 2:
+        async with connect(old, url(lab)):
+            storage = await (await Storage.filter(root=str(old)).one()).move(new)
+            assert storage.root == str(new)
+    else:
+        moved = await asyncio.to_thread(inhaul_command, "storage", "move", old, new, "--db", url(lab))
+        assert (moved.returncode, moved.stdout) == (0, f"storage\t{new}\n"), moved.stderr
+    again = await save(lab, new, f"{seed}")
+    assert (again.uid, again.path.read_text()) == (it.uid, f"{seed}")
+    assert len(await artifacts(url(lab))) == 1
+    async with connect(new, url(lab)):
+        assert (await verify()).ok
+
+
+async def test_what_is_not_the_storage_is_refused_as_its_new_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lab = tmp_path / "lab"
+    await save(lab, tmp_path / "one", "1")
+    await save(lab, tmp_path / "two", "2")
+    write(tmp_path / "three" / "something", "else")
+    await asyncio.to_thread((tmp_path / "two").rename, tmp_path / "moved")
+    async with connect(tmp_path / "one", url(lab)):
+        storage = await Storage.filter(root=str(tmp_path / "one")).one()
+        with pytest.raises(ValueError, match="is a storage of its own, with 1 artifacts"):
+            await storage.move(tmp_path / "two")
+        with pytest.raises(WrongStorage, match="is another storage"):
+            await storage.move("moved")
+        with pytest.raises(WrongStorage, match="holds none of the objects"):
+            await storage.move(tmp_path / "three")
+        with pytest.raises(NoResultFound, match="not saved"):
+            await Storage("four").move("five")
+        assert storage.root == str(tmp_path / "one")
+    unknown = inhaul_command("storage", "move", tmp_path / "six", tmp_path / "one", "--db", url(lab))
+    assert unknown.returncode == 2
+    assert str(tmp_path / "one") in unknown.stderr
+    assert not (tmp_path / "three" / ".inhaul").exists()
+
+
+async def test_a_disk_that_is_not_mounted_is_not_written_to(tmp_path: Path) -> None:
+    it = await save(tmp_path / "lab", tmp_path / "mnt" / "data", "a")
+    await asyncio.to_thread((tmp_path / "mnt").rename, tmp_path / "elsewhere")
+    (tmp_path / "mnt").mkdir()
+    for way in ("save", "delete"):
+        async with connect(tmp_path / "mnt" / "data", url(tmp_path / "lab")):
+            with pytest.raises(WrongStorage, match="not mounted"):
+                await _write(way, it.uid, tmp_path / "sources")
+    assert list((tmp_path / "mnt").iterdir()) == []
+
+
+async def test_uploads_that_inhaul_did_not_begin_are_left_alone(s3_server: S3Server, s3_root: str) -> None:
+    parts = urlsplit(s3_root)
+    bucket, prefix = parts.netloc, parts.path.strip("/")
+    keys = [f"{prefix}/film.mkv", f"{prefix}/{ORPHAN}"]
+    async with connect(s3_root) as instance:
+        await instance.writable(instance.root)
+        for key in keys:
+            await asyncio.to_thread(s3_server.client.create_multipart_upload, Bucket=bucket, Key=key)
+        assert (await gc(delete=True, older_than=timedelta(days=1))).uploads == []
+        await asyncio.sleep(1)
+        assert (await gc(delete=True, older_than=NOW)).uploads == [ORPHAN]
+        left = await asyncio.to_thread(s3_server.client.list_multipart_uploads, Bucket=bucket, Prefix=prefix)
+        assert [one["Key"] for one in left.get("Uploads", ())] == keys[:1]
+
+
+async def test_files_of_others_among_the_objects_are_left_alone(tmp_path: Path) -> None:
+    root = tmp_path / "storage"
+    await save(tmp_path / "lab", root, "a")
+    names = ("a/notes.txt", f"ab/{'a' * 20}.csv", "temporary/draft.docx", "registries/readme", f"{'a' * 20}.csv")
+    own = [write(root / ".inhaul" / name, "a user's") for name in names]
+    (root / ".inhaul" / "registries" / "readme").unlink()
+    async with connect(root, url(tmp_path / "lab")):
+        report = await gc(delete=True, older_than=NOW)
+        assert (report.objects, report.temporaries) == ([], [])
+        assert (await verify()).ok
+    assert [path.name for path in own if not path.exists()] == ["readme"]
+
+
+def test_blocking(tmp_path: Path) -> None:
+    with inhaul.sync.connect(tmp_path / "old", url(tmp_path / "lab")):
+        inhaul.sync.Artifact(write(tmp_path / "x.csv", "x"), key="x.csv").save()
+        (tmp_path / "old").rename(tmp_path / "new")
+        storage = inhaul.sync.Storage.filter(root=str(tmp_path / "old")).one()
+        assert storage.move(tmp_path / "new").root == str(tmp_path / "new")
+        assert inhaul.sync.gc(storage, older_than=NOW, shared=True).objects == []
