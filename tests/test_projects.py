@@ -9,6 +9,7 @@ import pytest
 import inhaul
 from inhaul import Artifact, Storage, connect
 from registries import query
+from trees import write
 
 
 def _places(project: Path, layout: str) -> tuple[Path | None, str | None]:
@@ -92,3 +93,31 @@ async def test_absolute_roots_of_older_registries_become_relative(tmp_path: Path
     async with connect(tmp_path / "lab" / "objects", f"sqlite:///{file}"):
         assert [one.root for one in await Storage.objects.all()] == [str(tmp_path / "lab" / "objects")]
     assert [row["root"] for row in await query(f"sqlite:///{file}", "SELECT root FROM storage")] == ["objects"]
+
+
+@pytest.mark.parametrize("way", ["save", "from_dir", "ingest"])
+@pytest.mark.parametrize("first", ["outer", "inner"])
+async def test_a_file_in_two_nested_storages_is_registered_once(tmp_path: Path, first: str, way: str) -> None:
+    outer, inner = tmp_path / "outer", tmp_path / "outer" / "inner"
+    file = write(inner / "data" / "x.csv", "a\n1\n")
+
+    async def register() -> Artifact:
+        if way == "save":
+            await Artifact(file).save()
+        elif way == "from_dir":
+            await Artifact.from_dir(file.parent).save()
+        else:
+            await inhaul.ingest(file.parent)
+        return await Artifact.filter(is_latest=True).one()
+
+    async with connect(tmp_path / "default", f"sqlite:///{tmp_path}/elsewhere/reg.db"):
+        await Storage(outer if first == "outer" else inner).save()
+        it = await register()
+        await Storage(inner if first == "outer" else outer).save()
+        assert (await register()).uid == it.uid
+        write(file, "a\n2\n")
+        again = await register()
+        assert (again.stem_uid, again.version, again.storage.root) == (it.stem_uid, "2", it.storage.root)
+        write(inner / "data.csv", "new")
+        assert (await Artifact(inner / "data.csv").save()).storage.root == str(inner), "the longest root, as ever"
+        assert (await inhaul.verify(it.storage)).ok

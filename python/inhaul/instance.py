@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from inhaul import ownership
 from inhaul.cache import Cache
 from inhaul.db import tables
-from inhaul.db.bulk import insert_into
+from inhaul.db.bulk import any_at, insert_into
 from inhaul.db.engine import Database
 from inhaul.keys import OBJECTS, new_uid
 from inhaul.settings import settings
@@ -268,19 +268,27 @@ class Instance:
         return self.path(str(place._replace(prefix="")), place.prefix.rstrip("/"))
 
     async def storage_of(self, location: str) -> StorageRow | None:
-        """The storage that a resolved path or an address lies in; of nested roots the longest.
+        """The storage that a resolved path or an address lies in.
 
-        None outside all of them; for an address, the one that its bucket would be.
+        Of nested ones it is the one in which it is registered, if it is, else the one with the longest root: a file is
+        not registered again because another storage was made around or below its own. None outside all of them; for an
+        address, the one that its bucket would be.
         """
         async with self.database.read() as conn:
             rows = (await conn.execute(select(tables.storage.c.id, tables.storage.c.root))).all()
         storages = [StorageRow(id, root) for id, root in rows]
         storages += [StorageRow(None, root) for root in (self.root, self.remote) if root is not None]
-        holding = [row for row in storages if relative_key(location, row.root) is not None]
+        keys = {row: key for row in storages if (key := relative_key(location, row.root)) is not None}
         # The registered row first among equals: the default storage may be listed twice.
-        if not holding and is_remote(location):
-            return StorageRow(None, str(locate(location)._replace(prefix="")))
-        return max(holding, key=lambda row: (len(row.root), row.id is not None), default=None)
+        holding = sorted(keys, key=lambda row: (len(row.root), row.id is not None), reverse=True)
+        if not holding:
+            return StorageRow(None, str(locate(location)._replace(prefix=""))) if is_remote(location) else None
+        if len({row.root for row in holding}) > 1:
+            async with self.database.read() as conn:
+                for row in holding:
+                    if row.id is not None and await any_at(conn, row.id, keys[row]):
+                        return row
+        return holding[0]
 
     async def default_storage(self) -> StorageRow:
         """The default storage, whether or not it is registered yet."""

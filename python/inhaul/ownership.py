@@ -2,7 +2,7 @@
 
 Each registry that writes to a storage keeps a small object there, its mark. It says which of the registry's storages
 this is, and where the registry is. So a registry notices that another one stores objects beside its own, that what is
-at a root is not the storage it knows, and that it is itself a copy. What follows says `docs/design/0008-ownership.md`.
+at a root is not the storage it knows, and that it is itself a copy. What follows says `docs/design/0009-ownership.md`.
 """
 
 import asyncio

@@ -22,6 +22,7 @@ from sqlalchemy import (
     bindparam,
     cast,
     exists,
+    false,
     func,
     literal,
     select,
@@ -100,6 +101,17 @@ async def any_under(conn: AsyncConnection, storage_id: int, prefix: str) -> bool
     under = (_a.c.storage_id == storage_id) & (_a.c.key >= prefix) & (_a.c.key < prefix + LAST)
     for condition in (LIVE[conn.dialect.name], _TRASHED):
         found = await conn.execute(select(literal(1)).select_from(_a).where(under, text(condition)).limit(1))
+        if found.first() is not None:
+            return True
+    return False
+
+
+async def any_at(conn: AsyncConnection, storage_id: int, key: str) -> bool:
+    """Whether the storage has any artifact, trashed ones included, that lies under the key itself, or below it."""
+    below = (_a.c.key >= f"{key}/") & (_a.c.key < f"{key}/{LAST}") if key else true()
+    there = (_a.c.storage_id == storage_id) & (_a.c.key_is_virtual == false()) & ((_a.c.key == key) | below)
+    for condition in (LIVE[conn.dialect.name], _TRASHED):
+        found = await conn.execute(select(literal(1)).select_from(_a).where(there, text(condition)).limit(1))
         if found.first() is not None:
             return True
     return False
