@@ -323,7 +323,9 @@ async def test_a_storage_that_is_not_registered_is_refused(tmp_path: Path) -> No
         await Artifact(write(tmp_path / "x.csv", "x"), key="x.csv").save()
     (tmp_path / "storage").rename(tmp_path / "moved")
     async with connect(tmp_path / "moved"):
-        with pytest.raises(NoResultFound, match=f"not a storage .*: it knows {tmp_path}/storage. .*move it back"):
+        assert (await verify()).ok
+    async with connect(tmp_path / "another", f"sqlite:///{tmp_path}/moved/.inhaul/registry.db"):
+        with pytest.raises(NoResultFound, match=f"not a storage .*: it knows {tmp_path}/moved. .*inhaul storage move"):
             await verify()
 
 
