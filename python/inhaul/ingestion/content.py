@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import shutil
 import tempfile
 import weakref
@@ -72,11 +73,19 @@ class Content(Protocol):
 
 
 class _OnDisk:
-    def __init__(self, path: Path) -> None:
+    """Something on disk.
+
+    Args:
+        path: Where the bytes are: a path without links.
+        given: The path that leads there, whose name says what they are; None for the same.
+    """
+
+    def __init__(self, path: Path, given: Path | None = None) -> None:
         self._path = path
+        self._given = given or path
         self.location = str(path)
-        self.suffix = keys.suffix(path.name)
-        self.accessor = suffixes.accessor_of(path, self.suffix)
+        self.suffix = keys.suffix(self._given.name)
+        self.accessor = suffixes.accessor_of(self._given, self.suffix)
 
 
 class FileContent(_OnDisk):
@@ -87,7 +96,7 @@ class FileContent(_OnDisk):
         return await asyncio.to_thread(self._read)
 
     def _read(self) -> Facts:
-        rows = suffixes.observations(self._path, self.suffix, self.accessor)
+        rows = suffixes.observations(self._given, self.suffix, self.accessor)
         return Facts(hashing.hash_file(self._path), None, rows)
 
     async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
@@ -104,7 +113,7 @@ class FolderContent(_OnDisk):
 
     def _read(self) -> Facts:
         tree = hashing.hash_tree(self._path)
-        return Facts(tree.digest, tree.n_objects, suffixes.observations(self._path, self.suffix, self.accessor))
+        return Facts(tree.digest, tree.n_objects, suffixes.observations(self._given, self.suffix, self.accessor))
 
     async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
         """See `Content`."""
@@ -232,10 +241,11 @@ def loading_as(content: Content, accessor: str | None) -> Content:
 
 def _on_disk(path: str) -> FileContent | FolderContent:
     whole = resolved(path)
+    given = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - links stay, which have names of their own
     if whole.is_file():
-        return FileContent(whole)
+        return FileContent(whole, given)
     if whole.is_dir():
-        return FolderContent(whole)
+        return FolderContent(whole, given)
     if not whole.exists():
         raise FileNotFoundError(errno.ENOENT, "There is no such file or folder", path)
     raise ValueError(f"{path} is neither a file nor a folder, so it has no content to register")

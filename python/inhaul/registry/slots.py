@@ -16,6 +16,7 @@ from inhaul.formats.suffixes import load
 from inhaul.registry import dtypes
 from inhaul.registry.annotation import unregistered
 from inhaul.registry.arguments import is_storable
+from inhaul.stores.locations import as_text
 
 if TYPE_CHECKING:
     from inhaul.ingestion.content import Content
@@ -97,10 +98,8 @@ async def relinking(artifact: "Artifact", content: "Content", data: Any) -> Reli
         old = {slot: id for slot, id in await conn.execute(query) if is_slot(slot)}
     if not old:
         return None
-    if content.location is not None:
-        data = content.location
-        if content.accessor == "DataFrame":
-            data = await asyncio.to_thread(load, Path(data), content.suffix, content.accessor)
+    if content.location is not None and content.accessor == "DataFrame":
+        data = await asyncio.to_thread(lambda: load(Path(as_text(data)).expanduser(), content.suffix, content.accessor))
     slots = await validate(artifact._world, artifact._home, data, content.accessor) if content.accessor else {}
     return Relinking(old, await _saved(artifact, slots))
 
