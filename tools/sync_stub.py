@@ -27,6 +27,7 @@ MODULES = (
     "ulabel",
     "context",
     "collection",
+    "making",
     "artifact",
     "artifact_list",
     "folder",

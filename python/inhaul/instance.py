@@ -290,11 +290,11 @@ class Instance:
                         return row
         return holding[0]
 
-    async def default_storage(self) -> StorageRow:
-        """The default storage, whether or not it is registered yet."""
+    async def storage_at(self, root: str) -> StorageRow:
+        """The storage with this root, whether or not it is registered yet."""
         async with self.database.read() as conn:
-            query = select(tables.storage.c.id).where(tables.storage.c.root == self.root)
-            return StorageRow((await conn.execute(query)).scalar(), self.root)
+            query = select(tables.storage.c.id).where(tables.storage.c.root == root)
+            return StorageRow((await conn.execute(query)).scalar(), root)
 
     async def storages_beside(self, root: str) -> list[int]:
         """The ids of the storage with this root and of the one its artifacts are uploaded to, as far as registered."""

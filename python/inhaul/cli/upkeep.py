@@ -1,6 +1,7 @@
 """`inhaul verify | gc | cache | testremote`: whether what is stored is what is registered, and what a store can do."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,6 +21,9 @@ def verify(
     repair: Annotated[
         bool, typer.Option("--repair", help="Store again what is wrong, where an equal copy is left.")
     ] = False,
+    source: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Repair from what is left in a folder that was ingested.")
+    ] = None,
     days: Annotated[
         float | None,
         typer.Option(min=0, max=_LONGEST, help="Skip what was verified in so many days and kept its size and time."),
@@ -31,7 +35,8 @@ def verify(
 
     async def work() -> inhaul.VerifyReport:
         async with connect(storage, db):
-            return await inhaul.verify(read=read, repair=repair, max_age=None if days is None else timedelta(days=days))
+            age = None if days is None else timedelta(days=days)
+            return await inhaul.verify(read=read, repair=repair, max_age=age, source=source)
 
     report = run(work())
     for finding in report.findings:

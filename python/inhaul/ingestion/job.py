@@ -82,7 +82,7 @@ class Job:
         storage = await instance.storage_of(str(folder))
         in_place = storage is not None
         if storage is None:
-            storage = await instance.default_storage()
+            storage = await instance.storage_at(instance.root)
             prefix = key if key is not None else name
             problem = key_problem(prefix)
         else:

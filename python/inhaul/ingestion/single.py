@@ -71,7 +71,13 @@ class Predecessor(NamedTuple):
 
 
 async def locate(
-    instance: Instance, content: Content, key: str | None, *, inherited: str | None = None, labelled: bool
+    instance: Instance,
+    content: Content,
+    key: str | None,
+    *,
+    inherited: str | None = None,
+    labelled: bool,
+    root: str | None = None,
 ) -> Place:
     """Finds out where content goes, or that it is there already.
 
@@ -81,13 +87,23 @@ async def locate(
         key: The key asked for, or None.
         inherited: The key to take outside a storage if none was asked for.
         labelled: Whether something else than a key says what the artifact is.
+        root: The root of the storage asked for; None: the one that the content lies in, or the default one.
 
     Raises:
         InvalidKey: The key is not valid, or the path is an object of no artifact.
-        ValueError: The key disagrees with where the content lies or with its suffix, or nothing says what it is.
+        ValueError: The key or the storage disagrees with where the content lies, or the key with its suffix; or nothing
+            says what it is.
     """
     where = content.location
     storage = await instance.storage_of(where) if where is not None else None
+    if where is not None and root is not None:
+        if relative_key(where, root) is not None and (storage is None or len(storage.root) < len(root)):
+            storage = await instance.storage_at(root)
+        if storage is not None and storage.root != root:
+            raise ValueError(
+                f"{where} lies in the storage {storage.root}, not in {root}: leave storage= out, or pass a copy that "
+                "lies outside all storages"
+            )
     if where is not None and storage is not None:
         inferred = relative_key(where, storage.root)
         if not inferred:
@@ -107,7 +123,7 @@ async def locate(
         _check(key)
         if suffix(key) != content.suffix:
             raise ValueError(f"The key {key!r} should end in {content.suffix!r}, as what it names does")
-    return Place(await instance.default_storage(), key, in_place=False)
+    return Place(await instance.storage_at(root or instance.root), key, in_place=False)
 
 
 def _check(key: str) -> None:

@@ -1,7 +1,6 @@
 """Artifacts: datasets and models stored as files or folders."""
 
 import asyncio
-import os
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -11,12 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import families, objects, tables
 from inhaul.errors import NoResultFound
-from inhaul.formats import backed, memory, suffixes
+from inhaul.formats import backed, suffixes
 from inhaul.ingestion.single import OnDuplicate, Staged
 from inhaul.instance import Instance, current
 from inhaul.keys import suffix
 from inhaul.registry import deletion, reading, replacing, saving, uploading
-from inhaul.registry.arguments import check_choice, check_flag, check_key, check_path, check_record, check_text
+from inhaul.registry.arguments import check_choice, check_flag, check_key, check_record, check_text
 from inhaul.registry.base import Registry
 from inhaul.registry.context import input_run, note_inputs, run_for
 from inhaul.registry.describing import IsDescribed
@@ -25,9 +24,11 @@ from inhaul.registry.fields import Field, Relation, set_row
 from inhaul.registry.findings import VerifyReport
 from inhaul.registry.folder import Duplicates, Errors, Folder
 from inhaul.registry.lineage import Lineage, trace
+from inhaul.registry.making import FromMemory, check_data, checked_storage
 from inhaul.registry.related import ManyToMany
 from inhaul.registry.saving import Draft, Met
 from inhaul.registry.slots import Slots, link
+from inhaul.registry.sources import Sources
 from inhaul.registry.storage import Storage
 from inhaul.registry.tracking import TracksRun, TracksUpdates
 from inhaul.registry.verification import verify_rows
@@ -36,9 +37,6 @@ from inhaul.registry.visibility import Visibility, shown
 from inhaul.stores.locations import as_text, is_pathish
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from anndata import AnnData
-    from mudata import MuData
     from upath import UPath
 
     from inhaul.ingestion.content import Data
@@ -48,7 +46,7 @@ if TYPE_CHECKING:
     from inhaul.stores.locations import Pathish
 
 
-class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
+class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
     """A dataset or model, stored as a file or folder.
 
     Making one does no I/O. `await artifact` reads and hashes the content and turns the artifact into the existing one
@@ -66,6 +64,8 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
         visibility: Who sees it.
         format: How an AnnData is stored: `"h5ad"` or `"zarr"`; None: as the suffix of the key says, else as h5ad.
         accessor: What a file or folder shall load as where its suffix leaves that open: `"AnnData"` or `"MuData"`.
+        storage: Where it is stored, or lies: a storage, or its root, which is registered when the artifact is saved.
+            None: the one that the data lies in, else the default one.
         key_is_virtual: False stores the object under the key itself.
         on_duplicate: What to do with content that is registered under the same key, or under any if none is given:
             `"return"` the existing artifact, `"create"` another one, or raise an `"error"`.
@@ -73,8 +73,9 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
     Raises:
         TypeError: The data is none of these, or an argument has the wrong type.
         InvalidKey: The key is not valid.
-        ValueError: The data cannot be stored in the format, the version is empty or longer than 30 characters, or an
-            option has a value it does not know.
+        ValueError: The data cannot be stored in the format, the version is empty or longer than 30 characters, an
+            option has a value it does not know, or the storage belongs to another registry.
+        UnsupportedStorage: The root of the storage is neither a folder nor on S3.
         WrongWorld: A record belongs to `inhaul.sync`, or the reverse.
     """
 
@@ -97,7 +98,6 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
     _staged: Staged | None = None
     _lock: asyncio.Lock | None = None
     _met: Met | None = None
-    _validates: bool = False
     _slots: Slots | None = None
 
     storage = Relation[Storage]()
@@ -129,10 +129,11 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
         visibility: int = Visibility.default,
         format: str | None = None,
         accessor: str | None = None,
+        storage: "Storage | Pathish | None" = None,
         key_is_virtual: bool | None = None,
         on_duplicate: OnDuplicate = "return",
     ) -> None:
-        _check_data(data, format)
+        check_data(data, format)
         check_key(key)
         check_text("description", description)
         check_text("accessor", accessor)
@@ -144,7 +145,8 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
         self._instance = current()
         if is_new_version_of is not None:
             is_new_version_of._check_home(self._instance)
-        self._draft = Draft(data, key, key_is_virtual, on_duplicate, format, accessor, is_new_version_of)
+        where = checked_storage(self, storage)
+        self._draft = Draft(data, key, key_is_virtual, on_duplicate, format, accessor, is_new_version_of, where)
         self._key = key
         self._description = description
         if version is not None:
@@ -252,108 +254,6 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
         active = run_for(cls._world, run, instance)
         folder = Folder(instance, path, key, active, duplicates, exclude, follow_symlinks, errors)
         made: ArtifactList[Self] = cls._world["ArtifactList"](folder)
-        return made
-
-    @classmethod
-    def from_df(
-        cls,
-        df: "pd.DataFrame",
-        key: str | None = None,
-        description: str | None = None,
-        run: "Run | Literal[False] | None" = None,
-        version: str | None = None,
-        is_new_version_of: "Artifact | None" = None,
-        **options: Any,
-    ) -> Self:
-        """An artifact of a DataFrame, stored as .parquet.
-
-        Columns and variables that are registered features are checked, and linked when it is saved.
-
-        Args:
-            df: The table.
-            key: See `Artifact`, as for the rest.
-            description: What it is.
-            run: The run that makes it.
-            version: What this version is called.
-            is_new_version_of: The artifact that it is a new version of.
-            **options: What else `Artifact` takes.
-
-        Raises:
-            TypeError: The data is no DataFrame.
-            ValidationError: When staged: a column is not of the dtype of its feature.
-        """
-        _expect(df, "DataFrame")
-        given = {"key": key, "description": description, "run": run, "version": version}
-        return cls._validated(df, is_new_version_of=is_new_version_of, **given, **options)
-
-    @classmethod
-    def from_anndata(
-        cls,
-        adata: "AnnData | str | os.PathLike[str]",
-        key: str | None = None,
-        description: str | None = None,
-        run: "Run | Literal[False] | None" = None,
-        version: str | None = None,
-        is_new_version_of: "Artifact | None" = None,
-        **options: Any,
-    ) -> Self:
-        """An artifact of an AnnData, stored as .h5ad unless `format` or the key says otherwise.
-
-        Args:
-            adata: The object, or the path of an .h5ad file or an AnnData zarr store.
-            key: See `Artifact`, as for the rest.
-            description: What it is.
-            run: The run that makes it.
-            version: What this version is called.
-            is_new_version_of: The artifact that it is a new version of.
-            **options: What else `Artifact` takes.
-
-        Raises:
-            TypeError: The data is neither an AnnData nor a path.
-            ValidationError: When staged: a column is not of the dtype of its feature.
-        """
-        _expect(adata, "AnnData", str, os.PathLike)
-        given = {"key": key, "description": description, "run": run, "version": version, "accessor": "AnnData"}
-        return cls._validated(adata, is_new_version_of=is_new_version_of, **(given | options))
-
-    @classmethod
-    def from_mudata(
-        cls,
-        mdata: "MuData | str | os.PathLike[str]",
-        key: str | None = None,
-        description: str | None = None,
-        run: "Run | Literal[False] | None" = None,
-        version: str | None = None,
-        is_new_version_of: "Artifact | None" = None,
-        **options: Any,
-    ) -> Self:
-        """An artifact of a MuData, stored as .h5mu.
-
-        Columns and variables that are registered features are checked, and linked when it is saved.
-
-        Args:
-            mdata: The object, or the path of an .h5mu file.
-            key: See `Artifact`, as for the rest.
-            description: What it is.
-            run: The run that makes it.
-            version: What this version is called.
-            is_new_version_of: The artifact that it is a new version of.
-            **options: What else `Artifact` takes.
-
-        Raises:
-            TypeError: The data is neither a MuData nor a path.
-            ValidationError: When staged: a column is not of the dtype of its feature.
-        """
-        _expect(mdata, "MuData", str, os.PathLike)
-        given = {"key": key, "description": description, "run": run, "version": version, "accessor": "MuData"}
-        return cls._validated(mdata, is_new_version_of=is_new_version_of, **(given | options))
-
-    @classmethod
-    def _validated(cls, data: "Data", **options: Any) -> Self:
-        """An artifact whose features are checked when it is staged, which the twin does in the constructor."""
-        made = cls.__new__(cls)
-        made._validates = True
-        made.__init__(data, **options)  # type: ignore[misc]
         return made
 
     async def save(self, upload: bool | None = None) -> Self:
@@ -477,19 +377,24 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
             raise ValueError(f"{self!r} is not saved, so it has no lineage")
         return await trace(self)
 
-    async def verify(self, *, read: bool = False, repair: bool = False) -> VerifyReport:
+    async def verify(
+        self, *, read: bool = False, repair: bool = False, source: "Pathish | None" = None
+    ) -> VerifyReport:
         """Compares its object with the registry.
 
         Args:
             read: Read it although its ETag tells what it is. One that only has an ETag gets a hash of its content.
             repair: Store it again if it is not as registered, where an equal copy is left.
+            source: What it was made from, or the folder of that, for a repair; see `inhaul.verify`.
 
         Raises:
-            ValueError: It is not saved.
+            ValueError: It is not saved, or a source is given without `repair`, or on S3.
+            FileNotFoundError: There is no such source.
         """
         if self._id is None:
             raise ValueError(f"{self!r} is not saved, so there is nothing to compare it with")
-        report = await verify_rows(self._home, [self._uid], {}, read=read, repair=repair)
+        sources = await Sources.at(source, repair=repair)
+        report = await verify_rows(self._home, [self._uid], sources, read=read, repair=repair)
         if read:
             async with self._home.database.read() as conn:
                 row = (await objects.rows_of(conn, [self._uid]))[self._uid]
@@ -521,7 +426,7 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
             FileChanged: The data changed while it was stored.
             StorageFull: There is no room for it.
         """
-        _check_data(data, format)
+        check_data(data, format)
         check_record(self._world, "run", run, "Run", optional=True)
         if self._id is None:
             raise ValueError(f"{self!r} is not saved: make it of the other content")
@@ -622,19 +527,3 @@ class Artifact(Registry, HasFeatures, IsDescribed, IsVersioned, TracksRun, Track
     async def _cached(self) -> Path:
         await self._staging()
         return await reading.cached(self)
-
-
-def _expect(data: object, accessor: str, *others: type) -> None:
-    if not isinstance(data, others) and memory.accessor_of(data) != accessor:
-        raise TypeError(f"Pass {' or '.join([accessor, *(['a path'] if others else [])])}, not {type(data).__name__}")
-
-
-def _check_data(data: object, format: str | None) -> None:
-    if is_pathish(data):
-        check_path(data)
-    elif memory.accessor_of(data) is None:
-        raise TypeError(
-            f"An artifact is made from a path, a DataFrame, an AnnData or a MuData, not from {type(data).__name__}"
-        )
-    if format is not None:
-        memory.check_format(data, format)

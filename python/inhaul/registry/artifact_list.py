@@ -27,6 +27,7 @@ from inhaul.registry.fields import set_row
 from inhaul.registry.findings import VerifyReport
 from inhaul.registry.folder import Folder
 from inhaul.registry.saving import Draft
+from inhaul.registry.sources import Sources
 from inhaul.registry.verification import verify_rows
 from inhaul.settings import settings
 from inhaul.stores.locations import as_text
@@ -181,7 +182,7 @@ class ArtifactList(Sequence[A], Generic[A]):
         if not self._saved:
             raise ValueError(f"{self!r} is not saved, so there is nothing to compare it with")
         files = await asyncio.to_thread(self._files)
-        return await verify_rows(self._instance, files, files, read=read, repair=repair)
+        return await verify_rows(self._instance, files, Sources(files), read=read, repair=repair)
 
     def _files(self) -> dict[str, Path]:
         """The files that the artifacts were made from, by uid."""

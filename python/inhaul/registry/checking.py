@@ -1,7 +1,7 @@
 """Whether objects hold what is registered, and if not, what is wrong with each."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from inhaul.ingestion.content import content_of
 from inhaul.instance import Instance
 from inhaul.registry.findings import Defect, Finding, VerifyReport
 from inhaul.registry.matching import Match, location
+from inhaul.registry.sources import Sources
 from inhaul.stores.base import Listed, Readable
 from inhaul.stores.local import LocalStore
 
@@ -35,7 +36,7 @@ class Checker:
         report: What the outcome is added to.
         read: Whether objects are read although their ETag tells what they are.
         repair: Whether what is wrong is stored again.
-        sources: Files that artifacts were made from, by uid.
+        sources: What artifacts were made from, to repair them.
     """
 
     def __init__(
@@ -46,14 +47,14 @@ class Checker:
         *,
         read: bool,
         repair: bool,
-        sources: Mapping[str, Path] | None = None,
+        sources: Sources | None = None,
     ) -> None:
         self.report = report
         self._instance = instance
         self._store = store
         self._read_all = read
         self._repair = repair
-        self._sources = sources or {}
+        self._sources = sources or Sources()
 
     async def check(self, matches: Sequence[Match]) -> bool:
         """Checks some artifacts, and says whether all is well."""
@@ -143,10 +144,12 @@ class Checker:
         if not row.key_is_virtual:
             return "its key was chosen by a user, so it is left as it is"
         entry = Entry(row.uid, row.suffix, row.digest, row.n_objects is not None)
-        copies = [self._sources.get(row.uid), await self._instance.cache.has(entry)]
         try:
+            copies = await asyncio.to_thread(lambda: [*self._sources.of(row)])
+            if (cached := await self._instance.cache.has(entry)) is not None:
+                copies.append(cached)
             for copy in copies:
-                if copy is not None and await self._store_from(copy, row):
+                if await self._store_from(copy, row):
                     finding.repaired = True
                     return f"stored again from {copy}"
             async with self._instance.database.read() as conn:
@@ -164,7 +167,9 @@ class Checker:
                                 return f"stored again from artifact {other.uid}"
         except OSError as error:
             return f"it could not be stored again: {error}"
-        return "no equal copy is left to repair it from; verify(repair=True) of a list of from_dir() takes the folder's"
+        return (
+            "no equal copy is left to repair it from: pass the folder that it was made from, if that is left, as source"
+        )
 
     async def _store_from(self, copy: Path, row: Row) -> bool:
         """Stores an object again from a copy, if that is equal."""

@@ -1,10 +1,12 @@
 """One artifact on its way in: staged, stored, registered."""
 
+import asyncio
 import errno
 import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
@@ -17,7 +19,7 @@ from inhaul.ingestion.activity import confirm, storing
 from inhaul.ingestion.content import Content, content_of, is_taken
 from inhaul.ingestion.remote import content_at
 from inhaul.ingestion.single import OnDuplicate, Predecessor, Staged
-from inhaul.instance import Instance
+from inhaul.instance import Instance, resolved_root
 from inhaul.registry.fields import set_row
 from inhaul.registry.sharing import sharers
 from inhaul.registry.slots import validate
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from inhaul.ingestion.content import Data
     from inhaul.registry.artifact import Artifact
     from inhaul.registry.run import Run
+    from inhaul.registry.storage import Storage
 
 _ATTEMPTS = 50  # at a key that others write too
 
@@ -48,6 +51,7 @@ class Draft(NamedTuple):
     format: str | None = None
     accessor: str | None = None
     is_new_version_of: "Artifact | None" = None
+    storage: "Storage | str | None" = None  # or its root
 
 
 class Met(NamedTuple):
@@ -72,7 +76,8 @@ async def stage(artifact: "Artifact") -> None:
     if artifact._validates and is_here and content.accessor is not None:
         artifact._slots = await validate(artifact._world, instance, draft.data, content.accessor)
     labelled = description is not None or run is not None or old is not None
-    place = await single.locate(instance, content, draft.key, inherited=inherited, labelled=labelled)
+    root = await asyncio.to_thread(resolved_root, _root(draft.storage)) if draft.storage is not None else None
+    place = await single.locate(instance, content, draft.key, inherited=inherited, labelled=labelled, root=root)
     staged = await single.stage(
         instance,
         content,
@@ -113,6 +118,10 @@ async def stage(artifact: "Artifact") -> None:
     artifact._is_staged = True
 
 
+def _root(storage: "Storage | str") -> str:
+    return storage if isinstance(storage, str) else storage._root
+
+
 async def _content(instance: Instance, draft: Draft, key: str | None) -> Content:
     if is_pathish(draft.data) and is_remote(address := as_text(draft.data)):
         return await content_at(instance, address, accessor=draft.accessor)
@@ -136,6 +145,7 @@ async def save(artifact: "Artifact", instance: Instance) -> None:
     old = artifact._draft.is_new_version_of if artifact._draft is not None else None
     if old is not None:
         await _save_predecessor(artifact, old)
+    storage = artifact._draft.storage if artifact._draft is not None else None
     fresh = not artifact._is_staged
     await stage(artifact)
     if artifact._run is not None:
@@ -146,9 +156,19 @@ async def save(artifact: "Artifact", instance: Instance) -> None:
             await _save_new(artifact, instance, fresh=fresh)
         if old is not None and old._uid[:16] == artifact._uid[:16] and old._uid != artifact._uid:
             set_row(old, {"is_latest": False})
-        return
-    await _meet_again(artifact, instance)
-    await artifact._write_changes(instance)
+    else:
+        await _meet_again(artifact, instance)
+        await artifact._write_changes(instance)
+    if storage is not None and not isinstance(storage, str) and storage._id is None:
+        await _register(storage, artifact, instance)
+
+
+async def _register(storage: "Storage", artifact: "Artifact", instance: Instance) -> None:
+    """Turns a storage that was not saved into the one that its artifact was saved in."""
+    query = select(tables.storage).where(tables.storage.c.id == artifact._storage_id)
+    async with instance.database.read() as conn:
+        row = (await conn.execute(query)).mappings().one()
+    await storage._become(dict(row), instance)
 
 
 async def _save_predecessor(artifact: "Artifact", old: "Artifact") -> None:

@@ -47,7 +47,12 @@ class Storage(Registry, TracksUpdates):
             self._root, self._type = str(parse(self._root)), "s3"
 
     async def verify(
-        self, *, read: bool = False, repair: bool = False, max_age: timedelta | None = None
+        self,
+        *,
+        read: bool = False,
+        repair: bool = False,
+        max_age: timedelta | None = None,
+        source: "Pathish | None" = None,
     ) -> VerifyReport:
         """Compares all objects with the registry; see `inhaul.verify`.
 
@@ -55,11 +60,12 @@ class Storage(Registry, TracksUpdates):
             read: Read every object.
             repair: Store again what is not as registered.
             max_age: Take the word of calls that were not longer ago.
+            source: A folder that artifacts were made from, for repairs.
 
         Raises:
             NoResultFound: The storage is not saved.
         """
-        return await verify(self, read=read, repair=repair, max_age=max_age)
+        return await verify(self, read=read, repair=repair, max_age=max_age, source=source)
 
     async def move(self, new: "Pathish") -> Self:
         """Records that the storage is somewhere else by now; its objects are where you have moved or copied them.

@@ -1,10 +1,9 @@
 """Comparing objects with what the registry says of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from datetime import timedelta
 from hashlib import sha256
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -19,11 +18,13 @@ from inhaul.registry.collector import Known, known_storage, orphans
 from inhaul.registry.findings import Defect, Finding, VerifyReport
 from inhaul.registry.ledger import Ledger
 from inhaul.registry.matching import Chunker, Match, location
+from inhaul.registry.sources import Sources
 from inhaul.stores.base import Listed, Readable
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
     from inhaul.registry.storage import Storage
+    from inhaul.stores.locations import Pathish
 
 _PAGE = 1000  # objects without a row that are asked about at a time
 _FEW = 1000  # artifacts below which asking for each one is less work than listing the storage
@@ -35,6 +36,7 @@ async def verify(
     read: bool = False,
     repair: bool = False,
     max_age: timedelta | None = None,
+    source: "Pathish | None" = None,
 ) -> VerifyReport:
     """Compares all objects of a storage with the registry.
 
@@ -44,20 +46,24 @@ async def verify(
     Args:
         storage: The storage; the default one if None.
         read: Read every object. Artifacts that only have an ETag get a hash of their content.
-        repair: Store again what is not as registered, where an equal copy is in the cache or in another artifact.
-            A file under a key that a user chose is left as it is.
+        repair: Store again what is not as registered, where an equal copy is in `source`, in the cache or in another
+            artifact. A file under a key that a user chose is left as it is.
         max_age: Take the word of earlier calls for objects that were verified not longer ago and have kept their size,
             time and ETag.
+        source: A folder that artifacts were made from, for repairs: a file is found in it by the end of its key, as far
+            as there is one, so `d/a.csv` is looked for as that and as `a.csv`. Or the file of one of them.
 
     Raises:
         NoResultFound: The registry does not know the storage.
         TypeError: An argument has the wrong type.
-        ValueError: `max_age` is negative, or more than 36,500 days.
+        ValueError: `max_age` is negative, or more than 36,500 days; or a source is given without `repair`, or on S3.
+        FileNotFoundError: There is no such source.
         DatabaseDenied: With `repair`: the registry may only be read.
     """
     check_flag("read", read)
     check_flag("repair", repair)
     check_age("max_age", max_age, optional=True)
+    sources = await Sources.at(source, repair=repair)
     instance = storage._home if storage is not None else current()
     if repair:
         await instance.database.check_writable()
@@ -66,7 +72,7 @@ async def verify(
     name = sha256(store.root.encode()).hexdigest()[:16]
     ledger = await asyncio.to_thread(Ledger, instance.home / "verified" / f"{name}.json", max_age)
     start = perf_counter()
-    checker = Checker(instance, store, VerifyReport(), read=read, repair=repair)
+    checker = Checker(instance, store, VerifyReport(), read=read, repair=repair, sources=sources)
 
     async def check(chunk: list[Match]) -> None:
         if await asyncio.to_thread(ledger.knows, chunk, read=read):
@@ -88,14 +94,14 @@ async def verify(
 
 
 async def verify_rows(
-    instance: Instance, uids: Collection[str], sources: Mapping[str, Path], *, read: bool, repair: bool
+    instance: Instance, uids: Collection[str], sources: Sources, *, read: bool, repair: bool
 ) -> VerifyReport:
     """Compares the objects of some artifacts with the registry.
 
     Args:
         instance: Their instance.
         uids: The artifacts.
-        sources: Files that they were made from, by uid.
+        sources: What they were made from, to repair them.
         read: See `verify`.
         repair: See `verify`.
     """

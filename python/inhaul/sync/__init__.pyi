@@ -214,7 +214,14 @@ class Storage(_Registry, _TracksUpdates):
     created_by: Relation[User]
 
     def __init__(self, root: Pathish) -> None: ...
-    def verify(self, *, read: bool = False, repair: bool = False, max_age: timedelta | None = None) -> VerifyReport: ...
+    def verify(
+        self,
+        *,
+        read: bool = False,
+        repair: bool = False,
+        max_age: timedelta | None = None,
+        source: Pathish | None = None,
+    ) -> VerifyReport: ...
     def move(self, new: Pathish) -> Self: ...
     def __repr__(self) -> str: ...
 
@@ -429,65 +436,7 @@ class Collection(_Registry, IsDescribed, _IsVersioned, _TracksRun, _TracksUpdate
 
 class _Members(_Fixed[Artifact]): ...
 
-class Artifact(_Registry, _HasFeatures, IsDescribed, _IsVersioned, _TracksRun, _TracksUpdates):
-    storage: Relation[Storage]
-    key_is_virtual: Field[bool]
-    object_key: Field[str | None]
-    suffix: Field[str]
-    accessor: Field[str | None]
-    size: Field[int]
-    hash: Field[str]
-    hash_type: Field[str]
-    verified_by: Field[str]
-    n_objects: Field[int | None]
-    n_observations: Field[int | None]
-    description: Field[str | None]
-
-    @property
-    def previous_runs(self) -> _Related[Run]: ...
-    @property
-    def input_of(self) -> _Related[Run]: ...
-    def __init__(
-        self,
-        data: Data,
-        /,
-        *,
-        key: str | None = None,
-        description: str | None = None,
-        version: str | None = None,
-        is_new_version_of: Artifact | None = None,
-        run: Run | Literal[False] | None = None,
-        visibility: int = Visibility.default,
-        format: str | None = None,
-        accessor: str | None = None,
-        key_is_virtual: bool | None = None,
-        on_duplicate: OnDuplicate = "return",
-    ) -> None: ...
-    def __repr__(self) -> str: ...
-    @property
-    def key(self) -> str | None: ...
-    @key.setter
-    def key(self, value: str | None) -> None: ...
-    @property
-    def visibility(self) -> Visibility: ...
-    @visibility.setter
-    def visibility(self, value: int) -> None: ...
-    @property
-    def path(self) -> Path | UPath: ...
-    @classmethod
-    def filter(cls, **lookups: Any) -> QuerySet[Self]: ...
-    @classmethod
-    def from_dir(
-        cls,
-        path: Pathish,
-        key: str | None = None,
-        *,
-        run: Run | Literal[False] | None = None,
-        duplicates: Duplicates = "keep",
-        exclude: Sequence[str] | None = None,
-        follow_symlinks: bool = False,
-        errors: Errors = "report",
-    ) -> ArtifactList[Self]: ...
+class _FromMemory:
     @classmethod
     def from_df(
         cls,
@@ -521,12 +470,73 @@ class Artifact(_Registry, _HasFeatures, IsDescribed, _IsVersioned, _TracksRun, _
         is_new_version_of: Artifact | None = None,
         **options: Any,
     ) -> Self: ...
+
+class Artifact(_Registry, _FromMemory, _HasFeatures, IsDescribed, _IsVersioned, _TracksRun, _TracksUpdates):
+    storage: Relation[Storage]
+    key_is_virtual: Field[bool]
+    object_key: Field[str | None]
+    suffix: Field[str]
+    accessor: Field[str | None]
+    size: Field[int]
+    hash: Field[str]
+    hash_type: Field[str]
+    verified_by: Field[str]
+    n_objects: Field[int | None]
+    n_observations: Field[int | None]
+    description: Field[str | None]
+
+    @property
+    def previous_runs(self) -> _Related[Run]: ...
+    @property
+    def input_of(self) -> _Related[Run]: ...
+    def __init__(
+        self,
+        data: Data,
+        /,
+        *,
+        key: str | None = None,
+        description: str | None = None,
+        version: str | None = None,
+        is_new_version_of: Artifact | None = None,
+        run: Run | Literal[False] | None = None,
+        visibility: int = Visibility.default,
+        format: str | None = None,
+        accessor: str | None = None,
+        storage: Storage | Pathish | None = None,
+        key_is_virtual: bool | None = None,
+        on_duplicate: OnDuplicate = "return",
+    ) -> None: ...
+    def __repr__(self) -> str: ...
+    @property
+    def key(self) -> str | None: ...
+    @key.setter
+    def key(self, value: str | None) -> None: ...
+    @property
+    def visibility(self) -> Visibility: ...
+    @visibility.setter
+    def visibility(self, value: int) -> None: ...
+    @property
+    def path(self) -> Path | UPath: ...
+    @classmethod
+    def filter(cls, **lookups: Any) -> QuerySet[Self]: ...
+    @classmethod
+    def from_dir(
+        cls,
+        path: Pathish,
+        key: str | None = None,
+        *,
+        run: Run | Literal[False] | None = None,
+        duplicates: Duplicates = "keep",
+        exclude: Sequence[str] | None = None,
+        follow_symlinks: bool = False,
+        errors: Errors = "report",
+    ) -> ArtifactList[Self]: ...
     def save(self, upload: bool | None = None) -> Self: ...
     def load(self, is_run_input: bool | Run | None = None, stream: bool = False, **options: Any) -> Any: ...
     def backed(self, is_run_input: bool | Run | None = None, **options: Any) -> Any: ...
     def cache(self, is_run_input: bool | Run | None = None) -> Path: ...
     def view_lineage(self) -> Lineage: ...
-    def verify(self, *, read: bool = False, repair: bool = False) -> VerifyReport: ...
+    def verify(self, *, read: bool = False, repair: bool = False, source: Pathish | None = None) -> VerifyReport: ...
     def replace(self, data: Data, run: Run | None = None, format: str | None = None) -> None: ...
     def delete(
         self, permanent: bool | None = None, storage: bool | None = None, using_key: str | None = None
@@ -569,7 +579,12 @@ def gc(
     storage: Storage | None = None, *, delete: bool = False, older_than: timedelta = _DAY, shared: bool = False
 ) -> GcReport: ...
 def verify(
-    storage: Storage | None = None, *, read: bool = False, repair: bool = False, max_age: timedelta | None = None
+    storage: Storage | None = None,
+    *,
+    read: bool = False,
+    repair: bool = False,
+    max_age: timedelta | None = None,
+    source: Pathish | None = None,
 ) -> VerifyReport: ...
 
 class Instance:

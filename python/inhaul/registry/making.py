@@ -1,0 +1,175 @@
+"""What an artifact is made from: checked at the call, be it a path or an object in memory."""
+
+import os
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from inhaul.formats import memory
+from inhaul.registry.arguments import check_path, check_record
+from inhaul.registry.storage import Storage
+from inhaul.stores.address import parse
+from inhaul.stores.locations import as_text, is_pathish, is_remote
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+    from mudata import MuData
+
+    from inhaul.ingestion.content import Data
+    from inhaul.registry.artifact import Artifact
+    from inhaul.registry.run import Run
+    from inhaul.stores.locations import Pathish
+
+
+def checked_storage(artifact: "Artifact", storage: "Storage | Pathish | None") -> Storage | str | None:
+    """The storage that a user asks for, as a record or by its root.
+
+    Raises:
+        TypeError: It is neither a storage nor a path.
+        WrongWorld: It belongs to the other API.
+        ValueError: It belongs to another registry, or the path is empty.
+        UnsupportedStorage: The root is neither a folder nor on S3.
+    """
+    if is_pathish(storage):
+        check_path(storage)
+        return str(parse(text)) if is_remote(text := as_text(storage)) else text
+    if storage is not None and not hasattr(storage, "_world"):
+        raise TypeError(f"storage={storage!r}: pass a Storage, or its root")
+    check_record(artifact._world, "storage", storage, "Storage", optional=True)
+    if storage is not None and storage._id is not None:
+        storage._check_home(artifact._home)
+    return storage
+
+
+def check_data(data: object, format: str | None) -> None:
+    """Refuses what no artifact can be made from, and a format that it cannot be stored in.
+
+    Raises:
+        TypeError: It is neither a path nor an object that has a format.
+        ValueError: The path is empty, or there is no such format of the data.
+    """
+    if is_pathish(data):
+        check_path(data)
+    elif memory.accessor_of(data) is None:
+        raise TypeError(
+            f"An artifact is made from a path, a DataFrame, an AnnData or a MuData, not from {type(data).__name__}"
+        )
+    if format is not None:
+        memory.check_format(data, format)
+
+
+class FromMemory:
+    """Makes artifacts of what is in memory; what it measures is checked, and linked when it is saved."""
+
+    _validates: bool = False
+
+    @classmethod
+    def from_df(
+        cls,
+        df: "pd.DataFrame",
+        key: str | None = None,
+        description: str | None = None,
+        run: "Run | Literal[False] | None" = None,
+        version: str | None = None,
+        is_new_version_of: "Artifact | None" = None,
+        **options: Any,
+    ) -> Self:
+        """An artifact of a DataFrame, stored as .parquet.
+
+        Columns and variables that are registered features are checked, and linked when it is saved.
+
+        Args:
+            df: The table.
+            key: See `Artifact`, as for the rest.
+            description: What it is.
+            run: The run that makes it.
+            version: What this version is called.
+            is_new_version_of: The artifact that it is a new version of.
+            **options: What else `Artifact` takes.
+
+        Raises:
+            TypeError: The data is no DataFrame.
+            ValidationError: When staged: a column is not of the dtype of its feature.
+        """
+        _expect(df, "DataFrame")
+        given = {"key": key, "description": description, "run": run, "version": version}
+        return cls._validated(df, is_new_version_of=is_new_version_of, **given, **options)
+
+    @classmethod
+    def from_anndata(
+        cls,
+        adata: "AnnData | str | os.PathLike[str]",
+        key: str | None = None,
+        description: str | None = None,
+        run: "Run | Literal[False] | None" = None,
+        version: str | None = None,
+        is_new_version_of: "Artifact | None" = None,
+        **options: Any,
+    ) -> Self:
+        """An artifact of an AnnData, stored as .h5ad unless `format` or the key says otherwise.
+
+        Args:
+            adata: The object, or the path of an .h5ad file or an AnnData zarr store.
+            key: See `Artifact`, as for the rest.
+            description: What it is.
+            run: The run that makes it.
+            version: What this version is called.
+            is_new_version_of: The artifact that it is a new version of.
+            **options: What else `Artifact` takes.
+
+        Raises:
+            TypeError: The data is neither an AnnData nor a path.
+            ValidationError: When staged: a column is not of the dtype of its feature.
+        """
+        _expect(adata, "AnnData", str, os.PathLike)
+        given = {"key": key, "description": description, "run": run, "version": version, "accessor": "AnnData"}
+        return cls._validated(adata, is_new_version_of=is_new_version_of, **(given | options))
+
+    @classmethod
+    def from_mudata(
+        cls,
+        mdata: "MuData | str | os.PathLike[str]",
+        key: str | None = None,
+        description: str | None = None,
+        run: "Run | Literal[False] | None" = None,
+        version: str | None = None,
+        is_new_version_of: "Artifact | None" = None,
+        **options: Any,
+    ) -> Self:
+        """An artifact of a MuData, stored as .h5mu.
+
+        Columns and variables that are registered features are checked, and linked when it is saved.
+
+        Args:
+            mdata: The object, or the path of an .h5mu file.
+            key: See `Artifact`, as for the rest.
+            description: What it is.
+            run: The run that makes it.
+            version: What this version is called.
+            is_new_version_of: The artifact that it is a new version of.
+            **options: What else `Artifact` takes.
+
+        Raises:
+            TypeError: The data is neither a MuData nor a path.
+            ValidationError: When staged: a column is not of the dtype of its feature.
+        """
+        _expect(mdata, "MuData", str, os.PathLike)
+        given = {"key": key, "description": description, "run": run, "version": version, "accessor": "MuData"}
+        return cls._validated(mdata, is_new_version_of=is_new_version_of, **(given | options))
+
+    @classmethod
+    def _validated(cls, data: "Data", **options: Any) -> Self:
+        """An artifact whose features are checked when it is staged, which the twin does in the constructor."""
+        made = cls.__new__(cls)
+        made._validates = True
+        made.__init__(data, **options)  # type: ignore[misc]
+        return made
+
+
+def _expect(data: object, accessor: str, *others: type) -> None:
+    """Refuses data that does not load as this.
+
+    Raises:
+        TypeError: It is neither that nor of the other types.
+    """
+    if not isinstance(data, others) and memory.accessor_of(data) != accessor:
+        raise TypeError(f"Pass {' or '.join([accessor, *(['a path'] if others else [])])}, not {type(data).__name__}")

@@ -1,0 +1,115 @@
+"""Artifacts in a storage that the user names: `Artifact(..., storage=)`."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import mudata
+import numpy as np
+import pandas as pd
+import pytest
+
+import inhaul
+import inhaul.sync as ih
+from inhaul import Artifact, Storage
+from inhaul.errors import KeyExists, UnsupportedStorage, WrongWorld
+from trees import write
+
+
+@pytest.fixture
+async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
+    async with inhaul.connect(storage=tmp_path / "storage", db=database_url) as instance:
+        yield instance
+
+
+async def roots() -> list[str]:
+    return [storage.root for storage in await Storage.filter().order_by("id").all()]
+
+
+@pytest.mark.parametrize("form", ["root", "path", "unsaved", "saved"])
+async def test_an_artifact_is_stored_where_the_user_says(instance: inhaul.Instance, tmp_path: Path, form: str) -> None:
+    shelf = tmp_path / "shelf"
+    storage: Any = {"root": str(shelf), "path": shelf}.get(form) or Storage(shelf)
+    if form == "saved":
+        await storage.save()
+    artifact = Artifact(write(tmp_path / "a.txt", "a"), key="a.txt", storage=storage)
+    await artifact
+    assert (str(shelf) in await roots()) == (form == "saved"), "staging writes nothing"
+    await artifact.save()
+    assert artifact.storage.root == str(shelf)
+    assert artifact.path.is_relative_to(shelf)
+    assert await artifact.load() == "a"
+    if form == "unsaved":
+        assert storage.id == artifact.storage.id
+    assert sorted(await roots()) == sorted([instance.root, str(shelf)])
+
+    again = await Artifact(write(tmp_path / "a.txt", "a"), key="a.txt", storage=shelf).save()
+    assert again == artifact
+    newer = await Artifact(write(tmp_path / "a.txt", "b"), key="a.txt", storage=shelf).save()
+    assert (newer.stem_uid, newer.storage.root) == (artifact.stem_uid, str(shelf))
+    other = await Artifact(write(tmp_path / "a.txt", "a"), key="a.txt").save()
+    assert (other.storage.root, other.stem_uid == artifact.stem_uid) == (instance.root, False)
+    real = await Artifact(write(tmp_path / "r.txt", "r"), key="d/r.txt", storage=shelf, key_is_virtual=False).save()
+    assert real.path == shelf / "d" / "r.txt"
+    with pytest.raises(KeyExists):
+        await Artifact(write(tmp_path / "r.txt", "s"), key="d/r.txt", storage=shelf, key_is_virtual=False).save()
+    assert (await inhaul.verify(artifact.storage)).ok
+
+
+@pytest.mark.filterwarnings("ignore:.*pull.*:FutureWarning:mudata")
+async def test_tables_and_matrices_are_stored_where_the_user_says(instance: inhaul.Instance, tmp_path: Path) -> None:
+    cells = ad.AnnData(np.eye(2, dtype=np.float32))
+    pairs = [
+        Artifact.from_df(pd.DataFrame({"x": [1]}), "x.parquet", storage=tmp_path / "shelf"),
+        Artifact.from_anndata(cells, "x.h5ad", storage=Storage(tmp_path / "shelf")),
+    ]
+    pairs.append(Artifact.from_mudata(mudata.MuData({"rna": cells}), "x.h5mu", storage=str(tmp_path / "shelf")))
+    for artifact in pairs:
+        assert (await artifact.save()).path.is_relative_to(tmp_path / "shelf")
+
+
+async def test_data_that_lies_in_a_storage_stays_there(instance: inhaul.Instance, tmp_path: Path) -> None:
+    inside = write(tmp_path / "shelf" / "d" / "a.txt", "a")
+    artifact = await Artifact(inside, storage=tmp_path / "shelf").save()
+    assert (artifact.key, artifact.key_is_virtual, artifact.path) == ("d/a.txt", False, inside)
+    assert await Artifact(inside, storage=artifact.storage).save() == await Artifact(inside).save() == artifact
+    with pytest.raises(ValueError, match=r"lies in the storage .*/shelf, not in .*/storage"):
+        await Artifact(inside, storage=instance.root)
+    with pytest.raises(ValueError, match=r"lies in the storage .*/shelf, not in .*/other"):
+        await Artifact(inside, storage=tmp_path / "other").save()
+    assert str(tmp_path / "other") not in await roots()
+
+
+async def test_what_is_no_storage_is_refused_at_the_call(instance: inhaul.Instance, tmp_path: Path) -> None:
+    file = write(tmp_path / "a.txt", "a")
+    async with inhaul.connect(tmp_path / "elsewhere"):
+        foreign = await Storage(tmp_path / "foreign").save()
+    for storage, error, match in (
+        (5, TypeError, "pass a Storage, or its root"),
+        ("", ValueError, "empty"),
+        (inhaul.ULabel("a"), TypeError, "pass a Storage"),
+        (ih.Storage(tmp_path), WrongWorld, "other API"),
+        (foreign, ValueError, "belongs to"),
+        ("gs://bucket", UnsupportedStorage, "gs://"),
+    ):
+        with pytest.raises(error, match=match):
+            Artifact(file, key="a.txt", storage=storage)
+    assert await roots() == []
+
+
+async def test_an_artifact_is_stored_in_the_bucket_that_the_user_names(
+    instance: inhaul.Instance, tmp_path: Path, s3_root: str
+) -> None:
+    artifact = await Artifact(write(tmp_path / "a.txt", "a"), key="a.txt", storage=s3_root).save()
+    assert (artifact.storage.root, artifact.storage.type) == (s3_root, "s3")
+    assert await artifact.load() == "a"
+    assert await Artifact(write(tmp_path / "a.txt", "a"), key="a.txt", storage=artifact.storage).save() == artifact
+
+
+def test_the_blocking_api_stores_where_the_user_says(tmp_path: Path) -> None:
+    with ih.connect(tmp_path / "storage"):
+        storage = ih.Storage(tmp_path / "shelf")
+        artifact = ih.Artifact(write(tmp_path / "a.txt", "a"), key="a.txt", storage=storage).save()
+        assert artifact.path.is_relative_to(tmp_path / "shelf")
+        assert artifact.storage == storage
