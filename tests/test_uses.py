@@ -183,6 +183,14 @@ def test_blocking(tmp_path: Path) -> None:
         artifact.labels.add(label)
         with pytest.raises(InUse, match="1 artifact uses it"):
             label.delete()
+        collection = ih.Collection([artifact], "all").save()
+        collection.delete()
+        assert (ih.Collection.filter().count(), ih.Collection.objects.count()) == (0, 1)
+        assert collection.restore().visibility == Visibility.default
+        with pytest.raises(InUse, match="a member of the collection 'all'"):
+            ih.Artifact.filter().delete(permanent=True)
+        ih.Collection.filter().delete()
         ih.Artifact.filter().delete(permanent=True)
+        assert ih.Collection.get(collection.uid).n_missing == 1
         label.delete()
         assert (ih.Artifact.objects.count(), ih.ULabel.objects.count()) == (0, 0)

@@ -192,8 +192,10 @@ class LocalStore:
             path = self.path(key.removesuffix("/"))
             if not key.endswith("/"):
                 path.unlink(missing_ok=True)
-            elif path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
+            elif not path.is_symlink():
+                while path.is_dir():
+                    with suppress(FileNotFoundError):  # somebody else removes it, too
+                        shutil.rmtree(path)
 
     async def sync(self) -> None:
         """Returns once everything written to the storage's file system is on disk."""
