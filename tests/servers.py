@@ -32,7 +32,7 @@ unix_socket_dir = {folder}
 logfile = {folder}/log
 auth_type = any
 max_client_conn = 1000
-default_pool_size = 8
+default_pool_size = 25
 min_pool_size = 2
 server_round_robin = 1
 """
