@@ -11,6 +11,7 @@ import inhaul
 import inhaul.sync
 from inhaul import Artifact, Collection, Feature, FeatureSet, Run, Storage, Transform, ULabel, User, Visibility
 from inhaul.errors import InUse, NoResultFound, ObjectShared
+from inhaul.keys import MARKS
 from registries import artifacts, assert_consistent, query
 from trees import write
 
@@ -94,6 +95,19 @@ async def test_what_nobody_uses_goes(instance: inhaul.Instance, tmp_path: Path) 
             await new.delete()
     again = await ULabel("child").save()
     assert again.uid != child.uid
+
+
+async def test_a_storage_that_goes_has_no_mark_of_the_registry_any_more(
+    instance: inhaul.Instance, database_url: str, tmp_path: Path
+) -> None:
+    async with inhaul.connect(storage=tmp_path / "other", db=database_url):
+        (artifact,) = await files(tmp_path / "in", 1)
+    other = await Storage.filter(root=str(tmp_path / "other")).one()
+    marks = tmp_path / "other" / MARKS
+    assert [*marks.iterdir()]
+    await artifact.delete(permanent=True)
+    await other.delete()
+    assert not [*marks.iterdir()]
 
 
 async def test_the_current_run_stays(instance: inhaul.Instance) -> None:

@@ -241,6 +241,11 @@ class Instance:
         """What looks at the objects of the storage with this root, on the running event loop."""
         return self.unclaimed(root)
 
+    async def withdraw(self, row: ownership.Row) -> None:
+        """Takes the registry's mark out of a storage that it no longer knows."""
+        self._claimed = {known for known in self._claimed if known[1] != row.root}
+        await ownership.withdraw(self.unclaimed(row.root), row)
+
     def unclaimed(self, root: str) -> Store:
         """What writes to a storage whether or not it is the registry's; see `writable`."""
         if not is_remote(root):

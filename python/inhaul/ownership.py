@@ -148,6 +148,13 @@ async def write(database: Database, store: Store, row: Row) -> None:
     await _write(store, Mark(row.registry, row.uid, await _place(database)))
 
 
+async def withdraw(store: Store, row: Row) -> None:
+    """Removes the registry's mark from a storage that it no longer knows, so that others have that to themselves."""
+    found = await read(store, row.registry) if row.marked_at is not None else None
+    if found is not None and found.storage == row.uid:
+        await store.remove([f"{MARKS}/{row.registry}"])
+
+
 async def note(database: Database, store: Readable, registry: str, storage_id: int) -> None:
     """Remembers that a storage has the registry's mark, and since when."""
     stat = await store.stat(f"{MARKS}/{registry}")

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
-from inhaul.errors import InUse, KeyExists, NoResultFound
+from inhaul.errors import KeyExists, NoResultFound
 from inhaul.instance import Identity, Instance, current
 from inhaul.keys import new_uid
 from inhaul.registry import dtypes
@@ -176,10 +176,7 @@ class Registry:
     async def _delete_rows(
         cls, instance: Instance, ids: Sequence[int], what: str, on_deleted: Callable[[], object]
     ) -> None:
-        table = inspect(cls).local_table
-        if instance.needs.get(table) in ids:
-            raise InUse(f"{what} cannot be deleted: {instance!r} uses it for what is written next")
-        await delete_records(instance, table, ids, what, on_deleted)
+        await delete_records(instance, inspect(cls).local_table, ids, what, on_deleted)
 
     def _note_deletion(self) -> None:
         self._is_deleted = True

@@ -1,16 +1,23 @@
 """Storage locations."""
 
 import asyncio
+import warnings
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
+from inhaul import ownership
+from inhaul.db import tables
+from inhaul.errors import InhaulError
 from inhaul.instance import Instance, resolved_root
+from inhaul.keys import MARKS
 from inhaul.registry.base import Registry
 from inhaul.registry.fields import Field, Relation
 from inhaul.registry.findings import VerifyReport
 from inhaul.registry.moving import move
 from inhaul.registry.tracking import TracksUpdates
 from inhaul.registry.user import User
+from inhaul.registry.uses import delete_records
 from inhaul.registry.verification import verify
 from inhaul.stores.address import parse
 from inhaul.stores.locations import as_text, is_remote
@@ -84,6 +91,19 @@ class Storage(Registry, TracksUpdates):
         """
         await move(self, new)
         return self
+
+    @classmethod
+    async def _delete_rows(
+        cls, instance: Instance, ids: Sequence[int], what: str, on_deleted: Callable[[], object]
+    ) -> None:
+        """Deletes storages, and the marks that this registry has in them."""
+        rows = [await ownership.row_of(instance.database, id) for id in ids]
+        await delete_records(instance, tables.storage, ids, what, on_deleted)
+        for row in rows:
+            try:
+                await instance.withdraw(row)
+            except (InhaulError, OSError) as error:
+                warnings.warn(f"{row.root} keeps the mark of this registry in {MARKS}: {error}", stacklevel=2)
 
     async def _save(self, instance: Instance) -> None:
         if self._id is None:

@@ -83,8 +83,10 @@ async def delete_records(
         on_deleted: Called when the rows are gone.
 
     Raises:
-        InUse: Others use one of them. Nothing is deleted.
+        InUse: Others use one of them, or the instance does. Nothing is deleted.
     """
+    if instance.needs.get(table) in ids:
+        raise InUse(f"{what} cannot be deleted: {instance!r} uses it for what is written next")
     async with instance.database.read() as conn:
         await _check_unused(conn, table, ids, ids, what)
     for start in range(0, len(ids), _PER_TRANSACTION):
