@@ -1,6 +1,7 @@
 """Features of data: checked when it comes in, linked by slot. And records found by their names."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import anndata as ad
@@ -12,6 +13,7 @@ import pytest
 import inhaul
 from inhaul import Artifact, Feature, FeatureSet, ULabel
 from inhaul.errors import ValidationError
+from inhaul.formats.measured import measured
 
 
 @pytest.fixture
@@ -146,3 +148,40 @@ async def test_version_and_predecessor_have_the_positions_of_the_page(instance: 
         assert (third.key, third.version, third.stem_uid) == (f"third{first.suffix}", "a", first.stem_uid)
         with pytest.raises(TypeError, match="is_new_version_of=5"):
             make(old, None, None, None, None, 5)
+
+
+VALUES: dict[str, tuple[list[object], str]] = {
+    "int": ([1, None], "int"),
+    "float": ([0.5, None], "float"),
+    "number": ([1, 0.5, None], "float"),
+    "bool": ([True, None], "bool"),
+    "str": (["a", None], "str"),
+    "datetime": ([datetime(2024, 1, 1, tzinfo=UTC), None], "datetime"),
+}
+
+
+@pytest.mark.parametrize("dtype", VALUES)
+async def test_objects_are_what_their_values_are(tmp_path: Path, dtype: str) -> None:
+    values = pd.Series(VALUES[dtype][0], dtype=object)
+    async with inhaul.connect(tmp_path / "storage"):
+        await Feature("x", dtype).save()
+        names = [f"c{place}" for place in range(len(values))]
+        adata = ad.AnnData(obs=pd.DataFrame({"x": values.to_numpy()}, index=names))
+        assert measured(adata, "AnnData")["obs"]["x"] == VALUES[dtype][1]
+        made = await Artifact.from_df(pd.DataFrame({"x": values}), key="t.parquet").save()
+        assert await slots(made) == {"columns": ["x"]}
+        for table in ({"x": values.iloc[:0]}, {"x": [None, None]}, {"x": [np.nan]}, {"x": pd.to_datetime([None])}):
+            again = await Artifact.from_df(pd.DataFrame(table), key="t.parquet").save()
+            assert await slots(again) == {"columns": ["x"]}
+
+
+async def test_a_message_names_what_a_column_holds(tmp_path: Path) -> None:
+    async with inhaul.connect(tmp_path / "storage"):
+        await Feature("x", "int").save()
+        for values, held in (([1, "a"], "mixed-integer"), ([date(2024, 1, 1)], "date"), ([b"a"], "bytes")):
+            with pytest.raises(ValidationError, match=f"'x' in columns holds {held}, but its feature takes a whole"):
+                await Artifact.from_df(pd.DataFrame({"x": pd.Series(values, dtype=object)}), key="t.parquet")
+        await Feature("v", "bool").save()
+        empty = ad.AnnData(shape=(2, 0), obs=pd.DataFrame(index=["a", "b"]))
+        no_matrix = ad.AnnData(obs=empty.obs, var=pd.DataFrame(index=["v"]))
+        assert await slots(await Artifact.from_anndata(no_matrix, "a.h5ad").save()) == {"var": ["v"]}

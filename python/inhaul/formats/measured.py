@@ -11,9 +11,23 @@ from inhaul.formats.arrays import close_node, open_node
 from inhaul.formats.broken import told_as
 from inhaul.formats.elements import names_of
 
+UNKNOWN = "nothing"
+"""The kind of columns without a value, which may become anything."""
+
+# What pandas finds in columns of objects, by its names.
+_INFERRED = {
+    "string": "str",
+    "boolean": "bool",
+    "integer": "int",
+    "floating": "float",
+    "mixed-integer-float": "float",
+    "datetime": "datetime",
+    "datetime64": "datetime",
+}
+
 
 def measured(data: Any, accessor: str) -> dict[str, dict[str, str]]:
-    """For each slot the names in it, and their kinds: int, float, bool, str, datetime, cat, or object.
+    """For each slot the names in it, and their kinds: int, float, bool, str, datetime, cat, nothing, or pandas' name.
 
     Args:
         data: A DataFrame, AnnData or MuData, or the path of one of the last two.
@@ -62,7 +76,8 @@ def _stored(group: Any) -> dict[str, dict[str, str]]:
 
 
 def _annotated(obs: Any, names: Iterable[Any], x: Any) -> dict[str, dict[str, str]]:
-    kind = {"f": "float", "i": "int", "u": "int", "b": "bool"}.get(x.dtype.kind if x is not None else "f", "object")
+    holds = {"f": "float", "i": "int", "u": "int", "b": "bool"}
+    kind = UNKNOWN if x is None or not len(obs) else holds.get(x.dtype.kind, x.dtype.name)
     return {"obs": _columns(obs), "var": {str(name): kind for name in names}}
 
 
@@ -75,6 +90,8 @@ def _columns(table: Any) -> dict[str, str]:
 def _kind(dtype: Any, column: Any) -> str:
     from pandas.api import types
 
+    if not column.notna().any():
+        return UNKNOWN
     if isinstance(dtype, types.CategoricalDtype):
         return "cat"
     for kind, holds in (
@@ -85,4 +102,5 @@ def _kind(dtype: Any, column: Any) -> str:
     ):
         if holds(dtype):
             return kind
-    return {"string": "str", "boolean": "bool", "empty": "str"}.get(types.infer_dtype(column, skipna=True), "object")
+    found = types.infer_dtype(column, skipna=True)
+    return _INFERRED.get(found, found)

@@ -94,11 +94,9 @@ def write_parquet(table: "pd.DataFrame", path: Path) -> None:
     except (TypeError, ValueError, NotImplementedError) as error:
         raise ValueError(_explained(table, _as_written, error)) from error
     try:
-        names = _schema_of(path).columns
+        _check_schema(table, path)
     except Exception as error:
         raise ValueError(_explained(table.iloc[:0], _as_read, error)) from error
-    if list(map(str, names)) != list(map(str, table.columns)):
-        raise ValueError(f"The names of columns would come back as {list(names)[:5]!r}: use texts")
 
 
 def _check_names(table: "pd.DataFrame") -> None:
@@ -111,12 +109,23 @@ def _check_names(table: "pd.DataFrame") -> None:
         known.add(name)
 
 
-def _schema_of(path: Path) -> "pd.DataFrame":
-    """A parquet file without its rows, as it will be read."""
+def _check_schema(table: "pd.DataFrame", path: Path) -> None:
+    """Reads a parquet file without its rows: of columns with texts as names, one of each type stands for all.
+
+    Raises:
+        ValueError: The columns would come back with other names.
+        Exception: Whatever reading it raises.
+    """
     from pyarrow import parquet
 
-    empty: pd.DataFrame = parquet.read_schema(path).empty_table().to_pandas()
-    return empty
+    empty, names = parquet.read_schema(path).empty_table(), list(map(str, table.columns))
+    if table.columns.inferred_type == "string":
+        index = set(empty.schema.names).difference(names)
+        names = list(dict(zip(map(str, table.dtypes), names, strict=True)).values())
+        empty = empty.select([*names, *index])
+    read = empty.to_pandas().columns
+    if list(map(str, read)) != names:
+        raise ValueError(f"they would be {list(read[:5])!r}")
 
 
 def _as_written(table: "pd.DataFrame") -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Any, NamedTuple
 
+from inhaul.formats.measured import UNKNOWN
 from inhaul.registry.arguments import is_storable
 
 LABELS = "cat[ULabel]"
@@ -135,8 +136,8 @@ def takes(dtype: str) -> str:
 
 
 def fits(dtype: str, kind: str) -> bool:
-    """Whether a feature of this dtype may describe a column of this kind."""
-    return kind in _DTYPES[dtype].kinds
+    """Whether a feature of this dtype may describe a column of this kind; one without values fits any."""
+    return kind == UNKNOWN or kind in _DTYPES[dtype].kinds
 
 
 def of(value: Any) -> str:
