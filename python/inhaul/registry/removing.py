@@ -132,10 +132,11 @@ async def _remove_content(store: Store, folder: Removal, until: datetime | None)
 
 
 def _remove_files(folder: Path, until: datetime | None) -> None:
-    if not folder.is_dir():
-        return
-    for path in list(content_paths(folder)):
-        with suppress(FileNotFoundError):  # another process does the same
+    paths: list[Path] = []
+    with suppress(FileNotFoundError):  # another process does the same
+        paths += content_paths(folder) if folder.is_dir() else ()
+    for path in paths:
+        with suppress(FileNotFoundError):
             if until is None or _changed(path) <= until:
                 path.unlink()
     for left, _, _ in os.walk(folder, topdown=False):
