@@ -178,6 +178,40 @@ async def test_what_a_run_made_or_met_again_is_never_its_input(instance: inhaul.
     assert len(await later.inputs.all()) == 3
 
 
+@pytest.mark.parametrize("virtual", [True, False])
+async def test_new_content_is_of_the_active_run(instance: inhaul.Instance, tmp_path: Path, virtual: bool) -> None:
+    first = await inhaul.track(Transform("first"))
+    artifact = await Artifact(text_file(tmp_path, "a.txt"), key="a.txt", key_is_virtual=virtual).save()
+    second = await inhaul.track(Transform("second"))
+    await artifact.load()
+    assert await second.inputs.all() == [artifact]
+    await artifact.replace(text_file(tmp_path, "b.txt"))
+    loaded = await Artifact.get(artifact.uid)
+    assert artifact.run == loaded.run == second
+    assert await artifact.previous_runs.all() == [first]
+    await loaded.load()
+    assert await second.inputs.all() == [], "it would come of itself"
+
+    given = await Run(Transform("given")).save()
+    await artifact.replace(text_file(tmp_path, "c.txt"), run=given)
+    await artifact.replace(text_file(tmp_path, "d.txt"), run=False)
+    assert artifact.run == (await Artifact.get(artifact.uid)).run == given
+    assert await artifact.previous_runs.all() == [first, second]
+    await artifact.replace(text_file(tmp_path, "e.txt"), run=first)
+    assert await artifact.previous_runs.all() == [second, given]
+    await inhaul.finish()
+    await artifact.replace(text_file(tmp_path, "f.txt"))
+    assert (await Artifact.get(artifact.uid)).run == first
+
+
+def test_the_blocking_api_replaces_in_the_active_run(tmp_path: Path) -> None:
+    with ih.connect(tmp_path / "storage"):
+        artifact = ih.Artifact(text_file(tmp_path, "a.txt"), key="a.txt").save()
+        run = ih.track(ih.Transform("t"))
+        artifact.replace(text_file(tmp_path, "b.txt"))
+        assert ih.Artifact.get(artifact.uid).run == run
+
+
 async def test_an_artifact_that_is_deleted_meanwhile_is_no_input(instance: inhaul.Instance, tmp_path: Path) -> None:
     one = await Artifact(text_file(tmp_path, "one.txt"), key="one.txt").save()
     run = await inhaul.track(Transform("reads"))

@@ -30,6 +30,16 @@ async def link_previous_run(conn: AsyncConnection, uids_json: str, run_id: int) 
     await unlink_inputs(conn, run_id)
 
 
+async def hand_over(conn: AsyncConnection, artifact_id: int, run_id: int) -> None:
+    """Notes that a run is about to take the place of the one that made an artifact, which becomes a previous one."""
+    made = select(artifact.c.id, artifact.c.run_id).where(
+        artifact.c.id == artifact_id, artifact.c.run_id.is_not(None), artifact.c.run_id != run_id
+    )
+    insert = insert_into(_again, conn.dialect.name).from_select(["artifact_id", "run_id"], made)
+    await conn.execute(insert.on_conflict_do_nothing())
+    await conn.execute(delete(_again).where(_again.c.artifact_id == artifact_id, _again.c.run_id == run_id))
+
+
 async def unlink_inputs(conn: AsyncConnection, run_id: int) -> None:
     """Takes what a run has made, or met again, since it used it, from its inputs: else both would come of the other."""
     made = _is_made_by(_used.c.artifact_id, _used.c.run_id)

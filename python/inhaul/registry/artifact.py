@@ -401,7 +401,7 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
             set_row(self, {"hash": row.hash, "hash_type": row.hash_type, "verified_by": row.verified_by})
         return report
 
-    async def replace(self, data: "Data", run: "Run | None" = None, format: str | None = None) -> None:
+    async def replace(self, data: "Data", run: "Run | Literal[False] | None" = None, format: str | None = None) -> None:
         """Gives the artifact other content, at once: uid, key and version stay, but for the suffix of the key.
 
         The new content gets an object of its own before the row switches to it, and the old one goes last. Whatever
@@ -411,7 +411,8 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
 
         Args:
             data: A path outside all storages, or an object in memory.
-            run: The run that makes the new content; the artifact is then of this run.
+            run: The run that makes the new content: the artifact is then of this run, and the one before is among its
+                `previous_runs`. None is the current one, False none.
             format: How an AnnData is stored; see `Artifact`.
 
         Raises:
@@ -427,13 +428,14 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
             StorageFull: There is no room for it.
         """
         check_data(data, format)
-        check_record(self._world, "run", run, "Run", optional=True)
+        check_record(self._world, "run", run or None, "Run", optional=True)
         if self._id is None:
             raise ValueError(f"{self!r} is not saved: make it of the other content")
-        if run is not None and run._id is not None:
-            run._check_home(self._home)
+        active = run_for(self._world, run, self._home)
+        if active is not None and active._id is not None:
+            active._check_home(self._home)
         async with self._turn():
-            await replacing.replace(self, data, run, format)
+            await replacing.replace(self, data, active, format)
 
     async def delete(
         self, permanent: bool | None = None, storage: bool | None = None, using_key: str | None = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import RowMapping, select, update
 
-from inhaul.db import tables
+from inhaul.db import provenance, tables
 from inhaul.errors import InhaulError, NoResultFound, ObjectChanged
 from inhaul.hashing import Digest
 from inhaul.ingestion.activity import confirm, storing
@@ -81,6 +81,9 @@ async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: s
     set_row(artifact, values)
     if note is None and old is not None:
         await _remove_old(artifact, store, old)
+    if run is not None:
+        async with instance.database.write() as conn:
+            await provenance.unlink_inputs(conn, run.id)
 
 
 async def _remove_old(artifact: "Artifact", store: Store, object_key: str) -> None:
@@ -150,9 +153,11 @@ async def _undo(
     try:
         old, storage_id = note.old, artifact._storage_id
         if await holds(store, *old) and await switch(artifact._home, note.uid, storage_id, note.staged, before):
-            if relinked is not None:
-                async with artifact._home.database.write() as conn:
+            async with artifact._home.database.write() as conn:
+                if relinked is not None:
                     await set_links(conn, artifact, relinked.old, relinked.new)
+                if before.get("run_id") is not None:
+                    await provenance.hand_over(conn, artifact.id, before["run_id"])
             left = Digest(values["hash"], values["hash_type"], values["size"])
             ours = key != note.old.object_key and await holds(store, key, left)
             await store.remove([note.staged, key] if ours else [note.staged])
@@ -180,6 +185,8 @@ async def _switch(artifact: "Artifact", values: dict[str, Any], relinked: Relink
             if key is not None and suffix != values["suffix"]:
                 values["key"] = key[: len(key) - len(suffix)] + values["suffix"]
                 check_key(values["key"])
+            if "run_id" in values:
+                await provenance.hand_over(conn, artifact.id, values["run_id"])
             await conn.execute(update(table).where(table.c.id == artifact._id).values(values))
             if relinked is not None:
                 await set_links(conn, artifact, relinked.new, relinked.old)
