@@ -1,15 +1,17 @@
 """Projects that are copied or moved as a whole, and the roots of their storages."""
 
+import random
 import shutil
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 import inhaul
 from inhaul import Artifact, Storage, connect
-from registries import query
-from trees import write
+from registries import query, seeds
+from trees import grow, write
 
 
 def _places(project: Path, layout: str) -> tuple[Path | None, str | None]:
@@ -80,6 +82,37 @@ async def test_a_project_that_is_copied_or_moved_finds_its_own_objects(
         monkeypatch.chdir(project)
         async with connect(*_places(project, layout)):
             assert (await inhaul.verify()).ok
+
+
+@seeds(1, 50)
+async def test_whatever_is_done_in_a_copy_the_original_stays(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(seed)
+    project, copy, layout = tmp_path / "project", tmp_path / "copy", rng.choice(["default", "root", "db"])
+    await _make(project, layout, monkeypatch)
+    grow(project / "tree", 20, seed=seed)
+    async with connect(*_places(project, layout)):
+        await inhaul.ingest("tree")
+    shutil.copytree(project, copy)
+    monkeypatch.chdir(copy)
+    async with connect(*_places(copy, layout)):
+        for it in await Artifact.objects.all():
+            match rng.randrange(4):
+                case 0:
+                    await it.delete(permanent=True)
+                case 1:
+                    await it.replace(write(copy / f"new{it.suffix}", f"{seed} {it.uid}"))
+                case 2:
+                    await Artifact(write(copy / f"new{it.suffix}", f"{it.uid} {seed}"), key=it.key).save()
+        await inhaul.gc(delete=True, older_than=timedelta(0))
+        assert (await inhaul.verify(read=True)).ok
+    shutil.rmtree(copy)
+    monkeypatch.chdir(project)
+    async with connect(*_places(project, layout)):
+        report = await inhaul.verify(read=True)
+        assert (report.ok, report.checked) == (True, 21)
+        assert (await inhaul.gc(older_than=timedelta(0))).objects == []
 
 
 async def test_absolute_roots_of_older_registries_become_relative(tmp_path: Path) -> None:
