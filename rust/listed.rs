@@ -9,20 +9,20 @@ use crate::error::Result;
 use crate::hash::Hash;
 use crate::ids::UidRule;
 use crate::ignore;
-use crate::keys::key_problem;
 use crate::listing::{Kind, Listing, Naming, split};
-use crate::record::{Failure, Known, Reason, VerifiedBy};
+use crate::record::{Failure, Known, VerifiedBy};
 
 /// Files in path order, each with its size and hash.
 #[derive(Debug)]
 pub(crate) struct Listed {
-    /// Those whose key is valid.
+    /// All but what was left out.
     pub listing: Arc<Listing>,
     contents: Vec<(u64, Hash)>,
 }
 
 impl Listed {
-    /// Takes what was listed: the path below the root, size and hash of each file; but not what is `excluded`.
+    /// Takes what was listed: the path below the root, size and hash of each file, and the path of each that is
+    /// `left` out, with why; but not what is `excluded`.
     ///
     /// # Errors
     /// A pattern is wrong.
@@ -30,6 +30,7 @@ impl Listed {
         naming: Arc<Naming>,
         ordinal: u64,
         files: Vec<(String, u64, Hash)>,
+        left: Vec<(String, Failure)>,
         excluded: &[String],
     ) -> Result<Self> {
         let excluded = ignore::exclude(excluded)?;
@@ -40,12 +41,6 @@ impl Listed {
             if ignore::leave_out(&excluded, &path) {
                 continue;
             }
-            let key = format!("{}{path}", naming.prefix);
-            if let Some(problem) = key_problem(&key) {
-                let path = [&naming.root, path.as_bytes()].concat();
-                listing.issues.push(Failure::new(Reason::InvalidKey, problem).at(path));
-                continue;
-            }
             let (folder, name) = split(path.as_bytes());
             if entered.as_deref() != Some(folder) {
                 listing.enter(folder);
@@ -53,6 +48,11 @@ impl Listed {
             }
             listing.push(name, Kind::Unseen);
             contents.push((size, hash));
+        }
+        for (path, why) in left {
+            if !ignore::leave_out(&excluded, &path) {
+                listing.issues.push(why.at([&naming.root, path.as_bytes()].concat()));
+            }
         }
         listing.shrink();
         Ok(Self { listing: Arc::new(listing), contents })
@@ -81,7 +81,7 @@ impl Listed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Status;
+    use crate::record::{Reason, Status};
 
     #[test]
     fn files_are_planned_without_reading_them() {
@@ -93,16 +93,11 @@ mod tests {
         };
         let file = |path: &str, byte| (path.to_owned(), 5, Hash::Md5([byte; 16]));
         let other = ("b/other".to_owned(), 5, Hash::Etag([3; 16]));
-        let listed = vec![
-            file("a", 1),
-            file("a//b", 1),
-            file("b/c.csv", 2),
-            other,
-            file("out/d", 3),
-            file("e.tmp", 4),
-        ];
-        let listed =
-            Listed::new(Arc::new(naming), 0, listed, &["out/".to_owned(), "*.tmp".to_owned()]).unwrap();
+        let listed = vec![file("a", 1), file("b/c.csv", 2), other, file("out/d", 3), file("e.tmp", 4)];
+        let left = |path: &str| (path.to_owned(), Failure::new(Reason::InvalidKey, "it is odd"));
+        let left = vec![left("a//b"), left("out//e")];
+        let excluded = ["out/".to_owned(), "*.tmp".to_owned()];
+        let listed = Listed::new(Arc::new(naming), 0, listed, left, &excluded).unwrap();
         assert_eq!(listed.listing.keys_json(), r#"["data/a","data/b/c.csv","data/b/other"]"#);
 
         let first = listed.plan(b"salt", &HashMap::new()).unwrap();

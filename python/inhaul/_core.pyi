@@ -195,15 +195,17 @@ class Listed:
         key_prefix: str,
         ordinal: int,
         files: Sequence[tuple[str, int, str, str]],
+        left: Sequence[tuple[str, str, bool]],
         exclude: Sequence[str],
     ) -> Listed:
-        """Take what was listed; a file whose key is not valid becomes an issue of the batch.
+        """Take what was listed.
 
         Args:
             root: The folder or address that the paths are relative to.
             key_prefix: Joined with a slash before every path, `""` for none.
             ordinal: Counts the parts of one listing.
             files: Path, size, hash and hash type of each, in byte order of the paths.
+            left: Path of each that is left out, why, and whether its key is invalid: the issues of the batch.
             exclude: Patterns, in gitignore syntax, of files to leave out.
 
         Raises:

@@ -83,8 +83,14 @@ impl Listed {
         key_prefix: String,
         ordinal: u64,
         files: Vec<(String, u64, String, String)>,
+        left: Vec<(String, String, bool)>,
         exclude: Vec<String>,
     ) -> PyResult<Self> {
+        let why = |(path, message, is_invalid): (String, String, bool)| {
+            let reason = if is_invalid { Reason::InvalidKey } else { Reason::Special };
+            (path, Failure::new(reason, message))
+        };
+        let left = left.into_iter().map(why).collect();
         let parse = |(path, size, hash, hash_type): (String, u64, String, String)| {
             let Some(hash) = Hash::parse(&hash, &hash_type) else {
                 return Err(PyValueError::new_err(format!(
@@ -100,7 +106,7 @@ impl Listed {
             in_place: true,
             ..Naming::default()
         };
-        let listed = py.detach(|| listed::Listed::new(Arc::new(naming), ordinal, files, &exclude));
+        let listed = py.detach(|| listed::Listed::new(Arc::new(naming), ordinal, files, left, &exclude));
         listed.map(Self).map_err(|error| exception(py, error))
     }
 

@@ -28,6 +28,27 @@ def hash_records(records: Iterable[tuple[str, Digest]]) -> TreeDigest:
     return TreeDigest(Digest(_text(tree.digest()), "md5-tree", size), n_objects)
 
 
+def hash_listed(records: Iterable[tuple[str, Digest]]) -> TreeDigest:
+    """What a listing tells of a folder, each file as `from_etag` has it.
+
+    It is the `md5-tree` of the content if all of them tell the hash that inhaul would give the file. Else its type is
+    `etag`: it tells whether the files are still the same, but nothing of their content.
+
+    Raises:
+        ValueError: There is none.
+    """
+    files = list(records)
+    tree = hash_records(files)
+    if any(digest.hash_type == "etag" or is_unlike_ours(digest) for _, digest in files):
+        tree = tree._replace(digest=tree.digest._replace(hash_type="etag"))
+    return tree
+
+
+def is_unlike_ours(digest: Digest) -> bool:
+    """Whether it is the MD5 of all of a large file, which inhaul hashes in parts: a copied object has such an ETag."""
+    return digest.hash_type == "md5" and digest.size >= PART_SIZE
+
+
 def from_etag(etag: str | None, size: int) -> Digest:
     """What an object's ETag tells of its content.
 

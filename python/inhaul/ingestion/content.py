@@ -12,7 +12,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from inhaul import hashing, keys
-from inhaul.errors import FileChanged, KeyExists
+from inhaul.errors import FileChanged, KeyExists, StorageDenied
 from inhaul.formats import memory, suffixes
 from inhaul.hashing import Digest
 from inhaul.hashing.listed import hash_records
@@ -117,7 +117,7 @@ class FolderContent(_OnDisk):
 
     async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
         """See `Content`."""
-        if exclusive and await is_taken(store, object_key):
+        if exclusive and await seems_taken(store, object_key):
             raise KeyExists(errno.EEXIST, "There is something under this key: choose another one", object_key)
         files = await asyncio.to_thread(self._files, digest)
         stored: list[str] = []
@@ -194,6 +194,14 @@ async def is_taken(store: Readable, key: str) -> bool:
     async for page in store.list(f"{key}/"):
         return bool(page)
     return False
+
+
+async def seems_taken(store: Store, key: str) -> bool:
+    """Like `is_taken`, but False where the storage does not permit to look: then storing has to find out."""
+    try:
+        return await is_taken(store, key)
+    except StorageDenied:
+        return False
 
 
 def _discard(folder: Path) -> None:

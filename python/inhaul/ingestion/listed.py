@@ -9,33 +9,50 @@ from inhaul.ingestion.job import Job
 from inhaul.ingestion.journal import Session
 from inhaul.ingestion.scan import Batch, Listed
 from inhaul.keys import OBJECTS
+from inhaul.stores.address import parse
+from inhaul.stores.locations import as_path
 
 _FILES = 8192  # of a batch, unless the folder has less
 
 
 async def batches(job: Job, address: str, session: Session) -> AsyncIterator[Batch]:
-    """The objects in path order, each with what it is to the registry."""
+    """The objects in path order, each with what it is to the registry, or why it is left out."""
     files: list[tuple[str, int, str, str]] = []
+    left: list[tuple[str, str, bool]] = []
     ordinal = 0
+    storage = parse(job.root)
     prefix = f"{job.key_prefix}/" if job.key_prefix else ""
+
+    async def batch() -> Batch:
+        return await _plan(job, session, await asyncio.to_thread(_sorted, job, address, ordinal, files, left))
+
     async for page in job.instance.store(job.root).list(prefix):
         for one in page:
             path = one.key.removeprefix(prefix)
-            # What stands for a folder is no file, and what inhaul stored is registered already.
-            if not f"/{path}".endswith("/") and OBJECTS not in path.split("/"):
+            if OBJECTS in path.split("/"):
+                continue  # what inhaul stored is registered already
+            if f"/{path}".endswith("/") and not one.size:
+                left.append((path, "It is empty and stands for a folder", False))
+            elif problem := storage.key_problem(one.key):
+                left.append((path, problem, True))
+            else:
                 digest = from_etag(one.etag, one.size)
                 files.append((path, one.size, digest.hash, digest.hash_type))
-        if len(files) >= _FILES:
-            yield await _plan(job, session, await asyncio.to_thread(_sorted, job, address, ordinal, files))
-            files, ordinal = [], ordinal + 1
-    if files:
-        yield await _plan(job, session, await asyncio.to_thread(_sorted, job, address, ordinal, files))
+        if len(files) + len(left) >= _FILES:
+            yield await batch()
+            files, left, ordinal = [], [], ordinal + 1
+    if files or left:
+        yield await batch()
 
 
-def _sorted(job: Job, address: str, ordinal: int, files: list[tuple[str, int, str, str]]) -> Listed:
+def _sorted(
+    job: Job, address: str, ordinal: int, files: list[tuple[str, int, str, str]], left: list[tuple[str, str, bool]]
+) -> Listed:
     """The files in byte order: SeaweedFS, for one, lists what is in `a/` before `a.csv`."""
     files.sort(key=lambda file: file[0].encode())
-    return Listed(address, job.key_prefix, ordinal, files, job.exclude)
+    if left:
+        as_path(address)  # imports, off the loop, what their issues name them by
+    return Listed(address, job.key_prefix, ordinal, files, left, job.exclude)
 
 
 async def _plan(job: Job, session: Session, listed: Listed) -> Batch:

@@ -8,10 +8,11 @@ from pathlib import Path
 from inhaul import keys
 from inhaul.errors import FileChanged, InvalidKey, ObjectChanged, ObjectMissing
 from inhaul.hashing import Digest, TreeDigest
-from inhaul.hashing.listed import from_etag, hash_records
+from inhaul.hashing.listed import from_etag, hash_listed
 from inhaul.ingestion.content import Content, Facts, is_taken, loading_as
 from inhaul.instance import Instance
 from inhaul.keys import OBJECTS
+from inhaul.stores.address import parse
 from inhaul.stores.base import Listed, Readable, Store
 from inhaul.stores.locations import locate, relative_key
 from inhaul.tasks import unwrapped
@@ -61,23 +62,27 @@ class PrefixContent(_Remote):
 
 
 async def _files(store: Readable, folder: str) -> list[tuple[str, Listed]]:
-    """The objects of a folder artifact, by their path in it; those that stand for folders are none."""
+    """The objects of a folder artifact, by their path in it; those that stand for folders are none.
+
+    Raises:
+        InvalidKey: One has a key that no file can have.
+    """
+    storage = parse(store.root)
     files = []
     async for page in store.list(f"{folder}/"):
         for one in page:
             name = one.key.removeprefix(f"{folder}/")
-            if not f"/{name}".endswith("/") and OBJECTS not in name.split("/"):
-                files.append((name, one))
+            if OBJECTS in name.split("/") or (f"/{name}".endswith("/") and not one.size):
+                continue
+            if problem := storage.key_problem(one.key):
+                raise InvalidKey(f"{folder!r} in {store.root} cannot be a folder: it holds {one.key!r}, but {problem}")
+            files.append((name, one))
     return files
 
 
 def _tree(files: Iterable[tuple[str, Listed]]) -> TreeDigest:
     """What a listing tells of a folder's content."""
-    records = [(name, from_etag(one.etag, one.size)) for name, one in files]
-    tree = hash_records(records)
-    if any(_verified_by(digest) == "none" for _, digest in records):
-        tree = tree._replace(digest=tree.digest._replace(hash_type="etag"))
-    return tree
+    return hash_listed((name, from_etag(one.etag, one.size)) for name, one in files)
 
 
 def _verified_by(digest: Digest) -> str:

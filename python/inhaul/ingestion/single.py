@@ -11,7 +11,7 @@ from inhaul.db import families
 from inhaul.db.tables import TRASH, artifact
 from inhaul.errors import InvalidKey, KeyExists, NoResultFound
 from inhaul.hashing import Digest
-from inhaul.ingestion.content import Content, Facts, is_taken
+from inhaul.ingestion.content import Content, Facts, seems_taken
 from inhaul.ingestion.plan import next_version
 from inhaul.instance import Instance, StorageRow
 from inhaul.keys import OBJECTS, key_problem, new_uid, next_uid, object_key, suffix
@@ -196,7 +196,7 @@ async def stage(
     if real and place.key is None:
         raise ValueError("key_is_virtual=False needs a key")
     where = place.key if real and place.key is not None else object_key(uid, new_uid()[:6], content.suffix)
-    if real and not place.in_place and await is_taken(instance.store(place.storage.root), where):
+    if real and not place.in_place and await seems_taken(instance.store(place.storage.root), where):
         raise KeyExists(errno.EEXIST, "There is a file under this key: choose another one", where)
     return Staged(content, facts, place, uid, where, version, follows)
 

@@ -11,7 +11,7 @@ from inhaul.db import objects
 from inhaul.db.objects import Row
 from inhaul.errors import ObjectChanged, ObjectMissing
 from inhaul.hashing import Digest, aio
-from inhaul.hashing.listed import from_etag, hash_records
+from inhaul.hashing.listed import from_etag, hash_listed
 from inhaul.ingestion.content import content_of
 from inhaul.instance import Instance
 from inhaul.registry.findings import Defect, Finding, VerifyReport
@@ -217,11 +217,12 @@ def told_by_listing(match: Match) -> Digest | None:
     if any(one.etag is None for one in match.found):
         return None
     digests = [(one.key.removeprefix(row.prefix), from_etag(one.etag, one.size)) for one in match.found]
-    if row.hash_type != "etag" and any(digest.hash_type == "etag" for _, digest in digests):
-        return None
-    digest = hash_records(digests).digest if row.n_objects is not None else digests[0][1]
-    # An ETag that was no MD5 of the content when it was stored may look like one.
-    return digest if digest == row.digest or row.verified_by == "etag" or row.hash_type == "etag" else None
+    digest = hash_listed(digests).digest if row.n_objects is not None else digests[0][1]
+    if digest == row.digest or row.hash_type == "etag":
+        return digest
+    # Hashes of two kinds cannot be compared: what was stored in parts has an MD5 of another kind once it was copied.
+    # And an ETag that was no MD5 of the content when it was stored may look like one.
+    return digest if digest.hash_type == row.hash_type and row.verified_by == "etag" else None
 
 
 async def look(store: Readable, row: Row) -> Match:
@@ -250,7 +251,9 @@ async def fetch(store: Readable, match: Match, target: Path) -> None:
 
 
 def _hash(path: Path, row: Row) -> Digest:
-    return hashing.hash_like(path, row.hash_type) if row.hash_type != "etag" else hashing.hash_file(path)
+    if row.hash_type != "etag":
+        return hashing.hash_like(path, row.hash_type)
+    return hashing.hash_file(path) if row.n_objects is None else hashing.hash_tree(path).digest
 
 
 async def _hash_local(store: LocalStore, matches: Sequence[Match]) -> list[Found]:

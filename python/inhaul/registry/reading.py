@@ -91,7 +91,7 @@ def _measure(path: Path) -> _Measure | None:
 
 
 async def source(artifact: "Artifact") -> Source:
-    """The content of a staged artifact where it is, to be read in part.
+    """The content of a staged artifact where it is, to be read in part; a copy where the server sends no parts.
 
     Raises:
         ObjectMissing: The object is not in the storage.
@@ -105,6 +105,8 @@ async def source(artifact: "Artifact") -> Source:
         return await cached(artifact)
     if not await is_taken(store, object_key):
         raise ObjectMissing(errno.ENOENT, f"The object of artifact {artifact._uid} is not in {store.root}", object_key)
+    if not await store.serves_ranges(object_key):
+        return await cached(artifact)
     return Remote(*await store.reader(object_key))
 
 

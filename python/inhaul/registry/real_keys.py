@@ -116,9 +116,9 @@ async def holds(store: Readable, object_key: str, digest: Digest) -> bool:
     if digest.hash_type == "etag":
         return False
     if isinstance(path := store.path(object_key), Path):
-        return await asyncio.to_thread(hashing.hash_file, path) == digest
+        return await asyncio.to_thread(hashing.hash_like, path, digest.hash_type) == digest
     async with _copy(store, object_key, digest) as copy:
-        return await asyncio.to_thread(hashing.hash_file, copy) == digest
+        return await asyncio.to_thread(hashing.hash_like, copy, digest.hash_type) == digest
 
 
 @asynccontextmanager

@@ -11,11 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from inhaul.db import tables
 from inhaul.errors import KeyExists, NoResultFound, ObjectChanged, ObjectMissing
 from inhaul.hashing import Digest
+from inhaul.hashing.listed import from_etag
 from inhaul.ingestion.activity import confirm, storing
 from inhaul.ingestion.content import content_of
-from inhaul.ingestion.remote import ObjectContent
 from inhaul.keys import named_anew
 from inhaul.registry.deletion import discard
+from inhaul.registry.real_keys import holds
 from inhaul.registry.sharing import sharers
 from inhaul.tasks import to_the_end
 
@@ -73,12 +74,13 @@ async def _store(artifact: "Artifact", object_key: str, remote: str, new_key: st
     try:
         return await content.store(store, new_key, digest, exclusive=not artifact._key_is_virtual)
     except KeyExists:
-        if await store.stat(new_key) is None:
+        # It may be that of an upload that did not get as far as its row.
+        found = await store.stat(new_key)
+        if found is not None and from_etag(found.etag, found.size) == digest:
+            return "etag"
+        if not await holds(store, new_key, digest):
             raise
-        there = await ObjectContent(str(store.path(new_key)), instance, remote, new_key).read()
-        if there.digest != digest:
-            raise
-        return there.verified_by  # an upload that did not get as far as its row
+        return "readback"
 
 
 async def _switch(artifact: "Artifact", object_key: str, values: Mapping[str, Any]) -> None:

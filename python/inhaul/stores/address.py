@@ -5,9 +5,11 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from inhaul.errors import UnsupportedStorage
-from inhaul.keys import key_problem
+from inhaul.keys import OBJECTS, key_problem
 
 _FORM = "write s3://bucket/prefix, with ?endpoint_url=https://... for a server that is not Amazon's"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LONGEST = 1024  # bytes of a whole key
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
 
@@ -31,6 +33,14 @@ class S3Address(NamedTuple):
     def key(self, object_key: str) -> str:
         """The key, in the bucket, of a key that is relative to the root."""
         return f"{self.prefix}/{object_key}" if self.prefix else object_key
+
+    def key_problem(self, object_key: str) -> str | None:
+        """What is wrong with a key that is relative to the root: it could lead out of it, or cannot be sent."""
+        if problem := key_problem(object_key.removeprefix(f"{OBJECTS}/")):
+            return problem
+        if len(self.key(object_key).encode()) > _LONGEST:
+            return "with the prefix it is longer than 1,024 bytes"
+        return "it holds a control character" if _CONTROL.search(object_key) else None
 
 
 def parse(address: str) -> S3Address:

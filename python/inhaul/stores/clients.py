@@ -14,14 +14,19 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from inhaul.errors import StorageDenied
+from inhaul.stores import route
 from inhaul.stores.address import S3Address
+from inhaul.stores.route import Route
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
     from obstore.store import S3Store as ObjectStore
 
-_OPTIONS = ("anon", "client_kwargs", "config_kwargs", "endpoint_url", "key", "profile", "secret", "token", "use_ssl")
+_OPTIONS = (
+    *("anon", "client_kwargs", "config_kwargs", "endpoint_url", "key", "profile"),
+    *("requester_pays", "secret", "token", "use_ssl"),
+)
 _REST = 0.02  # seconds; without, one in ten short processes aborts when obstore's threads meet the end of Python
 _LEAVE = 1.0  # seconds that a cancelled call waits for credentials that are being fetched
 _BORROWED = timedelta(minutes=6)  # obstore asks again five minutes before credentials end, so each minute
@@ -57,13 +62,14 @@ class Clients:
         objects: obstore's store; its paths are whole keys.
     """
 
-    def __init__(self, address: S3Address, s3: Any, credentials: Any, limits: Limits) -> None:
+    def __init__(self, address: S3Address, s3: Any, credentials: Any, limits: Limits, way: Route) -> None:
         self.bucket = address.bucket
         self.s3 = s3
-        self.objects = _objects(address, s3, credentials, limits)
+        self.objects = _objects(address, s3, credentials, limits, way)
         self._address = address
         self._credentials = credentials
         self._limits = limits
+        self._way = way
 
     async def reader(self) -> "ObjectStore":
         """An obstore for libraries that read on threads and loops of their own.
@@ -71,7 +77,9 @@ class Clients:
         It repeats its requests itself, and keeps the credentials that are valid now.
         """
         credentials = await self._credentials.get_frozen_credentials() if self._credentials else None
-        return _objects(self._address, self.s3, credentials, self._limits, lasting=True)
+        return await asyncio.to_thread(
+            lambda: _objects(self._address, self.s3, credentials, self._limits, self._way, lasting=True)
+        )
 
     @classmethod
     async def open(cls, address: S3Address, options: Mapping[str, Any], limits: Limits) -> "Clients":
@@ -100,6 +108,7 @@ def check_options(options: Mapping[str, Any]) -> None:
         raise ValueError(f"storage_options {', '.join(unknown)}: inhaul knows {', '.join(_OPTIONS)}")
     if bool(options.get("key")) != bool(options.get("secret")):
         raise ValueError("storage_options: key and secret go together")
+    route.check(options)
 
 
 def _make(address: S3Address, options: Mapping[str, Any], limits: Limits) -> Clients:
@@ -115,25 +124,20 @@ async def _make_async(address: S3Address, options: Mapping[str, Any], limits: Li
     from botocore.handlers import add_expect_header
 
     anonymous = bool(options.get("anon"))
-    given = dict(options.get("client_kwargs") or {})
-    endpoint_url = address.endpoint_url or options.get("endpoint_url") or given.pop("endpoint_url", None)
-    given.pop("endpoint_url", None)
+    way = route.route(address, options)
     try:
         session = AioSession(profile=options.get("profile"))
         session.register_component("data_loader", _descriptions(session.get_config_variable("data_path")))
         if options.get("key"):
             session.set_credentials(options["key"], options["secret"], options.get("token"))
-        given["region_name"] = given.get("region_name") or session.get_config_variable("region") or "us-east-1"
         config = AioConfig(
             max_pool_connections=limits.requests,
             connect_timeout=10,
             read_timeout=limits.no_progress,
             retries={"total_max_attempts": 1},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            s3={"payload_signing_enabled": False, "addressing_style": "path" if endpoint_url else "auto"},
             signature_version=UNSIGNED if anonymous else None,
-        ).merge(AioConfig(**options.get("config_kwargs") or {}))
+            **way.config(),
+        )
         credentials = None if anonymous else await session.get_credentials()
         if credentials is None and not anonymous:
             raise StorageDenied(
@@ -142,15 +146,27 @@ async def _make_async(address: S3Address, options: Mapping[str, Any], limits: Li
             )
         client = await AsyncExitStack().enter_async_context(
             session.create_client(
-                "s3", endpoint_url=endpoint_url, use_ssl=options.get("use_ssl", True), config=config, **given
+                "s3",
+                endpoint_url=way.endpoint_url,
+                region_name=way.region or session.get_config_variable("region") or "us-east-1",
+                verify=way.verify,
+                use_ssl=options.get("use_ssl", True),
+                config=config,
             )
         )
         # Without this, each part would wait for a "100 Continue" before its body is sent.
         client.meta.events.unregister("before-call.s3", add_expect_header)
+        if way.requester_pays:
+            client.meta.events.register("before-call.s3", _pay)
     except BotoCoreError as error:
         # Its text may quote what a profile or a token server said.
         raise StorageDenied(f"no AWS credentials for {address}: {type(error).__name__}") from None
-    return Clients(address, client, credentials, limits)
+    return Clients(address, client, credentials, limits, way)
+
+
+def _pay(params: Any, **_: Any) -> None:
+    """Names the requester as the one who pays, in every request."""
+    params["headers"]["x-amz-request-payer"] = "requester"
 
 
 @cache
@@ -162,9 +178,9 @@ def _descriptions(data_path: str | None) -> Any:
 
 
 def _objects(
-    address: S3Address, client: Any, credentials: Any, limits: Limits, *, lasting: bool = False
+    address: S3Address, client: Any, credentials: Any, limits: Limits, way: Route, *, lasting: bool = False
 ) -> "ObjectStore":
-    """An obstore; a lasting one has the credentials themselves and repeats requests."""
+    """An obstore; a lasting one has the credentials themselves and repeats requests. Blocks: it reads certificates."""
     from obstore.store import S3Store
 
     _rest_at_exit()
@@ -187,6 +203,9 @@ def _objects(
         }
 
     endpoint = client.meta.endpoint_url
+    is_virtual = way.style == "virtual"
+    if is_virtual:
+        endpoint = endpoint.replace("://", f"://{address.bucket}.", 1)
     provider = lend if lasting else borrow
     return S3Store(
         address.bucket,
@@ -194,12 +213,14 @@ def _objects(
         endpoint=endpoint,
         aws_endpoint_url_s3=endpoint,
         region=client.meta.region_name,
-        virtual_hosted_style_request=False,
+        virtual_hosted_style_request=is_virtual,
         checksum_algorithm="SHA256",
         conditional_put="etag",
+        request_payer=way.requester_pays,
         skip_signature=credentials is None,
         credential_provider=None if credentials is None else provider,
         client_options={
+            **way.client_options(),
             "allow_http": endpoint.startswith("http:"),
             "connect_timeout": timedelta(seconds=min(10.0, limits.no_progress)),
             # Of a whole small object: at the slowest it moves at 150 kB/s, for slow ones make the limiter send fewer.

@@ -21,6 +21,7 @@ class Kind(Enum):
     DENIED = auto()
     FULL = auto()
     SKEWED = auto()  # the clock of this machine is wrong
+    UNTRUSTED = auto()  # the certificate of the server, or of a proxy, is none that is trusted
     REFUSED = auto()  # anything else that will not change
 
 
@@ -79,6 +80,7 @@ _CODES = {
     "QuotaExceeded": Kind.FULL,
     "XMinioStorageFull": Kind.FULL,
     "RequestTimeout": Kind.RETRY,
+    "NotImplemented": Kind.REFUSED,
     "OperationAborted": Kind.RETRY,
     "ConditionalRequestConflict": Kind.RETRY,
     "InternalError": Kind.RETRY,
@@ -94,12 +96,14 @@ _STATUSES = {
     412: Kind.TAKEN,
     425: Kind.RETRY,
     429: Kind.SLOWER,
+    501: Kind.REFUSED,
     507: Kind.FULL,
 }
 
 # obstore tells the reply in the text of its errors only.
 _OBSTORE_STATUS = re.compile(r"Server returned non-2xx status code: (\d{3})")
 _OBSTORE_CODE = re.compile(r"<Code>(\w+)</Code>")
+_CERTIFICATE = re.compile(r"certificate verify failed: ([\w '.,-]+)|InvalidCertificate\(\s*(\w+)")
 _OBSTORE_CAUSE = re.compile(r'message: "([\w ]+)"|"(dns error)"')  # the system's words; a reply's are not quoted
 
 
@@ -120,7 +124,12 @@ def classify(error: Exception) -> Fault:
         return Fault(Kind.DENIED, None, name)
     if isinstance(error, (ValueError, TypeError)) or name == "ParamValidationError":
         return Fault(Kind.REFUSED, None, name)
-    return Fault(Kind.RETRY, None, name)
+    return _untrusted(str(error)) or Fault(Kind.RETRY, None, name)
+
+
+def _untrusted(text: str) -> Fault | None:
+    found = _CERTIFICATE.search(text)
+    return Fault(Kind.UNTRUSTED, None, found[found.lastindex or 0].strip()) if found else None
 
 
 def _client_error(response: "Mapping[str, Any]") -> Fault:
@@ -138,6 +147,8 @@ def _obstore_error(error: Exception) -> Fault:
     name = type(error).__name__
     if name == "UnauthenticatedError":
         return Fault(Kind.DENIED, None, "no credentials")
+    if untrusted := _untrusted(details):
+        return untrusted
     cause = _OBSTORE_CAUSE.search(details)
     return Fault(Kind.RETRY, None, cause[cause.lastindex or 0] if cause else name)
 

@@ -3,12 +3,14 @@
 import asyncio
 import errno
 import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiofiles
 
-from inhaul.errors import ObjectChanged, ObjectMissing, StorageFull
+from inhaul.errors import InhaulError, ObjectChanged, ObjectMissing, StorageFull
 from inhaul.stores.clients import Clients
 from inhaul.stores.faults import Kind, ShortReply
 from inhaul.stores.requests import Refused, Requests
@@ -17,8 +19,28 @@ from inhaul.tasks import to_the_end, unwrapped
 if TYPE_CHECKING:
     from obstore import GetOptions
 
+T = TypeVar("T")
+
 RANGE = 8 << 20
 """Bytes that one request fetches."""
+
+
+NEEDS = "s3:GetObject; without s3:ListBucket, an object that is gone looks forbidden, too"
+"""The permissions that reading takes."""
+
+_NOT_PARTIAL = "Received non-partial response"  # as obstore says it
+
+
+Take = Callable[[int, bytes], Awaitable[None]]
+"""Takes the bytes from a place on. They come in order, but from the first one again when a reply broke off."""
+
+
+class WholeReply(InhaulError):
+    """The server answers a request for a range with the whole object, as it may."""
+
+
+class _NotTaken(InhaulError):
+    """What was to take the bytes failed, which no repetition helps."""
 
 
 async def fetch(requests: Requests, key: str, target: Path, size: int, etag: str | None) -> None:
@@ -37,22 +59,37 @@ async def fetch(requests: Requests, key: str, target: Path, size: int, etag: str
         ObjectChanged: It does not have that size, or was replaced meanwhile.
         StorageFull: The disk has no room for the file.
     """
+    wanted = f'"{etag}"' if etag is not None else None
     try:
-        wanted = f'"{etag}"' if etag is not None else None
-        first, etag = await read_range(requests, key, 0, min(RANGE, size), size, wanted)
-        file = await to_the_end(_create(target), lambda file: _drop(file, target))
         try:
-            await to_the_end(file.write(first))
-            if len(first) < size:
-                await _others(requests, key, file.fileno(), size, etag)
-            await to_the_end(file.close())
-        except BaseException:
-            await to_the_end(_drop(file, target))
-            raise
+            first, found = await read_range(requests, key, 0, min(RANGE, size), size, wanted)
+            async with _new_file(target) as descriptor:
+                await to_the_end(asyncio.to_thread(_write, descriptor, first, 0))
+                if len(first) < size:
+                    await _others(requests, key, descriptor, size, found)
+        except WholeReply:
+            async with _new_file(target) as descriptor:
+
+                async def take(start: int, content: bytes) -> None:
+                    await to_the_end(asyncio.to_thread(_write, descriptor, content, start))
+
+                await _whole(requests, key, size, wanted, take)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise StorageFull(error.errno, f"No space left. {size} bytes are needed; free some", str(target)) from error
+
+
+@asynccontextmanager
+async def _new_file(target: Path) -> AsyncIterator[int]:
+    """The descriptor of a new file, which is removed if the block fails."""
+    file = await to_the_end(_create(target), lambda file: _drop(file, target))
+    try:
+        yield file.fileno()
+        await to_the_end(file.close())
+    except BaseException:
+        await to_the_end(_drop(file, target))
+        raise
 
 
 async def _create(target: Path) -> Any:
@@ -87,11 +124,52 @@ def _write(descriptor: int, content: bytes, start: int) -> None:
         view, start = view[written:], start + written
 
 
+async def read_through(requests: Requests, key: str, size: int, take: Take) -> None:
+    """Has the bytes of an object of that size taken, from the first to the last, whatever its ETag."""
+    try:
+        for start in range(0, max(size, 1), RANGE):
+            content, _ = await read_range(requests, key, start, min(start + RANGE, size), size, None)
+            await take(start, content)
+    except WholeReply:
+        await _whole(requests, key, size, None, take)
+
+
+async def _whole(requests: Requests, key: str, size: int, etag: str | None, take: Take) -> None:
+    """The bytes of an object in one reply, from the first one again if that breaks off."""
+    condition = {"IfMatch": etag} if etag is not None else {}
+
+    async def request(to: Clients) -> None:
+        reply = await to.s3.get_object(Bucket=to.bucket, Key=key, **condition)
+        _check(requests, key, reply["ContentLength"], reply.get("ETag"), size, etag)
+        place = 0
+        async with reply["Body"] as body:
+            while content := await body.read(RANGE):
+                try:
+                    await take(place, content)
+                except OSError as error:
+                    raise _NotTaken from error
+                place += len(content)
+        if place != size:
+            raise ShortReply
+
+    try:
+        await _asked(requests, request, key)
+    except _NotTaken as failed:
+        raise failed.__cause__ or failed from None
+
+
 async def read_range(
     requests: Requests, key: str, start: int, end: int, size: int, etag: str | None
 ) -> tuple[bytes, str | None]:
-    """One range of an object of that size, and the object's ETag; given one, the object must still have it."""
+    """One range of an object of that size, and the object's ETag; given one, the object must still have it.
+
+    Raises:
+        WholeReply: The server does not answer with a part.
+        ObjectMissing: There is no such object.
+        ObjectChanged: It does not have that size, or was replaced meanwhile.
+    """
     from obstore import get_async
+    from obstore.exceptions import GenericError
 
     # A range, even of all: then the reply tells the object's size and the length of its body apart.
     options: GetOptions = {"range": (start, end)} if size else {}
@@ -99,17 +177,38 @@ async def read_range(
         options["if_match"] = etag
 
     async def request(to: Clients) -> tuple[bytes, str | None]:
-        reply = await get_async(to.objects, key, options=options)
-        if reply.meta["size"] != size:
-            raise ObjectChanged(f"{key!r} in {requests.address} has {reply.meta['size']} bytes, not {size}")
+        try:
+            reply = await get_async(to.objects, key, options=options)
+        except GenericError as error:
+            if _NOT_PARTIAL in str(error):
+                raise WholeReply from None
+            raise
+        _check(requests, key, reply.meta["size"], reply.meta["e_tag"], size, etag)
         content = bytes(await reply.bytes_async())
         if len(content) != end - start:
             raise ShortReply
         return content, reply.meta["e_tag"]
 
+    return await _asked(requests, request, key)
+
+
+def _check(requests: Requests, key: str, size: int, etag: str | None, wanted: int, same: str | None) -> None:
+    """Looks whether a reply is about the right object, for not every server heeds the condition that it must be."""
+    if size != wanted:
+        raise ObjectChanged(f"{key!r} in {requests.address} has {size} bytes, not {wanted}")
+    if same is not None and etag and tag(etag) != tag(same):
+        raise ObjectChanged(f"{key!r} in {requests.address} was replaced while it was read")
+
+
+async def _asked(requests: Requests, request: Callable[[Clients], Awaitable[T]], key: str) -> T:
     try:
-        return await requests.send(request, key)
+        return await requests.send(request, key, needs=NEEDS)
     except Refused as refused:
         if refused.kind is Kind.GONE:
             raise ObjectMissing(f"there is no {key!r} in {requests.address}") from None
         raise ObjectChanged(f"{key!r} in {requests.address} was replaced while it was read") from None
+
+
+def tag(etag: str | None) -> str | None:
+    """An entity tag without its quotes; None where the server tells none, or an empty one."""
+    return (etag or "").removeprefix("W/").strip('"') or None

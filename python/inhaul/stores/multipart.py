@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from inhaul.errors import FileChanged, InhaulError, KeyExists, StorageUnavailable
+from inhaul.errors import FileChanged, InhaulError, KeyExists, ObjectChanged, ObjectMissing, StorageUnavailable
 from inhaul.hashing import Digest
 from inhaul.stores import objects
 from inhaul.stores.clients import Clients
 from inhaul.stores.faults import Damaged, Kind
-from inhaul.stores.fetch import RANGE, read_range
+from inhaul.stores.fetch import read_through, tag
 from inhaul.stores.requests import Refused, Requests
 from inhaul.tasks import to_the_end, unwrapped
 
@@ -118,6 +118,7 @@ class _Upload:
         self._uploads = uploads
         self._exclusive = exclusive
         self._write_id = secrets.token_hex(8)
+        self._completing = False
         self._etags: dict[int, str] = {}  # by part number, as the server gave them
         self._md5s: list[bytes] = []
 
@@ -134,6 +135,8 @@ class _Upload:
         if left_behind and stored is not None:
             upload_id = left_behind
         else:
+            if self._exclusive:
+                await objects.check_free(self._requests, self._key)
             upload_id = await to_the_end(self._begin(), self._abort, within=_LEAVE)
         try:
             await to_the_end(asyncio.to_thread(self._uploads.begin, self._object_key, upload_id))
@@ -142,20 +145,32 @@ class _Upload:
             digest = self._digest()  # before the object appears: a reader may know what it has to be
             if expected is not None and digest != expected:
                 raise FileChanged(f"what was read for {self._object_key!r} is not what was staged: stage it again")
-            etag = await self._complete(upload_id)
+            self._completing = True
+            etag = await to_the_end(self._complete(upload_id), within=_LEAVE)
+            await asyncio.to_thread(self._uploads.end, self._object_key)
+            if etag is None:
+                return None
+            if etag == self._etag():
+                return self._digest(), "etag"
+            if await self._read_back():
+                return self._digest(), "readback"
         except BaseException as error:
-            if failure := await to_the_end(self._abort(upload_id)):
+            for failure in await to_the_end(self._give_up(error, upload_id)):
                 error.add_note(failure)
             raise
-        await asyncio.to_thread(self._uploads.end, self._object_key)
-        if etag is None:
-            return None
-        if etag == self._etag():
-            return self._digest(), "etag"
-        if await self._read_back():
-            return self._digest(), "readback"
-        await objects.remove(self._requests, [self._key])  # what nobody can use is in the way of the next try
+        # What nobody can use is in the way of the next try.
+        if self._exclusive:
+            await objects.withdraw(self._requests, self._key, self._write_id)
+        else:
+            await objects.remove(self._requests, [self._key])
         return None
+
+    async def _give_up(self, error: BaseException, upload_id: str) -> list[str]:
+        """Ends the upload and removes what came of it under a key of somebody else's choice; says what failed."""
+        failures = [await self._abort(upload_id)]
+        if self._exclusive and self._completing and not isinstance(error, KeyExists):
+            failures.append(await objects.withdraw(self._requests, self._key, self._write_id))
+        return [failure for failure in failures if failure]
 
     async def _begin(self) -> str:
         reply = await self._requests.send(
@@ -163,6 +178,7 @@ class _Upload:
                 Bucket=to.bucket, Key=self._key, Metadata={objects.WRITE_ID: self._write_id} if self._exclusive else {}
             ),
             self._key,
+            needs=objects.PUT,
         )
         return str(reply["UploadId"])
 
@@ -176,15 +192,16 @@ class _Upload:
             except Refused:
                 return None
             for part in page.get("Parts", ()):
-                found[part["PartNumber"]] = (part["Size"], part["ETag"])
-            if not page.get("IsTruncated"):
+                found[part["PartNumber"]] = (part["Size"], part.get("ETag", ""))
+            if not page.get("IsTruncated") or max(found, default=0) <= after:
                 return found
-            after = page["NextPartNumberMarker"]
+            after = max(found)
 
     async def _parts_page(self, upload_id: str, after: int) -> Mapping[str, Any]:
         reply: Mapping[str, Any] = await self._requests.send(
             lambda to: to.s3.list_parts(Bucket=to.bucket, Key=self._key, UploadId=upload_id, PartNumberMarker=after),
             self._key,
+            needs="s3:ListMultipartUploadParts",
         )
         return reply
 
@@ -228,7 +245,7 @@ class _Upload:
                     for number, (content, md5) in enumerate(parts, first + 1):
                         self._md5s.append(md5)
                         there = stored.get(number)
-                        if there is not None and (there[0], objects.tag(there[1])) == (len(content), md5.hex()):
+                        if there is not None and (there[0], tag(there[1])) == (len(content), md5.hex()):
                             self._etags[number] = there[1]
                             room.release()
                         else:
@@ -253,16 +270,21 @@ class _Upload:
                     )
             finally:
                 del watchdog  # it knows the task, which knows what cancelled it, and so all that this frame holds
+            etag = str(reply.get("ETag", ""))
             # A server that tells another ETag each time does not make it from the content: reading back will tell.
-            if objects.tag(reply["ETag"]) != md5.hex() and differed + 1 < _TRIES:
+            if tag(etag) not in (None, md5.hex()) and differed + 1 < _TRIES:
                 differed += 1
                 raise Damaged
-            return str(reply["ETag"])
+            return etag
 
-        return await self._requests.send(request, self._key)
+        return await self._requests.send(request, self._key, needs=objects.PUT)
 
     async def _complete(self, upload_id: str) -> str | None:
-        """The object's ETag; None if the upload is gone and the object is not there either."""
+        """The object's ETag, empty if there is none; None if the upload is gone and the object is not there either."""
+        if untold := [number for number, etag in self._etags.items() if not tag(etag)]:
+            listed = await self._stored_parts(upload_id) or {}
+            for number in untold:  # where the server does not list them either, they are what they always are
+                self._etags[number] = listed.get(number, (0, ""))[1] or f'"{self._md5s[number - 1].hex()}"'
         parts = [{"PartNumber": number, "ETag": self._etags[number]} for number in sorted(self._etags)]
         condition = {"IfNoneMatch": "*"} if self._exclusive else {}
         try:
@@ -271,19 +293,21 @@ class _Upload:
                     Bucket=to.bucket, Key=self._key, UploadId=upload_id, MultipartUpload={"Parts": parts}, **condition
                 ),
                 self._key,
+                needs=objects.PUT,
             )
         except Refused as refused:
             # A try that seemed to fail may have been carried out; the answer was lost, not the object.
             found = await objects.get(self._requests, self._key, {"head": True})
-            is_ours = found is not None and found.attributes.get(objects.WRITE_ID) == self._write_id
+            is_ours = found is not None and objects.is_ours(found, self._write_id)
             if refused.kind is Kind.GONE and (found is None or not self._exclusive or is_ours):
-                return objects.tag(found.meta["e_tag"]) if found is not None else None
+                return tag(found.meta["e_tag"]) or "" if found is not None else None
             if found is not None and refused.again and is_ours:
-                return objects.tag(found.meta["e_tag"])
-            raise KeyExists(
-                f"{self._requests.address} has {self._object_key!r}: choose another key, or replace the artifact"
-            ) from None
-        return objects.tag(reply["ETag"])
+                return tag(found.meta["e_tag"]) or ""
+            raise objects.taken(self._requests, self._key) from None
+        if etag := tag(reply.get("ETag")):
+            return etag
+        stored = await objects.seen(self._requests, self._key)
+        return stored.etag or "" if stored is not None else ""
 
     async def _abort(self, upload_id: str) -> str | None:
         """Ends an upload, or says what prevented that."""
@@ -293,6 +317,7 @@ class _Upload:
                     await self._requests.send(
                         lambda to: to.s3.abort_multipart_upload(Bucket=to.bucket, Key=self._key, UploadId=upload_id),
                         self._key,
+                        needs=objects.ABORT,
                     )
                 await asyncio.to_thread(self._uploads.end, self._object_key)
         except (InhaulError, TimeoutError) as failure:
@@ -304,16 +329,26 @@ class _Upload:
 
     async def _read_back(self) -> bool:
         """Whether what is stored is what was read, where the ETag does not tell."""
-        size, part_size = self._reader.size, self._reader.part_size
-        for number, md5 in enumerate(self._md5s):
-            stored = hashlib.md5(usedforsecurity=False)
-            end = min((number + 1) * part_size, size)
-            for start in range(number * part_size, end, RANGE):
-                content, _ = await read_range(self._requests, self._key, start, min(start + RANGE, end), size, None)
-                await asyncio.to_thread(stored.update, content)
-            if stored.digest() != md5:
-                return False
-        return True
+        part_size = self._reader.part_size
+        found = [hashlib.md5(usedforsecurity=False) for _ in self._md5s]
+
+        def add(start: int, content: bytes) -> None:
+            if not start:
+                found[:] = [hashlib.md5(usedforsecurity=False) for _ in self._md5s]
+            rest = memoryview(content)
+            while rest:
+                number, inside = divmod(start, part_size)
+                found[number].update(rest[: part_size - inside])
+                start, rest = start + part_size - inside, rest[part_size - inside :]
+
+        async def take(start: int, content: bytes) -> None:
+            await asyncio.to_thread(add, start, content)
+
+        try:
+            await read_through(self._requests, self._key, self._reader.size, take)
+        except (ObjectChanged, ObjectMissing):
+            return False
+        return [one.digest() for one in found] == self._md5s
 
     def _etag(self) -> str:
         return f"{hashlib.md5(b''.join(self._md5s), usedforsecurity=False).hexdigest()}-{len(self._md5s)}"

@@ -11,9 +11,10 @@ from typing import Any
 from inhaul.keys import OBJECTS
 from inhaul.stores import address
 from inhaul.stores.clients import Clients, Limits, check_options
+from inhaul.stores.fetch import tag
 from inhaul.stores.requests import Requests
 
-_PART = 5 << 20  # bytes: no part but the last may be smaller
+_PARTS = (bytes(5 << 20), b"1")  # no part but the last may be smaller
 _LIMITS = Limits(no_progress=20, give_up=20)
 
 
@@ -71,7 +72,9 @@ async def testremote(url: str, storage_options: Mapping[str, Any] | None = None)
     requests = Requests(place, storage_options or {}, _LIMITS)
     prefix = place.key(f"{OBJECTS}/testremote-{secrets.token_hex(8)}")
     try:
-        await requests.send(lambda to: to.s3.list_objects_v2(Bucket=to.bucket, MaxKeys=1), prefix)
+        await requests.send(
+            lambda to: to.s3.list_objects_v2(Bucket=to.bucket, MaxKeys=1), prefix, needs="s3:ListBucket"
+        )
         clients = await Clients.open(place, storage_options or {}, _LIMITS)
         try:
             await _Probe(clients, prefix, report).run()
@@ -102,14 +105,18 @@ class _Probe:
                 ("ETag is the MD5", False, self._etag),
                 ("read it back", True, self._read),
                 ("read a range", True, self._range),
+                ("answer a range with no more (206)", False, self._partial),
                 ("list it at once", True, self._list),
                 ("refuse a wrong Content-MD5", False, self._wrong_md5),
                 ("refuse a wrong SHA-256", False, self._wrong_sha256),
                 ("keep what is there (If-None-Match)", False, self._exclusive),
                 ("refuse another ETag (If-Match)", False, self._if_match),
-                ("upload in parts, ETag by AWS's rule", False, self._multipart),
+                ("upload in parts", True, self._multipart),
+                ("its ETag is by AWS's rule", False, self._multipart_etag),
+                ("list the parts of an upload", False, self._parts),
                 ("abort an upload in parts", True, self._abort),
-                ("delete many at once", True, self._delete),
+                ("delete an object", True, self._delete_one),
+                ("delete many at once", False, self._delete),
             ):
                 await self._try(name, needed, attempt)
         finally:
@@ -143,8 +150,7 @@ class _Probe:
 
     async def _etag(self) -> str | None:
         head = await self._s3.head_object(**self._small)
-        found, md5 = head["ETag"].strip('"'), hashlib.md5(self._content, usedforsecurity=False).hexdigest()
-        return None if found == md5 else f"it is {found}: what is stored is read back once"
+        return _compared(head.get("ETag"), _hex(self._content))
 
     async def _read(self) -> str | None:
         reply = await self._s3.get_object(**self._small)
@@ -152,7 +158,15 @@ class _Probe:
 
     async def _range(self) -> str | None:
         reply = await self._s3.get_object(**self._small, Range="bytes=10-19")
-        return None if await reply["Body"].read() == self._content[10:20] else "other bytes came back"
+        whole = _status(reply) == 200 and reply["ContentLength"] == len(self._content)
+        wanted = self._content if whole else self._content[10:20]
+        return None if await reply["Body"].read() == wanted else "other bytes came back"
+
+    async def _partial(self) -> str | None:
+        reply = await self._s3.get_object(**self._small, Range="bytes=10-19")
+        await reply["Body"].read()
+        status = _status(reply)
+        return None if status == 206 else f"status {status}: objects are fetched whole, and not in parts side by side"
 
     async def _list(self) -> str | None:
         page = await self._s3.list_objects_v2(**self._bucket, Prefix=self._prefix)
@@ -177,23 +191,29 @@ class _Probe:
         return await self._refused(self._s3.get_object(**self._small, IfMatch=f'"{"0" * 32}"'))
 
     async def _multipart(self) -> str | None:
-        contents = [bytes(_PART), b"1"]
         upload = (await self._s3.create_multipart_upload(**self._large))["UploadId"]
         parts = []
-        for number, content in enumerate(contents, 1):
+        for number, content in enumerate(_PARTS, 1):
             part = await self._s3.upload_part(
                 **self._large, UploadId=upload, PartNumber=number, Body=content, ContentMD5=_md5(content)
             )
-            parts.append({"PartNumber": number, "ETag": part["ETag"]})
-        listed = (await self._s3.list_parts(**self._large, UploadId=upload)).get("Parts", ())
-        reply = await self._s3.complete_multipart_upload(
-            **self._large, UploadId=upload, MultipartUpload={"Parts": parts}
-        )
-        md5s = b"".join(hashlib.md5(content, usedforsecurity=False).digest() for content in contents)
-        rule = f"{hashlib.md5(md5s, usedforsecurity=False).hexdigest()}-2"
-        if len(listed) != len(contents):
-            return f"{len(listed)} parts are listed instead of 2: a crashed upload starts over"
-        return None if reply["ETag"].strip('"') == rule else f"it is {reply['ETag']}: what is stored is read back once"
+            parts.append({"PartNumber": number, "ETag": part.get("ETag") or f'"{_hex(content)}"'})
+        await self._s3.complete_multipart_upload(**self._large, UploadId=upload, MultipartUpload={"Parts": parts})
+        head = await self._s3.head_object(**self._large)
+        size = sum(map(len, _PARTS))
+        return None if head["ContentLength"] == size else f"it has {head['ContentLength']} bytes instead of {size}"
+
+    async def _multipart_etag(self) -> str | None:
+        head = await self._s3.head_object(**self._large)
+        md5s = b"".join(hashlib.md5(content, usedforsecurity=False).digest() for content in _PARTS)
+        return _compared(head.get("ETag"), f"{_hex(md5s)}-{len(_PARTS)}")
+
+    async def _parts(self) -> str | None:
+        upload = (await self._s3.create_multipart_upload(**self._large))["UploadId"]
+        await self._s3.upload_part(**self._large, UploadId=upload, PartNumber=1, Body=b"1")
+        count = len((await self._s3.list_parts(**self._large, UploadId=upload)).get("Parts", ()))
+        await self._s3.abort_multipart_upload(**self._large, UploadId=upload)
+        return None if count == 1 else f"{count} instead of 1: a crashed upload starts over"
 
     async def _abort(self) -> str | None:
         upload = (await self._s3.create_multipart_upload(**self._large))["UploadId"]
@@ -206,18 +226,19 @@ class _Probe:
         page = await self._s3.list_multipart_uploads(**self._bucket, Prefix=self._prefix)
         return [one["UploadId"] for one in page.get("Uploads", ())]
 
+    async def _delete_one(self) -> str | None:
+        await self._s3.delete_object(**self._large)
+        return "it is still there" if self._large["Key"] in await self._keys() else None
+
     async def _delete(self) -> str | None:
-        left = await self._delete_all()
+        keys = [{"Key": key} for key in await self._keys()]
+        await self._s3.delete_objects(**self._bucket, Delete={"Objects": keys, "Quiet": True})
+        left = len(await self._keys())
         return f"{left} objects are left" if left else None
 
-    async def _delete_all(self) -> int:
-        """Deletes what is below the prefix; gives how many are listed still."""
+    async def _keys(self) -> list[str]:
         page = await self._s3.list_objects_v2(**self._bucket, Prefix=self._prefix)
-        keys = [{"Key": one["Key"]} for one in page.get("Contents", ())]
-        if not keys:
-            return 0
-        await self._s3.delete_objects(**self._bucket, Delete={"Objects": keys, "Quiet": True})
-        return len((await self._s3.list_objects_v2(**self._bucket, Prefix=self._prefix)).get("Contents", ()))
+        return [one["Key"] for one in page.get("Contents", ())]
 
     async def _clean_up(self) -> None:
         from botocore.exceptions import ClientError
@@ -225,7 +246,25 @@ class _Probe:
         with suppress(ClientError):  # what cannot be done has been told
             for upload in await self._uploads():
                 await self._s3.abort_multipart_upload(**self._large, UploadId=upload)
-            await self._delete_all()
+            for key in await self._keys():
+                await self._s3.delete_object(**self._bucket, Key=key)
+
+
+def _status(reply: Mapping[str, Any]) -> int:
+    status: int = reply["ResponseMetadata"]["HTTPStatusCode"]
+    return status
+
+
+def _compared(etag: str | None, expected: str) -> str | None:
+    """What is wrong with an ETag."""
+    found = tag(etag)
+    if found == expected:
+        return None
+    return f"it is {found or 'not told'}: what is stored is read back once, and to verify it"
+
+
+def _hex(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _md5(content: bytes) -> str:

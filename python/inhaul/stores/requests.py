@@ -36,29 +36,33 @@ class Requests:
     Attributes:
         address: Where to.
         limits: How many, and for how long.
+        unsettled: By key, the id of a write whose outcome is not known, since whoever sent it left or gave up.
     """
 
     def __init__(self, address: S3Address, options: Mapping[str, Any], limits: Limits) -> None:
         self.address = address
         self.limits = limits
+        self.unsettled: dict[str, str] = {}
         self._options = options
         self._limiter = Limiter(limits.requests, slow=limits.no_progress / 4)
         self._clients: Clients | None = None
         self._outdated: list[Clients] = []
         self._opening = asyncio.Lock()
 
-    async def send(self, request: Callable[[Clients], Awaitable[T]], key: str = "") -> T:
+    async def send(self, request: Callable[[Clients], Awaitable[T]], key: str = "", *, needs: str) -> T:
         """Sends a request until it succeeds or cannot.
 
         Args:
             request: Builds and sends it; called again for each try, so each is signed when it is sent.
             key: What it is about.
+            needs: The permissions that it takes, as Amazon names them.
 
         Raises:
             Refused: The object or upload is not there, or one is there that should not be.
             StorageMissing: There is no such bucket.
             StorageDenied: The credentials are refused, or the clock of this machine is wrong.
-            StorageUnavailable: No try succeeded in `limits.give_up` seconds.
+            StorageUnavailable: No try succeeded in `limits.give_up` seconds, or the certificate of the server is not
+                trusted.
             StorageFull: The storage has no room.
             ObjectRefused: The storage does not accept this request.
         """
@@ -82,7 +86,7 @@ class Requests:
                     self._limiter.release()
                 first = first or sent
                 if not self._worth_another(fault, failures, now - first):
-                    raise self._final(fault, key, again=failures > 0) from None
+                    raise self._final(fault, key, needs, again=failures > 0) from None
             except BaseException:
                 self._limiter.release()
                 raise
@@ -122,7 +126,7 @@ class Requests:
         longest = min(self.limits.longest_backoff, self.limits.backoff * 2 ** min(failures, 30))
         return random.uniform(0, longest)  # noqa: S311 - spreads the load, hides nothing
 
-    def _final(self, fault: Fault, key: str, *, again: bool) -> Exception:
+    def _final(self, fault: Fault, key: str, needs: str, *, again: bool) -> Exception:
         """The error to raise. It quotes neither request nor reply: those may hold credentials."""
         where = f"{key!r} in {self.address}" if key else str(self.address)
         match fault.kind:
@@ -133,7 +137,14 @@ class Requests:
                     f"there is no bucket {self.address.bucket!r} for {self.address}: create it, or correct the address"
                 )
             case Kind.DENIED | Kind.EXPIRED:
-                return StorageDenied(f"{where}: access denied ({fault}): check the credentials and what they permit")
+                return StorageDenied(
+                    f"{where}: access denied ({fault}): check the credentials, and that they permit {needs}"
+                )
+            case Kind.UNTRUSTED:
+                return StorageUnavailable(
+                    f"{where}: the certificate of the server is not trusted ({fault}): have AWS_CA_BUNDLE name a file "
+                    'of those to trust, or pass it as storage_options={"client_kwargs": {"verify": ...}}'
+                )
             case Kind.SKEWED:
                 return StorageDenied(f"{where}: the clock of this machine is wrong ({fault}): set it")
             case Kind.FULL:

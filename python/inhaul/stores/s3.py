@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import re
 from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -13,20 +12,17 @@ from typing import TYPE_CHECKING, Any
 from inhaul import _core
 from inhaul.errors import FileChanged, InvalidKey
 from inhaul.hashing import PART_SIZE, Digest, hash_bytes
-from inhaul.keys import OBJECTS, key_problem
 from inhaul.stores import fetch, multipart, objects
 from inhaul.stores.address import S3Address
 from inhaul.stores.base import PAGE, Listed, Stat, Upload
 from inhaul.stores.clients import Limits, check_options
 from inhaul.stores.multipart import NoJournal, PartReader, UploadJournal
 from inhaul.stores.requests import Refused, Requests
+from inhaul.stores.route import route
 
 if TYPE_CHECKING:
     from obstore.store import S3Store as ObjectStore
     from upath import UPath
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_LONGEST = 1024  # bytes of a whole key
 
 
 class S3Store:
@@ -51,6 +47,7 @@ class S3Store:
         self.address = address
         self._options = dict(options or {})
         self._requests = Requests(address, self._options, limits or Limits())
+        self._ranges: bool | None = None
 
     def __repr__(self) -> str:
         return f"S3Store({str(self.address)!r})"
@@ -68,17 +65,38 @@ class S3Store:
         """
         from upath import UPath
 
-        options = (
-            self._options
-            if self.address.endpoint_url is None
-            else {**self._options, "endpoint_url": self.address.endpoint_url}
-        )
+        options = route(self.address, self._options).s3fs(self._options)
         path: UPath = UPath(f"s3://{self.address.bucket}/{self._key(object_key)}", **options)
         return path
 
     async def reader(self, object_key: str) -> "tuple[ObjectStore, str]":
         """What a library that reads by itself needs: an obstore of the bucket, and the whole key."""
-        return await self._requests.send(lambda to: to.reader()), self._key(object_key)
+        return await self._requests.send(lambda to: to.reader(), needs=objects.GET), self._key(object_key)
+
+    async def serves_ranges(self, object_key: str) -> bool:
+        """Whether the server answers with a part of an object when it is asked for one; it is tried once.
+
+        Args:
+            object_key: An object, or a folder of objects, to try it with.
+        """
+        if self._ranges is None:
+            found = await self.stat(object_key)
+            if found is not None and found.size:
+                self._ranges = await self._serves_range(object_key, found.size)
+                return self._ranges
+            async for page in self.list(f"{object_key}/"):
+                for one in page:
+                    if one.size:
+                        self._ranges = await self._serves_range(one.key, one.size)
+                        return self._ranges
+        return self._ranges is not False
+
+    async def _serves_range(self, object_key: str, size: int) -> bool:
+        try:
+            await fetch.read_range(self._requests, self._key(object_key), 0, 1, size, None)
+        except fetch.WholeReply:
+            return False
+        return True
 
     async def create(self) -> None:
         """Nothing has to be made before objects are put."""
@@ -145,9 +163,7 @@ class S3Store:
         while True:
             page = await self._page(prefix, token)
             yield [
-                Listed(
-                    one["Key"][start:], one["Size"], objects.tag(one.get("ETag")), one["LastModified"].astimezone(UTC)
-                )
+                Listed(one["Key"][start:], one["Size"], fetch.tag(one.get("ETag")), one["LastModified"].astimezone(UTC))
                 for one in page.get("Contents", ())
             ]
             if not page.get("IsTruncated"):
@@ -157,7 +173,9 @@ class S3Store:
     async def _page(self, prefix: str, token: Mapping[str, str]) -> Mapping[str, Any]:
         start = self.address.key(prefix)
         reply: Mapping[str, Any] = await self._requests.send(
-            lambda to: to.s3.list_objects_v2(Bucket=to.bucket, Prefix=start, MaxKeys=PAGE, **token), start
+            lambda to: to.s3.list_objects_v2(Bucket=to.bucket, Prefix=start, MaxKeys=PAGE, **token),
+            start,
+            needs="s3:ListBucket",
         )
         return reply
 
@@ -182,13 +200,17 @@ class S3Store:
 
     async def _uploads_page(self, prefix: str, after: Mapping[str, str]) -> Mapping[str, Any]:
         reply: Mapping[str, Any] = await self._requests.send(
-            lambda to: to.s3.list_multipart_uploads(Bucket=to.bucket, Prefix=prefix, **after), prefix
+            lambda to: to.s3.list_multipart_uploads(Bucket=to.bucket, Prefix=prefix, **after),
+            prefix,
+            needs="s3:ListBucketMultipartUploads",
         )
         return reply
 
     async def _abort(self, key: str, upload_id: str) -> None:
         await self._requests.send(
-            lambda to: to.s3.abort_multipart_upload(Bucket=to.bucket, Key=key, UploadId=upload_id), key
+            lambda to: to.s3.abort_multipart_upload(Bucket=to.bucket, Key=key, UploadId=upload_id),
+            key,
+            needs=objects.ABORT,
         )
 
     async def fetch(self, object_key: str, target: Path, size: int, etag: str | None = None) -> None:
@@ -211,6 +233,7 @@ class S3Store:
             self._key(object_key.removesuffix("/"))
             async for page in self.list(object_key):
                 await objects.remove(self._requests, [self.address.key(one.key) for one in page])
+            keys.append(self.address.key(object_key))  # SeaweedFS, for one, keeps an empty folder
         for start in range(0, len(keys), PAGE):
             await objects.remove(self._requests, keys[start : start + PAGE])
 
@@ -219,7 +242,10 @@ class S3Store:
 
     async def aclose(self) -> None:
         """Closes the connections; the next call opens new ones."""
-        await self._requests.aclose()
+        try:
+            await objects.settle(self._requests)
+        finally:
+            await self._requests.aclose()
 
     def _key(self, object_key: str) -> str:
         """The whole key.
@@ -227,15 +253,9 @@ class S3Store:
         Raises:
             InvalidKey: It could lead out of the root, or cannot be sent.
         """
-        key = self.address.key(object_key)
-        problem = None if object_key.startswith(f"{OBJECTS}/") else key_problem(object_key)
-        if problem is None and len(key.encode()) > _LONGEST:
-            problem = "with the prefix it is longer than 1,024 bytes"
-        if problem is None and _CONTROL.search(key):
-            problem = "it holds a control character"
-        if problem:
+        if problem := self.address.key_problem(object_key):
             raise InvalidKey(f"{object_key!r} is no key of {self.root}: {problem}")
-        return key
+        return self.address.key(object_key)
 
 
 def _read(source: Path, size: int) -> tuple[bytes, Digest]:
