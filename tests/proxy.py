@@ -1,10 +1,14 @@
 """A proxy for HTTP that spoils requests and replies by rules, the same ones each time for the same seed.
 
+It stands in for its server, with a certificate if it is given one. Named as the proxy of a client, it takes its server
+for whatever host a request is meant for, and lets CONNECT through.
+
 It runs on a thread and a loop of its own, so neither a blocked test nor a cancelled one stops it.
 """
 
 import asyncio
 import random
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -107,6 +111,27 @@ class Header:
     value: Callable[[random.Random], str]
 
 
+@dataclass(frozen=True)
+class Without:
+    """A header of the reply is taken away."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Body:
+    """The body of the reply is another one."""
+
+    change: Callable[[bytes], bytes]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The server is not asked; this makes the answer."""
+
+    make: Callable[[Request], Reply]
+
+
 @dataclass
 class Bucket:
     """Not more than so many requests a second; others are told to slow down."""
@@ -126,7 +151,9 @@ class Bucket:
         return False
 
 
-Fault = Status | Delay | Stall | Hold | Reset | Drop | Cut | Flip | FlipReply | Header | Bucket
+Fault = (
+    Status | Delay | Stall | Hold | Reset | Drop | Cut | Flip | FlipReply | Header | Without | Body | Answer | Bucket
+)
 
 
 @dataclass
@@ -154,12 +181,15 @@ class Proxy:
     Attributes:
         port: Its port on 127.0.0.1.
         log: The requests so far, in the order in which they ended; without their bodies.
+        under_way: Those that have arrived and have not ended.
     """
 
-    def __init__(self, upstream: int, seed: int) -> None:
+    def __init__(self, upstream: int, seed: int, certificate: ssl.SSLContext | None) -> None:
         self.port = 0
         self.log: list[Seen] = []
+        self.under_way: list[Request] = []
         self._upstream = upstream
+        self._certificate = certificate
         self._random = random.Random(seed)
         self._rules: list[Rule] = []
         self._loop = asyncio.new_event_loop()
@@ -194,7 +224,9 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(self._up(), self._loop).result()
 
     async def _up(self) -> None:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, backlog=1000)
+        self._server = await asyncio.start_server(
+            self._connected, "127.0.0.1", self.port, backlog=1000, ssl=self._certificate
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _down(self) -> None:
@@ -221,10 +253,20 @@ class Proxy:
                 arrived = time.monotonic()
                 if (request := await _read_request(reader)) is None:
                     return
+                if request.method == "CONNECT":
+                    self.log.append(Seen(arrived, request, 200, None))
+                    upstream = await asyncio.open_connection("127.0.0.1", self._upstream)
+                    writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+                    await asyncio.gather(_pump(reader, upstream[1]), _pump(upstream[0], writer))
+                    return
                 rule = self._choose(request)
                 upstream = upstream or await asyncio.open_connection("127.0.0.1", self._upstream, limit=1 << 24)
-                reply, cut = await self._answer(request, rule, upstream)
                 bare = request._replace(body=b"")
+                self.under_way.append(bare)
+                try:
+                    reply, cut = await self._answer(request, rule, upstream)
+                finally:
+                    self.under_way.remove(bare)
                 self.log.append(Seen(arrived, bare, int(reply.status[:3]) if reply else None, rule))
                 if reply is None:
                     if isinstance(rule, Stall | Hold):
@@ -263,6 +305,8 @@ class Proxy:
         match fault:
             case Status(status, code):
                 return _error(status, code, request.method), False
+            case Answer(make):
+                return make(request), False
             case Bucket():
                 return _error(503, "SlowDown", request.method), False
             case Delay(seconds):
@@ -283,6 +327,11 @@ class Proxy:
                 return reply._replace(body=reply.body[:at]), True
             case Header(name, value):
                 return reply._replace(headers=_with(reply, name, value(self._random))), False
+            case Without(name):
+                return reply._replace(headers=_without(reply, name)), False
+            case Body(change):
+                body = change(reply.body)
+                return reply._replace(body=body, headers=_with(reply, "Content-Length", str(len(body)))), False
         return reply, False
 
     def _flipped(self, body: bytes) -> bytes:
@@ -291,9 +340,9 @@ class Proxy:
 
 
 @contextmanager
-def proxy(upstream: int, seed: int = 0) -> Iterator[Proxy]:
+def proxy(upstream: int, seed: int = 0, certificate: ssl.SSLContext | None = None) -> Iterator[Proxy]:
     """Starts a proxy for a port of this machine, and stops it at the end."""
-    one = Proxy(upstream, seed)
+    one = Proxy(upstream, seed, certificate)
     thread = threading.Thread(target=one._loop.run_forever, name="proxy", daemon=True)
     thread.start()
     try:
@@ -306,6 +355,15 @@ def proxy(upstream: int, seed: int = 0) -> Iterator[Proxy]:
         one._loop.close()
 
 
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while content := await reader.read(1 << 16):
+            writer.write(content)
+            await writer.drain()
+        if writer.can_write_eof():
+            writer.write_eof()
+
+
 async def _read_request(reader: asyncio.StreamReader) -> Request | None:
     try:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -313,6 +371,8 @@ async def _read_request(reader: asyncio.StreamReader) -> Request | None:
         return None  # the client is done
     line, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
     method, target, _ = line.split(" ")
+    if "://" in target:  # its client takes it for a proxy
+        target = "/" + target.split("/", 3)[3]
     headers = {name.lower(): value.strip() for name, _, value in (one.partition(":") for one in lines)}
     return Request(method, target, headers, await _read_body(reader, headers))
 
@@ -349,8 +409,12 @@ async def _read_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> b
     return b"".join(chunks)
 
 
+def _without(reply: Reply, name: str) -> list[tuple[str, str]]:
+    return [pair for pair in reply.headers if pair[0].lower() != name.lower()]
+
+
 def _with(reply: Reply, name: str, value: str) -> list[tuple[str, str]]:
-    return [*(pair for pair in reply.headers if pair[0].lower() != name.lower()), (name, value)]
+    return [*_without(reply, name), (name, value)]
 
 
 def _error(status: int, code: str, method: str) -> Reply:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from inhaul.stores.address import S3Address
 from inhaul.stores.clients import Limits
 from inhaul.stores.s3 import S3Store
-from proxy import Proxy
+from proxy import Proxy, Reply, Request
 from s3_servers import S3Server
 
 QUICK = Limits(no_progress=2.0, give_up=30.0, backoff=0.02, longest_backoff=1.0)
@@ -41,6 +41,14 @@ class Place(NamedTuple):
         pages = self.server.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
         keys = [one["Key"][len(self.address.key("")) :] for page in pages for one in page.get("Contents", ())]
         return {key: self.content(key) for key in keys if not key.startswith(".inhaul/registries/")}
+
+    def whole(self, request: Request) -> Reply:
+        """Answers a request to read with all of the object, whatever range it asks for."""
+        reply = self.server.client.get_object(Bucket=self.bucket, Key=request.path.split("/", 2)[2])
+        body = reply["Body"].read()
+        modified = reply["ResponseMetadata"]["HTTPHeaders"]["last-modified"]
+        headers = {"ETag": reply["ETag"], "Last-Modified": modified, "Content-Length": str(len(body))}
+        return Reply("200 OK", list(headers.items()), body)
 
     def uploads(self) -> list[str]:
         """The uploads that are not complete."""

@@ -29,6 +29,7 @@ class S3Server:
 
     Attributes:
         name: Which one it is; tests ask for it where servers differ.
+        conditions: Whether it heeds If-None-Match and If-Match.
         endpoint_url: Where it answers.
         port: Its port on 127.0.0.1.
         options: `storage_options` that let in.
@@ -38,6 +39,7 @@ class S3Server:
 
     def __init__(self, port: int, name: str) -> None:
         self.name = name
+        self.conditions = name in ("ceph", "seaweedfs")
         self.port = port
         self.endpoint_url = f"http://127.0.0.1:{port}"
         self.options = {"key": KEY, "secret": SECRET}
