@@ -18,6 +18,9 @@ RANDOM_TESTS := $(patsubst %,tests/test_%.py,bad_input cache cancel concurrent c
 # What also runs with PgBouncer before PostgreSQL. By hand, any other test does: `POOLED=1 pytest -k postgresql`.
 POOLED_TESTS := $(patsubst %,tests/test_%.py,concurrent engine leases many membership migrations query)
 
+# Tests of storage on S3, which `make soak` also runs on other servers than SeaweedFS: Ceph, from Debian's packages, and rclone.
+S3_TESTS := $(patsubst %,tests/test_%.py,cloud remote_probe remote_upkeep s3_differences s3_end_to_end s3_faults s3_lifecycle s3_multipart s3_route s3_store)
+
 RUST := $(shell find rust -name '*.rs') Cargo.toml
 
 # What `make compat` runs: the files of tests, or all of them.
@@ -69,6 +72,7 @@ bench: .venv/installed
 
 soak: .venv/installed
 	SOAK=$(SEED) $(BIN)/pytest --stepwise --timeout 3600 $(RANDOM_TESTS)
+	S3_SERVERS=ceph,rclone $(BIN)/pytest --timeout 600 $(S3_TESTS)
 	$(BIN)/python benches/soak.py --seconds $(SECONDS)
 
 # On CPython 3.13 with the newest libraries, from a Debian in target/compat. Needs root and debootstrap.
