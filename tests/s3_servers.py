@@ -29,7 +29,9 @@ class S3Server:
 
     Attributes:
         name: Which one it is; tests ask for it where servers differ.
+        checksums: Whether it keeps the SHA-256 of an object, and refuses another one.
         conditions: Whether it heeds If-None-Match and If-Match.
+        part_etags: Whether an object that was uploaded in parts has the ETag that Amazon gives it.
         endpoint_url: Where it answers.
         port: Its port on 127.0.0.1.
         options: `storage_options` that let in.
@@ -39,7 +41,8 @@ class S3Server:
 
     def __init__(self, port: int, name: str) -> None:
         self.name = name
-        self.conditions = name in ("ceph", "seaweedfs")
+        self.checksums = name == "seaweedfs"
+        self.conditions = self.part_etags = name != "rclone"
         self.port = port
         self.endpoint_url = f"http://127.0.0.1:{port}"
         self.options = {"key": KEY, "secret": SECRET}

@@ -345,7 +345,7 @@ async def test_a_folder_of_a_bucket_is_registered_without_reading_it(
 ) -> None:
     names = ["a.csv", "a/b.txt", "empty/", "z.txt"]
     for name in names:
-        bucket.put(f"raw/{name}", name.encode())
+        bucket.put(f"raw/{name}", b"" if name.endswith("/") else name.encode())
     bucket.put("raw/.inhaul/a/x", b"of another registry")
     found = await Artifact.from_dir(bucket.address("raw"))
     assert [one.key for one in found] == ["raw/a.csv", "raw/a/b.txt", "raw/z.txt"]

@@ -161,6 +161,9 @@ async def test_reading_makes_up_for_what_was_registered_unread(bucket: Bucket, s
     stat = await bucket.store.stat(key)
     assert stat
     digest = from_etag(stat.etag, stat.size)
+    if not s3_server.part_etags:
+        assert digest == Digest(hash_bytes(content).hash, "md5", len(content))
+        return
     assert digest.hash_type == "etag", "it has parts of another size than ours"
     assert (await verify(bucket.storage)).counts == {Defect.ALTERED: 1}
     async with bucket.storage._home.database.write() as conn:

@@ -196,7 +196,7 @@ async def is_taken(store: Readable, key: str) -> bool:
     return False
 
 
-async def seems_taken(store: Store, key: str) -> bool:
+async def seems_taken(store: Readable, key: str) -> bool:
     """Like `is_taken`, but False where the storage does not permit to look: then storing has to find out."""
     try:
         return await is_taken(store, key)

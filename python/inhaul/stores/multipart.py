@@ -297,7 +297,7 @@ class _Upload:
             )
         except Refused as refused:
             # A try that seemed to fail may have been carried out; the answer was lost, not the object.
-            found = await objects.get(self._requests, self._key, {"head": True})
+            found = await objects.look(self._requests, self._key)
             is_ours = found is not None and objects.is_ours(found, self._write_id)
             if refused.kind is Kind.GONE and (found is None or not self._exclusive or is_ours):
                 return tag(found.meta["e_tag"]) or "" if found is not None else None

@@ -29,8 +29,6 @@ from inhaul.tasks import to_the_end, unwrapped
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, ObjectMeta
 
-    from inhaul.stores.clients import Clients
-
 WRITE_ID = "inhaul-write"
 """Metadata of objects that must not replace others: tells an object of ours from an equal one of somebody else."""
 
@@ -172,7 +170,7 @@ async def _create(requests: Requests, key: str, data: bytes, write_id: str) -> s
     except Refused as refused:
         # A try that seemed to fail may have been carried out; the answer was lost, not the object.
         if refused.kind is Kind.TAKEN and refused.again:
-            found = await get(requests, key, {"head": True})
+            found = await look(requests, key)
             if found is not None and is_ours(found, write_id):
                 return tag(found.meta["e_tag"])
         raise taken(requests, key) from None
@@ -227,7 +225,7 @@ async def stat(requests: Requests, key: str) -> Stat | None:
 
 
 async def seen(requests: Requests, key: str) -> Stat | None:
-    """What the storage says of an object; None also where it does not say."""
+    """Like `stat`; None also where the storage does not say."""
     try:
         return await stat(requests, key)
     except StorageDenied:
@@ -250,15 +248,23 @@ async def read(requests: Requests, key: str) -> bytes | None:
     """The content of a small object; None if there is none."""
     from obstore import get_async
 
-    async def whole(to: "Clients") -> bytes:
+    async def whole(to: Clients) -> bytes:
         return bytes(await (await get_async(to.objects, key)).bytes_async())
 
     try:
-        return await requests.send(whole, key)
+        return await requests.send(whole, key, needs=GET)
     except Refused as refused:
         if refused.kind is Kind.GONE:
             return None
         raise
+
+
+async def look(requests: Requests, key: str) -> "GetResult | None":
+    """The beginning of a reply to HEAD; None if there is no object, or if it may not be looked at."""
+    try:
+        return await get(requests, key, {"head": True})
+    except StorageDenied:
+        return None
 
 
 async def remove(requests: Requests, keys: Sequence[str]) -> None:

@@ -231,9 +231,9 @@ class S3Store:
                 keys.append(self._key(object_key))
                 continue
             self._key(object_key.removesuffix("/"))
-            async for page in self.list(object_key):
-                await objects.remove(self._requests, [self.address.key(one.key) for one in page])
-            keys.append(self.address.key(object_key))  # SeaweedFS, for one, keeps an empty folder
+            for _ in range(2):  # SeaweedFS, for one, has an empty folder then
+                async for page in self.list(object_key):
+                    await objects.remove(self._requests, [self.address.key(one.key) for one in page])
         for start in range(0, len(keys), PAGE):
             await objects.remove(self._requests, keys[start : start + PAGE])
 
