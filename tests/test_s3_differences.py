@@ -322,7 +322,7 @@ async def test_every_key_of_a_bucket_is_registered_or_failed_or_skipped(place: P
         assert await artifact.load() == artifact.key
         assert str(artifact.path).endswith(str(artifact.key))
         await artifact.delete(permanent=True, storage=True)
-    assert place.contents() == {}
+    assert [key for key in place.contents() if not key.startswith(".inhaul/")] == []
 
 
 @pytest.mark.parametrize("key", ["raw/x//y", "raw/../up", "raw//abs", "raw/new\nline", "raw/content/"])

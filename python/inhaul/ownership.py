@@ -95,10 +95,7 @@ async def claim(database: Database, store: Store, storage_id: int) -> None:
     """
     row = await row_of(database, storage_id)
     ours = Mark(row.registry, row.uid, await _place(database))
-    try:
-        found = await read(store, row.registry)
-    except StorageDenied:  # S3 says so of what is not there to those who may not list
-        found = None
+    found = await _seen(store, row.registry)
     if found is None:
         if row.marked_at is not None:
             raise WrongStorage(
@@ -120,7 +117,7 @@ async def check_unknown_root(conn: AsyncConnection, store: Readable, registry: s
     Raises:
         WrongStorage: It is one.
     """
-    found = await read(store, registry)
+    found = await _seen(store, registry)
     table = tables.storage
     if found is not None and (old := await conn.scalar(select(table.c.root).where(table.c.uid == found.storage))):
         raise WrongStorage(f"{store.root} is the storage that is registered as {old}: run {_move(old, store.root)}")
@@ -143,6 +140,14 @@ async def read(store: Readable, registry: str) -> Mark | None:
         return Mark(registry, "", Place(""))
 
 
+async def _seen(store: Readable, registry: str) -> Mark | None:
+    """Like `read`; None also where S3 denies access, as it does to what is not there for those who may not list."""
+    try:
+        return await read(store, registry)
+    except StorageDenied:
+        return None
+
+
 async def write(database: Database, store: Store, row: Row) -> None:
     """Writes the registry's mark over one that is there."""
     await _write(store, Mark(row.registry, row.uid, await _place(database)))
@@ -157,7 +162,10 @@ async def withdraw(store: Store, row: Row) -> None:
 
 async def note(database: Database, store: Readable, registry: str, storage_id: int) -> None:
     """Remembers that a storage has the registry's mark, and since when."""
-    stat = await store.stat(f"{MARKS}/{registry}")
+    try:
+        stat = await store.stat(f"{MARKS}/{registry}")
+    except StorageDenied:
+        stat = None
     async with database.write() as conn:
         made_at = stat.modified if stat is not None else await now(conn)
         statement = insert_into(tables.storage_mark, conn.dialect.name)
