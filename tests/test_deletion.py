@@ -79,9 +79,10 @@ async def test_a_storage_in_a_storage(instance: inhaul.Instance) -> None:
         folder = await Artifact(plates).save()
         outer = await Artifact(plates / "deep" / "b.csv").save()
         await Storage(plates / "deep").save()
+        assert await Artifact(plates / "deep" / "b.csv").save() == outer  # it stays where it is registered
+        await outer.delete(permanent=True)
         inner = await Artifact(plates / "deep" / "b.csv").save()
         assert (outer.key, inner.key) == ("plates/deep/b.csv", "b.csv")
-        await outer.delete(permanent=True)
         with pytest.raises(ObjectShared, match=inner.uid):
             await folder.delete(permanent=True, storage=True)
         with pytest.raises(ObjectShared, match=folder.uid):
