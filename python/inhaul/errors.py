@@ -27,6 +27,7 @@ Each class is also the builtin that fits, so a handler need not know inhaul::
     ├── StorageUnavailable (ConnectionError)  the storage did not answer, or not properly, for too long
     ├── UnsupportedDatabase (ValueError)    a database address inhaul cannot use
     ├── DatabaseUnreachable (ConnectionError) a database server does not answer, or refuses
+    │   └── CommitInDoubt                   ... or did not say whether it has committed
     ├── DatabaseDenied (PermissionError)    the database may not be opened, or not be written
     ├── DatabaseBusy (TimeoutError)         the database was locked, or a time limit of its server was reached
     ├── DatabaseFailed (RuntimeError)       the database could not do it, for any other reason
@@ -135,6 +136,10 @@ class UnsupportedDatabase(InhaulError, ValueError):
 
 class DatabaseUnreachable(InhaulError, ConnectionError):
     """The database server does not answer, or does not let the user in."""
+
+
+class CommitInDoubt(DatabaseUnreachable):
+    """The connection was lost during COMMIT, so nobody knows whether the changes are there; repeating the call does."""
 
 
 class DatabaseDenied(InhaulError, PermissionError):

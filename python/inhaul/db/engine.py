@@ -2,23 +2,45 @@
 
 import asyncio
 import errno
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
 
 from inhaul.db import postgresql, roots, schema, sqlite
 from inhaul.db.address import parse
-from inhaul.db.explained import explained, reached
-from inhaul.errors import DatabaseDenied
+from inhaul.db.explained import explained, is_refusal, reached
+from inhaul.errors import CommitInDoubt, DatabaseDenied
 from inhaul.settings import settings
 from inhaul.tasks import to_the_end
 
 _MIGRATION_LOCK = 0x696E6861756C  # a number that nothing else on a PostgreSQL server will use
+_LEAVE = 1.0  # seconds that a cancelled call waits for a server to answer its COMMIT
+
+
+class Outcome:
+    """What becomes of a transaction. A call that is cancelled or cut off during COMMIT learns it only from here.
+
+    Attributes:
+        apply: Called as soon as the transaction is committed, before a cancellation can come between. It neither waits
+            nor raises.
+        is_committed: The rows are there.
+        is_in_doubt: COMMIT was sent and its answer did not come: the rows may be there, or may still come.
+    """
+
+    def __init__(self) -> None:
+        self.apply: Callable[[], object] = lambda: None
+        self.is_committed = False
+        self.is_in_doubt = False
+
+    @property
+    def is_undone(self) -> bool:
+        """It left nothing, and nothing of it will come: what was prepared for it can be removed."""
+        return not (self.is_committed or self.is_in_doubt)
 
 
 class Database:
@@ -102,12 +124,16 @@ class Database:
                     await _end(conn)
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
+    async def write(self, outcome: Outcome | None = None) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction that is committed at the end, or rolled back if anything is raised.
 
         On SQLite the writers of a loop take turns, so a task must not open a second one inside the first.
 
+        Args:
+            outcome: Takes what becomes of the transaction, for callers that hold something that depends on it.
+
         Raises:
+            CommitInDoubt: The connection was lost during COMMIT, so the rows may be there or not.
             SchemaTooNew: A newer release of inhaul has migrated the database.
             UnsupportedDatabase: It is a folder, or holds something else.
             DatabaseDenied: It may not be opened, or only be read.
@@ -120,10 +146,29 @@ class Database:
         opened = await self._open(of_loop, to_write=True)
         async with of_loop.writing if self.path else nullcontext():
             with explained(str(self)):
-                async with self._connection(opened.engine) as conn, conn.begin():
+                async with self._connection(opened.engine) as conn:
+                    transaction = await conn.begin()
                     if self.path:
                         await sqlite.when_free(conn, sqlite.BEGIN_WRITE, str(self))
                     yield conn
+                    # The disk of this machine answers; a server may be out of reach.
+                    within = None if self.path else _LEAVE
+                    await to_the_end(self._commit(transaction, outcome or Outcome()), within=within)
+
+    async def _commit(self, transaction: AsyncTransaction, outcome: Outcome) -> None:
+        outcome.is_in_doubt = True
+        try:
+            await transaction.commit()
+        except BaseException as error:
+            if not is_refusal(error):
+                raise CommitInDoubt(
+                    f"{self}: the connection was lost while changes were committed, so nobody knows whether they are: "
+                    "repeat the call, which finds out"
+                ) from error
+            outcome.is_in_doubt = False
+            raise
+        outcome.is_committed, outcome.is_in_doubt = True, False
+        outcome.apply()
 
     @asynccontextmanager
     async def _connection(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
