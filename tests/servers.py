@@ -50,11 +50,11 @@ class PostgreSQL:
     def database(self) -> Iterator[str]:
         """The address of a fresh database, which is dropped at the end."""
         name = f"test_{uuid4().hex}"
-        self._run(f"CREATE DATABASE {name}")
+        self.run(f"CREATE DATABASE {name}")
         try:
             yield self.url(name)
         finally:
-            self._run(f"DROP DATABASE {name} WITH (FORCE)")
+            self.run(f"DROP DATABASE {name} WITH (FORCE)")
 
     def url(self, name: str) -> str:
         """The address of a database."""
@@ -91,7 +91,14 @@ class PostgreSQL:
                 process.terminate()
                 process.wait(_SECONDS)
 
-    def _run(self, statement: str) -> None:
+    def hold_commits(self, held: bool) -> None:
+        """Makes every COMMIT wait for a standby that does not exist; or lets all of them through."""
+        self.run(f"ALTER SYSTEM SET synchronous_standby_names = '{'nobody' if held else ''}'")
+        self.run("SELECT pg_reload_conf()")
+
+    def run(self, statement: str) -> None:
+        """Executes a statement in the database that the server always has."""
+
         async def run() -> None:
             connection = await asyncpg.connect(self._server.get_uri())
             await connection.execute(statement)

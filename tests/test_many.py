@@ -9,7 +9,7 @@ import pytest
 import inhaul
 import inhaul.sync
 from inhaul import Artifact, Feature, Run, Transform, ULabel, User
-from inhaul.errors import KeyExists, WrongWorld
+from inhaul.errors import WrongWorld
 from registries import assert_consistent
 from trees import write
 
@@ -38,17 +38,27 @@ async def test_records_of_several_registries(instance: inhaul.Instance, database
     await assert_consistent(database_url, Path(instance.root))
 
 
-async def test_all_or_none(instance: inhaul.Instance) -> None:
+async def test_one_that_cannot_be_saved_stops_no_other(instance: inhaul.Instance, tmp_path: Path) -> None:
     await Feature("taken", "float").save()
-    labels, features = [ULabel("a"), ULabel("b")], [Feature("free", "float"), Feature("taken", "float")]
-    with pytest.raises(KeyExists, match="another record has the name"):
-        await inhaul.save([*labels, *features])
-    assert await ULabel.filter().count() == 0
-    assert await Feature.filter().count() == 1
-    await inhaul.save([*labels, features[0]])
+    features = [Feature("free", "float"), Feature("taken", "int"), Feature("taken", "float")]
+    files = [Artifact(write(tmp_path / f"{number}.txt", str(number)), key=f"{number}.txt") for number in range(60)]
+    (tmp_path / "31.txt").unlink()
+    with pytest.raises(ExceptionGroup, match="63 of 65 records are saved") as caught:
+        await inhaul.save([ULabel("a"), ULabel("b"), *features, *files])
+    wrong, missing = caught.value.exceptions
+    assert isinstance(wrong, ValueError)
+    assert str(wrong).startswith("Feature 'taken' is registered with dtype='float', not 'int'")
+    assert isinstance(missing, FileNotFoundError)
+    assert "31.txt" in missing.__notes__[0]
     assert await ULabel.filter().count() == 2
-    with pytest.raises(KeyExists):
-        await inhaul.save([ULabel("c"), ULabel("c")])
+    assert await Feature.filter().count() == 2
+    assert await Artifact.filter().count() == 59
+    for number, artifact in enumerate(files):
+        if number != 31:
+            assert (await artifact.save()).id == (await Artifact.filter(key=f"{number}.txt").one()).id
+    write(tmp_path / "31.txt", "31")
+    await inhaul.save([*files, *features[::2]])
+    assert await Artifact.filter().count() == 60
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,10 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import JSON, Executable, Table, Text, bindparam, cast, func, select, text
+from sqlalchemy import Executable, bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.selectable import TableValuedAlias
 
-from inhaul.db.bulk import insert_into
+from inhaul.db.bulk import elements, insert_into, item
 from inhaul.db.tables import artifact_feature_value, artifact_ulabel, feature_value
 
 
@@ -54,37 +53,25 @@ async def add_labels(conn: AsyncConnection, links: Sequence[LabelLink]) -> None:
     await conn.execute(_label_links(conn.dialect.name), {"json": json.dumps(links)})
 
 
-def _elements(dialect: str) -> TableValuedAlias:
-    """The elements of the JSON array bound as `json`."""
-    given = bindparam("json", type_=Text)
-    if dialect == "sqlite":
-        return func.json_each(given).table_valued("value")
-    return func.json_array_elements(cast(given, JSON)).table_valued("value")
-
-
-def _item(elements: TableValuedAlias, index: int, table: Table, column: str) -> Any:
-    return cast(elements.c.value.op("->>")(text(str(index))), table.c[column].type)
-
-
 @cache
 def _values(dialect: str) -> Executable:
-    elements = _elements(dialect)
+    rows = elements(dialect)
     columns: dict[str, Any] = {
-        name: _item(elements, index, feature_value, name) for index, name in enumerate(ValueRow._fields)
+        name: item(rows, index, feature_value, name) for index, name in enumerate(ValueRow._fields)
     }
     now = bindparam("now", type_=feature_value.c.created_at.type)
     columns |= {"created_at": now, "updated_at": now}
     # SQLite reads "FROM x ON CONFLICT" as a join unless a WHERE stands between.
-    given = select(*columns.values()).select_from(elements).where(text("1 = 1"))
+    given = select(*columns.values()).select_from(rows).where(text("1 = 1"))
     return insert_into(feature_value, dialect).from_select(list(columns), given).on_conflict_do_nothing()
 
 
 @cache
 def _value_links(dialect: str) -> Executable:
-    elements = _elements(dialect)
-    links = select(_item(elements, 0, artifact_feature_value, "artifact_id"), feature_value.c.id).where(
-        feature_value.c.feature_id == _item(elements, 1, feature_value, "feature_id"),
-        feature_value.c.value == _item(elements, 2, feature_value, "value"),
+    rows = elements(dialect)
+    links = select(item(rows, 0, artifact_feature_value, "artifact_id"), feature_value.c.id).where(
+        feature_value.c.feature_id == item(rows, 1, feature_value, "feature_id"),
+        feature_value.c.value == item(rows, 2, feature_value, "value"),
     )
     insert = insert_into(artifact_feature_value, dialect)
     return insert.from_select(["artifact_id", "feature_value_id"], links).on_conflict_do_nothing()
@@ -92,7 +79,7 @@ def _value_links(dialect: str) -> Executable:
 
 @cache
 def _label_links(dialect: str) -> Executable:
-    elements = _elements(dialect)
-    columns = [_item(elements, index, artifact_ulabel, name) for index, name in enumerate(LabelLink._fields)]
-    links = select(*columns).select_from(elements).where(text("1 = 1"))
+    rows = elements(dialect)
+    columns = [item(rows, index, artifact_ulabel, name) for index, name in enumerate(LabelLink._fields)]
+    links = select(*columns).select_from(rows).where(text("1 = 1"))
     return insert_into(artifact_ulabel, dialect).from_select(list(LabelLink._fields), links).on_conflict_do_nothing()

@@ -31,7 +31,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.selectable import TableValuedAlias
 
+from inhaul.db.membership import is_in
 from inhaul.db.tables import TRASH, artifact, in_utc, retired_uid, storage
 
 if TYPE_CHECKING:
@@ -183,6 +185,51 @@ def row_values(record: str) -> dict[str, Any]:
     for name in ("is_latest", "key_is_virtual"):
         values[name] = bool(values[name])
     return values
+
+
+async def insert_rows(conn: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]], now: datetime) -> None:
+    """Inserts rows of texts and numbers, but for those whose uid was used, or of which a unique column has the value.
+
+    Args:
+        conn: A connection in a transaction.
+        table: A table of records.
+        rows: With the same columns each, in an order that is the same everywhere: else two writers on PostgreSQL could
+            wait for each other.
+        now: When they are created.
+    """
+    names = (*rows[0],)
+    bound = {name: table.c[name].type.dialect_impl(conn.dialect).bind_processor(conn.dialect) for name in names}
+    given = [[process(row[name]) if (process := bound[name]) else row[name] for name in names] for row in rows]
+    await conn.execute(_insert_rows(table, names, conn.dialect.name), {"json": json.dumps(given), "now": now})
+
+
+async def rows_with(conn: AsyncConnection, table: Table, column: str, values: Iterable[str]) -> list[dict[str, Any]]:
+    """The rows that have one of some texts in a column, by id."""
+    rows = await conn.execute(select(table).where(is_in(table.c[column], values)).order_by(table.c.id))
+    return [dict(row) for row in rows.mappings()]
+
+
+def elements(dialect: str) -> TableValuedAlias:
+    """The elements of the JSON array bound as `json`."""
+    given = bindparam("json", type_=Text)
+    if dialect == "sqlite":
+        return func.json_each(given).table_valued("value")
+    return func.json_array_elements(cast(given, JSON)).table_valued("value")
+
+
+def item(elements: TableValuedAlias, index: int, table: Table, column: str) -> Any:
+    """One of the items of elements that are arrays, as a value of a column."""
+    return cast(elements.c.value.op("->>")(text(str(index))), table.c[column].type)
+
+
+@cache
+def _insert_rows(table: Table, columns: tuple[str, ...], dialect: str) -> Executable:
+    rows = elements(dialect)
+    values = {name: item(rows, index, table, name) for index, name in enumerate(columns)}
+    now = bindparam("now", type_=table.c.created_at.type)
+    values |= {"created_at": now, "updated_at": now}
+    given = select(*values.values()).select_from(rows).where(~exists().where(retired_uid.c.uid == values["uid"]))
+    return insert_into(table, dialect).from_select(list(values), given).on_conflict_do_nothing()
 
 
 @cache

@@ -66,7 +66,6 @@ _STATES: dict[str, tuple[type[InhaulError], str]] = {
         "the server ended a statement ({}): if that was its statement_timeout, raise it for the role",
     ),
 }
-_MISSING_REFERENCE = "23503"
 _ROLLED_BACK = ("23", "40", "53")  # the classes of violated constraints, of lost races, and of what ran out
 _NUMBERS = {DatabaseDenied: errno.EACCES, StorageFull: errno.ENOSPC}
 _STATES["42P05"] = _STATES["26000"]
@@ -109,23 +108,6 @@ def reached(database: str) -> Iterator[None]:
             problem = f"no connection ({_text(cause)}): see that the server runs, and that the address is right"
             raise DatabaseUnreachable(f"{database}: {problem}") from error
         raise
-
-
-@contextmanager
-def linking(what: str) -> Iterator[None]:
-    """Says what is gone when rows that refer to each other cannot be written."""
-    try:
-        yield
-    except IntegrityError as error:
-        raise NoResultFound(f"{what} has been deleted, so nothing can be linked with it") from error
-
-
-def is_missing_reference(error: IntegrityError) -> bool:
-    """Whether a row could not be written because one that it refers to is not there."""
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    if code is not None:
-        return bool(code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY)
-    return _state(error.orig) == _MISSING_REFERENCE
 
 
 def is_refusal(error: BaseException) -> bool:

@@ -60,8 +60,13 @@ async def renew(conn: AsyncConnection, uid: str) -> bool:
 
 
 async def end(conn: AsyncConnection, uid: str) -> bool:
-    """Removes a lease; False if it was gone already."""
-    return (await conn.execute(delete(lease).where(lease.c.uid == uid))).rowcount == 1
+    """Removes a lease; False if it was gone already, or has to stay.
+
+    It stays while a transaction that confirmed it waits for its COMMIT, although nobody waits for that any more: what
+    was stored for it is needed as long.
+    """
+    free = select(lease.c.uid).where(lease.c.uid == uid).with_for_update(skip_locked=True)
+    return (await conn.execute(delete(lease).where(lease.c.uid.in_(free)))).rowcount == 1
 
 
 async def held(conn: AsyncConnection, *, collects: bool) -> list[Lease]:

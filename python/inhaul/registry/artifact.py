@@ -26,7 +26,7 @@ from inhaul.registry.folder import Duplicates, Errors, Folder
 from inhaul.registry.lineage import Lineage, trace
 from inhaul.registry.making import FromMemory, check_data, checked_storage
 from inhaul.registry.related import ManyToMany
-from inhaul.registry.saving import Draft, Met
+from inhaul.registry.saving import Draft, Met, Stored
 from inhaul.registry.slots import Slots, link
 from inhaul.registry.sources import Sources
 from inhaul.registry.storage import Storage
@@ -98,6 +98,7 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
     _staged: Staged | None = None
     _lock: asyncio.Lock | None = None
     _met: Met | None = None
+    _stored: Stored | None = None
     _slots: Slots | None = None
 
     storage = Relation[Storage]()
@@ -512,13 +513,14 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
             if values["visibility"] == Visibility.trash:
                 await deletion.check_unused(conn, [self._id] if self._id is not None else [])
 
-    async def _follow_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> None:
-        if "visibility" in values:
-            await families.choose_latest(conn, [self._uid])
-            if values["visibility"] != Visibility.trash:
-                await deletion.check_key_is_free(conn, self)
-            latest = await conn.scalar(select(tables.artifact.c.is_latest).where(tables.artifact.c.id == self._id))
-            set_row(self, {"is_latest": latest})
+    async def _follow_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> dict[str, Any]:
+        if "visibility" not in values:
+            return {}
+        await families.choose_latest(conn, [self._uid])
+        if values["visibility"] != Visibility.trash:
+            await deletion.check_key_is_free(conn, self)
+        latest = select(tables.artifact.c.is_latest).where(tables.artifact.c.id == self._id)
+        return {"is_latest": await conn.scalar(latest)}
 
     def _turn(self) -> asyncio.Lock:
         """A lock, for two tasks that stage or save one artifact would mix up its object and its row."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
 
 from sqlalchemy import inspect
-from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
 from inhaul.db import bulk
@@ -317,9 +316,8 @@ class ArtifactList(Sequence[A], Generic[A]):
         if values["id"] is None:
             artifact._staged = self._staged_at(place, values)
             artifact._draft = Draft(columns.row(place).path, values["key"], None, "return")
-        elif not inspect(artifact).has_identity:
+        else:
             artifact._staged = artifact._draft = None
-            make_transient_to_detached(artifact)
         for name, value in edits.items():
             setattr(artifact, name, value)
 

@@ -3,22 +3,23 @@
 import asyncio
 import errno
 import html
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sqlalchemy import inspect, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
-from sqlalchemy.orm import make_transient_to_detached
-from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from inhaul.db.engine import Outcome
 from inhaul.errors import KeyExists, NoResultFound
-from inhaul.instance import Identity, Instance, current
+from inhaul.instance import Instance, current
 from inhaul.keys import new_uid
-from inhaul.registry import dtypes
+from inhaul.registry import dtypes, named
 from inhaul.registry.fields import Field, set_row
+from inhaul.registry.rows import changes, columns, found, inserted, table_of, take, with_related
 from inhaul.registry.uses import delete_records
 
 if TYPE_CHECKING:
@@ -48,7 +49,10 @@ class Registry:
     _saving: asyncio.Lock | None = None
     _hashed: int | None = None
     _next_uid: str | None = None
+    _sent: Mapping[str, Any] | None = None  # its columns when they were sent, while nobody knows what came of it
     _naming: ClassVar[str | None] = None  # the field that names a record
+    _known_by: ClassVar[str | None] = None  # the field by which a new record is found to be an existing one
+    _details: ClassVar[tuple[str, ...]] = ()  # the other fields that users give such a record
     _id: int | None
     _uid: str
     _created_at: datetime
@@ -72,11 +76,6 @@ class Registry:
                 self._next_uid = new_uid()
             self._hashed = hash(self._uid or self._next_uid)
         return self._hashed
-
-    def _take_uid(self) -> str:
-        """A uid for a new row: the one that the hash of the record is of, if it has none yet."""
-        uid, self._next_uid = self._next_uid or new_uid(), None
-        return uid
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(uid={self._uid!r})"
@@ -146,8 +145,11 @@ class Registry:
     async def save(self) -> Self:
         """Writes the record if it is new, or the fields that were changed.
 
+        A new record whose name is registered becomes that record, if its other fields are the same or not given.
+
         Raises:
-            KeyExists: Another record has the value of a unique field.
+            ValueError: Other fields differ from those that are registered under the name.
+            KeyExists: Another record has the name that was changed to.
         """
         await self._save(self._home)
         return self
@@ -225,59 +227,103 @@ class Registry:
                 await self._write_new(instance)
 
     async def _write_new(self, instance: Instance) -> None:
-        self._fill(await instance.identity(), datetime.now(UTC))
-        with self._no_clash():
-            async with instance.database.write() as conn, AsyncSession(conn, expire_on_commit=False) as session:
-                session.add(self)
-                await session.flush()
-                await self._follow_new(conn)
-                await session.refresh(self)
-        self._instance = instance
-
-    def _fill(self, identity: Identity, now: datetime) -> None:
-        """Sets what a new record has that no user gives it."""
-        self._uid = self._uid or self._take_uid()
-        self._created_at = self._updated_at = now
-        if hasattr(type(self), "created_by"):
-            self._created_by_id = identity.user_id
-
-    async def _become(self, row: dict[str, Any], instance: Instance) -> None:
-        """Turns into an existing record."""
-        set_row(self, row)
-        make_transient_to_detached(self)
-        async with instance.database.read() as conn, AsyncSession(conn, expire_on_commit=False) as session:
-            session.add(self)
-            await session.refresh(self)
-        self._instance = instance
-
-    async def _write_changes(self, instance: Instance) -> None:
-        """Writes the columns that were changed since the record was loaded or saved."""
-        self._check_not_deleted()
-        state = inspect(self)
-        changed = [column for column in state.mapper.column_attrs if state.attrs[column.key].history.has_changes()]
-        if not changed:
+        if self._known_by is not None:
+            for failure in await named.write(type(self), [self], instance):
+                raise failure.error
             return
-        values = {column.columns[0].name: getattr(self, column.key) for column in changed}
-        values["updated_at"] = datetime.now(UTC)
-        table = state.mapper.local_table
+        identity = await instance.identity()
+        if self._sent is not None and await self._is_found(instance):
+            return
+        sent = columns(self)
+        now = datetime.now(UTC)
+        new = sent | {"uid": self._uid or self._first_uid(), "created_at": now, "updated_at": now} | self._new_columns()
+        if "created_by_id" in new:
+            new["created_by_id"] = identity.user_id
+        outcome = Outcome()
+        try:
+            with self._no_clash():
+                async with instance.database.write(outcome) as conn:
+                    row = await inserted(conn, self, new)
+                    await self._follow_new(conn, row)
+                    outcome.apply = partial(take, self, row, instance, sent)
+        except KeyExists:
+            if self._sent is None or not await self._is_found(instance):
+                raise
+        except BaseException:
+            self._note(outcome, new["uid"], sent)
+            raise
+
+    def _first_uid(self) -> str:
+        """The uid to try first for a new row: the one that the hash of the record is of, if it was asked for."""
+        return self._next_uid or new_uid()
+
+    def _take_uid(self) -> str:
+        """The same, once: the next row that is tried has another one."""
+        uid, self._next_uid = self._first_uid(), None
+        return uid
+
+    def _new_columns(self) -> dict[str, Any]:
+        """The columns of a new row that are known only when it is written."""
+        return {}
+
+    def _note(self, outcome: Outcome, uid: str, sent: Mapping[str, Any]) -> None:
+        """Remembers a row of which nobody knows whether it is there, so that the next save looks for it."""
+        if outcome.is_in_doubt:
+            set_row(self, {"uid": uid})
+            self._sent = sent
+
+    async def _is_found(self, instance: Instance) -> bool:
+        """Whether the row whose COMMIT was in doubt is there after all. If so, the record becomes it."""
+        async with instance.database.read() as conn:
+            row = await found(conn, type(self), uid=self._uid)
+        if row is not None:
+            await self._become(row, instance, self._sent)
+            await self._write_changes(instance)
+        return row is not None
+
+    async def _become(self, row: Mapping[str, Any], instance: Instance, sent: Mapping[str, Any] | None = None) -> None:
+        """Turns into an existing record.
+
+        Args:
+            row: Its row.
+            instance: Where that is.
+            sent: The columns when they were sent; what was changed since is a change of the existing record. None for
+                now.
+        """
+        sent = columns(self) if sent is None else sent
+        async with instance.database.read() as conn:
+            whole = await with_related(conn, self, row)
+        take(self, whole, instance, sent)
+        self._sent = None
+
+    async def _write_changes(self, instance: Instance, values: Mapping[str, Any] | None = None) -> None:
+        """Writes columns: those given, else those that were changed since the record was loaded or saved."""
+        self._check_not_deleted()
+        new = dict(changes(self) if values is None else values)
+        if not new:
+            return
+        sent = {name: value for name, value in columns(self).items() if name in new}
+        new["updated_at"] = datetime.now(UTC)
+        table = table_of(self)
+        outcome = Outcome()
         with self._no_clash():
-            async with instance.database.write() as conn:
-                await self._check_changes(conn, values)
-                done = await conn.execute(update(table).where(table.c.id == self._id).values(values))
+            async with instance.database.write(outcome) as conn:
+                await self._check_changes(conn, new)
+                done = await conn.execute(update(table).where(table.c.id == self._id).values(new))
                 if done.rowcount != 1:
                     raise NoResultFound(f"{self!r} has been deleted from {instance!r}, so it cannot be changed")
-                await self._follow_changes(conn, values)
-        for name, value in values.items():
-            set_committed_value(self, f"_{name}", value)
+                new |= await self._follow_changes(conn, new)
+                outcome.apply = partial(take, self, new, instance, sent)
 
-    async def _follow_new(self, conn: AsyncConnection) -> None:
-        """Does what follows from a new row, in the transaction that wrote it."""
+    async def _follow_new(self, conn: AsyncConnection, row: Mapping[str, Any]) -> None:
+        """Does what follows from a new row, in the transaction that writes it."""
 
     async def _check_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> None:
         """Refuses column values that may not be written, in the transaction that would write them."""
 
-    async def _follow_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> None:
-        """Does what follows from column values, in the transaction that wrote them."""
+    async def _follow_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> dict[str, Any]:
+        """Does what follows from column values, in the transaction that writes them; returns what else they changed."""
+        return {}
 
     @contextmanager
     def _no_clash(self) -> Iterator[None]:

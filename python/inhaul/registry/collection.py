@@ -4,14 +4,16 @@ import asyncio
 import errno
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from sqlalchemy import RowMapping, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import families, tables
+from inhaul.db.engine import Outcome
 from inhaul.db.membership import is_in
 from inhaul.errors import KeyExists, NoResultFound
 from inhaul.formats.mapped import Join, MappedCollection
@@ -26,8 +28,9 @@ from inhaul.registry.artifact import Artifact
 from inhaul.registry.base import Registry
 from inhaul.registry.context import input_run, note_inputs, run_for
 from inhaul.registry.describing import IsDescribed
-from inhaul.registry.fields import Field, set_row
+from inhaul.registry.fields import Field
 from inhaul.registry.related import Fixed, ManyToMany, id_in
+from inhaul.registry.rows import columns, inserted, take
 from inhaul.registry.tracking import TracksRun, TracksUpdates
 from inhaul.registry.versioning import IsVersioned
 from inhaul.registry.visibility import Visibility, shown
@@ -172,7 +175,6 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
             return
         if self._run is not None:
             await self._run._save(instance)
-            self._run_id = self._run._id
         for _ in range(_ATTEMPTS):
             async with instance.database.read() as conn:
                 query = select(_table).where(_table.c.name == self._name, _table.c.is_latest)
@@ -189,11 +191,8 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
             try:
                 await self._insert(instance, latest["uid"] if latest is not None else None)
                 return
-            except NoResultFound:
-                self._id = None
-                raise
-            except IntegrityError:  # somebody made the next version first
-                self._id = None
+            except IntegrityError:
+                continue  # somebody made the next version first
         raise KeyExists(errno.EEXIST, "Others keep writing to this collection: try again later", self._name)
 
     async def _check_trash(self, instance: Instance, rows: Sequence[RowMapping]) -> None:
@@ -225,30 +224,32 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
     async def _insert(self, instance: Instance, follows: str | None) -> None:
         """Makes the row, the first of its name or the successor of one."""
         identity = await instance.identity()
-        now = datetime.now(UTC)
-        self._created_by_id = identity.user_id
-        self._created_at = self._updated_at = now
-        self._is_latest = True
-        async with instance.database.write() as conn, AsyncSession(conn, expire_on_commit=False) as session:
+        sent, now = columns(self), datetime.now(UTC)
+        new = sent | {
+            "uid": self._first_uid(),
+            "is_latest": True,
+            "run_id": self._run._id if self._run is not None else None,
+            "created_by_id": identity.user_id,
+            "created_at": now,
+            "updated_at": now,
+        }
+        outcome = Outcome()
+        async with instance.database.write(outcome) as conn:
             await self._check_members(conn)
-            if follows is None:
-                self._uid = self._take_uid()
-            else:
+            if follows is not None:
                 family = await _family(conn, follows)
-                self._uid = next_uid(await families.highest(conn, _table, follows))
                 _check_unused(family, self._given_version)
-                self._version = self._given_version or next_version(family.values())
+                new["uid"] = next_uid(await families.highest(conn, _table, follows))
+                new["version"] = self._given_version or next_version(family.values())
                 changes = {"is_latest": False, "version": func.coalesce(_table.c.version, "1"), "updated_at": now}
                 await conn.execute(update(_table).where(_table.c.uid == follows).values(changes))
-            session.add(self)
-            await session.flush()
-            rows = [
-                {"collection_id": self._id, "artifact_id": artifact._id, "position": position}
+            row = await inserted(conn, self, new)
+            members = [
+                {"collection_id": row["id"], "artifact_id": artifact._id, "position": position}
                 for position, artifact in enumerate(self._draft)
             ]
-            await conn.execute(insert(_members), rows)
-            await session.refresh(self)
-        self._instance = instance
+            await conn.execute(insert(_members), members)
+            outcome.apply = partial(take, self, row, instance, sent)
 
     async def _check_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> None:
         if "version" in values:
@@ -262,11 +263,11 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
                 await self._check_no_member_is_trashed(conn)
                 await self._check_name_is_free(conn)
 
-    async def _follow_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> None:
-        if "visibility" in values:
-            await families.choose_latest(conn, [self._uid], _table)
-            latest = await conn.scalar(select(_table.c.is_latest).where(_table.c.id == self._id))
-            set_row(self, {"is_latest": latest})
+    async def _follow_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> dict[str, Any]:
+        if "visibility" not in values:
+            return {}
+        await families.choose_latest(conn, [self._uid], _table)
+        return {"is_latest": await conn.scalar(select(_table.c.is_latest).where(_table.c.id == self._id))}
 
     async def _check_complete(self, conn: AsyncConnection) -> None:
         """Refuses a collection that lost members while it was in the trash."""

@@ -9,12 +9,9 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import sqlalchemy
-from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
 from inhaul.db import provenance
-from inhaul.errors import KeyExists
-from inhaul.hashing import hash_bytes
 from inhaul.instance import Instance, current
 from inhaul.registry.arguments import check_record
 from inhaul.registry.fields import set_row
@@ -165,7 +162,6 @@ def in_world(record: R, world: "World") -> R:
     for name in mapper.relationships.keys():  # noqa: SIM118 - a column collection, not a dict
         other = getattr(record, name)
         set_committed_value(same, name, in_world(other, world) if other is not None else None)
-    make_transient_to_detached(same)
     same._instance = record._instance
     return same
 
@@ -219,11 +215,5 @@ async def _known(instance: Instance, transform: Transform) -> Transform:
     same = same.filter(name=transform._name, type=transform._type)
     if found := await same._first_one():
         return found
-    # Of several that come first at once, all find the one that is saved first, since its uid is not random.
-    digest = hash_bytes(f"{transform._type} {transform._name}".encode()).hash
-    transform._uid = digest.replace("-", "0").replace("_", "1")[:16] + "0000"
-    try:
-        await transform._save(instance)
-    except KeyExists:
-        return await same._first_one() or transform
+    await transform._save(instance)
     return transform

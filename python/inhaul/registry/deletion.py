@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import families, removals, tables
 from inhaul.db.membership import is_in
-from inhaul.errors import InUse, KeyExists, ObjectShared
+from inhaul.errors import InhaulError, InUse, KeyExists, ObjectShared
 from inhaul.instance import Instance
 from inhaul.keys import OBJECTS
 from inhaul.registry.removing import keep_objects, remove_objects
@@ -58,13 +58,8 @@ async def check_unused(conn: AsyncConnection, ids: Sequence[int]) -> None:
 
 
 async def move(artifact: "Artifact | Collection", visibility: Visibility) -> None:
-    """Moves a record into the trash, or out of it; what fails leaves it where it was."""
-    before, artifact._visibility = artifact._visibility, visibility
-    try:
-        await artifact._write_changes(artifact._home)
-    except BaseException:
-        artifact._visibility = before
-        raise
+    """Moves a record into the trash, or out of it."""
+    await artifact._write_changes(artifact._home, {"visibility": visibility})
 
 
 async def check_key_is_free(conn: AsyncConnection, artifact: "Artifact") -> None:
@@ -214,23 +209,28 @@ async def _check_alone(
                 await check_alone(conn, uid, root, object_key, besides=besides)
 
 
-async def discard(artifact: "Artifact", root: str, object_key: str) -> bool:
+async def discard(artifact: "Artifact", root: str, object_key: str, error: BaseException) -> bool:
     """Removes what was stored for an artifact in vain, unless its row refers to it after all.
 
     Args:
         artifact: Saved.
         root: The storage.
         object_key: The new object; a folder of them has a slash at its end.
+        error: Why it is not needed. It gets a note if the object has to stay.
 
     Returns:
         Whether it was removed.
     """
     table = tables.artifact
-    async with artifact._home.database.read() as conn:
-        referred = await conn.scalar(select(table.c.object_key).where(table.c.id == artifact._id))
-    if referred == object_key.removesuffix("/"):
+    try:
+        async with artifact._home.database.read() as conn:
+            referred = await conn.scalar(select(table.c.object_key).where(table.c.id == artifact._id))
+        if referred == object_key.removesuffix("/"):
+            return False
+        await (await artifact._home.writable(root)).remove([object_key])
+    except (InhaulError, OSError) as problem:
+        error.add_note(f"The new object {object_key!r} is left for gc() to find: {problem}")
         return False
-    await (await artifact._home.writable(root)).remove([object_key])
     return True
 
 

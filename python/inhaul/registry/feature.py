@@ -1,9 +1,9 @@
 """Features: what is measured in artifacts, or said about them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import tables
@@ -15,6 +15,7 @@ from inhaul.registry.arguments import check_name, check_record
 from inhaul.registry.base import Registry
 from inhaul.registry.fields import Field, Relation
 from inhaul.registry.related import ManyToMany
+from inhaul.registry.rows import found
 from inhaul.registry.tracking import TracksUpdates
 from inhaul.registry.user import User
 
@@ -34,6 +35,8 @@ class Feature(Registry, TracksUpdates):
     _name: str
     _dtype: str
     _naming = "name"
+    _known_by = "name"
+    _details = ("dtype",)
 
     name = Field[str](writable=True, check=check_name)
     dtype = Field[str]()
@@ -114,8 +117,6 @@ class FeatureSet(Registry, TracksUpdates):
             if feature._id is None:
                 await feature._save(instance)
             feature._check_home(instance)
-        # Of uids, since a name may come to be that of another feature.
-        self._hash = hash_bytes("".join(sorted(feature._uid for feature in self._members)).encode()).hash
         if await self._is_known(instance):
             return
         try:
@@ -126,13 +127,16 @@ class FeatureSet(Registry, TracksUpdates):
 
     async def _is_known(self, instance: Instance) -> bool:
         """Turns into the set of the same features that is registered, if there is one."""
-        query = select(tables.feature_set).where(tables.feature_set.c.hash == self._hash)
         async with instance.database.read() as conn:
-            known = (await conn.execute(query)).mappings().first()
+            known = await found(conn, type(self), **self._new_columns())
         if known is not None:
-            await self._become(dict(known), instance)
+            await self._become(known, instance)
         return known is not None
 
-    async def _follow_new(self, conn: AsyncConnection) -> None:
-        rows = [{"feature_set_id": self._id, "feature_id": feature._id} for feature in self._members]
+    def _new_columns(self) -> dict[str, Any]:
+        # Of uids, since a name may come to be that of another feature.
+        return {"hash": hash_bytes("".join(sorted(feature._uid for feature in self._members)).encode()).hash}
+
+    async def _follow_new(self, conn: AsyncConnection, row: Mapping[str, Any]) -> None:
+        rows = [{"feature_set_id": row["id"], "feature_id": feature._id} for feature in self._members]
         await conn.execute(insert(tables.feature_set_feature), rows)

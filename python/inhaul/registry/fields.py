@@ -1,9 +1,9 @@
 """Fields of a record: columns of its row that know who may write them and when they are known."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
-from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.attributes import instance_dict, set_committed_value
 
 from inhaul.errors import NotStaged, WrongWorld
 
@@ -69,7 +69,15 @@ class Relation(Field[T]):
         set_committed_value(record, f"_{self.name}", value)
 
 
-def set_row(record: Any, values: dict[str, Any]) -> None:
-    """Gives a record the columns of its row as if it had been loaded."""
+def set_row(record: Any, values: Mapping[str, Any]) -> None:
+    """Gives a record columns of its row, and what they refer to, as if it had been loaded."""
+    there = instance_dict(record)
     for name, value in values.items():
-        set_committed_value(record, f"_{name}", value)
+        attribute = f"_{name}"
+        now = there.get(attribute)
+        if now is not None and now == value:
+            value = now  # the very same: of a dict, the one that users hold
+        elif isinstance(value, dict):
+            setattr(record, attribute, dict(value))  # which makes it one that notes what is changed in it
+            value = there[attribute]
+        set_committed_value(record, attribute, value)

@@ -1,40 +1,33 @@
 """Many records saved at once."""
 
 import asyncio
-import errno
 from collections import defaultdict
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm.attributes import set_committed_value
-
-from inhaul.db.membership import is_in
-from inhaul.errors import KeyExists, WrongWorld
+from inhaul.errors import WrongWorld
 from inhaul.instance import Instance
+from inhaul.registry import named
 from inhaul.registry.base import Registry
-from inhaul.tasks import unwrapped
 
-_AT_ONCE = 16  # artifacts whose content is stored
+_AT_ONCE = 16  # records that are saved side by side
+_SHOWN = 3  # records that a note names
 
 
 async def save(records: Iterable[Registry]) -> None:
-    """Saves records of any registries.
+    """Saves records of any registries. One that cannot be saved keeps no other from it.
 
-    New labels, features, transforms and users are written in one transaction, all or none; then the others are saved
-    side by side, as by their own `save()`.
+    New labels, features, transforms and users are written first, by the thousand; then the others are saved side by
+    side, as by their own `save()`.
 
     Args:
         records: Of one instance. One that is there twice is saved once.
 
     Raises:
-        TypeError: Something is no record.
-        WrongWorld: Some are of `inhaul`, some of `inhaul.sync`.
-        ValueError: They belong to several instances.
-        KeyExists: Another record has the key or name of one of them.
+        TypeError: Something is no record. Nothing is saved then.
+        WrongWorld: Some are of `inhaul`, some of `inhaul.sync`. Nothing is saved then.
+        ValueError: They belong to several instances. Nothing is saved then.
+        ExceptionGroup: Some could not be saved; it says how many are, and has the error of each other one.
     """
     given: list[Any] = list({id(record): record for record in records}.values())
     if not given:
@@ -48,45 +41,50 @@ async def save(records: Iterable[Registry]) -> None:
     for record in given:
         if record._home is not instance:
             raise ValueError(f"{record!r} belongs to {record._home!r}, not to {instance!r}: save those of each apart")
-    plain = [record for record in given if record._id is None and type(record)._save is Registry._save]
-    written = set(map(id, plain))
-    others = iter([record for record in given if id(record) not in written])
+    plain: dict[type, list[Any]] = defaultdict(list)
+    others: list[Any] = []
+    for record in given:
+        is_plain = record._id is None and record._known_by is not None and type(record)._save is Registry._save
+        (plain[type(record)] if is_plain else others).append(record)
+    failed: list[tuple[int, Exception]] = []
+    for registry, new in plain.items():
+        for start in range(0, len(new), named.PER_TRANSACTION):
+            failed += await _written(registry, new[start : start + named.PER_TRANSACTION], instance)
+    failed += await _saved_each(others, instance)
+    if failed:
+        saved = len(given) - sum(count for count, _ in failed)
+        message = f"{saved:,} of {len(given):,} records are saved; the errors name the others"
+        raise ExceptionGroup(message, [error for _, error in failed])
+
+
+async def _written(registry: type, new: Sequence[Any], instance: Instance) -> list[tuple[int, Exception]]:
+    """Writes records that share a transaction; returns errors, each with the number of records that it is about."""
+    try:
+        return [_noted([record], error) for record, error in await named.write(registry, new, instance)]
+    except Exception as error:
+        return [_noted(new, error)]
+
+
+async def _saved_each(records: Iterable[Any], instance: Instance) -> list[tuple[int, Exception]]:
+    """Saves records side by side; returns errors, each with the number of records that it is about."""
+    failed: list[tuple[int, Exception]] = []
+    waiting = iter(records)
 
     async def save_some() -> None:
-        for record in others:
-            await record._save(instance)
+        for record in waiting:
+            try:
+                await record._save(instance)
+            except Exception as error:
+                failed.append(_noted([record], error))
 
-    if plain:
-        await _write(plain, instance)
-    with unwrapped():
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(_AT_ONCE):
-                tasks.create_task(save_some())
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(_AT_ONCE):
+            tasks.create_task(save_some())
+    return failed
 
 
-async def _write(records: list[Any], instance: Instance) -> None:
-    """Writes new records in one transaction, and loads what the database made of them in a query per registry."""
-    identity = await instance.identity()
-    now = datetime.now(UTC)
-    for record in records:
-        record._fill(identity, now)
-    ids = defaultdict(list)
-    try:
-        async with instance.database.write() as conn, AsyncSession(conn, expire_on_commit=False) as session:
-            session.add_all(records)
-            await session.flush()
-            for record in records:
-                ids[type(record)].append(record._id)
-            for registry, own in ids.items():
-                query = select(registry).where(is_in(registry._id, own))
-                await session.execute(query.execution_options(populate_existing=True))
-    except BaseException as error:
-        for record in records:
-            set_committed_value(record, "_id", None)  # some may have had one until all were rolled back
-        if not isinstance(error, IntegrityError):
-            raise
-        others = f" and {len(records) - 1:,} others" if len(records) > 1 else ""
-        what = f"{records[0]!r}{others} cannot be saved: another record has the name of one of them"
-        raise KeyExists(errno.EEXIST, what) from error
-    for record in records:
-        record._instance = instance
+def _noted(records: Sequence[Any], error: Exception) -> tuple[int, Exception]:
+    """An error that names the records which were not saved because of it."""
+    more = f" and {len(records) - _SHOWN:,} others" if len(records) > _SHOWN else ""
+    error.add_note(f"Not saved: {', '.join(map(repr, records[:_SHOWN]))}{more}")
+    return len(records), error

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -21,6 +21,7 @@ from sqlalchemy import RowMapping, select, update
 
 from inhaul import hashing
 from inhaul.db import tables
+from inhaul.db.engine import Outcome
 from inhaul.errors import InhaulError, KeyExists, ObjectChanged
 from inhaul.hashing import Digest
 from inhaul.hashing.listed import from_etag
@@ -148,7 +149,7 @@ async def settle(instance: Instance, note: Note, content: Content | None = None)
     Raises:
         ObjectChanged: Somebody else has written to the key: the row stays as it is.
     """
-    row = await _row(instance, note.uid)
+    row = await _row(instance, note.uid, waits=content is not None)
     store = await instance.writable(row["root"] if row is not None else instance.root)
     if row is not None and row["object_key"] == note.staged:
         await _put(instance, store, row, note, content)
@@ -183,17 +184,42 @@ async def _put(instance: Instance, store: Store, row: RowMapping, note: Note, co
         await store.sync()
 
 
-async def switch(instance: Instance, uid: str, storage_id: int, object_key: str, values: Mapping[str, Any]) -> bool:
-    """Gives a row that refers to an object of a storage other values; False if it does not."""
-    table = tables.artifact
+async def switch(
+    instance: Instance,
+    uid: str,
+    storage_id: int,
+    object_key: str,
+    values: Mapping[str, Any],
+    apply: Callable[[], object] = lambda: None,
+) -> bool:
+    """Gives a row that refers to an object of a storage other values; False if it does not.
+
+    Args:
+        instance: Where the row is.
+        uid: Of the artifact.
+        storage_id: The storage.
+        object_key: The object.
+        values: The other values.
+        apply: Called once they are committed.
+    """
+    table, outcome = tables.artifact, Outcome()
     same = (table.c.uid == uid) & (table.c.storage_id == storage_id) & (table.c.object_key == object_key)
-    async with instance.database.write() as conn:
-        return (await conn.execute(update(table).where(same).values(values))).rowcount == 1
+    async with instance.database.write(outcome) as conn:
+        is_there = (await conn.execute(update(table).where(same).values(values))).rowcount == 1
+        if is_there:
+            outcome.apply = apply
+    return is_there
 
 
-async def _row(instance: Instance, uid: str) -> RowMapping | None:
+async def _row(instance: Instance, uid: str, *, waits: bool) -> RowMapping | None:
+    """An artifact's row when no other transaction is writing it: one whose COMMIT is in doubt may still switch it.
+
+    Raises:
+        DatabaseBusy: One is, and it is not waited for.
+    """
     table, storage = tables.artifact, tables.storage
     query = select(table, storage.c.root).join(storage, storage.c.id == table.c.storage_id).where(table.c.uid == uid)
+    query = query.with_for_update(nowait=not waits, of=table)
     async with instance.database.read() as conn:
         return (await conn.execute(query)).mappings().first()
 

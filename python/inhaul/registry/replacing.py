@@ -3,11 +3,13 @@
 import asyncio
 import warnings
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import RowMapping, select, update
 
 from inhaul.db import provenance, tables
+from inhaul.db.engine import Outcome
 from inhaul.errors import InhaulError, NoResultFound, ObjectChanged
 from inhaul.hashing import Digest
 from inhaul.ingestion.activity import confirm, storing
@@ -17,6 +19,7 @@ from inhaul.registry.arguments import check_key
 from inhaul.registry.deletion import check_alone, discard
 from inhaul.registry.fields import set_row
 from inhaul.registry.real_keys import Held, Note, holds, settle, switch
+from inhaul.registry.rows import columns
 from inhaul.registry.slots import Relinking, relinking, set_links
 from inhaul.settings import settings
 from inhaul.stores.base import Store
@@ -64,21 +67,20 @@ async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: s
     if run is not None:
         values["run_id"] = run._id
     stored = _as_stored(object_key, facts.n_objects)
+    outcome = Outcome()
     try:
         async with storing(instance.database):
             values["verified_by"] = await content.store(store, object_key, facts.digest)
             if settings.durability == "batch":
                 await store.sync()
-            old = await _switch(artifact, values, relinked)
+            old = await _switch(artifact, values, run, relinked, outcome)
             await instance.database.sync()  # before the object that the row had is written over, or goes
-    except BaseException:
-        await to_the_end(_give_up(artifact, stored, note))
+    except BaseException as error:
+        artifact._note(outcome, artifact._uid, columns(artifact))
+        await to_the_end(_give_up(artifact, stored, note, outcome, error))
         raise
     if note is not None and before is not None:
         await _settle(artifact, content, note, before, values, relinked)
-    if run is not None:
-        type(artifact).run.set(artifact, run)
-    set_row(artifact, values)
     if note is None and old is not None:
         await _remove_old(artifact, store, old)
     if run is not None:
@@ -136,8 +138,8 @@ async def _settle(
     except BaseException as error:
         await to_the_end(_undo(artifact, note, {name: before[name] for name in values}, values, relinked, error))
         raise
-    values["object_key"] = values.get("key", artifact._key)
-    await asyncio.to_thread(note.end)
+    set_row(artifact, {"object_key": artifact._key})
+    await to_the_end(asyncio.to_thread(note.end))
 
 
 async def _undo(
@@ -152,7 +154,8 @@ async def _undo(
     key = values.get("key", note.old.object_key)
     try:
         old, storage_id = note.old, artifact._storage_id
-        if await holds(store, *old) and await switch(artifact._home, note.uid, storage_id, note.staged, before):
+        back = partial(set_row, artifact, before)
+        if await holds(store, *old) and await switch(artifact._home, note.uid, storage_id, note.staged, before, back):
             async with artifact._home.database.write() as conn:
                 if relinked is not None:
                     await set_links(conn, artifact, relinked.old, relinked.new)
@@ -168,14 +171,16 @@ async def _undo(
     error.add_note(_NOT_YET.format(artifact))
 
 
-async def _switch(artifact: "Artifact", values: dict[str, Any], relinked: Relinking | None) -> str | None:
+async def _switch(
+    artifact: "Artifact", values: dict[str, Any], run: "Run | None", relinked: Relinking | None, outcome: Outcome
+) -> str | None:
     """Gives the row its new values and feature sets, and says which object it referred to until now."""
     table = tables.artifact
     with artifact._no_clash():
-        async with artifact._home.database.write() as conn:
+        async with artifact._home.database.write(outcome) as conn:
             await confirm(conn)
-            columns = (table.c.object_key, table.c.n_objects, table.c.key, table.c.suffix, table.c.storage_id)
-            query = select(*columns).where(table.c.id == artifact._id)
+            wanted = (table.c.object_key, table.c.n_objects, table.c.key, table.c.suffix, table.c.storage_id)
+            query = select(*wanted).where(table.c.id == artifact._id)
             row = (await conn.execute(query.with_for_update())).first()
             if row is None:
                 raise NoResultFound(f"{artifact!r} has been deleted, so it cannot be replaced")
@@ -190,13 +195,16 @@ async def _switch(artifact: "Artifact", values: dict[str, Any], relinked: Relink
             await conn.execute(update(table).where(table.c.id == artifact._id).values(values))
             if relinked is not None:
                 await set_links(conn, artifact, relinked.new, relinked.old)
+            outcome.apply = partial(set_row, artifact, values | ({"run": run} if run is not None else {}))
     return None if old is None else _as_stored(old, n_objects)
 
 
-async def _give_up(artifact: "Artifact", stored: str, note: Note | None) -> None:
-    """Removes the new object of a replacement that failed, unless its row was committed after all."""
+async def _give_up(
+    artifact: "Artifact", stored: str, note: Note | None, outcome: Outcome, error: BaseException
+) -> None:
+    """Removes the new object of a replacement that failed, unless its row was committed, or may be."""
     try:
-        if await discard(artifact, artifact._storage._root, stored) and note is not None:
+        if outcome.is_undone and await discard(artifact, artifact._storage._root, stored, error) and note is not None:
             await asyncio.to_thread(note.end)
     finally:
         if note is not None:

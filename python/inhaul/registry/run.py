@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from inhaul.db import tables
+from inhaul.hashing import hash_bytes
 from inhaul.instance import Instance
 from inhaul.registry.arguments import check_name, check_record, check_time
 from inhaul.registry.base import Registry
@@ -31,8 +32,10 @@ class Transform(Registry, TracksUpdates):
     """
 
     _name: str
-    _naming = "name"
     _type: str
+    _naming = "name"
+    _known_by = "name"
+    _details = ("type",)
 
     name = Field[str](writable=True, check=check_name)
     type = Field[str]()
@@ -44,6 +47,11 @@ class Transform(Registry, TracksUpdates):
         check_name("name", name)
         self._name = name
         self._type = type
+
+    def _first_uid(self) -> str:
+        # Of several that save the same one at once, all find the one that is saved first: only uids are unique here.
+        digest = hash_bytes(f"{self._type} {self._name}".encode()).hash
+        return digest.replace("-", "0").replace("_", "1")[:16] + "0000"
 
     def __repr__(self) -> str:
         return f"Transform(name={self._name!r}, type={self._type!r})"
@@ -100,11 +108,14 @@ class Run(Registry, TracksUpdates):
         return artifacts.filter(run=self)
 
     async def _finish(self, instance: Instance) -> None:
-        self._finished_at = datetime.now(UTC)
         await self._save(instance)
+        await self._write_changes(instance, {"finished_at": datetime.now(UTC)})
 
     async def _save(self, instance: Instance) -> None:
-        self.params = self._params  # an item of them may have been set
+        if as_params("params", self._params) != self._params:  # an item of them may have been set
+            self.params = self._params
         await self._transform._save(instance)
-        self._transform_id = self._transform._id
         await Registry._save(self, instance)
+
+    def _new_columns(self) -> dict[str, Any]:
+        return {"transform_id": self._transform._id}

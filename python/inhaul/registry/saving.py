@@ -3,15 +3,18 @@
 import asyncio
 import errno
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import bulk, families, provenance, tables
-from inhaul.errors import FileChanged, KeyExists
+from inhaul.db.engine import Outcome
+from inhaul.errors import FileChanged, InhaulError, KeyExists
 from inhaul.hashing import Digest
 from inhaul.hashing.listed import from_etag
 from inhaul.ingestion import single
@@ -21,6 +24,7 @@ from inhaul.ingestion.remote import content_at
 from inhaul.ingestion.single import OnDuplicate, Predecessor, Staged
 from inhaul.instance import Instance, resolved_root
 from inhaul.registry.fields import set_row
+from inhaul.registry.rows import columns, inserted, take
 from inhaul.registry.sharing import sharers
 from inhaul.registry.slots import validate
 from inhaul.settings import settings
@@ -52,6 +56,13 @@ class Draft(NamedTuple):
     accessor: str | None = None
     is_new_version_of: "Artifact | None" = None
     storage: "Storage | str | None" = None  # or its root
+
+
+class Stored(NamedTuple):
+    """The object that an attempt to save an artifact has stored, and when that began."""
+
+    object_key: str
+    since: datetime
 
 
 class Met(NamedTuple):
@@ -150,15 +161,14 @@ async def save(artifact: "Artifact", instance: Instance) -> None:
     await stage(artifact)
     if artifact._run is not None:
         await artifact._run._save(instance)
-        artifact._run_id = artifact._run._id
     if artifact._id is None:
-        async with storing(instance.database):
+        since = artifact._stored.since if artifact._stored is not None else None
+        async with storing(instance.database, resumed_since=since):
             await _save_new(artifact, instance, fresh=fresh)
-        if old is not None and old._uid[:16] == artifact._uid[:16] and old._uid != artifact._uid:
-            set_row(old, {"is_latest": False})
-    else:
-        await _meet_again(artifact, instance)
-        await artifact._write_changes(instance)
+    elif artifact._sent is not None:  # of a replacement
+        await artifact._is_found(instance)
+    await _meet_again(artifact, instance)
+    await artifact._write_changes(instance)
     if storage is not None and not isinstance(storage, str) and storage._id is None:
         await _register(storage, artifact, instance)
 
@@ -184,20 +194,27 @@ async def _save_new(artifact: "Artifact", instance: Instance, *, fresh: bool) ->
     for _ in range(_ATTEMPTS):
         staged = artifact._staged
         if staged is None or artifact._id is not None:
-            break
+            return
+        if artifact._sent is not None and await _is_registered(artifact, instance):
+            return
         is_ours = artifact._key_is_virtual
+        outcome = Outcome()
         try:
             await _store(artifact, instance, staged, reread=not fresh)
             is_ours = True
-            await _insert(artifact, instance, staged)
-            artifact._staged = artifact._draft = None
+            await _insert(artifact, instance, staged, outcome)
             return
         except BaseException as error:
-            if is_ours:
-                await to_the_end(_discard(instance, staged))
+            is_overtaken = isinstance(error, IntegrityError | _Overtaken)
+            # Whoever overtook it has committed by now, and so has, or never will, an earlier attempt of its own.
+            if is_overtaken and artifact._sent is not None and await _is_registered(artifact, instance):
+                return
+            artifact._sent = None if is_overtaken else artifact._sent
+            if is_ours and outcome.is_undone and artifact._sent is None:
+                await to_the_end(_discard(artifact, instance, staged, error))
             if isinstance(error, FileChanged):
                 artifact._is_staged = False
-            if not isinstance(error, IntegrityError | _Overtaken):
+            if not is_overtaken:
                 raise
         artifact._is_staged, fresh = False, True
         await stage(artifact)
@@ -205,37 +222,70 @@ async def _save_new(artifact: "Artifact", instance: Instance, *, fresh: bool) ->
         raise KeyExists(errno.EEXIST, "Others keep writing to this key: try again later", artifact._key)
 
 
+async def _is_registered(artifact: "Artifact", instance: Instance) -> bool:
+    """Whether the row of an earlier attempt is there, whose COMMIT was in doubt."""
+    draft = artifact._draft
+    if found := await artifact._is_found(instance):
+        _is_saved(artifact, draft.is_new_version_of if draft is not None else None)
+    return found
+
+
+def _is_saved(artifact: "Artifact", old: "Artifact | None") -> None:
+    """Forgets what a saved artifact was made of; the one before it is no longer the latest."""
+    artifact._staged = artifact._draft = artifact._stored = None
+    if old is not None and old._uid[:16] == artifact._uid[:16] and old._uid != artifact._uid:
+        set_row(old, {"is_latest": False})
+
+
 async def _store(artifact: "Artifact", instance: Instance, staged: Staged, *, reread: bool) -> None:
     """Stores the object, or sees to it that the file in the storage is still what was staged."""
     content, digest = staged.content, staged.facts.digest
     if not staged.place.in_place:
         store = await instance.writable(staged.place.storage.root)
-        exclusive = not artifact._key_is_virtual
+        stored = artifact._stored
+        if stored is not None and stored.object_key == staged.object_key and await is_taken(store, stored.object_key):
+            return  # by an earlier attempt: it may be that of a row by now, so it is not written again
+        exclusive, since = not artifact._key_is_virtual, datetime.now(UTC)
         artifact._verified_by = await content.store(store, staged.object_key, digest, exclusive=exclusive)
+        artifact._stored = Stored(staged.object_key, since)
         if settings.durability == "batch":
             await store.sync()
     elif reread and (await content.read()).digest != digest:
         raise FileChanged(errno.EBUSY, "The file changed since it was staged: stage it again", content.location)
 
 
-async def _insert(artifact: "Artifact", instance: Instance, staged: Staged) -> None:
+async def _insert(artifact: "Artifact", instance: Instance, staged: Staged, outcome: Outcome) -> None:
     identity = await instance.identity()
-    now = datetime.now(UTC)
-    storage = staged.place.storage
-    artifact._storage_id = storage.id or await instance.storage_id(storage.root)
-    artifact._created_by_id = identity.user_id
-    artifact._created_at = artifact._updated_at = now
-    async with instance.database.write() as conn, AsyncSession(conn, expire_on_commit=False) as session:
-        await confirm(conn)
-        if staged.follows:
-            await _make_way(conn, artifact, now)
-        elif await families.highest(conn, tables.artifact, artifact._uid):
-            raise _Overtaken
-        session.add(artifact)
-        await session.flush()
-        await session.refresh(artifact)
-        if staged.follows and staged.place.in_place:
-            await families.displace(conn, [artifact._uid])
+    storage, now = staged.place.storage, datetime.now(UTC)
+    storage_id = storage.id or await instance.storage_id(storage.root)
+    sent = columns(artifact)
+    new = sent | {
+        "storage_id": storage_id,
+        "created_by_id": identity.user_id,
+        "run_id": artifact._run._id if artifact._run is not None else None,
+        "created_at": now,
+        "updated_at": now,
+    }
+    old = artifact._draft.is_new_version_of if artifact._draft is not None else None
+
+    def apply(row: Mapping[str, Any]) -> None:
+        take(artifact, row, instance, sent)
+        _is_saved(artifact, old)
+
+    try:
+        async with instance.database.write(outcome) as conn:
+            await confirm(conn)
+            if staged.follows:
+                await _make_way(conn, artifact, now)
+            elif await families.highest(conn, tables.artifact, artifact._uid):
+                raise _Overtaken
+            row = await inserted(conn, artifact, new)
+            if staged.follows and staged.place.in_place:
+                await families.displace(conn, [artifact._uid])
+            outcome.apply = partial(apply, row)
+    except BaseException:
+        artifact._note(outcome, artifact._uid, sent)
+        raise
 
 
 async def _make_way(conn: AsyncConnection, artifact: "Artifact", now: datetime) -> None:
@@ -280,11 +330,19 @@ async def _is_there(artifact: "Artifact", store: Readable, object_key: str) -> b
     return told is None or told.hash_type != artifact._hash_type or told.hash == artifact._hash
 
 
-async def _discard(instance: Instance, staged: Staged) -> None:
+async def _discard(artifact: "Artifact", instance: Instance, staged: Staged, error: BaseException) -> None:
     """Removes the object of an artifact that could not be saved, unless it is registered after all, by whomever."""
-    place, object_key = staged.place, staged.object_key
-    if place.in_place:
+    if staged.place.in_place:
         return
+    try:
+        await _remove_unregistered(instance, staged)
+        artifact._stored = None
+    except (InhaulError, OSError) as problem:
+        error.add_note(f"Its object {staged.object_key!r} is left for gc() to find: {problem}")
+
+
+async def _remove_unregistered(instance: Instance, staged: Staged) -> None:
+    place, object_key = staged.place, staged.object_key
     async with instance.database.read() as conn:
         if object_key == place.key:
             is_needed = bool(await sharers(conn, place.storage.root, [object_key]))

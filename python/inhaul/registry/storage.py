@@ -45,6 +45,8 @@ class Storage(Registry, TracksUpdates):
     region = Field[str | None]()
     created_by = Relation[User]()
 
+    _known_by = "root"
+
     def __init__(self, root: "Pathish") -> None:
         self._root = as_text(root)
         if not self._root:

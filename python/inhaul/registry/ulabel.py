@@ -33,6 +33,8 @@ class ULabel(Registry, TracksUpdates):
     _name: str
     _description: str | None
     _naming = "name"
+    _known_by = "name"
+    _details = ("description",)
 
     name = Field[str](writable=True, check=check_name)
     description = Field[str | None](writable=True, check=check_text)

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import update
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from inhaul.db import tables
+from inhaul.db import objects, tables
+from inhaul.db.engine import Outcome
 from inhaul.errors import KeyExists, NoResultFound, ObjectChanged, ObjectMissing
 from inhaul.hashing import Digest
 from inhaul.hashing.listed import from_etag
@@ -16,7 +17,9 @@ from inhaul.ingestion.activity import confirm, storing
 from inhaul.ingestion.content import content_of
 from inhaul.keys import named_anew
 from inhaul.registry.deletion import discard
+from inhaul.registry.fields import set_row
 from inhaul.registry.real_keys import holds
+from inhaul.registry.rows import columns, found, with_related
 from inhaul.registry.sharing import sharers
 from inhaul.tasks import to_the_end
 
@@ -41,17 +44,22 @@ async def upload(artifact: "Artifact") -> None:
     object_key = artifact._object_key
     if object_key is None:
         raise ObjectChanged(f"{artifact!r} was overwritten in place by a later version, so it cannot be uploaded")
+    if await _is_uploaded(artifact, remote):
+        return
     async with storing(instance.database):
         # Under a name that no other upload of the artifact has: what one leaves unfinished, it can remove.
         new_key = named_anew(artifact._uid, artifact._suffix) if artifact._key_is_virtual else object_key
+        outcome = Outcome()
         try:
             verified_by = await _store(artifact, object_key, remote, new_key)
             storage_id = await instance.storage_id(remote)
             values = {"storage_id": storage_id, "object_key": new_key, "verified_by": verified_by}
-            await _switch(artifact, object_key, values)
-        except BaseException:
-            if artifact._key_is_virtual:
-                await to_the_end(discard(artifact, remote, new_key + "/" * (artifact._n_objects is not None)))
+            await _switch(artifact, object_key, values, outcome)
+        except BaseException as error:
+            if artifact._key_is_virtual and outcome.is_undone:
+                await to_the_end(discard(artifact, remote, new_key + "/" * (artifact._n_objects is not None), error))
+            if isinstance(error, NoResultFound) and await _is_uploaded(artifact, remote):
+                return
             raise
         await instance.database.sync()
     if artifact._key_is_virtual:
@@ -60,6 +68,19 @@ async def upload(artifact: "Artifact") -> None:
         if not is_needed:
             is_folder = artifact._n_objects is not None
             await (await instance.writable(local)).remove([object_key + "/" * is_folder])
+
+
+async def _is_uploaded(artifact: "Artifact", remote: str) -> bool:
+    """Whether it is in the other storage already: by another process, or a call that did not hear of its COMMIT."""
+    async with artifact._home.database.read() as conn:
+        row = await found(conn, type(artifact), id=artifact._id)
+        roots = await objects.roots(conn, [row["storage_id"]]) if row is not None else {}
+    if row is None:
+        raise NoResultFound(f"{artifact!r} has been deleted, so it cannot be uploaded")
+    if roots[row["storage_id"]] != remote or row["hash"] != artifact._hash:
+        return False
+    await artifact._become(row, artifact._home)
+    return True
 
 
 async def _store(artifact: "Artifact", object_key: str, remote: str, new_key: str) -> str:
@@ -75,15 +96,15 @@ async def _store(artifact: "Artifact", object_key: str, remote: str, new_key: st
         return await content.store(store, new_key, digest, exclusive=not artifact._key_is_virtual)
     except KeyExists:
         # It may be that of an upload that did not get as far as its row.
-        found = await store.stat(new_key)
-        if found is not None and from_etag(found.etag, found.size) == digest:
+        there = await store.stat(new_key)
+        if there is not None and from_etag(there.etag, there.size) == digest:
             return "etag"
         if not await holds(store, new_key, digest):
             raise
         return "readback"
 
 
-async def _switch(artifact: "Artifact", object_key: str, values: Mapping[str, Any]) -> None:
+async def _switch(artifact: "Artifact", object_key: str, values: Mapping[str, Any], outcome: Outcome) -> None:
     """Has the row refer to the uploaded object, unless it was given another one meanwhile."""
     table = tables.artifact
     same = (
@@ -93,11 +114,11 @@ async def _switch(artifact: "Artifact", object_key: str, values: Mapping[str, An
         & (table.c.hash == artifact._hash)
     )
     with artifact._no_clash():
-        async with artifact._home.database.write() as conn:
+        async with artifact._home.database.write(outcome) as conn:
             await confirm(conn)
-            done = await conn.execute(update(table).where(same).values({**values, "updated_at": datetime.now(UTC)}))
+            new = {**values, "updated_at": datetime.now(UTC)}
+            done = await conn.execute(update(table).where(same).values(new))
             if done.rowcount != 1:
                 raise NoResultFound(f"{artifact!r} was deleted or replaced while it was uploaded")
-            async with AsyncSession(conn, expire_on_commit=False) as session:
-                session.add(artifact)
-                await session.refresh(artifact)
+            whole = await with_related(conn, artifact, columns(artifact) | new)
+            outcome.apply = partial(set_row, artifact, new | {"storage": whole["storage"]})

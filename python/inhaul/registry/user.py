@@ -15,6 +15,7 @@ class User(Registry, TracksUpdates):
 
     _handle: str
     _naming = "handle"
+    _known_by = "handle"
 
     handle = Field[str](writable=True, check=check_name)
 

@@ -1,0 +1,356 @@
+"""A call that was cancelled, or whose database broke, leaves its record as it was, and succeeds when it is repeated.
+
+Each case is struck at one await after the other; a few of them in continuous integration, all of them with `SOAK`.
+"""
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import pandas as pd
+import pytest
+
+import inhaul
+from inhaul import Artifact, Collection, Feature, Run, Storage, Transform, ULabel, User
+from inhaul.errors import InhaulError
+from inhaul.registry import FeatureSet
+from registries import query, seeds
+from striking import Breaker, Struck, breaker, cancel
+from trees import write
+
+GAP = 1 if "SOAK" in os.environ else 40  # between two awaits that are struck, on average
+
+
+class Ground(NamedTuple):
+    """What the cases share."""
+
+    instance: inhaul.Instance
+    breaker: Breaker
+    folder: Path
+    label: ULabel
+    members: list[Artifact]
+
+    def file(self, suffix: str = ".txt") -> Path:
+        """A new file, with content that no other has."""
+        name = uuid4().hex
+        return write(self.folder / f"{name}{suffix}", name)
+
+
+class Case(NamedTuple):
+    """A call that can be repeated, and what must hold when it has succeeded."""
+
+    record: Any
+    call: Callable[[], Coroutine[Any, Any, object]]
+    check: Callable[[], Awaitable[None]]
+
+
+Prepare = Callable[[Ground, str], Awaitable[Case]]
+
+
+@pytest.fixture
+async def ground(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ground]:
+    monkeypatch.setattr(inhaul.settings, "durability", "process")  # no power fails here, and it is faster
+    async with inhaul.connect(storage=tmp_path / "storage", db=database_url) as instance:
+        broken = await breaker(instance)
+        files = [write(tmp_path / f"member {number}.txt", str(number)) for number in range(2)]
+        members = [await Artifact(file, key=file.name).save() for file in files]
+        await inhaul.save([Feature("a", "int"), Feature("b", "float"), Feature("cell", "cat")])
+        yield Ground(instance, broken, tmp_path, await ULabel("tumour").save(), members)
+
+
+async def saved(record: Any, **lookups: Any) -> None:
+    """Checks that exactly one row is there, and that the record is that row."""
+    rows = await type(record).filter(**lookups)._all()
+    assert [(row.id, row.uid) for row in rows] == [(record.id, record.uid)]
+    assert repr(record)
+    assert record._repr_html_()
+    if hasattr(record, "created_by"):
+        assert record.created_by.handle == inhaul.settings.user
+
+
+def new(make: Callable[[str], Any], lookup: str) -> Prepare:
+    """A new record that a name identifies."""
+
+    async def prepare(ground: Ground, name: str) -> Case:
+        record = make(name)
+        return Case(record, record.save, lambda: saved(record, **{lookup: getattr(record, lookup)}))
+
+    return prepare
+
+
+async def new_storage(ground: Ground, name: str) -> Case:
+    storage = Storage(ground.folder / name)
+    return Case(storage, storage.save, lambda: saved(storage, root=str(ground.folder / name)))
+
+
+async def new_run(ground: Ground, name: str) -> Case:
+    run = Run(Transform(name), {"depth": 3})
+
+    async def check() -> None:
+        await saved(run, transform__name=name)
+        await saved(run.transform, name=name)
+        run.params["depth"] = 4
+        await run.save()
+        assert (await Run.get(run.uid)).params == {"depth": 4}
+
+    return Case(run, run.save, check)
+
+
+async def new_feature_set(ground: Ground, name: str) -> Case:
+    one = FeatureSet([Feature(f"{name} x", "int"), Feature(f"{name} y", "int")])
+
+    async def check() -> None:
+        await saved(one, hash=one.hash)
+        assert await one.features.filter().count() == 2
+
+    return Case(one, one.save, check)
+
+
+async def new_collection(ground: Ground, name: str) -> Case:
+    collection = Collection(ground.members, name)
+
+    async def check() -> None:
+        await saved(collection, name=name)
+        assert await collection.artifacts.all() == ground.members
+
+    return Case(collection, collection.save, check)
+
+
+async def next_collection(ground: Ground, name: str) -> Case:
+    first = await Collection(ground.members, name).save()
+    collection = Collection(ground.members[:1], name)
+
+    async def check() -> None:
+        await saved(collection, name=name, is_latest=True)
+        assert [one.version for one in await first.versions.all()] == ["1", "2"]
+
+    return Case(collection, collection.save, check)
+
+
+async def _is_whole(ground: Ground, artifact: Artifact, **lookups: Any) -> None:
+    await saved(artifact, **lookups)
+    await artifact.labels.add(ground.label)
+    assert await artifact.ulabels.all() == [ground.label]
+    assert artifact.path.exists()
+
+
+def new_artifact(**options: Any) -> Prepare:
+    async def prepare(ground: Ground, name: str) -> Case:
+        run = Run(Transform(f"{name}.py"))
+        artifact = Artifact(ground.file(), key=f"{name}.txt", run=run, description="new", **options)
+
+        async def check() -> None:
+            await _is_whole(ground, artifact, key=f"{name}.txt")
+            assert artifact.run == run == await Run.filter(transform__name=f"{name}.py").one()
+            assert (await Artifact.get(artifact.uid)).description == "new"
+
+        return Case(artifact, artifact.save, check)
+
+    return prepare
+
+
+async def artifact_in_place(ground: Ground, name: str) -> Case:
+    path = write(Path(ground.instance.root) / f"{name}.txt", name)
+    artifact = Artifact(path)
+    return Case(artifact, artifact.save, lambda: _is_whole(ground, artifact, key=f"{name}.txt"))
+
+
+async def artifact_without_key(ground: Ground, name: str) -> Case:
+    artifact = Artifact(ground.file(), description=name, on_duplicate="create")
+    return Case(artifact, artifact.save, lambda: _is_whole(ground, artifact, description=name))
+
+
+async def next_version(ground: Ground, name: str) -> Case:
+    first = Artifact(ground.file(), key=f"{name}.txt")
+    second = Artifact(ground.file(), is_new_version_of=first)
+
+    async def check() -> None:
+        await _is_whole(ground, second, key=f"{name}.txt", is_latest=True)
+        assert [one.version for one in await first.versions.all()] == ["1", "2"]
+        assert not first.is_latest
+
+    return Case(second, second.save, check)
+
+
+async def frame(ground: Ground, name: str) -> Case:
+    artifact = Artifact.from_df(pd.DataFrame({"a": [1], "b": [0.5], "cell": [name]}), key=f"{name}.parquet")
+
+    async def check() -> None:
+        await _is_whole(ground, artifact, key=f"{name}.parquet")
+        assert {one.name for one in await artifact.features["columns"].all()} == {"a", "b", "cell"}
+
+    return Case(artifact, artifact.save, check)
+
+
+async def changed(ground: Ground, name: str) -> Case:
+    artifact = await Artifact(ground.file(), key=f"{name}.txt").save()
+    artifact.description, artifact.version, artifact.key = "changed", "2024", f"{name} changed.txt"
+
+    async def check() -> None:
+        await _is_whole(ground, artifact, key=f"{name} changed.txt", version="2024", description="changed")
+
+    return Case(artifact, artifact.save, check)
+
+
+async def changed_label(ground: Ground, name: str) -> Case:
+    label = await ULabel(name).save()
+    label.name, label.description = f"{name} changed", "changed"
+    return Case(label, label.save, lambda: saved(label, name=f"{name} changed", description="changed"))
+
+
+async def trashed(ground: Ground, name: str) -> Case:
+    artifact = await Artifact(ground.file(), key=f"{name}.txt").save()
+
+    async def trash() -> None:
+        if artifact.visibility != inhaul.Visibility.trash:  # a second call would delete it for good
+            await artifact.delete()
+
+    return Case(artifact, trash, lambda: _is_whole(ground, artifact, key=f"{name}.txt", visibility=-1))
+
+
+async def restored(ground: Ground, name: str) -> Case:
+    artifact = await Artifact(ground.file(), key=f"{name}.txt").save()
+    await artifact.delete()
+    return Case(artifact, artifact.restore, lambda: _is_whole(ground, artifact, key=f"{name}.txt", is_latest=True))
+
+
+def replaced(**options: Any) -> Prepare:
+    async def prepare(ground: Ground, name: str) -> Case:
+        artifact = await Artifact(ground.file(), key=f"{name}.txt", **options).save()
+        other = write(ground.folder / f"{name} other.txt", "other")
+        run = Run(Transform(f"{name}.py"))
+
+        async def check() -> None:
+            await _is_whole(ground, artifact, key=f"{name}.txt", size=5)
+            assert artifact.path.read_text() == "other"
+            assert artifact.run == run == (await Artifact.get(artifact.uid)).run
+
+        return Case(artifact, lambda: artifact.replace(other, run=run), check)
+
+    return prepare
+
+
+async def annotated(ground: Ground, name: str) -> Case:
+    artifact = await Artifact(ground.file(), key=f"{name}.txt").save()
+
+    async def check() -> None:
+        assert await artifact.features.get_values() == {"a": 7, "cell": ["B", "T"]}
+
+    return Case(artifact, lambda: artifact.features.add_values({"a": 7, "cell": ["B", "T"]}), check)
+
+
+async def labelled(ground: Ground, name: str) -> Case:
+    artifact = await Artifact(ground.file(), key=f"{name}.txt").save()
+    return Case(
+        artifact, lambda: artifact.labels.add([ground.label]), lambda: _is_whole(ground, artifact, key=f"{name}.txt")
+    )
+
+
+async def several(ground: Ground, name: str) -> Case:
+    labels = [ULabel(f"{name} {number}") for number in range(3)]
+    files = [Artifact(ground.file(), key=f"{name} {number}.txt") for number in range(3)]
+
+    async def check() -> None:
+        for label in labels:
+            await saved(label, name=label.name)
+        for file in files:
+            await _is_whole(ground, file, key=file.key)
+
+    return Case(files[0], lambda: inhaul.save([*labels, *files]), check)
+
+
+CASES: dict[str, Prepare] = {
+    "label": new(lambda name: ULabel(name, "described"), "name"),
+    "feature": new(lambda name: Feature(name, "int"), "name"),
+    "transform": new(lambda name: Transform(name, "pipeline"), "name"),
+    "user": new(User, "handle"),
+    "storage": new_storage,
+    "run": new_run,
+    "feature set": new_feature_set,
+    "collection": new_collection,
+    "next version of a collection": next_collection,
+    "artifact": new_artifact(),
+    "artifact under a real key": new_artifact(key_is_virtual=False),
+    "artifact in place": artifact_in_place,
+    "artifact without key": artifact_without_key,
+    "next version": next_version,
+    "frame": frame,
+    "changed": changed,
+    "changed label": changed_label,
+    "trashed": trashed,
+    "restored": restored,
+    "replaced": replaced(),
+    "replaced under a real key": replaced(key_is_virtual=False),
+    "annotated": annotated,
+    "labelled": labelled,
+    "several": several,
+}
+
+
+async def struck(case: Case, step: int, strike: Callable[[], object]) -> bool:
+    """Makes a call that is struck at one of its awaits; whether it came so far."""
+    call = Struck(case.call(), step, strike)
+
+    async def run() -> None:
+        await call
+
+    task = asyncio.create_task(run())
+    await asyncio.wait([task])
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _is_ours(error)
+    return call.is_struck
+
+
+def _is_ours(error: BaseException) -> None:
+    if isinstance(error, ExceptionGroup):
+        for one in error.exceptions:
+            _is_ours(one)
+    elif not isinstance(error, InhaulError):
+        raise error
+
+
+@seeds(1, 1)
+@pytest.mark.parametrize("way", ["cancelled", "cut"])
+@pytest.mark.parametrize("name", CASES)
+async def test_a_call_can_be_repeated_wherever_it_was_interrupted(
+    ground: Ground, database_url: str, name: str, way: str, seed: int
+) -> None:
+    rng = random.Random(f"{seed} {name} {way} {database_url[:6]}")
+    step, count = rng.randint(1, GAP), 0
+    while True:
+        case = await CASES[name](ground, f"{name} {step}")
+        if not await struck(case, step, cancel if way == "cancelled" else ground.breaker.cut):
+            break
+        assert repr(case.record)
+        await case.call()
+        await case.check()
+        step, count = step + rng.randint(1, 2 * GAP - 1), count + 1
+    await assert_consistent_rows(database_url)
+
+
+async def assert_consistent_rows(url: str) -> None:
+    """Checks that each row of an artifact has its object."""
+    rows = await query(url, "SELECT a.object_key, s.root FROM artifact a JOIN storage s ON s.id = a.storage_id")
+    for row in rows:
+        assert Path(row["root"], row["object_key"]).exists(), row
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_a_call_can_be_repeated_whichever_statement_failed(ground: Ground, database_url: str, name: str) -> None:
+    for number in range(1, 1000, 1 if GAP == 1 else 3):
+        case = await CASES[name](ground, f"{name} {number}")
+        ground.breaker.break_statement(number)
+        try:
+            await case.call()
+        except BaseException as error:
+            _is_ours(error)
+        if not ground.breaker.is_struck:
+            ground.breaker.break_statement(0)
+            break
+        await case.call()
+        await case.check()
+    await assert_consistent_rows(database_url)
