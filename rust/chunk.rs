@@ -1,6 +1,6 @@
 //! What one thread takes at a time, and what is to be done with each file of it.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
@@ -8,10 +8,11 @@ use std::time::Instant;
 use rustix::fs::OFlags;
 
 use crate::batch::Row;
+use crate::beneath::Root;
 use crate::error::Error;
 use crate::hash::Hash;
 use crate::ids::{Uid, UidRule};
-use crate::listing::Listing;
+use crate::listing::{Kind, Listing};
 use crate::read::{Source, open_folder};
 use crate::record::{Failure, Issue, Known, Reason, Status, VerifiedBy};
 use crate::shared::lock;
@@ -143,16 +144,21 @@ impl Chunk {
     }
 
     /// Opens the folder of a file, only to find files from: that takes no right to read it.
-    pub(crate) fn open_folder(&self, root: BorrowedFd<'_>, ordinal: usize) -> rustix::io::Result<OwnedFd> {
+    pub(crate) fn open_folder(&self, root: Option<&Root>, ordinal: usize) -> Result<OwnedFd, Failure> {
         let (_, path) = self.listing.folder(ordinal);
-        open_folder(root, path, OFlags::PATH, self.listing.naming.follow_symlinks)
+        open_folder(root, path, OFlags::PATH, self.listing.naming.links)
     }
 
     /// Opens a file.
-    pub(crate) fn open(&self, root: BorrowedFd<'_>, index: usize) -> Result<Source, Failure> {
+    pub(crate) fn open(&self, root: Option<&Root>, index: usize) -> Result<Source, Failure> {
         let ordinal = self.items[index].ordinal as usize;
-        let folder = self.open_folder(root, ordinal).map_err(Failure::reading)?;
-        Source::open(folder.as_fd(), self.listing.name(ordinal), self.listing.kind(ordinal))
+        match (self.listing.kind(ordinal), root) {
+            (Kind::Linked, Some(root)) => Source::open_below(root, &self.listing.relative(ordinal)),
+            (kind, root) => {
+                let folder = self.open_folder(root, ordinal)?;
+                Source::open(folder.as_fd(), self.listing.name(ordinal), kind)
+            }
+        }
     }
 
     /// Notes what became of a file; true when that was the last one missing.

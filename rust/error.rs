@@ -19,8 +19,10 @@ pub enum Error {
     Os {
         /// What was read, written or opened.
         path: PathBuf,
-        /// Why.
+        /// The error number.
         errno: Errno,
+        /// Why.
+        message: String,
     },
     /// The file differs from what was expected, or kept changing while it was read.
     Changed {
@@ -36,6 +38,13 @@ pub enum Error {
         /// Why.
         message: String,
     },
+    /// A link is on the way to the file.
+    Link {
+        /// The file.
+        path: PathBuf,
+        /// Which link.
+        message: String,
+    },
     /// An argument is wrong.
     Invalid(String),
     /// `stop` was called.
@@ -48,15 +57,23 @@ impl Error {
     /// An error of the system about `path`, given as bytes.
     #[must_use]
     pub fn os(path: &[u8], errno: Errno) -> Self {
-        Self::Os { path: as_path(path).to_owned(), errno }
+        Self::Os { path: as_path(path).to_owned(), errno, message: describe(errno) }
+    }
+
+    /// A link that is on the way to `path` and is not followed.
+    #[must_use]
+    pub fn link(path: &[u8], message: String) -> Self {
+        Self::Link { path: as_path(path).to_owned(), message }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Os { path, errno } => write!(f, "{}: {}", describe(*errno), path.display()),
-            Self::Changed { path, message } | Self::Key { path, message } => {
+            Self::Os { path, message, .. }
+            | Self::Changed { path, message }
+            | Self::Key { path, message }
+            | Self::Link { path, message } => {
                 write!(f, "{message}: {}", path.display())
             }
             Self::Invalid(message) => f.write_str(message),

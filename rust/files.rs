@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use crate::batch::Row;
+use crate::beneath::{Links, Root};
 use crate::chunk::{CHUNK, Chunk, Item, Plan};
 use crate::copy::{Destination, write_object};
 use crate::error::{Error, Result, as_path};
@@ -19,36 +20,37 @@ use crate::shared::{Config, Interrupted};
 /// A file's size and hash, or why there is none.
 pub type Outcome = std::result::Result<(u64, Hash), Failure>;
 
-/// Hashes files, each with its own outcome, in the order given.
+/// Hashes files, each with its own outcome, in the order given. Paths are those of `root`, or stand for themselves.
 ///
 /// # Errors
 /// Interrupted, or a thread panicked.
 pub fn hash_files(
+    root: Option<Arc<Root>>,
     paths: &[Vec<u8>],
     algorithm: Algorithm,
     threads: usize,
     interrupted: Interrupted<'_>,
 ) -> Result<Vec<Outcome>> {
-    let config =
-        Config { root: None, algorithm, destination: None, uploads: false, object_name: None, threads };
+    let config = Config { root, algorithm, destination: None, uploads: false, object_name: None, threads };
     let files = paths.iter().map(|path| (path.as_slice(), Plan::Compare(None)));
     read_files(config, files, interrupted)
 }
 
-/// Copies a file in one read and returns its size and hash.
+/// Copies a file in one read and returns its size and hash. The source lies below `from`, or anywhere.
 ///
 /// # Errors
 /// The content is not what is `expected`, or keeps changing; the source cannot be read; or the destination
-/// cannot be written or, without `replace`, exists. Then no destination is left.
+/// cannot be written or exists. Then no destination is left.
 pub fn copy_file(
+    from: Option<Arc<Root>>,
     source: &[u8],
-    destination: &[u8],
-    replace: bool,
+    to: &Arc<Root>,
+    name: &[u8],
     expected: Option<(u64, Hash)>,
     threads: usize,
     interrupted: Interrupted<'_>,
 ) -> Result<(u64, Hash)> {
-    let (folder, name) = open_parent(destination, replace)?;
+    let whole = from.as_ref().map_or_else(|| source.to_owned(), |from| from.whole(source));
     let plan = expected.map_or(Plan::Compare(None), |(size, hash)| {
         let (status, uid, verified_by) = (Status::New, Uid::FIRST, VerifiedBy::Local);
         Plan::Copy(Box::new(Row { ordinal: 0, status, uid, size, hash, known: None, verified_by }))
@@ -58,27 +60,27 @@ pub fn copy_file(
         _ => Algorithm::Md5Parts { part_size: PART_SIZE },
     };
     let config = Config {
-        root: None,
+        root: from,
         algorithm,
-        destination: Some(Arc::new(folder)),
+        destination: Some(Arc::new(Destination { root: Arc::clone(to), overwrite: false })),
         uploads: false,
         object_name: Some(name.to_owned()),
         threads,
     };
     let outcomes = read_files(config, [(source, plan)].into_iter(), interrupted)?;
     only(outcomes)?.map_err(|failure| {
-        let path = if failure.writing { destination } else { source };
-        error(&failure, path)
+        let path = if failure.writing { to.whole(name) } else { whole };
+        error(&failure, &path)
     })
 }
 
 /// Writes bytes to a file.
 ///
 /// # Errors
-/// The file cannot be written or, without `replace`, exists. Then none is left.
-pub fn write_file(destination: &[u8], data: &[u8], replace: bool) -> Result<()> {
-    let (folder, name) = open_parent(destination, replace)?;
-    write_object(&Arc::new(folder), name, data).map_err(|failure| error(&failure, destination))
+/// The file cannot be written or exists. Then none is left.
+pub fn write_file(to: &Arc<Root>, name: &[u8], data: &[u8]) -> Result<()> {
+    let destination = Arc::new(Destination { root: Arc::clone(to), overwrite: false });
+    write_object(&destination, name, data).map_err(|failure| error(&failure, &to.whole(name)))
 }
 
 /// What the hash of a folder covers.
@@ -107,15 +109,16 @@ impl FolderAlgorithm {
 /// # Errors
 /// Anything in it cannot be read, or there is no file.
 pub fn hash_folder(
-    path: &[u8],
+    root: Arc<Root>,
     algorithm: FolderAlgorithm,
     exclude: Vec<String>,
     follow_symlinks: bool,
     threads: usize,
     interrupted: Interrupted<'_>,
 ) -> Result<(Hash, u64, u64)> {
+    let path = root.path().to_owned();
     let scan = Scan::new(Options {
-        root: path.to_owned(),
+        root,
         key_prefix: String::new(),
         in_place: true,
         destination: None,
@@ -166,7 +169,7 @@ pub fn hash_folder(
         }
     }
     if files == 0 {
-        let message = format!("{}: a folder without files has no hash", as_path(path).display());
+        let message = format!("{}: a folder without files has no hash", as_path(&path).display());
         return Err(Error::Invalid(message));
     }
     let hash = match algorithm {
@@ -182,13 +185,14 @@ fn read_files<'a>(
     interrupted: Interrupted<'_>,
 ) -> Result<Vec<Outcome>> {
     let count = files.len();
+    let kind = if config.root.is_some() { Kind::Linked } else { Kind::Unseen };
     // Few files are spread over the threads too.
     let size = count.div_ceil(4 * config.threads).clamp(1, CHUNK);
     let naming = Naming {
         root: Vec::new(),
         prefix: String::new(),
         in_place: true,
-        follow_symlinks: true,
+        links: Links::Inside,
         tag: String::new(),
     };
     let mut listing = Listing::new(Arc::new(naming), 0);
@@ -201,7 +205,7 @@ fn read_files<'a>(
             last = Some(folder);
         }
         // A path that ends in a slash means the folder itself, and is refused as one.
-        listing.push(if name.is_empty() { b"." } else { name }, Kind::Unseen);
+        listing.push(if name.is_empty() { b"." } else { name }, kind);
         items.push(Item { ordinal: ordinal as u32, uid: Uid::FIRST, plan });
     }
     let listing = Arc::new(listing);
@@ -228,19 +232,16 @@ fn only(mut outcomes: Vec<Outcome>) -> Result<Outcome> {
     outcomes.pop().ok_or(Error::Stopped)
 }
 
-/// The folder a file is to be created in, which is made if it is missing, and the file's name there.
-fn open_parent(path: &[u8], replace: bool) -> Result<(Destination, &[u8])> {
-    let (folder, name) = split(path);
-    let folder = if folder.is_empty() { b"./" } else { folder };
-    std::fs::create_dir_all(as_path(folder))
-        .map_err(|error| Error::os(folder, Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
-    Ok((Destination::open(folder, replace)?, name))
-}
-
 /// The error of a call that was about one file only.
 #[must_use]
 pub fn error(failure: &Failure, path: &[u8]) -> Error {
+    if failure.errno == Some(Errno::XDEV) {
+        return Error::link(path, failure.message.clone());
+    }
     match failure.errno {
+        Some(errno) if failure.reason == Reason::Special => {
+            Error::Os { path: as_path(path).to_owned(), errno, message: failure.message.clone() }
+        }
         Some(errno) if failure.reason != Reason::Changed => Error::os(path, errno),
         _ if matches!(failure.reason, Reason::NotUtf8 | Reason::InvalidKey) => {
             Error::Key { path: as_path(path).to_owned(), message: failure.message.clone() }

@@ -9,15 +9,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ignore::Match;
-use rustix::fs::{AtFlags, FileType, OFlags, RawDir, fstat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, fstat, statat};
 use rustix::io::Errno;
 
+use crate::beneath::{Links, Refusal};
 use crate::ignore::{IGNORE_FILE, Rules};
 use crate::keys::OWN_FOLDER;
 use crate::listing::Kind;
 use crate::read::{Source, open_folder, special};
 use crate::record::{Failure, Issue, Reason};
 use crate::walk::Tree;
+
+/// Most bytes of a file that lists what to leave out.
+const MOST_RULES: u64 = 1 << 20;
 
 /// What a folder inherits from the folders above it.
 #[derive(Clone, Default)]
@@ -93,10 +97,10 @@ impl Entry {
 pub(crate) fn read_folder(tree: &Tree, path: &[u8], visit: &Visit) -> Folder {
     let mut folder = Folder::default();
     let reader = Reader { tree, path, visit };
-    if let Err(errno) = reader.read(&mut folder) {
+    if let Err(failure) = reader.read(&mut folder) {
         let whole = [&tree.naming.root, path].concat();
         let path = whole.strip_suffix(b"/").unwrap_or(&whole).to_owned();
-        folder.issues.push(Failure::reading(errno).at(path));
+        folder.issues.push(failure.at(path));
     }
     folder
 }
@@ -108,11 +112,11 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn read(&self, folder: &mut Folder) -> rustix::io::Result<()> {
-        let root = self.tree.root.as_fd();
-        let file = open_folder(root, self.path, OFlags::RDONLY, self.tree.naming.follow_symlinks)?;
-        let above = if self.tree.naming.follow_symlinks {
-            let stat = fstat(&file)?;
+    fn read(&self, folder: &mut Folder) -> Result<(), Failure> {
+        let links = self.tree.naming.links;
+        let file = open_folder(Some(&self.tree.root), self.path, OFlags::RDONLY, links)?;
+        let above = if links == Links::Inside {
+            let stat = fstat(&file).map_err(Failure::reading)?;
             Some(Arc::new(Above { identity: (stat.st_dev, stat.st_ino), above: self.visit.above.clone() }))
         } else {
             None
@@ -123,7 +127,7 @@ impl Reader<'_> {
         let mut buffer = [MaybeUninit::uninit(); 32 << 10];
         let mut entries = RawDir::new(&file, &mut buffer);
         while let Some(entry) = entries.next() {
-            let entry = entry?;
+            let entry = entry.map_err(Failure::reading)?;
             let name = entry.file_name().to_bytes();
             if name == b"." || name == b".." {
                 continue;
@@ -177,24 +181,30 @@ impl Reader<'_> {
         name: &[u8],
         above: Option<&Above>,
     ) -> Result<Option<Kind>, Failure> {
-        if !self.tree.naming.follow_symlinks {
+        if self.tree.naming.links == Links::Refused {
             return Err(Failure::new(Reason::Symlink, "a symbolic link, and links are not followed"));
         }
-        let stat = match statat(file, name, AtFlags::empty()) {
+        match statat(file, name, AtFlags::empty()) {
             Err(Errno::LOOP) => return Err(Failure::new(Reason::Loop, "links that lead to each other")),
             result => result.map_err(Failure::reading)?,
         };
-        let link = [&self.tree.naming.root, self.path, name].concat();
-        let target = std::fs::canonicalize(Path::new(OsStr::from_bytes(&link)))
-            .map_err(|error| Failure::reading(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
-        let root = Path::new(OsStr::from_bytes(&self.tree.real_root));
-        if !target.starts_with(root) {
-            return Err(Failure::new(Reason::Outside, format!("links to {}", target.display())));
-        }
+        let target = || {
+            let link = [&self.tree.naming.root, self.path, name].concat();
+            let target = std::fs::canonicalize(Path::new(OsStr::from_bytes(&link)));
+            target.map_or_else(|_| "another place".to_owned(), |target| target.display().to_string())
+        };
+        let path = [self.path, name].concat();
+        let found = match self.tree.root.open_at(&path, OFlags::PATH, Mode::empty(), Links::Inside) {
+            Err(Refusal::Link(_)) => {
+                return Err(Failure::new(Reason::Outside, format!("links to {}", target())));
+            }
+            result => result.map_err(Failure::opening)?,
+        };
+        let stat = fstat(found).map_err(Failure::reading)?;
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Ok(Some(Kind::Unseen)),
+            FileType::RegularFile => Ok(Some(Kind::Linked)),
             FileType::Directory if above.is_some_and(|above| above.holds((stat.st_dev, stat.st_ino))) => {
-                Err(Failure::new(Reason::Loop, format!("links to {}, which it lies in", target.display())))
+                Err(Failure::new(Reason::Loop, format!("links to {}, which it lies in", target())))
             }
             FileType::Directory => Ok(None),
             kind => Err(Failure::new(Reason::Special, special(kind))),
@@ -204,13 +214,24 @@ impl Reader<'_> {
     fn rules(&self, file: BorrowedFd<'_>, folder: &mut Folder) -> Option<Arc<Rules>> {
         let above = self.visit.rules.clone();
         let text = Source::open(file, IGNORE_FILE, Kind::Regular).and_then(|source| {
+            if source.size() > MOST_RULES {
+                return Ok(None);
+            }
             let mut text = vec![0; source.size() as usize];
             let length = source.read(&mut text, 0)?;
             text.truncate(length);
-            Ok(text)
+            Ok(Some(text))
         });
         // The file is in the listing too, where it fails by itself.
         let Ok(text) = text else { return above };
+        let Some(text) = text else {
+            let message = "larger than 1 MiB, so what it lists is not left out";
+            let failure = Failure { errno: Some(Errno::FBIG), ..Failure::new(Reason::Unreadable, message) };
+            folder.issues.push(self.issue(IGNORE_FILE, failure));
+            let Folder { names, entries, .. } = folder;
+            entries.retain(|entry| entry.name(names) != IGNORE_FILE);
+            return above;
+        };
         let (rules, errors) = Rules::new(self.path, &text, above);
         for error in errors {
             folder.issues.push(self.issue(IGNORE_FILE, Failure::new(Reason::Unreadable, error)));

@@ -3,6 +3,7 @@
 //! Only `python` knows about Python; everything else is plain Rust on a few threads.
 
 pub mod batch;
+pub mod beneath;
 mod chunk;
 mod copy;
 pub mod error;

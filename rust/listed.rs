@@ -1,6 +1,6 @@
 //! A folder that something else has listed, with the hashes of its files: nothing of it is read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::batch::{Batch, Row};
@@ -10,7 +10,7 @@ use crate::hash::Hash;
 use crate::ids::UidRule;
 use crate::ignore;
 use crate::listing::{Kind, Listing, Naming, split};
-use crate::record::{Failure, Known, VerifiedBy};
+use crate::record::{Failure, Known, Reason, VerifiedBy};
 
 /// Files in path order, each with its size and hash.
 #[derive(Debug)]
@@ -58,13 +58,23 @@ impl Listed {
         Ok(Self { listing: Arc::new(listing), contents })
     }
 
-    /// What each file is to the registry, given what that knows of its key.
+    /// What each file is to the registry, given what that knows of its key. Keys of registered folders, by place in the
+    /// listing, are no keys of files: on S3 there can be both.
     ///
     /// # Errors
     /// There can be no more versions of one.
-    pub(crate) fn plan(&self, salt: &[u8], known: &HashMap<usize, Arc<Known>>) -> Result<Batch> {
+    pub(crate) fn plan(
+        &self,
+        salt: &[u8],
+        known: &HashMap<usize, Arc<Known>>,
+        folders: &HashSet<usize>,
+    ) -> Result<Batch> {
         let rule = UidRule::new(salt, self.listing.ordinal);
         let outcome = |(ordinal, &(size, hash)): (usize, &(u64, Hash))| {
+            if folders.contains(&ordinal) {
+                let message = "a folder is registered under this key, and an object cannot follow it";
+                return Ok(Err(Failure::new(Reason::Conflict, message)));
+            }
             let item = Item::to_compare(&self.listing, ordinal, known.get(&ordinal), Some(&rule))?;
             let verified_by = if hash.is_of_content() { VerifiedBy::Etag } else { VerifiedBy::Nothing };
             let row = item.unread().unwrap_or_else(|| item.read(size, hash));
@@ -100,7 +110,7 @@ mod tests {
         let listed = Listed::new(Arc::new(naming), 0, listed, left, &excluded).unwrap();
         assert_eq!(listed.listing.keys_json(), r#"["data/a","data/b/c.csv","data/b/other"]"#);
 
-        let first = listed.plan(b"salt", &HashMap::new()).unwrap();
+        let first = listed.plan(b"salt", &HashMap::new(), &HashSet::new()).unwrap();
         assert_eq!((first.count(Status::New), first.issues().len(), first.size()), (3, 1, 15));
         let verified: Vec<_> = first.rows().iter().map(|(_, row)| row.verified_by).collect();
         assert_eq!(verified, [VerifiedBy::Etag, VerifiedBy::Etag, VerifiedBy::Nothing]);
@@ -109,8 +119,9 @@ mod tests {
         let known =
             |hash| Known { uid, highest: uid, size: 5, hash: Some(hash), trashed: false, record: "".into() };
         let again = [(1, Arc::new(known(Hash::Md5([2; 16])))), (2, Arc::new(known(Hash::Etag([4; 16]))))];
-        let again = listed.plan(b"salt", &again.into()).unwrap();
+        let again = listed.plan(b"salt", &again.into(), &HashSet::from([0])).unwrap();
         let statuses: Vec<_> = again.rows().iter().map(|(_, row)| row.status).collect();
-        assert_eq!(statuses, [Status::New, Status::Unchanged, Status::NewVersion]);
+        assert_eq!(statuses, [Status::Unchanged, Status::NewVersion]);
+        assert_eq!(again.issues()[0].failure.reason, Reason::Conflict);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::beneath::Links;
 use crate::ids::Uid;
 use crate::json;
 use crate::keys;
@@ -19,8 +20,8 @@ pub struct Naming {
     pub prefix: String,
     /// The files are objects where they lie.
     pub in_place: bool,
-    /// Links may be followed on the way to a file.
-    pub follow_symlinks: bool,
+    /// Which links may be followed on the way to a file.
+    pub links: Links,
     /// Tells the objects of this scan from those of others.
     pub tag: String,
 }
@@ -30,8 +31,10 @@ pub struct Naming {
 pub enum Kind {
     /// The folder says it is a regular file.
     Regular,
-    /// A link that is followed, or a path of the caller's: look before opening.
+    /// A path of the caller's: look before opening.
     Unseen,
+    /// Links may lead to it, as long as they stay below the root.
+    Linked,
 }
 
 #[derive(Debug)]

@@ -8,12 +8,11 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, openat, openat2, statat,
-};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, fstatfs, openat, statat};
 use rustix::io::{Errno, pread};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::beneath::{Links, Root};
 use crate::listing::Kind;
 use crate::record::{Failure, Reason};
 
@@ -54,27 +53,20 @@ impl Stamp {
     }
 }
 
-/// Opens a folder below `root`. Unless links are followed, none may be on the way to it, so that one which
-/// takes a folder's place after the walk leads nowhere.
+/// Opens a folder: below a root only what is there, without one any.
 pub(crate) fn open_folder(
-    root: BorrowedFd<'_>,
+    root: Option<&Root>,
     path: &[u8],
     access: OFlags,
-    follow_symlinks: bool,
-) -> rustix::io::Result<OwnedFd> {
-    let path = if path.is_empty() { b"." } else { path };
+    links: Links,
+) -> Result<OwnedFd, Failure> {
     let flags = access | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    if follow_symlinks {
-        return openat(root, path, flags, Mode::empty());
-    }
-    match openat2(root, path, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS) {
-        // Older kernels lack the call, and some containers forbid it.
-        Err(Errno::NOSYS | Errno::PERM) => {
-            // A slash at the end would follow a link all the same.
-            let path = path.strip_suffix(b"/").unwrap_or(path);
-            openat(root, path, flags | OFlags::NOFOLLOW, Mode::empty())
+    match root {
+        Some(root) => root.open_at(path, flags, Mode::empty(), links).map_err(Failure::opening),
+        None => {
+            let path = if path.is_empty() { b"." } else { path };
+            openat(CWD, path, flags, Mode::empty()).map_err(Failure::reading)
         }
-        result => result,
     }
 }
 
@@ -130,6 +122,17 @@ impl Source {
     /// It is none, or the system refuses.
     pub(crate) fn open(folder: BorrowedFd<'_>, name: &[u8], kind: Kind) -> Result<Self, Failure> {
         Self::new(open_file(folder, name, kind)?)
+    }
+
+    /// Opens a regular file below a root, whatever leads to it there.
+    ///
+    /// # Errors
+    /// It is none, a link leads out, or the system refuses.
+    pub(crate) fn open_below(root: &Root, path: &[u8]) -> Result<Self, Failure> {
+        let open = |flags| root.open_at(path, flags, Mode::empty(), Links::Inside).map_err(Failure::opening);
+        // Opening a pipe or a device can have effects of its own.
+        check_regular(&fstat(open(OFlags::PATH)?).map_err(Failure::reading)?)?;
+        Self::new(open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?)
     }
 
     /// Opens a file and, if it fits `buffer` with a byte to spare and held still, reads it there at once.
@@ -254,7 +257,7 @@ fn check_regular(stat: &Stat) -> Result<(), Failure> {
         }),
         kind => Err(Failure {
             reason: Reason::Special,
-            message: special(kind).to_owned(),
+            message: format!("This is {}, not a regular file", special(kind)),
             errno: Some(Errno::INVAL),
             writing: false,
         }),
@@ -268,6 +271,6 @@ pub(crate) fn special(kind: FileType) -> &'static str {
         FileType::Fifo => "a named pipe",
         FileType::Socket => "a socket",
         FileType::CharacterDevice | FileType::BlockDevice => "a device",
-        _ => "no regular file",
+        _ => "something else",
     }
 }

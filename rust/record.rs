@@ -2,6 +2,7 @@
 
 use rustix::io::Errno;
 
+use crate::beneath::Refusal;
 use crate::error::describe;
 use crate::hash::Hash;
 use crate::ids::Uid;
@@ -170,6 +171,30 @@ impl Failure {
         };
         let message = format!("{}: writing {}", describe(errno), String::from_utf8_lossy(path));
         Self { reason, message, errno: Some(errno), writing: true }
+    }
+
+    /// A failure to open a file below the folder that is read.
+    #[must_use]
+    pub fn opening(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Os(errno) => Self::reading(errno),
+            Refusal::Link(link) if link.is_any() => Self::reading(Errno::LOOP),
+            Refusal::Link(link) => {
+                Self { errno: Some(Errno::XDEV), ..Self::new(Reason::Outside, link.message()) }
+            }
+        }
+    }
+
+    /// A failure to create the object at `path`.
+    #[must_use]
+    pub fn creating(refusal: Refusal, path: &[u8]) -> Self {
+        match refusal {
+            Refusal::Os(errno) => Self::writing(errno, path),
+            Refusal::Link(link) => {
+                let message = format!("{}: writing {}", link.message(), String::from_utf8_lossy(path));
+                Self { reason: Reason::NotStored, message, errno: Some(Errno::XDEV), writing: true }
+            }
+        }
     }
 
     /// Says how much room an object of `size` bytes needs, if room is what failed.

@@ -1,15 +1,14 @@
 //! A scan: listings out, what the registry knows of them in, planned batches out.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::process::nice;
 
 use crate::batch::Batch;
+use crate::beneath::{Links, Root};
 use crate::chunk::{CHUNK, Chunk, Item, Plan};
 use crate::copy::Destination;
 use crate::error::{Error, Result};
@@ -22,7 +21,7 @@ use crate::listing::{Listing, Naming, with_slash};
 use crate::outbox::Parcel;
 use crate::record::{Failure, Known, Status, VerifiedBy};
 use crate::shared::{Config, Interrupted, Shared, lock};
-use crate::walk::{Tree, Walk, open_root};
+use crate::walk::{Tree, Walk};
 use crate::worker;
 
 /// By how much the threads that read give way to the event loop and to who writes rows. They would fill all cores, and a
@@ -33,7 +32,7 @@ const NICENESS: i32 = 10;
 #[derive(Debug)]
 pub struct Options {
     /// The folder.
-    pub root: Vec<u8>,
+    pub root: Arc<Root>,
     /// What comes before the relative path in a key.
     pub key_prefix: String,
     /// The files are objects where they lie.
@@ -67,12 +66,9 @@ impl Scan {
     /// # Errors
     /// The root is no readable folder, the prefix makes no valid key, or a pattern is wrong.
     pub fn new(options: Options) -> Result<Self> {
-        let root = open_root(&options.root)?;
-        let real_root =
-            std::fs::canonicalize(Path::new(OsStr::from_bytes(&options.root))).map_err(|error| {
-                let errno = rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO);
-                Error::os(&options.root, errno)
-            })?;
+        let root = options.root;
+        root.open_at(b"", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty(), Links::Refused)
+            .map_err(|refusal| refusal.error(&root, b""))?;
         let prefix = options.key_prefix.trim_end_matches('/');
         if !prefix.is_empty()
             && let Some(problem) = keys::key_problem(prefix)
@@ -81,15 +77,14 @@ impl Scan {
         }
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         let naming = Naming {
-            root: with_slash(&options.root),
+            root: with_slash(root.path()),
             prefix,
             in_place: options.in_place,
-            follow_symlinks: options.follow_symlinks,
+            links: if options.follow_symlinks { Links::Inside } else { Links::Refused },
             tag: options.salt.as_deref().map(ids::tag).unwrap_or_default(),
         };
         let tree = Tree {
             root: Arc::clone(&root),
-            real_root: real_root.as_os_str().as_bytes().to_owned(),
             naming: Arc::new(naming),
             exclude: ignore::exclude(&options.exclude)?,
         };
@@ -108,10 +103,10 @@ impl Scan {
     /// a destination, or hands it over.
     ///
     /// # Errors
-    /// The root is no readable folder.
+    /// No thread can be started.
     pub fn again(
         batches: &[Arc<Batch>],
-        root: &[u8],
+        root: Arc<Root>,
         destination: Option<Destination>,
         uploads: bool,
         threads: usize,
@@ -139,7 +134,7 @@ impl Scan {
             }
         }
         let config = Config {
-            root: Some(open_root(root)?),
+            root: Some(root),
             algorithm: Algorithm::Md5Parts { part_size: PART_SIZE },
             destination: destination.map(Arc::new),
             uploads,
@@ -319,7 +314,7 @@ mod tests {
             root: Vec::new(),
             prefix: String::new(),
             in_place: true,
-            follow_symlinks: true,
+            links: Links::Refused,
             tag: String::new(),
         };
         let listing = Arc::new(Listing::new(Arc::new(naming), 0));

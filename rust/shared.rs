@@ -1,14 +1,12 @@
 //! What the threads of a scan share: the queues, one lock, and the flag that ends it all.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::fs::CWD;
-
 use crate::batch::Row;
+use crate::beneath::Root;
 use crate::chunk::Chunk;
 use crate::copy::{Destination, Target};
 use crate::error::{Error, Result};
@@ -40,7 +38,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What holds for a whole scan.
 pub(crate) struct Config {
     /// What paths are relative to; None is the working folder.
-    pub(crate) root: Option<Arc<OwnedFd>>,
+    pub(crate) root: Option<Arc<Root>>,
     pub(crate) algorithm: Algorithm,
     pub(crate) destination: Option<Arc<Destination>>,
     /// New content is not written but handed over, to be sent.
@@ -107,8 +105,8 @@ pub(crate) enum Task {
 }
 
 impl Config {
-    pub(crate) fn root(&self) -> BorrowedFd<'_> {
-        self.root.as_ref().map_or(CWD, |root| root.as_fd())
+    pub(crate) fn root(&self) -> Option<&Root> {
+        self.root.as_deref()
     }
 }
 
@@ -384,7 +382,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listing::{Listing, Naming};
+    use crate::listing::Listing;
 
     #[test]
     fn a_thread_gets_its_share_whatever_another_holds() {
@@ -397,7 +395,7 @@ mod tests {
             threads: 2,
         };
         let shared = Shared::new(config, None, Vec::new());
-        let listing = Arc::new(Listing::new(Arc::new(Naming::default()), 0));
+        let listing = Arc::new(Listing::new(Arc::default(), 0));
         let chunk = Arc::new(Chunk::new(listing, Vec::new(), Vec::new()));
         shared.offer((0..65).map(|index| Large { chunk: Arc::clone(&chunk), index, parts: 1 }));
         let claimed = || (0..).take_while(|&held| shared.claim_part(held).is_some()).count();

@@ -5,13 +5,11 @@
 //! the folders that come next.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use ignore::gitignore::Gitignore;
-use rustix::fs::{CWD, Mode, OFlags, openat};
 
-use crate::error::{Error, Result};
+use crate::beneath::Root;
 use crate::folder::{Folder, Visit, read_folder};
 use crate::keys::{MAX_KEY, OWN_FOLDER};
 use crate::listing::{LISTING, Listing, Naming};
@@ -26,22 +24,11 @@ const AHEAD: usize = 8 * LISTING;
 #[derive(Debug)]
 pub(crate) struct Tree {
     /// The root.
-    pub root: Arc<OwnedFd>,
-    /// Its path without links.
-    pub real_root: Vec<u8>,
+    pub root: Arc<Root>,
     /// How files are named.
     pub naming: Arc<Naming>,
     /// The caller's patterns.
     pub exclude: Gitignore,
-}
-
-/// Opens a folder, to find files from it.
-///
-/// # Errors
-/// It is none, or the system refuses.
-pub(crate) fn open_root(path: &[u8]) -> Result<Arc<OwnedFd>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, path, flags, Mode::empty()).map(Arc::new).map_err(|errno| Error::os(path, errno))
 }
 
 /// What all threads share of a walk, to be kept under a lock.

@@ -4,8 +4,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use rustix::io::Errno;
-
 use crate::batch::Row;
 use crate::chunk::Chunk;
 use crate::copy::write_object;
@@ -93,7 +91,7 @@ enum Place {
 /// The folder whose files a thread is opening.
 struct OpenFolder {
     number: u32,
-    folder: Result<OwnedFd, Errno>,
+    folder: Result<OwnedFd, Failure>,
 }
 
 impl<'a> Worker<'a> {
@@ -164,11 +162,15 @@ impl<'a> Worker<'a> {
         folder: &mut Option<OpenFolder>,
     ) -> Result<(), Failure> {
         let ordinal = chunk.items[index].ordinal as usize;
-        let folder = self.open_folder(chunk, ordinal, folder)?;
-        let (name, kind) = (chunk.listing.name(ordinal), chunk.listing.kind(ordinal));
-        let opened = match self.tiny {
-            0 => Opened::Unread(Source::open(folder, name, kind)?),
-            _ => self.open_or_read(chunk, index, folder, name, kind)?,
+        let opened = match chunk.listing.kind(ordinal) {
+            Kind::Linked => Opened::Unread(chunk.open(self.shared.config.root(), index)?),
+            kind => {
+                let (folder, name) = (self.open_folder(chunk, ordinal, folder)?, chunk.listing.name(ordinal));
+                match self.tiny {
+                    0 => Opened::Unread(Source::open(folder, name, kind)?),
+                    _ => self.open_or_read(chunk, index, folder, name, kind)?,
+                }
+            }
         };
         let Opened::Unread(mut source) = opened else { return Ok(()) };
         for _ in 0..ATTEMPTS {
@@ -239,7 +241,7 @@ impl<'a> Worker<'a> {
                 open.insert(OpenFolder { number, folder })
             }
         };
-        open.folder.as_ref().map(AsFd::as_fd).map_err(|&errno| Failure::reading(errno))
+        open.folder.as_ref().map(AsFd::as_fd).map_err(Failure::clone)
     }
 
     /// Reads a small file into the arena; false when it changed meanwhile.

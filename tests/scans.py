@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from inhaul._core import Batch, Scanner
+from inhaul._core import Batch, Root, Scanner
 
 PART = 8 * 1024 * 1024
 Known = tuple[int, str, str, int, str, str, int, str]
@@ -20,11 +20,10 @@ def md5(data: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.md5(data).digest()).rstrip(b"=").decode()
 
 
-def scanner(root: Path | bytes, **options: Any) -> Scanner:
+def scanner(root: Path | bytes, destination: Path | None = None, **options: Any) -> Scanner:
     defaults: dict[str, Any] = {
         "key_prefix": "",
         "in_place": False,
-        "destination": None,
         "uploads": False,
         "salt": b"salt",
         "overwrite": False,
@@ -32,7 +31,7 @@ def scanner(root: Path | bytes, **options: Any) -> Scanner:
         "follow_symlinks": False,
         "threads": 2,
     }
-    return Scanner(root, **(defaults | options))
+    return Scanner(root, destination=Root(destination) if destination else None, **(defaults | options))
 
 
 def drain(scan: Scanner, known: Callable[[list[str]], Sequence[Known]] = lambda keys: []) -> list[Batch]:

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 import inhaul
-from inhaul import Artifact
-from inhaul.ingestion.journal import lock
+from inhaul import Artifact, notes
 from registries import assert_consistent, assert_holds, seeds
 from trees import grow
 
@@ -148,7 +147,7 @@ def test_a_session_that_a_cancelled_call_found_is_free_at_once(tmp_path: Path, w
     for steps in range(0, 60, 3):
         kept.append(asyncio.run(cancelled_after(steps)))
         for file in (root / ".inhaul/sessions").glob("*.json"):
-            descriptor = lock(file)
-            assert descriptor is not None, f"after {steps} steps"
-            os.close(descriptor)
+            taken = notes.take(file, dict)
+            assert taken is not None, f"after {steps} steps"
+            os.close(taken[0])
     assert any(call.cancelled() for call in kept)

@@ -108,7 +108,7 @@ async def test_a_kill_while_versions_change_loses_neither(tmp_path: Path, corpus
     assert all(rows[row["uid"]]["hash"] == row["hash"] for row in first.values()), "an old version was harmed"
 
 
-@pytest.mark.parametrize("call", ["openat", "fsync", "syncfs", "unlink"])
+@pytest.mark.parametrize("call", ["openat", "openat2", "fsync", "syncfs", "unlink"])
 @seeds(1, 20)
 async def test_a_kill_at_a_system_call(tmp_path: Path, corpus: Path, call: str, seed: int) -> None:
     """At calls that random moments seldom meet: it dies as it makes the n-th of them."""

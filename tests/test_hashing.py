@@ -114,7 +114,7 @@ def test_threads_share_one_huge_file_among_tiny_ones(tmp_path: Path, place: str)
 
     read = {}  # bytes by thread
     with ThreadPoolExecutor(1) as pool:
-        hashes = pool.submit(_core.hash_files, paths, "md5", PART, 2, None)
+        hashes = pool.submit(_core.hash_files, paths, "md5", PART, 2, None, None)
         while not hashes.done():
             for thread in Path("/proc/self/task").iterdir():
                 with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended

@@ -12,7 +12,7 @@ from inhaul.errors import InvalidKey, KeyExists, NotStaged, ObjectChanged
 from inhaul.ingestion import pipeline
 from inhaul.ingestion.job import Job
 from inhaul.ingestion.pipeline import Recorded
-from inhaul.ingestion.scan import Batch
+from inhaul.ingestion.scan import Batch, Root
 from registries import artifacts, assert_consistent, assert_holds, digest, query
 from trees import grow, write
 
@@ -462,9 +462,9 @@ async def test_the_last_rows_are_written_in_smaller_groups(
     groups: list[int] = []
     write_group = pipeline._write
 
-    async def counted(job: Job, group: Sequence[Batch]) -> list[Recorded]:
+    async def counted(job: Job, held: Root | None, group: Sequence[Batch]) -> list[Recorded]:
         groups.append(sum(map(len, group)))
-        return await write_group(job, group)
+        return await write_group(job, held, group)
 
     monkeypatch.setattr(pipeline, "_write", counted)
     grow(outside, 20_000)

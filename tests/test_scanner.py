@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from inhaul import keys
-from inhaul._core import Contents, Listing, Scanner
+from inhaul._core import Contents, Listing, Root, Scanner
 from scans import PART, Known, drain, fill, issues, known_from, md5, object_bytes, objects, rows, scanner
 
 
@@ -192,7 +192,7 @@ def test_again_copies_what_was_staged(root: Path, store: Path) -> None:
     fill(root, {"0007": b"!", "big": b"B" * (PART + 1), "zz": b"Z"})
     (root / "0008").unlink()
 
-    scan = Scanner.again(staged, root, destination=store, uploads=False, overwrite=False, threads=2)
+    scan = Scanner.again(staged, root, destination=Root(store), uploads=False, overwrite=False, threads=2)
     assert scan.next_listing() is None
     batches = drain(scan)
     assert issues(batches) == {str(root / "0007"): "changed", str(root / "0008"): "vanished"}
@@ -207,7 +207,7 @@ def test_again_refuses_a_large_file_that_changed(root: Path, store: Path) -> Non
     fill(root, {"big": b"b" * (2 * PART)})
     staged = drain(scanner(root))
     fill(root, {"big": b"B" * (2 * PART)})
-    batches = drain(Scanner.again(staged, root, destination=store, uploads=False, overwrite=False, threads=2))
+    batches = drain(Scanner.again(staged, root, destination=Root(store), uploads=False, overwrite=False, threads=2))
     assert (rows(batches), issues(batches)) == ([], {str(root / "big"): "changed"})
     assert objects(store) == []
 

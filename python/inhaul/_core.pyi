@@ -16,6 +16,7 @@ __all__ = [
     "Listed",
     "Listing",
     "PartReader",
+    "Root",
     "Scanner",
     "Stop",
     "accessor",
@@ -30,7 +31,6 @@ __all__ = [
     "next_uid",
     "object_key",
     "suffix",
-    "syncfs",
     "write_file",
 ]
 
@@ -52,8 +52,65 @@ class Stop:
     def set(self) -> None:
         """End the calls that were given this, also those that have not begun."""
 
+@final
+class Root:
+    """A folder that is held open, and what lies below it, which is reached from its descriptor.
+
+    Paths are relative to it. A link that leads out of it is never followed.
+    """
+
+    def __new__(cls, path: StrOrBytesPath) -> Root:
+        """Open a folder; its own path may have links.
+
+        Raises:
+            OSError: It is no folder, or the system refuses.
+        """
+
+    @property
+    def path(self) -> str:
+        """The path that it was opened by."""
+
+    def is_there(self) -> bool:
+        """Whether its path still leads to it."""
+
+    def open(self, path: StrOrBytesPath, flags: int, *, follow: bool) -> int:
+        """Open what is below it, and give a descriptor to close.
+
+        Args:
+            path: What.
+            flags: As in `os.open`; nothing is created.
+            follow: Follow links that stay below it, on the way and at its end.
+
+        Raises:
+            LinkRefused: A link is on the way that is not followed.
+            OSError: The system refuses.
+        """
+
+    def create_folder(self, path: StrOrBytesPath) -> int:
+        """Create a folder unless it is there, with those above it, and give a descriptor to close.
+
+        Raises:
+            LinkRefused: A link is on the way.
+            OSError: The system refuses.
+        """
+
+    def below(self, path: StrOrBytesPath, *, follow: bool) -> Root:
+        """Open a folder below it as a root of its own; see `open`."""
+
+    def sync(self) -> None:
+        """Put everything on disk that was written to its file system.
+
+        Raises:
+            OSError: The file system reported an error.
+        """
+
 def hash_files(
-    paths: Sequence[StrOrBytesPath], algorithm: str, part_size: int, threads: int, stop: Stop | None
+    paths: Sequence[StrOrBytesPath],
+    algorithm: str,
+    part_size: int,
+    threads: int,
+    stop: Stop | None,
+    root: Root | None,
 ) -> list[tuple[str, str, int] | OSError]:
     """Hash files in parallel: (hash, hash type, size) or the error of each, in the order given.
 
@@ -64,6 +121,7 @@ def hash_files(
         part_size: Bytes in a part, doubled until 10,000 parts are enough.
         threads: How many threads read and hash; 0 is one per core.
         stop: Ends the call within 0.1 seconds once it is set.
+        root: What the paths are relative to; None if they stand for themselves.
 
     Raises:
         RuntimeError: It was stopped.
@@ -74,7 +132,7 @@ def hash_bytes(data: Buffer, algorithm: str) -> tuple[str, str, int]:
     """Hash bytes in memory: (hash, hash type, size). Algorithms as in `hash_files`, with parts of 8 MiB."""
 
 def hash_dir(
-    path: StrOrBytesPath,
+    path: StrOrBytesPath | Root,
     algorithm: str,
     exclude: Sequence[str],
     follow_symlinks: bool,
@@ -135,9 +193,10 @@ def object_key(uid: str, tag: str, suffix: str) -> str:
 
 def copy_file(
     source: StrOrBytesPath,
-    destination: StrOrBytesPath,
-    replace: bool,
+    root: Root,
+    name: StrOrBytesPath,
     expected: tuple[int, str, str] | None,
+    source_root: Root | None,
 ) -> tuple[str, str, int]:
     """Copy a file in one read, hashing it on the way: (hash, hash type, size).
 
@@ -145,29 +204,25 @@ def copy_file(
 
     Args:
         source: A regular file; symbolic links are followed.
-        destination: The file to create; its folder is created if it is missing.
-        replace: Write over an existing destination instead of refusing.
+        root: Where the destination is.
+        name: The file to create there; its folder is created if it is missing.
         expected: (size, hash, hash type) that the content must have.
+        source_root: What the source is relative to; None if its path stands for itself.
 
     Raises:
         FileChanged: The content differs from `expected`, or kept changing while it was read.
-        FileExistsError: The destination exists and `replace` is false.
+        FileExistsError: The destination exists.
+        LinkRefused: A link is on the way to the destination, or one to the source leads out of its root.
         OSError: The source cannot be read or the destination cannot be written.
     """
 
-def write_file(destination: StrOrBytesPath, data: Buffer, replace: bool) -> None:
-    """Write bytes to a file, creating its folder if it is missing; on any failure none is left.
+def write_file(root: Root, name: StrOrBytesPath, data: Buffer) -> None:
+    """Write bytes to a file below a root, creating its folder if it is missing; on any failure none is left.
 
     Raises:
-        FileExistsError: The destination exists and `replace` is false.
+        FileExistsError: The destination exists.
+        LinkRefused: A link is on the way to it.
         OSError: The destination cannot be written.
-    """
-
-def syncfs(path: StrOrBytesPath) -> None:
-    """Make everything written to the file system of `path` durable.
-
-    Raises:
-        OSError: The path cannot be opened, or the file system reported a write error.
     """
 
 def filesystem_magic(path: StrOrBytesPath) -> int:
@@ -216,12 +271,13 @@ class Listed:
     def keys_json(self) -> str:
         """Give the keys as a JSON array; their positions are the ordinals."""
 
-    def plan(self, salt: bytes, known: Sequence[_Known]) -> Batch:
+    def plan(self, salt: bytes, known: Sequence[_Known], folders: Set[int]) -> Batch:
         """Say what each file is to the registry.
 
         Args:
             salt: Makes the uids.
             known: What the registry knows of the keys.
+            folders: The ordinals of keys that are known as folders.
 
         Raises:
             ValueError: A uid is wrong, or there can be no more versions of it.
@@ -379,11 +435,11 @@ class Scanner:
 
     def __new__(
         cls,
-        root: StrOrBytesPath,
+        root: StrOrBytesPath | Root,
         *,
         key_prefix: str,
         in_place: bool,
-        destination: StrOrBytesPath | None,
+        destination: Root | None,
         uploads: bool,
         salt: bytes,
         overwrite: bool,
@@ -413,9 +469,9 @@ class Scanner:
     @staticmethod
     def again(
         batches: Sequence[Batch],
-        root: StrOrBytesPath,
+        root: StrOrBytesPath | Root,
         *,
-        destination: StrOrBytesPath | None,
+        destination: Root | None,
         uploads: bool,
         overwrite: bool,
         threads: int,

@@ -17,12 +17,13 @@ Each class is also the builtin that fits, so a handler need not know inhaul::
     ├── ObjectDamaged (OSError)             an object's bytes are not those that were registered
     ├── ObjectShared (ValueError)           other records need bytes of what was to be deleted
     ├── ObjectRefused (OSError)             a storage does not accept one object, whatever the credentials
+    ├── LinkRefused (OSError)               a link in a storage leads out of it, or to what is not to be changed
     ├── StorageFull (OSError)               no space left (errno ENOSPC)
     ├── MissingLibrary (ImportError)        a format needs a library that is not installed
     ├── UnsupportedStorage (NotImplementedError)
     ├── WrongStorage (ValueError)           what is at a root is not this registry's storage
     ├── StorageShared (ValueError)          other registries store objects in a storage, too
-    ├── StorageMissing (FileNotFoundError)  the bucket does not exist
+    ├── StorageMissing (FileNotFoundError)  the bucket does not exist, or the folder went while it was written to
     ├── StorageDenied (PermissionError)     the storage refuses the credentials, or there are none
     ├── StorageUnavailable (ConnectionError)  the storage did not answer, or not properly, for too long
     ├── UnsupportedDatabase (ValueError)    a database address inhaul cannot use
@@ -98,6 +99,10 @@ class ObjectRefused(InhaulError, OSError):
     """The storage does not accept the object, or the request about it, and will not another time."""
 
 
+class LinkRefused(InhaulError, OSError):
+    """A link below the root of a storage leads out of it; or something would be written or removed behind one."""
+
+
 class StorageFull(InhaulError, OSError):
     """No space is left where inhaul writes."""
 
@@ -119,7 +124,7 @@ class StorageShared(InhaulError, ValueError):
 
 
 class StorageMissing(InhaulError, FileNotFoundError):
-    """The bucket of the storage does not exist."""
+    """The bucket of the storage does not exist, or its folder was moved or replaced while it was written to."""
 
 
 class StorageDenied(InhaulError, PermissionError):

@@ -1,8 +1,12 @@
-"""What kind of file system a path is on."""
+"""What the system says of its folders and disks."""
 
+import errno
+import os
+import tempfile
 from pathlib import Path
 
 from inhaul import _core
+from inhaul.errors import StorageFull
 
 # `f_type` of statfs(2), from linux/magic.h and the sources of the file systems that are not in it.
 _NETWORK = {
@@ -23,6 +27,49 @@ _NETWORK = {
     0x20030528: "OrangeFS",
     0x65735546: "FUSE",
 }
+
+
+def working_folder() -> Path:
+    """The current folder, without links.
+
+    Raises:
+        FileNotFoundError: It was removed.
+    """
+    try:
+        return Path.cwd().resolve()
+    except FileNotFoundError as error:
+        what = "The current folder was removed: change to another one, or pass absolute paths"
+        raise FileNotFoundError(errno.ENOENT, what) from error
+
+
+def temporary_folder(need: int) -> Path:
+    """Makes a folder for what is not kept, of about so many bytes.
+
+    Raises:
+        StorageFull: There is no room for it.
+    """
+    try:
+        return Path(tempfile.mkdtemp(prefix="inhaul-"))
+    except OSError as error:
+        if not is_full(error) and not isinstance(error, FileNotFoundError):
+            raise
+        raise no_room_for_temporaries(error.filename or os.environ.get("TMPDIR", os.curdir), need) from error
+
+
+def no_room_for_temporaries(path: str, need: int) -> StorageFull:
+    """The error to raise when a temporary file cannot be written."""
+    what = (
+        f"No space left for temporary files. About {need} bytes are needed; free some, or set TMPDIR to another folder"
+    )
+    return StorageFull(errno.ENOSPC, what, path)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a disk had no room, whatever a library made of the error of the system."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    texts = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT)]
+    return any(text in str(error) for text in texts)
 
 
 def network_filesystem(path: Path) -> str | None:

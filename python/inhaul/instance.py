@@ -18,6 +18,7 @@ from inhaul.cache import Cache
 from inhaul.db import tables
 from inhaul.db.bulk import any_at, insert_into
 from inhaul.db.engine import Database
+from inhaul.filesystem import working_folder
 from inhaul.keys import OBJECTS, new_uid
 from inhaul.settings import settings
 from inhaul.stores.address import parse
@@ -345,9 +346,12 @@ def connect(
     Raises:
         UnsupportedStorage: The storage is neither a folder nor on S3.
         UnsupportedDatabase: The database is neither SQLite nor PostgreSQL.
-        ValueError: A storage option is unknown, or `local_storage` is given and the storage is not on S3.
+        ValueError: A storage option is unknown, a variable of the environment has a wrong value, or `local_storage` is
+            given and the storage is not on S3.
+        FileNotFoundError: The working folder is gone, and the storage is not given by an absolute path.
     """
     global _default
+    settings.read()  # a wrong one is told before anything is done
     options = dict(storage_options or {})
     check_options(options)
     given = settings.storage if storage is None else as_text(storage)
@@ -367,11 +371,11 @@ def connect(
 
 def _places(storage: str | None) -> tuple[Path, str]:
     """The `.inhaul` folder of the instance, and the root of its default storage."""
-    home = Path.cwd().resolve() / OBJECTS
-    if storage is None:
-        return home, str(home / "storage")
-    root = resolved_root(storage)
-    return (home if is_remote(storage) else Path(root, OBJECTS)), root
+    if storage is not None and not is_remote(storage):
+        root = resolved_root(storage)
+        return Path(root, OBJECTS), root
+    home = working_folder() / OBJECTS
+    return home, str(home / "storage") if storage is None else resolved_root(storage)
 
 
 def resolved_root(storage: str) -> str:

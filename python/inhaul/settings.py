@@ -1,12 +1,18 @@
-"""Defaults that hold until a call says otherwise, read from the environment once."""
+"""Defaults that hold until a call says otherwise, read from the environment when they are first used."""
 
 import getpass
 import os
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Generic, Literal, TypeVar, cast, get_args, overload
+
+T = TypeVar("T")
 
 Durability = Literal["batch", "process"]
+
+
+def _text(name: str) -> str | None:
+    return os.environ.get(name) or None
 
 
 def _durability() -> Durability:
@@ -17,39 +23,75 @@ def _durability() -> Durability:
 
 
 def _cache_dir() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("INHAUL_CACHE_DIR") or Path(base) / "inhaul")
+    if given := _text("INHAUL_CACHE_DIR"):
+        return Path(given)
+    try:
+        base = Path(_text("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # in a container, a user may have no home
+        base = Path(".inhaul", "cache")
+    return base / "inhaul"
+
+
+def _as_path(value: object) -> Path:
+    if not isinstance(value, str | Path):
+        raise TypeError(f"cache_dir={value!r}: pass a text or a pathlib.Path")
+    return Path(value)
 
 
 def _cache_limit() -> int | None:
-    value = os.environ.get("INHAUL_CACHE_LIMIT")
+    value = _text("INHAUL_CACHE_LIMIT")
     if value and not value.isdecimal():
         raise ValueError(f"INHAUL_CACHE_LIMIT={value!r}: use a number of bytes, or leave it unset for no limit")
     return int(value) if value else None
 
 
 def _threads() -> int:
-    value = os.environ.get("INHAUL_THREADS") or "0"
+    value = _text("INHAUL_THREADS") or "0"
     if not value.isdecimal():
         raise ValueError(f"INHAUL_THREADS={value!r}: use a number of threads, or 0 for one per core")
     return int(value)
 
 
-def _os_user() -> str:
+def _user() -> str:
     try:
-        return getpass.getuser()
+        return _text("INHAUL_USER") or getpass.getuser()
     except (KeyError, OSError):  # in a container, a user may have a number only
         return str(os.getuid())
 
 
-@dataclass(slots=True)
+class _Setting(Generic[T]):
+    """A setting that has the value of the environment until it is given another one."""
+
+    def __init__(self, read: Callable[[], T], check: Callable[[object], T] | None = None) -> None:
+        self._read = read
+        self._check = check
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, settings: None, owner: type) -> "_Setting[T]": ...
+    @overload
+    def __get__(self, settings: "Settings", owner: type) -> T: ...
+    def __get__(self, settings: "Settings | None", owner: type) -> "T | _Setting[T]":
+        if settings is None:
+            return self
+        if self._name not in settings._values:
+            settings._values[self._name] = self._read()
+        return cast("T", settings._values[self._name])
+
+    def __set__(self, settings: "Settings", value: T) -> None:
+        settings._values[self._name] = self._check(value) if self._check is not None else value
+
+
 class Settings:
     """What `connect()` and the writers fall back to. Each field can be set by the variable named with it.
 
     Attributes:
         storage: Root of the default storage (`INHAUL_STORAGE`); None means `./.inhaul/storage`.
         db: Address of the registry database (`INHAUL_DB`); None means `registry.db` in the `.inhaul` folder.
-        cache_dir: Where copies of remote objects are kept (`INHAUL_CACHE_DIR`).
+        cache_dir: Where copies of remote objects are kept (`INHAUL_CACHE_DIR`, else `inhaul` in the user's folder for
+            caches; `./.inhaul/cache/inhaul` for a user without a home).
         cache_limit: Bytes they may take up (`INHAUL_CACHE_LIMIT`); None means any number. The least recently used ones
             give way to others.
         user: Handle recorded as `created_by` (`INHAUL_USER`, else the operating system's user).
@@ -58,20 +100,29 @@ class Settings:
             the operating system (`INHAUL_DURABILITY`).
     """
 
-    storage: str | None = field(default_factory=lambda: os.environ.get("INHAUL_STORAGE") or None)
-    db: str | None = field(default_factory=lambda: os.environ.get("INHAUL_DB") or None)
-    cache_dir: Path = field(default_factory=_cache_dir)
-    cache_limit: int | None = field(default_factory=_cache_limit)
-    user: str = field(default_factory=lambda: os.environ.get("INHAUL_USER") or _os_user())
-    threads: int = field(default_factory=_threads)
-    durability: Durability = field(default_factory=_durability)
+    __slots__ = ("_values",)
 
-    def __setattr__(self, name: str, value: object) -> None:
-        if name == "cache_dir":
-            if not isinstance(value, str | Path):
-                raise TypeError(f"cache_dir={value!r}: pass a text or a pathlib.Path")
-            value = Path(value)
-        object.__setattr__(self, name, value)
+    storage = _Setting(lambda: _text("INHAUL_STORAGE"))
+    db = _Setting(lambda: _text("INHAUL_DB"))
+    cache_dir = _Setting(_cache_dir, _as_path)
+    cache_limit = _Setting(_cache_limit)
+    user = _Setting(_user)
+    threads = _Setting(_threads)
+    durability = _Setting(_durability)
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+
+    def read(self) -> dict[str, Any]:
+        """All settings, now read.
+
+        Raises:
+            ValueError: A variable of the environment has a value that its setting cannot have.
+        """
+        return {name: getattr(self, name) for name, one in vars(Settings).items() if isinstance(one, _Setting)}
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.read().items())})"
 
 
 settings = Settings()

@@ -4,12 +4,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::buffer::PyBuffer;
+use pyo3::call::PyCallArgs;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
+use rustix::io::Errno;
 
-use crate::error::{Error, Result, describe};
+use crate::error::{Error, Result};
 use crate::shared::{Interrupted, lock};
 
 /// A path as the system knows it: any bytes.
@@ -110,19 +112,22 @@ pub(super) fn stoppable<T: Send>(
 pub(super) fn exception(py: Python<'_>, error: Error) -> PyErr {
     match error {
         // Python picks the subclass of OSError by the number.
-        Error::Os { path, errno } => {
-            PyOSError::new_err((errno.raw_os_error(), describe(errno), path.into_os_string()))
+        Error::Os { path, errno, message } => {
+            PyOSError::new_err((errno.raw_os_error(), message, path.into_os_string()))
         }
-        Error::Changed { .. } => own_exception(py, "FileChanged", &error),
-        Error::Key { .. } => own_exception(py, "InvalidKey", &error),
+        Error::Changed { .. } => own_exception(py, "FileChanged", (error.to_string(),)),
+        Error::Key { .. } => own_exception(py, "InvalidKey", (error.to_string(),)),
+        Error::Link { path, message } => {
+            own_exception(py, "LinkRefused", (Errno::XDEV.raw_os_error(), message, path.into_os_string()))
+        }
         Error::Invalid(message) => PyValueError::new_err(message),
         error @ (Error::Stopped | Error::Panicked(_)) => PyRuntimeError::new_err(error.to_string()),
     }
 }
 
-fn own_exception(py: Python<'_>, class: &str, error: &Error) -> PyErr {
+fn own_exception<'py>(py: Python<'py>, class: &str, arguments: impl PyCallArgs<'py>) -> PyErr {
     let class = py.import("inhaul.errors").and_then(|errors| errors.getattr(class));
-    match class.and_then(|class| class.call1((error.to_string(),))) {
+    match class.and_then(|class| class.call1(arguments)) {
         Ok(exception) => PyErr::from_value(exception),
         Err(error) => error,
     }

@@ -1,12 +1,15 @@
 //! The extension module `inhaul._core`; `_core.pyi` documents it.
 
+mod beneath;
 mod convert;
 mod part_reader;
 mod scan;
 
+use std::sync::Arc;
+
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use rustix::fs::{CWD, Mode, OFlags, openat, statfs};
+use rustix::fs::statfs;
 
 use crate::error::Error;
 use crate::files::{self, FolderAlgorithm};
@@ -15,6 +18,7 @@ use crate::hash::{self, Algorithm, Hash, PART_SIZE};
 use crate::ids::Uid;
 use crate::ignore;
 use crate::keys;
+use beneath::{Place, Root};
 use convert::{Data, PyPath, Stop, blocking, exception, stoppable, threads};
 
 /// hash, hash type, size.
@@ -43,16 +47,19 @@ fn hash_files<'py>(
     part_size: u64,
     threads: usize,
     stop: Option<&Bound<'py, Stop>>,
+    root: Option<&Bound<'py, Root>>,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let (algorithm, threads) = (file_algorithm(algorithm, part_size)?, self::threads(threads));
     let paths: Vec<Vec<u8>> = paths.into_iter().map(|path| path.0).collect();
+    let root = root.map(|root| Arc::clone(&root.get().0));
     let outcomes = stoppable(py, stop.map(Bound::get), |interrupted| {
-        files::hash_files(&paths, algorithm, threads, interrupted)
+        files::hash_files(root.clone(), &paths, algorithm, threads, interrupted)
     })?;
     let results = outcomes.into_iter().zip(&paths).map(|(outcome, path)| match outcome {
         Ok((size, hash)) => Ok(digest(size, &hash).into_pyobject(py)?.into_any()),
         Err(failure) => {
-            Ok(exception(py, files::error(&failure, path)).into_value(py).into_bound(py).into_any())
+            let whole = root.as_ref().map_or_else(|| path.clone(), |root| root.whole(path));
+            Ok(exception(py, files::error(&failure, &whole)).into_value(py).into_bound(py).into_any())
         }
     });
     results.collect()
@@ -69,7 +76,7 @@ fn hash_bytes(py: Python<'_>, data: Data, algorithm: &str) -> PyResult<Digest> {
 #[pyfunction]
 fn hash_dir<'py>(
     py: Python<'py>,
-    path: PyPath,
+    path: Place,
     algorithm: &str,
     exclude: Vec<String>,
     follow_symlinks: bool,
@@ -79,7 +86,7 @@ fn hash_dir<'py>(
     let algorithm = named(algorithm, FolderAlgorithm::named(algorithm), "md5-tree, md5-d")?;
     let threads = self::threads(threads);
     let (hash, bytes, files) = stoppable(py, stop.map(Bound::get), |interrupted| {
-        files::hash_folder(&path.0, algorithm, exclude, follow_symlinks, threads, interrupted)
+        files::hash_folder(path.open()?, algorithm, exclude, follow_symlinks, threads, interrupted)
     })?;
     Ok((hash.text(), hash.kind(), bytes, files))
 }
@@ -125,31 +132,27 @@ fn object_key(py: Python<'_>, uid: &str, tag: &str, suffix: &str) -> PyResult<St
 fn copy_file(
     py: Python<'_>,
     source: PyPath,
-    destination: PyPath,
-    replace: bool,
+    root: &Bound<'_, Root>,
+    name: PyPath,
     expected: Option<(u64, String, String)>,
+    source_root: Option<&Bound<'_, Root>>,
 ) -> PyResult<Digest> {
     let parse = |(size, text, kind): (u64, String, String)| match Hash::parse(&text, &kind) {
         Some(hash @ (Hash::Md5(_) | Hash::Md5Parts(..))) => Ok((size, hash)),
         _ => Err(PyValueError::new_err(format!("a copy cannot be checked against {kind} {text:?}"))),
     };
     let expected = expected.map(parse).transpose()?;
+    let (to, from) = (&root.get().0, source_root.map(|root| Arc::clone(&root.get().0)));
     let (size, hash) = blocking(py, |interrupted| {
-        files::copy_file(&source.0, &destination.0, replace, expected, threads(0), interrupted)
+        files::copy_file(from, &source.0, to, &name.0, expected, threads(0), interrupted)
     })?;
     Ok(digest(size, &hash))
 }
 
 #[pyfunction]
-fn write_file(py: Python<'_>, destination: PyPath, data: Data, replace: bool) -> PyResult<()> {
-    blocking(py, |_| files::write_file(&destination.0, data.bytes(), replace))
-}
-
-#[pyfunction]
-fn syncfs(py: Python<'_>, path: PyPath) -> PyResult<()> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let sync = || rustix::fs::syncfs(openat(CWD, path.0.as_slice(), flags, Mode::empty())?);
-    blocking(py, |_| sync().map_err(|errno| Error::os(&path.0, errno)))
+fn write_file(py: Python<'_>, root: &Bound<'_, Root>, name: PyPath, data: Data) -> PyResult<()> {
+    let root = &root.get().0;
+    blocking(py, |_| files::write_file(root, &name.0, data.bytes()))
 }
 
 #[pyfunction]
@@ -161,6 +164,8 @@ fn filesystem_magic(py: Python<'_>, path: PyPath) -> PyResult<i64> {
 #[pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
+    use super::beneath::Root;
+    #[pymodule_export]
     use super::convert::Stop;
     #[pymodule_export]
     use super::part_reader::PartReader;
@@ -169,6 +174,6 @@ mod _core {
     #[pymodule_export]
     use super::{
         accessor, check_patterns, copy_file, filesystem_magic, hash_bytes, hash_dir, hash_files, key_problem,
-        new_uid, next_uid, object_key, suffix, syncfs, write_file,
+        new_uid, next_uid, object_key, suffix, write_file,
     };
 }

@@ -11,7 +11,8 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict};
 use rustix::io::Errno;
 
-use super::convert::{PyPath, blocking, exception, threads};
+use super::beneath::{Place, Root};
+use super::convert::{blocking, exception, threads};
 use super::part_reader::PartReader;
 use crate::batch::{self, COLUMNS};
 use crate::copy::Destination;
@@ -118,8 +119,14 @@ impl Listed {
         py.detach(|| self.0.listing.keys_json())
     }
 
-    fn plan(&self, py: Python<'_>, salt: Vec<u8>, known: Vec<Known>) -> PyResult<Batch> {
-        let planned = py.detach(|| self.0.plan(&salt, &by_ordinal(known)?));
+    fn plan(
+        &self,
+        py: Python<'_>,
+        salt: Vec<u8>,
+        known: Vec<Known>,
+        folders: HashSet<usize>,
+    ) -> PyResult<Batch> {
+        let planned = py.detach(|| self.0.plan(&salt, &by_ordinal(known)?, &folders));
         planned.map(|batch| Batch(Arc::new(batch))).map_err(|error| exception(py, error))
     }
 }
@@ -248,10 +255,10 @@ impl Scanner {
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn new(
         py: Python<'_>,
-        root: PyPath,
+        root: Place,
         key_prefix: String,
         in_place: bool,
-        destination: Option<PyPath>,
+        destination: Option<&Bound<'_, Root>>,
         uploads: bool,
         salt: Vec<u8>,
         overwrite: bool,
@@ -259,10 +266,10 @@ impl Scanner {
         follow_symlinks: bool,
         threads: usize,
     ) -> PyResult<Self> {
+        let destination = destination.map(|root| Destination { root: Arc::clone(&root.get().0), overwrite });
         let scan = blocking(py, |_| {
-            let destination = destination.map(|path| Destination::open(&path.0, overwrite)).transpose()?;
             Scan::new(Options {
-                root: root.0,
+                root: root.open()?,
                 key_prefix,
                 in_place,
                 destination,
@@ -282,16 +289,16 @@ impl Scanner {
     fn again(
         py: Python<'_>,
         batches: Vec<Py<Batch>>,
-        root: PyPath,
-        destination: Option<PyPath>,
+        root: Place,
+        destination: Option<&Bound<'_, Root>>,
         uploads: bool,
         overwrite: bool,
         threads: usize,
     ) -> PyResult<Self> {
         let batches: Vec<_> = batches.iter().map(|batch| Arc::clone(&batch.get().0)).collect();
+        let destination = destination.map(|root| Destination { root: Arc::clone(&root.get().0), overwrite });
         let scan = blocking(py, |_| {
-            let destination = destination.map(|path| Destination::open(&path.0, overwrite)).transpose()?;
-            Scan::again(&batches, &root.0, destination, uploads, self::threads(threads))
+            Scan::again(&batches, root.open()?, destination, uploads, self::threads(threads))
         })?;
         Ok(Self(scan))
     }

@@ -19,7 +19,7 @@ from stat import S_IMODE, S_ISDIR, S_ISREG
 from typing import NamedTuple
 from urllib.parse import quote
 
-from inhaul import hashing
+from inhaul import hashing, notes
 from inhaul.errors import FileChanged, ObjectDamaged
 from inhaul.hashing import Digest
 from inhaul.settings import settings
@@ -175,8 +175,7 @@ class Copies:
         """Notes how a copy that is right looks."""
         self._wrong.pop(entry.name, None)
         with suppress(OSError):  # as on a full disk: a note that is cut, or lost, only costs hashing the copy again
-            self._notes.mkdir(exist_ok=True)
-            (self._notes / entry.name).write_text(state)
+            notes.write(notes.folder(self._notes) / entry.name, state)
 
     def _holds(self, entry: Entry) -> bool:
         """Whether a copy has the right bytes, as far as they can tell."""
@@ -189,10 +188,7 @@ class Copies:
 
 
 def _says(note: Path, state: str) -> bool:
-    try:
-        return note.read_bytes() == state.encode()
-    except FileNotFoundError:
-        return False
+    return notes.lines(note, most=notes.MOST) == [state]
 
 
 def _state_of(status: os.stat_result) -> str:

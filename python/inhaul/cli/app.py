@@ -7,12 +7,15 @@ files failed.
 import asyncio
 import os
 import sys
+import warnings
 from collections.abc import Coroutine
 from importlib.metadata import version
 from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 import inhaul
 from inhaul.errors import InhaulError, NoResultFound
@@ -27,6 +30,10 @@ SOME_FAILED = 3
 class _App(typer.Typer):
     def __call__(self, *arguments: Any, **options: Any) -> None:
         """Runs a command; that nobody can read what it prints is told in one line, unless it is a closed pipe."""
+        if sys.getfilesystemencoding() != "utf-8":  # in an old locale; keys are UTF-8, and so are names of files
+            again = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+            os.execv(sys.executable, again)  # noqa: S606 - this very program
+        warnings.showwarning = _tell_warning
         if sys.stdout is None:
             typer.echo("inhaul: standard output is closed: redirect it to /dev/null to throw it away", err=True)
             sys.exit(_COULD_NOT_WRITE)
@@ -38,7 +45,7 @@ class _App(typer.Typer):
         except OSError as error:  # those of the work itself end in `run`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end of the process
             if not isinstance(error, BrokenPipeError):
-                typer.echo(f"inhaul: what it prints cannot be written: {error.strerror}", err=True)
+                say(f"inhaul: what it prints cannot be written: {error.strerror}", err=True)
             sys.exit(_COULD_NOT_WRITE)
 
 
@@ -102,11 +109,35 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 def tell(error: Exception) -> None:
     """Prints an error for people."""
     what = str(error)
-    if isinstance(error, OSError) and error.filename:
-        what = f"{error.strerror}: {printable(os.fsdecode(error.filename))}"
-    typer.echo(f"inhaul: {what}", err=True)
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {printable(os.fsdecode(error.filename))}" if error.filename else ""
+        what = f"{error.strerror}{where}"
+    say(f"inhaul: {escaped(what)}", err=True)
+
+
+def _tell_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    say(f"inhaul: {escaped(str(message))}", err=True)
+
+
+def say(*cells: object, err: bool = False) -> None:
+    """Prints a line, with tabs between its cells.
+
+    Whatever a command prints goes through here or through `add_row`: a key or a description may hold what would move
+    the cursor, or look like another line.
+    """
+    typer.echo("\t".join(printable(str(cell)) for cell in cells), err=err)
+
+
+def add_row(table: Table, *cells: object) -> None:
+    """Adds a row to a table; see `say`."""
+    table.add_row(*(escape(printable(str(cell))) for cell in cells))
 
 
 def printable(text: str) -> str:
-    """A path or key on one line, and without the bytes that are no text."""
+    """A text on one line, and without what is not to be seen; as Python writes it if it has such."""
     return text if text.isprintable() else repr(text)
+
+
+def escaped(text: str) -> str:
+    """A sentence on one line; only what is not to be seen is as Python writes it."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)

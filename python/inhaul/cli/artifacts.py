@@ -3,11 +3,10 @@
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 import inhaul
-from inhaul.cli.app import Database, Storage, app, connect, console, printable, run
+from inhaul.cli.app import Database, Storage, add_row, app, connect, console, run, say
 
 
 @app.command()
@@ -26,16 +25,16 @@ def ls(
             return await found.order_by("-id").limit(limit).all()
 
     rows = [
-        (it.uid, printable(it.key or ""), str(it.size), it.version or "", f"{it.created_at:%Y-%m-%d %H:%M:%S}")
-        for it in run(work())
+        (it.uid, it.key or "", it.size, it.version or "", f"{it.created_at:%Y-%m-%d %H:%M:%S}") for it in run(work())
     ]
     out = console()
     if not out.is_terminal:
-        typer.echo("".join("\t".join(row) + "\n" for row in rows), nl=False)
+        for row in rows:
+            say(*row)
         return
     table = Table("uid", "key", "bytes", "version", "created (UTC)", box=None)
     for row in rows:
-        table.add_row(*map(escape, row))
+        add_row(table, *row)
     out.print(table)
 
 
@@ -50,10 +49,10 @@ def show(uid: str, storage: Storage = None, db: Database = None) -> None:
     it = run(work())
     values = {
         "uid": it.uid,
-        "key": printable(it.key or ""),
+        "key": it.key or "",
         "version": it.version,
         "description": it.description,
-        "path": printable(str(it.path)),
+        "path": it.path,
         "bytes": it.size,
         "hash": f"{it.hash_type} {it.hash}",
         "accessor": it.accessor,
@@ -64,4 +63,4 @@ def show(uid: str, storage: Storage = None, db: Database = None) -> None:
     }
     for name, value in values.items():
         if value is not None:
-            typer.echo(f"{name}\t{value}")
+            say(name, value)

@@ -2,11 +2,12 @@
 
 import json
 import os
+import sys
 from typing import Annotated, Literal
 
 import typer
 
-from inhaul.cli.app import SOME_FAILED, app, run, tell
+from inhaul.cli.app import SOME_FAILED, app, escaped, run, tell
 from inhaul.hashing import PART_SIZE, Algorithm, Digest, TreeAlgorithm, aio
 
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r"})
@@ -35,7 +36,8 @@ def hash_paths(
         elif as_json:
             typer.echo(json.dumps({"path": path, **result._asdict()} | ({"etag": result.hex} if etag else {})))
         else:
-            typer.echo(os.fsencode(_line(result.hex, path)))
+            line = _line(result.hex, path)
+            typer.echo(escaped(line) if sys.stdout.isatty() else os.fsencode(line))  # a pipe gets what md5sum gives it
     if failed:
         raise typer.Exit(SOME_FAILED)
 

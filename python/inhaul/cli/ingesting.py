@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import inhaul
-from inhaul.cli.app import SOME_FAILED, Database, Storage, app, console, printable, run
+from inhaul.cli.app import SOME_FAILED, Database, Storage, app, console, printable, run, say
 
 
 @app.command()
@@ -23,7 +23,8 @@ def init(storage: Storage = None, db: Database = None) -> None:
             return await instance.open()
 
     instance = run(work())
-    typer.echo(f"storage\t{instance.root}\nregistry\t{instance.database}")
+    say("storage", instance.root)
+    say("registry", instance.database)
 
 
 @app.command()
@@ -106,4 +107,4 @@ def _print_report(report: inhaul.IngestReport) -> None:
     table.add_row("rate", f"{report.files / report.seconds:,.0f} files/s")
     console().print(table)
     for issue in report.failed:
-        typer.echo(f"{issue.reason}: {printable(str(issue.path))}", err=True)
+        say(f"{issue.reason}: {printable(str(issue.path))}", err=True)

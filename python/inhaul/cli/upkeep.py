@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 from rich.filesize import decimal
-from rich.markup import escape
 from rich.table import Table
 
 import inhaul
-from inhaul.cli.app import SOME_FAILED, Database, Storage, app, connect, console, printable, run
+from inhaul.cli.app import SOME_FAILED, Database, Storage, add_row, app, connect, console, run, say
 
 _LONGEST = 36_500  # days: dates end somewhere
 
@@ -41,15 +40,13 @@ def verify(
     report = run(work())
     for finding in report.findings:
         state = "repaired " if finding.repaired else ""
-        typer.echo(
-            f"{state}{finding.defect}\t{printable(finding.path)}\t{finding.uid or ''}\t{printable(finding.detail)}"
-        )
-    typer.echo(f"checked\t{report.checked:,}", err=True)
-    typer.echo(f"verified before\t{report.trusted:,}", err=True)
-    typer.echo(f"by ETag and size only\t{report.unhashed:,}", err=True)
-    typer.echo(f"superseded in place\t{len(report.superseded):,}", err=True)
-    typer.echo(f"not as registered\t{len(report.findings):,}", err=True)
-    typer.echo(f"read\t{decimal(report.read)} in {report.seconds:,.1f} s", err=True)
+        say(f"{state}{finding.defect}", finding.path, finding.uid or "", finding.detail)
+    say("checked", f"{report.checked:,}", err=True)
+    say("verified before", f"{report.trusted:,}", err=True)
+    say("by ETag and size only", f"{report.unhashed:,}", err=True)
+    say("superseded in place", f"{len(report.superseded):,}", err=True)
+    say("not as registered", f"{len(report.findings):,}", err=True)
+    say("read", f"{decimal(report.read)} in {report.seconds:,.1f} s", err=True)
     if not report.ok:
         raise typer.Exit(SOME_FAILED)
 
@@ -80,10 +77,10 @@ def gc(
     }
     for kind, names in kinds.items():
         for name in names:
-            typer.echo(f"{kind}\t{printable(name)}")
+            say(kind, name)
     count = sum(map(len, kinds.values()))
     done = "deleted" if delete else "found; --delete deletes them"
-    typer.echo(f"{count:,} ({decimal(report.bytes)}) {done}", err=True)
+    say(f"{count:,} ({decimal(report.bytes)}) {done}", err=True)
 
 
 @app.command()
@@ -97,7 +94,7 @@ def cache(
     async def work() -> None:
         async with connect(storage, db):
             for uid in uids:
-                typer.echo(await (await inhaul.Artifact.get(uid)).cache())
+                say(await (await inhaul.Artifact.get(uid)).cache())
 
     run(work())
 
@@ -109,7 +106,7 @@ def testremote(url: Annotated[str, typer.Argument(help="s3://bucket/prefix?endpo
     table = Table("", "works", "needed", "", box=None)
     for ability in report.abilities:
         works = "yes" if ability.works else "no"
-        table.add_row(escape(ability.name), works, "yes" if ability.needed else "", escape(ability.detail))
+        add_row(table, ability.name, works, "yes" if ability.needed else "", ability.detail)
     out = console()
     out.print(table, width=None if out.is_terminal else 160)
     if not report.ok:

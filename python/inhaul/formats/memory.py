@@ -79,6 +79,12 @@ def write(data: Any, path: Path, suffix: str) -> None:
             reopened.check_mudata(data, path)
 
 
+def size_of(data: Any) -> int:
+    """About how many bytes an object takes up, and so its file."""
+    parts = data.mod.values() if accessor_of(data) == "MuData" else (data,)
+    return sum(map(sys.getsizeof, parts))
+
+
 def observations(data: Any) -> int:
     """How many rows an object has."""
     return int(data.shape[0])

@@ -20,13 +20,14 @@ from typing import Literal, NamedTuple, cast, get_args
 from typing_extensions import Buffer
 
 from inhaul import _core
-from inhaul._core import Stop
+from inhaul._core import Root, Stop
 
 __all__ = (
     "PART_SIZE",
     "Algorithm",
     "Digest",
     "Pathish",
+    "Root",
     "Stop",
     "TreeAlgorithm",
     "TreeDigest",
@@ -104,6 +105,7 @@ def hash_files(
     *,
     part_size: int = PART_SIZE,
     stop: Stop | None = None,
+    root: Root | None = None,
 ) -> list[Digest | OSError]:
     """Hashes files on all cores; each result is a digest, or the error met with that file.
 
@@ -112,12 +114,13 @@ def hash_files(
         algorithm: As in `hash_file`.
         part_size: As in `hash_file`.
         stop: As in `hash_file`.
+        root: What the paths are relative to, and no link leads out of.
 
     Raises:
         RuntimeError: It was stopped.
         ValueError: The algorithm is unknown, or the part size is not positive.
     """
-    results = _core.hash_files(paths, algorithm, _checked(part_size), 0, stop)
+    results = _core.hash_files(paths, algorithm, _checked(part_size), 0, stop, root)
     return [result if isinstance(result, OSError) else Digest(*result) for result in results]
 
 
@@ -156,7 +159,7 @@ def hash_dir(
 
 
 def hash_tree(
-    path: Pathish,
+    path: Pathish | Root,
     algorithm: TreeAlgorithm = "md5-tree",
     *,
     exclude: Sequence[str] = (),
@@ -168,8 +171,13 @@ def hash_tree(
     return TreeDigest(Digest(hash, hash_type, size), n_objects)
 
 
-def hash_like(path: Pathish, hash_type: str) -> Digest:
+def hash_like(path: str | os.PathLike[str], hash_type: str, *, root: Root | None = None) -> Digest:
     """Hashes a file or folder by the rule that a recorded hash was made by, to compare with it.
+
+    Args:
+        path: The file or folder.
+        hash_type: Names the rule.
+        root: As in `hash_files`.
 
     Raises:
         OSError: It cannot be read.
@@ -177,12 +185,16 @@ def hash_like(path: Pathish, hash_type: str) -> Digest:
         ValueError: There is no such rule, or the folder holds no file.
     """
     if hash_type in get_args(TreeAlgorithm):
-        return hash_dir(path, cast("TreeAlgorithm", hash_type))
+        folder = root.below(path, follow=True) if root is not None else path
+        return hash_tree(folder, cast("TreeAlgorithm", hash_type)).digest
     # The number of parts is of the rule's own making, so only its name counts. Whoever uploads a large object in one
     # piece gives it the MD5 of the whole.
     function, _, parts = hash_type.partition("-")
     names = {"md5": "md5" if parts else "md5-whole", "sha256": "sha256-parts" if parts else "sha256"}
-    return hash_file(path, cast("Algorithm", names.get(function, hash_type)))
+    (result,) = hash_files([path], cast("Algorithm", names.get(function, hash_type)), root=root)
+    if isinstance(result, OSError):
+        raise result
+    return result
 
 
 def etag(path: Pathish, part_size: int = PART_SIZE, *, stop: Stop | None = None) -> str:

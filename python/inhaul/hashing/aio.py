@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from inhaul import hashing
-from inhaul.hashing import PART_SIZE, Algorithm, Digest, Pathish, Stop, TreeAlgorithm
+from inhaul.hashing import PART_SIZE, Algorithm, Digest, Pathish, Root, Stop, TreeAlgorithm
 
 __all__ = ("etag", "hash_dir", "hash_file", "hash_files")
 
@@ -24,10 +24,16 @@ async def hash_file(path: Pathish, algorithm: Algorithm = "md5", *, part_size: i
 
 
 async def hash_files(
-    paths: Sequence[Pathish], algorithm: Algorithm = "md5", *, part_size: int = PART_SIZE
+    paths: Sequence[Pathish],
+    algorithm: Algorithm = "md5",
+    *,
+    part_size: int = PART_SIZE,
+    root: Root | None = None,
 ) -> list[Digest | OSError]:
     """Hashes files; see `inhaul.hashing.hash_files`."""
-    return await _in_thread(lambda stop: hashing.hash_files(paths, algorithm, part_size=part_size, stop=stop))
+    return await _in_thread(
+        lambda stop: hashing.hash_files(paths, algorithm, part_size=part_size, stop=stop, root=root)
+    )
 
 
 async def hash_dir(

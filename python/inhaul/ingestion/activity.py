@@ -6,22 +6,22 @@ lease counts until its process is known to have ended, or has not renewed it for
 """
 
 import asyncio
-import json
 import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from inhaul import notes
 from inhaul.db import leases
 from inhaul.db.engine import Database
 from inhaul.errors import InhaulError, LeaseLost
-from inhaul.ingestion.journal import SESSIONS, lock
+from inhaul.ingestion.journal import SESSIONS, said
 from inhaul.keys import new_uid
 from inhaul.processes import is_gone, this_process
 from inhaul.tasks import to_the_end
@@ -159,35 +159,24 @@ class CrashedSessions:
 
     def __init__(self, home: Path) -> None:
         self._folder = home / SESSIONS
-        self._descriptors: dict[Path, int] = {}
+        self._held: dict[Path, tuple[int, datetime]] = {}
 
     @classmethod
     def hold(cls, home: Path) -> Self:
         """Finds them; `release` must follow."""
         sessions = cls(home)
         for file in sorted(sessions._folder.glob("*.json")):
-            descriptor = lock(file) if _SESSION.fullmatch(file.name) else None
-            if descriptor is not None:
-                sessions._descriptors[file] = descriptor
+            if _SESSION.fullmatch(file.name) and (taken := notes.take(file, said)) is not None:
+                descriptor, (_, began) = taken
+                sessions._held[file] = descriptor, began
         return sessions
 
     def release(self) -> None:
         """Leaves them to the next call for the same target."""
-        for descriptor in self._descriptors.values():
+        for descriptor, _ in self._held.values():
             os.close(descriptor)
-        self._descriptors.clear()
+        self._held.clear()
 
     def before(self, time: datetime) -> list[Path]:
         """The files of those that began before some time."""
-        return [file for file in self._descriptors if (began := _started(file)) is not None and began < time]
-
-
-def _started(file: Path) -> datetime | None:
-    """When a session began; None if it has ended."""
-    try:
-        content = file.read_bytes()
-        made = datetime.fromtimestamp(file.stat().st_mtime, UTC)
-    except FileNotFoundError:
-        return None
-    # It is empty for an instant when it begins.
-    return datetime.fromisoformat(json.loads(content)["started"]) if content else made
+        return [file for file, (_, began) in self._held.items() if began < time]

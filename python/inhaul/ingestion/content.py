@@ -4,7 +4,6 @@ import asyncio
 import errno
 import os
 import shutil
-import tempfile
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from inhaul import hashing, keys
 from inhaul.errors import FileChanged, KeyExists, StorageDenied
+from inhaul.filesystem import is_full, no_room_for_temporaries, temporary_folder
 from inhaul.formats import memory, suffixes
 from inhaul.hashing import Digest
 from inhaul.hashing.listed import hash_records
-from inhaul.ingestion.scan import content_paths
+from inhaul.ingestion.scan import content_names
 from inhaul.stores.base import Readable, Store
 from inhaul.stores.locations import as_text, is_pathish, resolved
 from inhaul.tasks import to_the_end, unwrapped
@@ -142,7 +142,7 @@ class FolderContent(_OnDisk):
 
     def _files(self, digest: Digest) -> list[tuple[str, Digest]]:
         """The files and what they are, together what the folder was."""
-        names = [path.relative_to(self._path).as_posix() for path in content_paths(self._path)]
+        names = list(content_names(self._path))
         found = hashing.hash_files([self._path / name for name in names])
         files = [(name, one) for name, one in zip(names, found, strict=True) if isinstance(one, Digest)]
         if not files or hash_records(files).digest != digest:
@@ -172,13 +172,16 @@ class MemoryContent:
         return facts._replace(n_observations=memory.observations(self._data))
 
     def _write(self) -> FileContent | FolderContent:
-        folder = Path(tempfile.mkdtemp(prefix="inhaul-"))
+        need = memory.size_of(self._data)
+        folder = temporary_folder(need)
         discard = weakref.finalize(self, _discard, folder)
         path = folder / f"data{self.suffix}"
         try:
             memory.write(self._data, path, self.suffix)
-        except BaseException:
+        except BaseException as error:
             discard()  # not when this goes: the error refers to it for as long as somebody keeps it
+            if is_full(error):
+                raise no_room_for_temporaries(str(path), need) from error
             raise
         return FolderContent(path) if path.is_dir() else FileContent(path)
 

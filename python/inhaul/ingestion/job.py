@@ -14,10 +14,12 @@ from inhaul.db.tables import artifact, retired_uid
 from inhaul.errors import InvalidKey
 from inhaul.ingestion.content import is_taken
 from inhaul.ingestion.journal import Session
-from inhaul.ingestion.scan import Batch, Scanner
+from inhaul.ingestion.scan import Batch, Root, Scanner
 from inhaul.instance import Instance
 from inhaul.keys import OBJECTS, key_problem
 from inhaul.settings import settings
+from inhaul.stores.base import Store
+from inhaul.stores.local import LocalStore
 from inhaul.stores.locations import as_text, is_remote, locate, relative_key, resolved
 from inhaul.tasks import to_the_end
 
@@ -113,11 +115,6 @@ class Job:
         """Whether what is new is sent to a storage on a network."""
         return not self.in_place and is_remote(self.root)
 
-    @property
-    def copies(self) -> bool:
-        """Whether what is new is copied into a folder."""
-        return not self.in_place and not is_remote(self.root)
-
     @classmethod
     async def _resolve_remote(cls, instance: Instance, address: str, key: str | None) -> Self:
         """The job of a folder on S3, which lies in a storage, if only in the one that its bucket becomes."""
@@ -183,14 +180,14 @@ class Job:
         async with self.instance.database.read() as conn:
             return (await conn.execute(deleted.limit(1))).first() is not None
 
-    def scanner(self, session: Session, *, store: bool) -> Scanner:
-        """A scanner of the folder that stores what it reads, or only reads."""
+    def scanner(self, folder: Root, session: Session, store: Store | None) -> Scanner:
+        """A scanner of the folder, opened, that stores what it reads, or only reads."""
         return Scanner(
-            self.path,
+            folder,
             key_prefix=self.key_prefix,
             in_place=self.in_place,
-            destination=self.root if store and self.copies else None,
-            uploads=store and self.uploads,
+            destination=self._destination(store),
+            uploads=store is not None and self.uploads,
             salt=session.salt,
             overwrite=session.resumed,
             exclude=[*self.exclude, *_but_for(self.instance.database.path, self.path)],
@@ -198,16 +195,20 @@ class Job:
             threads=settings.threads,
         )
 
-    def second_pass(self, session: Session, batches: Sequence[Batch]) -> Scanner:
+    def second_pass(self, folder: Root, session: Session, store: Store | None, batches: Sequence[Batch]) -> Scanner:
         """A scanner that reads again what was staged, and stores it unless it is in the storage already."""
         return Scanner.again(
             batches,
-            self.path,
-            destination=self.root if self.copies else None,
+            folder,
+            destination=self._destination(store),
             uploads=self.uploads,
             overwrite=session.resumed,
             threads=settings.threads,
         )
+
+    def _destination(self, store: Store | None) -> Root | None:
+        """Where objects are copied to."""
+        return store.opened() if isinstance(store, LocalStore) else None
 
 
 def _but_for(registry: Path | None, folder: Path) -> list[str]:

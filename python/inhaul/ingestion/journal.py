@@ -5,23 +5,28 @@ holds the salt from which every object name of the ingest derives, so a repeated
 name again and writes over what the crash left behind. Its lock tells a crashed session from a running one.
 """
 
-import errno
-import fcntl
 import hashlib
 import json
 import os
 import secrets
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from inhaul.errors import StorageFull
+from inhaul import notes
+
+_MOST_UPLOADS = 1 << 26  # bytes
 
 SESSIONS = "sessions"
 """Folder of the sessions in the instance's `.inhaul`."""
+
+
+def said(content: Any) -> tuple[bytes, datetime]:
+    """The salt and the beginning that the note of a session tells."""
+    return bytes.fromhex(content["salt"]), notes.time_of(content["started"])
 
 
 class Session:
@@ -56,11 +61,9 @@ class Session:
         """
         name = hashlib.sha256("\0".join(target).encode("utf-8", "surrogateescape")).hexdigest()[:16]
         for file in sorted((home / SESSIONS).glob(f"{name}-*.json")):
-            descriptor = lock(file)
-            if descriptor is not None:
-                content = json.loads(os.read(descriptor, 4096))
-                started = datetime.fromisoformat(content["started"])
-                return cls(file, bytes.fromhex(content["salt"]), started, descriptor)
+            if (taken := notes.take(file, said)) is not None:
+                descriptor, (salt, started) = taken
+                return cls(file, salt, started, descriptor)
         file = home / SESSIONS / f"{name}-{secrets.token_hex(8)}.json"
         return cls(file, secrets.token_bytes(16), datetime.now(UTC), None)
 
@@ -72,9 +75,9 @@ class Session:
         """
         if self._unlock is not None:
             return
-        with explained(self._file):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._hold(create(self._file, {"salt": self.salt.hex(), "started": self.started.isoformat()}))
+        with notes.explained(self._file):
+            notes.folder(self._file.parent)
+            self._hold(notes.create(self._file, {"salt": self.salt.hex(), "started": self.started.isoformat()}))
 
     def end(self) -> None:
         """Forgets the session: every object it stored has its row."""
@@ -105,17 +108,6 @@ class Session:
         self.resumed = False
 
 
-@contextmanager
-def explained(file: Path) -> Iterator[None]:
-    """Says where room is needed when a disk is full."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise StorageFull(error.errno, "No space left. More room is needed; free some", str(file)) from error
-
-
 class Uploads:
     """The uploads in parts of one session, in a file beside the session's.
 
@@ -135,13 +127,14 @@ class Uploads:
         known = self._all()
         if known.get(object_key) == upload_id:
             return
-        with explained(self._file):
+        with notes.explained(self._file):
             self._append(json.dumps([object_key, upload_id]))
         known[object_key] = upload_id
 
     def _append(self, line: str) -> None:
         is_new = not self._file.exists()
-        descriptor = os.open(self._file, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+        flags = os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self._file, flags, 0o644)
         try:
             # On a line of its own, whatever a crash left before it.
             os.write(descriptor, f"\n{line}\n".encode())
@@ -149,69 +142,24 @@ class Uploads:
         finally:
             os.close(descriptor)
         if is_new:
-            _fsync_folder(self._file.parent)
+            notes.fsync_folder(self._file.parent)
 
     def end(self, object_key: str) -> None:
         """It is over; see above why it is not forgotten."""
 
     def forget(self) -> None:
         """Forgets all of them."""
+        self._all()  # or what is in its place could not be removed
         self._file.unlink(missing_ok=True)
         self._known = None
 
     def _all(self) -> dict[str, str]:
         if self._known is None:
             known = {}
-            for line in self._file.read_text().split("\n") if self._file.exists() else ():
+            for line in notes.lines(self._file, most=_MOST_UPLOADS):
                 with suppress(ValueError):  # half a line, after a crash: no part was sent to its upload
-                    object_key, upload_id = json.loads(line)
-                    known[object_key] = upload_id
+                    match json.loads(line):
+                        case [str(object_key), str(upload_id)]:
+                            known[object_key] = upload_id
             self._known = known
         return self._known
-
-
-def create(file: Path, content: Mapping[str, object]) -> int:
-    """Makes a durable file, and gives a descriptor of it that holds the lock.
-
-    Raises:
-        FileExistsError: There is one.
-    """
-    descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        os.write(descriptor, json.dumps(content).encode())
-        os.fsync(descriptor)
-        _fsync_folder(file.parent)
-    except BaseException:
-        file.unlink(missing_ok=True)
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def lock(file: Path) -> int | None:
-    """A descriptor of the locked file; None when its session still runs, has just ended, or is about to begin."""
-    try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        status = os.fstat(descriptor)
-        if status.st_nlink and status.st_size:
-            return descriptor
-    except BlockingIOError:
-        pass
-    except BaseException:
-        os.close(descriptor)
-        raise
-    os.close(descriptor)
-    return None
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

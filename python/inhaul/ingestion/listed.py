@@ -60,4 +60,6 @@ async def _plan(job: Job, session: Session, listed: Listed) -> Batch:
     if job.storage_id is not None:
         async with job.instance.database.read() as conn:
             known = await bulk.lookup(conn, job.storage_id, await asyncio.to_thread(listed.keys_json))
-    return await asyncio.to_thread(listed.plan, session.salt, known)
+    may_be = (one for one in known if one[5] in ("md5-tree", "etag"))
+    folders = {one[0] for one in may_be if bulk.row_values(one[-1])["n_objects"] is not None}
+    return await asyncio.to_thread(listed.plan, session.salt, known, folders)

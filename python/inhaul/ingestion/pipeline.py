@@ -23,9 +23,10 @@ from inhaul.ingestion.job import Job
 from inhaul.ingestion.journal import Session
 from inhaul.ingestion.plan import next_version
 from inhaul.ingestion.report import IngestEvent, IngestReport, Status
-from inhaul.ingestion.scan import Batch, Contents, Scan, Scanner
+from inhaul.ingestion.scan import Batch, Contents, Root, Scan, Scanner
 from inhaul.ingestion.upload import upload
-from inhaul.settings import settings
+from inhaul.stores.base import Store
+from inhaul.stores.local import LocalStore, check_there
 from inhaul.tasks import to_the_end, unwrapped
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ async def stage(job: Job, session: Session, on_read: Callable[[Batch, int, bool]
             staged.append(batch.without_duplicates(contents) if job.drop_duplicates else batch)
             on_read(batch, sum(map(len, staged)), False)
         return staged
-    async with _reading(job, lambda: job.scanner(session, store=False), _plan) as scan:
+    folder = await asyncio.to_thread(Root, job.path)
+    async with _reading(job, lambda: job.scanner(folder, session, None), _plan) as scan:
         async for batch in scan.batches():
             staged.append(batch.without_duplicates(contents) if job.drop_duplicates else batch)
             on_read(batch, *scan.found)
@@ -112,22 +114,30 @@ async def ingest(job: Job, session: Session, on_recorded: Callable[[Recorded, in
             done += len(recorded.batch)
             on_recorded(recorded, done, False)
 
-        await _record(job, listed.batches(job, job.address, session), lambda: (done, False), tell)
+        batches = listed.batches(job, job.address, session)
+        await _record(job, None, None, batches, lambda: (done, False), tell)
         return
-    stages = (_plan, _send(session)) if job.uploads else (_plan,)
-    async with _storing(job, session), _reading(job, lambda: job.scanner(session, store=True), *stages) as scan:
-        await _record(job, scan.batches(), lambda: scan.found, lambda done: on_recorded(done, *scan.found))
+    folder = await asyncio.to_thread(Root, job.path)
+    async with _storing(job, session) as store:
+        stages = (_plan, _send(store, session)) if job.uploads else (_plan,)
+        async with _reading(job, lambda: job.scanner(folder, session, store), *stages) as scan:
+            held = _held(store, folder)
+            await _record(
+                job, store, held, scan.batches(), lambda: scan.found, lambda done: on_recorded(done, *scan.found)
+            )
 
 
 async def save(job: Job, session: Session, staged: Sequence[Batch], on_recorded: Callable[[Recorded], None]) -> None:
     """Stores and records what was staged. A file that differs by now fails as `changed`."""
     total = sum(map(len, staged))
     if job.address is not None:
-        await _record(job, _each(staged), lambda: (total, True), on_recorded)
+        await _record(job, None, None, _each(staged), lambda: (total, True), on_recorded)
         return
-    stages = (_send(session),) if job.uploads else ()
-    async with _storing(job, session), _reading(job, lambda: job.second_pass(session, staged), *stages) as scan:
-        await _record(job, scan.batches(), lambda: (total, True), on_recorded)
+    folder = await asyncio.to_thread(Root, job.path)
+    async with _storing(job, session) as store:
+        stages = (_send(store, session),) if job.uploads else ()
+        async with _reading(job, lambda: job.second_pass(folder, session, store, staged), *stages) as scan:
+            await _record(job, store, _held(store, folder), scan.batches(), lambda: (total, True), on_recorded)
 
 
 async def _each(staged: Sequence[Batch]) -> AsyncIterator[Batch]:
@@ -136,10 +146,10 @@ async def _each(staged: Sequence[Batch]) -> AsyncIterator[Batch]:
 
 
 @asynccontextmanager
-async def _storing(job: Job, session: Session) -> AsyncIterator[None]:
-    """Keeps a lease, and the session on disk, while objects without rows may exist."""
+async def _storing(job: Job, session: Session) -> AsyncIterator[Store | None]:
+    """Keeps a lease, and the session on disk, while objects without rows may exist; gives what they are stored in."""
     if job.in_place:
-        yield
+        yield None
         return
     resumed_since = session.started if session.resumed else None
     with session.left_on_failure():
@@ -147,7 +157,7 @@ async def _storing(job: Job, session: Session) -> AsyncIterator[None]:
             store = await job.instance.writable(job.root)
             await to_the_end(asyncio.to_thread(session.begin))
             await store.create()
-            yield
+            yield store
         await to_the_end(asyncio.to_thread(session.end))
 
 
@@ -162,9 +172,16 @@ async def _reading(job: Job, make: Callable[[], Scanner], *stages: Stage) -> Asy
                 yield scan
 
 
-def _send(session: Session) -> Stage:
+def _held(store: Store | None, folder: Root) -> Root | None:
+    """What must still be where the rows say when they are committed: the folder itself, or the storage it goes to."""
+    if store is None:
+        return folder
+    return store.opened() if isinstance(store, LocalStore) else None
+
+
+def _send(store: Store | None, session: Session) -> Stage:
     """The stage that sends what is new."""
-    return lambda job, scan: upload(scan, cast("S3Store", job.instance.store(job.root)), session)
+    return lambda job, scan: upload(scan, cast("S3Store", store), session)
 
 
 async def _plan(job: Job, scan: Scan) -> None:
@@ -185,26 +202,32 @@ async def _plan(job: Job, scan: Scan) -> None:
 
 
 async def _record(
-    job: Job, batches: AsyncIterator[Batch], found: Found, on_recorded: Callable[[Recorded], None]
+    job: Job,
+    store: Store | None,
+    held: Root | None,
+    batches: AsyncIterator[Batch],
+    found: Found,
+    on_recorded: Callable[[Recorded], None],
 ) -> None:
     """Writes rows while the objects of the next ones are flushed and further ones read."""
     stored: asyncio.Queue[Batch | None] = asyncio.Queue(ROWS_PER_GROUP // 8192)
     durable: asyncio.Queue[list[Batch]] = asyncio.Queue(1)
     with unwrapped():
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_flush(job, stored, found, durable))
-            tasks.create_task(_write_groups(job, durable, on_recorded))
+            tasks.create_task(_flush(store, stored, found, durable))
+            tasks.create_task(_write_groups(job, held, durable, on_recorded))
             async for batch in batches:
                 await stored.put(batch)
             await stored.put(None)
 
 
 async def _flush(
-    job: Job, stored: asyncio.Queue[Batch | None], found: Found, durable: asyncio.Queue[list[Batch]]
+    store: Store | None,
+    stored: asyncio.Queue[Batch | None],
+    found: Found,
+    durable: asyncio.Queue[list[Batch]],
 ) -> None:
     """Takes what is ready in groups, and sees to it that their objects are on disk; an empty group is the last."""
-    store = job.instance.store(job.root)
-    flushes = not job.in_place and settings.durability == "batch"
     taken = 0
     batch = await stored.get()
     while batch is not None:
@@ -217,7 +240,7 @@ async def _flush(
                     group.append(batch)
                     rows += len(batch)
         taken += rows
-        if flushes and any(map(_fresh, group)):
+        if store is not None and any(map(_fresh, group)):
             await store.sync()
         await durable.put(group)
         if batch is not None:
@@ -225,14 +248,19 @@ async def _flush(
     await durable.put([])
 
 
-async def _write_groups(job: Job, durable: asyncio.Queue[list[Batch]], on_recorded: Callable[[Recorded], None]) -> None:
+async def _write_groups(
+    job: Job,
+    held: Root | None,
+    durable: asyncio.Queue[list[Batch]],
+    on_recorded: Callable[[Recorded], None],
+) -> None:
     """Records each group in one transaction."""
     while group := await durable.get():
-        for done in await _write(job, group):
+        for done in await _write(job, held, group):
             on_recorded(done)
 
 
-async def _write(job: Job, group: Sequence[Batch]) -> list[Recorded]:
+async def _write(job: Job, held: Root | None, group: Sequence[Batch]) -> list[Recorded]:
     """Records a group of batches whose objects are on disk."""
     now = datetime.now(UTC)
     if not any(map(_fresh, group)) and job.run_id is None:
@@ -252,6 +280,8 @@ async def _write(job: Job, group: Sequence[Batch]) -> list[Recorded]:
             recorded, lost = await _insert(conn, job, constants, batch)
             done.append(recorded)
             orphans += lost
+        if held is not None:
+            await asyncio.to_thread(check_there, held)
     if orphans:
         await (await job.instance.writable(job.root)).remove(orphans)
     return done

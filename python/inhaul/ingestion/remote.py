@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from inhaul.stores.locations import locate, relative_key
 from inhaul.tasks import unwrapped
 
 _FILES_AT_ONCE = 16  # of a folder
+_LONGEST_NAME = 255  # bytes, on nearly every file system
 
 
 class _Remote:
@@ -119,6 +121,7 @@ async def fetch(store: Readable, object_key: str, target: Path, digest: Digest, 
     Who calls compares the digest, but for one that tells of ETags: bytes do not show it, so it is compared here.
 
     Raises:
+        InvalidKey: No folder can hold its objects.
         ObjectMissing: It is not there.
         ObjectChanged: It does not have the size, or the ETag.
         StorageFull: There is no room for it.
@@ -135,6 +138,7 @@ async def fetch(store: Readable, object_key: str, target: Path, digest: Digest, 
         raise ObjectMissing(errno.ENOENT, "There is no such folder", f"{store.root}/{object_key}")
     if by_etag and _tree(files).digest != digest:
         raise _changed(store, object_key)
+    check_names(name for name, _ in files)
 
     async def fetch_some(files: Iterator[tuple[str, Listed]]) -> None:
         for name, one in files:
@@ -147,6 +151,25 @@ async def fetch(store: Readable, object_key: str, target: Path, digest: Digest, 
             waiting = iter(files)
             for _ in range(_FILES_AT_ONCE):
                 tasks.create_task(fetch_some(waiting))
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Sees to it that objects can be the files of a folder, before the first is written.
+
+    Raises:
+        InvalidKey: A name leads out of it or is too long for a file, or a file would have to be a folder, too.
+    """
+    taken, folders = set[str](), set[str]()
+    for name in names:
+        problem = keys.key_problem(name)
+        if problem is None and any(len(os.fsencode(part)) > _LONGEST_NAME for part in name.split("/")):
+            problem = f"a part of it is longer than {_LONGEST_NAME} bytes"
+        if problem is not None:
+            raise InvalidKey(f"{name!r} cannot be a file of a folder: {problem}")
+        taken.add(name)
+        folders.update(name[:end] for end, character in enumerate(name) if character == "/")
+    if both := min(taken & folders, default=None):
+        raise InvalidKey(f"{both!r} would have to be a file and a folder: there are objects below it, too")
 
 
 def _changed(store: Readable, object_key: str) -> ObjectChanged:

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from inhaul.errors import FileChanged, InvalidKey, KeyExists, ObjectRefused, StorageFull, StorageUnavailable
+from inhaul.errors import (
+    FileChanged,
+    InvalidKey,
+    KeyExists,
+    LinkRefused,
+    ObjectRefused,
+    StorageFull,
+    StorageUnavailable,
+)
 from inhaul.stores.locations import as_path
 
 if TYPE_CHECKING:
@@ -61,6 +69,7 @@ class Issue:
 _NOT_STORED: Mapping[int, type[OSError]] = {
     errno.ENOSPC: StorageFull,
     errno.ECONNABORTED: StorageUnavailable,
+    errno.EXDEV: LinkRefused,
 }
 
 ScannerIssue = tuple[bytes, str, str, int]

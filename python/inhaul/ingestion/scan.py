@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeAlias
 
-from inhaul._core import Batch, Contents, Listed, Listing, PartReader, Scanner, check_patterns
+from inhaul._core import Batch, Contents, Listed, Listing, PartReader, Root, Scanner, check_patterns
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
@@ -21,19 +21,23 @@ __all__ = [
     "Listed",
     "Listing",
     "PartReader",
+    "Root",
     "Scan",
     "Scanner",
     "Upload",
     "check_patterns",
-    "content_paths",
+    "content_names",
 ]
 
 Upload: TypeAlias = tuple[int, str, bytes, str] | tuple[int, str, PartReader, None]
 """A file to send: ticket, object key, and its content with the MD5 in hex, or a reader that hashes it on the way."""
 
 
-def content_paths(folder: Path) -> Iterator[Path]:
-    """The files that make up a folder's content: no links, no special files, nothing an ignore file leaves out."""
+def content_names(folder: Path | Root) -> Iterator[str]:
+    """The files that make up a folder's content, relative to it.
+
+    Without links, special files, and what an ignore file leaves out.
+    """
     scanner = Scanner(
         folder,
         key_prefix="",
@@ -48,7 +52,7 @@ def content_paths(folder: Path) -> Iterator[Path]:
     )
     try:
         while (listing := scanner.next_listing()) is not None:
-            yield from (folder / key for key in json.loads(listing.keys_json()))
+            yield from json.loads(listing.keys_json())
     finally:
         scanner.close()
 

@@ -15,6 +15,7 @@ from inhaul.ingestion.content import Content, Facts, seems_taken
 from inhaul.ingestion.plan import next_version
 from inhaul.instance import Instance, StorageRow
 from inhaul.keys import OBJECTS, key_problem, new_uid, next_uid, object_key, suffix
+from inhaul.stores.base import Readable
 from inhaul.stores.locations import relative_key
 
 OnDuplicate = Literal["return", "create", "error"]
@@ -192,6 +193,8 @@ async def stage(
             uid = own_uid
         else:
             uid, version = await _successor(conn, follows, version, predecessor.pending if predecessor else {})
+    if place.in_place and live is not None:
+        await _check_kind(instance.store(place.storage.root), place, live, is_folder=facts.n_objects is not None)
     real = place.in_place or key_is_virtual is False
     if real and place.key is None:
         raise ValueError("key_is_virtual=False needs a key")
@@ -199,6 +202,26 @@ async def stage(
     if real and not place.in_place and await seems_taken(instance.store(place.storage.root), where):
         raise KeyExists(errno.EEXIST, "There is a file under this key: choose another one", where)
     return Staged(content, facts, place, uid, where, version, follows)
+
+
+async def _check_kind(store: Readable, place: Place, live: RowMapping, *, is_folder: bool) -> None:
+    """Keeps an object and a folder of one name, as there can be both on S3, from being versions of each other.
+
+    Raises:
+        KeyExists: The registered one is still there.
+    """
+    if (live["n_objects"] is not None) == is_folder or live["object_key"] is None:
+        return
+    if is_folder:
+        is_there = await store.stat(live["object_key"]) is not None
+    else:
+        is_there = any([page async for page in store.list(f"{live['object_key']}/")])
+    if is_there:
+        kind, other = ("an object", "a folder") if is_folder else ("a folder", "an object")
+        what = (
+            f"Artifact {live['uid']} is {kind} with this key, and is still there: {other} cannot follow it. Rename one"
+        )
+        raise KeyExists(errno.EEXIST, what, place.key)
 
 
 async def _owner(instance: Instance, place: Place) -> dict[str, Any]:

@@ -9,22 +9,30 @@ from inhaul import hashing
 from inhaul.cache import Entry
 from inhaul.db import objects
 from inhaul.db.objects import Row
-from inhaul.errors import ObjectChanged, ObjectMissing
-from inhaul.hashing import Digest, aio
+from inhaul.errors import InhaulError, ObjectChanged, ObjectMissing, StorageMissing, StorageUnavailable
+from inhaul.hashing import Digest
 from inhaul.hashing.listed import from_etag, hash_listed
 from inhaul.ingestion.content import content_of
+from inhaul.ingestion.remote import check_names
 from inhaul.instance import Instance
 from inhaul.registry.findings import Defect, Finding, VerifyReport
 from inhaul.registry.matching import Match, location
 from inhaul.registry.sources import Sources
 from inhaul.stores.base import Listed, Readable
 from inhaul.stores.local import LocalStore
+from inhaul.tasks import unwrapped
 
 AT_ONCE = 32
 """Requests, or downloads, side by side."""
 
-Found = Digest | OSError
+Found = Digest | Exception
 """What an object was found to be, or why it cannot be told."""
+
+_BAD = (InhaulError, OSError, ValueError)
+"""What one object can be like that cannot be read, whatever the others are like."""
+
+_NO_STORE = (StorageUnavailable, StorageMissing)
+"""What is about all objects."""
 
 
 class Checker:
@@ -95,8 +103,9 @@ class Checker:
             async with room:
                 return await self._read_remote(match)
 
-        async with asyncio.TaskGroup() as tasks:
-            reading = [tasks.create_task(read(match)) for match in matches]
+        with unwrapped():
+            async with asyncio.TaskGroup() as tasks:
+                reading = [tasks.create_task(read(match)) for match in matches]
         return [task.result() for task in reading]
 
     async def _read_remote(self, match: Match) -> Found:
@@ -104,7 +113,9 @@ class Checker:
             async with self._instance.cache.scratch() as target:
                 await fetch(self._store, match, target)
                 return await asyncio.to_thread(_hash, target, match.row)
-        except (ObjectMissing, ObjectChanged) as error:  # since it was listed
+        except _NO_STORE:
+            raise
+        except _BAD as error:
             return error
 
     async def _confirm(self, doubtful: Sequence[tuple[Match, Found | None]]) -> bool:
@@ -119,16 +130,25 @@ class Checker:
             if rows.get(match.row.uid) != match.row:
                 continue  # it was replaced or deleted meanwhile
             now, digest = match, found
-            if digest is None or isinstance(digest, ObjectMissing | ObjectChanged):
-                now = await look(self._store, match.row)
-                digest = told_by_listing(now) if now.found else None
-                if now.found and (digest is None or self._read_all):
-                    digest = (await self._read([now]))[0]
+            if digest is None or isinstance(digest, ObjectMissing | ObjectChanged):  # since it was listed
+                now, digest = await self._look_again(match.row)
                 if isinstance(digest, Digest) and await self._is_it(now, digest):
                     continue
             await self._report(now, digest, others)
             right = False
         return right
+
+    async def _look_again(self, row: Row) -> tuple[Match, Found | None]:
+        try:
+            now = await look(self._store, row)
+        except _NO_STORE:
+            raise
+        except _BAD as error:
+            return Match(row, []), error
+        digest: Found | None = told_by_listing(now) if now.found else None
+        if now.found and (digest is None or self._read_all):
+            digest = (await self._read([now]))[0]
+        return now, digest
 
     async def _report(self, match: Match, found: Found | None, others: Sequence[Row]) -> None:
         row = match.row
@@ -165,7 +185,7 @@ class Checker:
                             if await self._store_from(copy, row):
                                 finding.repaired = True
                                 return f"stored again from artifact {other.uid}"
-        except OSError as error:
+        except _BAD as error:
             return f"it could not be stored again: {error}"
         return (
             "no equal copy is left to repair it from: pass the folder that it was made from, if that is left, as source"
@@ -188,7 +208,7 @@ class Checker:
 def _defect(row: Row, found: Found | None, twin: Row | None) -> Defect:
     if found is None:
         return Defect.MISSING
-    if isinstance(found, OSError):
+    if isinstance(found, Exception):
         return Defect.UNREADABLE
     if found.size != row.size:
         if twin is not None:
@@ -226,8 +246,14 @@ def told_by_listing(match: Match) -> Digest | None:
 
 
 async def look(store: Readable, row: Row) -> Match:
-    """An artifact's objects, asked for alone."""
+    """An artifact's objects, asked for alone.
+
+    Raises:
+        LinkRefused: A link on the way leads out of the storage.
+    """
     if row.n_objects is not None:
+        if isinstance(store, LocalStore):
+            await asyncio.to_thread(store.look, row.object_key or "")  # a listing leaves out what is behind such a link
         return Match(row, [one async for page in store.list(row.prefix) for one in page])
     stat = await store.stat(row.prefix)
     return Match(row, [Listed(row.prefix, *stat)] if stat is not None else [])
@@ -237,6 +263,7 @@ async def fetch(store: Readable, match: Match, target: Path) -> None:
     """Writes an artifact's objects to a new file, or folder.
 
     Raises:
+        InvalidKey: No folder can hold the objects.
         ObjectMissing: One is not there any more.
     """
     row = match.row
@@ -244,8 +271,10 @@ async def fetch(store: Readable, match: Match, target: Path) -> None:
         (one,) = match.found
         await store.fetch(row.prefix, target, one.size, one.etag)
         return
-    for one in match.found:
-        path = target / one.key.removeprefix(row.prefix)
+    files = [(one.key.removeprefix(row.prefix), one) for one in match.found]
+    check_names(name for name, _ in files)
+    for name, one in files:
+        path = target / name
         await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
         await store.fetch(one.key, path, one.size, one.etag)
 
@@ -258,14 +287,14 @@ def _hash(path: Path, row: Row) -> Digest:
 
 async def _hash_local(store: LocalStore, matches: Sequence[Match]) -> list[Found]:
     """Hashes side by side what has the usual rule, as nearly all has."""
-    paths = [store.path(match.row.object_key or "") for match in matches]
+    keys = [match.row.object_key or "" for match in matches]
     usual = [at for at, match in enumerate(matches) if match.row.n_objects is None]
-    found: dict[int, Found] = dict(zip(usual, await aio.hash_files([paths[at] for at in usual]), strict=True))
+    found: dict[int, Found] = dict(zip(usual, await store.hash([keys[at] for at in usual]), strict=True))
     for at, match in enumerate(matches):
         digest = found.get(at)
-        if digest is None or (isinstance(digest, Digest) and digest.hash_type != match.row.hash_type):
+        if digest is None or (isinstance(digest, Digest) and match.row.hash_type not in (digest.hash_type, "etag")):
             try:
-                found[at] = await asyncio.to_thread(_hash, paths[at], match.row)
-            except OSError as error:
+                found[at] = await store.hash_like(keys[at], match.row.hash_type)
+            except _BAD as error:
                 found[at] = error
     return [found[at] for at in range(len(matches))]

@@ -17,6 +17,7 @@ from inhaul.keys import OBJECTS
 from inhaul.registry.removing import keep_objects, remove_objects
 from inhaul.registry.sharing import sharers
 from inhaul.registry.visibility import Visibility
+from inhaul.stores.local import LocalStore
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ async def remove(
 
     Raises:
         InUse: One is a member of a collection. Nothing is deleted.
+        LinkRefused: A link in a storage is on the way to an object. Nothing is deleted.
         ObjectShared: An object would take bytes of other artifacts with it. Nothing is deleted.
         WrongStorage: What is at the root of a storage is not the storage, so it has other objects. Nothing is deleted.
     """
@@ -150,6 +152,7 @@ async def remove(
         await check_unused(conn, ids)
         for start in range(0, len(ids), _PER_TRANSACTION):
             await _check_alone(conn, ids[start : start + _PER_TRANSACTION], storage, besides=ids)
+            await _check_reach(instance, conn, ids[start : start + _PER_TRANSACTION], storage)
         query = select(tables.storage.c.root).join(_artifact, _artifact.c.storage_id == tables.storage.c.id)
         query = query.where(is_in(_artifact.c.id, ids), removals.takes_object(storage))
         roots = list(await conn.scalars(query.distinct()))
@@ -207,6 +210,24 @@ async def _check_alone(
         if await sharers(conn, root, [*own], besides=besides, limit=1):
             for uid, object_key in own.values():
                 await check_alone(conn, uid, root, object_key, besides=besides)
+
+
+async def _check_reach(instance: Instance, conn: AsyncConnection, ids: Sequence[int], storage: bool | None) -> None:
+    """Refuses to remove objects behind links.
+
+    Raises:
+        LinkRefused: There is one.
+    """
+    columns = (tables.storage.c.root, _artifact.c.object_key, _artifact.c.n_objects)
+    query = select(*columns).join(tables.storage, tables.storage.c.id == _artifact.c.storage_id)
+    going: dict[str, list[str]] = defaultdict(list)
+    for root, object_key, n_objects in await conn.execute(
+        query.where(is_in(_artifact.c.id, ids), removals.takes_object(storage))
+    ):
+        going[root].append(object_key if n_objects is None else f"{object_key}/")
+    for root, object_keys in going.items():
+        if isinstance(store := instance.store(root), LocalStore):
+            await store.check_removal(object_keys)
 
 
 async def discard(artifact: "Artifact", root: str, object_key: str, error: BaseException) -> bool:

@@ -4,13 +4,15 @@ import errno
 import hashlib
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
+from inhaul import notes
 from inhaul.registry.matching import Match
 
+_MOST = 1 << 28  # bytes of the file
 _SECONDS = 1.0  # between two times that it is written
 
 
@@ -32,11 +34,10 @@ class Ledger:
         self._met: set[str] = set()
         self._written = monotonic()
         self._begun, since = datetime.now(UTC), None
-        with suppress(FileNotFoundError, ValueError, KeyError):  # without it, all is verified again
-            content = json.loads(file.read_text())
-            self._verified = {chunk: datetime.fromisoformat(at) for chunk, at in content["verified"].items()}
-            if content["begun"] is not None:
-                self._begun = since = datetime.fromisoformat(content["begun"])
+        if (known := notes.read(file, _said, most=_MOST)) is not None:  # without it, all is verified again
+            self._verified, begun = known
+            if begun is not None:
+                self._begun = since = begun
         if max_age is not None:
             trusted = datetime.now(UTC) - max_age
             since = trusted if since is None else min(since, trusted)
@@ -68,17 +69,21 @@ class Ledger:
         self._write({name: at for name, at in self._verified.items() if name in self._met}, None)
 
     def _write(self, verified: dict[str, datetime], begun: datetime | None) -> None:
-        temporary = self._file.with_suffix(".new")
         content = {name: at.isoformat() for name, at in verified.items()}
         self._written = monotonic()
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps({"begun": begun and begun.isoformat(), "verified": content}))
-            temporary.replace(self._file)
+            notes.folder(self._file.parent)
+            notes.write(self._file, json.dumps({"begun": begun and begun.isoformat(), "verified": content}))
         except OSError as error:
             # Who may only read a registry verifies all of it each time.
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
+
+
+def _said(content: Any) -> tuple[dict[str, datetime], datetime | None]:
+    """When each chunk was verified, and when the call began that did not come to its end."""
+    verified = {chunk: notes.time_of(at) for chunk, at in content["verified"].items()}
+    return verified, None if content["begun"] is None else notes.time_of(content["begun"])
 
 
 def _name(chunk: Sequence[Match], read: bool) -> str:

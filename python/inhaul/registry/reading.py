@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,8 +16,10 @@ from inhaul.formats.ranged import Remote, Source
 from inhaul.hashing import Digest
 from inhaul.ingestion.content import is_taken
 from inhaul.ingestion.remote import fetch
-from inhaul.ingestion.scan import content_paths
+from inhaul.ingestion.scan import content_names
 from inhaul.registry.fields import set_row
+from inhaul.stores.base import Readable
+from inhaul.stores.local import LocalStore
 from inhaul.stores.s3 import S3Store
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ async def cached(artifact: "Artifact") -> Path:
         raise ObjectChanged(errno.ESTALE, f"Artifact {artifact._uid} was overwritten in place", str(path))
     if isinstance(path, Path):
         if artifact._id is not None:
-            await asyncio.to_thread(_check, artifact, path)
+            await asyncio.to_thread(_check, artifact, artifact._home.store(_root(artifact)), path)
         elif not await asyncio.to_thread(path.exists):
             raise ObjectMissing(errno.ENOENT, f"What {artifact!r} was made of is not there", str(path))
         return path
@@ -53,12 +56,13 @@ async def cached(artifact: "Artifact") -> Path:
     return await artifact._home.cache.get(entry, download)
 
 
-def _check(artifact: "Artifact", path: Path) -> None:
+def _check(artifact: "Artifact", store: Readable, path: Path) -> None:
     """Refuses an object on this machine that cannot be what is registered, which its size and kind tell unread."""
-    try:
-        found = _measure(path)
-    except (FileNotFoundError, NotADirectoryError):
-        raise ObjectMissing(errno.ENOENT, f"The object of artifact {artifact._uid} is not there", str(path)) from None
+    object_key = artifact._object_key or ""
+    status = store.look(object_key) if isinstance(store, LocalStore) else None
+    if status is None or not isinstance(store, LocalStore):
+        raise ObjectMissing(errno.ENOENT, f"The object of artifact {artifact._uid} is not there", str(path))
+    found = _measure(store, object_key, status)
     expected = _Measure(artifact._n_objects, artifact._size)
     if found == expected:
         return
@@ -79,15 +83,14 @@ class _Measure(NamedTuple):
         return f"{what} with {self.size} bytes"
 
 
-def _measure(path: Path) -> _Measure | None:
+def _measure(store: LocalStore, object_key: str, status: os.stat_result) -> _Measure | None:
     """What a file or folder measures; None of anything else."""
-    status = path.stat()
     if S_ISREG(status.st_mode):
         return _Measure(None, status.st_size)
     if not S_ISDIR(status.st_mode):
         return None
-    sizes = [file.stat().st_size for file in content_paths(path)]
-    return _Measure(len(sizes), sum(sizes))
+    found = [store.look(f"{object_key}/{name}") for name in content_names(store.below(object_key))]
+    return _Measure(len(found), sum(one.st_size for one in found if one is not None))
 
 
 async def source(artifact: "Artifact") -> Source:

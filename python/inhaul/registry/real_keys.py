@@ -7,10 +7,8 @@ process that opens the registry ends it. Before the first switch nothing has hap
 
 import asyncio
 import errno
-import json
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -19,19 +17,19 @@ from typing import Any, NamedTuple, Self
 
 from sqlalchemy import RowMapping, select, update
 
-from inhaul import hashing
+from inhaul import hashing, notes
 from inhaul.db import tables
 from inhaul.db.engine import Outcome
 from inhaul.errors import InhaulError, KeyExists, ObjectChanged
+from inhaul.filesystem import temporary_folder
 from inhaul.hashing import Digest
 from inhaul.hashing.listed import from_etag
 from inhaul.ingestion.content import Content, content_of
-from inhaul.ingestion.journal import create, explained, lock
 from inhaul.ingestion.remote import fetch
 from inhaul.instance import Instance, recoveries
 from inhaul.registry.sharing import sharers
-from inhaul.settings import settings
 from inhaul.stores.base import Readable, Store
+from inhaul.stores.local import LocalStore
 from inhaul.tasks import to_the_end
 
 _LEAVE = 1.0  # seconds that a cancelled call waits for the key to be written
@@ -65,19 +63,13 @@ class Note:
     @classmethod
     def left_behind(cls, home: Path) -> list[Self]:
         """Those of crashed processes, now locked."""
-        notes = []
+        left = []
         for file in sorted((home / _NOTES).glob("*.json")):
-            descriptor = lock(file)
-            if descriptor is not None:
-                try:
-                    known = json.loads(os.read(descriptor, 1 << 16))
-                except ValueError:  # half a note: its process was killed before anything was replaced
-                    file.unlink()
-                    os.close(descriptor)
-                    continue
-                old = Held(known["key"], Digest(*known["digest"]))
-                notes.append(cls(home, file.stem, old, known["staged"], descriptor))
-        return notes
+            # Of a damaged one, the row refers to something that is whole, if not under the key.
+            if (taken := notes.take(file, _said)) is not None:
+                descriptor, (old, staged) = taken
+                left.append(cls(home, file.stem, old, staged, descriptor))
+        return left
 
     def begin(self) -> None:
         """Makes it durable, and holds it.
@@ -86,11 +78,11 @@ class Note:
             KeyExists: Another process replaces the same artifact, or crashed doing so.
             StorageFull: There is no room for it.
         """
-        with explained(self._file):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+        with notes.explained(self._file):
+            notes.folder(self._file.parent)
             try:
                 known = {"key": self.old.object_key, "digest": self.old.digest, "staged": self.staged}
-                self._descriptor = create(self._file, known)
+                self._descriptor = notes.create(self._file, known)
             except FileExistsError:
                 message = "The artifact is being replaced by somebody else: try again when they are done"
                 raise KeyExists(errno.EEXIST, message, self.old.object_key) from None
@@ -107,6 +99,14 @@ class Note:
             self._descriptor = None
 
 
+def _said(content: Any) -> tuple[Held, str]:
+    """What an object was, and the key of the new one, as a note tells."""
+    digest = Digest(*content["digest"])
+    if [type(one) for one in (content["key"], content["staged"], *digest)] != [str, str, str, str, int]:
+        raise ValueError("a key or a digest is none")
+    return Held(content["key"], digest), content["staged"]
+
+
 async def holds(store: Readable, object_key: str, digest: Digest) -> bool:
     """Whether an object has this content: by its ETag, or by reading it where that does not tell."""
     found = await store.stat(object_key)
@@ -116,8 +116,8 @@ async def holds(store: Readable, object_key: str, digest: Digest) -> bool:
         return True
     if digest.hash_type == "etag":
         return False
-    if isinstance(path := store.path(object_key), Path):
-        return await asyncio.to_thread(hashing.hash_like, path, digest.hash_type) == digest
+    if isinstance(store, LocalStore):
+        return await store.hash_like(object_key, digest.hash_type) == digest
     async with _copy(store, object_key, digest) as copy:
         return await asyncio.to_thread(hashing.hash_like, copy, digest.hash_type) == digest
 
@@ -126,12 +126,12 @@ async def holds(store: Readable, object_key: str, digest: Digest) -> bool:
 async def _copy(store: Readable, object_key: str, digest: Digest) -> AsyncIterator[Path]:
     """A temporary copy of an object that has the size of a content."""
 
-    async def remove(folder: str) -> None:
+    async def remove(folder: Path) -> None:
         await asyncio.to_thread(shutil.rmtree, folder)
 
-    folder = await to_the_end(asyncio.to_thread(tempfile.mkdtemp, prefix="inhaul-"), remove)
+    folder = await to_the_end(asyncio.to_thread(temporary_folder, digest.size), remove)
     try:
-        copy = Path(folder, "object")
+        copy = folder / "object"
         await fetch(store, object_key, copy, digest, is_folder=False)
         yield copy
     finally:
@@ -180,8 +180,7 @@ async def _put(instance: Instance, store: Store, row: RowMapping, note: Note, co
     else:
         async with _copy(store, note.staged, digest) as copy:
             await (await content_of(copy)).store(store, key, digest, exclusive=not over)
-    if settings.durability == "batch":
-        await store.sync()
+    await store.sync()
 
 
 async def switch(
@@ -231,12 +230,12 @@ async def recover(instance: Instance) -> None:
         for note in notes:
             note.release()
 
-    notes = await to_the_end(asyncio.to_thread(Note.left_behind, instance.home), let_go)
+    left = await to_the_end(asyncio.to_thread(Note.left_behind, instance.home), let_go)
     try:
-        for note in notes:
+        for note in left:
             await _end(instance, note)
     finally:
-        await let_go(notes)
+        await let_go(left)
 
 
 async def _end(instance: Instance, note: Note) -> None:

@@ -5,7 +5,6 @@ refers to an object that is gone, and what a crash leaves half done can only go 
 """
 
 import asyncio
-import os
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -17,14 +16,19 @@ from weakref import WeakKeyDictionary
 
 from inhaul.db import removals
 from inhaul.db.removals import Removal
-from inhaul.errors import InhaulError
-from inhaul.ingestion.scan import content_paths
+from inhaul.errors import InhaulError, LinkRefused
+from inhaul.ingestion.scan import content_names
 from inhaul.instance import Instance, recoveries
 from inhaul.keys import OBJECTS
 from inhaul.registry.real_keys import holds
 from inhaul.registry.sharing import sharers
 from inhaul.stores.base import Store
+from inhaul.stores.local import LocalStore
 from inhaul.stores.locations import is_remote
+
+_NOT_GONE = (
+    "Objects of artifacts that were deleted for good are still in {}. Another process, or gc(), will remove them: {}"
+)
 
 _given_up: WeakKeyDictionary[Instance, set[str]] = WeakKeyDictionary()  # roots of storages that this process left alone
 
@@ -52,9 +56,12 @@ async def end_removals(instance: Instance, root: str) -> None:
     Raises:
         InhaulError, OSError: The storage does not let them go.
     """
-    while page := await _page(instance, root=root):
-        if not await _resume(instance, root, page):
-            return
+    try:
+        while page := await _page(instance, root=root):
+            if not await _resume(instance, root, page):
+                return
+    except LinkRefused as error:  # about one object, and for its user to mend
+        warnings.warn(_NOT_GONE.format(root, error), stacklevel=2)
 
 
 async def recover(instance: Instance) -> None:
@@ -66,11 +73,7 @@ async def recover(instance: Instance) -> None:
             await _resume(instance, root, list(group))
         except (InhaulError, OSError) as error:
             given_up.add(root)
-            warnings.warn(
-                f"Objects of artifacts that were deleted for good are still in {root}. Another process, or gc(), will "
-                f"remove them: {error}",
-                stacklevel=2,
-            )
+            warnings.warn(_NOT_GONE.format(root, error), stacklevel=2)
 
 
 async def _page(
@@ -123,30 +126,24 @@ async def _remove(instance: Instance, page: Sequence[Removal], going: Iterable[R
 
 async def _remove_content(store: Store, folder: Removal, until: datetime | None) -> None:
     """Removes what a user's folder was registered with. What it ignores, or another registry in it, stays."""
-    if isinstance(path := store.path(folder.object_key), Path):
-        await asyncio.to_thread(_remove_files, path, until)
+    if isinstance(store, LocalStore):
+        with suppress(FileNotFoundError, NotADirectoryError):  # it is gone
+            await store.remove(await asyncio.to_thread(_files, store, folder.object_key, until))
+            await store.prune(folder.object_key)
         return
     async for page in store.list(folder.prefix):
         old = [one.key for one in page if until is None or one.modified <= until]
         await store.remove([key for key in old if f"/{OBJECTS}/" not in key])
 
 
-def _remove_files(folder: Path, until: datetime | None) -> None:
-    paths: list[Path] = []
-    with suppress(FileNotFoundError):  # another process does the same
-        paths += content_paths(folder) if folder.is_dir() else ()
-    for path in paths:
-        with suppress(FileNotFoundError):
-            if until is None or _changed(path) <= until:
-                path.unlink()
-    for left, _, _ in os.walk(folder, topdown=False):
-        with suppress(OSError):  # it still holds something
-            Path(left).rmdir()
+def _files(store: LocalStore, object_key: str, until: datetime | None) -> list[str]:
+    found = [f"{object_key}/{name}" for name in content_names(store.below(object_key))]
+    return [key for key in found if until is None or _changed(store, key) <= until]
 
 
-def _changed(path: Path) -> datetime:
-    status = path.stat()
-    return datetime.fromtimestamp(max(status.st_mtime, status.st_ctime), UTC)
+def _changed(store: LocalStore, object_key: str) -> datetime:
+    status = store.look(object_key)
+    return datetime.fromtimestamp(max(status.st_mtime, status.st_ctime) if status is not None else 0, UTC)
 
 
 recoveries.append(recover)

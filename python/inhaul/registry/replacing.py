@@ -21,7 +21,6 @@ from inhaul.registry.fields import set_row
 from inhaul.registry.real_keys import Held, Note, holds, settle, switch
 from inhaul.registry.rows import columns
 from inhaul.registry.slots import Relinking, relinking, set_links
-from inhaul.settings import settings
 from inhaul.stores.base import Store
 from inhaul.tasks import to_the_end
 
@@ -71,8 +70,7 @@ async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: s
     try:
         async with storing(instance.database):
             values["verified_by"] = await content.store(store, object_key, facts.digest)
-            if settings.durability == "batch":
-                await store.sync()
+            await store.sync()
             old = await _switch(artifact, values, run, relinked, outcome)
             await instance.database.sync()  # before the object that the row had is written over, or goes
     except BaseException as error:

@@ -27,7 +27,6 @@ from inhaul.registry.fields import set_row
 from inhaul.registry.rows import columns, inserted, take
 from inhaul.registry.sharing import sharers
 from inhaul.registry.slots import validate
-from inhaul.settings import settings
 from inhaul.stores.base import Readable
 from inhaul.stores.locations import as_text, is_pathish, is_remote, relative_key
 from inhaul.tasks import to_the_end
@@ -248,8 +247,7 @@ async def _store(artifact: "Artifact", instance: Instance, staged: Staged, *, re
         exclusive, since = not artifact._key_is_virtual, datetime.now(UTC)
         artifact._verified_by = await content.store(store, staged.object_key, digest, exclusive=exclusive)
         artifact._stored = Stored(staged.object_key, since)
-        if settings.durability == "batch":
-            await store.sync()
+        await store.sync()
     elif reread and (await content.read()).digest != digest:
         raise FileChanged(errno.EBUSY, "The file changed since it was staged: stage it again", content.location)
 

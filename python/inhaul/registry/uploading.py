@@ -14,7 +14,7 @@ from inhaul.errors import KeyExists, NoResultFound, ObjectChanged, ObjectMissing
 from inhaul.hashing import Digest
 from inhaul.hashing.listed import from_etag
 from inhaul.ingestion.activity import confirm, storing
-from inhaul.ingestion.content import content_of
+from inhaul.ingestion.content import content_of, is_taken
 from inhaul.keys import named_anew
 from inhaul.registry.deletion import discard
 from inhaul.registry.fields import set_row
@@ -88,6 +88,8 @@ async def _store(artifact: "Artifact", object_key: str, remote: str, new_key: st
     instance = artifact._home
     digest = Digest(artifact._hash, artifact._hash_type, artifact._size)
     try:
+        if not await is_taken(instance.store(artifact._storage._root), object_key):  # or a link leads out
+            raise FileNotFoundError(artifact.path)
         content = await content_of(Path(artifact._storage._root, object_key))
     except FileNotFoundError:
         raise ObjectMissing(f"{artifact.path} is gone, so {artifact!r} cannot be uploaded") from None

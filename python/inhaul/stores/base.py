@@ -103,7 +103,11 @@ class Readable(Protocol):
         """
 
     async def sync(self) -> None:
-        """Returns once all that was put is durable."""
+        """Returns once what was put is where its row will say, and durable if the settings ask for that.
+
+        Raises:
+            StorageMissing: The root was moved or replaced meanwhile.
+        """
 
 
 class Store(Readable, Protocol):

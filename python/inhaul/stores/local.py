@@ -1,21 +1,29 @@
-"""Objects in a folder of this machine."""
+"""Objects in a folder of this machine.
+
+Nothing is reached by its whole path, for there may be a link on the way: the root is opened once for all that one store
+does, and what lies below it is opened from there. What is read may be behind links that stay below the root; nothing is
+written or removed behind any link, since its bytes may belong to other artifacts.
+"""
 
 import asyncio
 import errno
 import os
-import shutil
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_IMODE, S_ISREG
 from typing import ParamSpec
 
 from inhaul import _core
-from inhaul.errors import InvalidKey, KeyExists, ObjectChanged, ObjectMissing, StorageFull
-from inhaul.hashing import Digest
+from inhaul._core import Root
+from inhaul.errors import InvalidKey, KeyExists, LinkRefused, ObjectChanged, ObjectMissing, StorageFull, StorageMissing
+from inhaul.hashing import Digest, aio, hash_like
 from inhaul.keys import MARKS, OBJECTS, key_problem, new_uid
+from inhaul.notes import MOST, content_of
+from inhaul.settings import settings
 from inhaul.stores.base import PAGE, Listed, Stat, Upload
 from inhaul.tasks import to_the_end
 
@@ -25,6 +33,12 @@ TEMPORARY = f"{OBJECTS}/temporary"
 """Folder in the root for files that get the name they are meant for once they are complete."""
 
 _FOLDERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_LONGEST = 1024  # characters of a key
+_NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_NOT_LISTED = (FileNotFoundError, NotADirectoryError, LinkRefused)
+
+Write = Callable[[Root, str], object]
+"""Creates a file: below a root, under a name."""
 
 
 class LocalStore:
@@ -36,7 +50,9 @@ class LocalStore:
 
     def __init__(self, root: str | Path) -> None:
         self.root = str(root)
-        self._root = Path(root)
+        self._path = Path(root)
+        self._held: Root | None = None
+        self._opening = threading.Lock()
 
     def path(self, object_key: str) -> Path:
         """Where an object is, or would be.
@@ -44,119 +60,217 @@ class LocalStore:
         Raises:
             InvalidKey: The key could lead out of the root.
         """
+        return self._path / self._checked(object_key)
+
+    def _checked(self, object_key: str) -> str:
         if problem := key_problem(object_key.removeprefix(f"{OBJECTS}/")):
             raise InvalidKey(f"{object_key!r} is no key of {self.root}: {problem}")
-        return self._root / object_key
+        return object_key
+
+    def opened(self, *, create: bool = False) -> Root:
+        """The root, which is opened once. Blocks.
+
+        Raises:
+            FileNotFoundError: There is none, and it is not to be created.
+        """
+        with self._opening:
+            if self._held is None:
+                if create:
+                    self._path.mkdir(parents=True, exist_ok=True)
+                self._held = Root(self._path)
+            return self._held
+
+    def below(self, object_key: str) -> Root:
+        """A folder of the storage, opened. Blocks.
+
+        Raises:
+            LinkRefused: A link on the way leads out of the storage.
+        """
+        return self.opened().below(self._checked(object_key), follow=True)
 
     async def create(self) -> None:
         """Makes the folders that objects named by uid go into."""
         await asyncio.to_thread(self._create)
 
     def _create(self) -> None:
-        objects = self._root / OBJECTS
         try:
-            objects.mkdir(parents=True, exist_ok=True)
+            root = self.opened(create=True)
             for name in _FOLDERS:
-                (objects / name).mkdir(exist_ok=True)
+                os.close(root.create_folder(f"{OBJECTS}/{name}"))
         except OSError as error:
-            raise _full(error, self._root, 0) from error
+            raise _full(error, self._path, 0) from error
 
     async def put_file(self, source: Path, object_key: str, expected: Digest, *, exclusive: bool = False) -> str:
         """See `Store`."""
 
-        def write(target: Path) -> None:
-            _core.copy_file(source, target, False, (expected.size, expected.hash, expected.hash_type))
+        def write(root: Root, name: str) -> None:
+            _core.copy_file(source, root, name, (expected.size, expected.hash, expected.hash_type), None)
 
-        await to_the_end(asyncio.to_thread(self._put, write, object_key, expected.size, exclusive), _unlink)
+        await to_the_end(asyncio.to_thread(self._put, write, object_key, expected.size, exclusive), self._take_back)
         return "local"
 
     async def put_bytes(self, data: bytes, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
         """See `Store`."""
 
-        def write(target: Path) -> None:
-            _core.write_file(target, data, False)
+        def write(root: Root, name: str) -> None:
+            _core.write_file(root, name, data)
 
-        await to_the_end(asyncio.to_thread(self._put, write, object_key, digest.size, exclusive), _unlink)
+        await to_the_end(asyncio.to_thread(self._put, write, object_key, digest.size, exclusive), self._take_back)
         return "local"
 
-    def _put(self, write: Callable[[Path], None], object_key: str, size: int, exclusive: bool) -> Path | None:
-        """Writes an object; returns what a cancelled call has to remove."""
-        target = self.path(object_key)
+    def _put(self, write: Write, object_key: str, size: int, exclusive: bool) -> str | None:
+        """Writes an object; returns the key of what a cancelled call has to remove."""
+        key = self._checked(object_key)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if object_key.startswith(f"{OBJECTS}/") and not object_key.startswith(f"{MARKS}/"):
-                write(target)
+            root = self.opened(create=True)
+            if key.startswith(f"{OBJECTS}/") and not key.startswith(f"{MARKS}/"):
+                write(root, key)
             else:
-                self._put_whole(write, target, exclusive)
+                self._put_whole(root, write, key, exclusive)
         except OSError as error:
-            raise _full(error, target, size) from error
-        return target if exclusive or object_key.startswith(f"{OBJECTS}/") else None
+            raise _full(error, self._path / key, size) from error
+        return key if exclusive or key.startswith(f"{OBJECTS}/") else None
 
-    def _put_whole(self, write: Callable[[Path], None], target: Path, exclusive: bool) -> None:
+    async def _take_back(self, object_key: str | None) -> None:
+        if object_key is not None:
+            await self.remove([object_key])
+
+    def _put_whole(self, root: Root, write: Write, key: str, exclusive: bool) -> None:
         """Writes to a file that gets its name when it is complete; `exclusive`, if that is free."""
-        temporary = self._root / TEMPORARY / new_uid()
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            write(temporary)
-            if exclusive:
-                target.hardlink_to(temporary)
-                return
-            with suppress(FileNotFoundError):
-                shutil.copymode(target, temporary)
-            temporary.replace(target)
-        except FileExistsError as error:
-            raise KeyExists(errno.EEXIST, "There is a file under this key: choose another one", str(target)) from error
-        finally:
-            temporary.unlink(missing_ok=True)
+        folder, _, name = key.rpartition("/")
+        new = new_uid()
+        with _closing(root.create_folder(TEMPORARY)) as here, _closing(root.create_folder(folder)) as there:
+            try:
+                write(root, f"{TEMPORARY}/{new}")
+                if exclusive:
+                    os.link(new, name, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
+                    return
+                with suppress(FileNotFoundError):
+                    status = os.stat(name, dir_fd=there, follow_symlinks=False)
+                    if S_ISREG(status.st_mode):
+                        os.chmod(new, S_IMODE(status.st_mode), dir_fd=here)
+                os.replace(new, name, src_dir_fd=here, dst_dir_fd=there)
+            except FileExistsError as error:
+                what = "There is a file under this key: choose another one"
+                raise KeyExists(errno.EEXIST, what, str(self._path / key)) from error
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(new, dir_fd=here)
 
     async def stat(self, object_key: str) -> Stat | None:
-        """See `Store`."""
-        return await asyncio.to_thread(self._stat, self.path(object_key))
+        """See `Store`.
 
-    def _stat(self, path: Path) -> Stat | None:
+        Raises:
+            LinkRefused: A link on the way leads out of the storage.
+        """
+        return await asyncio.to_thread(self._stat, object_key)
+
+    def _stat(self, object_key: str) -> Stat | None:
+        status = self.look(object_key)
+        return _as_stat(status) if status is not None and S_ISREG(status.st_mode) else None
+
+    def look(self, object_key: str) -> os.stat_result | None:
+        """What the system says of a file or folder; None if there is nothing. Blocks.
+
+        Raises:
+            LinkRefused: A link on the way leads out of the storage.
+        """
+        key = self._checked(object_key)
         try:
-            status = path.stat()
+            with _closing(self.opened().open(key, os.O_PATH, follow=True)) as found:
+                return os.fstat(found)
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            if error.errno not in _NOTHING:
                 raise
             return None
-        if not S_ISREG(status.st_mode):
-            return None
-        return Stat(status.st_size, None, datetime.fromtimestamp(status.st_mtime, UTC))
+
+    async def hash(self, object_keys: Sequence[str]) -> Sequence[Digest | OSError]:
+        """Hashes files side by side, by the usual rule; each result is a digest, or what is wrong with that file."""
+        keys = [self._checked(key) for key in object_keys]
+        try:
+            root = await asyncio.to_thread(self.opened)
+        except OSError as error:
+            return [error] * len(keys)
+        return await aio.hash_files(keys, root=root)
+
+    async def hash_like(self, object_key: str, hash_type: str) -> Digest:
+        """Hashes a file or folder by the rule that a recorded hash was made by.
+
+        Raises:
+            OSError: It cannot be read.
+            ValueError: There is no such rule, or the folder cannot be hashed.
+        """
+        return await asyncio.to_thread(lambda: hash_like(self._checked(object_key), hash_type, root=self.opened()))
 
     async def read(self, object_key: str) -> bytes | None:
         """See `Store`."""
+        return await asyncio.to_thread(self._read, self._checked(object_key))
+
+    def _read(self, key: str) -> bytes | None:
         try:
-            return await asyncio.to_thread(self.path(object_key).read_bytes)
+            with _closing(self.opened().open(key, os.O_RDONLY | os.O_NONBLOCK, follow=True)) as found:
+                return content_of(found, MOST)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     async def list(self, prefix: str = "") -> AsyncIterator[Sequence[Listed]]:
         """See `Store`."""
         if folder := prefix.rpartition("/")[0]:
-            self.path(f"{folder}/x")  # the folder of what inhaul named is no key itself
+            self._checked(f"{folder}/x")  # the folder of what inhaul named is no key itself
         objects = self._walk(prefix)
         while page := await asyncio.to_thread(list, islice(objects, PAGE)):
             yield page
 
     def _walk(self, prefix: str) -> Iterator[Listed]:
-        """The files whose path starts with a prefix, links to files included."""
-        folder = prefix.rpartition("/")[0]
-        try:
-            with os.scandir(self._root / folder) as entries:
-                found = [(entry.name + "/" * entry.is_dir(follow_symlinks=False), entry) for entry in entries]
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        for name, entry in sorted(found, key=lambda one: os.fsencode(one[0])):
-            key = f"{folder}/{name}" if folder else name
-            if key.endswith("/") and (key.startswith(prefix) or prefix.startswith(key)):
-                yield from self._walk(max(key, prefix, key=len))
-            elif key.startswith(prefix) and entry.is_file():
-                try:
-                    status = entry.stat()
-                except FileNotFoundError:  # somebody has just removed it
+        """The files whose path starts with a prefix; links to files are included if they stay below the root."""
+        under_way = [self._entries(prefix)]
+        while under_way:
+            key, stat = next(under_way[-1], (None, None))
+            if key is None:
+                under_way.pop()
+            elif stat is None:
+                under_way.append(self._entries(max(key, prefix, key=len)))
+            else:
+                yield Listed(key, *stat)
+
+    def _entries(self, prefix: str) -> Iterator[tuple[str, Stat | None]]:
+        """The entries of a folder whose path starts with a prefix, by the bytes of their keys: None goes with folders.
+
+        It holds no descriptor from one step to the next, so that folders may lie in each other in any number.
+        """
+        folder, slash, _ = prefix.rpartition("/")
+        if len(folder) > _LONGEST:
+            return  # no object has such a key
+        names = []
+        with suppress(*_NOT_LISTED), self._folder(folder) as here, os.scandir(here) as entries:
+            for entry in entries:
+                key = f"{folder}{slash}{entry.name}{'/' * entry.is_dir(follow_symlinks=False)}"
+                if key.startswith(prefix) or (key.endswith("/") and prefix.startswith(key)):
+                    names.append(key)
+        names.sort(key=os.fsencode)
+        for start in range(0, len(names), PAGE):
+            yield from self._stats(folder, names[start : start + PAGE])
+
+    def _stats(self, folder: str, keys: Sequence[str]) -> Sequence[tuple[str, Stat | None]]:
+        """What is to be told of some entries of a folder: not what is neither file nor folder, or gone by now."""
+        told: list[tuple[str, Stat | None]] = []
+        with suppress(*_NOT_LISTED), self._folder(folder) as here:
+            for key in keys:
+                if key.endswith("/"):
+                    told.append((key, None))
                     continue
-                yield Listed(key, status.st_size, None, datetime.fromtimestamp(status.st_mtime, UTC))
+                with suppress(*_NOT_LISTED):
+                    status = os.stat(key.rpartition("/")[2], dir_fd=here, follow_symlinks=False)
+                    stat = _as_stat(status) if S_ISREG(status.st_mode) else self._stat(key)
+                    if stat is not None:
+                        told.append((key, stat))
+        return told
+
+    @contextmanager
+    def _folder(self, key: str) -> Iterator[int]:
+        """A folder to be read."""
+        with _closing(self.opened().open(key, os.O_RDONLY | os.O_DIRECTORY, follow=True)) as descriptor:
+            yield descriptor
 
     async def uploads(self) -> AsyncIterator[Sequence[Upload]]:
         """There are none."""
@@ -169,37 +283,133 @@ class LocalStore:
 
     async def fetch(self, object_key: str, target: Path, size: int, etag: str | None = None) -> None:
         """See `Store`."""
-        await to_the_end(asyncio.to_thread(self._fetch, self.path(object_key), target, size), _unlink)
+        await to_the_end(asyncio.to_thread(self._fetch, self._checked(object_key), target, size), _unlink)
 
-    def _fetch(self, source: Path, target: Path, size: int) -> Path:
+    def _fetch(self, key: str, target: Path, size: int) -> Path:
+        folder = Root(target.parent)
         try:
-            found = _core.copy_file(source, target, False, None)[2]
+            found = _core.copy_file(key, folder, target.name, None, self.opened())[2]
         except FileNotFoundError as error:
-            raise ObjectMissing(errno.ENOENT, "There is no such object", str(source)) from error
+            raise ObjectMissing(errno.ENOENT, "There is no such object", str(self._path / key)) from error
         except OSError as error:
             raise _full(error, target, size) from error
         if found != size:
             target.unlink()
-            raise ObjectChanged(errno.ESTALE, f"The object has {found} bytes, not {size}", str(source))
+            raise ObjectChanged(errno.ESTALE, f"The object has {found} bytes, not {size}", str(self._path / key))
         return target
 
     async def remove(self, object_keys: Iterable[str]) -> None:
-        """See `Store`."""
+        """See `Store`.
+
+        Raises:
+            LinkRefused: A link is on the way to one.
+        """
         await asyncio.to_thread(self._remove, list(object_keys))
 
     def _remove(self, object_keys: Sequence[str]) -> None:
-        for key in object_keys:
-            path = self.path(key.removesuffix("/"))
-            if not key.endswith("/"):
-                path.unlink(missing_ok=True)
-            elif not path.is_symlink():
-                while path.is_dir():
-                    with suppress(FileNotFoundError):  # somebody else removes it, too
-                        shutil.rmtree(path)
+        refused: LinkRefused | None = None
+        for object_key in object_keys:
+            key = self._checked(object_key.removesuffix("/"))
+            try:
+                if object_key.endswith("/"):
+                    self._remove_folders(key, with_files=True)
+                else:
+                    with self._holding(key) as (folder, name):
+                        os.unlink(name, dir_fd=folder)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                continue
+            except LinkRefused as error:
+                refused = refused or error
+        if refused is not None:  # once the others are gone
+            raise refused
+
+    async def check_removal(self, object_keys: Iterable[str]) -> None:
+        """Sees to it that objects can be reached to remove them; see `remove`.
+
+        Raises:
+            LinkRefused: A link is on the way to one.
+        """
+        await asyncio.to_thread(self._check_removal, {key.rpartition("/")[0] for key in object_keys})
+
+    def _check_removal(self, folders: Iterable[str]) -> None:
+        for folder in folders:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                os.close(self.opened().open(folder, os.O_PATH | os.O_DIRECTORY, follow=False))
+
+    async def prune(self, object_key: str) -> None:
+        """Removes the empty folders below a folder, and itself if nothing is left in it.
+
+        Raises:
+            LinkRefused: A link is on the way to it.
+        """
+        await asyncio.to_thread(self._remove_folders, self._checked(object_key), with_files=False)
+
+    def _remove_folders(self, key: str, *, with_files: bool) -> None:
+        """Removes a folder with all that is in it, or only those that are empty."""
+        folders = [key]
+        for folder in folders:  # it grows
+            try:
+                descriptor = self.opened().open(folder, os.O_RDONLY | os.O_DIRECTORY, follow=False)
+            except FileNotFoundError:  # somebody else removes it, too
+                continue
+            with _closing(descriptor) as here:
+                with os.scandir(here) as found:
+                    entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
+                folders += [f"{folder}/{name}" for name, is_folder in entries if is_folder]
+                for name in (name for name, is_folder in entries if with_files and not is_folder):
+                    with suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=here)
+        for folder in reversed(folders):
+            with suppress(FileNotFoundError), self._holding(folder) as (above, name):
+                try:
+                    os.rmdir(name, dir_fd=above)
+                except OSError as error:
+                    if with_files or error.errno != errno.ENOTEMPTY:
+                        raise
+
+    @contextmanager
+    def _holding(self, key: str) -> Iterator[tuple[int, str]]:
+        """The folder that something to be removed is in, and its name there."""
+        folder, _, name = key.rpartition("/")
+        with _closing(self.opened().open(folder, os.O_PATH | os.O_DIRECTORY, follow=False)) as descriptor:
+            yield descriptor, name
 
     async def sync(self) -> None:
-        """Returns once everything written to the storage's file system is on disk."""
-        await asyncio.to_thread(_core.syncfs, self._root)
+        """Returns once what was put is there: on disk, unless the settings leave that to the system.
+
+        Raises:
+            StorageMissing: The root was moved or replaced meanwhile, and what was put is not below it.
+        """
+        await asyncio.to_thread(self._sync)
+
+    def _sync(self) -> None:
+        root = self.opened()
+        if settings.durability == "batch":
+            root.sync()
+        check_there(root)
+
+
+def check_there(root: Root) -> None:
+    """Sees to it that what was reached from a folder is where its path leads. Blocks.
+
+    Raises:
+        StorageMissing: It was moved or replaced since it was opened.
+    """
+    if not root.is_there():
+        what = "The folder was moved, or replaced by another, while it was worked on: run it again"
+        raise StorageMissing(errno.ENOENT, what, root.path)
+
+
+@contextmanager
+def _closing(descriptor: int) -> Iterator[int]:
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _as_stat(status: os.stat_result) -> Stat:
+    return Stat(status.st_size, None, datetime.fromtimestamp(status.st_mtime, UTC))
 
 
 def _full(error: OSError, path: Path, size: int) -> OSError:

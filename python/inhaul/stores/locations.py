@@ -11,6 +11,7 @@ from urllib.parse import quote
 from typing_extensions import TypeIs
 
 from inhaul.errors import InvalidKey, UnsupportedStorage
+from inhaul.filesystem import working_folder
 from inhaul.stores.address import S3Address, parse
 
 if TYPE_CHECKING:
@@ -78,22 +79,40 @@ def resolved(path: str) -> Path:
 
     Raises:
         ValueError: It is empty.
-        InvalidKey: It is not UTF-8.
-        FileNotFoundError: It begins with the home of somebody who has none.
+        InvalidKey: It is not UTF-8, or this process does not read names as UTF-8.
+        FileNotFoundError: It begins with the home of somebody who has none, or is relative to a folder that is gone.
         OSError: Links on the way lead to each other.
     """
     if not path:
         raise ValueError("The path is empty: pass '.' for the current folder")
-    if any("\ud800" <= character <= "\udfff" for character in path):
-        raise InvalidKey(f"{path!r} is not UTF-8: rename it to use it")
+    _check_encoding(path)
     try:
         known = Path(path).expanduser()
     except RuntimeError as error:
         raise FileNotFoundError(errno.ENOENT, "Its first part is the home of no user", path) from error
+    if not known.is_absolute():
+        known = working_folder() / known
     try:
         return known.resolve()
     except RuntimeError as error:
         raise OSError(errno.ELOOP, "Links on the way lead to each other", path) from error
+
+
+def _check_encoding(path: str) -> None:
+    """Refuses what the system and the registry would not understand in the same way."""
+    encoding = sys.getfilesystemencoding()
+    try:
+        text = os.fsencode(path).decode()
+    except UnicodeDecodeError:
+        text = ""
+    except UnicodeEncodeError:  # this process cannot name it
+        text = "" if encoding == "utf-8" else path
+    if text == path and encoding == "utf-8":
+        return
+    if text == "" or encoding == "utf-8":
+        raise InvalidKey(f"{path!r} is not UTF-8: rename it to use it")
+    if not text.isascii():
+        raise InvalidKey(f"{text!a} cannot be used while Python reads names of files as {encoding}: set PYTHONUTF8=1")
 
 
 def relative_key(location: str, root: str) -> str | None:

@@ -1,0 +1,203 @@
+"""Small files that a process leaves for the next one: what it had begun, and what it found out.
+
+Such a file may be damaged: half of it is missing after a power cut, or something else has its name. It is then set
+aside under another name, with a warning, and whoever asked goes on without it. Everything here blocks.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import secrets
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any, TypeVar
+
+from inhaul.errors import StorageFull
+
+T = TypeVar("T")
+
+MOST = 1 << 16
+"""Bytes that a note is read of, unless it may have more."""
+
+_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # neither a link nor a pipe in its place holds anybody up
+_DAMAGED = ".damaged"
+
+
+@contextmanager
+def explained(file: Path) -> Iterator[None]:
+    """Says where room is needed when a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StorageFull(error.errno, "No space left. More room is needed; free some", str(file)) from error
+
+
+def folder(path: Path) -> Path:
+    """Makes a folder for notes unless it is there; what has its name and is none is set aside."""
+    with suppress(FileNotFoundError):
+        if path.is_symlink() or not path.is_dir():
+            path.lstat()
+            set_aside(path, "no folder")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def create(file: Path, content: Mapping[str, object]) -> int:
+    """Makes a durable note, and gives a descriptor of it that holds its lock.
+
+    Raises:
+        FileExistsError: There is one.
+    """
+    descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.write(descriptor, json.dumps(content).encode())
+        os.fsync(descriptor)
+        fsync_folder(file.parent)
+    except BaseException:
+        file.unlink(missing_ok=True)
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def take(file: Path, parse: Callable[[Any], T]) -> tuple[int, T] | None:
+    """Takes a note that a crashed process left.
+
+    Args:
+        file: The note.
+        parse: Makes of its content, as JSON gives it, what it says. It may raise whatever wrong content makes it raise.
+
+    Returns:
+        A descriptor that holds its lock, and what it says. None when its process still runs, has just ended, or is
+        about to begin; when it is another user's; or when it was damaged.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDWR | _FLAGS)
+    except (FileNotFoundError, PermissionError):
+        return None
+    except OSError as error:
+        set_aside(file, error.strerror)
+        return None
+    taken = None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        status = os.fstat(descriptor)
+        if status.st_nlink and (status.st_size or not S_ISREG(status.st_mode)):
+            taken = _said(file, descriptor, parse, MOST)
+    except BlockingIOError:
+        pass
+    finally:
+        if taken is None:
+            os.close(descriptor)
+    return (descriptor, taken[0]) if taken is not None else None
+
+
+def read(file: Path, parse: Callable[[Any], T], *, most: int = MOST) -> T | None:
+    """What a note says, which nobody holds; None if there is none, or it was damaged. See `take`."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | _FLAGS)
+    except (FileNotFoundError, PermissionError):
+        return None
+    except OSError as error:
+        set_aside(file, error.strerror)
+        return None
+    try:
+        said = _said(file, descriptor, parse, most)
+    finally:
+        os.close(descriptor)
+    return said[0] if said is not None else None
+
+
+def _said(file: Path, descriptor: int, parse: Callable[[Any], T], most: int) -> tuple[T] | None:
+    try:
+        return (parse(json.loads(content_of(descriptor, most))),)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        set_aside(file, str(error) or type(error).__name__)
+        return None
+
+
+def content_of(descriptor: int, most: int) -> bytes:
+    """The bytes of an open file.
+
+    Raises:
+        ValueError: It is no regular file, or has more than so many.
+    """
+    if not S_ISREG(os.fstat(descriptor).st_mode):
+        raise ValueError("no regular file")
+    with open(os.dup(descriptor), "rb") as file:  # noqa: PTH123 - it has no path here
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"more than {most} bytes")
+    return content
+
+
+def lines(file: Path, *, most: int) -> list[str]:
+    """The lines of a note that is a list; see `read`. What is no text is replaced."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | _FLAGS)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        set_aside(file, error.strerror)
+        return []
+    try:
+        return content_of(descriptor, most).decode(errors="replace").split("\n")
+    except (OSError, ValueError) as error:
+        set_aside(file, str(error))
+        return []
+    finally:
+        os.close(descriptor)
+
+
+def time_of(text: str) -> datetime:
+    """A time that a note tells.
+
+    Raises:
+        ValueError: It is none, or has no zone.
+    """
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return time
+
+
+def set_aside(path: Path, why: str | None) -> None:
+    """Gives what is damaged another name, under which nobody looks for it, and says so."""
+    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_DAMAGED}")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:  # somebody else was faster
+        return
+    except OSError as error:
+        warnings.warn(f"{path} is damaged ({why}) and cannot be set aside: {error}", stacklevel=2)
+        return
+    warnings.warn(f"{path} was damaged ({why}), so it is not used; it is kept as {aside.name}", stacklevel=2)
+
+
+def write(file: Path, content: str) -> None:
+    """Writes a note whole, over another one or over a link that has its name."""
+    new = file.with_name(f"{file.name}.{secrets.token_hex(4)}.new")
+    try:
+        with open(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644), "w") as text:  # noqa: PTH123 - to make it anew
+            text.write(content)
+        new.replace(file)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def fsync_folder(path: Path) -> None:
+    """Puts the names in a folder on disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

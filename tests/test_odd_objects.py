@@ -1,0 +1,178 @@
+"""Objects on S3 that no file can be: each is told of, and none stops a job."""
+
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from inhaul import Artifact, connect, ingest, verify
+from inhaul.errors import InvalidKey, KeyExists, StorageFull
+from inhaul.ingestion.report import Reason
+from inhaul.instance import Instance
+from inhaul.registry.findings import Defect
+from s3_servers import S3Server
+from trees import write
+
+ODD = {
+    "an empty part": ["a//b"],
+    "a leading slash": ["/a"],
+    "the folder above": ["../../../../a", "b"],
+    "the folder itself": ["./a"],
+    "a long name": ["x" * 300],
+    "a file and a folder": ["a", "a/b"],
+    "a long path": ["d/" * 510 + "f"],
+}
+
+
+class Flat:
+    """A bucket of a server that keeps any key, looked at without inhaul."""
+
+    def __init__(self, server: S3Server) -> None:
+        self.name, self._client = server.bucket(), server.client
+
+    def put(self, key: str, data: bytes = b"x") -> None:
+        self._client.put_object(Bucket=self.name, Key=key, Body=data)
+
+
+@pytest.fixture
+def bucket(moto_server: S3Server) -> Flat:
+    return Flat(moto_server)
+
+
+@pytest.fixture
+async def instance(moto_server: S3Server, bucket: Flat, tmp_path: Path) -> AsyncIterator[Instance]:
+    root = f"s3://{bucket.name}?endpoint_url={moto_server.endpoint_url}"
+    url = f"sqlite:///{tmp_path}/registry.db"
+    async with connect(root, url, storage_options=moto_server.options) as instance:
+        yield instance
+
+
+@pytest.mark.parametrize("kind", ODD)
+async def test_no_folder_is_made_of_objects_that_are_no_files(
+    instance: Instance, bucket: Flat, tmp_path: Path, kind: str
+) -> None:
+    for name in ODD[kind]:
+        bucket.put(f"raw/{name}")
+    bucket.put("raw/good")
+    bucket.put("other/good")
+    folder = await Artifact(f"s3://{bucket.name}/raw").save()
+    other = await Artifact(f"s3://{bucket.name}/other").save()
+    before = {path for path in tmp_path.rglob("*") if not {"cache", ".inhaul"} & {*path.parts}}
+    with pytest.raises(InvalidKey, match=r"cannot be a file|file and a folder|longer than 1,024 bytes"):
+        await folder.cache()
+    report = await verify(read=True)
+    assert [(one.uid, one.defect) for one in report.findings] == [(folder.uid, Defect.UNREADABLE)]
+    assert report.checked == 2
+    assert (await other.cache() / "good").read_bytes() == b"x"
+    assert {path for path in tmp_path.rglob("*") if not {"cache", ".inhaul"} & {*path.parts}} == before
+    assert not [path for path in instance.cache.folder.rglob("*") if "raw" in path.name]
+
+
+async def test_keys_with_control_characters_do_not_stop_verify(instance: Instance, bucket: Flat) -> None:
+    for key in ("raw/a\tb", "raw/a\x7fb", "raw/good"):
+        bucket.put(key)
+    await ingest(f"s3://{bucket.name}/raw")
+    report = await verify(read=True)
+    assert report.checked >= 1
+    assert all(one.defect is Defect.UNREADABLE for one in report.findings)
+
+
+async def test_no_room_in_the_cache_is_a_finding(instance: Instance, bucket: Flat, tmp_path: Path) -> None:
+    bucket.put("raw/large", bytes(3 << 20))
+    bucket.put("raw/small")
+    await ingest(f"s3://{bucket.name}/raw")
+    (tmp_path / "cache").mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path / "cache"], check=True)
+    try:
+        report = await verify(read=True)
+    finally:
+        subprocess.run(["umount", "--lazy", tmp_path / "cache"], check=True)
+    (finding,) = report.findings
+    assert (finding.key, finding.defect) == ("raw/large", Defect.UNREADABLE)
+    assert "3145728 bytes are needed" in finding.detail
+    assert report.checked == 2
+    assert issubclass(StorageFull, OSError)
+
+
+@pytest.mark.parametrize("first", ["object", "folder"])
+async def test_an_object_and_a_folder_of_one_name_are_no_versions_of_each_other(
+    instance: Instance, bucket: Flat, first: str
+) -> None:
+    bucket.put("x", b"an object")
+    bucket.put("x/1", b"in a folder")
+    paths = [f"s3://{bucket.name}/x", f"s3://{bucket.name}/x/"]
+    if first == "folder":
+        paths.reverse()
+    artifact = await Artifact(paths[0]).save()
+    assert (artifact.n_objects is None) == (first == "object")
+    with pytest.raises(KeyExists, match=f"Artifact {artifact.uid} is an? {first}.*still there"):
+        await Artifact(paths[1]).save()
+    again = await Artifact.get(artifact.uid)
+    assert again.is_latest
+    assert again.object_key == "x"
+    report = await ingest(f"s3://{bucket.name}")
+    if first == "folder":
+        assert [(str(one.path).rpartition("/")[2], one.reason) for one in report.failed] == [("x", Reason.CONFLICT)]
+    else:
+        assert report.failed == []
+    assert await Artifact.filter(key="x").count() == 1
+    assert (await Artifact.get(artifact.uid)).is_latest
+
+
+async def test_a_folder_that_took_the_place_of_a_file_is_its_next_version(tmp_path: Path) -> None:
+    async with connect(tmp_path / "storage") as instance:
+        path = write(Path(instance.root) / "x", "a file")
+        file = await Artifact(path).save()
+        path.unlink()
+        write(path / "1", "in a folder")
+        folder = await Artifact(path).save()
+        assert folder.stem_uid == file.stem_uid
+
+
+async def test_folders_in_folders_in_any_number_do_not_stop_verify(tmp_path: Path) -> None:
+    root = tmp_path / "storage"
+    write(root / "a.txt", "a")
+    write(root / "d" / "b.txt", "b")
+    try:
+        async with connect(root):
+            file, folder = await Artifact(root / "a.txt").save(), await Artifact(root / "d").save()
+            for top in (root / "d", root / ".inhaul" / "a"):
+                _nest(top, 3000)
+            report = await verify(read=True)
+            assert report.checked == 2
+            assert [(one.uid, one.defect) for one in report.findings] == [(folder.uid, Defect.UNREADABLE)]
+            assert file.uid != folder.uid
+    finally:
+        subprocess.run(["rm", "-rf", root], check=True)
+
+
+def _nest(top: Path, depth: int) -> None:
+    """Folders in each other, further down than any path leads, and a file at the end."""
+    code = """
+import os, sys
+os.makedirs(sys.argv[1], exist_ok=True)
+os.chdir(sys.argv[1])
+for _ in range(int(sys.argv[2])):
+    os.mkdir("n")
+    os.chdir("n")
+open("f", "w").close()
+"""
+    subprocess.run(["python3", "-c", code, top, str(depth)], check=True)
+
+
+async def test_a_huge_list_of_what_to_leave_out_fails_by_itself(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    write(tree / "a.txt", "a")
+    write(tree / "d" / "b.log", "b")
+    write(tree / "d" / ".inhaulignore", "*.log\n")
+    with (tree / ".inhaulignore").open("w") as file:
+        file.truncate(1 << 40)
+    async with connect(tmp_path / "storage"):
+        report = await ingest(tree)
+        (issue,) = report.failed
+        assert issue.path == tree / ".inhaulignore"
+        assert "1 MiB" in str(issue.error)
+        assert {it.key for it in await Artifact.objects.all()} == {"tree/a.txt", "tree/d/.inhaulignore"}
+        with pytest.raises(OSError, match=r"1 MiB|large"):
+            await Artifact(tree, key="tree")
