@@ -128,7 +128,9 @@ async def test_images_of_scikit_learn_and_scikit_image(anywhere: inhaul.Instance
     names = ("coffee.png", "camera.png", "chessboard_RGB.png", "color.png", "rocket.jpg", "multipage.tif")
     for name in names:
         pixels = await (await stored(SKIMAGE / name)).load()
-        np.testing.assert_array_equal(pixels, skimage.io.imread(SKIMAGE / name))
+        seen = skimage.io.imread(SKIMAGE / name)
+        # Of colours with 16 bits, scikit-image has the upper half.
+        np.testing.assert_array_equal(pixels if pixels.dtype == seen.dtype else pixels >> 8, seen)
 
 
 _TILEDB = """

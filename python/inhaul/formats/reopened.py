@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from inhaul.formats import elements
 from inhaul.formats.arrays import close_node, open_node
 from inhaul.formats.libraries import library
+from inhaul.formats.storable import names_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -64,9 +65,9 @@ def _check(adata: "AnnData", node: Any) -> None:
 
 
 def _check_items(where: str, values: Mapping[Any, Any], node: Any) -> None:
-    if {*node} != {*values}:
-        odd = sorted({*node} ^ {*values})[0]
-        raise ValueError(f"{where}[{odd!r}] is in only one of the object and its file: rename it")
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            _check_items(f"{where}[{key!r}]", value, node[key])
+    names = names_of(values)
+    if odd := sorted({*node} ^ {*names}):
+        raise ValueError(f"{where}[{odd[0]!r}] is in only one of the object and its file: rename it")
+    for key in names:
+        if isinstance(values[key], Mapping):
+            _check_items(f"{where}[{key!r}]", values[key], node[key])

@@ -77,14 +77,20 @@ def with_categories(adata: "AnnData", frame: "pd.DataFrame") -> "pd.DataFrame":
     return made
 
 
+def names_of(parts: Mapping[Any, Any]) -> list[Any]:
+    """The names of parts of an AnnData. Its layers have X, too, under None since anndata 0.13: that is another part."""
+    return [key for key in parts if key is not None]
+
+
 def _parents(key: str) -> list[str]:
     parts = key.split("/")
     return ["/".join(parts[:size]) for size in range(1, len(parts))]
 
 
 def _check_mapping(where: str, values: Mapping[Any, Any]) -> None:
-    check_keys(where, values)
-    for key in values:
+    keys = names_of(values)
+    check_keys(where, keys)
+    for key in keys:
         _check_value(f"{where}[{key!r}]", values[key])
 
 
