@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 def read_h5mu(path: Path, **options: Any) -> "MuData":
     """Reads an .h5mu file, which has no data in other files."""
+    reader = library("mudata", "mudata")
     open_h5(path).close()
-    mdata: MuData = library("mudata", "mudata").read_h5mu(path, **options)
+    mdata: MuData = reader.read_h5mu(path, **options)
     return mdata
 
 
