@@ -231,9 +231,11 @@ class S3Store:
                 keys.append(self._key(object_key))
                 continue
             self._key(object_key.removesuffix("/"))
-            for _ in range(2):  # SeaweedFS, for one, has an empty folder then
-                async for page in self.list(object_key):
-                    await objects.remove(self._requests, [self.address.key(one.key) for one in page])
+            async for page in self.list(object_key):
+                await objects.remove(self._requests, [self.address.key(one.key) for one in page])
+            # SeaweedFS, for one, has an empty folder then, and shows it to those who ask for no more than that.
+            left = await self._page(object_key, {"Delimiter": "/"})
+            keys += [one["Key"] for one in left.get("Contents", ())]
         for start in range(0, len(keys), PAGE):
             await objects.remove(self._requests, keys[start : start + PAGE])
 
