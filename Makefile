@@ -13,7 +13,7 @@ SECONDS ?= 600
 
 # The first seed of the tests that repeat at random. Called again, they go on where one failed.
 SEED ?= 0
-RANDOM_TESTS := $(patsubst %,tests/test_%.py,bad_input cache cancel concurrent crash flips gc leases ownership projects remote_upkeep removing replacing round_trips s3_end_to_end s3_lifecycle s3_long states storage_links upload verify)
+RANDOM_TESTS := $(patsubst %,tests/test_%.py,bad_input cache cancel commit_in_doubt concurrent crash flips gc interrupted leases ownership projects remote_upkeep removing replacing round_trips s3_end_to_end s3_lifecycle s3_long states storage_links upload verify)
 
 # What also runs with PgBouncer before PostgreSQL. By hand, any other test does: `POOLED=1 pytest -k postgresql`.
 POOLED_TESTS := $(patsubst %,tests/test_%.py,concurrent engine leases many membership migrations query)

@@ -65,7 +65,8 @@ class Breaker:
         event.listen(self._engine, "checkout", self._used)
         event.listen(self._engine, "before_cursor_execute", self._before, retval=True)
         event.listen(self._engine, "commit", self._committing)
-        self._at_commit: Callable[[Connection], object] | None = None
+        self._until_commit = 0
+        self._way = ""
 
     def _used(self, connection: Any, record: object, used_by: object) -> None:
         if connection not in self._connections:
@@ -84,18 +85,15 @@ class Breaker:
         """The n-th statement from now on fails."""
         self._until_statement, self.is_struck = number, False
 
-    def break_commit(self) -> None:
-        """The next COMMIT fails, and the database says so."""
-        self._at_commit, self.is_struck = self._violate, False
+    def fail_commit(self, number: int, way: str) -> None:
+        """The n-th COMMIT from now on fails.
 
-    def cut_commit(self, *, sent: bool) -> None:
-        """The connection is lost just before the next COMMIT is sent, or just after."""
-
-        def act(connection: Connection) -> None:
-            transport = connection.connection.driver_connection._transport  # type: ignore[union-attr]
-            asyncio.get_running_loop().call_soon(transport.abort) if sent else transport.abort()
-
-        self._at_commit, self.is_struck = act, False
+        Args:
+            number: Which one.
+            way: `"refused"`, by the database; or the connection is lost before it is sent, `"cut before"`, or when it
+                just was, `"cut after"`.
+        """
+        self._until_commit, self._way, self.is_struck = number, way, False
 
     def _before(
         self, conn: Connection, cursor: object, statement: str, parameters: Any, context: object, many: bool
@@ -108,10 +106,18 @@ class Breaker:
         return statement, parameters
 
     def _committing(self, conn: Connection) -> None:
-        act, self._at_commit = self._at_commit, None
-        if act is not None:
-            self.is_struck = True
-            act(conn)
+        self._until_commit -= 1
+        if self._until_commit != 0:
+            return
+        self.is_struck = True
+        if self._way == "refused":
+            self._violate(conn)
+            return
+        driver: Any = conn.connection.driver_connection
+        if self._way == "cut after":
+            asyncio.get_running_loop().call_soon(driver._transport.abort)
+        else:
+            driver._transport.abort()
 
     def _violate(self, conn: Connection) -> None:
         cursor = conn.connection.cursor()

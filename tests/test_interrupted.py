@@ -6,8 +6,10 @@ Each case is struck at one await after the other; a few of them in continuous in
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -18,7 +20,7 @@ import inhaul
 from inhaul import Artifact, Collection, Feature, Run, Storage, Transform, ULabel, User
 from inhaul.errors import InhaulError
 from inhaul.registry import FeatureSet
-from registries import query, seeds
+from registries import query
 from striking import Breaker, Struck, breaker, cancel
 from trees import write
 
@@ -313,44 +315,100 @@ def _is_ours(error: BaseException) -> None:
         raise error
 
 
-@seeds(1, 1)
+def chosen(test: str) -> list[tuple[str, Prepare]]:
+    """The cases that a test goes through."""
+    names = [*CASES] if GAP == 1 else random.Random(test).sample([*CASES], 8)
+    return [(name, CASES[name]) for name in names]
+
+
+@contextmanager
+def noted(name: str, place: object) -> Iterator[None]:
+    """Says which case failed, and where it had been struck."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"{name}, struck at {place}")
+        raise
+
+
+async def repeated(case: Case) -> None:
+    """Repeats a call that has failed, or not, and checks what must hold then."""
+    assert repr(case.record)
+    await case.call()
+    await case.check()
+
+
 @pytest.mark.parametrize("way", ["cancelled", "cut"])
-@pytest.mark.parametrize("name", CASES)
-async def test_a_call_can_be_repeated_wherever_it_was_interrupted(
-    ground: Ground, database_url: str, name: str, way: str, seed: int
-) -> None:
-    rng = random.Random(f"{seed} {name} {way} {database_url[:6]}")
-    step, count = rng.randint(1, GAP), 0
-    while True:
-        case = await CASES[name](ground, f"{name} {step}")
-        if not await struck(case, step, cancel if way == "cancelled" else ground.breaker.cut):
-            break
-        assert repr(case.record)
+async def test_a_call_can_be_repeated_wherever_it_was_interrupted(ground: Ground, database_url: str, way: str) -> None:
+    rng = random.Random(f"{way} {database_url[:6]}")
+    for name, prepare in chosen(f"{way} {database_url[:6]}"):
+        step = rng.randint(1, GAP)
+        while True:
+            with noted(name, step):
+                case = await prepare(ground, f"{name} {step}")
+                if not await struck(case, step, cancel if way == "cancelled" else ground.breaker.cut):
+                    break
+                await repeated(case)
+            step += rng.randint(1, 2 * GAP - 1)
+    await rows_have_objects(database_url)
+
+
+async def failing(case: Case) -> None:
+    """Makes a call that may fail."""
+    try:
         await case.call()
-        await case.check()
-        step, count = step + rng.randint(1, 2 * GAP - 1), count + 1
-    await assert_consistent_rows(database_url)
+    except BaseException as error:
+        _is_ours(error)
 
 
-async def assert_consistent_rows(url: str) -> None:
+async def test_a_call_can_be_repeated_whichever_statement_failed(ground: Ground, database_url: str) -> None:
+    for name, prepare in chosen(f"statement {database_url[:6]}"):
+        for number in range(1, 1000, 1 if GAP == 1 else 7):
+            with noted(name, number):
+                case = await prepare(ground, f"{name} {number}")
+                ground.breaker.break_statement(number)
+                await failing(case)
+                if not ground.breaker.is_struck:
+                    break
+                await repeated(case)
+        ground.breaker.break_statement(0)
+    await rows_have_objects(database_url)
+
+
+async def test_a_call_can_be_repeated_whichever_commit_failed(ground: Ground, database_url: str) -> None:
+    is_server = ground.instance.database.dialect == "postgresql"
+    for way in ["refused", *(["cut before", "cut after"] if is_server else [])]:
+        for name, prepare in chosen(f"commit {way} {database_url[:6]}"):
+            for number in range(1, 100, 1 if GAP == 1 else 3):
+                with noted(name, f"commit {number}, {way}"):
+                    case = await prepare(ground, f"{name} {number} {way}")
+                    ground.breaker.fail_commit(number, way)
+                    await failing(case)
+                    if not ground.breaker.is_struck:
+                        break
+                    await repeated(case)
+            ground.breaker.fail_commit(0, way)
+    await rows_have_objects(database_url)
+
+
+async def test_a_call_can_be_repeated_after_any_timeout(ground: Ground, database_url: str) -> None:
+    rng = random.Random(f"{os.environ.get('SOAK')} {database_url[:6]}")
+    seconds = dict.fromkeys(CASES, 0.05)  # that each takes
+    for number in range(1_000 if "SOAK" in os.environ else 20):
+        name = rng.choice([*CASES])
+        with noted(name, f"timeout {number}"):
+            case = await CASES[name](ground, f"{name} after {number}")
+            start = monotonic()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(rng.uniform(0, seconds[name])):
+                    await case.call()
+                seconds[name] = 1.1 * (monotonic() - start)
+            await repeated(case)
+    await rows_have_objects(database_url)
+
+
+async def rows_have_objects(url: str) -> None:
     """Checks that each row of an artifact has its object."""
     rows = await query(url, "SELECT a.object_key, s.root FROM artifact a JOIN storage s ON s.id = a.storage_id")
     for row in rows:
         assert Path(row["root"], row["object_key"]).exists(), row
-
-
-@pytest.mark.parametrize("name", CASES)
-async def test_a_call_can_be_repeated_whichever_statement_failed(ground: Ground, database_url: str, name: str) -> None:
-    for number in range(1, 1000, 1 if GAP == 1 else 3):
-        case = await CASES[name](ground, f"{name} {number}")
-        ground.breaker.break_statement(number)
-        try:
-            await case.call()
-        except BaseException as error:
-            _is_ours(error)
-        if not ground.breaker.is_struck:
-            ground.breaker.break_statement(0)
-            break
-        await case.call()
-        await case.check()
-    await assert_consistent_rows(database_url)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
 
 from inhaul.db import postgresql, roots, schema, sqlite
 from inhaul.db.address import parse
 from inhaul.db.explained import explained, is_refusal, reached
-from inhaul.errors import CommitInDoubt, DatabaseDenied
+from inhaul.errors import CommitInDoubt, DatabaseDenied, DatabaseFailed
 from inhaul.settings import settings
 from inhaul.tasks import to_the_end
 
@@ -153,19 +153,23 @@ class Database:
                     yield conn
                     # The disk of this machine answers; a server may be out of reach.
                     within = None if self.path else _LEAVE
-                    await to_the_end(self._commit(transaction, outcome or Outcome()), within=within)
+                    await to_the_end(self._commit(conn, transaction, outcome or Outcome()), within=within)
 
-    async def _commit(self, transaction: AsyncTransaction, outcome: Outcome) -> None:
+    async def _commit(self, conn: AsyncConnection, transaction: AsyncTransaction, outcome: Outcome) -> None:
         outcome.is_in_doubt = True
         try:
             await transaction.commit()
         except BaseException as error:
             if not is_refusal(error):
+                await conn.invalidate()
                 raise CommitInDoubt(
                     f"{self}: the connection was lost while changes were committed, so nobody knows whether they are: "
                     "repeat the call, which finds out"
                 ) from error
             outcome.is_in_doubt = False
+            await transaction.rollback()  # SQLite leaves it open, and the pool would give the connection on like that
+            if isinstance(error, IntegrityError):  # none of our constraints waits for COMMIT
+                raise DatabaseFailed(f"{self}: it refused to commit: {error.orig}") from error
             raise
         outcome.is_committed, outcome.is_in_doubt = True, False
         outcome.apply()
