@@ -52,21 +52,24 @@ async def instance(moto_server: S3Server, bucket: Flat, tmp_path: Path) -> Async
 async def test_no_folder_is_made_of_objects_that_are_no_files(
     instance: Instance, bucket: Flat, tmp_path: Path, kind: str
 ) -> None:
-    for name in ODD[kind]:
-        bucket.put(f"raw/{name}")
     bucket.put("raw/good")
     bucket.put("other/good")
     folder = await Artifact(f"s3://{bucket.name}/raw").save()
     other = await Artifact(f"s3://{bucket.name}/other").save()
-    before = {path for path in tmp_path.rglob("*") if not {"cache", ".inhaul"} & {*path.parts}}
-    with pytest.raises(InvalidKey, match=r"cannot be a file|file and a folder|longer than 1,024 bytes"):
+    for name in ODD[kind]:  # somebody adds these
+        bucket.put(f"raw/{name}")
+
+    def files() -> set[Path]:
+        return {path for path in tmp_path.rglob("*") if ".inhaul" not in path.parts and path.is_file()}
+
+    before = files()
+    with pytest.raises(InvalidKey):
         await folder.cache()
     report = await verify(read=True)
-    assert [(one.uid, one.defect) for one in report.findings] == [(folder.uid, Defect.UNREADABLE)]
+    assert [one.uid for one in report.findings] == [folder.uid]
     assert report.checked == 2
+    assert files() == before
     assert (await other.cache() / "good").read_bytes() == b"x"
-    assert {path for path in tmp_path.rglob("*") if not {"cache", ".inhaul"} & {*path.parts}} == before
-    assert not [path for path in instance.cache.folder.rglob("*") if "raw" in path.name]
 
 
 async def test_keys_with_control_characters_do_not_stop_verify(instance: Instance, bucket: Flat) -> None:
