@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import inhaul
-from inhaul import Artifact
+from inhaul import Artifact, Run, Transform
 from inhaul.errors import KeyExists, NoResultFound, ObjectChanged, ObjectShared, StorageUnavailable
 from inhaul.ingestion.content import FileContent
 from s3_servers import S3Server
@@ -154,7 +154,8 @@ async def test_what_fails_leaves_everything_as_it_was(
     with monkeypatch.context() as patched:
         patched.setattr(FileContent, "store", second_fails)
         with pytest.raises(type(error)):
-            await artifact.replace(write(tmp_path / "new.txt", "new"))
+            await artifact.replace(write(tmp_path / "new.txt", "new"), run=Run(Transform("correct")))
+    assert artifact.run is None
     assert place.contents() == {KEY: "old"}
     assert notes(instance) == []
     assert await (await Artifact.get(artifact.uid)).load() == "old"

@@ -19,7 +19,7 @@ from inhaul.registry.arguments import check_key
 from inhaul.registry.deletion import check_alone, discard
 from inhaul.registry.fields import set_row
 from inhaul.registry.real_keys import Held, Note, holds, settle, switch
-from inhaul.registry.rows import columns
+from inhaul.registry.rows import columns, with_related
 from inhaul.registry.slots import Relinking, relinking, set_links
 from inhaul.stores.base import Store
 from inhaul.tasks import to_the_end
@@ -152,7 +152,9 @@ async def _undo(
     key = values.get("key", note.old.object_key)
     try:
         old, storage_id = note.old, artifact._storage_id
-        back = partial(set_row, artifact, before)
+        async with artifact._home.database.read() as conn:
+            whole = await with_related(conn, artifact, columns(artifact) | before)
+        back = partial(set_row, artifact, before | {"run": whole["run"]})
         if await holds(store, *old) and await switch(artifact._home, note.uid, storage_id, note.staged, before, back):
             async with artifact._home.database.write() as conn:
                 if relinked is not None:
