@@ -73,7 +73,7 @@ class Registry:
     def __hash__(self) -> int:
         if self._hashed is None:
             if self._uid is None:
-                self._next_uid = new_uid()
+                self._next_uid = self._first_uid()
             self._hashed = hash(self._uid or self._next_uid)
         return self._hashed
 

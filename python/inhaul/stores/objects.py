@@ -17,6 +17,7 @@ from inhaul.errors import (
     ObjectMissing,
     ObjectRefused,
     StorageDenied,
+    StorageMissing,
     StorageUnavailable,
 )
 from inhaul.stores.base import Stat
@@ -76,8 +77,10 @@ async def _put_exclusively(requests: Requests, key: str, data: bytes, md5_hex: s
     await check_free(requests, key)
     write_id = secrets.token_hex(8)
     attributes = {"attributes": {WRITE_ID: write_id}}
+    is_sent = False
     try:
         etag = await to_the_end(_create(requests, key, data, write_id), within=_LEAVE)
+        is_sent = True
         for _ in range(_TRIES):
             if verified := await _verify(requests, key, data, md5_hex, etag):
                 requests.unsettled.pop(key, None)
@@ -87,6 +90,8 @@ async def _put_exclusively(requests: Requests, key: str, data: bytes, md5_hex: s
     except KeyExists:
         raise
     except BaseException as error:
+        if isinstance(error, StorageDenied | StorageMissing) and not is_sent:
+            raise  # the server took nothing
         if failure := await to_the_end(withdraw(requests, key, write_id)):
             error.add_note(failure)
         raise
