@@ -29,9 +29,12 @@ class S3Server:
 
     Attributes:
         name: Which one it is; tests ask for it where servers differ.
-        checksums: Whether it keeps the SHA-256 of an object, and refuses another one.
+        checksums: Whether it tells the SHA-256 that came with an object.
         conditions: Whether it heeds If-None-Match and If-Match.
         part_etags: Whether an object that was uploaded in parts has the ETag that Amazon gives it.
+        parts_again: Whether it takes a part of an upload in place of one that it has.
+        ranges: Whether it answers a request for a range with no more than that.
+        slashes: Whether an object may have a key that ends in a slash.
         endpoint_url: Where it answers.
         port: Its port on 127.0.0.1.
         options: `storage_options` that let in.
@@ -41,8 +44,8 @@ class S3Server:
 
     def __init__(self, port: int, name: str) -> None:
         self.name = name
-        self.checksums = name == "seaweedfs"
-        self.conditions = self.part_etags = name != "rclone"
+        self.checksums = name != "ceph"
+        self.conditions = self.part_etags = self.parts_again = self.ranges = self.slashes = name != "rclone"
         self.port = port
         self.endpoint_url = f"http://127.0.0.1:{port}"
         self.options = {"key": KEY, "secret": SECRET}

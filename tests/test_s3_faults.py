@@ -116,9 +116,10 @@ async def test_one_of_many_gets_a_key(store: S3Store, place: Place) -> None:
         results = await asyncio.gather(
             *(put(store, key, content, exclusive=True) for content in contents), return_exceptions=True
         )
-        (winner,) = (number for number, result in enumerate(results) if result == "etag")
+        winners = [content for content, result in zip(contents, results, strict=True) if result == "etag"]
+        assert len(winners) == 1 or (winners and not place.server.conditions)
         assert all(isinstance(result, KeyExists) for result in results if result != "etag")
-        assert place.content(key) == contents[winner]
+        assert place.content(key) in winners
 
 
 async def test_an_equal_object_is_adopted_when_resuming(place: Place, store: S3Store) -> None:
@@ -213,6 +214,11 @@ async def test_a_bad_reply_is_fetched_again(
 ) -> None:
     place.server.client.put_object(Bucket=place.bucket, Key=place.address.key("key"), Body=BIG[:size])
     place.proxy.add(fault, when=lambda request: request.method == "GET", times=2)
+    if fault == Cut(5000, clean=True) and not place.server.ranges:  # just as if the object were as short
+        with pytest.raises(ObjectChanged, match=f"5000 bytes, not {size}"):
+            await impatient.fetch("key", tmp_path / "copy", size)
+        assert not (tmp_path / "copy").exists()
+        return
     await impatient.fetch("key", tmp_path / "copy", size)
     assert (tmp_path / "copy").read_bytes() == BIG[:size]
 
@@ -230,6 +236,11 @@ async def test_ranges_are_of_one_object(place: Place, store: S3Store, tmp_path: 
         return False
 
     place.proxy.add(Reset(), when=replace)
+    if not place.server.ranges:  # all of it comes in one reply
+        await store.fetch("key", tmp_path / "copy", len(BIG))
+        assert (tmp_path / "copy").read_bytes() == BIG
+        assert not replaced
+        return
     with pytest.raises(ObjectChanged):
         await store.fetch("key", tmp_path / "copy", len(BIG))
     assert not (tmp_path / "copy").exists()
