@@ -9,7 +9,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from inhaul.errors import FileChanged, InhaulError, KeyExists, ObjectChanged, ObjectMissing, StorageUnavailable
+from inhaul.errors import (
+    FileChanged,
+    InhaulError,
+    KeyExists,
+    ObjectChanged,
+    ObjectMissing,
+    ObjectRefused,
+    StorageDenied,
+    StorageUnavailable,
+)
 from inhaul.hashing import Digest
 from inhaul.stores import objects
 from inhaul.stores.clients import Clients
@@ -20,7 +29,7 @@ from inhaul.tasks import to_the_end, unwrapped
 
 _TOGETHER = 32 << 20  # bytes of parts read in one go: their hashes run side by side
 _UNDER_WAY = 64 << 20  # bytes of parts being sent
-_TRIES = 3  # to store what arrives damaged although nobody said so
+_TRIES = 3  # to store what arrives damaged although nobody said so, or whose upload is lost
 _LEAVE = 1.0  # seconds that a cancelled call waits for the reply to what would stay behind
 _ABORT = 5.0  # seconds that a failed or cancelled upload may take to clean up
 
@@ -95,14 +104,19 @@ async def put(
     Raises:
         FileChanged: The content did not hold still, or is not what is expected.
         KeyExists: `exclusive`, and there is an object.
-        StorageUnavailable: It arrived damaged each time.
+        StorageUnavailable: It arrived damaged, or its upload was lost, each time.
     """
     for _ in range(_TRIES):
         if result := await _Upload(requests, object_key, reader, uploads, exclusive).run(expected):
             return result
     raise StorageUnavailable(
-        f"{object_key!r} in {requests.address} was damaged on its way {_TRIES} times: check the network"
+        f"{object_key!r} in {requests.address} was damaged on its way, or its upload was removed, {_TRIES} times: "
+        "check the network, and that nothing ends uploads that are under way"
     )
+
+
+class _Lost(Exception):
+    """The upload cannot be gone on with; another one may succeed."""
 
 
 class _Upload:
@@ -123,7 +137,7 @@ class _Upload:
         self._md5s: list[bytes] = []
 
     async def run(self, expected: Digest | None) -> tuple[Digest, str] | None:
-        """Uploads what is missing; None if what was stored is not what was read."""
+        """Uploads what is missing; None if the upload was lost, or if what was stored is not what was read."""
         left_behind = await asyncio.to_thread(self._uploads.get, self._object_key)
         stored = await self._stored_parts(left_behind) if left_behind else None
         if left_behind and stored is None:
@@ -154,6 +168,10 @@ class _Upload:
                 return self._digest(), "etag"
             if await self._read_back():
                 return self._digest(), "readback"
+        except _Lost:
+            if failure := await to_the_end(self._abort(upload_id)):
+                raise StorageUnavailable(failure) from None
+            return None
         except BaseException as error:
             for failure in await to_the_end(self._give_up(error, upload_id)):
                 error.add_note(failure)
@@ -277,7 +295,16 @@ class _Upload:
                 raise Damaged
             return etag
 
-        return await self._requests.send(request, self._key, needs=objects.PUT)
+        try:
+            return await self._requests.send(request, self._key, needs=objects.PUT)
+        except Refused:  # somebody removed the upload
+            raise _Lost from None
+        except ObjectRefused:
+            with suppress(StorageDenied):
+                stored = await self._stored_parts(upload_id)
+                if stored is None or number in stored:  # rclone, for one, takes no part a second time
+                    raise _Lost from None
+            raise
 
     async def _complete(self, upload_id: str) -> str | None:
         """The object's ETag, empty if there is none; None if the upload is gone and the object is not there either."""

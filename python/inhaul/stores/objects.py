@@ -133,7 +133,7 @@ async def withdraw(requests: Requests, key: str, write_id: str) -> str | None:
             if found is not None and is_ours(found, write_id):
                 await requests.send(lambda to: to.s3.delete_object(Bucket=to.bucket, Key=key), key, needs=DELETE)
                 del requests.unsettled[key]
-    except (InhaulError, TimeoutError, Refused) as failure:
+    except (InhaulError, TimeoutError) as failure:
         reason = str(failure) or type(failure).__name__
         return f"An object may have been stored as {key!r} and could not be removed again ({reason}): see to it"
     return None

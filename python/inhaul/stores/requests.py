@@ -16,16 +16,16 @@ T = TypeVar("T")
 _TRIES = 5  # for what should not happen twice: damage on the way, credentials that expired
 
 
-class Refused(Exception):
-    """The answer was no, and whoever asked knows what that means.
+class Refused(ObjectRefused):
+    """The answer was no, and whoever asked mostly knows what that means.
 
     Attributes:
         kind: `GONE` or `TAKEN`.
         again: Whether an earlier try had failed, and so may have been carried out all the same.
     """
 
-    def __init__(self, kind: Kind, again: bool) -> None:
-        super().__init__(kind.name)
+    def __init__(self, message: str, kind: Kind, again: bool) -> None:
+        super().__init__(message)
         self.kind = kind
         self.again = again
 
@@ -131,7 +131,7 @@ class Requests:
         where = f"{key!r} in {self.address}" if key else str(self.address)
         match fault.kind:
             case Kind.GONE | Kind.TAKEN:
-                return Refused(fault.kind, again)
+                return Refused(f"{where}: the storage refuses the request ({fault})", fault.kind, again)
             case Kind.NO_BUCKET:
                 return StorageMissing(
                     f"there is no bucket {self.address.bucket!r} for {self.address}: create it, or correct the address"
