@@ -13,7 +13,7 @@ from scipy.sparse import csc_matrix, csr_matrix
 
 import inhaul
 from inhaul import Artifact, Collection, Transform
-from inhaul.errors import InUse, NoResultFound
+from inhaul.errors import InUse, NoResultFound, ObjectMissing
 from inhaul.formats.mapped import MappedCollection
 
 
@@ -116,6 +116,17 @@ async def test_bad_collections_are_refused(instance: inhaul.Instance, tmp_path: 
     with pytest.raises(ValueError, match="not saved: save it"):
         await Collection([member], "new").cache()
     assert await Collection.objects.count() == 0
+
+
+async def test_members_whose_objects_are_gone_are_one_error(instance: inhaul.Instance) -> None:
+    members = await tables(3)
+    collection = await Collection(members, "all").save()
+    for member in members:
+        Path(str(member.path)).unlink()
+    for call in (collection.cache, collection.load):
+        with pytest.raises(ObjectMissing) as raised:
+            await call()
+        assert any("failed too" in note for note in raised.value.__notes__)
 
 
 async def test_a_deleted_artifact_cannot_be_a_member(instance: inhaul.Instance) -> None:

@@ -34,6 +34,7 @@ from inhaul.registry.rows import columns, inserted, take
 from inhaul.registry.tracking import TracksRun, TracksUpdates
 from inhaul.registry.versioning import IsVersioned
 from inhaul.registry.visibility import Visibility, shown
+from inhaul.tasks import unwrapped
 
 if TYPE_CHECKING:
     from inhaul.registry.query import QuerySet
@@ -368,8 +369,9 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
             async with room:
                 return await artifact._cached()
 
-        async with asyncio.TaskGroup() as tasks:
-            fetching = [tasks.create_task(fetch(artifact)) for artifact in members]
+        with unwrapped():
+            async with asyncio.TaskGroup() as tasks:
+                fetching = [tasks.create_task(fetch(artifact)) for artifact in members]
         await note_inputs(members, run)
         return [task.result() for task in fetching]
 
