@@ -316,7 +316,8 @@ async def test_a_killed_upload_is_gone_on_with(
         return is_part(request) and stored > answered
 
     place.proxy.add(Stall(), when=later)
-    environment = {**os.environ, **place.server.environment, "PYTHONPATH": str(Path(__file__).parent)}
+    paths = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, **place.server.environment, "PYTHONPATH": paths}
     command = [sys.executable, "-c", _KILLED, str(place.address), str(source), str(journal._file)]
     child = await asyncio.create_subprocess_exec(*command, env=environment)
     while sum(seen.status == 200 and is_part(seen.request) for seen in place.proxy.log) < answered:
