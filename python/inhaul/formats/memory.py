@@ -82,7 +82,13 @@ def write(data: Any, path: Path, suffix: str) -> None:
 def size_of(data: Any) -> int:
     """About how many bytes an object takes up, and so its file."""
     parts = data.mod.values() if accessor_of(data) == "MuData" else (data,)
-    return sum(map(sys.getsizeof, parts))
+    return sum(map(_size, parts))
+
+
+def _size(part: Any) -> int:
+    if getattr(part, "is_view", False):  # which anndata cannot measure
+        return sum(map(sys.getsizeof, (part.obs, part.var))) + int(getattr(part.X, "data", memoryview(b"")).nbytes)
+    return sys.getsizeof(part)
 
 
 def observations(data: Any) -> int:
