@@ -25,11 +25,15 @@ def read(node: Any, rows: "Positions" = None, columns: "Positions" = None) -> An
         A DataFrame, an array, or a sparse matrix.
     """
     import anndata
+    import numpy as np
     import pandas as pd
 
     if rows is None and columns is None:
         return anndata.io.read_elem(node)
     match _encoding(node):
+        case ("dataframe", "0.2.0") if rows is not None and not len(rows) and length_of(node):
+            # pandas tells texts from other objects by looking at them, so there has to be a row to look at.
+            return _chosen(read(node, np.zeros(1, np.intp)), rows, None)
         case ("dataframe", "0.2.0"):
             data = {name: read(node[name], rows) for name in columns_of(node)}
             return pd.DataFrame(data, index=_read_index(node, rows))
@@ -100,9 +104,14 @@ def names_of(table: Any) -> "pd.Index[str]":
 
 def as_names(index: "pd.Index[Any]") -> "pd.Index[str]":
     """An index as an AnnData has it: of texts."""
+    import anndata
+    import pandas as pd
     from pandas.api.types import is_string_dtype
 
-    return index if is_string_dtype(index[index.notna()]) else index.astype(str)
+    if is_string_dtype(index[index.notna()]):
+        return index
+    names: pd.Index[str] = anndata.AnnData(obs=pd.DataFrame(index=index)).obs_names  # as its release makes texts
+    return names
 
 
 def is_null(node: Any) -> bool:
