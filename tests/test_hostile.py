@@ -18,6 +18,7 @@ import zarr
 import children
 import inhaul
 from inhaul import Artifact, Collection
+from mudatas import pulling_nothing
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Not registered as features:UserWarning"),
@@ -55,7 +56,7 @@ async def test_an_hdf5_file_reads_no_other_file(
     adata = ad.AnnData(np.eye(4, dtype="f4"))
     adata.write_h5ad(tmp_path / "a.h5ad")
     shutil.copy(tmp_path / "a.h5ad", tmp_path / "a.h5")
-    with mudata.set_options(pull_on_update=False):
+    with pulling_nothing():
         mudata.MuData({"rna": adata}).write_h5mu(tmp_path / "a.h5mu")
     for name, group in {"a.h5ad": "obsm", "a.h5": "uns", "a.h5mu": "mod/rna/obsm"}.items():
         with h5py.File(tmp_path / name, "r+") as file:

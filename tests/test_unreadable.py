@@ -14,6 +14,7 @@ import pytest
 
 import inhaul
 from inhaul import Artifact
+from mudatas import pulling_nothing
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The DataFrame has column names of mixed type"),
@@ -143,7 +144,7 @@ async def test_values_without_a_form_are_named(instance: inhaul.Instance, tmp_pa
 
 
 async def test_a_mudata_that_could_not_be_read_again(instance: inhaul.Instance, tmp_path: Path) -> None:
-    with mudata.set_options(pull_on_update=False):
+    with pulling_nothing():
         await refused(mudata.MuData({"a/b": cells()}), "a.h5mu", "mod has the name 'a/b'", tmp_path)
         await refused(mudata.MuData({"a": cells(obsm={"x/y": EYE})}), "a.h5mu", r"mod\['a'\].obsm .*'x/y'", tmp_path)
         twice = cells()

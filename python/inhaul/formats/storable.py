@@ -63,18 +63,29 @@ def check_keys(where: str, keys: Iterable[Any], *, nested: bool = False) -> None
 def with_categories(adata: "AnnData", frame: "pd.DataFrame") -> "pd.DataFrame":
     """A shallow copy of annotations, in which repeated texts are categories: as anndata has them when it writes them.
 
-    Texts that are all different stay texts.
+    Texts that are all different stay texts, as objects where anndata does not write the texts of pandas.
     """
     import pandas as pd
 
     made = pd.DataFrame(frame)  # without the link that the annotations of a view have to their parent
     adata.strings_to_categoricals(made)
+    if _writes_texts_of_pandas():
+        return made
     for name, dtype in made.dtypes.items():
-        if isinstance(dtype, pd.StringDtype):  # which only newer releases of anndata know in files
+        if isinstance(dtype, pd.StringDtype):
             made[name] = made[name].astype(object)
     if isinstance(made.index.dtype, pd.StringDtype):
         made.index = made.index.astype(object)
     return made
+
+
+def _writes_texts_of_pandas() -> bool:
+    """Whether anndata writes columns of `StringDtype`: if told so, and from release 0.13 on with pandas 3."""
+    import anndata
+    import pandas as pd
+
+    allowed = anndata.settings.allow_write_nullable_strings
+    return isinstance(pd.Series(["a"]).dtype, pd.StringDtype) if allowed is None else bool(allowed)
 
 
 def names_of(parts: Mapping[Any, Any]) -> list[Any]:
@@ -111,8 +122,8 @@ def _check_value(where: str, value: Any) -> None:
     elif isinstance(value, np.ndarray):
         for name in value.dtype.names or ():
             _check_value(f"{where}[{name!r}]", value[name])
-        if value.dtype.kind == "O":
-            _check_texts(where, value.ravel(), "texts or numbers only")
+        if value.dtype.kind in "OT":  # objects, or texts, some of which may be missing
+            _check_texts(where, value.ravel().astype(object), "texts or numbers only")
 
 
 def _check_frame(where: str, frame: "pd.DataFrame", *, gets_categories: bool = False) -> None:
