@@ -277,6 +277,20 @@ except DatabaseDenied as error:
             assert ran.stdout.strip() == str(file), ran.stderr
 
 
+@pytest.mark.parametrize("content", [b"7", b"no database", b"x" * 5000])
+async def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "answer.txt"
+    file.write_bytes(content)
+    database = Database(f"sqlite:///{file}")
+    for use in (database.read, database.write):
+        with pytest.raises(UnsupportedDatabase, match=r"answer\.txt is no SQLite database"):
+            async with use():
+                pass
+    await database.aclose()
+    assert file.read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["answer.txt"]
+
+
 async def test_a_server_that_does_not_answer() -> None:
     database = Database("postgresql://ann:s3cret@127.0.0.1:1/lab")
     for use in (database.read, database.write):

@@ -38,6 +38,18 @@ async def test_records_of_several_registries(instance: inhaul.Instance, database
     await assert_consistent(database_url, Path(instance.root))
 
 
+async def test_versions_of_one_key_keep_their_order(instance: inhaul.Instance, tmp_path: Path) -> None:
+    versions = [
+        Artifact(write(tmp_path / f"{key}-{version}.txt", f"{key} {version}"), key=f"{key}.txt", version=str(version))
+        for key in range(8)
+        for version in (1, 2, 3)
+    ]
+    await inhaul.save(versions)
+    for key in range(8):
+        assert (await Artifact.filter(key=f"{key}.txt", is_latest=True).one()).version == "3"
+    assert [one.uid[-4:] for one in versions] == ["0000", "0001", "0002"] * 8
+
+
 async def test_one_that_cannot_be_saved_stops_no_other(instance: inhaul.Instance, tmp_path: Path) -> None:
     await Feature("taken", "float").save()
     features = [Feature("free", "float"), Feature("taken", "int"), Feature("taken", "float")]

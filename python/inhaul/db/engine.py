@@ -214,6 +214,8 @@ class Database:
 
     async def _opened(self) -> "_Opened":
         """The database as it is now, with its tables: they are made or migrated if they are not as they should be."""
+        if self.path:
+            await asyncio.to_thread(sqlite.check_file, self.path)
         denied = await asyncio.to_thread(sqlite.denied, self.path) if self.path else None
         journal = await sqlite.journal_mode(self.path) if self.path and not denied else None
         engine = await self._engine(denied)

@@ -28,6 +28,7 @@ from inhaul.filesystem import network_filesystem
 
 _PATIENCE = 30.0  # seconds to wait for the write of another process to end
 _RETRY = (0.001, 0.01)  # seconds between two looks whether it has
+_FIRST_BYTES = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html
 
 _PRAGMAS = """
     PRAGMA foreign_keys = ON;
@@ -110,6 +111,24 @@ def identity(path: Path) -> tuple[int, ...]:
     if S_ISDIR(status.st_mode):
         raise UnsupportedDatabase(f"{path} is a folder: name a file")
     return status.st_dev, status.st_ino, denied(path) is None
+
+
+def check_file(path: Path) -> None:
+    """Refuses a file that is no database: one of a single byte SQLite takes for an empty one, and writes over it.
+
+    Raises:
+        DatabaseDenied: It may not be read.
+        UnsupportedDatabase: It holds something else.
+    """
+    if not path.is_file():
+        return
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_FIRST_BYTES))
+    except PermissionError as error:
+        raise DatabaseDenied(error.errno, "This user may not read it: have its owner change that", str(path)) from error
+    if start and start != _FIRST_BYTES:
+        raise UnsupportedDatabase(f"{path} is no SQLite database: name another file")
 
 
 def denied(path: Path) -> str | None:

@@ -66,16 +66,24 @@ async def _written(registry: type, new: Sequence[Any], instance: Instance) -> li
 
 
 async def _saved_each(records: Iterable[Any], instance: Instance) -> list[tuple[int, Exception]]:
-    """Saves records side by side; returns errors, each with the number of records that it is about."""
+    """Saves records side by side; returns errors, each with the number of records that it is about.
+
+    Those that share a key or name are versions of each other, in their order: they are saved one after the other.
+    """
     failed: list[tuple[int, Exception]] = []
-    waiting = iter(records)
+    families: dict[object, list[Any]] = defaultdict(list)
+    for record in records:
+        name = getattr(record, "_key", None) or getattr(record, "_name", None) or id(record)
+        families[type(record), name].append(record)
+    waiting = iter(families.values())
 
     async def save_some() -> None:
-        for record in waiting:
-            try:
-                await record._save(instance)
-            except Exception as error:
-                failed.append(_noted([record], error))
+        for family in waiting:
+            for record in family:
+                try:
+                    await record._save(instance)
+                except Exception as error:
+                    failed.append(_noted([record], error))
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(_AT_ONCE):
