@@ -67,6 +67,7 @@ class Database:
         self.path = self._address if isinstance(self._address, Path) else None
         self.dialect = "sqlite" if self.path else "postgresql"
         self._loops: dict[asyncio.AbstractEventLoop, _OfLoop] = {}
+        self._made = 0  # times that tables were made or migrated here
 
     def __str__(self) -> str:
         """The path of the file, or the address without its password."""
@@ -233,6 +234,7 @@ class Database:
                         await self._lock(conn)
                         await conn.run_sync(schema.bring_up_to_date, str(self))
                         await conn.commit()
+                        self._made += 1
             return _Opened(engine, denied, await self.file())
         except BaseException:
             await to_the_end(engine.dispose())
@@ -248,7 +250,10 @@ class Database:
 
     async def file(self) -> tuple[int, ...]:
         """Which file it is; one made anew under the same path is another. A server has none."""
-        return await asyncio.to_thread(sqlite.identity, self.path) if self.path else ()
+        if self.path is None:
+            return ()
+        # A new file may have got the number of the one that was deleted.
+        return (*await asyncio.to_thread(sqlite.identity, self.path), self._made)
 
     async def _of_loop(self) -> "_OfLoop":
         loop = asyncio.get_running_loop()
