@@ -66,7 +66,8 @@ _STATES: dict[str, tuple[type[InhaulError], str]] = {
         "the server ended a statement ({}): if that was its statement_timeout, raise it for the role",
     ),
 }
-_ROLLED_BACK = ("23", "40", "53")  # the classes of violated constraints, of lost races, and of what ran out
+# The classes of violated constraints, of lost races, of what ran out, and of what a trigger raises.
+_ROLLED_BACK = ("23", "40", "53", "P0")
 _NUMBERS = {DatabaseDenied: errno.EACCES, StorageFull: errno.ENOSPC}
 _STATES["42P05"] = _STATES["26000"]
 

@@ -27,6 +27,7 @@ async def save(records: Iterable[Registry]) -> None:
         TypeError: Something is no record. Nothing is saved then.
         WrongWorld: Some are of `inhaul`, some of `inhaul.sync`. Nothing is saved then.
         ValueError: They belong to several instances. Nothing is saved then.
+        DatabaseDenied: The registry may only be read.
         ExceptionGroup: Some could not be saved; it says how many are, and has the error of each other one.
     """
     given: list[Any] = list({id(record): record for record in records}.values())
@@ -47,6 +48,7 @@ async def save(records: Iterable[Registry]) -> None:
         is_plain = record._id is None and record._known_by is not None and type(record)._save is Registry._save
         (plain[type(record)] if is_plain else others).append(record)
     failed: list[tuple[int, Exception]] = []
+    await instance.database.check_writable()  # else each of them would say so
     for registry, new in plain.items():
         for start in range(0, len(new), named.PER_TRANSACTION):
             failed += await _written(registry, new[start : start + named.PER_TRANSACTION], instance)
