@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import shutil
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 
 _FILES_AT_ONCE = 16  # of a folder
+_TRIES = 10  # at a folder that something still writes to
 _STRENGTH = ("none", "local", "readback", "checksum", "etag")  # the weakest `verified_by` first
 
 
@@ -210,9 +212,17 @@ async def seems_taken(store: Readable, key: str) -> bool:
 def _discard(folder: Path) -> None:
     """Removes a folder; in a thread, for the last reference to what owned it may go on an event loop."""
     try:
-        Thread(target=shutil.rmtree, args=(folder, True), name="inhaul-discard").start()
+        Thread(target=_remove, args=(folder,), name="inhaul-discard").start()
     except RuntimeError:  # the process ends, and starts no threads any more
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    for _ in range(_TRIES):
         shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            break
+        time.sleep(0.1)  # the threads of a writer that failed may still have been writing
 
 
 async def content_of(
