@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 _FILES_AT_ONCE = 16  # of a folder
-_TRIES = 10  # at a folder that something still writes to
+_TRIES = 100  # at a folder that something still writes to
 _STRENGTH = ("none", "local", "readback", "checksum", "etag")  # the weakest `verified_by` first
 
 
@@ -218,11 +218,13 @@ def _discard(folder: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
+    times_gone = 0
     for _ in range(_TRIES):
         shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
+        times_gone = 0 if folder.exists() else times_gone + 1
+        if times_gone == 2:
             break
-        time.sleep(0.1)  # the threads of a writer that failed may still have been writing
+        time.sleep(0.1)  # the threads of a writer that failed may still write, and make the folder again
 
 
 async def content_of(
