@@ -224,7 +224,7 @@ REFUSED = [
     ("datetime", datetime(2024, 5, 1)),
     ("datetime", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=2)))),
     ("datetime", datetime.max.replace(tzinfo=timezone(timedelta(hours=-2)))),
-    ("datetime", np.datetime64("NaT")),
+    ("datetime", np.datetime64("NaT", "us")),
     ("datetime", np.datetime64("2024-05-01T12:00:00.000000001")),
     ("datetime", pd.Timestamp("2024-05-01 12:00:00.000000001", tz="UTC")),
     ("datetime", pd.NaT),

@@ -291,7 +291,7 @@ async def test_times_of_numpy_and_pandas_are_times_in_utc(instance: inhaul.Insta
         assert await Artifact.filter(created_at__gt=long_ago).count() == len(TEXTS)
         assert await Artifact.filter(created_at__lt=long_ago).count() == 0
     with pytest.raises(TypeError, match="is no datetime"):
-        Artifact.filter(created_at__gt=np.datetime64("NaT"))
+        Artifact.filter(created_at__gt=np.datetime64("NaT", "us"))
 
 
 async def test_integers_of_numpy_are_integers(instance: inhaul.Instance) -> None:

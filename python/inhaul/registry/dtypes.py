@@ -102,7 +102,8 @@ def plain(value: Any) -> Any:
     module = type(value).__module__
     if module == "numpy" and getattr(value, "ndim", None) == 0:
         return _time(value) if value.dtype.kind == "M" else value.item()
-    is_time = module.startswith("pandas.") and isinstance(value, datetime) and value == value  # as "not a time" is not
+    of_pandas = module.partition(".")[0] == "pandas"  # pandas 3 says "pandas" itself
+    is_time = of_pandas and isinstance(value, datetime) and value == value  # as "not a time" is not
     return value.replace(tzinfo=UTC) if is_time and value.tzinfo is None else value
 
 
