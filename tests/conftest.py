@@ -25,7 +25,7 @@ hypothesis.settings.load_profile("inhaul")
 S3_SERVERS = os.environ.get("S3_SERVERS", "seaweedfs").split(",")
 _STARTS = {"seaweedfs": seaweedfs, "ceph": ceph.ceph, "rclone": rclone}
 
-# Settings are read when inhaul is imported, so these go before anything imports it.
+# The environment of this machine must not reach the tests, so these go before anything asks for a setting.
 for name in [name for name in os.environ if name.startswith(("INHAUL_", "AWS_"))]:
     del os.environ[name]
 
