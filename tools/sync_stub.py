@@ -1,6 +1,7 @@
 """Writes `python/inhaul/sync/__init__.pyi`, the types of the blocking API, from the source of the async one.
 
-With `--check` it only fails if the file is not what it would write.
+It declares every class that has a twin, so it needs the package. With `--check` it only fails if the file is not what
+it would write.
 """
 
 import ast
@@ -9,34 +10,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import FunctionType
+
+import inhaul
+import inhaul.sync  # which makes the twins
+from inhaul._blocking import twins
 
 PACKAGE = Path(__file__).parent.parent / "python" / "inhaul"
 STUB = PACKAGE / "sync" / "__init__.pyi"
-MODULES = (
-    "base",
-    "versioning",
-    "tracking",
-    "user",
-    "storage",
-    "run",
-    "query",
-    "related",
-    "feature",
-    "annotation",
-    "features",
-    "ulabel",
-    "context",
-    "collection",
-    "making",
-    "artifact",
-    "artifact_list",
-    "folder",
-    "many",
-    "garbage",
-    "verification",
-)
+TWINNED = {cls.__name__ for cls in twins}
 SHARED = {"core"}  # what the module has beside the public names
-FUNCTIONS = ("ingest", "track", "tracked")  # it declares them without their arguments
 ORIGINS = {
     "Iterator": "from collections.abc import Iterator",
     "Mapper": "from sqlalchemy.orm import Mapper",
@@ -44,9 +27,7 @@ ORIGINS = {
 }
 HEAD = "# Made by tools/sync_stub.py from the async API.\n"
 
-_PLAIN = {"IntEnum", "NamedTuple"}
 _RENAMED = {"__aenter__": "__enter__", "__aexit__": "__exit__"}
-_HIDDEN = {"ManyToMany"}  # its instances are properties in the stub
 
 # What it and SQLAlchemy add to a class.
 MEMBERS = {
@@ -81,15 +62,11 @@ class Module:
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 self.origins[node.targets[0].id] = f"from {name} import {node.targets[0].id}"
 
-    def twins(self) -> Iterator[ast.ClassDef]:
-        """The classes that have twins; enums, tuples and dataclasses are the same in both APIs."""
-        for node in self.tree.body:
-            if (
-                isinstance(node, ast.ClassDef)
-                and not node.decorator_list
-                and node.name not in _HIDDEN
-                and not _PLAIN & set(map(ast.unparse, node.bases))
-            ):
+    def classes(self) -> Iterator[ast.ClassDef]:
+        """The classes that have twins, and the descriptors by which these hand out others."""
+        classes = (node for node in self.tree.body if isinstance(node, ast.ClassDef))
+        for node in classes:
+            if node.name in TWINNED or any(_name(member) == "__get__" for member in node.body):
                 yield node
 
     def assigned(self, name: str) -> ast.Assign:
@@ -123,6 +100,10 @@ def _name(node: ast.stmt) -> str | None:
     return node.name if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else None
 
 
+def _docstring(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.stmt]:
+    return node.body[:1] if ast.get_docstring(node) is not None else []
+
+
 def _is_overload(node: ast.stmt) -> bool:
     return isinstance(node, ast.FunctionDef) and any(ast.unparse(item) == "overload" for item in node.decorator_list)
 
@@ -143,6 +124,7 @@ class Blocking(ast.NodeTransformer):
         done = {_name(member) for member in (*node.body, *more) if _is_overload(member)}
         declared = [member for member in node.body if _is_overload(member) or _name(member) not in done]
         members = [kept for member in (*declared, *more) if (kept := self.visit(member)) is not None]
+        members = [*_docstring(node), *members]
         name = self._renamed.get(node.name, node.name)
         bases = [self.visit(base) for base in node.bases]
         return ast.ClassDef(name, bases, [], members or [ast.Expr(ast.Constant(...))], [])
@@ -156,7 +138,8 @@ class Blocking(ast.NodeTransformer):
             name, returns = "__iter__", ast.Subscript(ast.Name("Iterator"), returns.slice)
         decorators = [item for item in node.decorator_list if not isinstance(item, ast.Call)]
         arguments = self.visit(node.args)
-        return ast.FunctionDef(name, arguments, [ast.Expr(ast.Constant(...))], decorators, returns)
+        body = [*_docstring(node), ast.Expr(ast.Constant(...))]
+        return ast.FunctionDef(name, arguments, body, decorators, returns)
 
     visit_AsyncFunctionDef = visit_FunctionDef
 
@@ -175,7 +158,7 @@ class Blocking(ast.NodeTransformer):
         return node if ast.unparse(node.target).startswith("__") else None
 
     def visit_Expr(self, node: ast.Expr) -> None:
-        """Docstrings stay with the code."""
+        """Leaves docstrings out, which `_docstring` takes as they are."""
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
         if isinstance(node.value, ast.Name) and node.value.id == "Literal":
@@ -198,29 +181,28 @@ class Blocking(ast.NodeTransformer):
 
 def make() -> str:
     """The stub."""
-    formats = (Module(f"inhaul.formats.{name}") for name in ("accessor", "backed"))
-    modules = [*formats, *(Module(f"inhaul.registry.{name}") for name in MODULES)]
-    own = Module("inhaul.sync.__init__")
     names = Module("inhaul.__init__").assigned("__all__")
     public = ast.literal_eval(names.value)
-    private = {node.name: f"_{node.name.lstrip('_')}" for module in modules for node in module.twins()}
-    private = {name: renamed for name, renamed in private.items() if name not in public}
+    functions = (one for name in public if isinstance(one := getattr(inhaul, name), FunctionType))
+    modules = [Module(name) for name in dict.fromkeys(one.__module__ for one in (*twins, *functions))]
+    own = Module("inhaul.sync.__init__")
+    private = {name: f"_{name}" for name in TWINNED if name not in public}
 
     body: list[ast.stmt] = [names]
     origins = dict(ORIGINS)
-    for module in (*modules, own):
+    for module in modules:
         origins |= module.origins
         variables = module.type_variables()
-        for cls in module.twins():
+        for cls in module.classes():
             used = {node.id for node in ast.walk(cls) if isinstance(node, ast.Name)}
             renamed = {name: f"_{cls.name}{name}" for name in variables if name in used}
             for name, new in renamed.items():
                 bounds = [f", bound={private.get(bound, bound)!r}" for bound in _bounds(variables[name])]
                 body += ast.parse(f"{new} = TypeVar({new!r}{''.join(bounds)})").body
             body.append(Blocking(private | renamed).visit(cls))
-        for function in module.tree.body:
-            if _name(function) in public and not (module is own and _name(function) in FUNCTIONS):
-                body.append(Blocking(private).visit(function))
+        body += [Blocking(private).visit(node) for node in module.tree.body if _name(node) in public]
+    origins |= own.origins
+    body += [Blocking(private).visit(node) for node in own.tree.body if isinstance(node, ast.ClassDef)]
 
     tree = ast.fix_missing_locations(ast.Module(body, []))
     declared = {node.name for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef)}

@@ -180,7 +180,8 @@ def _held(value: Any) -> Any:
     return list(value) if isinstance(value, Iterator) else value
 
 
-_twins: dict[type, type] = {}
+twins: dict[type, type] = {}
+"""The classes of the async API that have a twin."""
 
 # What Python and SQLAlchemy gave the class for itself, and what the twin has in another form.
 _LEFT_OUT = frozenset(
@@ -214,13 +215,13 @@ def twin(cls: type, **members: object) -> type:
         cls: A class of the async API.
         members: What the twin has differently.
     """
-    if cls not in _twins:
+    if cls not in twins:
         bases = tuple(map(_base, vars(cls).get("__orig_bases__", cls.__bases__)))
         namespace = {name: _member(name, value) for name, value in vars(cls).items() if name not in _LEFT_OUT}
         namespace = {name: value for name, value in namespace.items() if not isinstance(value, QueryableAttribute)}
         namespace |= _protocols(cls) | {"__module__": "inhaul.sync"} | members
-        _twins[cls] = types.new_class(cls.__name__, bases, exec_body=lambda body: body.update(namespace))
-    return _twins[cls]
+        twins[cls] = types.new_class(cls.__name__, bases, exec_body=lambda body: body.update(namespace))
+    return twins[cls]
 
 
 def _base(base: Any) -> Any:

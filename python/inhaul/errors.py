@@ -5,7 +5,7 @@ Each class is also the builtin that fits, so a handler need not know inhaul::
     InhaulError
     ├── InvalidKey (ValueError)             a key that could escape its root or not be stored
     ├── KeyExists (FileExistsError)         the key, or the record, is already there
-    ├── NotStaged (AttributeError)          a field that is known only after `await`
+    ├── NotStaged (AttributeError)          a field that is known only when the object is staged
     ├── ValidationError (ValueError)        a name that is no feature, or a value that its feature does not take
     ├── InUse (ValueError)                  something else needs what is to be deleted
     ├── UnknownField (ValueError)           a lookup names no field
@@ -52,7 +52,7 @@ class KeyExists(InhaulError, FileExistsError):
 
 
 class NotStaged(InhaulError, AttributeError):
-    """The field is known only once the object was awaited."""
+    """The field is known only when the object is staged."""
 
 
 class ValidationError(InhaulError, ValueError):

@@ -332,7 +332,7 @@ def connect(
 ) -> Instance:
     """Connects to a registry and its default storage.
 
-    The instance is the process default from now on. Used as `async with`, it is current inside the block only.
+    The instance is the process default from now on. Used in a `with` block, it is current inside the block only.
 
     Args:
         storage: Root of the default storage: a folder, or `s3://bucket/prefix`, with `?endpoint_url=https://...` for a

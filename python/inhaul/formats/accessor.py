@@ -135,7 +135,7 @@ class BackedElement:
 class AnnDataAccessor:
     """An AnnData that stays where it is. Indexing it chooses rows and columns, and reads nothing.
 
-    By position, slice, mask or name, as an AnnData is: `accessor[mask, ["CD3D", "CD8A"]]`. `async with` closes it.
+    By position, slice, mask or name, as an AnnData is: `accessor[mask, ["CD3D", "CD8A"]]`. A `with` block closes it.
 
     Attributes:
         name: Where it is.

@@ -20,7 +20,7 @@ SUFFIXES = (*HDF5, *ZARR, *FORMS, *_TILEDB)
 
 
 class BackedAccessor:
-    """An HDF5 file, or a zarr or TileDB store, that stays where it is. `async with` closes it.
+    """An HDF5 file, or a zarr or TileDB store, that stays where it is. A `with` block closes it.
 
     Attributes:
         connection: The open file or store.

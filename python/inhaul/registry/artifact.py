@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
     """A dataset or model, stored as a file or folder.
 
-    Making one does no I/O. `await artifact` reads and hashes the content and turns the artifact into the existing one
-    if the registry has it; `await artifact.save()` stores and registers it.
+    Making one does no I/O. Staging it reads and hashes the content, and turns the artifact into the existing one if the
+    registry has it; `save()` stages it if need be, stores and registers it.
 
     Args:
         data: A path to a file or folder, or a DataFrame, AnnData or MuData.
@@ -232,8 +232,8 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
     ) -> "ArtifactList[Self]":
         """One artifact for each regular file below a folder, in path order.
 
-        `await` the list to stage it, or save it at once, which reads each file only once. A file that cannot be
-        ingested is in `failed` afterwards and stops no other; links and special files are in `skipped`.
+        Saved without being staged before, the list reads each file only once. A file that cannot be ingested is in
+        `failed` afterwards and stops no other; links and special files are in `skipped`.
 
         Args:
             path: The folder. An `.inhaulignore` file in it (gitignore syntax) leaves files out. Of a folder on S3

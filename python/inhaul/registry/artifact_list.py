@@ -50,8 +50,8 @@ _EDITABLE = ("_description", "_visibility", "_version", "_key")
 class ArtifactList(Sequence[A], Generic[A]):
     """Artifacts of one folder in path order, held as columns; each becomes an `Artifact` when it is first touched.
 
-    Made by `Artifact.from_dir`. `await` it to stage it; `await artifacts.save()` stores and registers all of it, and
-    reads each file only once if it was not staged before. See there for the arguments.
+    Made by `Artifact.from_dir`; see there for the arguments. `save()` stores and registers all of it, and reads each
+    file only once if it was not staged before.
     """
 
     _world: ClassVar["World"]
