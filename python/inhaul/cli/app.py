@@ -8,7 +8,8 @@ import asyncio
 import os
 import sys
 import warnings
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Annotated, Any, TypeVar
 
@@ -82,19 +83,18 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, force_terminal=stream is not None and stream.isatty())
 
 
-def connect(storage: str | None, db: str | None) -> "inhaul.Instance":
-    """The instance of a command that needs a registry.
+@asynccontextmanager
+async def connect(storage: str | None, db: str | None) -> AsyncIterator["inhaul.Instance"]:
+    """The instance of a command that needs a registry; it makes none.
 
     Raises:
         NoResultFound: There is none.
     """
-    instance = inhaul.connect(storage, db)
-    file = instance.database.path
-    if file is not None and not file.exists():
-        raise NoResultFound(
-            f"There is no registry at {file}: correct --storage or --db, or make one with `inhaul init`"
-        )
-    return instance
+    async with inhaul.connect(storage, db) as instance:
+        if not await instance.database.has_registry():
+            what = "correct --storage or --db, or make one with `inhaul init`"
+            raise NoResultFound(f"There is no registry at {instance.database}: {what}")
+        yield instance
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -82,20 +82,33 @@ class Database:
         Raises:
             SchemaTooNew: A newer release of inhaul has migrated the database.
             UnsupportedDatabase: It is a folder, or holds something else.
-            DatabaseDenied: It may not be opened, or lacks the tables of this release and may not be written.
+            DatabaseDenied: It may not be opened, or only be read.
             DatabaseUnreachable: Its server does not answer, or refuses.
             StorageFull: There is no room for it.
             DatabaseBusy: The database did not let it finish in time.
             DatabaseFailed: The database could not do it.
         """
-        await self._open(await self._of_loop())
+        await self._open(await self._of_loop(), to_write=True)
+
+    async def has_registry(self) -> bool:
+        """Whether the database holds a registry. Nothing is made, and only the tables of an older one are changed.
+
+        Raises:
+            SchemaTooNew: A newer release of inhaul has migrated the database.
+            UnsupportedDatabase: It is a folder, or no database.
+            DatabaseDenied: It may not be opened, or has older tables and may not be written.
+            DatabaseUnreachable: Its server does not answer, or refuses.
+            DatabaseBusy: The database did not let it finish in time.
+            DatabaseFailed: The database could not do it.
+        """
+        return await self._exists() and (await self._open(await self._of_loop())).has_tables
 
     @asynccontextmanager
     async def read(self, *, lasting: bool = False) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction; what it changes is rolled back.
 
-        An SQLite file that does not exist reads as an empty registry and is not created. One that may only be read is
-        read without leaving a trace.
+        What holds no registry reads as an empty one, and none is made: neither the file nor its tables. An SQLite file
+        that may only be read is read without leaving a trace.
 
         Args:
             lasting: Whether it is held for long: it then takes no place in the pool from those who want one shortly.
@@ -108,11 +121,11 @@ class Database:
             DatabaseBusy: The database did not let it finish in time.
             DatabaseFailed: The database could not do it.
         """
-        if self.path and not await asyncio.to_thread(self.path.exists):
+        opened = await self._open(await self._of_loop()) if await self._exists() else None
+        if opened is None or not opened.has_tables:
             async with sqlite.empty_registry() as conn:
                 yield conn
             return
-        opened = await self._open(await self._of_loop())
         async with sqlite.undisturbed(self.path) if self.path and opened.denied else nullcontext():
             with explained(str(self)):
                 async with self._connection(opened.engine) as conn:
@@ -188,7 +201,7 @@ class Database:
         Raises:
             DatabaseDenied: The database may only be read.
         """
-        if self.path is None or await asyncio.to_thread(self.path.exists):
+        if await self._exists():
             await self._open(await self._of_loop(), to_write=True)
 
     async def sync(self) -> None:
@@ -202,40 +215,46 @@ class Database:
             await of_loop.closer.aclose()
 
     async def _open(self, of_loop: "_OfLoop", *, to_write: bool = False) -> "_Opened":
-        """Opens the database, unless that is done."""
+        """Opens the database, unless that is done. Its tables are made only to write."""
         async with of_loop.opening:
             file, opened = await self.file(), of_loop.opened
-            # Who could only read may have been given more since.
-            if opened is None or opened.file != file or (to_write and opened.denied):
+            # Others may have made the tables since, and who could only read may have been given more.
+            is_known = opened is not None and opened.file == file and opened.has_tables
+            if opened is None or not is_known or (to_write and opened.denied):
                 await of_loop.close()
-                of_loop.opened = opened = await self._opened()
+                of_loop.opened = opened = await self._opened(to_write=to_write)
         if to_write and opened.denied:
             raise DatabaseDenied(errno.EACCES, opened.denied, str(self))
         return opened
 
-    async def _opened(self) -> "_Opened":
-        """The database as it is now, with its tables: they are made or migrated if they are not as they should be."""
+    async def _opened(self, *, to_write: bool) -> "_Opened":
+        """The database as it is now. Older tables are migrated; where there are none, they are made to write."""
         if self.path:
             await asyncio.to_thread(sqlite.check_file, self.path)
         denied = await asyncio.to_thread(sqlite.denied, self.path) if self.path else None
-        journal = await sqlite.journal_mode(self.path) if self.path and not denied else None
+        if self.path and to_write and not denied:
+            await asyncio.to_thread(sqlite.make_folder, self.path)
         engine = await self._engine(denied)
         try:
             with explained(str(self)):
                 async with self._connection(engine) as conn:
-                    if journal:
-                        await sqlite.when_free(conn, f"PRAGMA journal_mode = {journal}", str(self))
                     current = await conn.run_sync(schema.is_current)
+                    has_tables = current or to_write or await conn.run_sync(schema.has_registry)
                     if not self.path:
                         denied = await postgresql.denied(conn, has_tables=current)
-                    if denied and not current:
+                    if denied and has_tables and not current:
                         await conn.run_sync(schema.refuse, str(self), denied)
-                    if not current:
+                    if self.path and has_tables and not denied:
+                        journal = await sqlite.journal_mode(self.path)
+                        await sqlite.when_free(conn, f"PRAGMA journal_mode = {journal}", str(self))
+                    if has_tables and not current:
                         await self._lock(conn)
                         await conn.run_sync(schema.bring_up_to_date, str(self))
                         await conn.commit()
                         self._made += 1
-            return _Opened(engine, denied, await self.file())
+            if not has_tables:
+                await engine.dispose()  # it might keep files beside that of another program
+            return _Opened(engine, denied, has_tables, await self.file())
         except BaseException:
             await to_the_end(engine.dispose())
             raise
@@ -247,6 +266,10 @@ class Database:
             return engine
         with reached(str(self)):
             return await postgresql.engine(self._address)
+
+    async def _exists(self) -> bool:
+        """Whether there is a database to be opened; of a server, its connection says so."""
+        return self.path is None or await asyncio.to_thread(self.path.exists)
 
     async def file(self) -> tuple[int, ...]:
         """Which file it is; one made anew under the same path is another. A server has none."""
@@ -288,11 +311,13 @@ class _Opened(NamedTuple):
     Attributes:
         engine: Its connections.
         denied: Why nothing may be written, None where it may.
+        has_tables: Whether it holds a registry.
         file: What `Database.file` said then.
     """
 
     engine: AsyncEngine
     denied: str | None
+    has_tables: bool
     file: tuple[int, ...]
 
 

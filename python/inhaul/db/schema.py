@@ -38,6 +38,11 @@ def is_current(connection: Connection) -> bool:
     return _has_version(connection) and _revision(connection) == REVISION
 
 
+def has_registry(connection: Connection) -> bool:
+    """Whether the database holds a registry, of whichever release."""
+    return _has_version(connection) or _former_revision(connection) is not None
+
+
 def create(connection: Connection) -> None:
     """Makes the tables in a database that has none, and notes their revision."""
     for_dialect(connection.dialect.name).create_all(connection, checkfirst=False)
@@ -108,15 +113,20 @@ def _has_version(connection: Connection) -> bool:
 
 def _take_former_version(connection: Connection) -> None:
     """Moves the revision to the table of its own, where the former one is provably ours."""
+    if not _has_version(connection) and (former := _former_revision(connection)) is not None:
+        _version.create(connection)
+        connection.execute(sa.insert(_version).values(version_num=former))
+        _former_version.drop(connection)
+
+
+def _former_revision(connection: Connection) -> str | None:
+    """The revision in alembic's usual table, if the tables beside it are ours."""
     inspector = sa.inspect(connection)
-    if not (inspector.has_table(_former_version.name) and inspector.has_table("artifact")) or _has_version(connection):
-        return
+    if not (inspector.has_table(_former_version.name) and inspector.has_table("artifact")):
+        return None
     former = connection.scalars(sa.select(_former_version.c.version_num)).all()
     columns = {column["name"] for column in inspector.get_columns("artifact")}
-    if len(former) == 1 and former[0] in _FORMER_REVISIONS and columns >= _OURS:
-        _version.create(connection)
-        connection.execute(sa.insert(_version).values(version_num=former[0]))
-        _former_version.drop(connection)
+    return former[0] if len(former) == 1 and former[0] in _FORMER_REVISIONS and columns >= _OURS else None
 
 
 def _revision(connection: Connection) -> str | None:

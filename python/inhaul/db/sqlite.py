@@ -191,8 +191,8 @@ def _reading_uri(path: Path) -> str:
 
 
 async def journal_mode(path: Path) -> str:
-    """How the file is to be journaled where it is. Makes its folder."""
-    network = await asyncio.to_thread(_make_folder, path)
+    """How the file is to be journaled where it is."""
+    network = await asyncio.to_thread(network_filesystem, path)
     if network is None:
         return "WAL"
     warnings.warn(
@@ -214,8 +214,8 @@ def flush_log(path: Path) -> None:
         os.close(descriptor)
 
 
-def _make_folder(path: Path) -> str | None:
-    """Makes the folder of a database, and names the network file system that the database is on, if any."""
+def make_folder(path: Path) -> None:
+    """Makes the folder of a database."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -224,7 +224,6 @@ def _make_folder(path: Path) -> str | None:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise DatabaseDenied(error.errno, "Its folder cannot be made: choose another one", str(path)) from error
         raise
-    return network_filesystem(path if path.exists() else path.parent)
 
 
 class _Connection(sqlite3.Connection):

@@ -51,9 +51,9 @@ async def gc(
     check_flag("shared", shared)
     check_age("older_than", older_than)
     instance = storage._home if storage is not None else current()
+    known = await known_storage(instance, storage)
     if delete:
         await instance.database.check_writable()
-    known = await known_storage(instance, storage)
     if delete:
         await end_removals(instance, known.store.root)
     async with collecting(instance.database) if delete else nullcontext(), _crashed(instance) as sessions:

@@ -65,9 +65,9 @@ async def verify(
     check_age("max_age", max_age, optional=True)
     sources = await Sources.at(source, repair=repair)
     instance = storage._home if storage is not None else current()
+    known = await known_storage(instance, storage)
     if repair:
         await instance.database.check_writable()
-    known = await known_storage(instance, storage)
     store, storage_id = known.store, known.id
     name = sha256(store.root.encode()).hexdigest()[:16]
     ledger = await asyncio.to_thread(Ledger, instance.home / "verified" / f"{name}.json", max_age)
