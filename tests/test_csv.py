@@ -86,6 +86,17 @@ CONTENTS = {
     "a header of lines": '\n"two\nlines",b\n1,2\n',
     "blank lines": "a,b\n\n1,2\n\n3,4\n",
     "infinity": "a\ninf\n-inf\n1\n",
+    "the smallest whole number": "a,b\n-9223372036854775808,1\n1,2\n",
+    "the smallest whole number beside missing ones": "a,b\n-9223372036854775808,1\n,2\n",
+    "the smallest whole number far from missing ones": "a,b\n-9223372036854775807,1\n" + "1,1\n" * 3000 + ",2\n",
+    "unsigned numbers beside missing ones": "a,b\n18446744073709551615,1\n1,2\n,3\n",
+    "unsigned numbers far from missing ones": "a,b\n18446744073709551615,1\n" + "1,1\n" * 3000 + ",2\n",
+    "unsigned numbers at the end": "a\n" + "1\n" * 3000 + "18446744073709551615\n",
+    "unsigned numbers and a negative one": "a\n-1\n" + "1\n" * 3000 + "18446744073709551615\n",
+    "rows that lack fields": 'a,b\nx,1\ny\n"z\nz"\n',
+    "a last row that lacks fields": "a,b\n" + "1,2\n" * 3000 + "1\n",
+    "a first row with more fields": "a,b\nx,1,2\ny,3\n",
+    "signs before numbers": "a\n+1\n2\n",
 }
 
 
@@ -97,6 +108,26 @@ async def test_columns_and_types_are_those_of_load(instance: inhaul.Instance, tm
     loaded = await artifact.load()
     same(await asyncio.to_thread(opened.to_table), loaded)
     assert await asyncio.to_thread(opened.count_rows) == len(loaded)
+
+
+@pytest.mark.parametrize("name", ["rows that lack fields", "unsigned numbers far from missing ones"])
+async def test_what_arrow_reads_otherwise_is_as_pandas_has_it(
+    anywhere: inhaul.Instance, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "t.tsv").write_text(CONTENTS[name].replace(",", "\t"))
+    artifact = await Artifact(tmp_path / "t.tsv", key="t.tsv").save()
+    same(await asyncio.to_thread((await artifact.backed()).to_table), await artifact.load())
+
+
+@pytest.mark.parametrize("rows", ["1,2\n3,4,5\n", "1,2\n" * 3000 + "3,4,5\n", '"1,2\n3,4\n'])
+async def test_what_pandas_refuses_is_not_opened(instance: inhaul.Instance, tmp_path: Path, rows: str) -> None:
+    (tmp_path / "t.csv").write_text(f"a,b\n{rows}")
+    artifact = await Artifact(tmp_path / "t.csv", key="t.csv").save()
+    with pytest.raises(ValueError, match=rf"{artifact.uid}.*Error tokenizing data") as loading:
+        await artifact.load()
+    with pytest.raises(ValueError, match="Error tokenizing data") as opening:
+        await artifact.backed()
+    assert str(loading.value).partition(" data.")[2] == str(opening.value).partition(" data.")[2]
 
 
 async def test_a_column_may_turn_at_its_last_row(instance: inhaul.Instance, tmp_path: Path) -> None:
@@ -160,7 +191,8 @@ async def test_a_collection_of_tables_keeps_the_names_of_rows(instance: inhaul.I
 
 
 values: Any = st.one_of(
-    st.integers(-(2**63), 2**63 - 1),
+    st.integers(-(2**63), 2**64 - 1),
+    st.sampled_from([-(2**63), 2**63, 2**64 - 1]),
     st.floats(allow_infinity=True, width=32),
     st.booleans(),
     st.sampled_from(["", "NA", "null", "x", "two\nlines", "a,b", 'q"q', "2024-01-01", "1.5"]),
@@ -176,8 +208,8 @@ def test_any_table_opens_as_it_loads(tmp_path_factory: pytest.TempPathFactory, r
 
 
 def test_types_are_found_however_rows_fall_into_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inhaul.formats.arrow._FIRST_ROWS", 1)
-    monkeypatch.setattr("inhaul.formats.arrow._CHUNK", 1)
+    monkeypatch.setattr("inhaul.formats.separated._FIRST_ROWS", 1)
+    monkeypatch.setattr("inhaul.formats.separated._CHUNK", 1)
     random = np.random.RandomState(0)
     for _ in range(30):
         pool = random.choice(["1", "", "2.5", "True", "x", "-7"], 3)
