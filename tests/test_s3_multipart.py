@@ -104,7 +104,9 @@ async def test_damaged_parts_are_sent_again(place: Place, careless: Place, sourc
     assert (await put(store, source, NoJournal()))[1] == "etag"
     await store.aclose()
     assert where.content("key") == DATA
-    assert parts_sent(where.proxy) == PARTS + 2
+    sent = parts_sent(where.proxy)
+    # A server that takes no part a second time may have the upload begun anew.
+    assert sent == PARTS + 2 if where.server.part_etags else sent >= PARTS + 2
 
 
 @pytest.mark.parametrize(
