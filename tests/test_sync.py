@@ -10,7 +10,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from pathlib import Path
@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import children
 import inhaul
 import inhaul.sync as ih
 from inhaul import _blocking
@@ -70,7 +71,7 @@ def test_signatures_are_those_of_the_async_api() -> None:
     assert inspect.signature(ih.QuerySet.one) == inspect.signature(inhaul.QuerySet.one)
 
 
-def test_a_folder_is_staged_when_the_list_is_made(instance: ih.Instance, folder: Path) -> None:
+def test_a_list_is_staged_when_something_is_asked_of_it(instance: ih.Instance, folder: Path) -> None:
     artifacts = ih.Artifact.from_dir(folder)
     assert [artifact.key for artifact in artifacts] == [f"data/sub/{number}.txt" for number in range(5)]
     assert not (folder.parent / "root").exists()
@@ -79,7 +80,7 @@ def test_a_folder_is_staged_when_the_list_is_made(instance: ih.Instance, folder:
     assert list(artifacts.df()["size"]) == [1] * 5
 
 
-def test_an_artifact_is_staged_when_it_is_made(instance: ih.Instance, folder: Path) -> None:
+def test_an_artifact_is_staged_when_something_is_asked_of_it(instance: ih.Instance, folder: Path) -> None:
     artifact = ih.Artifact(folder / "sub" / "1.txt", key="one.txt")
     assert artifact.hash == "xMpCOKC5I4INzFCab3WEmw"
     assert artifact.save() is artifact
@@ -89,9 +90,68 @@ def test_an_artifact_is_staged_when_it_is_made(instance: ih.Instance, folder: Pa
         _ = inhaul.Artifact(folder / "sub" / "1.txt", key="one.txt").hash
 
 
-def test_a_missing_file_is_refused_at_once(instance: ih.Instance, tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_path_or_a_key_is_said_at_the_call(
+    instance: ih.Instance, folder: Path, tmp_path: Path
+) -> None:
     with pytest.raises(FileNotFoundError):
         ih.Artifact(tmp_path / "missing.txt", key="missing.txt")
+    with pytest.raises(FileNotFoundError):
+        ih.Artifact.from_dir(tmp_path / "missing")
+    with pytest.raises(NotADirectoryError):
+        ih.Artifact.from_dir(folder / "sub" / "1.txt")
+    with pytest.raises(ValueError, match="should end in"):
+        ih.Artifact(folder / "sub" / "1.txt", key="one.csv")
+
+
+def test_an_artifact_is_found_to_exist_whatever_is_asked_first(instance: ih.Instance, folder: Path) -> None:
+    path = folder / "sub" / "1.txt"
+    known = ih.Artifact(path, key="one.txt", description="said").save()
+    questions: list[Callable[[ih.Artifact], object]] = [
+        lambda one: one.uid,
+        lambda one: one.description,
+        lambda one: one.path,
+        lambda one: one.visibility,
+        lambda one: one.input_of.all(),
+        lambda one: one.features.get_values(),
+        lambda one: one.versions.count(),
+        lambda one: str(one.describe()),
+        lambda one: one.load(),
+        lambda one: one.verify().findings,
+    ]
+    for ask in questions:
+        assert ask(ih.Artifact(path, key="one.txt")) == ask(known)
+    ih.Artifact(path, key="one.txt").delete()
+    assert ih.Artifact.filter().count() == 0
+
+
+OPENS_OF_A_FOLDER = """
+import sys, inhaul.sync as ih
+with ih.connect(sys.argv[2]):
+    assert len(ih.Artifact.from_dir(sys.argv[1]).save()) == 20
+"""
+OPENS_IN_A_STORAGE = """
+import sys, inhaul.sync as ih
+from pathlib import Path
+with ih.connect(Path(sys.argv[1]).parent):
+    for path in Path(sys.argv[1]).iterdir():
+        ih.Artifact(path).save()
+"""
+
+
+@pytest.mark.parametrize("script", [OPENS_OF_A_FOLDER, OPENS_IN_A_STORAGE], ids=["list", "one by one"])
+def test_each_file_is_opened_once_when_it_is_saved(tmp_path: Path, script: str) -> None:
+    folder = tmp_path / "kept" / "files"
+    folder.mkdir(parents=True)
+    for number in range(20):
+        (folder / f"{number}.txt").write_text(str(number))
+    time.sleep(0.03)  # the clock that stamps files goes on: a file that was just written is looked at twice
+    log = tmp_path / "log"
+    strace = ("strace", "-f", "-qq", "-e", "trace=open,openat,openat2", "-o", str(log))
+    done = children.run(script, str(folder), str(tmp_path / "root"), wrapper=strace)
+    assert done.returncode == 0, done.stderr
+    opened = [line for line in log.read_text().splitlines() if ".txt" in line and "O_DIRECTORY" not in line]
+    read = [line for line in opened if "O_WRONLY" not in line and "O_RDWR" not in line and "= -1" not in line]
+    assert len(read) == 20, "\n".join(read)
 
 
 def test_a_table_round_trips(instance: ih.Instance) -> None:

@@ -158,7 +158,7 @@ def test_the_other_world_cannot_be_followed(tmp_path: Path) -> None:
     with inhaul.sync.connect(storage=tmp_path / "storage"):
         first = inhaul.sync.Artifact(path, key="t.txt").save()
         second = inhaul.sync.Artifact(file(tmp_path, "2"), is_new_version_of=first)
-        assert (first.version, second.version) == ("1", "2")
+        assert (second.version, first.version) == ("2", "1")
         assert second.save().versions.count() == 2
         with pytest.raises(WrongWorld):
             Artifact(path, is_new_version_of=first)

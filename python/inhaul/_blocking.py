@@ -209,7 +209,7 @@ def twin(cls: type, **members: object) -> type:
     """The class whose public coroutine functions wait.
 
     It is not a subclass but has the same code, its bases are twins, too, and it is made once. Its objects are staged
-    when they are made, and have `for` where the others have `async for`.
+    when something is asked of them that staging finds out, and have `for` where the others have `async for`.
 
     Args:
         cls: A class of the async API.
@@ -242,9 +242,11 @@ def _protocols(cls: Any) -> dict[str, Any]:
     """The special methods that differ."""
     members: dict[str, Any] = {}
     if "__init__" in vars(cls):
-        members["__init__"] = staging(_init(cls)) if hasattr(cls, "__await__") else _init(cls)
+        members["__init__"] = _init(cls)
     if "__aiter__" in vars(cls):
         members["__iter__"] = lambda self: iterate(cls.__aiter__(self))
+    if "__await__" in vars(cls):
+        members |= _staged(cls)
     if "__aenter__" in vars(cls):
         members |= {"__enter__": blocking(cls.__aenter__), "__exit__": blocking(cls.__aexit__)}
     return members
@@ -258,12 +260,67 @@ def _init(cls: type) -> Any:
         return cls.__init__  # type: ignore[misc]
 
 
-def staging(init: Callable[..., None]) -> Callable[..., None]:
-    """A constructor as one that stages what it makes."""
+def _staged(cls: Any) -> dict[str, Any]:
+    """The members of a class that is awaited, each of which first stages its object.
+
+    `save()` does so itself, and then reads each file only once. What is wrong with the arguments, or their path, is
+    still said by the constructor.
+    """
+    init = _init(cls)
 
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
         init(self, *args, **kwargs)
-        run(self._staging())
+        run(self._check())
 
-    return __init__
+    members: dict[str, Any] = {
+        "__init__": __init__,
+        "__hash__": cls.__hash__,
+        "_stage": lambda self: run(self._staging()),
+    }
+    for name in dir(cls):
+        value = inspect.getattr_static(cls, name)
+        if name in _ASKING and value is not object.__eq__:
+            members[name] = _after_staging(value)
+        elif name.startswith("_") or name == "save":
+            continue
+        elif inspect.iscoroutinefunction(value):
+            members[name] = _after_staging(blocking(value))
+        elif hasattr(value, "__get__") and not isinstance(value, types.FunctionType | classmethod | staticmethod):
+            members[name] = _Staged(value)
+    return members
+
+
+_ASKING = frozenset(["__eq__", "__getitem__", "__iter__", "__len__"])  # special methods
+
+
+def _after_staging(method: Callable[..., T]) -> Callable[..., T]:
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> T:
+        for record in (self, *args):
+            if isinstance(record, type(self)) and not record._is_staged:
+                record._stage()
+        return method(self, *args, **kwargs)
+
+    return call
+
+
+class _Staged:
+    """An attribute of an object that is staged when it is asked for.
+
+    Args:
+        attribute: The descriptor behind it.
+    """
+
+    def __init__(self, attribute: Any) -> None:
+        self._attribute = attribute
+
+    def __get__(self, record: Any, owner: type) -> Any:
+        if record is not None and not record._is_staged:
+            record._stage()
+        return self._attribute.__get__(record, owner)
+
+    def __set__(self, record: Any, value: object) -> None:
+        if isinstance(self._attribute, property) and not record._is_staged:
+            record._stage()  # what it means depends on what staging finds
+        self._attribute.__set__(record, value)

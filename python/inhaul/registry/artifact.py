@@ -491,6 +491,10 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
             await deletion.move(self, Visibility.default)
         return self
 
+    async def _check(self) -> None:
+        """Raises what can be told to be wrong without reading the content."""
+        await saving.check(self)
+
     async def _staging(self) -> Self:
         async with self._turn():
             await saving.stage(self)

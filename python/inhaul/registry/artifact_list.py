@@ -142,13 +142,16 @@ class ArtifactList(Sequence[A], Generic[A]):
             NotADirectoryError: The path is a file.
             ExceptionGroup: With `errors="raise"`, of what failed, after the rest was saved.
         """
+        await self._save_all()
+        return self
+
+    async def _save_all(self) -> None:
         if not self._saved:
             await self._save()
         for artifact in self._touched.values():
             await artifact._write_changes(self._instance)
         if self._folder.errors == "raise":
             self._report.raise_failures()
-        return self
 
     async def cache(self) -> list[Path]:
         """Paths of all contents on this machine, some of them downloaded side by side; see `Artifact.cache`.
@@ -202,9 +205,9 @@ class ArtifactList(Sequence[A], Generic[A]):
         Raises:
             ValueError: It is not saved.
         """
-        columns = self._staged_columns()
         if not self._saved:
             raise ValueError(f"{self!r} is not saved: save it first")
+        columns = self._staged_columns()
         return await asyncio.to_thread(lambda: [columns.values(place)["id"] for place in range(len(columns))])
 
     def _staged_columns(self) -> Columns:
@@ -212,12 +215,20 @@ class ArtifactList(Sequence[A], Generic[A]):
             raise NotStaged(f"{self!r}: await it first")
         return self._columns
 
+    @property
+    def _is_staged(self) -> bool:
+        return self._columns is not None
+
+    async def _check(self) -> None:
+        """Raises what is wrong with the folder itself; reads no file."""
+        await self._folder.where()
+
     async def _staging(self) -> Self:
         if self._columns is None:
-            await self._stage()
+            await self._read()
         return self
 
-    async def _stage(self) -> None:
+    async def _read(self) -> None:
         self._job = await self._folder.job()
         session = await self._job.session()
         with session.left_on_failure():
@@ -229,7 +240,7 @@ class ArtifactList(Sequence[A], Generic[A]):
         if (
             self._folder.duplicates == "drop" and self._columns is None
         ):  # the first of each content is known once all are read
-            await self._stage()
+            await self._read()
         done: list[Recorded] = []
         tell = pipeline.teller(IngestReport(), self._on_event)
 

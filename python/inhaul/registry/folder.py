@@ -57,9 +57,9 @@ class Folder:
                 check_text("a pattern of exclude", pattern)
             check_patterns(self.exclude)
 
-    async def job(self) -> Job:
-        """The job that the call means; its run is saved once the folder is known to be there."""
-        job = await Job.resolve(
+    async def where(self) -> Job:
+        """The job that the call means, but for its run."""
+        return await Job.resolve(
             self.instance,
             self.path,
             self.key,
@@ -67,6 +67,10 @@ class Folder:
             follow_symlinks=self.follow_symlinks,
             drop_duplicates=self.duplicates == "drop",
         )
+
+    async def job(self) -> Job:
+        """The job that the call means; its run is saved once the folder is known to be there."""
+        job = await self.where()
         if self.run is None:
             return job
         await self.run._save(self.instance)

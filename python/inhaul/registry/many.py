@@ -21,7 +21,8 @@ async def save(records: Iterable[Registry]) -> None:
     side, as by their own `save()`.
 
     Args:
-        records: Of one instance. One that is there twice is saved once.
+        records: Of one instance; one that is there twice is saved once. Or the artifacts of a folder, which are then
+            saved as by their own `save()`.
 
     Raises:
         TypeError: Something is no record. Nothing is saved then.
@@ -30,6 +31,9 @@ async def save(records: Iterable[Registry]) -> None:
         DatabaseDenied: The registry may only be read.
         ExceptionGroup: Some could not be saved; it says how many are, and has the error of each other one.
     """
+    if (save_all := getattr(records, "_save_all", None)) is not None:  # a list knows best how
+        await save_all()
+        return
     given: list[Any] = list({id(record): record for record in records}.values())
     if not given:
         return

@@ -21,7 +21,7 @@ from inhaul.ingestion import single
 from inhaul.ingestion.activity import confirm, storing
 from inhaul.ingestion.content import Content, content_of, is_taken
 from inhaul.ingestion.remote import content_at
-from inhaul.ingestion.single import OnDuplicate, Predecessor, Staged
+from inhaul.ingestion.single import OnDuplicate, Place, Predecessor, Staged
 from inhaul.instance import Instance, resolved_root
 from inhaul.registry.fields import set_row
 from inhaul.registry.rows import columns, inserted, take
@@ -80,14 +80,11 @@ async def stage(artifact: "Artifact") -> None:
     old = draft.is_new_version_of
     predecessor = await _predecessor(old) if old is not None else None
     inherited = predecessor.key if predecessor is not None else None
-    content = await _content(instance, draft, draft.key or inherited)
+    content, place = await _located(artifact, draft, instance, inherited)
     # What is on S3 is registered without being read.
     is_here = not (is_pathish(draft.data) and is_remote(as_text(draft.data)))
     if artifact._validates and is_here and content.accessor is not None:
         artifact._slots = await validate(artifact._world, instance, draft.data, content.accessor)
-    labelled = description is not None or run is not None or old is not None
-    root = await asyncio.to_thread(resolved_root, _root(draft.storage)) if draft.storage is not None else None
-    place = await single.locate(instance, content, draft.key, inherited=inherited, labelled=labelled, root=root)
     staged = await single.stage(
         instance,
         content,
@@ -126,6 +123,25 @@ async def stage(artifact: "Artifact") -> None:
             if old._version is None:
                 set_row(old, {"version": "1"})  # as its row will be when this is saved; no edit of the old one
     artifact._is_staged = True
+
+
+async def check(artifact: "Artifact") -> None:
+    """Raises what staging would raise without having read the content."""
+    if artifact._draft is not None and artifact._instance is not None:
+        old = artifact._draft.is_new_version_of
+        await _located(artifact, artifact._draft, artifact._instance, old._key if old is not None else None)
+
+
+async def _located(
+    artifact: "Artifact", draft: Draft, instance: Instance, inherited: str | None
+) -> tuple[Content, Place]:
+    """The content, and where it goes."""
+    content = await _content(instance, draft, draft.key or inherited)
+    is_labelled = any(one is not None for one in (artifact._description, artifact._run, draft.is_new_version_of))
+    root = await asyncio.to_thread(resolved_root, _root(draft.storage)) if draft.storage is not None else None
+    return content, await single.locate(
+        instance, content, draft.key, inherited=inherited, labelled=is_labelled, root=root
+    )
 
 
 def _root(storage: "Storage | str") -> str:

@@ -6,7 +6,8 @@ Nothing has to be awaited::
 
     artifacts = ih.Artifact.from_dir("plates").save()
 
-Artifacts and lists are staged when they are made. Every call waits for a coroutine of the async API, which runs on an
+Artifacts and lists are staged when something is asked of them that only their content tells, or when they are saved,
+which reads each file once. Every call waits for a coroutine of the async API, which runs on an
 event loop in a thread of its own; so it works in a notebook, too, whose loop is another one. The two APIs may use one
 registry, but not each other's records.
 """
@@ -21,7 +22,7 @@ from typing import Any, Self
 from inhaul import __all__ as __all__
 from inhaul import instance as _instance
 from inhaul import registry as _registry
-from inhaul._blocking import blocking, run, staging, twin
+from inhaul._blocking import blocking, run, twin
 from inhaul.ingestion.report import IngestEvent, IngestReport
 from inhaul.ingestion.report import Issue as Issue
 from inhaul.ingestion.report import Reason as Reason
@@ -161,7 +162,7 @@ def _watched(method: Callable[..., Any]) -> Callable[..., Any]:
 
 _List = _registry.ArtifactList
 twin(_registry.QuerySet, __getitem__=_one_or_slice, _repr_html_=_table)
-twin(_List, __init__=_watched(staging(_List.__init__)), save=_watched(blocking(_List.save)))
+twin(_List, _stage=_watched(blocking(_List._staging)), save=_watched(blocking(_List.save)))
 
 _world = World(blocking=True)
 _world.add(*map(twin, _registry.asynchronous.classes.values()))

@@ -1684,7 +1684,8 @@ def save(records: Iterable[_Registry]) -> None:
     side, as by their own `save()`.
 
     Args:
-        records: Of one instance. One that is there twice is saved once.
+        records: Of one instance; one that is there twice is saved once. Or the artifacts of a folder, which are then
+            saved as by their own `save()`.
 
     Raises:
         TypeError: Something is no record. Nothing is saved then.
