@@ -70,7 +70,6 @@ async def test_runs(instance: inhaul.Instance) -> None:
     assert (await (await run.save()).get(run.uid)).finished_at == run.finished_at
     for params, error in (
         ({"a": object()}, TypeError),
-        ({"a": float("nan")}, ValueError),
         ({"a": "\udcff"}, ValueError),
     ):
         with pytest.raises(error, match="cannot be JSON"):
@@ -95,7 +94,6 @@ async def test_runs(instance: inhaul.Instance) -> None:
         (lambda: Transform(None), TypeError),  # type: ignore[arg-type]
         (lambda: setattr(Transform("t"), "name", "a\0"), ValueError),
         (lambda: Run(Transform("t"), {"a": object()}), TypeError),
-        (lambda: Run(Transform("t"), {"a": float("nan")}), ValueError),
         (lambda: Run(Transform("t"), ["a"]), TypeError),  # type: ignore[arg-type]
         (lambda: Artifact.filter().limit(2**70), ValueError),
     ],

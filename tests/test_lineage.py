@@ -19,6 +19,7 @@ import pytest
 import inhaul
 import inhaul.sync as ih
 from inhaul import Artifact, Run, Transform
+from inhaul.errors import InvalidText
 from inhaul.registry.lineage import Lineage
 
 
@@ -263,6 +264,7 @@ GIVEN = {
     "sizes": (1, np.int64(2)),
     "nested": {"path": Path("c")},
     "nothing": None,
+    "limits": [float("nan"), np.float64("inf"), float("-inf")],
 }
 RECORDED = {
     "input": "a/b.csv",
@@ -276,6 +278,7 @@ RECORDED = {
     "sizes": [1, 2],
     "nested": {"path": "c"},
     "nothing": None,
+    "limits": ["nan", "inf", "-inf"],
 }
 
 
@@ -318,7 +321,7 @@ _LOOP.append(_LOOP)
 
 _RECORDED: list[tuple[object, object]] = [
     (float("nan"), "nan"),
-    ([float("inf")], "[inf]"),
+    ([float("inf"), -np.float32("inf"), {"rate": np.float64("nan")}], ["inf", "-inf", {"rate": "nan"}]),
     ({(1, 2): 3}, "{(1, 2): 3}"),
     ("\udcff", r"'\udcff'"),
     (Path("\udcff"), r"PosixPath('\udcff')"),
@@ -342,6 +345,29 @@ async def test_any_argument_of_a_tracked_function(instance: inhaul.Instance) -> 
 async def test_an_argument_that_tells_nothing_of_itself(instance: inhaul.Instance) -> None:
     await inhaul.tracked(lambda odd: None)(_Odd())
     assert (await Run.filter().one()).params["odd"].startswith("<_Odd instance at")
+    await inhaul.tracked(lambda odd: None)({"a": [_Odd()]})
+    assert (await Run.filter().order_by("-id").first()).params["odd"].startswith("{'a': [<_Odd instance at")
+
+
+async def test_a_param_that_has_no_form_is_refused_by_name_and_ends_no_run(instance: inhaul.Instance) -> None:
+    run = await inhaul.track(Transform("t"), params={"depth": 3})
+    for value, error, problem in (
+        (_Odd(), TypeError, "reading it raises ZeroDivisionError"),
+        ([object()], TypeError, "there is no form for <object"),
+        ("\udcff", InvalidText, "half of a surrogate pair"),
+        ({"\udcff": 1}, InvalidText, "half of a surrogate pair"),
+    ):
+        message = rf"params\['odd'\]=.* cannot be JSON: .*{problem}"
+        with pytest.raises(error, match=message):
+            await inhaul.track(Transform("t"), params={"depth": 4, "odd": value})
+        run.params["odd"] = value
+        with pytest.raises(error, match=message):
+            await inhaul.finish()
+        assert instance.run is run
+    assert await Run.filter().count() == 1
+    del run.params["odd"]
+    await inhaul.finish()
+    assert (await Run.get(run.uid)).params == {"depth": 3}
 
 
 def test_what_cannot_be_tracked() -> None:

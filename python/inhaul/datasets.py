@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inhaul.formats.libraries import library
+from inhaul.texts import check_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,9 @@ def generate_cell_ranger_files(sample: str, basedir: str | Path | None = None) -
 
     Raises:
         FileExistsError: There is such a folder already.
+        InvalidText: The name is empty, or holds a character that no database can store.
     """
+    check_name("sample", sample)
     folder = Path(basedir or ".") / sample
     folder.mkdir(parents=True)
     counts = _counts(20, 100, seed=1)

@@ -4,6 +4,7 @@ Each class is also the builtin that fits, so a handler need not know inhaul::
 
     InhaulError
     ├── InvalidKey (ValueError)             a key that could escape its root or not be stored
+    ├── InvalidText (ValueError)            a text that no database, or no path, can hold
     ├── KeyExists (FileExistsError)         the key, or the record, is already there
     ├── NotStaged (AttributeError)          a field that is known only when the object is staged
     ├── ValidationError (ValueError)        a name that is no feature, or a value that its feature does not take
@@ -45,6 +46,10 @@ class InhaulError(Exception):
 
 class InvalidKey(InhaulError, ValueError):
     """A key that could escape its storage or that no storage could hold."""
+
+
+class InvalidText(InhaulError, ValueError):
+    """A text that no database can hold, or no path; or an empty one where there has to be one."""
 
 
 class KeyExists(InhaulError, FileExistsError):

@@ -28,6 +28,7 @@ from inhaul.stores.local import LocalStore
 from inhaul.stores.locations import as_text, is_remote, locate, relative_key, resolved
 from inhaul.stores.s3 import S3Store
 from inhaul.tasks import to_the_end
+from inhaul.texts import check_text
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -223,7 +224,9 @@ class Instance:
         if not is_remote(root):
             return StorageKind("local", None)
         given = (self._options.get("client_kwargs") or {}).get("region_name")
-        return StorageKind("s3", given or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"))
+        region = given or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        check_text("region", region)
+        return StorageKind("s3", region)
 
     async def writable(self, root: str) -> Store:
         """What writes and removes objects of the storage with this root, which gets the registry's mark.

@@ -1,6 +1,8 @@
 """The rules for names: keys, suffixes, uids, and where objects lie. The rules themselves are in the Rust core."""
 
-from inhaul._core import accessor, key_problem, new_uid, next_uid, object_key, suffix
+from inhaul import _core
+from inhaul._core import accessor, new_uid, next_uid, object_key, suffix
+from inhaul.texts import is_storable
 
 __all__ = ("MARKS", "OBJECTS", "accessor", "key_problem", "named_anew", "new_uid", "next_uid", "object_key", "suffix")
 
@@ -9,6 +11,13 @@ OBJECTS = ".inhaul"
 
 MARKS = f"{OBJECTS}/registries"
 """Folder in a storage's root with the marks of the registries that write to it, each named by its uid."""
+
+
+def key_problem(key: str) -> str | None:
+    """What is wrong with a key, in words; None if it is valid."""
+    if not is_storable(key) and "\0" not in key:
+        return "it holds half of a surrogate pair, which is not UTF-8"
+    return _core.key_problem(key)
 
 
 def named_anew(uid: str, suffix: str) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, cast, get_args, overload
 
+from inhaul.texts import check_name, check_path_text
+
 T = TypeVar("T")
 
 Durability = Literal["batch", "process"]
@@ -35,6 +37,7 @@ def _cache_dir() -> Path:
 def _as_path(value: object) -> Path:
     if not isinstance(value, str | Path):
         raise TypeError(f"cache_dir={value!r}: pass a text or a pathlib.Path")
+    check_path_text(str(value))
     return Path(value)
 
 
@@ -53,10 +56,18 @@ def _threads() -> int:
 
 
 def _user() -> str:
+    if given := _text("INHAUL_USER"):
+        check_name("INHAUL_USER", given)
+        return given
     try:
-        return _text("INHAUL_USER") or getpass.getuser()
+        return getpass.getuser()
     except (KeyError, OSError):  # in a container, a user may have a number only
         return str(os.getuid())
+
+
+def _as_user(value: object) -> str:
+    check_name("user", value)
+    return cast("str", value)
 
 
 class _Setting(Generic[T]):
@@ -106,7 +117,7 @@ class Settings:
     db = _Setting(lambda: _text("INHAUL_DB"))
     cache_dir = _Setting(_cache_dir, _as_path)
     cache_limit = _Setting(_cache_limit)
-    user = _Setting(_user)
+    user = _Setting(_user, _as_user)
     threads = _Setting(_threads)
     durability = _Setting(_durability)
 

@@ -42,4 +42,6 @@ def _sqlite(rest: str) -> Path:
         raise UnsupportedDatabase("the address of an SQLite file is sqlite:///PATH, with three slashes and no options")
     if path in ("", "/", "/:memory:"):
         raise UnsupportedDatabase("an SQLite database in memory ends with its connection: name a file")
+    if "\0" in path:
+        raise UnsupportedDatabase("the address has a NUL character: remove it")
     return Path(path[1:]).absolute()

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
 from inhaul.errors import UnsupportedDatabase
+from inhaul.texts import is_storable
 
 SYSTEM = "system"
 """As `sslrootcert`: what this machine trusts."""
@@ -113,8 +114,8 @@ def _hosts(text: str) -> tuple[str, str]:
 
 
 def _check(given: dict[str, str]) -> None:
-    if any("\0" in value for value in given.values()):
-        raise UnsupportedDatabase("the address has a NUL character: remove it")
+    if not all(map(is_storable, given.values())):
+        raise UnsupportedDatabase("the address has a NUL character, or half of a surrogate pair: remove it")
     for name, value in given.items():
         if name in _NOTHING_ASKED:
             if value.lower() not in _NOTHING_ASKED[name]:

@@ -15,8 +15,8 @@ from inhaul.errors import NoResultFound, ValidationError
 from inhaul.instance import Instance
 from inhaul.keys import new_uid
 from inhaul.registry import dtypes
-from inhaul.registry.arguments import check_name, is_storable
 from inhaul.registry.related import id_in
+from inhaul.texts import check_name, is_storable
 
 if TYPE_CHECKING:
     from inhaul.registry.artifact import Artifact

@@ -7,50 +7,13 @@ from typing import TYPE_CHECKING, Any
 from inhaul.errors import InvalidKey, WrongWorld
 from inhaul.keys import key_problem
 from inhaul.stores.locations import as_text, is_pathish
+from inhaul.texts import check_path_text
 
 if TYPE_CHECKING:
     from inhaul.registry.world import World
 
 OLDEST = timedelta(days=36_500)
 """The greatest age that calls take: dates end somewhere."""
-
-
-def is_storable(text: str) -> bool:
-    """Whether every database can hold a text: it has no NUL character and no half of a surrogate pair."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in text
-
-
-def check_text(name: str, value: object) -> None:
-    """Refuses what is neither None nor a text that every database can hold.
-
-    Raises:
-        TypeError: It is no text.
-        ValueError: It holds a NUL character or half of a surrogate pair.
-    """
-    if value is None:
-        return
-    if not isinstance(value, str):
-        raise TypeError(f"{name}={value!r}: pass a text")
-    if not is_storable(value):
-        raise ValueError(f"{name}={value!r}: it holds a character that no database can store")
-
-
-def check_name(name: str, value: object) -> None:
-    """Refuses what is no text that every database can hold, or an empty one.
-
-    Raises:
-        TypeError: It is no text.
-        ValueError: It is empty, or holds a NUL character or half of a surrogate pair.
-    """
-    if not isinstance(value, str):
-        raise TypeError(f"{name}={value!r}: pass a text")
-    if not value:
-        raise ValueError(f"{name}={value!r}: it cannot be empty")
-    check_text(name, value)
 
 
 def check_time(name: str, value: object) -> None:
@@ -123,15 +86,12 @@ def check_path(value: object) -> None:
 
     Raises:
         TypeError: It is no text and no path-like object, or one of bytes.
-        ValueError: It is empty or holds a NUL character.
+        InvalidText: It is empty or holds a NUL character.
     """
     path = as_text(value) if is_pathish(value) else None
     if not isinstance(path, str):
         raise TypeError(f"{value!r} is no path: pass a text, a pathlib.Path or a UPath")
-    if not path:
-        raise ValueError("The path is empty: pass '.' for the current folder")
-    if "\0" in path:
-        raise ValueError(f"{path!r}: a path cannot hold a NUL character")
+    check_path_text(path)
 
 
 def check_record(world: "World", name: str, value: Any, registry: str, *, optional: bool = False) -> None:

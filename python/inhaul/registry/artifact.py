@@ -15,7 +15,7 @@ from inhaul.ingestion.single import OnDuplicate, Staged
 from inhaul.instance import Instance, current
 from inhaul.keys import suffix
 from inhaul.registry import deletion, reading, replacing, saving, uploading
-from inhaul.registry.arguments import check_choice, check_flag, check_key, check_record, check_text
+from inhaul.registry.arguments import check_choice, check_flag, check_key, check_record
 from inhaul.registry.base import Registry
 from inhaul.registry.context import input_run, note_inputs, run_for
 from inhaul.registry.describing import IsDescribed
@@ -35,6 +35,7 @@ from inhaul.registry.verification import verify_rows
 from inhaul.registry.versioning import IsVersioned, check_unused
 from inhaul.registry.visibility import Visibility, shown
 from inhaul.stores.locations import as_text, is_pathish
+from inhaul.texts import check_text
 
 if TYPE_CHECKING:
     from upath import UPath

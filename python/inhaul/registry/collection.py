@@ -23,7 +23,7 @@ from inhaul.ingestion.plan import next_version
 from inhaul.instance import Instance, current
 from inhaul.keys import next_uid
 from inhaul.registry import deletion
-from inhaul.registry.arguments import check_flag, check_name, check_text
+from inhaul.registry.arguments import check_flag
 from inhaul.registry.artifact import Artifact
 from inhaul.registry.base import Registry
 from inhaul.registry.context import input_run, note_inputs, run_for
@@ -35,6 +35,7 @@ from inhaul.registry.tracking import TracksRun, TracksUpdates
 from inhaul.registry.versioning import IsVersioned
 from inhaul.registry.visibility import Visibility, shown
 from inhaul.tasks import unwrapped
+from inhaul.texts import check_name, check_text
 
 if TYPE_CHECKING:
     from inhaul.registry.query import QuerySet

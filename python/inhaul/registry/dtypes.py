@@ -6,7 +6,7 @@ from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Any, NamedTuple
 
 from inhaul.formats.measured import UNKNOWN
-from inhaul.registry.arguments import is_storable
+from inhaul.texts import is_storable
 
 LABELS = "cat[ULabel]"
 """The dtype of features whose values are labels."""

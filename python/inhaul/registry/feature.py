@@ -11,13 +11,14 @@ from inhaul.errors import KeyExists
 from inhaul.hashing import hash_bytes
 from inhaul.instance import Instance
 from inhaul.registry import dtypes
-from inhaul.registry.arguments import check_name, check_record
+from inhaul.registry.arguments import check_record
 from inhaul.registry.base import Registry
 from inhaul.registry.fields import Field, Relation
 from inhaul.registry.related import ManyToMany
 from inhaul.registry.rows import found
 from inhaul.registry.tracking import TracksUpdates
 from inhaul.registry.user import User
+from inhaul.texts import check_name
 
 
 class Feature(Registry, TracksUpdates):

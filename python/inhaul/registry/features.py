@@ -19,6 +19,7 @@ from inhaul.registry.arguments import check_record
 from inhaul.registry.base import Registry
 from inhaul.registry.related import ManyToMany, Related, id_in
 from inhaul.registry.value_lookups import feature_of, value_condition
+from inhaul.texts import check_name, check_text
 
 if TYPE_CHECKING:
     from inhaul.registry.artifact import Artifact
@@ -44,6 +45,7 @@ class FeatureManager:
 
     def __getitem__(self, slot: str) -> "QuerySet[Feature]":
         """The features measured in a slot, such as `columns`, `obs` or `rna:var`."""
+        check_text("slot", slot)
         linked = select(_set.c.feature_set_id).where(_set.c.artifact_id == self._artifact._id, _set.c.slot == slot)
         member = tables.feature_set_feature
         ids = select(member.c.feature_id).where(member.c.feature_set_id.in_(linked))
@@ -103,6 +105,8 @@ class FeatureManager:
     async def remove_values(self, names: str | Iterable[str]) -> None:
         """Removes all values of some features; a feature without values is no error."""
         names = [names] if isinstance(names, str) else list(names)
+        for name in names:
+            check_text("feature", name)
         ids = select(_feature.c.id).where(is_in(_feature.c.name, names))
         values = select(_value.c.id).where(_value.c.feature_id.in_(ids))
         id = self._artifact._id
@@ -126,8 +130,7 @@ class FeatureManager:
         await self._add(feature_set, slot)
 
     async def _add(self, feature_set: "FeatureSet", slot: str) -> None:
-        if not slot:
-            raise ValueError("The name of a slot cannot be empty")
+        check_name("slot", slot)
         instance = self._artifact._home
         row = {"artifact_id": id_in(instance, self._artifact, self._world["Artifact"]), "slot": slot}
         await feature_set._save(instance)

@@ -11,8 +11,9 @@ from inhaul.ingestion.job import Job
 from inhaul.ingestion.report import IngestEvent, IngestReport
 from inhaul.ingestion.scan import check_patterns
 from inhaul.instance import Instance, current
-from inhaul.registry.arguments import check_choice, check_flag, check_key, check_path, check_text
+from inhaul.registry.arguments import check_choice, check_flag, check_key, check_path
 from inhaul.registry.context import active_run
+from inhaul.texts import check_text
 
 if TYPE_CHECKING:
     from inhaul.registry.run import Run

@@ -16,9 +16,10 @@ from inhaul.db.roots import Root, whole
 from inhaul.errors import UnknownField
 from inhaul.instance import Instance
 from inhaul.registry import dtypes
-from inhaul.registry.arguments import check_flag, check_text
+from inhaul.registry.arguments import check_flag
 from inhaul.registry.base import Registry
 from inhaul.registry.related import ManyToMany, id_in
+from inhaul.texts import check_text
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Mapper

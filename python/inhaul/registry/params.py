@@ -1,6 +1,7 @@
 """Parameters of runs in the form that JSON has for them, so that they come back as they are shown."""
 
 import json
+import math
 import os
 import reprlib
 from collections.abc import Callable, Mapping
@@ -8,6 +9,7 @@ from contextlib import suppress
 from enum import Enum
 from typing import Any
 
+from inhaul.errors import InvalidText
 from inhaul.registry import dtypes
 
 _LONGEST = 10_000  # characters of an argument of a function that is recorded as it is
@@ -16,24 +18,38 @@ _LONGEST = 10_000  # characters of an argument of a function that is recorded as
 def as_params(name: str, value: Any) -> dict[str, Any] | None:
     """Parameters that a user gives, as they are recorded: `None`, or a dict.
 
-    Scalars of numpy are recorded as the numbers they are; paths, times, members of enumerations, functions and records
-    as texts.
+    Scalars of numpy are recorded as the numbers they are; paths, times, members of enumerations, functions, records and
+    the floats that JSON has no form for (`nan`, `inf` and `-inf`) as texts.
 
     Raises:
         TypeError: It is no dict, a key in it is no text, or something in it has no such form.
-        ValueError: It holds a number that JSON has no form for, or half of a surrogate pair, or itself.
+        ValueError: It holds itself.
+        InvalidText: It holds half of a surrogate pair.
     """
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise TypeError(f"{name}={value!r}: pass a dict")
+        raise TypeError(f"{name}={reprlib.repr(value)}: pass a dict")
+    recorded: dict[str, Any] = {}
+    for key, one in value.items():
+        recorded |= _as_param(f"{name}[{key!r}]", {key: one})
+    return recorded
+
+
+def _as_param(name: str, param: Mapping[Any, Any]) -> dict[str, Any]:
+    """One parameter. Its repr may raise, so errors show it as `reprlib` does."""
+    (value,) = param.values()
+    shown = f"{name}={reprlib.repr(value)} cannot be JSON"
     try:
-        recorded: dict[str, Any] = _through_json(value, _refuse)
+        recorded: dict[str, Any] = _through_json(param, _refuse)
     except RecursionError as error:
-        raise ValueError(f"{name} cannot be JSON: it holds itself") from error
+        raise ValueError(f"{shown}: it holds itself") from error
+    except UnicodeEncodeError as error:
+        raise InvalidText(f"{shown}: it holds half of a surrogate pair, which UTF-8 has not: leave it out") from error
     except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError  # that of a surrogate takes other arguments
-        raise kind(f"{name}={value!r} cannot be JSON: {error}") from error
+        raise (TypeError if isinstance(error, TypeError) else ValueError)(f"{shown}: {error}") from error
+    except Exception as error:
+        raise TypeError(f"{shown}: reading it raises {type(error).__name__}") from error
     return recorded
 
 
@@ -56,11 +72,14 @@ def _through_json(value: object, other: Callable[[object], Any], longest: float 
 def _plain(value: Any, other: Callable[[object], Any]) -> Any:
     """What JSON has a form for; `other` says what stands for anything else."""
     value = dtypes.plain(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(float(value))
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, Mapping):
-        if odd := [key for key in value if not isinstance(key, str)]:
-            raise TypeError(f"the key {odd[0]!r} is no text, and would come back as one")
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"the key {reprlib.repr(key)} is no text, and would come back as one")
         return {str(key): _plain(one, other) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(one, other) for one in value]
@@ -72,7 +91,7 @@ def _plain(value: Any, other: Callable[[object], Any]) -> Any:
 
 
 def _refuse(value: object) -> Any:
-    raise TypeError(f"there is no form for {value!r}: pass a text or a number instead")
+    raise TypeError(f"there is no form for {reprlib.repr(value)}: pass a text or a number instead")
 
 
 def _named(value: object) -> str:

@@ -14,9 +14,10 @@ from inhaul.formats import tables
 from inhaul.instance import Instance, current
 from inhaul.registry import dtypes
 from inhaul.registry.annotation import check_registered
-from inhaul.registry.arguments import check_flag, check_text
+from inhaul.registry.arguments import check_flag
 from inhaul.registry.including import included
 from inhaul.registry.lookups import condition, lowered
+from inhaul.texts import check_text
 
 if TYPE_CHECKING:
     import pandas as pd

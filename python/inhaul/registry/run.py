@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 from inhaul.db import tables
 from inhaul.hashing import hash_bytes
 from inhaul.instance import Instance
-from inhaul.registry.arguments import check_name, check_record, check_time
+from inhaul.registry.arguments import check_record, check_time
 from inhaul.registry.base import Registry
 from inhaul.registry.fields import Field, Relation
 from inhaul.registry.params import as_params
 from inhaul.registry.related import ManyToMany
 from inhaul.registry.tracking import TracksUpdates
 from inhaul.registry.user import User
+from inhaul.texts import check_name
 
 if TYPE_CHECKING:
     from inhaul.registry.query import QuerySet
@@ -62,12 +63,13 @@ class Run(Registry, TracksUpdates):
 
     Args:
         transform: What is executed.
-        params: Its parameters, by name: what JSON can hold, and numbers of numpy. Paths, times, functions and records
-            are recorded as texts.
+        params: Its parameters, by name: what JSON can hold, and numbers of numpy. Paths, times, functions, records,
+            `nan` and `inf` are recorded as texts.
 
     Raises:
         TypeError: The transform is no `Transform`; or the params are no dict, a key in them is no text, or JSON has no
-            form for something in them.
+            form for something in them, which the message names.
+        ValueError: The params hold themselves, or half of a surrogate pair.
     """
 
     _transform: Transform

@@ -15,8 +15,8 @@ from inhaul.formats.measured import is_slot, measured
 from inhaul.formats.suffixes import load
 from inhaul.registry import dtypes
 from inhaul.registry.annotation import unregistered
-from inhaul.registry.arguments import is_storable
 from inhaul.stores.locations import as_text
+from inhaul.texts import is_storable
 
 if TYPE_CHECKING:
     from inhaul.ingestion.content import Content

@@ -11,6 +11,7 @@ from inhaul.db import tables
 from inhaul.errors import InhaulError
 from inhaul.instance import Instance, resolved_root
 from inhaul.keys import MARKS
+from inhaul.registry.arguments import check_path
 from inhaul.registry.base import Registry
 from inhaul.registry.fields import Field, Relation
 from inhaul.registry.findings import VerifyReport
@@ -20,7 +21,7 @@ from inhaul.registry.user import User
 from inhaul.registry.uses import delete_records
 from inhaul.registry.verification import verify
 from inhaul.stores.address import parse
-from inhaul.stores.locations import as_text, is_remote
+from inhaul.stores.locations import as_text, check_encoding, is_remote
 
 if TYPE_CHECKING:
     from inhaul.stores.locations import Pathish
@@ -34,6 +35,8 @@ class Storage(Registry, TracksUpdates):
 
     Raises:
         UnsupportedStorage: The root is neither a folder nor on S3.
+        InvalidText: The root is empty, or holds a NUL character.
+        InvalidKey: The root is not UTF-8.
     """
 
     _root: str
@@ -48,12 +51,13 @@ class Storage(Registry, TracksUpdates):
     _known_by = "root"
 
     def __init__(self, root: "Pathish") -> None:
+        check_path(root)
         self._root = as_text(root)
-        if not self._root:
-            raise ValueError("The root is an empty path: pass '.' for the current folder")
         self._type = "local"
         if is_remote(self._root):
             self._root, self._type = str(parse(self._root)), "s3"
+        else:
+            check_encoding(self._root)
 
     async def verify(
         self,

@@ -6,12 +6,12 @@ from sqlalchemy import Column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import tables
-from inhaul.registry.arguments import check_name, check_text
 from inhaul.registry.base import Registry
 from inhaul.registry.fields import Field, Relation
 from inhaul.registry.related import ManyToMany, Related
 from inhaul.registry.tracking import TracksUpdates
 from inhaul.registry.user import User
+from inhaul.texts import check_name, check_text
 
 if TYPE_CHECKING:
     from inhaul.registry.query import QuerySet

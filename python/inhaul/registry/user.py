@@ -1,9 +1,9 @@
 """Users."""
 
-from inhaul.registry.arguments import check_name
 from inhaul.registry.base import Registry
 from inhaul.registry.fields import Field
 from inhaul.registry.tracking import TracksUpdates
+from inhaul.texts import check_name
 
 
 class User(Registry, TracksUpdates):

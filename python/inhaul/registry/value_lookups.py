@@ -8,8 +8,9 @@ from sqlalchemy import BigInteger, ColumnElement, case, cast, false, literal, se
 from inhaul.db import tables
 from inhaul.db.membership import is_in
 from inhaul.registry import dtypes
-from inhaul.registry.arguments import check_flag, check_text
+from inhaul.registry.arguments import check_flag
 from inhaul.registry.lookups import OPERATORS, SEVERAL, TEXT_OPERATORS, compared
+from inhaul.texts import check_text
 
 _EXACT = 2**53  # below it every whole number is a float
 

@@ -6,8 +6,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import families
 from inhaul.errors import NotStaged
-from inhaul.registry.arguments import check_name
 from inhaul.registry.fields import Field
+from inhaul.texts import check_name
 
 if TYPE_CHECKING:
     from inhaul.registry.base import Registry

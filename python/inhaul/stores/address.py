@@ -2,10 +2,11 @@
 
 import re
 from typing import NamedTuple
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from inhaul.errors import UnsupportedStorage
 from inhaul.keys import OBJECTS, key_problem
+from inhaul.texts import is_storable
 
 _FORM = "write s3://bucket/prefix, with ?endpoint_url=https://... for a server that is not Amazon's"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -49,6 +50,9 @@ def parse(address: str) -> S3Address:
     Raises:
         UnsupportedStorage: It is no address of a folder on S3. What it holds is not shown: it may be a secret.
     """
+    if not is_storable(unquote(address)):
+        what = "a NUL character, or half of a surrogate pair, which no database can store"
+        raise UnsupportedStorage(f"the address of the storage holds {what}: leave it out; {_FORM}")
     url = urlsplit(address)
     if url.scheme != "s3" or url.fragment:
         raise UnsupportedStorage(f"the address of the storage is not one on S3: {_FORM}")

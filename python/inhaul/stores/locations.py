@@ -13,6 +13,7 @@ from typing_extensions import TypeIs
 from inhaul.errors import InvalidKey, UnsupportedStorage
 from inhaul.filesystem import working_folder
 from inhaul.stores.address import S3Address, parse
+from inhaul.texts import check_path_text
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -78,14 +79,13 @@ def resolved(path: str) -> Path:
     """A path of this machine, absolute and without links. Looks at the disk.
 
     Raises:
-        ValueError: It is empty.
+        InvalidText: It is empty, or holds a NUL character.
         InvalidKey: It is not UTF-8, or this process does not read names as UTF-8.
         FileNotFoundError: It begins with the home of somebody who has none, or is relative to a folder that is gone.
         OSError: Links on the way lead to each other.
     """
-    if not path:
-        raise ValueError("The path is empty: pass '.' for the current folder")
-    _check_encoding(path)
+    check_path_text(path)
+    check_encoding(path)
     try:
         known = Path(path).expanduser()
     except RuntimeError as error:
@@ -98,8 +98,12 @@ def resolved(path: str) -> Path:
         raise OSError(errno.ELOOP, "Links on the way lead to each other", path) from error
 
 
-def _check_encoding(path: str) -> None:
-    """Refuses what the system and the registry would not understand in the same way."""
+def check_encoding(path: str) -> None:
+    """Refuses what the system and the registry would not understand in the same way.
+
+    Raises:
+        InvalidKey: It is not UTF-8, or this process does not read names as UTF-8.
+    """
     encoding = sys.getfilesystemencoding()
     try:
         text = os.fsencode(path).decode()

@@ -399,6 +399,8 @@ class Storage(_Registry, _TracksUpdates):
 
     Raises:
         UnsupportedStorage: The root is neither a folder nor on S3.
+        InvalidText: The root is empty, or holds a NUL character.
+        InvalidKey: The root is not UTF-8.
     """
 
     root: Field[str]
@@ -470,12 +472,13 @@ class Run(_Registry, _TracksUpdates):
 
     Args:
         transform: What is executed.
-        params: Its parameters, by name: what JSON can hold, and numbers of numpy. Paths, times, functions and records
-            are recorded as texts.
+        params: Its parameters, by name: what JSON can hold, and numbers of numpy. Paths, times, functions, records,
+            `nan` and `inf` are recorded as texts.
 
     Raises:
         TypeError: The transform is no `Transform`; or the params are no dict, a key in them is no text, or JSON has no
-            form for something in them.
+            form for something in them, which the message names.
+        ValueError: The params hold themselves, or half of a surrogate pair.
     """
 
     transform: Relation[Transform]
@@ -1586,12 +1589,14 @@ def track(transform: Transform | None = None, *, params: dict[str, Any] | None =
     Args:
         transform: What runs. None: this script or notebook, named by its path in the project: in the git work tree, or
             beside the registry's `.inhaul` folder. A transform with the same name and type is used again.
-        params: Its parameters by name, such as `vars(arguments)` of argparse; see `Run`.
+        params: Its parameters by name, such as `vars(arguments)` of argparse; see `Run`. What that refuses, whatever
+            its repr does, is refused before the run begins.
 
     Raises:
         TypeError: The transform is no `Transform`; or the params are no dict, a key in them is no text, or JSON has no
             form for something in them.
-        ValueError: There is neither a script nor a notebook, and no transform was given.
+        ValueError: There is neither a script nor a notebook, and no transform was given; or the params hold themselves,
+            or half of a surrogate pair.
     """
     ...
 
@@ -1607,7 +1612,8 @@ def tracked(function: Callable[..., Any]) -> Callable[..., Any]:
     """Makes each call of a function a run of its own, with its arguments, given or default, as parameters.
 
     A plain function becomes a coroutine function, and runs in a thread. The run of a call that raises stays unfinished.
-    Arguments that are long, or that JSON cannot hold, are recorded in short, as texts.
+    Arguments that are long, or that JSON cannot hold, are recorded in short, as texts; one whose repr raises, by its
+    class. None of them ends the call.
 
     Raises:
         TypeError: It is a generator, or has no name, like what `functools.partial` makes.
