@@ -95,14 +95,26 @@ class PostgreSQL:
         """Makes every COMMIT wait for a standby that does not exist; or lets all of them through."""
         self.run(f"ALTER SYSTEM SET synchronous_standby_names = '{'nobody' if held else ''}'")
         self.run("SELECT pg_reload_conf()")
+        while held and not self._waits():  # the server takes the setting over some time later
+            time.sleep(0.01)
 
-    def run(self, statement: str) -> None:
+    def _waits(self) -> bool:
+        """Whether a COMMIT waits."""
+        try:
+            self.run("SET synchronous_commit = on; SELECT pg_logical_emit_message(true, 'test', '')", timeout=0.2)
+        except TimeoutError:
+            return True
+        return False
+
+    def run(self, statement: str, timeout: float | None = None) -> None:
         """Executes a statement in the database that the server always has."""
 
         async def run() -> None:
             connection = await asyncpg.connect(self._server.get_uri())
-            await connection.execute(statement)
-            await connection.close()
+            try:
+                await connection.execute(statement, timeout=timeout)
+            finally:
+                await connection.close()
 
         with ThreadPoolExecutor(1) as thread:  # a loop may be running in this one
             thread.submit(asyncio.run, run()).result()
