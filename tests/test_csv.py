@@ -96,13 +96,14 @@ CONTENTS = {
     "rows that lack fields": 'a,b\nx,1\ny\n"z\nz"\n',
     "a last row that lacks fields": "a,b\n" + "1,2\n" * 3000 + "1\n",
     "a first row with more fields": "a,b\nx,1,2\ny,3\n",
+    "a carriage return before a blank": "t,n,c\nx,1,a\ny\r 5,b\nz,2,c\n",
     "signs before numbers": "a\n+1\n2\n",
 }
 
 
 @pytest.mark.parametrize("name", CONTENTS)
 async def test_columns_and_types_are_those_of_load(instance: inhaul.Instance, tmp_path: Path, name: str) -> None:
-    (tmp_path / "t.csv").write_text(CONTENTS[name])
+    (tmp_path / "t.csv").write_text(CONTENTS[name], newline="")
     artifact = await Artifact(tmp_path / "t.csv", key="t.csv").save()
     opened = await artifact.backed()
     loaded = await artifact.load()

@@ -19,6 +19,7 @@ Each class is also the builtin that fits, so a handler need not know inhaul::
     ├── ObjectShared (ValueError)           other records need bytes of what was to be deleted
     ├── ObjectRefused (OSError)             a storage does not accept one object, whatever the credentials
     ├── LinkRefused (OSError)               a link in a storage leads out of it, or to what is not to be changed
+    ├── NotEnoughMemory (MemoryError)       content that would take more memory than there is
     ├── StorageFull (OSError)               no space left (errno ENOSPC)
     ├── MissingLibrary (ImportError)        a format needs a library that is not installed
     ├── UnsupportedStorage (NotImplementedError)
@@ -106,6 +107,10 @@ class ObjectRefused(InhaulError, OSError):
 
 class LinkRefused(InhaulError, OSError):
     """A link below the root of a storage leads out of it; or something would be written or removed behind one."""
+
+
+class NotEnoughMemory(InhaulError, MemoryError):
+    """Content would take more memory than there is."""
 
 
 class StorageFull(InhaulError, OSError):

@@ -5,7 +5,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from inhaul.formats.arrays import open_h5, open_zarr
+from inhaul.formats.h5_sizes import check_h5
 from inhaul.formats.storable import check_anndata, with_categories
+from inhaul.formats.zarr_sizes import check_zarr
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -15,18 +17,28 @@ _ANNOTATIONS = ("/obs", "/var", "/raw/var")  # of which anndata makes texts cate
 
 
 def read_h5ad(path: Path, **options: Any) -> "AnnData":
-    """Reads an .h5ad file, which has no data in other files."""
+    """Reads an .h5ad file.
+
+    Raises:
+        ValueError: It has data in other files, or declares more than is stored in it.
+    """
     import anndata
 
-    open_h5(path).close()
+    with open_h5(path) as file:
+        check_h5(file, path)
     return anndata.read_h5ad(path, **options)
 
 
 def read_zarr(path: Path, **options: Any) -> "AnnData":
-    """Reads an AnnData zarr store, a folder or a zip file, of version 2 or 3."""
+    """Reads an AnnData zarr store, a folder or a zip file, of version 2 or 3.
+
+    Raises:
+        ValueError: Reading it would run code, or it declares more than is stored in it.
+    """
     import anndata
 
     store: Any = open_zarr(path, **options)
+    check_zarr(path)
     return anndata.io.read_zarr(store)
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from inhaul.formats import elements
 from inhaul.formats.arrays import ZARR, close_node, open_node, zarr_files, zarr_node
+from inhaul.formats.h5_sizes import check_h5
 from inhaul.formats.ranged import Remote, Source, as_file, fetched_zarr_store
+from inhaul.formats.zarr_sizes import check_zarr
 
 _TABLES = ("obs", "var")
 
@@ -26,6 +28,25 @@ def is_anndata_zarr(path: Path) -> bool:
         return False  # registering never judges content; loading says what is wrong
 
 
+def open_checked(source: Source, suffix: str) -> Any:
+    """Opens an AnnData or MuData: its root.
+
+    Raises:
+        ValueError: It has data in other files, or runs code; or a file of this machine declares more than it stores.
+    """
+    node = open_node(source, suffix)
+    try:
+        if isinstance(source, Path):
+            if suffix in ZARR:
+                check_zarr(source)
+            else:
+                check_h5(node, source)
+    except BaseException:
+        close_node(node)
+        raise
+    return node
+
+
 def open_annotated(source: Source, suffix: str) -> Any:
     """Opens an AnnData for reading: its root, whose elements can be read one by one.
 
@@ -36,13 +57,13 @@ def open_annotated(source: Source, suffix: str) -> Any:
         suffix: Its canonical suffix.
 
     Raises:
-        ValueError: It is no AnnData.
+        ValueError: It is no AnnData; or what `open_checked` refuses.
     """
     import anndata
     import h5py
     import zarr
 
-    node = open_node(source, suffix)
+    node = open_checked(source, suffix)
     if isinstance(source, Remote) and suffix in ZARR and node.path and _refers_from_root(node):
         node = zarr.open(fetched_zarr_store(source), mode="r")
     try:
@@ -62,7 +83,7 @@ def open_annotated(source: Source, suffix: str) -> Any:
 
 def observations(path: Path, suffix: str) -> int:
     """How many observations an AnnData or MuData has, without reading them."""
-    node = open_node(path, suffix)
+    node = open_checked(path, suffix)
     try:
         return elements.length_of(node["obs"])
     finally:

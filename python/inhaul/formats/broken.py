@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from inhaul.errors import InhaulError
+from inhaul.errors import InhaulError, NotEnoughMemory
 
 
 @contextmanager
@@ -18,14 +18,17 @@ def told_as(what: str, *, options: bool = False) -> Iterator[None]:
 
     Raises:
         ValueError: The content is broken.
+        NotEnoughMemory: It would take more memory than there is, or says so because it is broken.
     """
     try:
         yield
+    except MemoryError as error:
+        raise NotEnoughMemory(f"{what}: there is not enough memory ({error})") from error
     except Exception as error:
         # Of OSErrors those of the system have a number; those of HDF5 and pillow have none.
         is_the_systems = isinstance(error, OSError) and error.errno is not None
         is_the_callers = isinstance(error, TypeError) and options
-        if is_the_systems or is_the_callers or isinstance(error, ImportError | InhaulError | MemoryError | Warning):
+        if is_the_systems or is_the_callers or isinstance(error, ImportError | InhaulError | Warning):
             raise
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
         raise ValueError(f"{what}: {error}{notes}") from error

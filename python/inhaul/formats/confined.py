@@ -1,7 +1,8 @@
 """Refuses content that would have a reader open other files of the machine, or run code."""
 
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile
@@ -9,7 +10,8 @@ from zipfile import ZipFile
 if TYPE_CHECKING:
     import h5py
 
-_ZARR_METADATA = (".zarray", ".zmetadata", "zarr.json")
+ZARR_METADATA = (".zarray", ".zmetadata", "zarr.json")
+"""The names of files in a zarr store that say what its arrays are."""
 _PICKLES = ("pickle", "numcodecs.pickle")  # the codecs that run code when they decode
 
 
@@ -54,14 +56,24 @@ def check_zarr(source: Any, root: Any) -> None:
 
 
 def _zarr_metadata(source: Any, root: Any) -> Iterable[Any]:
-    if not isinstance(source, Path):
-        members = [node for _, node in root.members(max_depth=None)] if hasattr(root, "members") else []
-        return [node.metadata.to_dict() for node in (root, *members)]
+    if isinstance(source, Path):
+        return [node for _, node in local_zarr_metadata(source)]
+    members = [node for _, node in root.members(max_depth=None)] if hasattr(root, "members") else []
+    return [node.metadata.to_dict() for node in (root, *members)]
+
+
+def local_zarr_metadata(source: Path) -> Iterator[tuple[str, Any]]:
+    """The files of a zarr store, a folder or a zip file, that say what its arrays are: names, and content."""
     if source.is_file():
         with ZipFile(source) as archive:
-            names = [name for name in archive.namelist() if name.rpartition("/")[2] in _ZARR_METADATA]
-            return [json.loads(archive.read(name)) for name in names]
-    return [json.loads(path.read_bytes()) for name in _ZARR_METADATA for path in source.rglob(name)]
+            for name in archive.namelist():
+                if name.rpartition("/")[2] in ZARR_METADATA:
+                    yield name, json.loads(archive.read(name))
+        return
+    for folder, _, names in os.walk(source):
+        for name in set(names).intersection(ZARR_METADATA):
+            path = Path(folder, name)
+            yield path.relative_to(source).as_posix(), json.loads(path.read_bytes())
 
 
 def _pickle_in(value: Any) -> str | None:

@@ -1,10 +1,12 @@
 """Images as arrays of shape (height, width[, channels]), of more dimensions if a TIFF has several pages."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inhaul.formats.libraries import library
+from inhaul.formats.sizes import check
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +16,11 @@ _DEPTH, _COLOUR = 24, 25  # places of bytes in a PNG file: bits per channel, and
 
 
 def read_image(path: Path, **options: Any) -> "np.ndarray[Any, Any]":
-    """Reads a JPEG or PNG file; indices into a palette become colours."""
+    """Reads a JPEG or PNG file; indices into a palette become colours.
+
+    Raises:
+        ValueError: It declares to be larger than what it stores can be.
+    """
     import numpy as np
 
     if _is_deep_png(path):  # of which pillow drops half the bits
@@ -22,6 +28,7 @@ def read_image(path: Path, **options: Any) -> "np.ndarray[Any, Any]":
         return pixels
     pillow = library("PIL.Image", "images")
     with pillow.open(path, **options) as image:
+        check("The image", math.prod(image.size) * len(image.getbands()), path.stat().st_size)
         if image.mode == "P":
             image = image.convert("RGBA" if "transparency" in image.info else "RGB")
         return np.array(image)
@@ -31,7 +38,7 @@ def read_tiff(path: Path, **options: Any) -> "np.ndarray[Any, Any]":
     """Reads a TIFF or OME-TIFF file.
 
     Raises:
-        ValueError: Some of its planes are in other files.
+        ValueError: Some of its planes are in other files, or it declares more of them than it stores.
     """
     tifffile = library("tifffile", "images")
     with tifffile.TiffFile(path) as file:
@@ -41,6 +48,7 @@ def read_tiff(path: Path, **options: Any) -> "np.ndarray[Any, Any]":
                 raise ValueError(
                     f"some of its planes are in other files, {', '.join(map(repr, others))}: store their folder as one"
                 )
+        check("The image", sum(series.nbytes for series in file.series[:1]), path.stat().st_size)
     pixels: np.ndarray[Any, Any] = tifffile.imread(path, **options)
     return pixels
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from inhaul import keys
-from inhaul.formats.annotated import open_annotated
-from inhaul.formats.arrays import close_node, open_node
+from inhaul.formats.annotated import open_annotated, open_checked
+from inhaul.formats.arrays import close_node
 from inhaul.formats.broken import told_as
 from inhaul.formats.elements import names_of
 
@@ -53,7 +53,7 @@ def is_slot(name: str) -> bool:
 
 def _on_disk(path: Path, accessor: str) -> dict[str, dict[str, str]]:
     suffix = keys.suffix(path.name)
-    node = open_annotated(path, suffix) if accessor == "AnnData" else open_node(path, suffix)
+    node = (open_annotated if accessor == "AnnData" else open_checked)(path, suffix)
     try:
         if accessor == "AnnData":
             return _stored(node)

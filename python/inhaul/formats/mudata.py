@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inhaul.formats.arrays import open_h5
+from inhaul.formats.h5_sizes import check_h5
 from inhaul.formats.libraries import library
 from inhaul.formats.storable import check_anndata, check_keys, with_categories
 
@@ -13,9 +14,14 @@ if TYPE_CHECKING:
 
 
 def read_h5mu(path: Path, **options: Any) -> "MuData":
-    """Reads an .h5mu file, which has no data in other files."""
+    """Reads an .h5mu file.
+
+    Raises:
+        ValueError: It has data in other files, or declares more than is stored in it.
+    """
     reader = library("mudata", "mudata")
-    open_h5(path).close()
+    with open_h5(path) as file:
+        check_h5(file, path)
     mdata: MuData = reader.read_h5mu(path, **options)
     return mdata
 

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,21 @@ _BLOCK = 8 << 20  # bytes of CSV that are parsed at once; a row that is longer c
 _CHUNK = 32 << 20  # bytes of memory that the rows take whose types are looked at together
 _FIRST_ROWS = 1000  # which tell how many make such a chunk
 _SMALLEST = -(2**63) + 1024  # with missing values, pandas takes whole numbers up to this for missing, too
+
+
+# Where the fast parser of pandas may repeat rows without end: a carriage return alone ends a line, and a blank follows.
+_REPEATED = re.compile(rb"\r[ \t]")
+
+
+def engine_options(file: Path | bytes) -> dict[str, Any]:
+    """The options of `read_csv` for a file that the fast parser of pandas may misread: the slow one."""
+    last = b""
+    with _opened(file) as binary:
+        while block := binary.read(1 << 20):
+            if _REPEATED.search(last + block):
+                return {"engine": "python"}
+            last = block[-1:]
+    return {}
 
 
 @dataclass(slots=True)
@@ -115,7 +131,7 @@ def _in_memory(files: Sequence[Path | bytes], parse: Any) -> "pyarrow.Table":
     tables = []
     for file in files:
         with _opened(file) as binary:
-            tables.append(_with_index(pd.read_csv(binary, **_options(parse))))
+            tables.append(_with_index(pd.read_csv(binary, **_options(file, parse))))
     return pyarrow.Table.from_pandas(pd.concat(tables), preserve_index=False).replace_schema_metadata()
 
 
@@ -149,7 +165,7 @@ def _chunks(file: Path | bytes, parse: Any) -> "Iterator[pd.DataFrame]":
     """The rows of a file, some at a time."""
     import pandas as pd
 
-    with _opened(file) as binary, pd.read_csv(binary, iterator=True, **_options(parse)) as reader:
+    with _opened(file) as binary, pd.read_csv(binary, iterator=True, **_options(file, parse)) as reader:
         rows = _FIRST_ROWS
         while True:
             try:
@@ -163,7 +179,7 @@ def _chunks(file: Path | bytes, parse: Any) -> "Iterator[pd.DataFrame]":
             rows = max(1, rows * _CHUNK // max(size, 1))
 
 
-def _options(parse: Any) -> dict[str, Any]:
+def _options(file: Path | bytes, parse: Any) -> dict[str, Any]:
     """How texts are taken apart, as pandas has it."""
     return {
         "sep": parse.delimiter,
@@ -171,7 +187,7 @@ def _options(parse: Any) -> dict[str, Any]:
         "quoting": csv.QUOTE_MINIMAL if parse.quote_char else csv.QUOTE_NONE,
         "doublequote": bool(parse.double_quote),
         "escapechar": parse.escape_char or None,
-        "low_memory": False,
+        **(engine_options(file) or {"low_memory": False}),
     }
 
 

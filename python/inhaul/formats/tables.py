@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from inhaul.formats.arrow import files_of
+from inhaul.formats.separated import engine_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,7 @@ def read_csv(path: Path, **options: Any) -> "pd.DataFrame":
     """Reads comma-separated values, compressed or not: a file, or a folder of them, one below the other."""
     import pandas as pd
 
-    table: pd.DataFrame = together([pd.read_csv(file, **options) for file in files_of(path)])
+    table: pd.DataFrame = together([pd.read_csv(file, **engine_options(file) | options) for file in files_of(path)])
     return table
 
 

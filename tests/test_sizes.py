@@ -1,0 +1,184 @@
+"""Content that declares more than is stored of it is refused before memory is taken for that, naming the size."""
+
+import json
+import re
+import resource
+import shutil
+import struct
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import h5py
+import mudata
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import zarr
+from PIL import Image
+
+from inhaul.errors import NotEnoughMemory
+from inhaul.formats import h5_sizes, measured, suffixes, zarr_sizes
+from inhaul.formats.annotated import observations
+from inhaul.formats.backed import open_backed
+from inhaul.registry import asynchronous
+from mudatas import pulling_nothing
+
+HUGE = 1 << 28  # of what is declared
+pytestmark = pytest.mark.filterwarnings("ignore:.*pull.*:FutureWarning:mudata")
+
+
+def cells() -> ad.AnnData:
+    adata = ad.AnnData(np.eye(4, dtype="f4"), obs=pd.DataFrame({"t": list("abcd")}, index=list("wxyz")))
+    adata.obs["kind"] = pd.Categorical(list("abab"))
+    adata.uns["text"] = "some text"
+    return adata
+
+
+def refused(path: Path, suffix: str, accessor: str, message: str) -> None:
+    """By every way in, without taking the memory."""
+    ways: list[Any] = [
+        lambda: suffixes.load(path, suffix, accessor),
+        lambda: measured.measured(path, accessor),
+    ]
+    if accessor == "AnnData":
+        ways.append(lambda: open_backed(path, suffix, accessor, str(path), asynchronous.classes))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for way in ways:
+        with pytest.raises(ValueError, match=rf"{path}.*{message}"):
+            way()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def texts_of(content: bytes) -> list[int]:
+    """Where the lengths of the texts of an HDF5 file are: before the places of the heap that they are in."""
+    found = []
+    for heap in re.finditer(b"GCOL", content):
+        for one in re.finditer(re.escape(struct.pack("<Q", heap.start())), content):
+            length, _, number = struct.unpack_from("<IQI", content, one.start() - 4)
+            if 0 < length < 100 and 0 < number < 100:
+                found.append(one.start() - 4)
+    return found
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_each_text_of_an_hdf5_file_is_shorter_than_it(tmp_path: Path, compression: str | None) -> None:
+    cells().write_h5ad(tmp_path / "a.h5ad", compression=compression)
+    content = (tmp_path / "a.h5ad").read_bytes()
+    places = texts_of(content)
+    assert len(places) > 30
+    for place in places:
+        longer = bytearray(content)
+        longer[place + 3] = 0x10
+        (tmp_path / "b.h5ad").write_bytes(longer)
+        with h5py.File(tmp_path / "b.h5ad") as file, pytest.raises(ValueError, match=r"a text of 268,435,\d+ bytes"):
+            h5_sizes.check_h5(file, tmp_path / "b.h5ad")
+    refused(tmp_path / "b.h5ad", ".h5ad", "AnnData", r"would have a text of 268,435,\d+ bytes")
+    with pytest.raises(ValueError, match=r"would have a text of 268,435,\d+ bytes"):
+        observations(tmp_path / "b.h5ad", ".h5ad")
+
+
+@pytest.mark.parametrize("filters", [{"compression": "gzip", "shuffle": True}, {"chunks": (2,)}])
+def test_texts_in_chunks_are_looked_at(tmp_path: Path, filters: dict[str, object]) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("texts", data=["a", "b" * 100, "c"], dtype=h5py.string_dtype(), **filters)
+        with (tmp_path / "a.h5").open("rb") as raw:
+            assert max(h5_sizes._texts_of(raw, file["texts"].id)) == 100
+
+
+def test_an_array_of_an_hdf5_file_has_no_more_than_is_stored(tmp_path: Path) -> None:
+    for name, accessor in {"a.h5ad": "AnnData", "a.h5mu": "MuData"}.items():
+        with pulling_nothing():
+            cells().write_h5ad(tmp_path / name) if accessor == "AnnData" else mudata.MuData(
+                {"rna": cells()}
+            ).write_h5mu(tmp_path / name)
+        group = "" if accessor == "AnnData" else "mod/rna/"
+        with h5py.File(tmp_path / name, "r+") as file:
+            made = file.create_dataset(f"{group}layers/x", (HUGE, 4), "f4", chunks=(4, 4), compression="gzip")
+            made[:4] = 1
+        refused(tmp_path / name, Path(name).suffix, accessor, rf"{group}layers/x would take {HUGE * 16:,} bytes")
+    cells().write_h5ad(tmp_path / "a.h5ad")
+    with h5py.File(tmp_path / "a.h5ad", "r+") as file:
+        # All of a chunk is in memory to read a part of it.
+        file["obs"].create_dataset("chunk", (4,), "f4", chunks=(HUGE,), maxshape=(None,), compression="gzip")
+    refused(tmp_path / "a.h5ad", ".h5ad", "AnnData", rf"obs/chunk would take {HUGE * 4:,} bytes")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_chunk_of_a_zarr_store_has_no_more_than_is_stored(tmp_path: Path, version: int, zipped: bool) -> None:
+    path = tmp_path / "a.zarr"
+    with ad.settings.override(auto_shard_zarr_v3=False):
+        ad.io.write_elem(zarr.open_group(path, mode="w", zarr_format=version), "/", cells())
+    metadata = path / "X" / (".zarray" if version == 2 else "zarr.json")
+    node = json.loads(metadata.read_text())
+    if version == 2:
+        node["chunks"] = [HUGE, 4]
+    else:
+        node["chunk_grid"]["configuration"]["chunk_shape"] = [HUGE, 4]
+    metadata.write_text(json.dumps(node))
+    suffix = ".zarr"
+    if zipped:
+        path, suffix = Path(shutil.make_archive(str(path), "zip", path)), ".zarr.zip"
+    refused(path, suffix, "AnnData", f"a chunk of X would take {HUGE * 16:,} bytes of memory")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_chunk_of_texts_has_no_more_than_it_has_room_for(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "a.zarr"
+    with ad.settings.override(auto_shard_zarr_v3=False):
+        root = zarr.open_group(path, mode="w", zarr_format=version)
+        ad.io.write_elem(root, "/", cells(), dataset_kwargs={"compressor" if version == 2 else "compressors": None})
+    [chunk] = [one for one in (path / "obs" / "_index").rglob("*") if one.name == "0"]
+    content = bytearray(chunk.read_bytes())
+    assert struct.unpack_from("<I", content) == (4,)
+    content[3] = 0x10
+    chunk.write_bytes(content)
+    refused(path, ".zarr", "AnnData", "obs/_index would have 268,435,460 texts")
+
+
+def test_a_shard_may_have_chunks_that_are_not_stored(tmp_path: Path) -> None:
+    root = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
+    with ad.settings.override(auto_shard_zarr_v3=True):
+        ad.io.write_elem(root, "/", cells())
+    layer = root["layers"].create_array("x", shape=(4, HUGE), dtype="f4", chunks=(4, 4096), shards=(4, HUGE))
+    layer[:, :4] = 1
+    layer.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+    zarr_sizes.check_zarr(tmp_path / "a.zarr")
+
+
+def test_an_image_has_no_more_pixels_than_are_stored(tmp_path: Path) -> None:
+    pixels = np.zeros((16, 16), "u1")
+    tifffile.imwrite(tmp_path / "a.tif", pixels)
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
+        file.pages[0].tags["ImageLength"].overwrite(HUGE)
+    with pytest.raises(ValueError, match=rf"a\.tif.*The image would take {HUGE * 16:,} bytes of memory"):
+        suffixes.load(tmp_path / "a.tif", ".tif", None)
+    Image.fromarray(pixels).save(tmp_path / "a.jpg")
+    content = bytearray((tmp_path / "a.jpg").read_bytes())
+    start = content.index(b"\xff\xc0") + 5  # of the frame: height and width
+    content[start : start + 4] = struct.pack(">HH", 16_000, 16_000)
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.jpg.*(would take|exceeds limit)"):
+        suffixes.load(tmp_path / "a.jpg", ".jpg", None)
+
+
+def test_what_lacks_memory_names_the_file(tmp_path: Path) -> None:
+    pd.DataFrame({"n": range(1000)}).to_feather(tmp_path / "a.feather", compression="lz4")
+    content = bytearray((tmp_path / "a.feather").read_bytes())
+    start = content.index(struct.pack("<q", 8000))  # the size of the column before it was compressed
+    content[start : start + 8] = struct.pack("<q", 1 << 60)
+    (tmp_path / "a.feather").write_bytes(content)
+    with pytest.raises(NotEnoughMemory, match=rf"a\.feather cannot be read .*{1 << 60}"):
+        suffixes.load(tmp_path / "a.feather", ".feather", "DataFrame")
+
+
+def test_what_compresses_well_is_read(tmp_path: Path) -> None:
+    """As much as a reader of files of a few kilobytes may take: zeros."""
+    adata = ad.AnnData(obs=pd.DataFrame(index=[f"c{n}" for n in range(200)]))
+    adata.obsm["zeros"] = np.zeros((200, 1_100_000), "i1")
+    adata.write_h5ad(tmp_path / "a.h5ad", compression="gzip")
+    assert suffixes.load(tmp_path / "a.h5ad", ".h5ad", "AnnData").obsm["zeros"].shape == (200, 1_100_000)
+    ad.io.write_elem(zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2), "/", adata)
+    assert suffixes.load(tmp_path / "a.zarr", ".zarr", "AnnData").obsm["zeros"].shape == (200, 1_100_000)
