@@ -12,11 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 import children
+import inhaul
+from inhaul import Artifact, Collection, Feature, FeatureSet, Run, Storage, Transform, ULabel, User
 from inhaul.db.engine import Database
 from inhaul.db.schema import VERSION_TABLE
 from inhaul.db.tables import REVISION, for_dialect, metadata, user
 from inhaul.errors import SchemaTooNew, UnsupportedDatabase
+from inhaul.registry.feature import FeatureValue
 
+REGISTRIES = (Artifact, Collection, Feature, FeatureSet, FeatureValue, Run, Storage, Transform, ULabel, User)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 DRIVERS = {"sqlite": "aiosqlite", "postgresql": "asyncpg"}
 GOLDEN = Path(__file__).with_name("golden")
@@ -220,6 +224,33 @@ async def test_databases_of_every_release_open(dump: Path, tmp_path: Path) -> No
         assert (await conn.execute(text("PRAGMA foreign_key_check"))).all() == []
     await database.aclose()
     await fresh.aclose()
+
+
+@pytest.mark.parametrize("dump", sorted(GOLDEN.glob("*.sql")), ids=lambda path: path.stem)
+async def test_records_of_every_release_are_read_in_full(dump: Path, tmp_path: Path) -> None:
+    """In the newest ones, a label is the value of a feature that takes numbers, as older releases permitted."""
+    old = sqlite3.connect(tmp_path / "old.db")
+    old.executescript(dump.read_text())
+    old.close()
+    async with inhaul.connect(tmp_path / "storage", f"sqlite:///{tmp_path / 'old.db'}"):
+        values = {}
+        for artifact in await Artifact.objects.all():
+            values |= await artifact.features.get_values()
+            assert str(await artifact.describe()).startswith("Artifact\n")
+            assert artifact.key in repr(await artifact.view_lineage())
+            labelled = [label.name for label in await artifact.ulabels.all()]
+            for feature in await Feature.filter().all():
+                assert {label.name for label in await artifact.labels.get(feature).all()} <= {*labelled}
+        expected = {"temperature": [21.5, "T cell"]} if dump.stem in ("0002", "0003") else {}
+        assert values == expected
+        for registry in REGISTRIES:
+            records = await registry.objects.all()  # type: ignore[attr-defined]
+            assert all(map(repr, records))
+            assert len(await registry.objects.df()) == len(records)  # type: ignore[attr-defined]
+        kept = [one.value for one in await FeatureValue.filter().all()]
+        assert kept == ([21.5] if expected else [])
+        for collection in await Collection.objects.all():
+            assert "Collection" in str(await collection.describe())
 
 
 def test_the_newest_tables_have_a_dump() -> None:

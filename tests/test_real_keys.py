@@ -13,7 +13,7 @@ import pytest
 
 import inhaul
 from inhaul import Artifact, Run, Transform
-from inhaul.errors import KeyExists, NoResultFound, ObjectChanged, ObjectShared, StorageUnavailable
+from inhaul.errors import InvalidKey, KeyExists, NoResultFound, ObjectChanged, ObjectShared, StorageUnavailable
 from inhaul.ingestion.content import FileContent
 from s3_servers import S3Server
 from trees import write
@@ -104,6 +104,58 @@ async def test_the_suffix_of_the_key_follows(place: Place, artifact: Artifact) -
     await artifact.replace(pd.DataFrame({"a": [1]}))
     assert (artifact.key, artifact.object_key) == ("in/table.parquet",) * 2
     assert (await (await Artifact.get(artifact.uid)).load())["a"].tolist() == [1]
+
+
+LONG = "n" * 252  # with .txt, a byte more than file systems take
+
+
+def source_of(kind: str, folder: Path) -> Any:
+    if kind == "frame":
+        return pd.DataFrame({"a": [1]})
+    return write(folder / "source" / "a.txt", "a") if kind == "file" else write(folder / "tree" / "b.txt", "b").parent
+
+
+@pytest.mark.parametrize(("kind", "suffix"), [("file", ".txt"), ("frame", ".parquet"), ("folder", "")])
+async def test_a_key_that_the_file_system_cannot_have(tmp_path: Path, kind: str, suffix: str) -> None:
+    """Nothing is made for it, neither a folder nor a mark."""
+    source, root = source_of(kind, tmp_path), tmp_path / "storage"
+    write(root / "file.txt", "mine")
+    (root / f"folder{suffix}").mkdir()
+    before = {*root.rglob("*")}
+    async with inhaul.connect(root, f"sqlite:///{tmp_path / 'registry.db'}"):
+        for key, error, problem in (
+            (f"a/{LONG}{suffix or '.txt'}", InvalidKey, r"has \d+ bytes, .* of at most 255"),
+            (f"{LONG}nnnn/a{suffix}", InvalidKey, "has 256 bytes"),
+            (f"{'è' * 128}/a{suffix}", InvalidKey, "has 256 bytes"),
+            (f"file.txt/a{suffix}", KeyExists, f"a file at {root / 'file.txt'}, where this key needs a folder"),
+            (f"file.txt/a/b{suffix}", KeyExists, f"a file at {root / 'file.txt'}, where this key needs a folder"),
+            (f"folder{suffix}", KeyExists, "There is a folder under this key"),
+        ):
+            if kind == "folder" and key.endswith(".txt"):
+                continue
+            with pytest.raises(error, match=problem) as caught:
+                await Artifact(source, key=key, key_is_virtual=False).save()
+            assert key in str(caught.value)
+            with pytest.raises(ExceptionGroup) as group:
+                await inhaul.save([Artifact(source, key=key, key_is_virtual=False)])
+            assert group.group_contains(error, match=problem)
+        assert {*root.rglob("*")} == before
+        assert await Artifact.objects.count() == 0
+        await Artifact(source, key=f"b/{LONG}{suffix}" if kind != "folder" else LONG).save()
+
+
+async def test_a_suffix_that_makes_a_key_too_long(tmp_path: Path) -> None:
+    root = tmp_path / "storage"
+    async with inhaul.connect(root):
+        artifact = await Artifact(source_of("file", tmp_path), key=f"{LONG[1:]}.txt", key_is_virtual=False).save()
+        (root / "b.parquet").mkdir()
+        other = await Artifact(write(tmp_path / "b.txt", "b"), key="b.txt", key_is_virtual=False).save()
+        before = {*root.rglob("*")}
+        for one, error in ((artifact, InvalidKey), (other, KeyExists)):
+            with pytest.raises(error, match=r"has 259 bytes|There is a folder under this key"):
+                await one.replace(source_of("frame", tmp_path))
+        assert {*root.rglob("*")} == before
+        assert [await one.load() for one in (artifact, other)] == ["a", "b"]
 
 
 async def test_a_file_in_the_way_stays(instance: inhaul.Instance, place: Place, artifact: Artifact) -> None:

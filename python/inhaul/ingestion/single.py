@@ -199,8 +199,11 @@ async def stage(
     if real and place.key is None:
         raise ValueError("key_is_virtual=False needs a key")
     where = place.key if real and place.key is not None else object_key(uid, new_uid()[:6], content.suffix)
-    if real and not place.in_place and await seems_taken(instance.store(place.storage.root), where):
-        raise KeyExists(errno.EEXIST, "There is a file under this key: choose another one", where)
+    if real and not place.in_place:
+        store = instance.store(place.storage.root)
+        await store.check_target(where)
+        if await seems_taken(store, where):
+            raise KeyExists(errno.EEXIST, "There is a file under this key: choose another one", where)
     return Staged(content, facts, place, uid, where, version, follows)
 
 

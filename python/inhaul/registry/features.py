@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
-from sqlalchemy import delete, select, union_all
+from sqlalchemy import delete, literal, select, union_all
 
 from inhaul.db import tables
 from inhaul.db.annotations import LabelLink
@@ -90,7 +90,8 @@ class FeatureManager:
             .where(_valued.c.artifact_id == id)
         )
         labelled = (
-            select(_feature.c.name, _feature.c.dtype, tables.ulabel.c.name, tables.ulabel.c.id)
+            # Under a feature of another dtype, as older releases let labels be, its name is no number.
+            select(_feature.c.name, literal(dtypes.LABELS), tables.ulabel.c.name, tables.ulabel.c.id)
             .join(_labelled, _labelled.c.feature_id == _feature.c.id)
             .join(tables.ulabel, _labelled.c.ulabel_id == tables.ulabel.c.id)
             .where(_labelled.c.artifact_id == id)

@@ -44,6 +44,7 @@ async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: s
     kind, other = ("a file", "a folder") if artifact._n_objects is None else ("a folder", "a file")
     if (facts.n_objects is None) != (artifact._n_objects is None):
         raise ValueError(f"{artifact!r} is {kind}: {other} cannot replace it")
+    await _check_key_after(artifact, content)
     relinked = await relinking(artifact, content, data)
     if run is not None:
         await run._save(instance)
@@ -84,6 +85,20 @@ async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: s
     if run is not None:
         async with instance.database.write() as conn:
             await provenance.unlink_inputs(conn, run.id)
+
+
+async def _check_key_after(artifact: "Artifact", content: Content) -> None:
+    """Refuses content whose suffix changes the key to one that the object cannot have."""
+    if artifact._key is None or content.suffix == artifact._suffix:
+        return
+    key = _with_suffix(artifact._key, artifact._suffix, content.suffix)
+    check_key(key)
+    if not artifact._key_is_virtual:
+        await artifact._home.store(artifact._storage._root).check_target(key)
+
+
+def _with_suffix(key: str, suffix: str, other: str) -> str:
+    return key[: len(key) - len(suffix)] + other
 
 
 async def _remove_old(artifact: "Artifact", store: Store, object_key: str) -> None:
@@ -188,7 +203,7 @@ async def _switch(
             if storage_id != artifact._storage_id:
                 raise ObjectChanged(f"{artifact!r} was uploaded to another storage meanwhile: get it again")
             if key is not None and suffix != values["suffix"]:
-                values["key"] = key[: len(key) - len(suffix)] + values["suffix"]
+                values["key"] = _with_suffix(key, suffix, values["suffix"])
                 check_key(values["key"])
             if "run_id" in values:
                 await provenance.hand_over(conn, artifact.id, values["run_id"])

@@ -75,6 +75,14 @@ class Readable(Protocol):
     async def stat(self, object_key: str) -> Stat | None:
         """What the store says of an object; None if there is none."""
 
+    async def check_target(self, object_key: str) -> None:
+        """Refuses a key that a user chose if no object can be put there. Nothing is made.
+
+        Raises:
+            InvalidKey: The storage takes no such key.
+            KeyExists: A folder is there, or a file where a folder has to be.
+        """
+
     async def read(self, object_key: str) -> bytes | None:
         """The content of a small object; None if there is none."""
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from stat import S_IMODE, S_ISREG
+from stat import S_IMODE, S_ISDIR, S_ISREG
 from typing import ParamSpec
 
 from inhaul import _core
@@ -34,7 +34,7 @@ TEMPORARY = f"{OBJECTS}/temporary"
 
 _FOLDERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _LONGEST = 1024  # characters of a key
-_NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 _NOT_LISTED = (FileNotFoundError, NotADirectoryError, LinkRefused)
 
 Write = Callable[[Root, str], object]
@@ -127,7 +127,11 @@ class LocalStore:
                 write(root, key)
             else:
                 self._put_whole(root, write, key, exclusive)
+        except NotADirectoryError as error:
+            raise _no_folder(key, error.filename or self._path / key) from error
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise _too_long(key, self._path) from error
             raise _full(error, self._path / key, size) from error
         return key if exclusive or key.startswith(f"{OBJECTS}/") else None
 
@@ -183,6 +187,29 @@ class LocalStore:
             if error.errno not in _NOTHING:
                 raise
             return None
+
+    async def check_target(self, object_key: str) -> None:
+        """See `Readable`."""
+        await asyncio.to_thread(self._check_target, self._checked(object_key))
+
+    def _check_target(self, key: str) -> None:
+        there = next(folder for folder in (self._path, *self._path.parents) if folder.exists())
+        longest = os.pathconf(there, "PC_NAME_MAX")
+        if any(len(name.encode()) > longest for name in key.split("/")):
+            raise _too_long(key, self._path, longest)
+        parts = key.split("/")
+        for end in range(1, len(parts) + 1):
+            place = "/".join(parts[:end])
+            try:
+                status = self.look(place)
+            except FileNotFoundError:  # there is no root yet
+                return
+            if status is None:
+                return
+            if end < len(parts) and not S_ISDIR(status.st_mode):
+                raise _no_folder(key, self._path / place)
+            if end == len(parts) and S_ISDIR(status.st_mode):
+                raise KeyExists(errno.EEXIST, "There is a folder under this key: choose another one", key)
 
     async def hash(self, object_keys: Sequence[str]) -> Sequence[Digest | OSError]:
         """Hashes files side by side, by the usual rule; each result is a digest, or what is wrong with that file."""
@@ -410,6 +437,20 @@ def _closing(descriptor: int) -> Iterator[int]:
 
 def _as_stat(status: os.stat_result) -> Stat:
     return Stat(status.st_size, None, datetime.fromtimestamp(status.st_mtime, UTC))
+
+
+def _too_long(key: str, root: Path, longest: int | None = None) -> InvalidKey:
+    name = max(key.split("/"), key=lambda name: len(name.encode()))
+    most = f" of at most {longest} bytes" if longest is not None else ""
+    return InvalidKey(
+        f"{key!r} cannot be a key of {root}: a name in it has {len(name.encode())} bytes, and the file system takes "
+        f"shorter ones{most}. Choose another key, or leave key_is_virtual=False out"
+    )
+
+
+def _no_folder(key: str, place: "Path | str") -> KeyExists:
+    what = f"There is a file at {place}, where this key needs a folder: choose another one"
+    return KeyExists(errno.EEXIST, what, key)
 
 
 def _full(error: OSError, path: Path, size: int) -> OSError:

@@ -249,6 +249,10 @@ class S3Store:
         finally:
             await self._requests.aclose()
 
+    async def check_target(self, object_key: str) -> None:
+        """See `Readable`."""
+        self._key(object_key)
+
     def _key(self, object_key: str) -> str:
         """The whole key.
 
