@@ -327,9 +327,22 @@ async def test_restoring_where_the_key_is_taken(instance: inhaul.Instance, csv: 
     artifact = await Artifact(csv, key="table.csv").save()
     await artifact.delete()
     csv.write_text("other")
-    await Artifact(csv, key="table.csv").save()
-    with pytest.raises(KeyExists):
+    other = await Artifact(csv, key="table.csv").save()
+    taken = rf"artifact {other.uid} has the key 'table\.csv'\. Delete that one, or change the key of one of them"
+    with pytest.raises(KeyExists, match=f"Artifact {artifact.uid} cannot come back: {taken}"):
         await artifact.restore()
+    again = await Artifact.get(artifact.uid)
+    again.visibility = Visibility.hidden
+    with pytest.raises(KeyExists, match=f"Artifact {artifact.uid} cannot come back: {taken}"):
+        await again.save()
+    third = await Artifact(csv, key="third.csv").save()
+    third.key = "table.csv"
+    with pytest.raises(KeyExists, match=f"Artifact {third.uid} cannot be renamed: {taken}"):
+        await third.save()
+    other.key = "moved.csv"
+    await other.save()
+    await artifact.restore()
+    assert [one.uid for one in await Artifact.filter(key="table.csv").all()] == [artifact.uid]
 
 
 async def test_deleting_the_latest_makes_the_one_before_it_the_latest(instance: inhaul.Instance, csv: Path) -> None:

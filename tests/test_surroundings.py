@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import pandas as pd
 import pytest
 
 import children
-from inhaul import Artifact, connect
+from inhaul import Artifact, connect, settings
 from inhaul.errors import StorageFull
 from trees import write
 
@@ -151,7 +152,11 @@ async def test_no_room_for_the_folder_of_temporary_files(tmp_path: Path, full: P
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("INHAUL_THREADS", "x"), ("INHAUL_CACHE_LIMIT", "1 GB"), ("INHAUL_DURABILITY", "never")],
+    [
+        *(("INHAUL_THREADS", value) for value in ("x", "99999999999", "1025", "0", "-1", "1e3", "٣", "9" * 5000)),
+        ("INHAUL_CACHE_LIMIT", "1 GB"),
+        ("INHAUL_DURABILITY", "never"),
+    ],
 )
 def test_a_wrong_setting_is_told_when_it_is_used(tmp_path: Path, variable: str, value: str) -> None:
     write(tmp_path / "d" / "a.txt", "a")
@@ -161,6 +166,14 @@ def test_a_wrong_setting_is_told_when_it_is_used(tmp_path: Path, variable: str, 
     assert line.startswith(f"inhaul: {variable}={value!r}: use ")
     assert not (tmp_path / ".inhaul").exists()
     assert inhaul("hash", tmp_path / "d" / "a.txt", **{variable: value}).returncode == 0
+
+
+def test_threads_are_set_to_a_number_that_a_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    for wrong in (0, -1, 10**11, 1.5, "4", True):
+        with pytest.raises(ValueError, match=re.escape(f"threads={wrong!r}: use a number from 1 to 1,024")):
+            settings.threads = wrong  # type: ignore[assignment]
+    monkeypatch.setattr("inhaul.settings.threads", 1024)
+    monkeypatch.setattr("inhaul.settings.threads", None)
 
 
 def test_hash_says_what_a_pipe_is(tmp_path: Path) -> None:

@@ -268,6 +268,26 @@ def test_errors_reach_the_caller(instance: ih.Instance, folder: Path) -> None:
     assert ih.ingest(folder).files == 5
 
 
+def test_advice_fits_calls_that_block(instance: ih.Instance, folder: Path) -> None:
+    source = folder / "sub" / "0.txt"
+    artifact = ih.Artifact(source, key="a.txt").save()
+    artifact.delete()
+    with pytest.raises(FileExistsError, match=f"in the trash, as artifact {artifact.uid}: ") as trashed:
+        ih.Artifact(source, key="a.txt").save()
+    changed = ih.Artifact(source, key="b.txt")
+    assert changed.size == 1
+    source.write_text("changed")
+    with pytest.raises(OSError, match="not what was staged") as late:
+        changed.save()
+    with pytest.raises(AttributeError, match="is not known yet: save it first") as unknown:
+        _ = changed.uid
+    with pytest.raises(ValueError, match="Not registered as features") as unregistered:
+        ih.Artifact(source, key="c.txt").save().features.add_values({"n": 1})
+    with pytest.raises(TypeError) as several:
+        _ = ih.Artifact.filter()["a"]  # type: ignore[index]
+    assert not [one for one in (trashed, late, unknown, unregistered, several) if "await" in str(one.value)]
+
+
 def test_refuses_its_own_loop(instance: ih.Instance, folder: Path) -> None:
     def call_back(event: inhaul.IngestEvent) -> None:
         ih.Artifact.objects.count()

@@ -12,6 +12,8 @@ T = TypeVar("T")
 
 Durability = Literal["batch", "process"]
 
+_MOST_THREADS = 1024  # more only wait for each other
+
 
 def _text(name: str) -> str | None:
     return os.environ.get(name) or None
@@ -48,11 +50,21 @@ def _cache_limit() -> int | None:
     return int(value) if value else None
 
 
-def _threads() -> int:
-    value = _text("INHAUL_THREADS") or "0"
-    if not value.isdecimal():
-        raise ValueError(f"INHAUL_THREADS={value!r}: use a number of threads, or 0 for one per core")
-    return int(value)
+def _threads() -> int | None:
+    value = _text("INHAUL_THREADS")
+    if value is None:
+        return None
+    is_short = value.isascii() and value.isdecimal() and len(value) <= len(str(_MOST_THREADS))
+    return _as_threads(int(value) if is_short else value, f"INHAUL_THREADS={value!r}")
+
+
+def _as_threads(value: object, shown: str | None = None) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST_THREADS:
+        takes = f"use a number from 1 to {_MOST_THREADS:,}, or leave it unset for one per core"
+        raise ValueError(f"{shown or f'threads={value!r}'}: {takes}")
+    return value
 
 
 def _user() -> str:
@@ -106,7 +118,7 @@ class Settings:
         cache_limit: Bytes they may take up (`INHAUL_CACHE_LIMIT`); None means any number. The least recently used ones
             give way to others.
         user: Handle recorded as `created_by` (`INHAUL_USER`, else the operating system's user).
-        threads: Worker threads of one ingest (`INHAUL_THREADS`); 0 means one per core.
+        threads: Worker threads of one ingest (`INHAUL_THREADS`), 1 to 1,024; None means one per core.
         durability: `"batch"` flushes stored objects to disk before their rows commit; `"process"` leaves that to
             the operating system (`INHAUL_DURABILITY`).
     """
@@ -118,7 +130,7 @@ class Settings:
     cache_dir = _Setting(_cache_dir, _as_path)
     cache_limit = _Setting(_cache_limit)
     user = _Setting(_user, _as_user)
-    threads = _Setting(_threads)
+    threads = _Setting(_threads, _as_threads)
     durability = _Setting(_durability)
 
     def __init__(self) -> None:

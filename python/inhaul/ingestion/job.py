@@ -192,7 +192,7 @@ class Job:
             overwrite=session.resumed,
             exclude=[*self.exclude, *_but_for(self.instance.database.path, self.path)],
             follow_symlinks=self.follow_symlinks,
-            threads=settings.threads,
+            threads=settings.threads or 0,
         )
 
     def second_pass(self, folder: Root, session: Session, store: Store | None, batches: Sequence[Batch]) -> Scanner:
@@ -203,7 +203,7 @@ class Job:
             destination=self._destination(store),
             uploads=self.uploads,
             overwrite=session.resumed,
-            threads=settings.threads,
+            threads=settings.threads or 0,
         )
 
     def _destination(self, store: Store | None) -> Root | None:

@@ -179,11 +179,8 @@ async def stage(
         live, trashed = await _matches(conn, storages, place, facts.digest, predecessor)
         hit = live if live is not None and _same(live, facts.digest) else None
         if hit is None and live is None and trashed is not None and _same(trashed, facts.digest):
-            raise KeyExists(
-                errno.EEXIST,
-                f"This content is in the trash: await (await Artifact.get({trashed['uid']!r})).restore()",
-                place.key or content.location,
-            )
+            what = f"This content is in the trash, as artifact {trashed['uid']}: restore() that, or delete it for good"
+            raise KeyExists(errno.EEXIST, what, place.key or content.location)
         if hit is not None and on_duplicate == "error":
             raise KeyExists(errno.EEXIST, f"This content is artifact {hit['uid']} already", hit["key"])
         if hit is not None and on_duplicate == "return":

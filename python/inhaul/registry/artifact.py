@@ -517,13 +517,15 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
             await families.lock(conn, [self._uid])
             if values["visibility"] == Visibility.trash:
                 await deletion.check_unused(conn, [self._id] if self._id is not None else [])
+            else:
+                await deletion.check_key_is_free(conn, self, "cannot come back")
+        elif "key" in values and self._is_latest and self._visibility != Visibility.trash:
+            await deletion.check_key_is_free(conn, self, "cannot be renamed")
 
     async def _follow_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> dict[str, Any]:
         if "visibility" not in values:
             return {}
         await families.choose_latest(conn, [self._uid])
-        if values["visibility"] != Visibility.trash:
-            await deletion.check_key_is_free(conn, self)
         latest = select(tables.artifact.c.is_latest).where(tables.artifact.c.id == self._id)
         return {"is_latest": await conn.scalar(latest)}
 

@@ -292,9 +292,8 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         other_family = ~_table.c.uid.between(self._uid[:16], f"{self._uid[:16]}~")
         taken = select(_table.c.uid).where(_table.c.name == self._name, is_live, other_family)
         if other := await conn.scalar(taken):
-            raise KeyExists(
-                errno.EEXIST, f"{self!r} cannot come back: collection {other} has its name by now", self._name
-            )
+            what = f"{self!r} cannot come back: collection {other} has its name by now. Delete that one"
+            raise KeyExists(errno.EEXIST, what, self._name)
 
     async def load(self, join: Literal["inner", "outer"] = "outer", is_run_input: "bool | Run | None" = None) -> Any:
         """All members in memory, one below the other: DataFrames, or AnnData objects.

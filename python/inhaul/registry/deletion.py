@@ -63,11 +63,16 @@ async def move(artifact: "Artifact | Collection", visibility: Visibility) -> Non
     await artifact._write_changes(artifact._home, {"visibility": visibility})
 
 
-async def check_key_is_free(conn: AsyncConnection, artifact: "Artifact") -> None:
-    """Keeps an old version in the trash whose key went to another family while all of its own was there.
+async def check_key_is_free(conn: AsyncConnection, artifact: "Artifact", problem: str) -> None:
+    """Keeps an artifact in the trash, or under its old key, whose key is that of another family by now.
+
+    Args:
+        conn: A connection in the transaction that would bring it back, or rename it.
+        artifact: It, with the key that it would have.
+        problem: What it cannot do.
 
     Raises:
-        KeyExists: That has happened.
+        KeyExists: It is.
     """
     if artifact._key is None:
         return
@@ -76,9 +81,8 @@ async def check_key_is_free(conn: AsyncConnection, artifact: "Artifact") -> None
     is_live = table.c.is_latest & (table.c.visibility != Visibility.trash)
     other_family = ~table.c.uid.startswith(artifact._uid[:16], autoescape=True)
     if other := await conn.scalar(select(table.c.uid).where(same_key, is_live, other_family)):
-        raise KeyExists(
-            errno.EEXIST, f"{artifact!r} cannot come back: artifact {other} has its key by now", artifact._key
-        )
+        what = f"Artifact {artifact._uid} {problem}: artifact {other} has the key {artifact._key!r}. Delete that one"
+        raise KeyExists(errno.EEXIST, f"{what}, or change the key of one of them", artifact._key)
 
 
 async def parted(

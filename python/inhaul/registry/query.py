@@ -112,7 +112,7 @@ class QuerySet(Generic[R]):
 
     def __getitem__(self, part: slice) -> Self:
         if not isinstance(part, slice):
-            raise TypeError("A query set has slices only; for one record use await qs[i:i+1].one()")
+            raise TypeError("A query set has slices only; for one record use one() of a slice of one")
         start, stop = dtypes.plain(part.start), dtypes.plain(part.stop)
         for bound in (start, stop):
             if bound is not None and (not isinstance(bound, int) or isinstance(bound, bool)):
