@@ -14,6 +14,9 @@ from inhaul.formats.elements import names_of
 UNKNOWN = "nothing"
 """The kind of columns without a value, which may become anything."""
 
+WHOLE = "whole floats"
+"""The kind of columns of floats that are whole numbers, as pandas makes of whole numbers with missing ones."""
+
 # What pandas finds in columns of objects, by its names.
 _INFERRED = {
     "string": "str",
@@ -27,7 +30,7 @@ _INFERRED = {
 
 
 def measured(data: Any, accessor: str) -> dict[str, dict[str, str]]:
-    """For each slot the names in it, and their kinds: int, float, bool, str, datetime, cat, nothing, or pandas' name.
+    """For each slot the names in it, and their kinds: dtypes of features, `WHOLE`, `UNKNOWN`, or pandas' names.
 
     Args:
         data: A DataFrame, AnnData or MuData, or the path of one of the last two.
@@ -94,13 +97,14 @@ def _kind(dtype: Any, column: Any) -> str:
         return UNKNOWN
     if isinstance(dtype, types.CategoricalDtype):
         return "cat"
-    for kind, holds in (
+    kinds = (
         ("bool", types.is_bool_dtype),
         ("int", types.is_integer_dtype),
         ("float", types.is_float_dtype),
         ("datetime", types.is_datetime64_any_dtype),
-    ):
-        if holds(dtype):
-            return kind
-    found = types.infer_dtype(column, skipna=True)
-    return _INFERRED.get(found, found)
+    )
+    kind = next((kind for kind, holds in kinds if holds(dtype)), None)
+    if kind is None:
+        found = types.infer_dtype(column, skipna=True)
+        kind = _INFERRED.get(found, found)
+    return WHOLE if kind == "float" and (column.dropna() % 1 == 0).all() else kind

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import annotations, tables
 from inhaul.db.annotations import LabelLink, ValueLink, ValueRow
@@ -152,26 +151,21 @@ async def _features(
     query = select(table.c.name, table.c.id, table.c.dtype).where(is_in(table.c.name, examples))
     async with instance.database.read() as conn:
         found = {name: (id, dtype) for name, id, dtype in await conn.execute(query)}
-    _check(world, examples, found)
+    check_registered(world, examples, found)
     return found
 
 
-async def check_registered(conn: AsyncConnection, world: "World", examples: Mapping[str, Any]) -> None:
+def check_registered(world: "World", examples: Mapping[str, Any], found: Container[str]) -> None:
     """Refuses names that are no features.
 
     Args:
-        conn: A connection in a transaction.
         world: The API that the message is for.
         examples: A value, or several, of each feature by its name.
+        found: The names that are features.
 
     Raises:
         ValidationError: One is none.
     """
-    table = tables.feature
-    _check(world, examples, set(await conn.scalars(select(table.c.name).where(is_in(table.c.name, examples)))))
-
-
-def _check(world: "World", examples: Mapping[str, Any], found: Container[str]) -> None:
     if missing := [name for name in examples if name not in found]:
         raise ValidationError(unregistered(world, {name: dtypes.of(_first(examples[name])) for name in missing}))
 
@@ -245,7 +239,7 @@ def _batches(
                         batch.values[key] = ValueRow(new_uid(), feature_id, *encoded)
                     batch.value_links.append(ValueLink(id, *key))
                 else:
-                    problems[_problem(world, name, dtype, item)] = None
+                    problems[problem(world, name, dtype, item)] = None
         batches.append(batch)
     if problems:
         listed = [*problems][:_SHOWN]
@@ -261,7 +255,15 @@ def _label_id(world: "World", instance: Instance, known: Mapping[str, int], item
     return id_in(instance, item, world["ULabel"]) if isinstance(item, world["ULabel"]) else None
 
 
-def _problem(world: "World", name: str, dtype: str, item: Any) -> str:
+def problem(world: "World", name: str, dtype: str, item: Any) -> str:
+    """What to tell about a value that its feature does not take.
+
+    Args:
+        world: The API that the message is for.
+        name: The feature, or a lookup of it.
+        dtype: Its dtype.
+        item: The value.
+    """
     if dtype == dtypes.LABELS and isinstance(item, str):
         return f"{name}={item!r}: there is no such label. Register it: {world.saving(f'ULabel(name={item!r})')}"
     return f"{name}={item!r}: the feature takes {dtypes.takes(dtype)}, as its dtype is {dtype!r}"

@@ -212,7 +212,7 @@ class ArtifactList(Sequence[A], Generic[A]):
 
     def _staged_columns(self) -> Columns:
         if self._columns is None:
-            raise NotStaged(f"{self!r}: {self._world.first}")
+            raise NotStaged(f"{self!r}: await it first")
         return self._columns
 
     @property
@@ -336,7 +336,7 @@ class ArtifactList(Sequence[A], Generic[A]):
         """What a new artifact needs to be saved alone."""
         columns, job = self._staged_columns(), self._job
         if job is None:
-            raise NotStaged(f"{self!r}: {self._world.first}")
+            raise NotStaged(f"{self!r}: await it first")
         facts = Facts(Digest(values["hash"], values["hash_type"], values["size"]), None, None)
         where = Place(StorageRow(job.storage_id, job.root), values["key"], job.in_place)
         path = columns.row(place).path

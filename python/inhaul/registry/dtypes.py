@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Any, NamedTuple
 
-from inhaul.formats.measured import UNKNOWN
+from inhaul.formats.measured import UNKNOWN, WHOLE
 from inhaul.texts import is_storable
 
 LABELS = "cat[ULabel]"
@@ -30,6 +30,11 @@ def _int(value: Any) -> Value | None:
     if isinstance(value, bool) or not isinstance(value, int) or not is_int64(value):
         return None
     return Value(str(int(value)), float(value))  # a member of an enumeration is its number
+
+
+def _whole(value: Any) -> Value | None:
+    """A whole number, or a float that is one."""
+    return _int(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _float(value: Any) -> Value | None:
@@ -82,9 +87,9 @@ def _read_number(text: str) -> int | float:
 _WORDS = f"a text of at most {_LONGEST:,} characters that UTF-8 can hold, none of them NUL"
 _WHEN = f"a datetime with a time zone, of whole microseconds, in UTC within the years {MINYEAR} to {MAXYEAR}"
 _DTYPES = {
-    "int": _Dtype(_int, int, frozenset({"int"}), "a whole number of at most 64 bits"),
-    "float": _Dtype(_float, float, frozenset({"float", "int"}), "a finite number of at most 64 bits"),
-    "number": _Dtype(_number, _read_number, frozenset({"float", "int"}), "a finite number of at most 64 bits"),
+    "int": _Dtype(_whole, int, frozenset({"int", WHOLE}), "a whole number of at most 64 bits"),
+    "float": _Dtype(_float, float, frozenset({"float", "int", WHOLE}), "a finite number of at most 64 bits"),
+    "number": _Dtype(_number, _read_number, frozenset({"float", "int", WHOLE}), "a finite number of at most 64 bits"),
     "bool": _Dtype(_bool, "true".__eq__, frozenset({"bool"}), "True or False"),
     "str": _Dtype(_text, str, frozenset({"str", "cat"}), _WORDS),
     "datetime": _Dtype(_datetime, datetime.fromisoformat, frozenset({"datetime"}), _WHEN),
@@ -92,6 +97,7 @@ _DTYPES = {
     LABELS: _Dtype(_text, str, frozenset({"cat", "str"}), "the name of a ULabel"),
 }
 NAMES = tuple(_DTYPES)
+_BY_TYPE = {"bool": _bool, "int": _int, "float": _float, "datetime": _datetime}
 
 
 def plain(value: Any) -> Any:
@@ -126,6 +132,13 @@ def encode(dtype: str, value: Any) -> Value | None:
     return _DTYPES[dtype].encode(value)
 
 
+def compares(dtype: str, value: Any) -> bool:
+    """Whether values of this dtype may be compared with a value: numbers with any number, and texts with any text."""
+    if "int" in _DTYPES[dtype].kinds:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, str) if _DTYPES[dtype].decode is str else encode(dtype, value) is not None
+
+
 def decode(dtype: str, text: str) -> Any:
     """The value that was kept as this text."""
     return _DTYPES[dtype].decode(text)
@@ -143,4 +156,4 @@ def fits(dtype: str, kind: str) -> bool:
 
 def of(value: Any) -> str:
     """The dtype to register a feature with that takes this value."""
-    return next((name for name in ("bool", "int", "float", "datetime") if encode(name, value) is not None), "str")
+    return next((name for name, encode in _BY_TYPE.items() if encode(value) is not None), "str")

@@ -18,7 +18,7 @@ from inhaul.registry.annotation import annotate, write
 from inhaul.registry.arguments import check_record
 from inhaul.registry.base import Registry
 from inhaul.registry.related import ManyToMany, Related, id_in
-from inhaul.registry.value_lookups import feature_of, value_condition
+from inhaul.registry.value_lookups import value_condition
 from inhaul.texts import check_name, check_text
 
 if TYPE_CHECKING:
@@ -234,12 +234,12 @@ class Annotated:
     def filter(self, **values: Any) -> "QuerySet[Any]":
         """Records that have all these values, `feature=value` or `feature__op=value`; labels are meant by name.
 
-        The verbs of the query raise `ValidationError` when there is no such feature.
+        The verbs of the query raise `ValidationError` when there is no such feature, or it could not have the value.
+        Numbers compare with numbers, whatever their type.
         """
         query: QuerySet[Any] = self._registry.filter()
         conditions = tuple(value_condition(self._registry, lookup, value) for lookup, value in values.items())
-        examples = {feature_of(lookup)[0]: value for lookup, value in values.items()}
-        return query._with(conditions=query._conditions + conditions, features=examples)
+        return query._with(conditions=query._conditions + conditions, features=values)
 
 
 class _Features:

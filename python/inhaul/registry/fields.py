@@ -40,7 +40,7 @@ class Field(Generic[T]):
         if record is None:
             return self
         if not (self.early or record._is_staged):
-            raise NotStaged(f"{self.name} of {record!r} is not known yet: {record._world.first}")
+            raise NotStaged(f"{self.name} of {record!r} is not known yet: await it first")
         value: T = getattr(record, f"_{self.name}")
         return value
 

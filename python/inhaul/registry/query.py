@@ -13,10 +13,10 @@ from inhaul.errors import MultipleResultsFound, NoResultFound, UnknownField
 from inhaul.formats import tables
 from inhaul.instance import Instance, current
 from inhaul.registry import dtypes
-from inhaul.registry.annotation import check_registered
 from inhaul.registry.arguments import check_flag
 from inhaul.registry.including import included
 from inhaul.registry.lookups import condition, lowered
+from inhaul.registry.value_lookups import check_lookups
 from inhaul.texts import check_text
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class QuerySet(Generic[R]):
         self._conditions = conditions
         self._order = order
         self._window = window
-        self._features = features or {}  # values by the name of a feature, which has to exist
+        self._features = features or {}  # what is compared with, by lookup of a feature
         self._instance = instance or current()
 
     def __repr__(self) -> str:
@@ -283,7 +283,7 @@ class QuerySet(Generic[R]):
     async def _reading(self, *, lasting: bool = False) -> AsyncIterator[AsyncConnection]:
         async with self._instance.database.read(lasting=lasting) as conn:
             if self._features:
-                await check_registered(conn, self._world, self._features)
+                await check_lookups(conn, self._world, self._features)
             yield conn
 
     def _check_whole(self) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import tables
 from inhaul.errors import ValidationError
-from inhaul.formats.measured import is_slot, measured
+from inhaul.formats.measured import WHOLE, is_slot, measured
 from inhaul.formats.suffixes import load
 from inhaul.registry import dtypes
 from inhaul.registry.annotation import unregistered
@@ -125,4 +125,4 @@ async def _saved(artifact: "Artifact", slots: Slots) -> dict[str, int]:
 
 def _dtype(kind: str) -> str:
     """The dtype to register a column of this kind with."""
-    return kind if kind in dtypes.NAMES else "str"
+    return "float" if kind == WHOLE else kind if kind in dtypes.NAMES else "str"

@@ -1,16 +1,23 @@
 """Lookups by values of features: numbers compare as numbers, exactly, and all else as the texts that are kept."""
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, ColumnElement, case, cast, false, literal, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import tables
 from inhaul.db.membership import is_in
+from inhaul.errors import ValidationError
 from inhaul.registry import dtypes
+from inhaul.registry.annotation import check_registered, problem
 from inhaul.registry.arguments import check_flag
 from inhaul.registry.lookups import OPERATORS, SEVERAL, TEXT_OPERATORS, compared
 from inhaul.texts import check_text
+
+if TYPE_CHECKING:
+    from inhaul.registry.world import World
 
 _EXACT = 2**53  # below it every whole number is a float
 
@@ -19,6 +26,31 @@ def feature_of(lookup: str) -> tuple[str, str]:
     """The name of the feature in a lookup, and its operator."""
     name, separator, operator = lookup.rpartition("__")
     return (name, operator) if separator and operator in OPERATORS else (lookup, "exact")
+
+
+async def check_lookups(conn: AsyncConnection, world: "World", lookups: Mapping[str, Any]) -> None:
+    """Refuses lookups of what is no feature, or by a value that the feature could not have.
+
+    Args:
+        conn: A connection in a transaction.
+        world: The API that the message is for.
+        lookups: What is compared with, by lookup.
+
+    Raises:
+        ValidationError: One is such.
+    """
+    names = {lookup: feature_of(lookup)[0] for lookup in lookups}
+    table = tables.feature
+    query = select(table.c.name, table.c.dtype).where(is_in(table.c.name, [*set(names.values())]))
+    found = {name: dtype for name, dtype in await conn.execute(query)}  # noqa: C416 - rows are tuples by name only
+    check_registered(world, {names[lookup]: value for lookup, value in lookups.items()}, found)
+    for lookup, value in lookups.items():
+        dtype, operator = found[names[lookup]], feature_of(lookup)[1]
+        if operator == "isnull" or value is None:
+            continue
+        for item in compared(operator, value, lookup):
+            if not dtypes.compares(dtype, item):
+                raise ValidationError(problem(world, lookup, dtype, item))
 
 
 def value_condition(cls: Any, lookup: str, value: Any) -> ColumnElement[bool]:

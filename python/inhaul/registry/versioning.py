@@ -41,7 +41,7 @@ class IsVersioned:
         the family's highest major number plus one.
         """
         if self._version is None and not self._is_staged:
-            raise NotStaged(f"version of {self!r} is not known yet: {self._world.first}")
+            raise NotStaged(f"version of {self!r} is not known yet: await it first")
         return self._version
 
     @version.setter

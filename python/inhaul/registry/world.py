@@ -23,11 +23,6 @@ class World:
         """The line of Python that saves a record in this API."""
         return f"{'' if self.blocking else 'await '}{record}.save()"
 
-    @property
-    def first(self) -> str:
-        """What stages a record in this API, as an advice."""
-        return "save it first" if self.blocking else "await it first"
-
     def add(self, *classes: type) -> None:
         """Makes classes part of this world."""
         for cls in classes:
