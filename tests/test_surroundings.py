@@ -96,6 +96,31 @@ print(len(ih.Artifact.from_dir("plain").save()))
     assert saved == "1"
 
 
+def test_files_that_a_program_in_such_a_locale_cannot_name_are_refused_by_key(tmp_path: Path) -> None:
+    """A folder of such files is registered nevertheless: that is read without Python."""
+    write(tmp_path / "storage" / "è.txt", "1")
+    code = """
+import inhaul.sync as ih
+ih.connect("storage")
+(one,) = ih.Artifact.from_dir("storage").save()
+new = ih.Artifact("plain.txt", key="d/\\u00e9.txt", key_is_virtual=False)
+for call in (one.load, one.cache, one.verify, lambda: one.path, lambda: one.replace("plain.txt"), new.save):
+    try:
+        call()
+    except ValueError as error:
+        print(type(error).__name__, ascii(str(error)))
+print(ih.Artifact("plain.txt", key="\\u00e9.txt").save().load())
+"""
+    write(tmp_path / "plain.txt", "plain")
+    done = children.run(code, wrapper=("env", *(f"{name}={value}" for name, value in ASCII.items())))
+    assert done.returncode == 0, done.stderr
+    *refused, loaded = done.stdout.splitlines()
+    assert len(refused) == 6
+    assert all(line.startswith("InvalidKey") and "set PYTHONUTF8=1" in line for line in refused)
+    assert loaded == "plain"
+    assert not (tmp_path / "storage" / "d").exists()
+
+
 @pytest.fixture
 def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder for temporary files on a disk that is nearly full; mounting it takes root."""

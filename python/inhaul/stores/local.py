@@ -25,6 +25,7 @@ from inhaul.keys import MARKS, OBJECTS, key_problem, new_uid
 from inhaul.notes import MOST, content_of
 from inhaul.settings import settings
 from inhaul.stores.base import PAGE, Listed, Stat, Upload
+from inhaul.stores.locations import check_encoding
 from inhaul.tasks import to_the_end
 
 P = ParamSpec("P")
@@ -58,13 +59,14 @@ class LocalStore:
         """Where an object is, or would be.
 
         Raises:
-            InvalidKey: The key could lead out of the root.
+            InvalidKey: The key could lead out of the root, or this process cannot name its file.
         """
         return self._path / self._checked(object_key)
 
     def _checked(self, object_key: str) -> str:
         if problem := key_problem(object_key.removeprefix(f"{OBJECTS}/")):
             raise InvalidKey(f"{object_key!r} is no key of {self.root}: {problem}")
+        check_encoding(object_key)
         return object_key
 
     def opened(self, *, create: bool = False) -> Root:
