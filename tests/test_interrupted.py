@@ -8,6 +8,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ import pytest
 
 import inhaul
 from inhaul import Artifact, Collection, Feature, Run, Storage, Transform, ULabel, User
-from inhaul.errors import InhaulError
+from inhaul.errors import InhaulError, NoResultFound
 from inhaul.registry import FeatureSet
 from registries import query
 from striking import Breaker, Struck, breaker, cancel
@@ -405,6 +406,28 @@ async def test_a_call_can_be_repeated_after_any_timeout(ground: Ground, database
                 seconds[name] = 1.1 * (monotonic() - start)
             await repeated(case)
     await rows_have_objects(database_url)
+
+
+@pytest.mark.parametrize("kind", [ULabel, Collection, Artifact])
+async def test_a_record_knows_that_it_is_deleted_wherever_the_call_was_cancelled(ground: Ground, kind: type) -> None:
+    options = {} if kind is ULabel else {"permanent": True}
+    make: dict[type, Callable[[str], Any]] = {
+        ULabel: ULabel,
+        Collection: lambda name: Collection(ground.members, name),
+        Artifact: lambda name: Artifact(ground.file(), key=f"{name}.txt"),
+    }
+    for step in range(1, 1000):
+        with noted(kind.__name__, step):
+            record = await make[kind](f"struck {step}").save()
+            delete = partial(record.delete, **options)
+            if not await struck(Case(record, delete, record.delete), step, cancel):
+                break
+            assert record._is_deleted != await kind.filter(id=record.id).exists()  # type: ignore[attr-defined]
+            await delete()
+            assert not await kind.filter(id=record.id).exists()  # type: ignore[attr-defined]
+            with pytest.raises(NoResultFound):
+                await record.save()
+    assert step > 10
 
 
 async def rows_have_objects(url: str) -> None:

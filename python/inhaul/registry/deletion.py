@@ -16,6 +16,7 @@ from inhaul.instance import Instance
 from inhaul.keys import OBJECTS
 from inhaul.registry.removing import keep_objects, remove_objects
 from inhaul.registry.sharing import sharers
+from inhaul.registry.uses import parts
 from inhaul.registry.visibility import Visibility
 from inhaul.stores.local import LocalStore
 from inhaul.tasks import to_the_end
@@ -125,14 +126,12 @@ async def remove_collections(
     instance: Instance, ids: Sequence[int], on_deleted: Callable[[], object] = lambda: None
 ) -> None:
     """Deletes collections for good; their members stay."""
-    for start in range(0, len(ids), _PER_TRANSACTION):
-        part = ids[start : start + _PER_TRANSACTION]
-        async with instance.database.write() as conn:
+    for part, outcome in parts(ids, on_deleted):
+        async with instance.database.write(outcome) as conn:
             uids = await _locked(conn, _collection, part)
             await families.retire(conn, _collection, uids)
             await conn.execute(delete(_collection).where(is_in(_collection.c.id, part)))
             await families.choose_latest(conn, uids, _collection)
-    on_deleted()
 
 
 async def remove(
@@ -144,7 +143,7 @@ async def remove(
         instance: Theirs.
         ids: The artifacts.
         storage: Whether the objects go.
-        on_deleted: Called when the rows are gone.
+        on_deleted: Called as soon as the rows are gone, before a cancellation can come between.
 
     Raises:
         InUse: One is a member of a collection. Nothing is deleted.
@@ -163,14 +162,12 @@ async def remove(
     for root in roots:
         await instance.writable(root)
     uids: list[str] = []
-    for start in range(0, len(ids), _PER_TRANSACTION):
-        part = ids[start : start + _PER_TRANSACTION]
-        async with instance.database.write() as conn:
+    for part, outcome in parts(ids, on_deleted):
+        async with instance.database.write(outcome) as conn:
             uids += await _locked(conn, _artifact, part)
             await check_unused(conn, part)
             await _check_alone(conn, part, storage, besides=ids)
             await removals.forget(conn, part, storage)
-    on_deleted()
     await end_deletion(instance, uids, storage)
 
 

@@ -1,12 +1,13 @@
 """Records that go for good, unless others use them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Column, Select, Table, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import families, tables
+from inhaul.db.engine import Outcome
 from inhaul.db.membership import is_in
 from inhaul.errors import InUse
 from inhaul.instance import Instance
@@ -70,6 +71,15 @@ def _uses() -> dict[Table, list[tuple[str, _Pairs]]]:
 _USES = _uses()
 
 
+def parts(ids: Sequence[int], on_deleted: Callable[[], object]) -> Iterator[tuple[Sequence[int], Outcome]]:
+    """Records in parts that are deleted in a transaction each, with what calls a function when the last one is."""
+    for start in range(0, len(ids), _PER_TRANSACTION):
+        outcome = Outcome()
+        if start + _PER_TRANSACTION >= len(ids):
+            outcome.apply = on_deleted
+        yield ids[start : start + _PER_TRANSACTION], outcome
+
+
 async def delete_records(
     instance: Instance, table: Table, ids: Sequence[int], what: str, on_deleted: Callable[[], object] = lambda: None
 ) -> None:
@@ -80,7 +90,7 @@ async def delete_records(
         table: Their table.
         ids: Those that go.
         what: What to call them in an error.
-        on_deleted: Called when the rows are gone.
+        on_deleted: Called as soon as the rows are gone, before a cancellation can come between.
 
     Raises:
         InUse: Others use one of them, or the instance does. Nothing is deleted.
@@ -89,17 +99,15 @@ async def delete_records(
         raise InUse(f"{what} cannot be deleted: {instance!r} uses it for what is written next")
     async with instance.database.read() as conn:
         await _check_unused(conn, table, ids, ids, what)
-    for start in range(0, len(ids), _PER_TRANSACTION):
-        part = ids[start : start + _PER_TRANSACTION]
+    for part, outcome in parts(ids, on_deleted):
         own = is_in(table.c.id, part)
-        async with instance.database.write() as conn:
+        async with instance.database.write(outcome) as conn:
             # Nobody can begin to refer to rows that are locked so.
             rows = await conn.execute(select(table.c.uid).where(own).order_by(table.c.id).with_for_update())
             uids = list(rows.scalars())
             await _check_unused(conn, table, part, ids, what)
             await families.retire(conn, table, uids)
             await conn.execute(delete(table).where(own))
-    on_deleted()
 
 
 async def _check_unused(
