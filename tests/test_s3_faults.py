@@ -19,6 +19,7 @@ from inhaul.errors import (
     StorageMissing,
     StorageUnavailable,
 )
+from inhaul.hashing import hash_bytes
 from inhaul.stores.clients import Clients, Limits
 from inhaul.stores.s3 import S3Store
 from proxy import Cut, Drop, Fault, Flip, Header, Request, Reset, Stall, Status
@@ -46,6 +47,12 @@ async def impatient(place: Place) -> AsyncIterator[S3Store]:
     store = place.store(Limits(no_progress=0.4, give_up=30, backoff=0.02))
     yield store
     await store.aclose()
+
+
+def ends_a_write(request: Request) -> bool:
+    """Whether it makes an object appear."""
+    whole = request.method == "PUT" and "partNumber=" not in request.query
+    return whole or (request.method == "POST" and "uploadId=" in request.query)
 
 
 def random_hex(rng: random.Random) -> str:
@@ -107,6 +114,29 @@ async def test_a_lost_answer_is_no_clash(place: Place, store: S3Store) -> None:
     place.proxy.add(Drop(), when=lambda request: request.stores, times=1)
     with pytest.raises(KeyExists):
         await put(store, "key", b"content", exclusive=True)
+
+
+@pytest.mark.parametrize("data", [b"content", BIG], ids=["whole", "in parts"])
+async def test_what_a_lost_answer_was_about_goes_although_the_next_try_is_denied(
+    place: Place, store: S3Store, data: bytes
+) -> None:
+    place.proxy.add(Drop(), when=ends_a_write, times=1)
+    place.proxy.add(Status(403, "AccessDenied"), when=ends_a_write, times=1)
+    with pytest.raises(StorageDenied) as error:
+        await store.put_bytes(data, "key", hash_bytes(data), exclusive=True)
+    assert place.contents() == {}
+    assert not hasattr(error.value, "__notes__")
+    assert await store.put_bytes(data, "key", hash_bytes(data), exclusive=True) == "etag"
+
+
+@pytest.mark.parametrize("data", [b"content", BIG], ids=["whole", "in parts"])
+async def test_after_a_denial_nothing_is_looked_for(place: Place, store: S3Store, data: bytes) -> None:
+    """Whose credentials permit nothing has no reason to fear that something is stored."""
+    place.proxy.add(Status(403, "AccessDenied"), when=ends_a_write)
+    place.proxy.add(Status(403, "AccessDenied"), when=lambda request: request.method == "HEAD")
+    with pytest.raises(StorageDenied) as error:
+        await store.put_bytes(data, "key", hash_bytes(data), exclusive=True)
+    assert not hasattr(error.value, "__notes__")
 
 
 async def test_one_of_many_gets_a_key(store: S3Store, place: Place) -> None:

@@ -28,6 +28,18 @@ class Kind(Enum):
 AGAIN = (Kind.RETRY, Kind.SLOWER)
 """The next try may succeed, however many have failed."""
 
+NOTHING_DONE = (
+    Kind.EXPIRED,
+    Kind.GONE,
+    Kind.TAKEN,
+    Kind.NO_BUCKET,
+    Kind.DENIED,
+    Kind.SKEWED,
+    Kind.UNTRUSTED,
+    Kind.REFUSED,
+)
+"""The server did not do what it was asked for."""
+
 
 class Damaged(Exception):
     """What the server says it has is not what was sent."""

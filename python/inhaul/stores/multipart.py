@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import io
-import secrets
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -131,8 +130,7 @@ class _Upload:
         self._reader = reader
         self._uploads = uploads
         self._exclusive = exclusive
-        self._write_id = secrets.token_hex(8)
-        self._completing = False
+        self._write = objects.Write()
         self._etags: dict[int, str] = {}  # by part number, as the server gave them
         self._md5s: list[bytes] = []
 
@@ -159,7 +157,6 @@ class _Upload:
             digest = self._digest()  # before the object appears: a reader may know what it has to be
             if expected is not None and digest != expected:
                 raise FileChanged(f"what was read for {self._object_key!r} is not what was staged: stage it again")
-            self._completing = True
             etag = await to_the_end(self._complete(upload_id), within=_LEAVE)
             await asyncio.to_thread(self._uploads.end, self._object_key)
             if etag is None:
@@ -178,7 +175,7 @@ class _Upload:
             raise
         # What nobody can use is in the way of the next try.
         if self._exclusive:
-            await objects.withdraw(self._requests, self._key, self._write_id)
+            await objects.withdraw(self._requests, self._key, self._write.id)
         else:
             await objects.remove(self._requests, [self._key])
         return None
@@ -186,14 +183,14 @@ class _Upload:
     async def _give_up(self, error: BaseException, upload_id: str) -> list[str]:
         """Ends the upload and removes what came of it under a key of somebody else's choice; says what failed."""
         failures = [await self._abort(upload_id)]
-        if self._exclusive and self._completing and not isinstance(error, KeyExists):
-            failures.append(await objects.withdraw(self._requests, self._key, self._write_id))
+        if self._exclusive and self._write.may_be_stored and not isinstance(error, KeyExists):
+            failures.append(await objects.withdraw(self._requests, self._key, self._write.id))
         return [failure for failure in failures if failure]
 
     async def _begin(self) -> str:
         reply = await self._requests.send(
             lambda to: to.s3.create_multipart_upload(
-                Bucket=to.bucket, Key=self._key, Metadata={objects.WRITE_ID: self._write_id} if self._exclusive else {}
+                Bucket=to.bucket, Key=self._key, Metadata={objects.WRITE_ID: self._write.id} if self._exclusive else {}
             ),
             self._key,
             needs=objects.PUT,
@@ -314,18 +311,19 @@ class _Upload:
                 self._etags[number] = listed.get(number, (0, ""))[1] or f'"{self._md5s[number - 1].hex()}"'
         parts = [{"PartNumber": number, "ETag": self._etags[number]} for number in sorted(self._etags)]
         condition = {"IfNoneMatch": "*"} if self._exclusive else {}
-        try:
-            reply: Any = await self._requests.send(
-                lambda to: to.s3.complete_multipart_upload(
+
+        async def request(to: Clients) -> Any:
+            with self._write.trying():
+                return await to.s3.complete_multipart_upload(
                     Bucket=to.bucket, Key=self._key, UploadId=upload_id, MultipartUpload={"Parts": parts}, **condition
-                ),
-                self._key,
-                needs=objects.PUT,
-            )
+                )
+
+        try:
+            reply = await self._requests.send(request, self._key, needs=objects.PUT)
         except Refused as refused:
             # A try that seemed to fail may have been carried out; the answer was lost, not the object.
             found = await objects.look(self._requests, self._key)
-            is_ours = found is not None and objects.is_ours(found, self._write_id)
+            is_ours = found is not None and objects.is_ours(found, self._write.id)
             if refused.kind is Kind.GONE and (found is None or not self._exclusive or is_ours):
                 return tag(found.meta["e_tag"]) or "" if found is not None else None
             if found is not None and refused.again and is_ours:

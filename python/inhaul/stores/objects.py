@@ -5,8 +5,8 @@ import hashlib
 import secrets
 import warnings
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,11 @@ from inhaul.errors import (
     ObjectMissing,
     ObjectRefused,
     StorageDenied,
-    StorageMissing,
     StorageUnavailable,
 )
 from inhaul.stores.base import Stat
 from inhaul.stores.clients import Clients
-from inhaul.stores.faults import AGAIN, Kind, reply_fault
+from inhaul.stores.faults import AGAIN, NOTHING_DONE, Kind, classify, reply_fault
 from inhaul.stores.fetch import read_through, tag
 from inhaul.stores.requests import Refused, Requests
 from inhaul.tasks import to_the_end, unwrapped
@@ -43,6 +42,33 @@ GET = "s3:GetObject"
 HEAD = "s3:GetObject, and s3:ListBucket to see what is not there"
 DELETE = "s3:DeleteObject"
 ABORT = "s3:AbortMultipartUpload"
+
+
+class Write:
+    """A write that must not replace anything.
+
+    Attributes:
+        id: Tells its object from an equal one of somebody else.
+        may_be_stored: Whether a try may have stored the object, which the last answer does not tell: that of an earlier
+            try may have been lost.
+    """
+
+    def __init__(self) -> None:
+        self.id = secrets.token_hex(8)
+        self.may_be_stored = False
+
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        """Sends it once."""
+        try:
+            yield
+        except Exception as error:
+            self.may_be_stored |= classify(error).kind not in NOTHING_DONE
+            raise
+        except BaseException:  # the server may go on with it
+            self.may_be_stored = True
+            raise
+        self.may_be_stored = True
 
 
 async def put(
@@ -75,12 +101,10 @@ async def put(
 
 async def _put_exclusively(requests: Requests, key: str, data: bytes, md5_hex: str) -> str:
     await check_free(requests, key)
-    write_id = secrets.token_hex(8)
-    attributes = {"attributes": {WRITE_ID: write_id}}
-    is_sent = False
+    write = Write()
+    attributes = {"attributes": {WRITE_ID: write.id}}
     try:
-        etag = await to_the_end(_create(requests, key, data, write_id), within=_LEAVE)
-        is_sent = True
+        etag = await to_the_end(_create(requests, key, data, write), within=_LEAVE)
         for _ in range(_TRIES):
             if verified := await _verify(requests, key, data, md5_hex, etag):
                 requests.unsettled.pop(key, None)
@@ -90,9 +114,7 @@ async def _put_exclusively(requests: Requests, key: str, data: bytes, md5_hex: s
     except KeyExists:
         raise
     except BaseException as error:
-        if isinstance(error, StorageDenied | StorageMissing) and not is_sent:
-            raise  # the server took nothing
-        if failure := await to_the_end(withdraw(requests, key, write_id)):
+        if write.may_be_stored and (failure := await to_the_end(withdraw(requests, key, write.id))):
             error.add_note(failure)
         raise
 
@@ -153,13 +175,16 @@ def is_ours(found: "GetResult", write_id: str) -> bool:
     return found.attributes.get(WRITE_ID) == write_id
 
 
-async def _write(requests: Requests, key: str, data: bytes, options: Mapping[str, Any] = {}) -> str | None:
+async def _write(
+    requests: Requests, key: str, data: bytes, options: Mapping[str, Any] = {}, write: Write | None = None
+) -> str | None:
     from obstore import put_async
     from obstore.exceptions import GenericError
 
     async def request(to: Clients) -> str | None:
         try:
-            result = await put_async(to.objects, key, data, use_multipart=False, **options)
+            with write.trying() if write is not None else nullcontext():
+                result = await put_async(to.objects, key, data, use_multipart=False, **options)
         except GenericError as error:
             if _NO_ETAG not in str(error):
                 raise
@@ -169,14 +194,14 @@ async def _write(requests: Requests, key: str, data: bytes, options: Mapping[str
     return await requests.send(request, key, needs=PUT)
 
 
-async def _create(requests: Requests, key: str, data: bytes, write_id: str) -> str | None:
+async def _create(requests: Requests, key: str, data: bytes, write: Write) -> str | None:
     try:
-        return await _write(requests, key, data, {"mode": "create", "attributes": {WRITE_ID: write_id}})
+        return await _write(requests, key, data, {"mode": "create", "attributes": {WRITE_ID: write.id}}, write)
     except Refused as refused:
         # A try that seemed to fail may have been carried out; the answer was lost, not the object.
         if refused.kind is Kind.TAKEN and refused.again:
             found = await look(requests, key)
-            if found is not None and is_ours(found, write_id):
+            if found is not None and is_ours(found, write.id):
                 return tag(found.meta["e_tag"])
         raise taken(requests, key) from None
 
