@@ -14,6 +14,7 @@ import children
 import inhaul
 from inhaul import Artifact
 from inhaul.errors import NoResultFound, StorageDenied
+from inhaul.stores.base import Stat
 from inhaul.stores.local import LocalStore
 from registries import artifacts, assert_consistent, query, seeds
 from trees import write
@@ -173,6 +174,28 @@ async def test_a_file_that_came_after_a_killed_deletion_stays(database_url: str,
     async with inhaul.connect(root, database_url) as instance:
         await instance.recover()
     assert {path for path in stored(root) if path.startswith("own")} == {"own/a.csv", "own/folder/new.csv"}
+
+
+async def test_what_another_process_removes_at_the_same_moment_is_gone(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "storage"
+    async with inhaul.connect(root, database_url):
+        record = await Artifact(write(root / "own" / "a.csv", "a\n1\n")).save()
+    killed = children.run(DELETE, str(root), database_url, "LocalStore.remove.before", "1", record.uid)
+    assert killed.returncode < 0, killed
+    stat = LocalStore.stat
+
+    async def removed_since(store: LocalStore, object_key: str) -> Stat | None:
+        found = await stat(store, object_key)
+        await asyncio.to_thread((root / "own" / "a.csv").unlink, missing_ok=True)
+        return found
+
+    async with inhaul.connect(root, database_url) as instance:
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalStore, "stat", removed_since)
+            await instance.recover()
+        assert await query(database_url, "SELECT * FROM deletion") == []
 
 
 async def test_a_storage_that_lets_nothing_go_is_asked_again(

@@ -116,10 +116,13 @@ async def holds(store: Readable, object_key: str, digest: Digest) -> bool:
         return True
     if digest.hash_type == "etag":
         return False
-    if isinstance(store, LocalStore):
-        return await store.hash_like(object_key, digest.hash_type) == digest
-    async with _copy(store, object_key, digest) as copy:
-        return await asyncio.to_thread(hashing.hash_like, copy, digest.hash_type) == digest
+    try:
+        if isinstance(store, LocalStore):
+            return await store.hash_like(object_key, digest.hash_type) == digest
+        async with _copy(store, object_key, digest) as copy:
+            return await asyncio.to_thread(hashing.hash_like, copy, digest.hash_type) == digest
+    except (FileNotFoundError, ObjectChanged):  # another process removed or replaced it meanwhile
+        return False
 
 
 @asynccontextmanager
