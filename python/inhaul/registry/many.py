@@ -11,6 +11,7 @@ from inhaul.registry import named
 from inhaul.registry.base import Registry
 
 _AT_ONCE = 16  # records that are saved side by side
+_IN_A_ROW = 2_000  # records that are looked at before other tasks have a turn
 _SHOWN = 3  # records that a note names
 
 
@@ -37,18 +38,21 @@ async def save(records: Iterable[Registry]) -> None:
     given: list[Any] = list({id(record): record for record in records}.values())
     if not given:
         return
-    for record in given:
+    for at, record in enumerate(given):
         if getattr(type(record), "_save", None) is None:
             raise TypeError(f"{record!r} is no record, so it cannot be saved")
-    if any(record._world is not given[0]._world for record in given):
-        raise WrongWorld("Some of the records belong to inhaul, some to inhaul.sync: save those of each apart")
+        if record._world is not given[0]._world:
+            raise WrongWorld("Some of the records belong to inhaul, some to inhaul.sync: save those of each apart")
+        if record._home is not given[0]._home:
+            raise ValueError(
+                f"{record!r} belongs to {record._home!r}, not to {given[0]._home!r}: save those of each apart"
+            )
+        await _others_turn(at)
     instance = given[0]._home
-    for record in given:
-        if record._home is not instance:
-            raise ValueError(f"{record!r} belongs to {record._home!r}, not to {instance!r}: save those of each apart")
     plain: dict[type, list[Any]] = defaultdict(list)
     others: list[Any] = []
-    for record in given:
+    for at, record in enumerate(given):
+        await _others_turn(at)
         is_plain = record._id is None and record._known_by is not None and type(record)._save is Registry._save
         (plain[type(record)] if is_plain else others).append(record)
     failed: list[tuple[int, Exception]] = []
@@ -61,6 +65,12 @@ async def save(records: Iterable[Registry]) -> None:
         saved = len(given) - sum(count for count, _ in failed)
         message = f"{saved:,} of {len(given):,} records are saved; the errors name the others"
         raise ExceptionGroup(message, [error for _, error in failed])
+
+
+async def _others_turn(at: int) -> None:
+    """Lets other tasks run now and then in a loop over records."""
+    if at % _IN_A_ROW == 0:
+        await asyncio.sleep(0)
 
 
 async def _written(registry: type, new: Sequence[Any], instance: Instance) -> list[tuple[int, Exception]]:

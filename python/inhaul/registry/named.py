@@ -20,7 +20,7 @@ from inhaul.instance import Instance
 from inhaul.keys import new_uid
 from inhaul.registry.rows import all_with_related, columns, given, table_of, take
 
-PER_TRANSACTION = 1_000  # with more, the event loop would wait noticeably while all of them take over their rows
+PER_TRANSACTION = 200  # with more, the event loop would wait noticeably while all of them take over their rows
 
 
 class Failure(NamedTuple):

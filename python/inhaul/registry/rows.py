@@ -6,6 +6,7 @@ committed. So whatever fails or is cancelled before leaves it as it was.
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Table, insert, inspect, select
@@ -24,7 +25,13 @@ def table_of(record: Any) -> Table:
 def columns(record: Any) -> dict[str, Any]:
     """What a record has for each column of its row, None for what it does not have."""
     there = inspect(record).dict
-    return {name: _copied(there.get(f"_{name}")) for name in table_of(record).c.keys()}  # noqa: SIM118
+    return {name: _copied(there.get(attribute)) for name, attribute in _attributes(table_of(record))}
+
+
+@cache
+def _attributes(table: Table) -> list[tuple[str, str]]:
+    """The columns of a table, each with the attribute of records that holds it."""
+    return [(name, f"_{name}") for name in table.c.keys()]  # noqa: SIM118
 
 
 def _copied(value: Any) -> Any:
