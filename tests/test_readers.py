@@ -18,7 +18,7 @@ import children
 import inhaul
 from inhaul import Artifact, Collection, Feature, ULabel
 from inhaul.db.engine import Database
-from inhaul.errors import DatabaseBusy, DatabaseDenied, SchemaTooNew
+from inhaul.errors import DatabaseBusy, DatabaseDenied, SchemaTooNew, UnsupportedDatabase
 
 READ = """
 import asyncio, json, sys
@@ -212,6 +212,22 @@ async def test_commands_of_those_who_may_only_read(lab: Lab) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert printed in done.stdout + done.stderr
+
+
+async def test_a_folder_that_may_not_be_looked_into_is_named(lab: Lab) -> None:
+    lab.registry.parent.chmod(0o700)
+    for script in (READ, WRITE):
+        ran = lab.run(script)
+        what = "[Errno 13] This user may not look into its folder: have its owner change that, or name another file"
+        assert ran.stderr.splitlines()[-1] == f"inhaul.errors.DatabaseDenied: {what}: '{lab.registry}'"
+
+
+async def test_a_file_where_the_folder_of_a_registry_has_to_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    database = Database(f"sqlite:///{tmp_path}/file/sub/registry.db")
+    assert not await database.has_registry()
+    with pytest.raises(UnsupportedDatabase, match="a file is where its folder has to be"):
+        await database.prepare()
 
 
 async def test_a_registry_without_a_log_is_read(lab: Lab) -> None:

@@ -269,7 +269,7 @@ class Database:
 
     async def _exists(self) -> bool:
         """Whether there is a database to be opened; of a server, its connection says so."""
-        return self.path is None or await asyncio.to_thread(self.path.exists)
+        return self.path is None or await asyncio.to_thread(sqlite.status_of, self.path) is not None
 
     async def file(self) -> tuple[int, ...]:
         """Which file it is; one made anew under the same path is another. A server has none."""

@@ -102,11 +102,25 @@ async def when_free(conn: AsyncConnection, script: str, database: str) -> None:
         await asyncio.sleep(random.uniform(*_RETRY))  # noqa: S311 - only spreads the processes
 
 
+def status_of(path: Path) -> os.stat_result | None:
+    """What the system says of a file; None where there is none.
+
+    Raises:
+        DatabaseDenied: This user may not look into its folder.
+    """
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError as error:
+        what = "This user may not look into its folder: have its owner change that, or name another file"
+        raise DatabaseDenied(error.errno, what, str(path)) from error
+
+
 def identity(path: Path) -> tuple[int, ...]:
     """Which file it is, and whether it may be written. Empty where there is none."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
+    status = status_of(path)
+    if status is None:
         return ()
     if S_ISDIR(status.st_mode):
         raise UnsupportedDatabase(f"{path} is a folder: name a file")
@@ -218,6 +232,10 @@ def make_folder(path: Path) -> None:
     """Makes the folder of a database."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UnsupportedDatabase(
+            f"{path} cannot be made: a file is where its folder has to be. Name another"
+        ) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(error.errno, NO_SPACE, str(path)) from error
