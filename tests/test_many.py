@@ -9,7 +9,7 @@ import pytest
 import inhaul
 import inhaul.sync
 from inhaul import Artifact, Feature, Run, Transform, ULabel, User
-from inhaul.errors import WrongWorld
+from inhaul.errors import KeyExists, NoResultFound, WrongWorld
 from registries import assert_consistent
 from trees import write
 
@@ -71,6 +71,55 @@ async def test_one_that_cannot_be_saved_stops_no_other(instance: inhaul.Instance
     write(tmp_path / "31.txt", "31")
     await inhaul.save([*files, *features[::2]])
     assert await Artifact.filter().count() == 60
+
+
+async def test_edits_of_a_list_that_cannot_be_saved_stop_no_other(instance: inhaul.Instance, tmp_path: Path) -> None:
+    for number in range(50):
+        write(tmp_path / "tree" / f"{number:02}.txt", str(number))
+    artifacts = await Artifact.from_dir(tmp_path / "tree").save()
+    for artifact in artifacts:
+        artifact.description = "changed"
+    artifacts[7].key = "tree/08.txt"
+    await (await Artifact.get(artifacts[9].uid)).delete(permanent=True)
+    with pytest.raises(ExceptionGroup, match="48 of 50 changed artifacts are saved") as caught:
+        await artifacts.save()
+    taken, gone = caught.value.exceptions
+    assert isinstance(taken, KeyExists)
+    assert artifacts[7].uid in taken.__notes__[0]
+    assert isinstance(gone, NoResultFound)
+    assert artifacts[9].uid in gone.__notes__[0]
+    assert await Artifact.filter(description="changed").count() == 48
+    artifacts[7].key = "tree/free.txt"
+    with pytest.raises(ExceptionGroup, match="1 of 2"):
+        await artifacts.save()
+    assert (await Artifact.get(artifacts[7].uid)).key == "tree/free.txt"
+
+
+@pytest.mark.parametrize("kind", [Artifact, ULabel])
+async def test_many_edits_share_a_transaction(
+    instance: inhaul.Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type
+) -> None:
+    records: Any = [ULabel(str(number)) for number in range(50)]
+    if kind is Artifact:
+        for number in range(50):
+            write(tmp_path / "tree" / f"{number:02}.txt", str(number))
+        records = Artifact.from_dir(tmp_path / "tree")
+    await inhaul.save(records)
+    for record in records:
+        record.description = "changed"
+    opened, begin = 0, instance.database.write
+
+    def count(*arguments: Any) -> Any:
+        nonlocal opened
+        opened += 1
+        return begin(*arguments)
+
+    monkeypatch.setattr(instance.database, "write", count)
+    await inhaul.save(records)
+    assert opened == 1
+    await inhaul.save(records)
+    assert opened == 1
+    assert await records[0].filter(description="changed").count() == 50
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from inhaul.ingestion.remote import ObjectContent
 from inhaul.ingestion.report import IngestEvent, IngestReport, Issue, Status
 from inhaul.ingestion.single import Place, Staged
 from inhaul.instance import StorageRow
+from inhaul.registry import edits
 from inhaul.registry.arguments import check_record
 from inhaul.registry.columns import Columns, Row
 from inhaul.registry.fields import set_row
@@ -140,7 +141,8 @@ class ArtifactList(Sequence[A], Generic[A]):
         Raises:
             FileNotFoundError: There is no such folder.
             NotADirectoryError: The path is a file.
-            ExceptionGroup: With `errors="raise"`, of what failed, after the rest was saved.
+            ExceptionGroup: Some edits could not be saved; it says how many are, and has the error of each other one.
+                Or, with `errors="raise"`, files failed. Either comes after the rest was saved.
         """
         await self._save_all()
         return self
@@ -148,8 +150,15 @@ class ArtifactList(Sequence[A], Generic[A]):
     async def _save_all(self) -> None:
         if not self._saved:
             await self._save()
-        for artifact in self._touched.values():
-            await artifact._write_changes(self._instance)
+        edited = [artifact for artifact in self._touched.values() if edits.is_edited(artifact)]
+        failed = await edits.write(edited, self._instance)
+        if failed:
+            saved = len(edited) - sum(count for count, _ in failed)
+            message = f"{saved:,} of {len(edited):,} changed artifacts are saved; the errors name the others"
+            errors = [error for _, error in failed]
+            if self._folder.errors == "raise":
+                errors += [issue.error for issue in self.failed]
+            raise ExceptionGroup(message, errors)
         if self._folder.errors == "raise":
             self._report.raise_failures()
 

@@ -299,21 +299,28 @@ class Registry:
     async def _write_changes(self, instance: Instance, values: Mapping[str, Any] | None = None) -> None:
         """Writes columns: those given, else those that were changed since the record was loaded or saved."""
         self._check_not_deleted()
-        new = dict(changes(self) if values is None else values)
-        if not new:
+        if not (changes(self) if values is None else values):
             return
+        outcome = Outcome()
+        async with instance.database.write(outcome) as conn:
+            outcome.apply = await self._change(conn, instance, values)
+
+    async def _change(
+        self, conn: AsyncConnection, instance: Instance, values: Mapping[str, Any] | None = None
+    ) -> Callable[[], object]:
+        """The same in a transaction; returns what gives the record its new columns once that is committed."""
+        self._check_not_deleted()
+        new = dict(changes(self) if values is None else values)
         sent = {name: value for name, value in columns(self).items() if name in new}
         new["updated_at"] = datetime.now(UTC)
         table = table_of(self)
-        outcome = Outcome()
         with self._no_clash():
-            async with instance.database.write(outcome) as conn:
-                await self._check_changes(conn, new)
-                done = await conn.execute(update(table).where(table.c.id == self._id).values(new))
-                if done.rowcount != 1:
-                    raise NoResultFound(f"{self!r} has been deleted from {instance!r}, so it cannot be changed")
-                new |= await self._follow_changes(conn, new)
-                outcome.apply = partial(take, self, new, instance, sent)
+            await self._check_changes(conn, new)
+            done = await conn.execute(update(table).where(table.c.id == self._id).values(new))
+            if done.rowcount != 1:
+                raise NoResultFound(f"{self!r} has been deleted from {instance!r}, so it cannot be changed")
+            new |= await self._follow_changes(conn, new)
+        return partial(take, self, new, instance, sent)
 
     async def _follow_new(self, conn: AsyncConnection, row: Mapping[str, Any]) -> None:
         """Does what follows from a new row, in the transaction that writes it."""

@@ -7,19 +7,19 @@ from typing import Any
 
 from inhaul.errors import WrongWorld
 from inhaul.instance import Instance
-from inhaul.registry import named
+from inhaul.registry import edits, named
 from inhaul.registry.base import Registry
+from inhaul.registry.edits import Failed
 
 _AT_ONCE = 16  # records that are saved side by side
 _IN_A_ROW = 2_000  # records that are looked at before other tasks have a turn
-_SHOWN = 3  # records that a note names
 
 
 async def save(records: Iterable[Registry]) -> None:
     """Saves records of any registries. One that cannot be saved keeps no other from it.
 
-    New labels, features, transforms and users are written first, by the thousand; then the others are saved side by
-    side, as by their own `save()`.
+    New labels, features, transforms and users are written first, hundreds in a transaction, then changed fields of such
+    records; then the others are saved side by side, as by their own `save()`.
 
     Args:
         records: Of one instance; one that is there twice is saved once. Or the artifacts of a folder, which are then
@@ -50,16 +50,24 @@ async def save(records: Iterable[Registry]) -> None:
         await _others_turn(at)
     instance = given[0]._home
     plain: dict[type, list[Any]] = defaultdict(list)
+    edited: list[Any] = []
     others: list[Any] = []
     for at, record in enumerate(given):
         await _others_turn(at)
-        is_plain = record._id is None and record._known_by is not None and type(record)._save is Registry._save
-        (plain[type(record)] if is_plain else others).append(record)
-    failed: list[tuple[int, Exception]] = []
+        if type(record)._save is not Registry._save:
+            others.append(record)
+        elif record._id is not None:
+            edited += [record] if edits.is_edited(record) else []
+        elif record._known_by is not None:
+            plain[type(record)].append(record)
+        else:
+            others.append(record)
+    failed: list[Failed] = []
     await instance.database.check_writable()  # else each of them would say so
     for registry, new in plain.items():
         for start in range(0, len(new), named.PER_TRANSACTION):
             failed += await _written(registry, new[start : start + named.PER_TRANSACTION], instance)
+    failed += await edits.write(edited, instance)
     failed += await _saved_each(others, instance)
     if failed:
         saved = len(given) - sum(count for count, _ in failed)
@@ -73,20 +81,20 @@ async def _others_turn(at: int) -> None:
         await asyncio.sleep(0)
 
 
-async def _written(registry: type, new: Sequence[Any], instance: Instance) -> list[tuple[int, Exception]]:
+async def _written(registry: type, new: Sequence[Any], instance: Instance) -> list[Failed]:
     """Writes records that share a transaction; returns errors, each with the number of records that it is about."""
     try:
-        return [_noted([record], error) for record, error in await named.write(registry, new, instance)]
+        return [edits.failed([record], error) for record, error in await named.write(registry, new, instance)]
     except Exception as error:
-        return [_noted(new, error)]
+        return [edits.failed(new, error)]
 
 
-async def _saved_each(records: Iterable[Any], instance: Instance) -> list[tuple[int, Exception]]:
+async def _saved_each(records: Iterable[Any], instance: Instance) -> list[Failed]:
     """Saves records side by side; returns errors, each with the number of records that it is about.
 
     Those that share a key or name are versions of each other, in their order: they are saved one after the other.
     """
-    failed: list[tuple[int, Exception]] = []
+    failed: list[Failed] = []
     families: dict[object, list[Any]] = defaultdict(list)
     for record in records:
         name = getattr(record, "_key", None) or getattr(record, "_name", None) or id(record)
@@ -99,16 +107,9 @@ async def _saved_each(records: Iterable[Any], instance: Instance) -> list[tuple[
                 try:
                     await record._save(instance)
                 except Exception as error:
-                    failed.append(_noted([record], error))
+                    failed.append(edits.failed([record], error))
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(_AT_ONCE):
             tasks.create_task(save_some())
     return failed
-
-
-def _noted(records: Sequence[Any], error: Exception) -> tuple[int, Exception]:
-    """An error that names the records which were not saved because of it."""
-    more = f" and {len(records) - _SHOWN:,} others" if len(records) > _SHOWN else ""
-    error.add_note(f"Not saved: {', '.join(map(repr, records[:_SHOWN]))}{more}")
-    return len(records), error

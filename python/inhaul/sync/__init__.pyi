@@ -252,7 +252,8 @@ class ArtifactList(Sequence[_ArtifactListA], Generic[_ArtifactListA]):
         Raises:
             FileNotFoundError: There is no such folder.
             NotADirectoryError: The path is a file.
-            ExceptionGroup: With `errors="raise"`, of what failed, after the rest was saved.
+            ExceptionGroup: Some edits could not be saved; it says how many are, and has the error of each other one.
+                Or, with `errors="raise"`, files failed. Either comes after the rest was saved.
         """
         ...
 
@@ -1686,8 +1687,8 @@ def ingest(
 def save(records: Iterable[_Registry]) -> None:
     """Saves records of any registries. One that cannot be saved keeps no other from it.
 
-    New labels, features, transforms and users are written first, by the thousand; then the others are saved side by
-    side, as by their own `save()`.
+    New labels, features, transforms and users are written first, hundreds in a transaction, then changed fields of such
+    records; then the others are saved side by side, as by their own `save()`.
 
     Args:
         records: Of one instance; one that is there twice is saved once. Or the artifacts of a folder, which are then
