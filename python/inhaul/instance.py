@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -240,6 +240,20 @@ class Instance:
             await ownership.claim(self.database, self.unclaimed(root), storage_id)
             self._claimed.add(known)
         return self.unclaimed(root)
+
+    async def copies(self, root: str) -> Sequence[ownership.Mark]:
+        """The marks in a storage of registries that may have rows for objects of this one; see `ownership.copies`."""
+        row = await ownership.row_of(self.database, await self.storage_id(root))
+        return await ownership.copies(self.store(root), row)
+
+    async def separate(self) -> None:
+        """Makes the registry, which is a copy of another one, a registry of its own."""
+        async with self.database.read() as conn:
+            roots = list(await conn.scalars(select(tables.storage.c.root)))
+        inside = [self.unclaimed(root) for root in roots if await ownership.is_inside(self.database, root)]
+        await ownership.separate(self.database, inside)
+        self._identity = None
+        self._claimed.clear()
 
     def store(self, root: str) -> Readable:
         """What looks at the objects of the storage with this root, on the running event loop."""

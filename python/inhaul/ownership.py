@@ -7,13 +7,14 @@ at a root is not the storage it knows, and that it is itself a copy. What follow
 
 import asyncio
 import json
+import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import roots, tables
@@ -48,11 +49,15 @@ class Mark(NamedTuple):
         registry: Its uid.
         storage: The uid of the storage in that registry; empty if the mark cannot be read.
         place: Where the registry was when it wrote the mark.
+        inside: The path of the registry's file from the root, if the storage is copied and moved with it; else empty.
+        origin: The uid of the first registry of which it is a copy, or its own; empty if the mark cannot be read.
     """
 
     registry: str
     storage: str
     place: Place
+    inside: str
+    origin: str
 
     def __str__(self) -> str:
         at = f" on {self.place.host}" if self.place.host else ""
@@ -64,15 +69,22 @@ class Row(NamedTuple):
 
     Attributes:
         registry: Its uid; empty if it has none yet.
+        origin: The uid of the first registry of which it is a copy, or its own.
         uid: The storage's uid.
         root: The storage's root.
         marked_at: When the storage got the registry's mark; None if it has none.
     """
 
     registry: str
+    origin: str
     uid: str
     root: str
     marked_at: datetime | None
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether the registry began as a copy of another one."""
+        return self.origin != self.registry
 
 
 async def registry_uid(conn: AsyncConnection) -> str:
@@ -81,7 +93,8 @@ async def registry_uid(conn: AsyncConnection) -> str:
     query = select(table.c.uid).where(table.c.id == 1)
     found: str | None = await conn.scalar(query)
     if found is None:
-        row = {"id": 1, "uid": new_uid(), "created_at": await now(conn)}
+        uid = new_uid()
+        row = {"id": 1, "uid": uid, "origin": uid, "created_at": await now(conn)}
         await conn.execute(insert_into(table, conn.dialect.name).values(row).on_conflict_do_nothing())
         found = (await conn.execute(query)).scalar_one()
     return found
@@ -94,21 +107,33 @@ async def claim(database: Database, store: Store, storage_id: int) -> None:
         WrongStorage: It is another storage, or belongs to another copy of the registry.
     """
     row = await row_of(database, storage_id)
-    ours = Mark(row.registry, row.uid, await _place(database))
-    found = await _seen(store, row.registry)
+    ours = await _mark(database, row)
+    found = await check(database, store, row)
     if found is None:
-        if row.marked_at is not None:
-            raise WrongStorage(
-                f"{row.root} has lost the mark of this registry, {database}: it was emptied or moved, or its disk is "
-                f"not mounted. {_move(row.root, 'NEW')} says that it is at NEW, {_move(row.root, row.root)} that it is "
-                "what is there now"
-            )
         found = await _create(store, ours)
-    await _check(database, row, found, ours)
-    if found != ours and (found.storage != ours.storage or not await is_inside(database, row.root)):
+        await _check(database, row, found, ours)
+    if found != ours and (found.storage != ours.storage or not _is_inside_alike(found, ours)):
         await _write(store, ours)
     if row.marked_at is None:
         await note(database, store, row.registry, storage_id)
+
+
+async def check(database: Database, store: Readable, row: Row) -> Mark | None:
+    """Sees to it that a storage is the one that the registry means, if it has its mark, which is returned.
+
+    Raises:
+        WrongStorage: It is another storage, or belongs to another copy of the registry.
+    """
+    found = await _seen(store, row.registry)
+    if found is not None:
+        await _check(database, row, found, await _mark(database, row))
+    elif row.marked_at is not None:
+        raise WrongStorage(
+            f"{row.root} has lost the mark of this registry, {database}: it was emptied or moved, or its disk is "
+            f"not mounted. {_move(row.root, 'NEW')} says that it is at NEW, {_move(row.root, row.root)} that it is "
+            "what is there now"
+        )
+    return found
 
 
 async def check_unknown_root(conn: AsyncConnection, store: Readable, registry: str) -> None:
@@ -125,7 +150,51 @@ async def check_unknown_root(conn: AsyncConnection, store: Readable, registry: s
 
 async def others(store: Readable, registry: str) -> list[Mark]:
     """The marks of other registries."""
-    return [await read(store, uid) or Mark(uid, "", Place("")) async for uid in _registries(store) if uid != registry]
+    return [await read(store, uid) or _unreadable(uid) async for uid in _registries(store) if uid != registry]
+
+
+def related(row: Row, others: Iterable[Mark]) -> list[Mark]:
+    """The marks of registries that are copies of this one, or the reverse, so that their rows may name its objects.
+
+    One that cannot be read counts, too.
+    """
+    return [one for one in others if one.origin in ("", row.origin)]
+
+
+async def copies(store: Readable, row: Row) -> list[Mark]:
+    """The marks in a storage of registries whose rows may name the same objects; see `related`."""
+    try:
+        return related(row, await others(store, row.registry))
+    except StorageDenied:  # the marks may not be listed
+        if row.is_copy:
+            raise
+        return []
+
+
+async def separate(database: Database, stores: Iterable[Store]) -> None:
+    """Makes a copy of a registry one of its own.
+
+    Args:
+        database: The registry.
+        stores: The storages that were copied with it. They get the new mark instead of the old one.
+    """
+    async with database.write() as conn:
+        old, new = await registry_uid(conn), new_uid()
+    moved = [(store, found) for store in stores if (found := await read(store, old)) is not None]
+    for store, found in moved:
+        await _write(store, found._replace(registry=new))
+    async with database.write() as conn:
+        table = tables.registry
+        values = {"uid": new, "created_at": await now(conn)}
+        await conn.execute(update(table).where(table.c.id == 1, table.c.uid == old).values(values))
+    for store, _ in moved:
+        await store.remove([f"{MARKS}/{old}"])
+
+
+async def is_copy(database: Database, row: Row, found: Mark) -> bool:
+    """Whether the mark is that of a registry of which this one is a copy."""
+    ours = await _mark(database, row)
+    return not (_is_inside_alike(found, ours) or await asyncio.to_thread(_are_same, found.place, ours.place))
 
 
 async def read(store: Readable, registry: str) -> Mark | None:
@@ -135,9 +204,14 @@ async def read(store: Readable, registry: str) -> Mark | None:
         return None
     try:
         said = json.loads(content)
-        return Mark(registry, str(said["storage"]), Place(*map(str, said["place"])))
+        place = Place(*map(str, said["place"]))
+        return Mark(registry, str(said["storage"]), place, str(said["inside"]), str(said["origin"]))
     except (ValueError, KeyError, TypeError):
-        return Mark(registry, "", Place(""))
+        return _unreadable(registry)
+
+
+def _unreadable(registry: str) -> Mark:
+    return Mark(registry, "", Place(""), "", "")
 
 
 async def _seen(store: Readable, registry: str) -> Mark | None:
@@ -150,7 +224,7 @@ async def _seen(store: Readable, registry: str) -> Mark | None:
 
 async def write(database: Database, store: Store, row: Row) -> None:
     """Writes the registry's mark over one that is there."""
-    await _write(store, Mark(row.registry, row.uid, await _place(database)))
+    await _write(store, await _mark(database, row._replace(root=store.root)))
 
 
 async def withdraw(store: Store, row: Row) -> None:
@@ -169,7 +243,9 @@ async def note(database: Database, store: Readable, registry: str, storage_id: i
     async with database.write() as conn:
         made_at = stat.modified if stat is not None else await now(conn)
         statement = insert_into(tables.storage_mark, conn.dialect.name)
-        await conn.execute(statement.values(storage_id=storage_id, made_at=made_at).on_conflict_do_nothing())
+        statement = statement.values(storage_id=storage_id, made_at=made_at)
+        again = statement.on_conflict_do_update(index_elements=["storage_id"], set_={"made_at": made_at})
+        await conn.execute(again)
 
 
 async def is_inside(database: Database, root: str) -> bool:
@@ -187,13 +263,29 @@ async def _check(database: Database, row: Row, found: Mark, ours: Mark) -> None:
             other: str | None = await conn.scalar(query)
         if other is not None:
             raise WrongStorage(f"{row.root} is the storage that is registered as {other}: run {_move(other, row.root)}")
-    if await is_inside(database, row.root) or await asyncio.to_thread(_are_same, found.place, ours.place):
-        return
-    raise WrongStorage(
-        f"{row.root} belongs to the registry at {found}, of which {ours} is a copy, unless it was moved. "
-        f"To go on here, run {_move(row.root, row.root)}: from then on the other one is refused. Or copy the storage, "
-        f"too, and run {_move(row.root, 'NEW')}"
+    if await is_copy(database, row, found):
+        raise WrongStorage(
+            f"{row.root} belongs to the registry at {found}, of which {ours} is a copy, unless it was moved. "
+            f"To store objects there nevertheless, run {_move(row.root, row.root)}: the copy is a registry of its own "
+            "from then on. As the rows of both name the same objects, neither may collect garbage there, nor delete "
+            f"objects without storage=True. Or copy the storage, too, and run {_move(row.root, 'NEW')}"
+        )
+
+
+def told_apart(root: str, others: Sequence[Mark]) -> str:
+    """What to do where copies of a registry store objects in one storage."""
+    named = "; ".join(f"{one.registry} ({one})" for one in others)
+    marks = ", ".join(f"{root}/{MARKS}/{one.registry}" for one in others)
+    return (
+        f"A copy of this registry, or the one of which it is a copy, stores objects in {root}, too: {named}. Rows of "
+        "both may name the same objects. Copy the storage for one of them, and record that with `inhaul storage move`. "
+        f"If the other one is no more, or is not used with this storage, remove its mark: {marks}"
     )
+
+
+def _is_inside_alike(found: Mark, ours: Mark) -> bool:
+    """Whether the storage was copied or moved together with its registry."""
+    return ours.inside != "" and found.inside == ours.inside
 
 
 def _are_same(marked: Place, ours: Place) -> bool:
@@ -206,6 +298,13 @@ def _are_same(marked: Place, ours: Place) -> bool:
         return False
     # Restored from a backup, or moved to another disk.
     return marked.database == ours.database or not Path(marked.database).exists()
+
+
+async def _mark(database: Database, row: Row) -> Mark:
+    place = await _place(database)
+    is_moved_along = await is_inside(database, row.root)
+    inside = await asyncio.to_thread(os.path.relpath, place.database, row.root) if is_moved_along else ""
+    return Mark(row.registry, row.uid, place, inside, row.origin)
 
 
 async def _place(database: Database) -> Place:
@@ -224,7 +323,8 @@ async def _place(database: Database) -> Place:
 async def row_of(database: Database, storage_id: int) -> Row:
     """What the registry knows of a storage."""
     storage, mark = tables.storage, tables.storage_mark
-    query = select(func.coalesce(tables.registry.c.uid, ""), storage.c.uid, storage.c.root, mark.c.made_at)
+    who = (func.coalesce(column, "") for column in (tables.registry.c.uid, tables.registry.c.origin))
+    query = select(*who, storage.c.uid, storage.c.root, mark.c.made_at)
     query = query.select_from(storage).outerjoin(mark, mark.c.storage_id == storage.c.id)
     query = query.outerjoin(tables.registry, tables.registry.c.id == 1).where(storage.c.id == storage_id)
     async with database.read() as conn:
@@ -241,7 +341,8 @@ async def _create(store: Store, mark: Mark) -> Mark:
 
 
 async def _write(store: Store, mark: Mark, *, exclusive: bool = False) -> None:
-    content = json.dumps({"storage": mark.storage, "place": mark.place}).encode()
+    said = {"storage": mark.storage, "place": mark.place, "inside": mark.inside, "origin": mark.origin}
+    content = json.dumps(said).encode()
     # To the end: others may have seen it already, so it must not be taken back.
     await to_the_end(store.put_bytes(content, f"{MARKS}/{mark.registry}", hash_bytes(content), exclusive=exclusive))
 

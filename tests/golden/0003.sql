@@ -186,11 +186,12 @@ INSERT INTO "lease" VALUES(1,'Lease00000000000Uid0','boot pid:[1] 1 1',0,'2026-1
 CREATE TABLE registry (
 	id INTEGER NOT NULL, 
 	uid VARCHAR(20) NOT NULL, 
+	origin VARCHAR(20) NOT NULL, 
 	created_at DATETIME NOT NULL, 
 	CONSTRAINT pk_registry PRIMARY KEY (id), 
 	CONSTRAINT uq_registry_uid UNIQUE (uid)
 );
-INSERT INTO "registry" VALUES(1,'Reg1stry00000000Uid0','2026-11-28 10:00:00.000000');
+INSERT INTO "registry" VALUES(1,'Reg1stry00000000Uid0','Reg1stry00000000Uid0','2026-11-28 10:00:00.000000');
 CREATE TABLE retired_uid (
 	uid VARCHAR(20) NOT NULL, 
 	created_at DATETIME NOT NULL, 

@@ -23,8 +23,8 @@ def move(
 ) -> None:
     """Record that a storage was moved; moves nothing itself.
 
-    With the same root twice, what is there now is taken for the storage, and this registry, if it is a copy, for the
-    one that goes on with it.
+    With the same root twice, what is there now is taken for the storage. A copy of another registry becomes a registry
+    of its own; as long as both store objects in one storage, neither collects garbage there.
     """
 
     async def work() -> "inhaul.Storage":

@@ -276,12 +276,14 @@ collection_artifact = Table(
     Column("position", Integer, nullable=False),
 )
 
-# One row: who this registry is, wherever its database moves.
+# One row: who this registry is, wherever its database moves. `origin` is the first registry of which it is a copy, or
+# its own uid.
 registry = Table(
     "registry",
     metadata,
     Column("id", _Id, primary_key=True),
     Column("uid", _Uid, nullable=False, unique=True),
+    Column("origin", _Uid, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
 )
 

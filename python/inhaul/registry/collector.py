@@ -89,7 +89,13 @@ async def orphans(
 async def _own(
     database: Database, known: Known, uids: Mapping[T, str], times: Mapping[T, datetime], *, shared: bool
 ) -> list[T]:
-    """Those that the registry made: of artifacts that it has or had, or since the storage is its own."""
+    """Those that the registry made: of artifacts that it has or had, or since the storage is its own.
+
+    Of what was there before a copy became a registry of its own, rows of the other one may still name anything. Some
+    servers tell whole seconds, so what has the time of the mark may be from before it.
+    """
+    if known.row.is_copy:
+        uids = {one: uid for one, uid in uids.items() if known.row.marked_at and times[one] > known.row.marked_at}
     since = None if shared else known.row.marked_at
     doubtful = {one for one in uids if since is None or times[one] < since}
     async with database.read() as conn:
@@ -159,9 +165,12 @@ class Collector:
         """Refuses a storage that others use, too.
 
         Raises:
-            StorageShared: It is one, and was not said to be.
+            StorageShared: It is one, and was not said to be; or one of the others is a copy of this registry.
         """
-        if not self._shared and (others := await self._known.others()):
+        others = await self._known.others()
+        if copies := ownership.related(self._known.row, others):
+            raise StorageShared(ownership.told_apart(self._known.row.root, copies))
+        if others and not self._shared:
             named = "; ".join(f"{one.registry} ({one})" for one in others)
             raise StorageShared(
                 f"Other registries store objects in {self._known.row.root}, too: {named}. shared=True, or --shared, "

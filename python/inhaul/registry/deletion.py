@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Table, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from inhaul import ownership
 from inhaul.db import families, removals, tables
 from inhaul.db.membership import is_in
-from inhaul.errors import InhaulError, InUse, KeyExists, ObjectShared
+from inhaul.errors import InhaulError, InUse, KeyExists, ObjectShared, StorageShared
 from inhaul.instance import Instance
 from inhaul.keys import OBJECTS
 from inhaul.registry.removing import keep_objects, remove_objects
@@ -149,6 +150,8 @@ async def remove(
         InUse: One is a member of a collection. Nothing is deleted.
         LinkRefused: A link in a storage is on the way to an object. Nothing is deleted.
         ObjectShared: An object would take bytes of other artifacts with it. Nothing is deleted.
+        StorageShared: A copy of the registry may have rows for the objects, too, and `storage` is None. Nothing is
+            deleted.
         WrongStorage: What is at the root of a storage is not the storage, so it has other objects. Nothing is deleted.
     """
     async with instance.database.read() as conn:
@@ -161,6 +164,8 @@ async def remove(
         roots = list(await conn.scalars(query.distinct()))
     for root in roots:
         await instance.writable(root)
+        if storage is None:
+            await check_no_copies(instance, root, "pass storage=False to keep the object, or storage=True to remove it")
     uids: list[str] = []
     for part, outcome in parts(ids, on_deleted):
         async with instance.database.write(outcome) as conn:
@@ -169,6 +174,16 @@ async def remove(
             await _check_alone(conn, part, storage, besides=ids)
             await removals.forget(conn, part, storage)
     await end_deletion(instance, uids, storage)
+
+
+async def check_no_copies(instance: Instance, root: str, advice: str) -> None:
+    """Refuses to remove objects that a copy of the registry may have rows for.
+
+    Raises:
+        StorageShared: There is one that uses the storage.
+    """
+    if others := await instance.copies(root):
+        raise StorageShared(f"{ownership.told_apart(root, others)}. Or {advice}")
 
 
 async def end_deletion(instance: Instance, uids: Sequence[str], storage: bool | None) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inhaul import ownership
 from inhaul.db import leases
 from inhaul.ingestion.activity import CrashedSessions, collecting
 from inhaul.instance import Instance, current
@@ -42,7 +43,7 @@ async def gc(
 
     Raises:
         NoResultFound: The registry does not know the storage.
-        StorageShared: Another registry stores objects in it, and `shared` is false.
+        StorageShared: Another registry stores objects in it, and `shared` is false; or it is a copy of this one.
         WrongStorage: It is another storage, or belongs to another copy of the registry.
         TypeError: An argument has the wrong type.
         ValueError: `older_than` is negative, or more than 36,500 days.
@@ -54,6 +55,7 @@ async def gc(
     known = await known_storage(instance, storage)
     if delete:
         await instance.database.check_writable()
+    await ownership.check(instance.database, known.store, known.row)
     if delete:
         await end_removals(instance, known.store.root)
     async with collecting(instance.database) if delete else nullcontext(), _crashed(instance) as sessions:

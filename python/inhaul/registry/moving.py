@@ -29,15 +29,18 @@ async def move(storage: "Storage", new: "Pathish") -> None:
     instance = storage._home
     root = await asyncio.to_thread(resolved_root, as_text(new))
     async with instance.database.write() as conn:
-        registry = await ownership.registry_uid(conn)
+        await ownership.registry_uid(conn)  # it has one from now on
     known = await ownership.row_of(instance.database, storage._id)
     store = instance.unclaimed(root)
-    found = await ownership.read(store, registry)
+    found = await ownership.read(store, known.registry)
     if root != known.root:
         await _check(instance, storage._id, store, found, known)
+    if found is not None and await ownership.is_copy(instance.database, known._replace(root=root), found):
+        await instance.separate()
+        known, found = await ownership.row_of(instance.database, storage._id), None
     await ownership.write(instance.database, store, known)
-    if known.marked_at is None:
-        await ownership.note(instance.database, store, registry, storage._id)
+    if known.marked_at is None or found is None:
+        await ownership.note(instance.database, store, known.registry, storage._id)
     kind = instance.kind_of(root)
     async with instance.database.write() as conn:
         table = tables.storage

@@ -16,7 +16,7 @@ from inhaul.ingestion.activity import confirm, storing
 from inhaul.ingestion.content import Content, content_of
 from inhaul.keys import named_anew
 from inhaul.registry.arguments import check_key
-from inhaul.registry.deletion import check_alone, discard
+from inhaul.registry.deletion import check_alone, check_no_copies, discard
 from inhaul.registry.fields import set_row
 from inhaul.registry.real_keys import Held, Note, holds, settle, switch
 from inhaul.registry.rows import columns, with_related
@@ -52,6 +52,8 @@ async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: s
     store = await instance.writable(artifact._storage._root)
     object_key = named_anew(artifact._uid, content.suffix)
     before = None if artifact._key_is_virtual else await _registered(artifact)
+    if before is not None:
+        await check_no_copies(instance, store.root, "register the new content under another key")
     note = await _note(artifact, before, object_key) if before is not None else None
     values: dict[str, Any] = {
         "object_key": object_key,
@@ -80,7 +82,7 @@ async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: s
         raise
     if note is not None and before is not None:
         await _settle(artifact, content, note, before, values, relinked)
-    if note is None and old is not None:
+    if note is None and old is not None and not await instance.copies(store.root):
         await _remove_old(artifact, store, old)
     if run is not None:
         async with instance.database.write() as conn:

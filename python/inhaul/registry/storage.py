@@ -83,8 +83,9 @@ class Storage(Registry, TracksUpdates):
     async def move(self, new: "Pathish") -> Self:
         """Records that the storage is somewhere else by now; its objects are where you have moved or copied them.
 
-        With the root that it has, it says that what is there now is the storage, and that this registry, if it is a
-        copy of another one, is the one that goes on with it.
+        With the root that it has, it says that what is there now is the storage. A copy of another registry becomes a
+        registry of its own. As long as both store objects in one storage, neither collects garbage there, nor deletes
+        objects without being told to.
 
         Args:
             new: Where it is: a folder, or `s3://bucket/prefix`.

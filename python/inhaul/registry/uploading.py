@@ -65,7 +65,7 @@ async def upload(artifact: "Artifact") -> None:
     if artifact._key_is_virtual:
         async with instance.database.read() as conn:
             is_needed = bool(await sharers(conn, local, [object_key]))
-        if not is_needed:
+        if not is_needed and not await instance.copies(local):
             is_folder = artifact._n_objects is not None
             await (await instance.writable(local)).remove([object_key + "/" * is_folder])
 

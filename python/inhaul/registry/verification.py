@@ -1,14 +1,17 @@
 """Comparing objects with what the registry says of them."""
 
 import asyncio
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from datetime import timedelta
 from hashlib import sha256
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from inhaul import ownership
 from inhaul.db import objects
 from inhaul.db.objects import Row
+from inhaul.errors import WrongStorage
 from inhaul.ingestion.activity import spare
 from inhaul.instance import Instance, current
 from inhaul.registry import matching
@@ -80,8 +83,14 @@ async def verify(
         elif await checker.check(chunk):
             await asyncio.to_thread(ledger.add, chunk, read=read)
 
+    is_own = True
     try:
-        await _check_all(instance, known, check, checker.report)
+        await ownership.check(instance.database, store, known.row)
+    except WrongStorage as error:  # to read it is no harm
+        is_own = False
+        warnings.warn(str(error), stacklevel=2)
+    try:
+        await _check_all(instance, known, check, checker.report, is_own=is_own)
     except BaseException:
         await to_the_end(asyncio.to_thread(ledger.write))
         raise
@@ -124,15 +133,24 @@ async def verify_rows(
 
 
 async def _check_all(
-    instance: Instance, known: Known, check: Callable[[list[Match]], Awaitable[None]], report: VerifyReport
+    instance: Instance,
+    known: Known,
+    check: Callable[[list[Match]], Awaitable[None]],
+    report: VerifyReport,
+    *,
+    is_own: bool,
 ) -> None:
-    """Has all rows of a storage checked, chunk by chunk, and finds objects without one."""
+    """Has all rows of a storage checked, chunk by chunk, and, in one of its own, finds objects without one."""
     chunks, extras = Chunker(), list[Listed]()
 
     async def report_extras() -> None:
         if not extras:
             return
-        shared = bool(await known.others())
+        others = await known.others()
+        if not is_own or ownership.related(known.row, others):  # whose they are, nobody knows
+            extras.clear()
+            return
+        shared = bool(others)
         since = await spare(instance.database, fence=False)
         for one in await orphans(instance.database, known, extras, since, shared=shared):
             what = f"{one.size} bytes; gc({'shared=True' if shared else ''}) removes it"

@@ -434,8 +434,9 @@ class Storage(_Registry, _TracksUpdates):
     def move(self, new: Pathish) -> Self:
         """Records that the storage is somewhere else by now; its objects are where you have moved or copied them.
 
-        With the root that it has, it says that what is there now is the storage, and that this registry, if it is a
-        copy of another one, is the one that goes on with it.
+        With the root that it has, it says that what is there now is the storage. A copy of another registry becomes a
+        registry of its own. As long as both store objects in one storage, neither collects garbage there, nor deletes
+        objects without being told to.
 
         Args:
             new: Where it is: a folder, or `s3://bucket/prefix`.
@@ -1641,7 +1642,7 @@ def gc(
 
     Raises:
         NoResultFound: The registry does not know the storage.
-        StorageShared: Another registry stores objects in it, and `shared` is false.
+        StorageShared: Another registry stores objects in it, and `shared` is false; or it is a copy of this one.
         WrongStorage: It is another storage, or belongs to another copy of the registry.
         TypeError: An argument has the wrong type.
         ValueError: `older_than` is negative, or more than 36,500 days.

@@ -23,6 +23,7 @@ def upgrade() -> None:
         "registry",
         sa.Column("id", _ID, primary_key=True),
         sa.Column("uid", _UID, nullable=False, unique=True),
+        sa.Column("origin", _UID, nullable=False),
         sa.Column("created_at", _TIME, nullable=False),
     )
     op.create_table(
