@@ -7,9 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.dialects import sqlite
 
 import inhaul
 from inhaul import Artifact, Storage, connect
+from inhaul.db import roots, tables
 from registries import query, seeds
 from trees import grow, write
 
@@ -154,3 +157,10 @@ async def test_a_file_in_two_nested_storages_is_registered_once(tmp_path: Path, 
         write(inner / "data.csv", "new")
         assert (await Artifact(inner / "data.csv").save()).storage.root == str(inner), "the longest root, as ever"
         assert (await inhaul.verify(it.storage)).ok
+
+
+def test_the_folder_of_a_registry_is_a_bound_value() -> None:
+    dialect = sqlite.dialect()
+    roots.set_folder(dialect, "/it's :a folder")
+    statement = select(tables.storage.c.id).where(roots.whole(tables.storage.c.root).contains("folder"))
+    assert "it" not in str(statement.compile(dialect=dialect))

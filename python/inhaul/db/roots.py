@@ -5,14 +5,10 @@ or moved as one. Everywhere else a root is absolute. A registry on a server is i
 """
 
 from pathlib import Path
-from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Text
+from sqlalchemy import ColumnElement, Text, case, literal, type_coerce
 from sqlalchemy.engine import Dialect
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 from inhaul.keys import OBJECTS
@@ -67,21 +63,21 @@ class Root(TypeDecorator[str]):
         return None if value is None else _whole(value, dialect)
 
 
-class whole(FunctionElement[str]):  # noqa: N801 - a function of SQL
+class _Folder(TypeDecorator[str]):
+    """A value that is bound: the folder of the engine, with what is to follow it."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str:
+        """Finds the folder; where there is none, all roots are absolute."""
+        folder = _folders.get(dialect, "")
+        return f"{folder.rstrip('/')}{value}" if value else folder
+
+
+def whole(column: ColumnElement[str]) -> ColumnElement[str]:
     """A root as users see it, to be compared with a part of one."""
-
-    type = Text()
-    inherit_cache = True
-
-
-@compiles(whole)
-def _compile(element: whole, compiler: SQLCompiler, **options: Any) -> str:
-    root = compiler.process(element.clauses, **options)
-    folder = _folders.get(compiler.dialect)
-    if folder is None:
-        return root
-    folder, base = (text.replace("'", "''") for text in (folder, folder.rstrip("/")))
-    return (
-        f"CASE WHEN {root} LIKE '/%' OR {root} LIKE '%://%' THEN {root}"
-        f" WHEN {root} = '.' THEN '{folder}' ELSE '{base}/' || {root} END"
-    )
+    root = type_coerce(column, Text)
+    is_absolute = root.like("/%") | root.like("%://%")
+    inside = literal("/", _Folder).concat(root)
+    return type_coerce(case((is_absolute, root), (root == ".", literal("", _Folder)), else_=inside), Text)
