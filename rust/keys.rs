@@ -92,8 +92,8 @@ pub fn key_problem(key: &str) -> Option<&'static str> {
     if key.split('/').any(|segment| segment == "." || segment == "..") {
         return Some("it has a segment \".\" or \"..\"");
     }
-    if key.split('/').next() == Some(OWN_FOLDER) {
-        return Some("it lies in inhaul's own folder");
+    if key.split('/').any(|segment| segment == OWN_FOLDER) {
+        return Some("it has a segment \".inhaul\", inhaul's own folder");
     }
     None
 }
@@ -151,12 +151,25 @@ mod tests {
 
     #[test]
     fn keys() {
-        for key in ["a", "a/b.csv", "a..b", ".inhaulignore", "a/.inhaul/b", "with space\n", "é"] {
+        for key in ["a", "a/b.csv", "a..b", ".inhaulignore", "a/.inhaul.csv", "with space\n", "é"] {
             assert_eq!(key_problem(key), None, "{key}");
         }
         let long = "é".repeat(513);
-        for key in ["", "/a", "a/", "a//b", ".", "a/..", "../a", "a\0", "a\\b", ".inhaul", ".inhaul/x", &long]
-        {
+        for key in [
+            "",
+            "/a",
+            "a/",
+            "a//b",
+            ".",
+            "a/..",
+            "../a",
+            "a\0",
+            "a\\b",
+            ".inhaul",
+            ".inhaul/x",
+            "a/.inhaul/b",
+            &long,
+        ] {
             assert!(key_problem(key).is_some(), "{key}");
         }
     }

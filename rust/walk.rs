@@ -255,7 +255,7 @@ fn name_problem(name: &[u8], path_is_utf8: bool, prefix: usize) -> Option<Failur
     if name.contains(&b'\\') {
         return Some(Failure::new(Reason::InvalidKey, "the key holds a backslash"));
     }
-    if prefix == 0 && name == OWN_FOLDER.as_bytes() {
+    if name == OWN_FOLDER.as_bytes() {
         return Some(Failure::new(Reason::InvalidKey, "the key is the name of inhaul's own folder"));
     }
     None

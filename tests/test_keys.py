@@ -69,7 +69,7 @@ def test_a_suffix_ends_the_name_in_lower_case(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["a", "a/b.csv", "a..b", "...", ".inhaulignore", "a/.inhaul/b", "two words\n", "é" * 512, "a+%?#b"]
+    "key", ["a", "a/b.csv", "a..b", "...", ".inhaulignore", "a/.inhaul.csv", "two words\n", "é" * 512, "a+%?#b"]
 )
 def test_valid_keys(key: str) -> None:
     assert keys.key_problem(key) is None
@@ -90,6 +90,8 @@ def test_valid_keys(key: str) -> None:
         ("a\\b", "backslash"),
         (".inhaul", "own folder"),
         (".inhaul/x", "own folder"),
+        ("a/.inhaul/b", "own folder"),
+        ("a/.inhaul", "own folder"),
         ("é" * 512 + "a", "1,024 bytes"),
     ],
 )
