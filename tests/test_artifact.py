@@ -422,3 +422,35 @@ async def test_artifacts_saved_at_once_share_a_new_run(instance: inhaul.Instance
             tasks.create_task(Artifact(tmp_path / f"{number}.txt", key=f"{number}.txt", run=run).save())
     assert await run.outputs.count() == 8
     assert await Run.filter().count() == 1
+
+
+async def test_another_key_for_an_object_of_the_registry_names_both_keys(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a")
+    async with inhaul.connect(tmp_path / "storage"):
+        for key in ("a.csv", None):
+            it = await Artifact(tmp_path / "x.csv", key=key, description="x", on_duplicate="create").save()
+            with pytest.raises(ValueError, match=rf"artifact {it.uid}, whose key is {key!r}, not 'b.csv'"):
+                await Artifact(it.path, key="b.csv").save()
+            if key is not None:
+                assert await Artifact(it.path, key=key).save() == it
+            assert await Artifact(it.path).save() == it
+        assert await Artifact.objects.count() == 2
+
+
+async def test_a_key_with_a_segment_of_inhaul_is_refused_alone_and_in_folders(tmp_path: Path) -> None:
+    for name in ("x.csv", "tree/a/.inhaul/b.csv", "tree/b/.inhaul", "tree/c.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    async with inhaul.connect(tmp_path / "storage"):
+        for is_virtual in (True, False):
+            with pytest.raises(InvalidKey, match="own folder"):
+                Artifact(tmp_path / "x.csv", key="a/.inhaul/b.csv", key_is_virtual=is_virtual)
+        listed = await Artifact.from_dir(tmp_path / "tree").save()
+        assert [artifact.key for artifact in listed] == ["tree/c.csv"]
+        assert [(str(issue.path), issue.reason) for issue in listed.failed] == [
+            (str(tmp_path / "tree" / "b" / ".inhaul"), "invalid_key")
+        ]
+        await inhaul.Storage(tmp_path / "tree").save()
+        for name in ("a/.inhaul/b.csv", "b/.inhaul"):
+            with pytest.raises(InvalidKey, match="own folder"):
+                await Artifact(tmp_path / "tree" / name).save()

@@ -113,3 +113,20 @@ def test_the_blocking_api_stores_where_the_user_says(tmp_path: Path) -> None:
         artifact = ih.Artifact(write(tmp_path / "a.txt", "a"), key="a.txt", storage=storage).save()
         assert artifact.path.is_relative_to(tmp_path / "shelf")
         assert artifact.storage == storage
+
+
+async def test_a_file_is_no_root_of_a_storage(instance: inhaul.Instance, tmp_path: Path) -> None:
+    file = write(tmp_path / "a.txt", "a")
+    shelf = await Storage(tmp_path / "shelf").save()
+    for refused in (
+        Storage(file).save,
+        Artifact(file, key="a.txt", storage=file).save,
+        Artifact(file, key="a.txt", storage=Storage(file)).save,
+        lambda: shelf.move(file),
+    ):
+        with pytest.raises(NotADirectoryError, match="the root of a storage is a folder"):
+            await refused()
+    with pytest.raises(NotADirectoryError, match="the root of a storage is a folder"):
+        inhaul.connect(file)
+    assert str(file) not in await roots()
+    assert await Artifact.objects.count() == 0

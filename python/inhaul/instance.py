@@ -1,6 +1,7 @@
 """An instance: one registry database, one default storage, and who works with them."""
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import suppress
@@ -396,13 +397,21 @@ def _places(storage: str | None) -> tuple[Path, str]:
 
 
 def resolved_root(storage: str) -> str:
-    """The root of a storage as its row has it. Looks at the disk.
+    """The root of a storage as its row has it; a folder that is not there yet is made at the first write.
+
+    Looks at the disk.
 
     Raises:
+        NotADirectoryError: It is a file.
         UnsupportedStorage: It is neither a folder nor on S3.
         OSError, ValueError: It is a path that leads nowhere.
     """
-    return str(parse(storage)) if is_remote(storage) else str(resolved(storage))
+    if is_remote(storage):
+        return str(parse(storage))
+    root = resolved(storage)
+    if root.exists() and not root.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "This is a file: the root of a storage is a folder", storage)
+    return str(root)
 
 
 def current() -> Instance:

@@ -96,6 +96,11 @@ async def stage(artifact: "Artifact") -> None:
         own_uid=artifact._take_uid(),
     )
     if isinstance(staged, dict):
+        if draft.key is not None and staged["key"] != draft.key:
+            raise ValueError(
+                f"{content.location} is the object of artifact {staged['uid']}, whose key is {staged['key']!r}, not "
+                f"{draft.key!r}: leave key= out, or set the key of that artifact"
+            )
         version = artifact._given_version
         if version is not None and staged["version"] not in (None, version):
             raise ValueError(

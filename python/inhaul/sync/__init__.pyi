@@ -777,8 +777,8 @@ class Artifact(_Registry, _FromMemory, _HasFeatures, _IsDescribed, _IsVersioned,
         visibility: Who sees it.
         format: How an AnnData is stored: `"h5ad"` or `"zarr"`; None: as the suffix of the key says, else as h5ad.
         accessor: What a file or folder shall load as where its suffix leaves that open: `"AnnData"` or `"MuData"`.
-        storage: Where it is stored, or lies: a storage, or its root, which is registered when the artifact is saved.
-            None: the one that the data lies in, else the default one.
+        storage: Where it is stored, or lies: a storage, or its root, which is registered when the artifact is saved. A
+            folder that is not there is made, as by `connect`. None: that of the data, else the default one.
         key_is_virtual: False stores the object under the key itself.
         on_duplicate: What to do with content that is registered under the same key, or under any if none is given:
             `"return"` the existing artifact, `"create"` another one, or raise an `"error"`.
