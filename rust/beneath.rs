@@ -1,4 +1,4 @@
-//! Opening what lies below a folder, and nothing that lies elsewhere.
+//! Opening what lies below a folder, and nothing that lies elsewhere unless that is asked for.
 //!
 //! There may be a link on the way to a file, or somebody may put one there at any moment. So the root is opened once,
 //! and everything else is opened from its descriptor. The kernel keeps the way below it (`openat2`); where it has no
@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, readlinkat, stat,
@@ -31,6 +32,8 @@ const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEX
 pub enum Links {
     /// Those that stay below the root.
     Inside,
+    /// All, wherever they lead: only to read files that are copied.
+    Anywhere,
     /// None: what is behind a link may belong to something else.
     #[default]
     Refused,
@@ -56,7 +59,7 @@ impl Link {
     pub fn message(&self) -> String {
         let (at, target) = (String::from_utf8_lossy(&self.at), String::from_utf8_lossy(&self.target));
         match self.links {
-            Links::Inside => format!("The link {at:?} leads outside, to {target:?}"),
+            Links::Inside | Links::Anywhere => format!("The link {at:?} leads outside, to {target:?}"),
             Links::Refused => format!("{at:?} is a link to {target:?}, and nothing is changed behind links"),
         }
     }
@@ -94,6 +97,8 @@ impl Refusal {
 pub struct Root {
     folder: OwnedFd,
     path: Vec<u8>,
+    /// The root that its links stay below, if that is another one, and the way from there.
+    around: Option<(Arc<Self>, Vec<u8>)>,
 }
 
 impl Root {
@@ -103,7 +108,7 @@ impl Root {
     /// It is none, or the system refuses.
     pub fn open(path: &[u8]) -> Result<Self> {
         let folder = openat(CWD, path, FOLDER, Mode::empty()).map_err(|errno| Error::os(path, errno))?;
-        Ok(Self { folder, path: path.to_owned() })
+        Ok(Self { folder, path: path.to_owned(), around: None })
     }
 
     /// A folder below this one as a root of its own.
@@ -112,7 +117,22 @@ impl Root {
     /// It is none, a link is on the way, or the system refuses.
     pub fn below(&self, path: &[u8], links: Links) -> std::result::Result<Self, Refusal> {
         let folder = self.open_at(path, FOLDER, Mode::empty(), links)?;
-        Ok(Self { folder, path: self.whole(path) })
+        Ok(Self { folder, path: self.whole(path), around: None })
+    }
+
+    /// A folder below this one whose links may lead to all that is below this one.
+    ///
+    /// # Errors
+    /// It is none, a link is on the way, or the system refuses.
+    pub fn part(self: &Arc<Self>, path: &[u8]) -> std::result::Result<Self, Refusal> {
+        let part = self.below(path, Links::Refused)?;
+        Ok(Self { around: Some((Arc::clone(self), with_slash(path))), ..part })
+    }
+
+    /// The folder that links stay below, unless they may lead anywhere.
+    #[must_use]
+    pub fn limit(&self) -> &[u8] {
+        self.around.as_ref().map_or(&self.path, |(around, _)| &around.path)
     }
 
     /// Its path.
@@ -145,9 +165,13 @@ impl Root {
         mode: Mode,
         links: Links,
     ) -> std::result::Result<OwnedFd, Refusal> {
+        if let (Links::Inside, Some((around, way))) = (links, &self.around) {
+            return around.open_at(&[way, path].concat(), flags, mode, links);
+        }
         let path = if path.is_empty() { b"." } else { path };
         let flags = flags | OFlags::CLOEXEC;
         let resolve = match links {
+            Links::Anywhere => return Ok(openat(&self.folder, path, flags, mode)?),
             Links::Inside => ResolveFlags::BENEATH,
             Links::Refused => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
         };

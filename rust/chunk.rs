@@ -153,7 +153,9 @@ impl Chunk {
     pub(crate) fn open(&self, root: Option<&Root>, index: usize) -> Result<Source, Failure> {
         let ordinal = self.items[index].ordinal as usize;
         match (self.listing.kind(ordinal), root) {
-            (Kind::Linked, Some(root)) => Source::open_below(root, &self.listing.relative(ordinal)),
+            (Kind::Linked, Some(root)) => {
+                Source::open_below(root, &self.listing.relative(ordinal), self.listing.naming.links)
+            }
             (kind, root) => {
                 let folder = self.open_folder(root, ordinal)?;
                 Source::open(folder.as_fd(), self.listing.name(ordinal), kind)

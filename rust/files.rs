@@ -112,7 +112,7 @@ pub fn hash_folder(
     root: Arc<Root>,
     algorithm: FolderAlgorithm,
     exclude: Vec<String>,
-    follow_symlinks: bool,
+    links: Links,
     threads: usize,
     interrupted: Interrupted<'_>,
 ) -> Result<(Hash, u64, u64)> {
@@ -129,7 +129,7 @@ pub fn hash_folder(
             FolderAlgorithm::Unnamed => Algorithm::Sha1Fl,
         },
         exclude,
-        follow_symlinks,
+        links,
         threads,
     })?;
     while let Some(listing) = scan.next_listing(interrupted)? {

@@ -9,10 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ignore::Match;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, fstat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, fstat, stat, statat};
 use rustix::io::Errno;
 
 use crate::beneath::{Links, Refusal};
+use crate::error::as_path;
 use crate::ignore::{IGNORE_FILE, Rules};
 use crate::keys::OWN_FOLDER;
 use crate::listing::Kind;
@@ -34,6 +35,24 @@ pub(crate) struct Visit {
 struct Above {
     identity: (u64, u64),
     above: Option<Arc<Above>>,
+}
+
+impl Visit {
+    /// What the folder that is walked inherits. Those above it are looked up for links that lead back up.
+    #[must_use]
+    pub(crate) fn first(tree: &Tree) -> Self {
+        let mut above = None;
+        if tree.naming.links != Links::Refused
+            && let Ok(root) = std::fs::canonicalize(Path::new(OsStr::from_bytes(tree.root.path())))
+        {
+            for folder in root.ancestors().skip(1) {
+                if let Ok(stat) = stat(folder) {
+                    above = Some(Arc::new(Above { identity: (stat.st_dev, stat.st_ino), above }));
+                }
+            }
+        }
+        Self { rules: None, above }
+    }
 }
 
 impl Above {
@@ -105,6 +124,14 @@ pub(crate) fn read_folder(tree: &Tree, path: &[u8], visit: &Visit) -> Folder {
     folder
 }
 
+/// What a link leads to.
+enum Followed {
+    File,
+    Folder,
+    /// The folder of inhaul, which no walk enters.
+    Own,
+}
+
 struct Reader<'a> {
     tree: &'a Tree,
     path: &'a [u8],
@@ -115,7 +142,7 @@ impl Reader<'_> {
     fn read(&self, folder: &mut Folder) -> Result<(), Failure> {
         let links = self.tree.naming.links;
         let file = open_folder(Some(&self.tree.root), self.path, OFlags::RDONLY, links)?;
-        let above = if links == Links::Inside {
+        let above = if links != Links::Refused {
             let stat = fstat(&file).map_err(Failure::reading)?;
             Some(Arc::new(Above { identity: (stat.st_dev, stat.st_ino), above: self.visit.above.clone() }))
         } else {
@@ -157,8 +184,9 @@ impl Reader<'_> {
 
         for name in linked {
             match self.follow(file.as_fd(), &name, above.as_deref()) {
-                Ok(None) if name == OWN_FOLDER.as_bytes() => {}
-                Ok(kind) => folder.push(&name, kind),
+                Ok(Followed::Own) => {}
+                Ok(Followed::Folder) => folder.push(&name, None),
+                Ok(Followed::File) => folder.push(&name, Some(Kind::Linked)),
                 Err(failure) => folder.issues.push(self.issue(&name, failure)),
             }
         }
@@ -174,14 +202,10 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What the link `name` is followed to: None is a folder.
-    fn follow(
-        &self,
-        file: BorrowedFd<'_>,
-        name: &[u8],
-        above: Option<&Above>,
-    ) -> Result<Option<Kind>, Failure> {
-        if self.tree.naming.links == Links::Refused {
+    /// What the link `name` leads to.
+    fn follow(&self, file: BorrowedFd<'_>, name: &[u8], above: Option<&Above>) -> Result<Followed, Failure> {
+        let (links, root) = (self.tree.naming.links, &self.tree.root);
+        if links == Links::Refused {
             return Err(Failure::new(Reason::Symlink, "a symbolic link, and links are not followed"));
         }
         match statat(file, name, AtFlags::empty()) {
@@ -190,23 +214,33 @@ impl Reader<'_> {
         };
         let target = || {
             let link = [&self.tree.naming.root, self.path, name].concat();
-            let target = std::fs::canonicalize(Path::new(OsStr::from_bytes(&link)));
-            target.map_or_else(|_| "another place".to_owned(), |target| target.display().to_string())
+            std::fs::canonicalize(Path::new(OsStr::from_bytes(&link)))
         };
+        let shown =
+            || target().map_or_else(|_| "another place".to_owned(), |path| path.display().to_string());
         let path = [self.path, name].concat();
-        let found = match self.tree.root.open_at(&path, OFlags::PATH, Mode::empty(), Links::Inside) {
+        let found = match root.open_at(&path, OFlags::PATH, Mode::empty(), links) {
             Err(Refusal::Link(_)) => {
-                return Err(Failure::new(Reason::Outside, format!("links to {}", target())));
+                let message = format!("links to {}, outside of {}", shown(), as_path(root.limit()).display());
+                return Err(Failure::new(Reason::Outside, message));
+            }
+            // The way so far has links, too.
+            Err(Refusal::Os(Errno::LOOP)) => {
+                return Err(Failure::new(Reason::Loop, "too many links lead to it"));
             }
             result => result.map_err(Failure::opening)?,
         };
         let stat = fstat(found).map_err(Failure::reading)?;
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Ok(Some(Kind::Linked)),
+            FileType::RegularFile => Ok(Followed::File),
             FileType::Directory if above.is_some_and(|above| above.holds((stat.st_dev, stat.st_ino))) => {
-                Err(Failure::new(Reason::Loop, format!("links to {}, which it lies in", target())))
+                Err(Failure::new(Reason::Loop, format!("links to {}, which it lies in", shown())))
             }
-            FileType::Directory => Ok(None),
+            FileType::Directory => {
+                let is_own = |path: &Path| path.file_name() == Some(OsStr::new(OWN_FOLDER));
+                let is_own = name == OWN_FOLDER.as_bytes() || target().is_ok_and(|path| is_own(&path));
+                Ok(if is_own { Followed::Own } else { Followed::Folder })
+            }
             kind => Err(Failure::new(Reason::Special, special(kind))),
         }
     }

@@ -33,7 +33,7 @@ pub enum Kind {
     Regular,
     /// A path of the caller's: look before opening.
     Unseen,
-    /// Links may lead to it, as long as they stay below the root.
+    /// Links may lead to it.
     Linked,
 }
 

@@ -124,12 +124,12 @@ impl Source {
         Self::new(open_file(folder, name, kind)?)
     }
 
-    /// Opens a regular file below a root, whatever leads to it there.
+    /// Opens a regular file below a root that links may lead to.
     ///
     /// # Errors
-    /// It is none, a link leads out, or the system refuses.
-    pub(crate) fn open_below(root: &Root, path: &[u8]) -> Result<Self, Failure> {
-        let open = |flags| root.open_at(path, flags, Mode::empty(), Links::Inside).map_err(Failure::opening);
+    /// It is none, a link is not to be followed, or the system refuses.
+    pub(crate) fn open_below(root: &Root, path: &[u8], links: Links) -> Result<Self, Failure> {
+        let open = |flags| root.open_at(path, flags, Mode::empty(), links).map_err(Failure::opening);
         // Opening a pipe or a device can have effects of its own.
         check_regular(&fstat(open(OFlags::PATH)?).map_err(Failure::reading)?)?;
         Self::new(open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?)

@@ -47,8 +47,8 @@ pub struct Options {
     pub algorithm: Algorithm,
     /// Patterns of what to leave out.
     pub exclude: Vec<String>,
-    /// Follow links that stay below the root.
-    pub follow_symlinks: bool,
+    /// Which links are followed.
+    pub links: Links,
     /// How many threads.
     pub threads: usize,
 }
@@ -80,7 +80,7 @@ impl Scan {
             root: with_slash(root.path()),
             prefix,
             in_place: options.in_place,
-            links: if options.follow_symlinks { Links::Inside } else { Links::Refused },
+            links: options.links,
             tag: options.salt.as_deref().map(ids::tag).unwrap_or_default(),
         };
         let tree = Tree {

@@ -55,8 +55,7 @@ impl Walk {
     pub(crate) fn new(tree: Arc<Tree>) -> Self {
         let naming = Arc::clone(&tree.naming);
         Self {
-            tree,
-            pending: BTreeMap::from([(Box::default(), Visit::default())]),
+            pending: BTreeMap::from([(Box::default(), Visit::first(&tree))]),
             read: HashMap::new(),
             ahead: 0,
             emitter: Some(Emitter {
@@ -64,6 +63,7 @@ impl Walk {
                 entering: Some(Box::default()),
                 listing: Listing::new(naming, 0),
             }),
+            tree,
             ready: VecDeque::new(),
             listings: 0,
             found: 0,

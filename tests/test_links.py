@@ -2,6 +2,11 @@
 
 import asyncio
 import gzip
+import os
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +16,8 @@ import pandas as pd
 import pytest
 
 import inhaul
-from inhaul import Artifact, Feature
+import inhaul.sync as twin
+from inhaul import Artifact, Feature, hashing
 
 TABLE = pd.DataFrame({"n": [1, 2]})
 
@@ -59,6 +65,127 @@ async def test_the_name_of_a_link_is_the_name_of_the_artifact(
         assert unnamed == artifact
     monkeypatch.chdir(snapshot)
     assert (await Artifact("t.parquet", key="x/t.parquet").save()).suffix == ".parquet"
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """The files below a folder, those behind links, too."""
+    names = (Path(top, name) for top, _, names in os.walk(folder, followlinks=True) for name in names)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in names}
+
+
+@pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning")
+@pytest.mark.parametrize("staged", [False, True])
+async def test_a_snapshot_of_links_is_taken_by_their_own_names(
+    instance: inhaul.Instance, snapshot: Path, staged: bool
+) -> None:
+    refused = await Artifact.from_dir(snapshot, follow_symlinks=True).save()
+    assert not refused
+    assert {issue.path.name: issue.reason for issue in refused.skipped} == dict.fromkeys(
+        ("t.parquet", "a.h5ad", "t.csv.gz", "a.zarr"), "outside"
+    )
+    assert f"outside of {snapshot}" in str(refused.skipped[0].error)
+
+    made = Artifact.from_dir(snapshot, "snap", follow_symlinks="anywhere")
+    if staged:
+        await made
+    artifacts = await made.save()
+    expected = await asyncio.to_thread(tree, snapshot)
+    assert {it.key: await asyncio.to_thread((await it.cache()).read_bytes) for it in artifacts} == {
+        f"snap/{name}": content for name, content in expected.items()
+    }
+    assert (artifacts.failed, artifacts.skipped) == ([], [])
+    pd.testing.assert_frame_equal(await (await Artifact.filter(key="snap/t.parquet").one()).load(), TABLE)
+    await asyncio.to_thread(shutil.rmtree, snapshot.parents[1] / "blobs")  # what was stored is a copy
+    assert (await inhaul.verify(read=True)).ok
+    gone = await Artifact.from_dir(snapshot, "snap", follow_symlinks="anywhere").save()
+    assert {issue.reason for issue in gone.failed} == {"vanished"}
+    assert len(gone.failed) == 4
+
+
+async def test_two_links_to_one_target_are_two_artifacts_unless_duplicates_are_dropped(
+    instance: inhaul.Instance, tmp_path: Path
+) -> None:
+    (tmp_path / "blob").write_text("x")
+    (tmp_path / "d").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "d" / name).symlink_to("../blob")
+    (tmp_path / "d" / "c").symlink_to("b")
+    dropped = await Artifact.from_dir(tmp_path / "d", "one", duplicates="drop", follow_symlinks="anywhere").save()
+    assert [it.key for it in dropped] == ["one/a"]
+    report = await inhaul.ingest(tmp_path / "d", "all", follow_symlinks="anywhere")
+    assert report.counts["new"] == 3
+    assert [it.key async for it in Artifact.filter(key__startswith="all/").order_by("key")] == [
+        "all/a", "all/b", "all/c",
+    ]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning")
+async def test_links_within_a_storage_stay_what_they_are(instance: inhaul.Instance, snapshot: Path) -> None:
+    root = Path(instance.root) / "cache"
+    await asyncio.to_thread(shutil.copytree, snapshot.parents[1], root, symlinks=True)
+    folder = root / "snapshots" / "main"
+    (folder / "out.txt").symlink_to(snapshot / "t.csv.gz")
+    made = await Artifact.from_dir(folder, follow_symlinks="anywhere").save()
+    key = "cache/snapshots/main/"
+    expected = await asyncio.to_thread(tree, folder)
+    assert {it.key for it in made} == {f"{key}{name}" for name in expected} - {f"{key}out.txt"}
+    assert [(issue.path.name, str(issue.reason)) for issue in made.skipped] == [("out.txt", "outside")]
+    assert f"outside of {instance.root}" in str(made.skipped[0].error)
+
+    table = await Artifact(folder / "t.parquet").save()
+    assert (table.key, table.suffix, table.key_is_virtual) == (f"{key}t.parquet", ".parquet", False)
+    assert table == await Artifact.filter(key=f"{key}t.parquet").one()
+    pd.testing.assert_frame_equal(await table.load(), TABLE)
+    whole = await Artifact(folder / "a.zarr").save()
+    assert (whole.key, (await whole.load()).shape) == (f"{key}a.zarr", (3, 3))
+    blob = await Artifact(root / "blobs" / "0a").save()
+    assert (blob.key, blob.suffix, blob.hash) == ("cache/blobs/0a", "", table.hash)
+    assert (await inhaul.verify(read=True)).ok
+
+    await table.delete(permanent=True, storage=True)  # the link goes, what it leads to stays
+    assert not os.path.lexists(folder / "t.parquet")
+    assert (await inhaul.verify(read=True)).ok
+    linked = await Artifact.filter(key=f"{key}a.h5ad").one()
+    (snapshot / "new.h5ad").write_bytes(b"new")
+    await linked.replace(snapshot / "new.h5ad")
+    assert ((folder / "a.h5ad").read_bytes(), (folder / "a.h5ad").is_symlink()) == (b"new", False)
+    with pytest.raises(ValueError, match="links in a folder are not followed"):
+        await Artifact(folder, follow_symlinks="anywhere")
+
+
+@pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning")
+async def test_a_snapshot_can_be_one_artifact(instance: inhaul.Instance, snapshot: Path) -> None:
+    for follow in (False, True):
+        with pytest.raises(ValueError, match="without files"):
+            await Artifact(snapshot, key="snap", follow_symlinks=follow)
+    artifact = await Artifact(snapshot, key="snap", follow_symlinks="anywhere").save()
+    expected = await asyncio.to_thread(tree, snapshot)
+    assert (artifact.n_objects, artifact.size) == (len(expected), sum(map(len, expected.values())))
+    assert await asyncio.to_thread(tree, await artifact.cache()) == expected
+    assert artifact.hash == hashing.hash_dir(snapshot, follow_symlinks="anywhere").hash
+    assert (await inhaul.verify(read=True)).ok
+    assert (await Artifact(snapshot, key="snap", follow_symlinks="anywhere")) == artifact
+
+    (snapshot / "inside.csv").write_text("x\n")
+    (snapshot / "link.csv").symlink_to("inside.csv")
+    inside = await Artifact(snapshot, key="inside", follow_symlinks=True).save()
+    assert set(await asyncio.to_thread(tree, await inside.cache())) == {"inside.csv", "link.csv"}
+    for wrong in ("yes", 1, None):
+        with pytest.raises(TypeError, match="follow_symlinks"):
+            Artifact(snapshot, key="snap", follow_symlinks=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning")
+def test_the_twin_and_the_command_line_follow_links_anywhere(snapshot: Path, tmp_path: Path) -> None:
+    with twin.connect(storage=tmp_path / "storage"):
+        assert len(twin.Artifact.from_dir(snapshot, follow_symlinks="anywhere").save()) == len(tree(snapshot))
+        assert twin.Artifact(snapshot, key="one", follow_symlinks="anywhere").n_objects == len(tree(snapshot))
+    for options, status in ((["--follow-symlinks"], 0), (["--follow-symlinks-anywhere"], len(tree(snapshot)))):
+        command = ["ingest", str(snapshot), "--key", f"cli{status}", *options, "--storage", str(tmp_path / "storage")]
+        done = subprocess.run(
+            [Path(sys.executable).with_name("inhaul"), *command], capture_output=True, text=True, check=True, timeout=60
+        )
+        assert re.search(rf"new +{status}\b", done.stdout), done.stdout
 
 
 @pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from children import run
 from inhaul import keys
+from inhaul._core import Root
 from scans import drain, fill, issues, md5, object_bytes, rows, scanner
 
 
@@ -208,6 +209,95 @@ def test_links_are_skipped_or_followed_within_the_root(root: Path, tmp_path: Pat
     reasons |= {"a/back": "loop", "a/here": "loop", "folder/back": "loop", "folder/here": "loop"}
     assert issues(batches) == {str(root / name): reason for name, reason in reasons.items()}
     assert time.monotonic() - started < 1
+
+
+def test_links_are_followed_anywhere_by_their_own_names(root: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    fill(root, {"a/b": b"b", ".inhaulignore": b"left\n"})
+    fill(other, {"blob": b"o", "deep/c": b"c", "deep/left": b"", ".inhaul/registry.db": b"r", "deep/.inhaul/x": b"x"})
+    os.mkfifo(other / "pipe")
+    targets: dict[str, str | Path] = {
+        "file": "../other/blob",
+        "same": other / "blob",
+        "chain": "file",
+        "chain2": other / "back",
+        "folder": other / "deep",
+        "inside": "a",
+        "left": other / "blob",
+        "own": other / ".inhaul",
+        "gone": other / "nowhere",
+        "pipe": other / "pipe",
+        "null": "/dev/null",
+        "up": tmp_path,
+        "top": "/",
+        "self": ".",
+        "one": "two",
+        "two": "one",
+        "a/up": "..",
+    }
+    for name, target in targets.items():
+        (root / name).symlink_to(target)
+    (other / "back").symlink_to("../root/same")
+    (other / "deep/root").symlink_to(root)  # which the walk has come from
+    (other / "deep/around").symlink_to("../deep")
+
+    batches = drain(scanner(root, follow_symlinks="anywhere"))
+    assert [(row[1], row[8]) for row in rows(batches)] == [
+        (".inhaulignore", md5(b"left\n")), ("a/b", md5(b"b")), ("chain", md5(b"o")), ("chain2", md5(b"o")),
+        ("file", md5(b"o")), ("folder/c", md5(b"c")), ("inside/b", md5(b"b")), ("same", md5(b"o")),
+    ]  # fmt: skip
+    reasons = dict.fromkeys(("up", "top", "self", "one", "two", "a/up", "inside/up"), "loop")
+    reasons |= {
+        "folder/root": "loop",
+        "folder/around": "loop",
+        "gone": "vanished",
+        "pipe": "special",
+        "null": "special",
+    }
+    assert issues(batches) == {str(root / name): reason for name, reason in reasons.items()}
+    with pytest.raises(ValueError, match="nowhere"):
+        scanner(root, follow_symlinks="nowhere")
+
+
+def test_a_part_of_a_storage_has_links_to_all_of_it(tmp_path: Path) -> None:
+    storage = tmp_path / "storage"
+    fill(storage, {"blobs/0a": b"a", "blobs/d/0b": b"b", "snap/c": b"c"})
+    fill(tmp_path, {"outside/o": b"o"})
+    targets = {"a": "../blobs/0a", "d": storage / "blobs/d", "o": "../../outside/o", "out": tmp_path, "up": ".."}
+    for name, target in targets.items():
+        (storage / "snap" / name).symlink_to(target)
+    batches = drain(scanner(Root(storage).part("snap"), key_prefix="snap", in_place=True, follow_symlinks=True))
+    assert [(row[1], row[8]) for row in rows(batches)] == [
+        ("snap/a", md5(b"a")), ("snap/c", md5(b"c")), ("snap/d/0b", md5(b"b")),
+    ]  # fmt: skip
+    reasons = {"o": "outside", "out": "outside", "up": "loop"}
+    assert issues(batches) == {str(storage / "snap" / name): reason for name, reason in reasons.items()}
+    assert all(f"outside of {storage}" in message for *_, message, _ in batches[0].issues if "outside/o" in message)
+
+
+@pytest.mark.parametrize("change", ["vanishes", "becomes a pipe", "becomes a folder", "changes"])
+def test_what_a_link_leads_to_after_the_walk_is_not_what_it_was(root: Path, tmp_path: Path, change: str) -> None:
+    blob = tmp_path / "blob"
+    blob.write_bytes(b"x")
+    (root / "link").symlink_to(blob)
+    scan = scanner(root, follow_symlinks="anywhere")
+    listing = scan.next_listing()
+    assert listing
+    blob.unlink()
+    if change == "becomes a pipe":
+        os.mkfifo(blob)
+    elif change == "becomes a folder":
+        blob.mkdir()
+    elif change == "changes":
+        blob.write_bytes(b"now")
+    scan.submit(listing, [])
+    batches = drain(scan)
+    if change == "changes":
+        assert [row[8] for row in rows(batches)] == [md5(b"now")]
+    else:
+        assert (rows(batches), issues(batches)) == (
+            [], {str(root / "link"): "vanished" if change == "vanishes" else "special"}
+        )  # fmt: skip
 
 
 def test_specials_are_never_opened(root: Path) -> None:

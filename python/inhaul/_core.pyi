@@ -5,7 +5,7 @@ Paths may be bytes, so that any file name passes.
 """
 
 from collections.abc import Mapping, Sequence, Set
-from typing import TypeAlias, final
+from typing import Literal, TypeAlias, final
 
 from _typeshed import StrOrBytesPath
 from typing_extensions import Buffer
@@ -97,6 +97,14 @@ class Root:
     def below(self, path: StrOrBytesPath, *, follow: bool) -> Root:
         """Open a folder below it as a root of its own; see `open`."""
 
+    def part(self, path: StrOrBytesPath) -> Root:
+        """Open a folder below it as a root whose links may lead to all that is below this one.
+
+        Raises:
+            LinkRefused: A link is on the way.
+            OSError: The system refuses.
+        """
+
     def sync(self) -> None:
         """Put everything on disk that was written to its file system.
 
@@ -135,7 +143,7 @@ def hash_dir(
     path: StrOrBytesPath | Root,
     algorithm: str,
     exclude: Sequence[str],
-    follow_symlinks: bool,
+    follow_symlinks: bool | Literal["anywhere"],
     threads: int,
     stop: Stop | None,
 ) -> tuple[str, str, int, int]:
@@ -145,7 +153,7 @@ def hash_dir(
         path: The folder.
         algorithm: `md5-tree` (names and contents) or `md5-d` (lamindb's, contents only).
         exclude: Patterns in gitignore syntax, on top of the `.inhaulignore` files.
-        follow_symlinks: Follow links that stay within the folder.
+        follow_symlinks: Follow links that stay within the folder, or all.
         threads: How many threads read and hash; 0 is one per core.
         stop: Ends the call within 0.1 seconds once it is set.
 
@@ -444,7 +452,7 @@ class Scanner:
         salt: bytes,
         overwrite: bool,
         exclude: Sequence[str],
-        follow_symlinks: bool,
+        follow_symlinks: bool | Literal["anywhere"],
         threads: int,
     ) -> Scanner:
         """Start a scan.
@@ -458,7 +466,7 @@ class Scanner:
             salt: Makes the uids; the same salt gives every path the same uid again.
             overwrite: Write over objects that an interrupted scan with this salt left.
             exclude: Patterns in gitignore syntax, on top of the `.inhaulignore` files.
-            follow_symlinks: Follow links that stay within the root.
+            follow_symlinks: Follow links that stay within the root, or all.
             threads: How many threads walk, read and hash; 0 is one per core.
 
         Raises:

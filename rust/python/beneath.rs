@@ -5,7 +5,9 @@ use std::os::fd::IntoRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
 use rustix::fs::{Mode, OFlags};
 
 use super::convert::{PyPath, blocking};
@@ -14,6 +16,24 @@ use crate::error::Result;
 
 fn links(follow: bool) -> Links {
     if follow { Links::Inside } else { Links::Refused }
+}
+
+/// What a walk does with links: `False`, `True` or `"anywhere"`.
+#[derive(FromPyObject)]
+pub(super) enum Follow {
+    Inside(bool),
+    Named(PyBackedStr),
+}
+
+impl Follow {
+    /// Which links are followed.
+    pub(super) fn links(&self) -> PyResult<Links> {
+        match self {
+            Self::Inside(follow) => Ok(links(*follow)),
+            Self::Named(name) if &**name == "anywhere" => Ok(Links::Anywhere),
+            Self::Named(name) => Err(PyValueError::new_err(format!("links are not followed {:?}", &**name))),
+        }
+    }
 }
 
 #[pyclass(frozen, module = "inhaul._core")]
@@ -48,6 +68,11 @@ impl Root {
     #[pyo3(signature = (path, *, follow))]
     fn below(&self, py: Python<'_>, path: PyPath, follow: bool) -> PyResult<Self> {
         let open = || self.0.below(&path.0, links(follow)).map_err(|refusal| refusal.error(&self.0, &path.0));
+        blocking(py, |_| open()).map(|root| Self(Arc::new(root)))
+    }
+
+    fn part(&self, py: Python<'_>, path: PyPath) -> PyResult<Self> {
+        let open = || self.0.part(&path.0).map_err(|refusal| refusal.error(&self.0, &path.0));
         blocking(py, |_| open()).map(|root| Self(Arc::new(root)))
     }
 

@@ -18,7 +18,7 @@ use crate::hash::{self, Algorithm, Hash, PART_SIZE};
 use crate::ids::Uid;
 use crate::ignore;
 use crate::keys;
-use beneath::{Place, Root};
+use beneath::{Follow, Place, Root};
 use convert::{Data, PyPath, Stop, blocking, exception, stoppable, threads};
 
 /// hash, hash type, size.
@@ -79,14 +79,14 @@ fn hash_dir<'py>(
     path: Place,
     algorithm: &str,
     exclude: Vec<String>,
-    follow_symlinks: bool,
+    follow_symlinks: Follow,
     threads: usize,
     stop: Option<&Bound<'py, Stop>>,
 ) -> PyResult<(String, String, u64, u64)> {
     let algorithm = named(algorithm, FolderAlgorithm::named(algorithm), "md5-tree, md5-d")?;
-    let threads = self::threads(threads);
+    let (threads, links) = (self::threads(threads), follow_symlinks.links()?);
     let (hash, bytes, files) = stoppable(py, stop.map(Bound::get), |interrupted| {
-        files::hash_folder(path.open()?, algorithm, exclude, follow_symlinks, threads, interrupted)
+        files::hash_folder(path.open()?, algorithm, exclude, links, threads, interrupted)
     })?;
     Ok((hash.text(), hash.kind(), bytes, files))
 }

@@ -11,7 +11,7 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict};
 use rustix::io::Errno;
 
-use super::beneath::{Place, Root};
+use super::beneath::{Follow, Place, Root};
 use super::convert::{blocking, exception, threads};
 use super::part_reader::PartReader;
 use crate::batch::{self, COLUMNS};
@@ -263,9 +263,10 @@ impl Scanner {
         salt: Vec<u8>,
         overwrite: bool,
         exclude: Vec<String>,
-        follow_symlinks: bool,
+        follow_symlinks: Follow,
         threads: usize,
     ) -> PyResult<Self> {
+        let links = follow_symlinks.links()?;
         let destination = destination.map(|root| Destination { root: Arc::clone(&root.get().0), overwrite });
         let scan = blocking(py, |_| {
             Scan::new(Options {
@@ -277,7 +278,7 @@ impl Scanner {
                 salt: Some(salt),
                 algorithm: Algorithm::Md5Parts { part_size: PART_SIZE },
                 exclude,
-                follow_symlinks,
+                links,
                 threads: self::threads(threads),
             })
         })?;

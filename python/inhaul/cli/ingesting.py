@@ -39,6 +39,9 @@ def ingest(
     follow_symlinks: Annotated[
         bool, typer.Option("--follow-symlinks", help="Follow links that stay inside the folder.")
     ] = False,
+    follow_anywhere: Annotated[
+        bool, typer.Option("--follow-symlinks-anywhere", help="Follow links wherever they lead.")
+    ] = False,
     duplicates: Annotated[
         Literal["keep", "drop"], typer.Option(help="Keep all files of equal content, or only the first.")
     ] = "keep",
@@ -55,7 +58,7 @@ def ingest(
                     key,
                     duplicates=duplicates,
                     exclude=exclude or (),
-                    follow_symlinks=follow_symlinks,
+                    follow_symlinks="anywhere" if follow_anywhere else follow_symlinks,
                     on_event=on_event,
                 )
 

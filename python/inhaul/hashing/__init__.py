@@ -26,6 +26,7 @@ __all__ = (
     "PART_SIZE",
     "Algorithm",
     "Digest",
+    "FollowSymlinks",
     "Pathish",
     "Root",
     "Stop",
@@ -42,6 +43,7 @@ __all__ = (
 
 Algorithm = Literal["md5", "md5-whole", "sha256", "sha256-parts", "sha1-fl"]
 TreeAlgorithm = Literal["md5-tree", "md5-d"]
+FollowSymlinks = bool | Literal["anywhere"]
 Pathish = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 PART_SIZE = 8 * 1024 * 1024
@@ -138,7 +140,7 @@ def hash_dir(
     algorithm: TreeAlgorithm = "md5-tree",
     *,
     exclude: Sequence[str] = (),
-    follow_symlinks: bool = False,
+    follow_symlinks: FollowSymlinks = False,
     stop: Stop | None = None,
 ) -> Digest:
     """Hashes a folder as one content.
@@ -147,7 +149,7 @@ def hash_dir(
         path: The folder. Ignore files and links in it count as in `Artifact.from_dir`.
         algorithm: `md5-tree` is of names and contents, `md5-d` of contents only.
         exclude: What to leave out, in gitignore syntax.
-        follow_symlinks: Follow links that stay within the folder.
+        follow_symlinks: Follow links that stay within the folder, or wherever they lead with `"anywhere"`.
         stop: As in `hash_file`.
 
     Raises:
@@ -163,7 +165,7 @@ def hash_tree(
     algorithm: TreeAlgorithm = "md5-tree",
     *,
     exclude: Sequence[str] = (),
-    follow_symlinks: bool = False,
+    follow_symlinks: FollowSymlinks = False,
     stop: Stop | None = None,
 ) -> TreeDigest:
     """Like `hash_dir`, and counts the files."""

@@ -41,7 +41,7 @@ async def hash_dir(
     algorithm: TreeAlgorithm = "md5-tree",
     *,
     exclude: Sequence[str] = (),
-    follow_symlinks: bool = False,
+    follow_symlinks: hashing.FollowSymlinks = False,
 ) -> Digest:
     """Hashes a folder; see `inhaul.hashing.hash_dir`."""
     return await _in_thread(

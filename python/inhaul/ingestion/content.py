@@ -15,7 +15,7 @@ from inhaul import hashing, keys
 from inhaul.errors import FileChanged, KeyExists, StorageDenied
 from inhaul.filesystem import is_full, no_room_for_temporaries, temporary_folder
 from inhaul.formats import memory, suffixes
-from inhaul.hashing import Digest
+from inhaul.hashing import Digest, FollowSymlinks
 from inhaul.hashing.listed import hash_records
 from inhaul.ingestion.scan import content_names
 from inhaul.stores.base import Readable, Store
@@ -79,13 +79,14 @@ class _OnDisk:
 
     Args:
         path: Where the bytes are: a path without links.
-        given: The path that leads there, whose name says what they are; None for the same.
+        given: The path that leads there, whose name says what they are, in a folder without links; None for the same.
     """
 
     def __init__(self, path: Path, given: Path | None = None) -> None:
         self._path = path
         self._given = given or path
         self.location = str(path)
+        self.link = str(given) if given not in (None, path) else None
         self.suffix = keys.suffix(self._given.name)
         self.accessor = suffixes.accessor_of(self._given, self.suffix)
 
@@ -107,14 +108,24 @@ class FileContent(_OnDisk):
 
 
 class FolderContent(_OnDisk):
-    """A folder on disk, kept as one artifact."""
+    """A folder on disk, kept as one artifact.
+
+    Args:
+        path: As of a file.
+        given: As of a file.
+        follow_symlinks: Whether what links in it lead to is part of it, as for `from_dir`.
+    """
+
+    def __init__(self, path: Path, given: Path | None = None, follow_symlinks: FollowSymlinks = False) -> None:
+        super().__init__(path, given)
+        self.follow_symlinks = follow_symlinks
 
     async def read(self) -> Facts:
         """See `Content`."""
         return await asyncio.to_thread(self._read)
 
     def _read(self) -> Facts:
-        tree = hashing.hash_tree(self._path)
+        tree = hashing.hash_tree(self._path, follow_symlinks=self.follow_symlinks)
         return Facts(tree.digest, tree.n_objects, suffixes.observations(self._given, self.suffix, self.accessor))
 
     async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
@@ -144,7 +155,7 @@ class FolderContent(_OnDisk):
 
     def _files(self, digest: Digest) -> list[tuple[str, Digest]]:
         """The files and what they are, together what the folder was."""
-        names = list(content_names(self._path))
+        names = list(content_names(self._path, self.follow_symlinks))
         found = hashing.hash_files([self._path / name for name in names])
         files = [(name, one) for name, one in zip(names, found, strict=True) if isinstance(one, Digest)]
         if not files or hash_records(files).digest != digest:
@@ -228,7 +239,12 @@ def _remove(folder: Path) -> None:
 
 
 async def content_of(
-    data: "Data", *, key: str | None = None, form: str | None = None, accessor: str | None = None
+    data: "Data",
+    *,
+    key: str | None = None,
+    form: str | None = None,
+    accessor: str | None = None,
+    follow_symlinks: FollowSymlinks = False,
 ) -> Content:
     """The content that a user's arguments mean.
 
@@ -237,6 +253,7 @@ async def content_of(
         key: The key asked for, whose suffix may say in which format an object is stored.
         form: The format to store an object in.
         accessor: What it shall load as; None for what it looks like.
+        follow_symlinks: Whether what links in a folder lead to is part of it.
 
     Raises:
         FileNotFoundError: A path leads nowhere.
@@ -244,7 +261,7 @@ async def content_of(
     """
     content: Content
     if is_pathish(data):
-        content = await asyncio.to_thread(_on_disk, as_text(data))
+        content = await asyncio.to_thread(_on_disk, as_text(data), follow_symlinks)
     else:
         content = MemoryContent(data, memory.suffix_of(data, form, keys.suffix(key or "")))
     return loading_as(content, accessor)
@@ -262,13 +279,14 @@ def loading_as(content: Content, accessor: str | None) -> Content:
     return content
 
 
-def _on_disk(path: str) -> FileContent | FolderContent:
+def _on_disk(path: str, follow_symlinks: FollowSymlinks) -> FileContent | FolderContent:
     whole = resolved(path)
-    given = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - links stay, which have names of their own
+    given = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - a link stays, which has a name of its own
+    given = given.parent.resolve() / given.name
     if whole.is_file():
         return FileContent(whole, given)
     if whole.is_dir():
-        return FolderContent(whole, given)
+        return FolderContent(whole, given, follow_symlinks)
     if not whole.exists():
         raise FileNotFoundError(errno.ENOENT, "There is no such file or folder", path)
     raise ValueError(f"{path} is neither a file nor a folder, so it has no content to register")

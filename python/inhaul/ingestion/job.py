@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from inhaul.db.tables import artifact, retired_uid
 from inhaul.errors import InvalidKey
+from inhaul.hashing import FollowSymlinks
 from inhaul.ingestion.content import is_taken
 from inhaul.ingestion.journal import Session
 from inhaul.ingestion.scan import Batch, Root, Scanner
@@ -40,7 +41,7 @@ class Job:
         in_place: Whether the folder lies in the storage, so that nothing is copied.
         run_id: The run to record.
         exclude: Patterns in gitignore syntax, relative to the folder.
-        follow_symlinks: Whether links to files and folders inside the folder are followed.
+        follow_symlinks: Whether links to files and folders inside the folder are followed, or to any.
         drop_duplicates: Whether only the first of files with equal content is kept.
         address: Where the folder is when it is on S3, without its server; None when it is on this machine.
     """
@@ -53,7 +54,7 @@ class Job:
     in_place: bool
     run_id: int | None
     exclude: Sequence[str]
-    follow_symlinks: bool
+    follow_symlinks: FollowSymlinks
     drop_duplicates: bool
     address: str | None = None
 
@@ -65,7 +66,7 @@ class Job:
         key: str | None,
         *,
         exclude: Sequence[str],
-        follow_symlinks: bool,
+        follow_symlinks: FollowSymlinks,
         drop_duplicates: bool,
     ) -> Self:
         """Finds the folder, the storage it lies in or goes to, and its keys.
@@ -180,6 +181,15 @@ class Job:
         async with self.instance.database.read() as conn:
             return (await conn.execute(deleted.limit(1))).first() is not None
 
+    def opened(self) -> Root:
+        """The folder. Blocks.
+
+        What is registered in place is read from its storage, so links may lead anywhere in that, but not out of it.
+        """
+        if self.in_place and self.follow_symlinks == "anywhere":
+            return Root(self.root).part(self.key_prefix)
+        return Root(self.path)
+
     def scanner(self, folder: Root, session: Session, store: Store | None) -> Scanner:
         """A scanner of the folder, opened, that stores what it reads, or only reads."""
         return Scanner(
@@ -191,7 +201,7 @@ class Job:
             salt=session.salt,
             overwrite=session.resumed,
             exclude=[*self.exclude, *_but_for(self.instance.database.path, self.path)],
-            follow_symlinks=self.follow_symlinks,
+            follow_symlinks=bool(self.follow_symlinks) if self.in_place else self.follow_symlinks,
             threads=settings.threads or 0,
         )
 

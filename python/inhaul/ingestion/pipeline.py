@@ -90,7 +90,7 @@ async def stage(job: Job, session: Session, on_read: Callable[[Batch, int, bool]
             staged.append(batch.without_duplicates(contents) if job.drop_duplicates else batch)
             on_read(batch, sum(map(len, staged)), False)
         return staged
-    folder = await asyncio.to_thread(Root, job.path)
+    folder = await asyncio.to_thread(job.opened)
     async with _reading(job, lambda: job.scanner(folder, session, None), _plan) as scan:
         async for batch in scan.batches():
             staged.append(batch.without_duplicates(contents) if job.drop_duplicates else batch)
@@ -117,7 +117,7 @@ async def ingest(job: Job, session: Session, on_recorded: Callable[[Recorded, in
         batches = listed.batches(job, job.address, session)
         await _record(job, None, None, batches, lambda: (done, False), tell)
         return
-    folder = await asyncio.to_thread(Root, job.path)
+    folder = await asyncio.to_thread(job.opened)
     async with _storing(job, session) as store:
         stages = (_plan, _send(store, session)) if job.uploads else (_plan,)
         async with _reading(job, lambda: job.scanner(folder, session, store), *stages) as scan:
@@ -133,7 +133,7 @@ async def save(job: Job, session: Session, staged: Sequence[Batch], on_recorded:
     if job.address is not None:
         await _record(job, None, None, _each(staged), lambda: (total, True), on_recorded)
         return
-    folder = await asyncio.to_thread(Root, job.path)
+    folder = await asyncio.to_thread(job.opened)
     async with _storing(job, session) as store:
         stages = (_send(store, session),) if job.uploads else ()
         async with _reading(job, lambda: job.second_pass(folder, session, store, staged), *stages) as scan:

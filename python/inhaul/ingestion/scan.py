@@ -13,7 +13,7 @@ from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
     from inhaul.db import bulk
-    from inhaul.hashing import Digest
+    from inhaul.hashing import Digest, FollowSymlinks
 
 __all__ = [
     "Batch",
@@ -33,10 +33,10 @@ Upload: TypeAlias = tuple[int, str, bytes, str] | tuple[int, str, PartReader, No
 """A file to send: ticket, object key, and its content with the MD5 in hex, or a reader that hashes it on the way."""
 
 
-def content_names(folder: Path | Root) -> Iterator[str]:
+def content_names(folder: Path | Root, follow_symlinks: "FollowSymlinks" = False) -> Iterator[str]:
     """The files that make up a folder's content, relative to it.
 
-    Without links, special files, and what an ignore file leaves out.
+    Without links that are not followed, special files, and what an ignore file leaves out.
     """
     scanner = Scanner(
         folder,
@@ -47,7 +47,7 @@ def content_names(folder: Path | Root) -> Iterator[str]:
         salt=b"",
         overwrite=False,
         exclude=(),
-        follow_symlinks=False,
+        follow_symlinks=follow_symlinks,
         threads=1,
     )
     try:

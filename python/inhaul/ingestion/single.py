@@ -11,7 +11,7 @@ from inhaul.db import families
 from inhaul.db.tables import TRASH, artifact
 from inhaul.errors import InvalidKey, KeyExists, NoResultFound
 from inhaul.hashing import Digest
-from inhaul.ingestion.content import Content, Facts, seems_taken
+from inhaul.ingestion.content import Content, Facts, FileContent, FolderContent, seems_taken
 from inhaul.ingestion.plan import next_version
 from inhaul.instance import Instance, StorageRow
 from inhaul.keys import OBJECTS, key_problem, new_uid, next_uid, object_key, suffix
@@ -110,6 +110,12 @@ async def locate(
         if not inferred:
             raise InvalidKey(f"{where} is the root of a storage: pass a file or folder in it")
         if not _is_object(inferred):
+            inferred = await _key_of_link(instance, content, storage) or inferred
+            if isinstance(content, FolderContent) and content.follow_symlinks:
+                raise ValueError(
+                    f"{where} lies in the storage {storage.root}, where links in a folder are not followed: leave "
+                    "follow_symlinks= out, or pass a folder outside all storages"
+                )
             if key is not None and key != inferred:
                 raise ValueError(
                     f"{where} lies in the storage {storage.root}, where its key is {inferred!r}, not {key!r}: "
@@ -125,6 +131,14 @@ async def locate(
         if suffix(key) != content.suffix:
             raise ValueError(f"The key {key!r} should end in {content.suffix!r}, as what it names does")
     return Place(await instance.storage_at(root or instance.root), key, in_place=False)
+
+
+async def _key_of_link(instance: Instance, content: Content, storage: StorageRow) -> str | None:
+    """The key of a link to content of the same storage: it has a name of its own, and its own lifetime."""
+    if not isinstance(content, FileContent | FolderContent) or content.link is None:
+        return None
+    own = await instance.storage_of(content.link)
+    return relative_key(content.link, storage.root) if own is None or own.root == storage.root else None
 
 
 def _check(key: str) -> None:

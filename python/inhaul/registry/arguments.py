@@ -71,6 +71,16 @@ def check_flag(name: str, value: object, *, optional: bool = False) -> None:
         raise TypeError(f"{name}={value!r}: pass {'True, False or None' if optional else 'True or False'}")
 
 
+def check_follow(value: object) -> None:
+    """Refuses what says nothing of which links are followed.
+
+    Raises:
+        TypeError: It is neither True, False nor `"anywhere"`.
+    """
+    if not isinstance(value, bool) and value != "anywhere":
+        raise TypeError(f"follow_symlinks={value!r}: pass True, False or 'anywhere'")
+
+
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Refuses what is none of the texts that an option knows.
 

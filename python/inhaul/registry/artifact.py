@@ -11,11 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from inhaul.db import families, objects, tables
 from inhaul.errors import NoResultFound
 from inhaul.formats import backed, suffixes
+from inhaul.hashing import FollowSymlinks
 from inhaul.ingestion.single import OnDuplicate, Staged
 from inhaul.instance import Instance, current
 from inhaul.keys import suffix
 from inhaul.registry import deletion, reading, replacing, saving, uploading
-from inhaul.registry.arguments import check_choice, check_flag, check_key, check_record
+from inhaul.registry.arguments import check_choice, check_flag, check_follow, check_key, check_record
 from inhaul.registry.base import Registry
 from inhaul.registry.context import input_run, note_inputs, run_for
 from inhaul.registry.describing import IsDescribed
@@ -68,6 +69,8 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         storage: Where it is stored, or lies: a storage, or its root, which is registered when the artifact is saved. A
             folder that is not there is made, as by `connect`. None: that of the data, else the default one.
         key_is_virtual: False stores the object under the key itself.
+        follow_symlinks: Follow links in a folder that stay inside it, or with `"anywhere"` all; those that are not
+            followed are left out. The path itself may be a link at any time: the name is the link's.
         on_duplicate: What to do with content that is registered under the same key, or under any if none is given:
             `"return"` the existing artifact, `"create"` another one, or raise an `"error"`.
 
@@ -133,6 +136,7 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         accessor: str | None = None,
         storage: "Storage | Pathish | None" = None,
         key_is_virtual: bool | None = None,
+        follow_symlinks: FollowSymlinks = False,
         on_duplicate: OnDuplicate = "return",
     ) -> None:
         check_data(data, format)
@@ -142,13 +146,16 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         check_record(self._world, "is_new_version_of", is_new_version_of, "Artifact", optional=True)
         check_record(self._world, "run", run or None, "Run", optional=True)
         check_flag("key_is_virtual", key_is_virtual, optional=True)
+        check_follow(follow_symlinks)
         check_choice("on_duplicate", on_duplicate, ("return", "create", "error"))
         self._is_staged = False
         self._instance = current()
         if is_new_version_of is not None:
             is_new_version_of._check_home(self._instance)
         where = checked_storage(self, storage)
-        self._draft = Draft(data, key, key_is_virtual, on_duplicate, format, accessor, is_new_version_of, where)
+        self._draft = Draft(
+            data, key, key_is_virtual, on_duplicate, format, accessor, is_new_version_of, where, follow_symlinks
+        )
         self._key = key
         self._description = description
         if version is not None:
@@ -228,7 +235,7 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         run: "Run | Literal[False] | None" = None,
         duplicates: Duplicates = "keep",
         exclude: Sequence[str] | None = None,
-        follow_symlinks: bool = False,
+        follow_symlinks: FollowSymlinks = False,
         errors: Errors = "report",
     ) -> "ArtifactList[Self]":
         """One artifact for each regular file below a folder, in path order.
@@ -244,7 +251,9 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
             run: The run that makes them; None is the current one, False none.
             duplicates: `"drop"` keeps only the first of files with equal content.
             exclude: Patterns in gitignore syntax of files to leave out.
-            follow_symlinks: Follow links that stay inside the folder.
+            follow_symlinks: Follow links that stay inside the folder, or with `"anywhere"` all: each is a file, or a
+                folder, by the link's own name. In a storage, where files stay what they are, those that lead out of it
+                are skipped.
             errors: `"raise"` makes `save()` raise an `ExceptionGroup` of what failed, after the rest is saved.
 
         Raises:

@@ -6,12 +6,13 @@ from inspect import iscoroutinefunction
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
+from inhaul.hashing import FollowSymlinks
 from inhaul.ingestion import pipeline
 from inhaul.ingestion.job import Job
 from inhaul.ingestion.report import IngestEvent, IngestReport
 from inhaul.ingestion.scan import check_patterns
 from inhaul.instance import Instance, current
-from inhaul.registry.arguments import check_choice, check_flag, check_key, check_path
+from inhaul.registry.arguments import check_choice, check_follow, check_key, check_path
 from inhaul.registry.context import active_run
 from inhaul.texts import check_text
 
@@ -39,7 +40,7 @@ class Folder:
     run: "Run | None"
     duplicates: Duplicates
     exclude: Sequence[str] | None
-    follow_symlinks: bool
+    follow_symlinks: FollowSymlinks
     errors: Errors
 
     def __post_init__(self) -> None:
@@ -50,7 +51,7 @@ class Folder:
             raise TypeError(f"run={self.run!r}: pass a Run")
         check_choice("duplicates", self.duplicates, ("keep", "drop"))
         check_choice("errors", self.errors, ("report", "raise"))
-        check_flag("follow_symlinks", self.follow_symlinks)
+        check_follow(self.follow_symlinks)
         if self.exclude is not None:
             if isinstance(self.exclude, str) or not isinstance(self.exclude, Sequence):
                 raise TypeError(f"exclude={self.exclude!r}: pass a list of patterns, each a text")
@@ -85,7 +86,7 @@ async def ingest(
     run: "Run | Literal[False] | None" = None,
     duplicates: Duplicates = "keep",
     exclude: Sequence[str] | None = None,
-    follow_symlinks: bool = False,
+    follow_symlinks: FollowSymlinks = False,
     errors: Errors = "report",
     on_event: Callable[[IngestEvent], object] | None = None,
 ) -> IngestReport:
@@ -100,7 +101,9 @@ async def ingest(
         run: The run that makes the artifacts; None is the current one, False none.
         duplicates: `"drop"` keeps only the first of files with equal content, at the price of a second read.
         exclude: Patterns in gitignore syntax of files to leave out.
-        follow_symlinks: Follow links that stay inside the folder.
+        follow_symlinks: Follow links that stay inside the folder, or with `"anywhere"` all: each is a file, or a
+            folder, by the link's own name. In a storage, where files stay what they are, those that lead out of it
+            are skipped.
         errors: `"raise"` raises what failed, after the rest is saved.
         on_event: A plain function that is called once per batch, when its rows are in the registry. What it raises ends
             the ingest and is raised here: the rows so far stay, and the same call again goes on from there.

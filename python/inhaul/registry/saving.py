@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from inhaul.db import bulk, families, provenance, tables
 from inhaul.db.engine import Outcome
 from inhaul.errors import FileChanged, InhaulError, KeyExists
-from inhaul.hashing import Digest
+from inhaul.hashing import Digest, FollowSymlinks
 from inhaul.hashing.listed import from_etag
 from inhaul.ingestion import single
 from inhaul.ingestion.activity import confirm, storing
@@ -55,6 +55,7 @@ class Draft(NamedTuple):
     accessor: str | None = None
     is_new_version_of: "Artifact | None" = None
     storage: "Storage | str | None" = None  # or its root
+    follow_symlinks: FollowSymlinks = False
 
 
 class Stored(NamedTuple):
@@ -156,7 +157,9 @@ def _root(storage: "Storage | str") -> str:
 async def _content(instance: Instance, draft: Draft, key: str | None) -> Content:
     if is_pathish(draft.data) and is_remote(address := as_text(draft.data)):
         return await content_at(instance, address, accessor=draft.accessor)
-    return await content_of(draft.data, key=key, form=draft.format, accessor=draft.accessor)
+    return await content_of(
+        draft.data, key=key, form=draft.format, accessor=draft.accessor, follow_symlinks=draft.follow_symlinks
+    )
 
 
 async def _predecessor(artifact: "Artifact") -> Predecessor:

@@ -17,6 +17,7 @@ from inhaul import instance as _instance
 from inhaul.formats.accessor import Opened
 from inhaul.formats.axis import Axis
 from inhaul.formats.mapped import Join, MappedCollection
+from inhaul.hashing import FollowSymlinks
 from inhaul.ingestion.content import Data
 from inhaul.ingestion.report import IngestEvent, IngestReport
 from inhaul.ingestion.report import Issue as Issue
@@ -780,6 +781,8 @@ class Artifact(_Registry, _FromMemory, _HasFeatures, _IsDescribed, _IsVersioned,
         storage: Where it is stored, or lies: a storage, or its root, which is registered when the artifact is saved. A
             folder that is not there is made, as by `connect`. None: that of the data, else the default one.
         key_is_virtual: False stores the object under the key itself.
+        follow_symlinks: Follow links in a folder that stay inside it, or with `"anywhere"` all; those that are not
+            followed are left out. The path itself may be a link at any time: the name is the link's.
         on_duplicate: What to do with content that is registered under the same key, or under any if none is given:
             `"return"` the existing artifact, `"create"` another one, or raise an `"error"`.
 
@@ -824,6 +827,7 @@ class Artifact(_Registry, _FromMemory, _HasFeatures, _IsDescribed, _IsVersioned,
         accessor: str | None = None,
         storage: Storage | Pathish | None = None,
         key_is_virtual: bool | None = None,
+        follow_symlinks: FollowSymlinks = False,
         on_duplicate: OnDuplicate = "return",
     ) -> None: ...
     def __repr__(self) -> str: ...
@@ -870,7 +874,7 @@ class Artifact(_Registry, _FromMemory, _HasFeatures, _IsDescribed, _IsVersioned,
         run: Run | Literal[False] | None = None,
         duplicates: Duplicates = "keep",
         exclude: Sequence[str] | None = None,
-        follow_symlinks: bool = False,
+        follow_symlinks: FollowSymlinks = False,
         errors: Errors = "report",
     ) -> ArtifactList[Self]:
         """One artifact for each regular file below a folder, in path order.
@@ -886,7 +890,9 @@ class Artifact(_Registry, _FromMemory, _HasFeatures, _IsDescribed, _IsVersioned,
             run: The run that makes them; None is the current one, False none.
             duplicates: `"drop"` keeps only the first of files with equal content.
             exclude: Patterns in gitignore syntax of files to leave out.
-            follow_symlinks: Follow links that stay inside the folder.
+            follow_symlinks: Follow links that stay inside the folder, or with `"anywhere"` all: each is a file, or a
+                folder, by the link's own name. In a storage, where files stay what they are, those that lead out of it
+                are skipped.
             errors: `"raise"` makes `save()` raise an `ExceptionGroup` of what failed, after the rest is saved.
 
         Raises:
@@ -1656,7 +1662,7 @@ def ingest(
     run: Run | Literal[False] | None = None,
     duplicates: Duplicates = "keep",
     exclude: Sequence[str] | None = None,
-    follow_symlinks: bool = False,
+    follow_symlinks: FollowSymlinks = False,
     errors: Errors = "report",
     on_event: Callable[[IngestEvent], object] | None = None,
 ) -> IngestReport:
@@ -1671,7 +1677,9 @@ def ingest(
         run: The run that makes the artifacts; None is the current one, False none.
         duplicates: `"drop"` keeps only the first of files with equal content, at the price of a second read.
         exclude: Patterns in gitignore syntax of files to leave out.
-        follow_symlinks: Follow links that stay inside the folder.
+        follow_symlinks: Follow links that stay inside the folder, or with `"anywhere"` all: each is a file, or a
+            folder, by the link's own name. In a storage, where files stay what they are, those that lead out of it
+            are skipped.
         errors: `"raise"` raises what failed, after the rest is saved.
         on_event: A plain function that is called once per batch, when its rows are in the registry. What it raises ends
             the ingest and is raised here: the rows so far stay, and the same call again goes on from there.
