@@ -206,6 +206,8 @@ class LocalStore:
                 status = self.look(place)
             except FileNotFoundError:  # there is no root yet
                 return
+            except LinkRefused as error:
+                raise LinkRefused(error.errno, error.strerror, str(self._path / key)) from error
             if status is None:
                 return
             if end < len(parts) and not S_ISDIR(status.st_mode):
