@@ -79,12 +79,37 @@ def test_each_text_of_an_hdf5_file_is_shorter_than_it(tmp_path: Path, compressio
         observations(tmp_path / "b.h5ad", ".h5ad")
 
 
+def test_a_heap_of_texts_has_an_end(tmp_path: Path) -> None:
+    cells().write_h5ad(tmp_path / "a.h5ad")
+    content = bytearray((tmp_path / "a.h5ad").read_bytes())
+    place = content.index(b"GCOL") + 16
+    while struct.unpack_from("<H", content, place) != (0,):  # up to what is free
+        place += 16 + -(-struct.unpack_from("<Q", content, place + 8)[0] // 8) * 8
+    content[place + 8 : place + 16] = bytes(8)
+    (tmp_path / "a.h5ad").write_bytes(content)
+    refused(tmp_path / "a.h5ad", ".h5ad", "AnnData", "is in a heap of texts that is damaged")
+
+
+def test_values_of_variable_length_are_texts_or_lists(tmp_path: Path) -> None:
+    cells().write_h5ad(tmp_path / "a.h5ad")
+    content = (tmp_path / "a.h5ad").read_bytes()
+    kinds = [one.start() for one in re.finditer(re.escape(bytes.fromhex("1901010010000000")), content)]
+    assert len(kinds) > 30
+    for kind in kinds:
+        other = bytearray(content)
+        other[kind + 1] = 0x78
+        (tmp_path / "b.h5ad").write_bytes(other)
+        with h5py.File(tmp_path / "b.h5ad") as file, pytest.raises(ValueError, match="neither texts nor lists"):
+            h5_sizes.check_h5(file, tmp_path / "b.h5ad")
+
+
 @pytest.mark.parametrize("filters", [{"compression": "gzip", "shuffle": True}, {"chunks": (2,)}])
 def test_texts_in_chunks_are_looked_at(tmp_path: Path, filters: dict[str, object]) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("texts", data=["a", "b" * 100, "c"], dtype=h5py.string_dtype(), **filters)
         with (tmp_path / "a.h5").open("rb") as raw:
-            assert max(h5_sizes._texts_of(raw, file["texts"].id)) == 100
+            texts = b"".join(h5_sizes._texts_of(raw, file["texts"].id))
+            assert [struct.unpack_from("<I", texts, 16 * place) for place in range(3)] == [(1,), (100,), (1,)]
 
 
 def test_an_array_of_an_hdf5_file_has_no_more_than_is_stored(tmp_path: Path) -> None:
@@ -136,6 +161,17 @@ def test_a_chunk_of_texts_has_no_more_than_it_has_room_for(tmp_path: Path, versi
     content[3] = 0x10
     chunk.write_bytes(content)
     refused(path, ".zarr", "AnnData", "obs/_index would have 268,435,460 texts")
+
+
+@pytest.mark.filterwarnings("ignore:The data type:zarr.errors.UnstableSpecificationWarning")
+@pytest.mark.parametrize("version", [2, 3])
+def test_records_are_read(tmp_path: Path, version: int) -> None:
+    adata = cells()
+    adata.obsm["records"] = np.zeros(4, dtype=[("x", "U3"), ("y", "i4")])
+    with ad.settings.override(auto_shard_zarr_v3=False):
+        ad.io.write_elem(zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=version), "/", adata)
+    loaded = suffixes.load(tmp_path / "a.zarr", ".zarr", "AnnData")
+    assert loaded.obsm["records"].dtype.names == ("x", "y")
 
 
 def test_a_shard_may_have_chunks_that_are_not_stored(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from inhaul.formats.sizes import ALLOWED, check, check_text
 if TYPE_CHECKING:
     import h5py
 
-_ATTRIBUTE, _CONTINUATION = 0x0C, 0x10  # types of messages in a header
+_DATATYPE, _ATTRIBUTE, _CONTINUATION = 0x03, 0x0C, 0x10  # types of messages in a header
 _VARIABLE_LENGTH = 9  # the class of a datatype
 _TEXT = 16  # bytes that stand for one
 
@@ -36,19 +36,66 @@ def check_h5(file: "h5py.File", path: Path) -> None:
 
     size = path.stat().st_size
     with path.open("rb") as raw:
+        texts = _Texts(raw, size, file.userblock_size)
 
         def look(name: bytes, info: Any) -> None:
             shown = name.decode(errors="replace")
-            for text in _texts_of_attributes(raw, info.addr, file.userblock_size):
-                check_text(f"An attribute of {shown}", text, size)
+            for values in _attributes(raw, info.addr, file.userblock_size):
+                texts.check(f"An attribute of {shown}", values)
             node = h5o.open(file.id, name)
             if isinstance(node, h5d.DatasetID):
                 _check_array(shown, node, size)
-                for text in _texts_of(raw, node):
-                    check_text(shown, text, size)
+                for values in _texts_of(raw, node):
+                    texts.check(shown, values)
 
         look(b"/", h5o.get_info(file.id))
         h5o.visit(file.id, look, info=True)
+
+
+class _Texts:
+    """Looks at texts, and at the heaps that they are in, each once.
+
+    Args:
+        raw: The file.
+        size: Its size in bytes.
+        base: What the places of heaps count from.
+    """
+
+    def __init__(self, raw: BinaryIO, size: int, base: int) -> None:
+        self._raw, self._size, self._base = raw, size, base
+        self._heaps: set[int] = set()
+
+    def check(self, name: str, values: bytes) -> None:
+        """Refuses texts that are longer than the file, or in a heap whose parts cannot be told apart."""
+        import numpy as np
+
+        kind = [("length", "<u4"), ("heap", "<u8"), ("number", "<u4")]
+        texts = np.frombuffer(values[: len(values) // _TEXT * _TEXT], kind)
+        check_text(name, int(texts["length"].max(initial=0)), self._size)
+        for heap in {*np.unique(texts["heap"]).tolist()} - self._heaps:
+            self._heaps.add(heap)
+            if not self._is_whole(heap):
+                raise ValueError(f"{name} is in a heap of texts that is damaged")
+
+    def _is_whole(self, heap: int) -> bool:
+        """Whether a heap ends. The library would look for the next part for ever behind one without a size."""
+        if not 0 < heap < self._size:
+            return True  # that of no text; others are refused by the library
+        self._raw.seek(self._base + heap)
+        start = self._raw.read(16)
+        if not start.startswith(b"GCOL"):
+            return True  # which the library refuses
+        (size,) = unpack_from("<Q", start, 8)
+        if size > self._size:
+            return False
+        parts, at = self._raw.read(size - 16), 0
+        while at + 16 <= len(parts):
+            number, length = unpack_from("<H6xQ", parts, at)
+            step = 16 + -(-length // 8) * 8 if number else length  # the rest, which is free, has number 0
+            if not step:
+                return False
+            at += step
+        return True
 
 
 def _check_array(name: str, dataset: Any, size: int) -> None:
@@ -60,8 +107,8 @@ def _check_array(name: str, dataset: Any, size: int) -> None:
         check(name, declared, min(dataset.get_storage_size(), size))
 
 
-def _texts_of(raw: BinaryIO, dataset: Any) -> Iterator[int]:
-    """The longest text of each part of an array of texts."""
+def _texts_of(raw: BinaryIO, dataset: Any) -> Iterator[bytes]:
+    """The parts of an array, if it is one of texts."""
     from h5py import h5t
 
     kind = dataset.get_type()
@@ -69,10 +116,10 @@ def _texts_of(raw: BinaryIO, dataset: Any) -> Iterator[int]:
         return
     if _is_chunked(dataset):
         for place in range(dataset.get_num_chunks()):
-            yield _longest(_chunk(dataset, dataset.get_chunk_info(place).chunk_offset))
+            yield _chunk(dataset, dataset.get_chunk_info(place).chunk_offset)
     elif (start := dataset.get_offset()) is not None:
         raw.seek(start)
-        yield _longest(raw.read(math.prod(dataset.shape) * _TEXT))
+        yield raw.read(math.prod(dataset.shape) * _TEXT)
 
 
 def _is_chunked(dataset: Any) -> bool:
@@ -102,15 +149,12 @@ def _chunk(dataset: Any, offset: tuple[int, ...]) -> bytes:
     return bytes(content)
 
 
-def _longest(texts: bytes) -> int:
-    import numpy as np
+def _attributes(raw: BinaryIO, start: int, base: int) -> Iterator[bytes]:
+    """The values of attributes that hold texts, from the header of an object; places count from a base.
 
-    whole = texts[: len(texts) // _TEXT * _TEXT]
-    return int(np.frombuffer(whole, [("length", "<u4"), ("place", "V12")])["length"].max(initial=0))
-
-
-def _texts_of_attributes(raw: BinaryIO, start: int, base: int) -> Iterator[int]:
-    """The longest text of each attribute in the header of an object; places count from a base."""
+    Raises:
+        ValueError: There are values that HDF5 has no kind for.
+    """
     raw.seek(base + start)
     prefix = raw.read(16)
     if prefix[:1] != b"\1":
@@ -126,15 +170,24 @@ def _texts_of_attributes(raw: BinaryIO, start: int, base: int) -> Iterator[int]:
             at += 8 + length
             if kind == _CONTINUATION and len(parts) < 1000:
                 parts.append(unpack_from("<QQ", message))
+            elif kind == _DATATYPE:
+                _is_of_variable_length(message)
             elif kind == _ATTRIBUTE:
-                yield _longest_of_attribute(message)
+                yield _texts_of_attribute(message)
 
 
-def _longest_of_attribute(message: bytes) -> int:
+def _texts_of_attribute(message: bytes) -> bytes:
     version, _, *sizes = unpack_from("<BBHHH", message)
     if version == 1:
         sizes = [-(-size // 8) * 8 for size in sizes]
     start = 8 + (version == 3)  # of the name; the datatype, the shape and the values follow
-    if message[start + sizes[0]] & 0x0F != _VARIABLE_LENGTH:
-        return 0
-    return _longest(message[start + sum(sizes) :])
+    return message[start + sum(sizes) :] if _is_of_variable_length(message[start + sizes[0] :]) else b""
+
+
+def _is_of_variable_length(datatype: bytes) -> bool:
+    """Whether values are texts or lists. The library would end the process over any other with variable length."""
+    if datatype[0] & 0x0F != _VARIABLE_LENGTH:
+        return False
+    if datatype[1] & 0x0F > 1:
+        raise ValueError("values of variable length are neither texts nor lists")
+    return True

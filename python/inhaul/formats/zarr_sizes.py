@@ -62,7 +62,7 @@ def _size_of_chunk(node: Mapping[str, Any]) -> int:
             chunks = codec["configuration"]["chunk_shape"]
     try:
         item = np.dtype(node.get("dtype") or node.get("data_type")).itemsize
-    except TypeError:
+    except (TypeError, ValueError):  # of records above all, which are small
         item = _POINTER
     return int(math.prod(chunks)) * (item or _POINTER)
 
