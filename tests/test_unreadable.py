@@ -138,6 +138,12 @@ async def test_a_column_may_have_a_slash_in_hdf5(instance: inhaul.Instance, tmp_
     await refused(adata, "a.zarr", r"cannot be stored as zarr: Forward slashes .*'a/b'", tmp_path)
 
 
+async def test_more_columns_than_hdf5_can_name(instance: inhaul.Instance, tmp_path: Path) -> None:
+    columns = {f"c{number}": [1, 2, 3] for number in range(4100)}
+    adata = ad.AnnData(np.eye(3), obs=pd.DataFrame(columns, index=list("abc")))
+    await refused(adata, "a.h5ad", "cannot be stored as h5ad: .*message is too large", tmp_path)
+
+
 async def test_values_without_a_form_are_named(instance: inhaul.Instance, tmp_path: Path) -> None:
     adata = cells(obs={"day": pd.date_range("2020", periods=3)})
     await refused(adata, "a.h5ad", r"cannot be stored as h5ad: .*'day'", tmp_path)

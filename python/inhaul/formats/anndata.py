@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 _CHUNK = 128 << 10  # bytes before compression
+_TABLES = ("obs", "var")
 _ANNOTATIONS = ("/obs", "/var", "/raw/var")  # of which anndata makes texts categories
 
 
@@ -81,7 +82,8 @@ def _write(adata: "AnnData", group: Any, *, in_chunks: bool = False) -> None:
     def write_one(
         write: Any, store: Any, key: str, element: Any, *, dataset_kwargs: Mapping[str, Any], iospec: object
     ) -> None:
-        if str(PurePosixPath(store.name) / key) in _ANNOTATIONS:
+        # The name of a group takes a while to ask for, and there may be many columns.
+        if key.rpartition("/")[2] in _TABLES and str(PurePosixPath(store.name) / key) in _ANNOTATIONS:
             element = with_categories(adata, element)
         chunks = _chunks(element) if in_chunks else None
         write(store, key, element, dataset_kwargs={**dataset_kwargs, **({"chunks": chunks} if chunks else {})})

@@ -117,13 +117,16 @@ def _check_schema(table: "pd.DataFrame", path: Path) -> None:
         ValueError: The columns would come back with other names.
         Exception: Whatever reading it raises.
     """
+    import pyarrow
     from pyarrow import parquet
 
-    empty, names = parquet.read_schema(path).empty_table(), list(map(str, table.columns))
+    schema, names = parquet.read_metadata(path).schema.to_arrow_schema(), list(map(str, table.columns))
     if table.columns.inferred_type == "string":
-        index = set(empty.schema.names).difference(names)
-        names = list(dict(zip(map(str, table.dtypes), names, strict=True)).values())
-        empty = empty.select([*names, *index])
+        known = set(names)
+        index = [name for name in schema.names if name not in known]
+        names = list(dict(zip(table.dtypes, names, strict=True)).values())
+        schema = pyarrow.schema([schema.field(name) for name in (*names, *index)], schema.metadata)
+    empty = schema.empty_table()
     read = empty.to_pandas().columns
     if list(map(str, read)) != names:
         raise ValueError(f"they would be {list(read[:5])!r}")
