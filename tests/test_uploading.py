@@ -1,6 +1,8 @@
 """Artifacts that are kept in a folder until they are uploaded."""
 
 import asyncio
+import os
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from inhaul.instance import Instance
 from inhaul.stores.s3 import S3Store
 from registries import query
 from s3_servers import S3Server
+from striking import Struck, cancel
 from test_cloud import Bucket
 from trees import write
 
@@ -166,6 +169,39 @@ async def test_an_upload_that_fails_leaves_the_artifact_where_it_is(
     await again.save(upload=True)
     assert bucket.keys() == [again.object_key]
     assert objects(local) == []
+
+
+@pytest.mark.parametrize("is_virtual", [True, False])
+async def test_an_upload_can_be_repeated_wherever_it_was_cancelled(
+    instance: Instance, bucket: Bucket, local: Path, is_virtual: bool
+) -> None:
+    """One await after the other; some of them in continuous integration, all of them with `SOAK`."""
+    rng, step = random.Random(str(is_virtual)), 0
+    while True:
+        step += 1 if "SOAK" in os.environ else rng.randint(1, 15)
+        file = write(local / f"{step}.txt", str(step)) if not is_virtual else write(local.parent / "a.txt", str(step))
+        artifact = await (Artifact(file, key=f"{step}.txt") if is_virtual else Artifact(file)).save()
+        before = set(bucket.keys())
+        call = Struck(artifact.save(upload=True), step, cancel)
+
+        async def run(call: Struck = call) -> None:
+            await call
+
+        task = asyncio.create_task(run())
+        await asyncio.wait([task])
+        row = await Artifact.get(artifact.uid)
+        assert (artifact.storage.root, artifact.object_key) == (row.storage.root, row.object_key), step
+        assert await artifact.load() == str(step), step
+        await artifact.save(upload=True)
+        row = await Artifact.get(artifact.uid)
+        assert row.storage.root == instance.remote
+        assert await row.load() == str(step), step
+        assert set(bucket.keys()) - before == {row.object_key}, step
+        if is_virtual:
+            assert objects(local) == [], step
+        if not call.is_struck:
+            assert not task.cancelled()
+            break
 
 
 async def test_one_of_several_uploads_wins(instance: Instance, bucket: Bucket, local: Path, file: Path) -> None:

@@ -26,6 +26,8 @@ from inhaul.tasks import to_the_end
 if TYPE_CHECKING:
     from inhaul.registry.artifact import Artifact
 
+_LEAVE = 1.0  # seconds that a cancelled call still removes the local object
+
 
 async def upload(artifact: "Artifact") -> None:
     """See `Artifact.save`: the object is stored and verified, then the row switches to it, then the local one goes.
@@ -61,13 +63,20 @@ async def upload(artifact: "Artifact") -> None:
             if isinstance(error, NoResultFound) and await _is_uploaded(artifact, remote):
                 return
             raise
-        await instance.database.sync()
-    if artifact._key_is_virtual:
-        async with instance.database.read() as conn:
-            is_needed = bool(await sharers(conn, local, [object_key]))
-        if not is_needed and not await instance.copies(local):
-            is_folder = artifact._n_objects is not None
-            await (await instance.writable(local)).remove([object_key + "/" * is_folder])
+        finally:
+            if outcome.is_committed and artifact._key_is_virtual:  # also when it was cancelled at that moment
+                await to_the_end(_remove_local(artifact, local, object_key), within=_LEAVE)
+
+
+async def _remove_local(artifact: "Artifact", local: str, object_key: str) -> None:
+    """Removes the object that the row no longer refers to."""
+    instance = artifact._home
+    await instance.database.sync()
+    async with instance.database.read() as conn:
+        is_needed = bool(await sharers(conn, local, [object_key]))
+    if not is_needed and not await instance.copies(local):
+        is_folder = artifact._n_objects is not None
+        await (await instance.writable(local)).remove([object_key + "/" * is_folder])
 
 
 async def _is_uploaded(artifact: "Artifact", remote: str) -> bool:
