@@ -91,6 +91,28 @@ class PostgreSQL:
                 process.terminate()
                 process.wait(_SECONDS)
 
+    @contextmanager
+    def standby(self) -> Iterator[Path]:
+        """The folder of the socket of a hot standby."""
+        owner, bin_path = self.folder.stat(), self._server.bin_path
+        as_owner = ["setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups"]
+
+        def run(*command: str | Path) -> None:
+            subprocess.run([*(as_owner if os.geteuid() == 0 else []), *command], check=True, stdout=subprocess.DEVNULL)
+
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            data = folder / "data"
+            os.chown(folder, owner.st_uid, owner.st_gid)
+            run(bin_path / "pg_basebackup", "-h", self.folder, "-U", "postgres", "-D", data, "-R", "-c", "fast")
+            with (data / "postgresql.auto.conf").open("a") as file:
+                file.write(f"listen_addresses = ''\nunix_socket_directories = '{folder}'\n")
+            run(bin_path / "pg_ctl", "-D", data, "-l", folder / "log", "-o", f"-h '' -k {folder}", "-w", "-s", "start")
+            try:
+                yield folder
+            finally:
+                run(bin_path / "pg_ctl", "-D", data, "-m", "immediate", "-w", "-s", "stop")
+
     def hold_commits(self, held: bool) -> None:
         """Makes every COMMIT wait for a standby that does not exist; or lets all of them through."""
         self.run(f"ALTER SYSTEM SET synchronous_standby_names = '{'nobody' if held else ''}'")

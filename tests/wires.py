@@ -1,6 +1,7 @@
 """A wire to a PostgreSQL server that can be cut."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -8,9 +9,10 @@ from contextlib import asynccontextmanager, suppress
 class Wire:
     """Passes bytes on between clients of a port on 127.0.0.1 and the server behind a socket."""
 
-    def __init__(self, socket: str) -> None:
+    def __init__(self, socket: str, certificate: ssl.SSLContext | None) -> None:
         self.port = 0
         self._socket = socket
+        self._certificate = certificate
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -20,6 +22,14 @@ class Wire:
             writer.transport.abort()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._certificate is not None:
+            await reader.readexactly(8)  # asks for TLS
+            writer.write(b"S")
+            try:
+                await writer.start_tls(self._certificate)
+            except OSError:  # the client does not trust it
+                writer.transport.abort()
+                return
         upstream, server = await asyncio.open_unix_connection(self._socket)
         self._writers |= {writer, server}
         for one, other in ((reader, server), (upstream, writer)):
@@ -37,9 +47,9 @@ class Wire:
 
 
 @asynccontextmanager
-async def wire(socket: str) -> AsyncIterator[Wire]:
-    """A wire to the server behind a socket."""
-    made = Wire(socket)
+async def wire(socket: str, certificate: ssl.SSLContext | None = None) -> AsyncIterator[Wire]:
+    """A wire to the server behind a socket, which speaks TLS if there is a certificate."""
+    made = Wire(socket, certificate)
     server = await asyncio.start_server(made._connected, "127.0.0.1", 0)
     made.port = server.sockets[0].getsockname()[1]
     try:

@@ -2,6 +2,7 @@
 
 import errno
 import sqlite3
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -105,6 +106,9 @@ def reached(database: str) -> Iterator[None]:
         cause = error.orig if isinstance(error, DBAPIError) else error
         if _state(cause) is not None:
             raise _of_server(cause, database) from error
+        if (reason := _mistrust(cause)) is not None:
+            problem = f"the certificate of the server is not trusted ({reason}): name a file with that of its issuer"
+            raise DatabaseUnreachable(f"{database}: {problem} as sslrootcert, and the host as it does") from error
         if isinstance(cause, OSError) or type(cause).__module__.startswith("asyncpg"):
             problem = f"no connection ({_text(cause)}): see that the server runs, and that the address is right"
             raise DatabaseUnreachable(f"{database}: {problem}") from error
@@ -163,6 +167,15 @@ def _state(cause: BaseException | None) -> str | None:
         state = getattr(cause, "sqlstate", None) or state
         cause = cause.__cause__
     return state
+
+
+def _mistrust(cause: BaseException | None) -> str | None:
+    """Why the certificate of a server is not trusted; None if that is not what failed."""
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return cause.verify_message.rstrip(".")
+        cause = cause.__cause__
+    return None
 
 
 def _text(cause: BaseException | None) -> str:
