@@ -150,7 +150,7 @@ def _of_sqlite(cause: sqlite3.Error, database: str) -> InhaulError:
 def _of_server(cause: BaseException | None, database: str, *, lost: bool = False) -> InhaulError:
     state = _state(cause) or ""
     kind, problem = _STATES.get(state) or _STATES.get(state[:2]) or (None, "")
-    if kind is None and lost:
+    if lost and (kind is None or state.startswith("08")):
         kind, problem = DatabaseUnreachable, _LOST
     if kind is None:
         return DatabaseFailed(f"{database}: the server could not do it ({_text(cause)}, SQLSTATE {state or 'unknown'})")
