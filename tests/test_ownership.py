@@ -1,6 +1,7 @@
 """Whose a storage is: registries that share one, copies of a registry, and storages that were moved."""
 
 import asyncio
+import errno
 import random
 import shutil
 import sqlite3
@@ -16,6 +17,7 @@ import inhaul
 import inhaul.sync
 from inhaul import Artifact, Storage, connect, gc, ingest, verify
 from inhaul.errors import NoResultFound, StorageShared, WrongStorage
+from inhaul.stores.local import LocalStore
 from registries import artifacts, query, seeds
 from s3_servers import S3Server
 from trees import grow, write
@@ -452,6 +454,67 @@ async def test_what_is_not_the_storage_is_refused_as_its_new_place(
     assert unknown.returncode == 2
     assert str(tmp_path / "one") in unknown.stderr
     assert not (tmp_path / "three" / ".inhaul").exists()
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+async def test_a_storage_moves_to_where_objects_are_still_to_be_removed(
+    tmp_path: Path, in_place: bool, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    source = write(tmp_path / "sources" / "x.csv", "a")
+    async with connect(old, database_url):
+        it = await Artifact(source, key="x.csv").save()
+    async with connect(new, database_url):
+        gone = await Artifact(write(tmp_path / "sources" / "gone.csv", "gone"), key="gone.csv").save()
+        path = Path(gone.path)
+        if in_place:
+            await inhaul.ingest(write(new / "raw" / "y.csv", "b").parent)
+            await Artifact.filter(key="raw/y.csv").delete(permanent=True)
+
+        async def broken(*_: object, **__: object) -> None:
+            raise OSError(errno.EIO, "broken")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalStore, "remove", broken)
+            with pytest.raises(OSError, match="broken"):
+                await gone.delete(permanent=True)
+        assert path.exists()
+    shutil.copytree(old, new, dirs_exist_ok=True)
+    async with connect(new, database_url):
+        storage = await Storage.filter(root=str(old)).one()
+        await storage.move(new)
+        assert await Storage.objects.count() == 1
+        later = await Artifact(write(tmp_path / "sources" / "z.csv", "z"), key="z.csv").save()
+        assert later.storage.root == str(new)
+        assert not path.exists(), "the next write ended the deletion"
+        assert (await Artifact.get(it.uid)).path.read_text() == "a"
+        assert await query(database_url, "SELECT * FROM deletion") == []
+        assert (await verify()).ok
+
+
+async def test_a_process_that_records_a_move_goes_on_with_what_is_there(tmp_path: Path) -> None:
+    lab, old, new, third = tmp_path / "lab", tmp_path / "old", tmp_path / "new", tmp_path / "third"
+    it = await save(lab, old, "a")
+    other = write(tmp_path / "b.csv", "b")
+    async with connect(new, url(lab)):
+        await Storage(tmp_path / "other").save()  # makes a row for the default storage, too
+        shutil.copytree(old, new, dirs_exist_ok=True)
+        await (await Storage.filter(root=str(old)).one()).move(new)
+        again = await Artifact(other, key="b.csv").save()
+        assert again.storage.uid == (await Artifact.get(it.uid)).storage.uid
+        assert (await verify()).ok
+
+        await asyncio.to_thread(new.rename, third)
+        await again.storage.move(third)
+        assert (await verify(again.storage)).ok
+    fourth = tmp_path / "fourth"
+    shutil.copytree(third, fourth)
+    async with connect(third, url(lab)):
+        await Artifact(write(tmp_path / "c.csv", "c"), key="c.csv").save()
+        await (await Storage.filter(root=str(third)).one()).move(fourth)
+        with pytest.raises(WrongStorage, match=f"registered as {fourth}"):
+            await Artifact(write(tmp_path / "d.csv", "d"), key="d.csv").save()
+        assert await Artifact.objects.count() == 3
 
 
 async def test_a_disk_that_is_not_mounted_is_not_written_to(tmp_path: Path) -> None:

@@ -253,6 +253,10 @@ class Instance:
             roots = list(await conn.scalars(select(tables.storage.c.root)))
         inside = [self.unclaimed(root) for root in roots if await ownership.is_inside(self.database, root)]
         await ownership.separate(self.database, inside)
+        self.forget()
+
+    def forget(self) -> None:
+        """Forgets which row its default storage is, and where it has looked at a mark: rows have changed."""
         self._identity = None
         self._claimed.clear()
 

@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul import ownership
 from inhaul.db import objects, tables
@@ -43,12 +44,36 @@ async def move(storage: "Storage", new: "Pathish") -> None:
         await ownership.note(instance.database, store, known.registry, storage._id)
     kind = instance.kind_of(root)
     async with instance.database.write() as conn:
+        await _take_over(conn, storage._id, root)
         table = tables.storage
-        # One without artifacts was made when the new root was the default storage of a call.
-        await conn.execute(delete(table).where(table.c.root == root, table.c.id != storage._id))
         values = {"root": root, **kind._asdict(), "updated_at": await now(conn)}
         await conn.execute(update(table).where(table.c.id == storage._id).values(values))
+    instance.forget()
     set_row(storage, values)
+
+
+async def _take_over(conn: AsyncConnection, storage_id: int, root: str) -> None:
+    """Makes one storage of this one and the one at its new root, where that has no artifacts.
+
+    It was made when the new root was the default storage of a call. What is still to be removed there, is to be so from
+    now on in this storage.
+    """
+    table, deletion = tables.storage, tables.deletion
+    # Nobody can begin to refer to a row that is locked so.
+    query = select(table.c.id).where(table.c.root == root, table.c.id != storage_id).with_for_update()
+    there = await conn.scalar(query)
+    if there is None:
+        return
+    await _check_empty(conn, there, root)
+    await conn.execute(update(deletion).where(deletion.c.storage_id == there).values(storage_id=storage_id))
+    await conn.execute(delete(table).where(table.c.id == there))
+
+
+async def _check_empty(conn: AsyncConnection, storage_id: int, root: str) -> None:
+    artifact = tables.artifact
+    query = select(func.count()).where(artifact.c.storage_id == storage_id)
+    if held := (await conn.execute(query)).scalar_one():
+        raise ValueError(f"{root} is a storage of its own, with {held} artifacts: no other one can be there")
 
 
 async def _check(
@@ -60,15 +85,11 @@ async def _check(
         WrongStorage: It is not there.
         ValueError: There is another storage of the registry, with artifacts.
     """
-    table, artifact = tables.storage, tables.artifact
+    table = tables.storage
     async with instance.database.read() as conn:
         there = (await conn.execute(select(table.c.id, table.c.uid).where(table.c.root == store.root))).first()
-        held = 0
         if there is not None:
-            query = select(func.count()).where(artifact.c.storage_id == there.id)
-            held = (await conn.execute(query)).scalar_one()
-    if held:
-        raise ValueError(f"{store.root} is a storage of its own, with {held} artifacts: {known.root} cannot be there")
+            await _check_empty(conn, there.id, store.root)
     if found is not None and found.storage == known.uid:
         return
     if found is not None and found.storage and (there is None or found.storage != there.uid):
