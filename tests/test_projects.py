@@ -159,6 +159,57 @@ async def test_a_file_in_two_nested_storages_is_registered_once(tmp_path: Path, 
         assert (await inhaul.verify(it.storage)).ok
 
 
+@pytest.mark.parametrize("way", ["from_dir", "staged", "ingest", "drop"])
+async def test_storages_inside_a_storage_are_left_out_of_its_walk(tmp_path: Path, way: str) -> None:
+    outer = tmp_path / "outer"
+    odd = "in {a} [b]*? "
+    roots = [outer / "sub" / odd, outer / "inner"]
+    files = {root: write(root / "data" / "x.csv", f"{root.name}") for root in roots}
+    for name in ("a.csv", "inner2/a.csv", "sub/a.csv", "sub/inner/a.csv", f"{odd.strip()}/a.csv"):
+        write(outer / name, name)
+
+    async def register() -> tuple[int, list[tuple[Path, str]]]:
+        if way == "ingest" or way == "drop":
+            report = await inhaul.ingest(outer, duplicates="drop" if way == "drop" else "keep")
+            assert report.failed == []
+            return report.files, [(Path(issue.path), issue.reason) for issue in report.skipped]
+        made = Artifact.from_dir(outer)
+        if way == "staged":
+            await made
+            assert len(made.skipped) == 2
+        await made.save()
+        assert made.failed == []
+        return len(made), [(Path(issue.path), issue.reason) for issue in made.skipped]
+
+    async with connect(tmp_path / "default", f"sqlite:///{tmp_path}/elsewhere/reg.db"):
+        for root in [outer, *roots, roots[1] / "data", outer / "is not there", outer / ".inhaul" / "storage"]:
+            await Storage(root).save()
+        skipped = [(root, "storage") for root in sorted(roots, key=lambda root: len(str(root)))]
+        assert await register() == (5, skipped)
+        assert await register() == (5, skipped)
+        assert await Artifact.objects.count() == 5
+        for root, file in files.items():
+            report = await inhaul.ingest(root)
+            assert report.files == (root == roots[0])  # the other one holds but a storage
+            own = await Artifact(file).save()
+            assert own.storage.root == str(file.parent if root == roots[1] else root)
+        assert await register() == (5, skipped)
+        assert await Artifact.objects.count() == 7
+
+
+async def test_a_folder_in_which_the_outer_storage_has_files_is_still_its_own(tmp_path: Path) -> None:
+    outer, inner = tmp_path / "outer", tmp_path / "outer" / "inner"
+    write(inner / "x.csv", "1")
+    async with connect(tmp_path / "default", f"sqlite:///{tmp_path}/elsewhere/reg.db"):
+        await Storage(outer).save()
+        await inhaul.ingest(outer)
+        await Storage(inner).save()
+        write(inner / "y.csv", "2")
+        report = await inhaul.ingest(outer)
+        assert (report.files, report.skipped) == (2, [])
+        assert {it.storage.root async for it in Artifact.filter()} == {str(outer)}
+
+
 def test_the_folder_of_a_registry_is_a_bound_value() -> None:
     dialect = sqlite.dialect()
     roots.set_folder(dialect, "/it's :a folder")

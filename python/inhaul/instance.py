@@ -302,10 +302,7 @@ class Instance:
         not registered again because another storage was made around or below its own. None outside all of them; for an
         address, the one that its bucket would be.
         """
-        async with self.database.read() as conn:
-            rows = (await conn.execute(select(tables.storage.c.id, tables.storage.c.root))).all()
-        storages = [StorageRow(id, root) for id, root in rows]
-        storages += [StorageRow(None, root) for root in (self.root, self.remote) if root is not None]
+        storages = await self._storages()
         keys = {row: key for row in storages if (key := relative_key(location, row.root)) is not None}
         # The registered row first among equals: the default storage may be listed twice.
         holding = sorted(keys, key=lambda row: (len(row.root), row.id is not None), reverse=True)
@@ -317,6 +314,34 @@ class Instance:
                     if row.id is not None and await any_at(conn, row.id, keys[row]):
                         return row
         return holding[0]
+
+    async def storages_below(self, folder: str, storage: StorageRow) -> list[str]:
+        """The roots of other storages below a resolved folder that lies in a storage, but in no other one of these.
+
+        Without those below which that storage has artifacts in place: it is the one that files there belong to. And
+        without those among the objects of a storage, where no walk comes.
+        """
+        below: list[str] = []
+        roots = {row.root for row in await self._storages() if relative_key(row.root, folder)}
+        async with self.database.read() as conn:
+            for root in sorted(roots, key=len):
+                if any(relative_key(root, outer) is not None for outer in below):
+                    continue
+                key = relative_key(root, storage.root)
+                if (
+                    key
+                    and OBJECTS not in key.split("/")
+                    and not (storage.id is not None and await any_at(conn, storage.id, key))
+                ):
+                    below.append(root)
+        return below
+
+    async def _storages(self) -> list[StorageRow]:
+        """All that are registered, and those that this instance writes to."""
+        async with self.database.read() as conn:
+            rows = (await conn.execute(select(tables.storage.c.id, tables.storage.c.root))).all()
+        storages = [StorageRow(id, root) for id, root in rows]
+        return storages + [StorageRow(None, root) for root in (self.root, self.remote) if root is not None]
 
     async def storage_at(self, root: str) -> StorageRow:
         """The storage with this root, whether or not it is registered yet."""

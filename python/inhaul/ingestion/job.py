@@ -15,6 +15,7 @@ from inhaul.errors import InvalidKey
 from inhaul.hashing import FollowSymlinks
 from inhaul.ingestion.content import is_taken
 from inhaul.ingestion.journal import Session
+from inhaul.ingestion.report import IngestReport, left_out
 from inhaul.ingestion.scan import Batch, Root, Scanner
 from inhaul.instance import Instance
 from inhaul.keys import OBJECTS, key_problem
@@ -43,6 +44,7 @@ class Job:
         exclude: Patterns in gitignore syntax, relative to the folder.
         follow_symlinks: Whether links to files and folders inside the folder are followed, or to any.
         drop_duplicates: Whether only the first of files with equal content is kept.
+        others: Roots of other storages below the folder, whose files are theirs.
         address: Where the folder is when it is on S3, without its server; None when it is on this machine.
     """
 
@@ -56,6 +58,7 @@ class Job:
     exclude: Sequence[str]
     follow_symlinks: FollowSymlinks
     drop_duplicates: bool
+    others: Sequence[str] = ()
     address: str | None = None
 
     @classmethod
@@ -98,6 +101,7 @@ class Job:
             problem = key_problem(prefix) if prefix else None
         if problem:
             raise InvalidKey(f"{prefix!r} cannot be the key of {folder}: {problem}. Pass another one as key=")
+        others = await instance.storages_below(str(folder), storage) if in_place else []
         return cls(
             instance=instance,
             path=folder,
@@ -109,7 +113,12 @@ class Job:
             exclude=exclude,
             follow_symlinks=follow_symlinks,
             drop_duplicates=drop_duplicates,
+            others=await asyncio.to_thread(lambda: [root for root in others if Path(root).is_dir()]),
         )
+
+    def report(self) -> IngestReport:
+        """A report of nothing but what the walk does not come to."""
+        return IngestReport(skipped=[left_out(root) for root in self.others])
 
     @property
     def uploads(self) -> bool:
@@ -200,10 +209,14 @@ class Job:
             uploads=store is not None and self.uploads,
             salt=session.salt,
             overwrite=session.resumed,
-            exclude=[*self.exclude, *_but_for(self.instance.database.path, self.path)],
+            exclude=[*self.exclude, *self._but_for_others(), *_but_for(self.instance.database.path, self.path)],
             follow_symlinks=bool(self.follow_symlinks) if self.in_place else self.follow_symlinks,
             threads=settings.threads or 0,
         )
+
+    def _but_for_others(self) -> list[str]:
+        """Patterns that leave out other storages."""
+        return [f"/{_escaped(Path(root).relative_to(self.path))}/" for root in self.others]
 
     def second_pass(self, folder: Root, session: Session, store: Store | None, batches: Sequence[Batch]) -> Scanner:
         """A scanner that reads again what was staged, and stores it unless it is in the storage already."""
@@ -228,8 +241,13 @@ def _but_for(registry: Path | None, folder: Path) -> list[str]:
     relative = registry.relative_to(folder)
     if OBJECTS in relative.parts:
         return []  # where no walk comes
-    name = re.sub(r"([\\*?\[\] ])", r"\\\1", relative.as_posix())
+    name = _escaped(relative)
     return [f"/{name}", f"/{name}-wal", f"/{name}-shm", f"/{name}-journal"]
+
+
+def _escaped(path: Path) -> str:
+    """A relative path as a pattern that means nothing else."""
+    return re.sub(r"([\\*?\[\]{} ])", r"\\\1", path.as_posix())
 
 
 def _folder(path: str) -> tuple[Path, str]:

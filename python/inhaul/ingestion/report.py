@@ -34,7 +34,7 @@ class Status(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a file is not in the registry. The last four are skipped on purpose, the others failed."""
+    """Why a file is not in the registry. The last five are skipped on purpose, the others failed."""
 
     UNREADABLE = "unreadable"
     VANISHED = "vanished"
@@ -50,11 +50,12 @@ class Reason(StrEnum):
     SPECIAL = "special"
     OUTSIDE = "outside"
     LOOP = "loop"
+    STORAGE = "storage"
 
     @property
     def skipped(self) -> bool:
         """Whether such a file is left out on purpose."""
-        return self in (Reason.SYMLINK, Reason.SPECIAL, Reason.OUTSIDE, Reason.LOOP)
+        return self in (Reason.SYMLINK, Reason.SPECIAL, Reason.OUTSIDE, Reason.LOOP, Reason.STORAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,12 @@ def issue(path: bytes, reason: str, message: str, code: int) -> Issue:
     return Issue(as_path(where), why, error)
 
 
+def left_out(root: str) -> Issue:
+    """The issue of another storage below the folder."""
+    message = "This folder is a storage of its own: ingest it by itself"
+    return issue(os.fsencode(root), Reason.STORAGE, message, errno.EXDEV)
+
+
 @dataclass(frozen=True, slots=True)
 class IngestEvent:
     """Progress: told once per batch, when its rows are in the registry.
@@ -127,7 +134,7 @@ class IngestReport:
         seconds: Wall time.
         counts: Files by status.
         failed: Files that should be in the registry and are not.
-        skipped: Links and special files, left out on purpose.
+        skipped: Links, special files, and folders that are storages of their own, left out on purpose.
     """
 
     files: int = 0

@@ -80,7 +80,7 @@ class ArtifactList(Sequence[A], Generic[A]):
 
     @property
     def skipped(self) -> list[Issue]:
-        """Links and special files, which were left out on purpose."""
+        """Links, special files, and folders that are storages of their own, which were left out on purpose."""
         return self._report.skipped
 
     def __repr__(self) -> str:
@@ -276,7 +276,7 @@ class ArtifactList(Sequence[A], Generic[A]):
 
     async def _hold(self, parts: list[Recorded]) -> None:
         """Takes the outcome of staging or saving as what the list is now."""
-        self._report = IngestReport()
+        self._report = self._job.report() if self._job is not None else IngestReport()
         for part in parts:
             self._report.add(part.batch.counts, part.batch.nbytes, part.batch.issues)
         await self._load_related(parts)

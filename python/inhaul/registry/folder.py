@@ -121,10 +121,9 @@ async def ingest(
     if on_event is not None:
         _check_callable(on_event)
     start = perf_counter()
-    report = IngestReport()
-    tell = pipeline.teller(report, on_event)
-
     job = await folder.job()
+    report = job.report()
+    tell = pipeline.teller(report, on_event)
     session = await job.session()
     if job.drop_duplicates:
         with session.left_on_failure():

@@ -235,7 +235,7 @@ class ArtifactList(Sequence[_ArtifactListA], Generic[_ArtifactListA]):
 
     @property
     def skipped(self) -> list[Issue]:
-        """Links and special files, which were left out on purpose."""
+        """Links, special files, and folders that are storages of their own, which were left out on purpose."""
         ...
 
     def __repr__(self) -> str: ...
