@@ -27,6 +27,7 @@ ORIGINS = {
 }
 HEAD = "# Made by tools/sync_stub.py from the async API.\n"
 
+_HIDDEN = {"ManyToMany"}  # its instances are properties in the stub
 _RENAMED = {"__aenter__": "__enter__", "__aexit__": "__exit__"}
 
 # What it and SQLAlchemy add to a class.
@@ -66,7 +67,8 @@ class Module:
         """The classes that have twins, and the descriptors by which these hand out others."""
         classes = (node for node in self.tree.body if isinstance(node, ast.ClassDef))
         for node in classes:
-            if node.name in TWINNED or any(_name(member) == "__get__" for member in node.body):
+            is_descriptor = any(_name(member) == "__get__" for member in node.body)
+            if node.name in TWINNED or (is_descriptor and node.name not in _HIDDEN):
                 yield node
 
     def assigned(self, name: str) -> ast.Assign:

@@ -219,7 +219,12 @@ def twin(cls: type, **members: object) -> type:
         bases = tuple(map(_base, vars(cls).get("__orig_bases__", cls.__bases__)))
         namespace = {name: _member(name, value) for name, value in vars(cls).items() if name not in _LEFT_OUT}
         namespace = {name: value for name, value in namespace.items() if not isinstance(value, QueryableAttribute)}
-        namespace |= _protocols(cls) | {"__module__": "inhaul.sync"} | members
+        namespace |= _protocols(cls) | {"__module__": "inhaul.sync"}
+        if "__await__" in vars(cls):
+            staged = _staged(cls)
+            namespace |= {name: staged.pop(name) for name in vars(cls) if name in staged}
+            bases = (type(f"Staged{cls.__name__}", (), staged), *bases)  # before what it inherits them from
+        namespace |= members
         twins[cls] = types.new_class(cls.__name__, bases, exec_body=lambda body: body.update(namespace))
     return twins[cls]
 
@@ -245,8 +250,6 @@ def _protocols(cls: Any) -> dict[str, Any]:
         members["__init__"] = _init(cls)
     if "__aiter__" in vars(cls):
         members["__iter__"] = lambda self: iterate(cls.__aiter__(self))
-    if "__await__" in vars(cls):
-        members |= _staged(cls)
     if "__aenter__" in vars(cls):
         members |= {"__enter__": blocking(cls.__aenter__), "__exit__": blocking(cls.__aexit__)}
     return members

@@ -35,6 +35,7 @@ from inhaul.registry.findings import VerifyReport as VerifyReport
 from inhaul.registry.folder import Duplicates, Errors, Folder
 from inhaul.registry.garbage import _DAY
 from inhaul.registry.lineage import Lineage
+from inhaul.registry.related import ManyToMany
 from inhaul.settings import settings as settings
 from inhaul.stores.locations import Pathish
 from inhaul.stores.probe import Ability as Ability
@@ -1055,23 +1056,6 @@ class Artifact(_Registry, _FromMemory, _HasFeatures, _IsDescribed, _IsVersioned,
             NoResultFound: It was deleted for good.
         """
         ...
-
-class ManyToMany:
-    """A field of the records that are linked through a table.
-
-    Args:
-        link: The table; its first two references are to this record and to the other one.
-        registry: The name of the other records' class.
-        reverse: The table's first reference is to the other record.
-        manager: The name of the class that reads and writes the links.
-    """
-
-    def __init__(self, link: Table, registry: str, *, reverse: bool = False, manager: str = "Related") -> None: ...
-    @overload
-    def __get__(self, record: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, record: _Registry, owner: type) -> _Related[Any]: ...
-    def __set__(self, record: _Registry, value: object) -> None: ...
 
 _RelatedR = TypeVar("_RelatedR", bound="_Registry")
 
