@@ -296,10 +296,12 @@ class _Upload:
             return await self._requests.send(request, self._key, needs=objects.PUT)
         except Refused:  # somebody removed the upload
             raise _Lost from None
-        except ObjectRefused:
-            with suppress(StorageDenied):
-                stored = await self._stored_parts(upload_id)
-                if stored is None or number in stored:  # rclone, for one, takes no part a second time
+        except (ObjectRefused, StorageUnavailable):
+            # rclone, for one, takes no part a second time, and closes the connection if the upload was removed.
+            with suppress(StorageDenied, StorageUnavailable, TimeoutError):
+                async with asyncio.timeout(_ABORT):
+                    stored = await self._stored_parts(upload_id)
+                if stored is None or number in stored:
                     raise _Lost from None
             raise
 
