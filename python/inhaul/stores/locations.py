@@ -93,9 +93,20 @@ def resolved(path: str) -> Path:
     if not known.is_absolute():
         known = working_folder() / known
     try:
-        return known.resolve()
-    except RuntimeError as error:
-        raise OSError(errno.ELOOP, "Links on the way lead to each other", path) from error
+        whole = known.resolve()
+    except RuntimeError:  # before Python 3.13, which follows such links as far as it can
+        whole = known
+    if _is_loop(whole):
+        raise OSError(errno.ELOOP, "Links on the way lead to each other", path)
+    return whole
+
+
+def _is_loop(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def check_encoding(path: str) -> None:
