@@ -33,7 +33,7 @@ ITEMS = {
     },
     "Fields": {
         "features": "annotation::test_values_come_back_as_they_were",
-        "labels": "annotation::test_labels",
+        "labels": "labels::test_labels",
         "objects": "query::test_what_is_hidden_shows_only_on_request",
         "path": "artifact::test_every_field_of_a_saved_file",
         "stem_uid": "versions::test_a_successor_versions_its_predecessor_too",
@@ -58,11 +58,11 @@ ITEMS = {
         "run": "lineage::test_what_is_made_and_used_belongs_to_the_current_run",
         "visibility": "query::test_what_is_hidden_shows_only_on_request",
         "key_is_virtual": "artifact::test_a_real_key_is_the_place_of_the_object",
-        "ulabels": "annotation::test_artifacts_are_found_by_label",
+        "ulabels": "labels::test_artifacts_are_found_by_label",
         "input_of": "lineage::test_what_is_made_and_used_belongs_to_the_current_run",
         "previous_runs": "artifact::test_runs_that_meet_an_artifact_again",
-        "feature_sets": "annotation::test_feature_sets",
-        "feature_values": "annotation::test_feature_values_are_records",
+        "feature_sets": "feature_sets::test_feature_sets",
+        "feature_values": "feature_sets::test_feature_values_are_records",
     },
     "Verbs": {
         "backed": "backed::test_an_anndata_on_s3",
