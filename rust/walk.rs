@@ -276,6 +276,6 @@ mod tests {
         assert_eq!(reason(b"ab", true, 1022), None);
         assert_eq!(reason(b"abc", true, 1022), Some(Reason::InvalidKey));
         assert_eq!(reason(b".inhaul", true, 0), Some(Reason::InvalidKey));
-        assert_eq!(reason(b".inhaul", true, 5), None);
+        assert_eq!(reason(b".inhaul", true, 5), Some(Reason::InvalidKey));
     }
 }
