@@ -77,6 +77,16 @@ async def cut(cable: Wire, call: Coroutine[Any, Any, object], after: float) -> B
     return task.exception()
 
 
+async def cut_in_commit(url: str, cable: Wire, call: Coroutine[Any, Any, object]) -> BaseException | None:
+    """Cuts the connections while the COMMIT of a call waits; returns what the call raised."""
+    task = asyncio.create_task(call)
+    while not await query(url, "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"):
+        await asyncio.sleep(0.01)
+    cable.cut()
+    await asyncio.wait([task])
+    return task.exception()
+
+
 async def repeated(server: PostgreSQL, call: Coroutine[Any, Any, object], *, at_once: bool) -> None:
     """Repeats a call, while the COMMIT before still waits or when that is through."""
     task = asyncio.create_task(call)
@@ -149,7 +159,7 @@ async def test_an_object_in_doubt_stays_although_its_row_is_not_seen_yet(
 ) -> None:
     artifact = await Artifact(write(tmp_path / "a.txt", "a"), key="a.txt")
     await hold(server, True)
-    error = await cut(cable, artifact.save(), 0.5)
+    error = await cut_in_commit(direct_url, cable, artifact.save())
     assert isinstance(error, CommitInDoubt)
     assert "repeat the call" in str(error)
     assert await Artifact.filter().count() == 0
@@ -161,14 +171,14 @@ async def test_an_object_in_doubt_stays_although_its_row_is_not_seen_yet(
 
 
 async def test_what_was_edited_in_doubt_is_saved(
-    instance: inhaul.Instance, server: PostgreSQL, cable: Wire, tmp_path: Path
+    instance: inhaul.Instance, server: PostgreSQL, cable: Wire, direct_url: str, tmp_path: Path
 ) -> None:
     label = ULabel("a", "before")
     run = Run(await Transform("t").save(), {"depth": 1})
     artifact = await Artifact(write(tmp_path / "a.txt", "a"), description="before", on_duplicate="create")
     for record in (label, run, artifact):
         await hold(server, True)
-        error = await cut(cable, record.save(), 0.3)
+        error = await cut_in_commit(direct_url, cable, record.save())
         assert isinstance(error, CommitInDoubt)
         await hold(server, False)
     label.description = artifact.description = "after"
@@ -182,12 +192,12 @@ async def test_what_was_edited_in_doubt_is_saved(
 
 
 async def test_a_collection_in_doubt_is_there_once(
-    instance: inhaul.Instance, server: PostgreSQL, cable: Wire, tmp_path: Path
+    instance: inhaul.Instance, server: PostgreSQL, cable: Wire, direct_url: str, tmp_path: Path
 ) -> None:
     artifact = await Artifact(write(tmp_path / "a.txt", "a"), key="a.txt").save()
     collection = Collection([artifact], "c")
     await hold(server, True)
-    assert isinstance(await cut(cable, collection.save(), 0.3), CommitInDoubt)
+    assert isinstance(await cut_in_commit(direct_url, cable, collection.save()), CommitInDoubt)
     await repeated(server, collection.save(), at_once=True)
     assert [one.id for one in await Collection.filter().all()] == [collection.id]
 
