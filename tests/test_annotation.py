@@ -16,7 +16,7 @@ import inhaul
 from annotated import NOON, features, plates
 from inhaul import Artifact, ULabel, annotate
 from inhaul.errors import NoResultFound, ValidationError
-from inhaul.registry import dtypes
+from inhaul.registry.model import dtypes
 
 
 @pytest.fixture

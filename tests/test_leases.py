@@ -133,12 +133,12 @@ async def test_who_was_held_up_while_garbage_was_collected_writes_no_rows(
         async def held_up(conn: object) -> None:
             """Stands for a machine that sleeps for minutes between the objects and their rows, while others collect."""
             monkeypatch.setattr("inhaul.ingestion.pipeline.confirm", confirm)
-            monkeypatch.setattr("inhaul.registry.saving.confirm", confirm)
+            monkeypatch.setattr("inhaul.registry.verbs.save.confirm", confirm)
             await conn.execute(update(lease).values(uid="another"))  # type: ignore[attr-defined]
             await confirm(conn)  # type: ignore[arg-type]
 
         monkeypatch.setattr("inhaul.ingestion.pipeline.confirm", held_up)
-        monkeypatch.setattr("inhaul.registry.saving.confirm", held_up)
+        monkeypatch.setattr("inhaul.registry.verbs.save.confirm", held_up)
 
         async def store() -> None:
             if way == "ingest":

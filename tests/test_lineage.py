@@ -20,7 +20,7 @@ import inhaul
 import inhaul.sync as ih
 from inhaul import Artifact, Run, Transform
 from inhaul.errors import InvalidText
-from inhaul.registry.lineage import Lineage
+from inhaul.registry.lineage.graph import Lineage
 
 
 @pytest.fixture
@@ -441,7 +441,7 @@ async def test_the_graph(instance: inhaul.Instance, tmp_path: Path, monkeypatch:
     assert graph._repr_mimebundle_()["text/vnd.mermaid"] == str(graph)
     assert {names[f"a{id}"] for id in (raw.id, clean.id, plot.id)} == {artifact.key for artifact in (raw, clean, plot)}
 
-    monkeypatch.setattr("inhaul.registry.lineage._MOST", 3)
+    monkeypatch.setattr("inhaul.registry.lineage.graph._MOST", 3)
     cut = await clean.view_lineage()
     assert len(cut.labels) == 3
     assert not cut.complete

@@ -89,7 +89,7 @@ async def test_new_content_is_checked_and_linked(
     with pytest.raises(ValidationError, match="'age' in obs holds float"):
         await made.replace(ad.AnnData(obs=pd.DataFrame({"age": [0.5]}, index=["c"])))
     with monkeypatch.context() as patch:
-        patch.setattr(f"inhaul.registry.replacing.{'set_links' if virtual else 'settle'}", None)
+        patch.setattr(f"inhaul.registry.verbs.replace.{'set_links' if virtual else 'settle'}", None)
         with pytest.raises(TypeError):
             await made.replace(pd.DataFrame({"organ": ["liver"]}))
     assert (await slots(made), list(await made.load())) == ({"columns": ["age"], "mine": ["CD4"]}, ["age"])

@@ -18,7 +18,7 @@ from inhaul.db.engine import Database
 from inhaul.db.schema import VERSION_TABLE
 from inhaul.db.tables import REVISION, for_dialect, metadata, user
 from inhaul.errors import SchemaTooNew, UnsupportedDatabase
-from inhaul.registry.feature import FeatureValue
+from inhaul.registry.records.feature import FeatureValue
 
 REGISTRIES = (Artifact, Collection, Feature, FeatureSet, FeatureValue, Run, Storage, Transform, ULabel, User)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -10,7 +10,7 @@ from inhaul import Artifact, connect, ingest, verify
 from inhaul.errors import InvalidKey, KeyExists, StorageFull
 from inhaul.ingestion.report import Reason
 from inhaul.instance import Instance
-from inhaul.registry.findings import Defect
+from inhaul.upkeep.reports import Defect
 from s3_servers import S3Server
 from trees import write
 

@@ -204,7 +204,7 @@ async def test_filters_chain_and_query_sets_do_not_change(instance: inhaul.Insta
 
 
 async def test_async_for_goes_on_after_a_chunk(instance: inhaul.Instance, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inhaul.registry.query._CHUNK", 2)
+    monkeypatch.setattr("inhaul.registry.queries.query_set._CHUNK", 2)
     keys = [artifact.key async for artifact in Artifact.filter().order_by("key")]
     assert keys == sorted(TEXTS)
 

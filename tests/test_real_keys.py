@@ -241,7 +241,8 @@ _KILLED = """
 import asyncio, os, signal, sys
 import inhaul
 from inhaul.ingestion.content import FileContent
-from inhaul.registry import real_keys, replacing
+from inhaul.registry.verbs import real_keys
+from inhaul.registry.verbs import replace as replacing
 from inhaul.stores.local import LocalStore
 from inhaul.stores.s3 import S3Store
 

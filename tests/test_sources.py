@@ -11,7 +11,7 @@ import pytest
 import inhaul
 import inhaul.sync as ih
 from inhaul import Artifact, connect, verify
-from inhaul.registry.findings import Defect
+from inhaul.upkeep.reports import Defect
 from trees import write
 
 

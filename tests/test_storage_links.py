@@ -19,8 +19,8 @@ from inhaul.db import bulk
 from inhaul.errors import InvalidKey, LinkRefused, NoResultFound, StorageMissing
 from inhaul.hashing import hash_bytes
 from inhaul.instance import Instance
-from inhaul.registry.findings import Defect
 from inhaul.stores.local import LocalStore
+from inhaul.upkeep.reports import Defect
 from registries import query, seeds
 from trees import write
 

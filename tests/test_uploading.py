@@ -160,7 +160,7 @@ async def test_an_upload_that_fails_leaves_the_artifact_where_it_is(
         if ends == "object":
             patched.setattr(S3Store, "put_file", fails)
         else:
-            patched.setattr("inhaul.registry.uploading._switch", fails)
+            patched.setattr("inhaul.registry.verbs.relocate._switch", fails)
         with pytest.raises(StorageUnavailable):
             await artifact.save(upload=True)
     assert objects(local) == [kept]

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
         tracked,
         verify,
     )
-    from inhaul.registry.findings import Defect, Finding, GcReport, VerifyReport
     from inhaul.stores.probe import Ability, RemoteReport, testremote
+    from inhaul.upkeep.reports import Defect, Finding, GcReport, VerifyReport
 
 __all__ = (
     "Ability",
@@ -99,7 +99,7 @@ __all__ = (
 _HOMES = {
     "inhaul.instance": ("Instance", "connect"),
     "inhaul.stores.probe": ("Ability", "RemoteReport", "testremote"),
-    "inhaul.registry.findings": ("Defect", "Finding", "GcReport", "VerifyReport"),
+    "inhaul.upkeep.reports": ("Defect", "Finding", "GcReport", "VerifyReport"),
     "inhaul.ingestion.report": ("IngestEvent", "IngestReport", "Issue", "Reason", "Status"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -10,10 +10,10 @@ from inhaul.registry import (
     QuerySet,
     Visibility,
 )
-from inhaul.registry.base import Registry
-from inhaul.registry.features import HasFeatures
-from inhaul.registry.tracking import TracksRun, TracksUpdates
-from inhaul.registry.versioning import IsVersioned
+from inhaul.registry.annotation.managers import HasFeatures
+from inhaul.registry.model.base import Registry
+from inhaul.registry.model.tracking import TracksRun, TracksUpdates
+from inhaul.registry.queries.versioning import IsVersioned
 
 __all__ = (
     "AnnDataAccessor",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from inhaul.arguments import check_choice, check_flag, check_follow, check_key
 from inhaul.db import families, objects, tables
 from inhaul.errors import NoResultFound
 from inhaul.formats import backed, suffixes
@@ -15,36 +16,40 @@ from inhaul.hashing import FollowSymlinks
 from inhaul.ingestion.single import OnDuplicate, Staged
 from inhaul.instance import Instance, current
 from inhaul.keys import suffix
-from inhaul.registry import deletion, reading, replacing, saving, uploading
-from inhaul.registry.arguments import check_choice, check_flag, check_follow, check_key, check_record
-from inhaul.registry.base import Registry
-from inhaul.registry.context import input_run, note_inputs, run_for
-from inhaul.registry.describing import IsDescribed
-from inhaul.registry.features import HasFeatures
-from inhaul.registry.fields import Field, Relation, set_row
-from inhaul.registry.findings import VerifyReport
-from inhaul.registry.folder import Duplicates, Errors, Folder
-from inhaul.registry.lineage import Lineage, trace
+from inhaul.registry.annotation.managers import HasFeatures
+from inhaul.registry.annotation.slots import Slots, link
+from inhaul.registry.lineage.current_run import input_run, note_inputs, run_for
+from inhaul.registry.lineage.graph import Lineage, trace
 from inhaul.registry.making import FromMemory, check_data, checked_storage
-from inhaul.registry.related import ManyToMany
-from inhaul.registry.saving import Draft, Met, Stored
-from inhaul.registry.slots import Slots, link
-from inhaul.registry.sources import Sources
-from inhaul.registry.storage import Storage
-from inhaul.registry.tracking import TracksRun, TracksUpdates
-from inhaul.registry.verification import verify_rows
-from inhaul.registry.versioning import IsVersioned, check_unused
-from inhaul.registry.visibility import Visibility, shown
+from inhaul.registry.model.base import Registry
+from inhaul.registry.model.fields import Field, Relation, set_row
+from inhaul.registry.model.tracking import TracksRun, TracksUpdates
+from inhaul.registry.model.visibility import Visibility, shown
+from inhaul.registry.model.world import check_record
+from inhaul.registry.queries.describing import IsDescribed
+from inhaul.registry.queries.related import ManyToMany
+from inhaul.registry.queries.versioning import IsVersioned, check_unused
+from inhaul.registry.records.storage import Storage
+from inhaul.registry.verbs import delete as deletion
+from inhaul.registry.verbs import read as reading
+from inhaul.registry.verbs import relocate as uploading
+from inhaul.registry.verbs import replace as replacing
+from inhaul.registry.verbs import save as saving
+from inhaul.registry.verbs.folder import Duplicates, Errors, Folder
+from inhaul.registry.verbs.save import Draft, Met, Stored
 from inhaul.stores.locations import as_text, is_pathish
 from inhaul.texts import check_text
+from inhaul.upkeep.reports import VerifyReport
+from inhaul.upkeep.sources import Sources
+from inhaul.upkeep.verify import verify_rows
 
 if TYPE_CHECKING:
     from upath import UPath
 
     from inhaul.ingestion.content import Data
     from inhaul.registry.artifact_list import ArtifactList
-    from inhaul.registry.query import QuerySet
-    from inhaul.registry.run import Run
+    from inhaul.registry.queries.query_set import QuerySet
+    from inhaul.registry.records.run import Run
     from inhaul.stores.locations import Pathish
 
 

@@ -20,18 +20,18 @@ from inhaul.ingestion.remote import ObjectContent
 from inhaul.ingestion.report import IngestEvent, IngestReport, Issue, Status
 from inhaul.ingestion.single import Place, Staged
 from inhaul.instance import StorageRow
-from inhaul.registry import edits
-from inhaul.registry.arguments import check_record
 from inhaul.registry.columns import Columns, Row
-from inhaul.registry.fields import set_row
-from inhaul.registry.findings import VerifyReport
-from inhaul.registry.folder import Folder
-from inhaul.registry.saving import Draft
-from inhaul.registry.sources import Sources
-from inhaul.registry.verification import verify_rows
+from inhaul.registry.model import edits
+from inhaul.registry.model.fields import set_row
+from inhaul.registry.model.world import check_record
+from inhaul.registry.verbs.folder import Folder
+from inhaul.registry.verbs.save import Draft
 from inhaul.settings import settings
 from inhaul.stores.locations import as_text
 from inhaul.tasks import unwrapped
+from inhaul.upkeep.reports import VerifyReport
+from inhaul.upkeep.sources import Sources
+from inhaul.upkeep.verify import verify_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from inhaul.ingestion.job import Job
     from inhaul.ingestion.journal import Session
     from inhaul.registry.artifact import Artifact
-    from inhaul.registry.world import World
+    from inhaul.registry.model.world import World
 
 A = TypeVar("A", bound="Artifact")
 

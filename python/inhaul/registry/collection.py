@@ -12,6 +12,7 @@ from sqlalchemy import RowMapping, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from inhaul.arguments import check_flag
 from inhaul.db import families, tables
 from inhaul.db.engine import Outcome
 from inhaul.db.membership import is_in
@@ -22,24 +23,23 @@ from inhaul.hashing import hash_bytes
 from inhaul.ingestion.plan import next_version
 from inhaul.instance import Instance, current
 from inhaul.keys import next_uid
-from inhaul.registry import deletion
-from inhaul.registry.arguments import check_flag
 from inhaul.registry.artifact import Artifact
-from inhaul.registry.base import Registry
-from inhaul.registry.context import input_run, note_inputs, run_for
-from inhaul.registry.describing import IsDescribed
-from inhaul.registry.fields import Field
-from inhaul.registry.related import Fixed, ManyToMany, id_in
-from inhaul.registry.rows import columns, inserted, take
-from inhaul.registry.tracking import TracksRun, TracksUpdates
-from inhaul.registry.versioning import IsVersioned
-from inhaul.registry.visibility import Visibility, shown
+from inhaul.registry.lineage.current_run import input_run, note_inputs, run_for
+from inhaul.registry.model.base import Registry
+from inhaul.registry.model.fields import Field
+from inhaul.registry.model.rows import columns, inserted, take
+from inhaul.registry.model.tracking import TracksRun, TracksUpdates
+from inhaul.registry.model.visibility import Visibility, shown
+from inhaul.registry.queries.describing import IsDescribed
+from inhaul.registry.queries.related import Fixed, ManyToMany, id_in
+from inhaul.registry.queries.versioning import IsVersioned
+from inhaul.registry.verbs import delete as deletion
 from inhaul.tasks import unwrapped
 from inhaul.texts import check_name, check_text
 
 if TYPE_CHECKING:
-    from inhaul.registry.query import QuerySet
-    from inhaul.registry.run import Run
+    from inhaul.registry.queries.query_set import QuerySet
+    from inhaul.registry.records.run import Run
 
 _ATTEMPTS = 5  # at a name that others write too
 _AT_ONCE = 8  # artifacts that are cached

@@ -3,9 +3,10 @@
 import os
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from inhaul.arguments import check_path
 from inhaul.formats import memory
-from inhaul.registry.arguments import check_path, check_record
-from inhaul.registry.storage import Storage
+from inhaul.registry.model.world import check_record
+from inhaul.registry.records.storage import Storage
 from inhaul.stores.address import parse
 from inhaul.stores.locations import as_text, is_pathish, is_remote
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from inhaul.ingestion.content import Data
     from inhaul.registry.artifact import Artifact
-    from inhaul.registry.run import Run
+    from inhaul.registry.records.run import Run
     from inhaul.stores.locations import Pathish
 
 

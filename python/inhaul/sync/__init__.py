@@ -29,16 +29,16 @@ from inhaul.ingestion.report import Reason as Reason
 from inhaul.ingestion.report import Status as Status
 from inhaul.progress import bar
 from inhaul.registry import Visibility as Visibility
-from inhaul.registry import context as _context
-from inhaul.registry.findings import Defect as Defect
-from inhaul.registry.findings import Finding as Finding
-from inhaul.registry.findings import GcReport as GcReport
-from inhaul.registry.findings import VerifyReport as VerifyReport
-from inhaul.registry.world import World
+from inhaul.registry.lineage.graph import current_run as _context
+from inhaul.registry.model.world import World
 from inhaul.settings import settings as settings
 from inhaul.stores.probe import Ability as Ability
 from inhaul.stores.probe import RemoteReport as RemoteReport
 from inhaul.stores.probe import testremote as _testremote
+from inhaul.upkeep.reports import Defect as Defect
+from inhaul.upkeep.reports import Finding as Finding
+from inhaul.upkeep.reports import GcReport as GcReport
+from inhaul.upkeep.reports import VerifyReport as VerifyReport
 
 _SHOWN = 20  # records in a table
 
@@ -168,7 +168,7 @@ _world = World(blocking=True)
 _world.add(*map(twin, _registry.asynchronous.classes.values()))
 _world.map()
 
-annotate = blocking(_registry.annotate)
+annotate = blocking(_registry.annotation)
 save = blocking(_registry.save)
 finish = blocking(_registry.finish)
 

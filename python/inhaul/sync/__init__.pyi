@@ -25,22 +25,22 @@ from inhaul.ingestion.report import Reason as Reason
 from inhaul.ingestion.report import Status as Status
 from inhaul.ingestion.single import OnDuplicate
 from inhaul.registry import Visibility as Visibility
-from inhaul.registry.describing import Description
-from inhaul.registry.features import Annotated
-from inhaul.registry.fields import Field, Relation
-from inhaul.registry.findings import Defect as Defect
-from inhaul.registry.findings import Finding as Finding
-from inhaul.registry.findings import GcReport as GcReport
-from inhaul.registry.findings import VerifyReport as VerifyReport
-from inhaul.registry.folder import Duplicates, Errors, Folder
-from inhaul.registry.garbage import _DAY
-from inhaul.registry.lineage import Lineage
-from inhaul.registry.related import ManyToMany
+from inhaul.registry.annotation.managers import Annotated
+from inhaul.registry.lineage.graph import Lineage
+from inhaul.registry.model.fields import Field, Relation
+from inhaul.registry.queries.describing import Description
+from inhaul.registry.queries.related import ManyToMany
+from inhaul.registry.verbs.folder import Duplicates, Errors, Folder
 from inhaul.settings import settings as settings
 from inhaul.stores.locations import Pathish
 from inhaul.stores.probe import Ability as Ability
 from inhaul.stores.probe import RemoteReport as RemoteReport
 from inhaul.sync import core as core
+from inhaul.upkeep.collect import _DAY
+from inhaul.upkeep.reports import Defect as Defect
+from inhaul.upkeep.reports import Finding as Finding
+from inhaul.upkeep.reports import GcReport as GcReport
+from inhaul.upkeep.reports import VerifyReport as VerifyReport
 
 __all__ = (
     "Ability",

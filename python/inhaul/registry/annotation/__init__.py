@@ -1,0 +1,1 @@
+"""Annotating artifacts with feature values and labels."""

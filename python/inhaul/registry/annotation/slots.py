@@ -1,0 +1,128 @@
+"""The features that data in memory, or an annotated matrix on disk, measures: checked, and linked by slot."""
+
+import asyncio
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from inhaul.db import tables
+from inhaul.errors import ValidationError
+from inhaul.formats.measured import WHOLE, is_slot, measured
+from inhaul.formats.suffixes import load
+from inhaul.registry.annotation.annotate import unregistered
+from inhaul.registry.model import dtypes
+from inhaul.stores.locations import as_text
+from inhaul.texts import is_storable
+
+if TYPE_CHECKING:
+    from inhaul.ingestion.content import Content
+    from inhaul.instance import Instance
+    from inhaul.registry.artifact import Artifact
+    from inhaul.registry.model.world import World
+    from inhaul.registry.records.feature import Feature
+
+Slots = Mapping[str, "list[Feature]"]
+
+_linked = tables.artifact_feature_set
+
+_NAMES_PER_QUERY = 30_000  # a statement cannot have many more parameters
+_SHOWN = 10  # problems that an error lists
+
+
+async def validate(world: "World", instance: "Instance", data: Any, accessor: str) -> Slots:
+    """The registered features that data measures, by slot; warns once of names that are no features.
+
+    Args:
+        world: The API of the features.
+        instance: Where they are registered.
+        data: A DataFrame, AnnData or MuData, or the path of one of the last two.
+        accessor: Which of these.
+
+    Raises:
+        ValidationError: A column is not of the dtype of its feature.
+    """
+    kinds = await asyncio.to_thread(measured, data, accessor)
+    names = list(dict.fromkeys(name for slot in kinds.values() for name in slot if is_storable(name)))
+    query = world["QuerySet"](world["Feature"], instance=instance)
+    known: dict[str, Feature] = {}
+    for start in range(0, len(names), _NAMES_PER_QUERY):
+        found = await query.filter(name__in=names[start : start + _NAMES_PER_QUERY])._all()
+        known |= {feature._name: feature for feature in found}
+    problems = [
+        f"{name!r} in {slot} holds {kind}, but its feature takes {dtypes.takes(known[name]._dtype)}"
+        for slot, columns in kinds.items()
+        for name, kind in columns.items()
+        if name in known and not dtypes.fits(known[name]._dtype, kind)
+    ]
+    if problems:
+        more = [f"and {len(problems) - _SHOWN:,} more"] if len(problems) > _SHOWN else []
+        raise ValidationError("; ".join([*problems[:_SHOWN], *more]))
+    named = {name: kind for columns in kinds.values() for name, kind in columns.items()}
+    if missing := {name: _dtype(kind) for name, kind in named.items() if name not in known}:
+        warnings.warn(unregistered(world, missing), UserWarning, stacklevel=2)
+    measures = {slot: [known[name] for name in columns if name in known] for slot, columns in kinds.items()}
+    return {slot: features for slot, features in measures.items() if features}
+
+
+async def link(artifact: "Artifact", slots: Slots) -> None:
+    """Links what was validated with a saved artifact, in place of what the slots had."""
+    sets = await _saved(artifact, slots)
+    async with artifact._home.database.write() as conn:
+        await set_links(conn, artifact, sets, ())
+
+
+class Relinking(NamedTuple):
+    """The ids of the feature sets of an artifact by slot, with its old content and with new one."""
+
+    old: Mapping[str, int]
+    new: Mapping[str, int]
+
+
+async def relinking(artifact: "Artifact", content: "Content", data: Any) -> Relinking | None:
+    """What new content measures, checked; None if nothing is known of what the old one measures.
+
+    Args:
+        artifact: Saved.
+        content: The new content.
+        data: What it is made of.
+
+    Raises:
+        ValidationError: A column is not of the dtype of its feature.
+    """
+    query = select(_linked.c.slot, _linked.c.feature_set_id).where(_linked.c.artifact_id == artifact._id)
+    async with artifact._home.database.read() as conn:
+        old = {slot: id for slot, id in await conn.execute(query) if is_slot(slot)}
+    if not old:
+        return None
+    if content.location is not None and content.accessor == "DataFrame":
+        data = await asyncio.to_thread(lambda: load(Path(as_text(data)).expanduser(), content.suffix, content.accessor))
+    slots = await validate(artifact._world, artifact._home, data, content.accessor) if content.accessor else {}
+    return Relinking(old, await _saved(artifact, slots))
+
+
+async def set_links(
+    conn: AsyncConnection, artifact: "Artifact", sets: Mapping[str, int], instead_of: Iterable[str]
+) -> None:
+    """Links feature sets with an artifact, in place of what these and some other slots had."""
+    slots = {*sets, *instead_of}
+    await conn.execute(delete(_linked).where(_linked.c.artifact_id == artifact._id, _linked.c.slot.in_(slots)))
+    for slot, id in sets.items():
+        row = {"artifact_id": artifact._id, "slot": slot, "feature_set_id": id}
+        await conn.execute(insert(_linked).values(row))
+
+
+async def _saved(artifact: "Artifact", slots: Slots) -> dict[str, int]:
+    """The ids of feature sets, which are saved if they are new, by slot."""
+    sets = {slot: artifact._world["FeatureSet"](features) for slot, features in slots.items()}
+    for one in sets.values():
+        await one._save(artifact._home)
+    return {slot: one._id for slot, one in sets.items()}
+
+
+def _dtype(kind: str) -> str:
+    """The dtype to register a column of this kind with."""
+    return "float" if kind == WHOLE else kind if kind in dtypes.NAMES else "str"

@@ -1,0 +1,1 @@
+"""The machinery of records: fields, rows, and how they are written."""

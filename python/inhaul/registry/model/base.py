@@ -1,0 +1,341 @@
+"""What all records have in common."""
+
+import asyncio
+import errno
+import html
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from sqlalchemy import inspect, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from inhaul.db.engine import Outcome
+from inhaul.errors import KeyExists, NoResultFound
+from inhaul.instance import Instance, current
+from inhaul.keys import new_uid
+from inhaul.registry.model import dtypes, named
+from inhaul.registry.model.fields import Field, set_row
+from inhaul.registry.model.rows import changes, columns, found, inserted, table_of, take, with_related
+from inhaul.registry.model.uses import delete_records
+
+if TYPE_CHECKING:
+    from inhaul.registry.model.world import World
+    from inhaul.registry.queries.query_set import QuerySet
+
+
+class _Objects:
+    """`objects`: all records of the registry it is read from."""
+
+    def __get__(self, record: object, owner: type) -> "QuerySet[Any]":
+        return owner._world["QuerySet"](owner)  # type: ignore[attr-defined, no-any-return]
+
+
+class Registry:
+    """A record of a registry: an object that is, or will be, a row.
+
+    Equal records are of the same class and have the same uid. The hash of a record stays the same when it is saved, so
+    that it may be in a set before. There, one that turns out to be an existing record, or a new version, is found, but
+    its equals are not.
+    """
+
+    _world: ClassVar["World"]
+    _is_staged: bool = True
+    _is_deleted: bool = False
+    _instance: Instance | None = None
+    _saving: asyncio.Lock | None = None
+    _hashed: int | None = None
+    _next_uid: str | None = None
+    _sent: Mapping[str, Any] | None = None  # its columns when they were sent, while nobody knows what came of it
+    _naming: ClassVar[str | None] = None  # the field that names a record
+    _known_by: ClassVar[str | None] = None  # the field by which a new record is found to be an existing one
+    _details: ClassVar[tuple[str, ...]] = ()  # the other fields that users give such a record
+    _id: int | None
+    _uid: str
+    _created_at: datetime
+    _updated_at: datetime
+
+    id = Field[int]()
+    uid = Field[str]()
+    created_at = Field[datetime]()
+
+    objects = _Objects()
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        same: Registry = other
+        return self is same or (self._uid is not None and self._uid == same._uid)
+
+    def __hash__(self) -> int:
+        if self._hashed is None:
+            if self._uid is None:
+                self._next_uid = self._first_uid()
+            self._hashed = hash(self._uid or self._next_uid)
+        return self._hashed
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(uid={self._uid!r})"
+
+    def _repr_html_(self) -> str:
+        """The columns that are known, as a table for notebooks."""
+        state = inspect(self)
+        rows = [(name.removeprefix("_"), state.dict.get(name)) for name in state.mapper.column_attrs.keys()]  # noqa: SIM118
+        cells = [
+            f"<tr><th>{name}</th><td>{html.escape(str(value))}</td></tr>" for name, value in rows if value is not None
+        ]
+        return f"<table><caption>{type(self).__name__}</caption>{''.join(cells)}</table>"
+
+    @classmethod
+    def filter(cls, **lookups: Any) -> "QuerySet[Self]":
+        """Records that meet all lookups, `field__op=value`.
+
+        Raises:
+            UnknownField: A lookup names no field or operator.
+        """
+        found: QuerySet[Self] = cls._world["QuerySet"](cls)
+        return found.filter(**lookups)
+
+    @classmethod
+    async def get(cls, identifier: str | int) -> Self:
+        """The record with this uid or id.
+
+        Raises:
+            NoResultFound: There is none.
+        """
+        identifier = dtypes.plain(identifier)
+        lookup = {"id": identifier} if isinstance(identifier, int) else {"uid": identifier}
+        found: Self | None = await cls._world["QuerySet"](cls).filter(**lookup)._one_or_none()
+        if found is None:
+            raise NoResultFound(f"No {cls.__name__} has the {next(iter(lookup))} {identifier!r}")
+        return found
+
+    @classmethod
+    def search(cls, text: str) -> "QuerySet[Self]":
+        """Records that have all words of a text in their names, keys or descriptions, whatever the case.
+
+        The best come first: those that are called so, then those whose name begins so.
+        """
+        return cls.filter()._search(text)
+
+    @classmethod
+    async def from_values(cls, values: Iterable[str], **fields: Any) -> list[Self]:
+        """A record for each name: the one that is registered, found in one query, else a new one that is not saved.
+
+        Args:
+            values: Names. One that is there twice gives one record.
+            **fields: What else the constructor of a new record takes, such as `dtype` of features.
+
+        Raises:
+            TypeError: These records have no names, a new one takes more than a name, or `values` is one text.
+        """
+        if isinstance(values, str):
+            raise TypeError(f"{values!r} is one text: pass a list of names")
+        if cls._naming is None:
+            raise TypeError(f"{cls.__name__} records are not found by name: use filter()")
+        names = list(dict.fromkeys(values))
+        query: QuerySet[Self] = cls._world["QuerySet"](cls)
+        known = {getattr(record, f"_{cls._naming}"): record for record in await query._named(cls._naming, names)}
+        make: Any = cls
+        return [known[name] if name in known else make(name, **fields) for name in names]
+
+    async def save(self) -> Self:
+        """Writes the record if it is new, or the fields that were changed.
+
+        A new record whose name is registered becomes that record, if its other fields are the same or not given.
+
+        Raises:
+            ValueError: Other fields differ from those that are registered under the name.
+            KeyExists: Another record has the name that was changed to.
+        """
+        await self._save(self._home)
+        return self
+
+    async def delete(self) -> None:
+        """Deletes the record for good.
+
+        Raises:
+            ValueError: It is not saved.
+            InUse: Others use it; the message counts them. Or the instance needs it for what it writes next.
+        """
+        if self._saved_id() is not None and not self._is_deleted:
+            await self._delete_rows(self._home, [self._saved_id()], repr(self), self._note_deletion)
+
+    @classmethod
+    async def _delete_all(
+        cls, instance: Instance, ids: Sequence[int], permanent: bool | None, storage: bool | None
+    ) -> None:
+        """Deletes many records; see `QuerySet.delete`."""
+        if permanent is False or storage is not None:
+            raise ValueError(f"{cls.__name__} records have no trash and no objects: call delete() without arguments")
+        what = f"{len(ids):,} {cls.__name__} record{'s' if len(ids) != 1 else ''}"
+        await cls._delete_rows(instance, ids, what, lambda: None)
+
+    @classmethod
+    async def _delete_rows(
+        cls, instance: Instance, ids: Sequence[int], what: str, on_deleted: Callable[[], object]
+    ) -> None:
+        await delete_records(instance, inspect(cls).local_table, ids, what, on_deleted)
+
+    def _note_deletion(self) -> None:
+        self._is_deleted = True
+
+    def _check_not_deleted(self) -> None:
+        """Refuses to change what is gone.
+
+        Raises:
+            NoResultFound: It was deleted for good.
+        """
+        if self._is_deleted:
+            raise NoResultFound(f"{self!r} was deleted for good: make a new one")
+
+    def _saved_id(self) -> int:
+        """Its id.
+
+        Raises:
+            ValueError: It is not saved.
+        """
+        if self._id is None:
+            raise ValueError(f"{self!r} is not saved, so it cannot be deleted")
+        return self._id
+
+    @property
+    def _home(self) -> Instance:
+        """The instance it belongs to; of a new record, the current one."""
+        return self._instance or current()
+
+    def _check_home(self, instance: Instance) -> None:
+        """Refuses to be linked with a record of another registry, where its id is that of something else.
+
+        Raises:
+            ValueError: It belongs to another database.
+        """
+        if self._home is not instance and str(self._home.database) != str(instance.database):
+            raise ValueError(f"{self!r} belongs to {self._home!r}: records of {instance!r} cannot refer to it")
+
+    async def _save(self, instance: Instance) -> None:
+        if self._id is not None:
+            await self._write_changes(instance)
+            return
+        if self._saving is None:
+            self._saving = asyncio.Lock()
+        async with self._saving:  # two artifacts of one new run save it, too
+            if self._id is None:
+                await self._write_new(instance)
+
+    async def _write_new(self, instance: Instance) -> None:
+        if self._known_by is not None:
+            for failure in await named.write(type(self), [self], instance):
+                raise failure.error
+            return
+        identity = await instance.identity()
+        if self._sent is not None and await self._is_found(instance):
+            return
+        sent = columns(self)
+        now = datetime.now(UTC)
+        new = sent | {"uid": self._uid or self._first_uid(), "created_at": now, "updated_at": now} | self._new_columns()
+        if "created_by_id" in new:
+            new["created_by_id"] = identity.user_id
+        outcome = Outcome()
+        try:
+            with self._no_clash():
+                async with instance.database.write(outcome) as conn:
+                    row = await inserted(conn, self, new)
+                    await self._follow_new(conn, row)
+                    outcome.apply = partial(take, self, row, instance, sent)
+        except KeyExists:
+            if self._sent is None or not await self._is_found(instance):
+                raise
+        except BaseException:
+            self._note(outcome, new["uid"], sent)
+            raise
+
+    def _first_uid(self) -> str:
+        """The uid to try first for a new row: the one that the hash of the record is of, if it was asked for."""
+        return self._next_uid or new_uid()
+
+    def _take_uid(self) -> str:
+        """The same, once: the next row that is tried has another one."""
+        uid, self._next_uid = self._first_uid(), None
+        return uid
+
+    def _new_columns(self) -> dict[str, Any]:
+        """The columns of a new row that are known only when it is written."""
+        return {}
+
+    def _note(self, outcome: Outcome, uid: str, sent: Mapping[str, Any]) -> None:
+        """Remembers a row of which nobody knows whether it is there, so that the next save looks for it."""
+        if outcome.is_in_doubt:
+            set_row(self, {"uid": uid})
+            self._sent = sent
+
+    async def _is_found(self, instance: Instance) -> bool:
+        """Whether the row whose COMMIT was in doubt is there after all. If so, the record becomes it."""
+        async with instance.database.read() as conn:
+            row = await found(conn, type(self), uid=self._uid)
+        if row is not None:
+            await self._become(row, instance, self._sent)
+            await self._write_changes(instance)
+        return row is not None
+
+    async def _become(self, row: Mapping[str, Any], instance: Instance, sent: Mapping[str, Any] | None = None) -> None:
+        """Turns into an existing record.
+
+        Args:
+            row: Its row.
+            instance: Where that is.
+            sent: The columns when they were sent; what was changed since is a change of the existing record. None for
+                now.
+        """
+        sent = columns(self) if sent is None else sent
+        async with instance.database.read() as conn:
+            whole = await with_related(conn, self, row)
+        take(self, whole, instance, sent)
+        self._sent = None
+
+    async def _write_changes(self, instance: Instance, values: Mapping[str, Any] | None = None) -> None:
+        """Writes columns: those given, else those that were changed since the record was loaded or saved."""
+        self._check_not_deleted()
+        if not (changes(self) if values is None else values):
+            return
+        outcome = Outcome()
+        async with instance.database.write(outcome) as conn:
+            outcome.apply = await self._change(conn, instance, values)
+
+    async def _change(
+        self, conn: AsyncConnection, instance: Instance, values: Mapping[str, Any] | None = None
+    ) -> Callable[[], object]:
+        """The same in a transaction; returns what gives the record its new columns once that is committed."""
+        self._check_not_deleted()
+        new = dict(changes(self) if values is None else values)
+        sent = {name: value for name, value in columns(self).items() if name in new}
+        new["updated_at"] = datetime.now(UTC)
+        table = table_of(self)
+        with self._no_clash():
+            await self._check_changes(conn, new)
+            done = await conn.execute(update(table).where(table.c.id == self._id).values(new))
+            if done.rowcount != 1:
+                raise NoResultFound(f"{self!r} has been deleted from {instance!r}, so it cannot be changed")
+            new |= await self._follow_changes(conn, new)
+        return partial(take, self, new, instance, sent)
+
+    async def _follow_new(self, conn: AsyncConnection, row: Mapping[str, Any]) -> None:
+        """Does what follows from a new row, in the transaction that writes it."""
+
+    async def _check_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> None:
+        """Refuses column values that may not be written, in the transaction that would write them."""
+
+    async def _follow_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> dict[str, Any]:
+        """Does what follows from column values, in the transaction that writes them; returns what else they changed."""
+        return {}
+
+    @contextmanager
+    def _no_clash(self) -> Iterator[None]:
+        """Says which record cannot be written because another one has its key, or its unique name."""
+        try:
+            yield
+        except IntegrityError as error:
+            raise KeyExists(errno.EEXIST, f"{self!r} cannot be saved: another record has its key or name") from error

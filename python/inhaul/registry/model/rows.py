@@ -1,0 +1,124 @@
+"""Rows as values, and records that take them over.
+
+A record is no part of a transaction: values are computed from it and written, and it takes the row over once that is
+committed. So whatever fails or is cancelled before leaves it as it was.
+"""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Table, insert, inspect, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from inhaul.instance import Instance
+from inhaul.registry.model.fields import set_row
+
+
+def table_of(record: Any) -> Table:
+    """The table of a record, or of its class."""
+    table: Table = inspect(record).mapper.local_table
+    return table
+
+
+def columns(record: Any) -> dict[str, Any]:
+    """What a record has for each column of its row, None for what it does not have."""
+    there = inspect(record).dict
+    return {name: _copied(there.get(attribute)) for name, attribute in _attributes(table_of(record))}
+
+
+@cache
+def _attributes(table: Table) -> list[tuple[str, str]]:
+    """The columns of a table, each with the attribute of records that holds it."""
+    return [(name, f"_{name}") for name in table.c.keys()]  # noqa: SIM118
+
+
+def _copied(value: Any) -> Any:
+    """A value that does not change with its record."""
+    return deepcopy(dict(value)) if isinstance(value, dict) else value
+
+
+def changes(record: Any) -> dict[str, Any]:
+    """The columns that were changed since the record was loaded or saved."""
+    attributes = inspect(record).attrs
+    now = columns(record)
+    return {name: value for name, value in now.items() if attributes[f"_{name}"].history.has_changes()}
+
+
+async def inserted(conn: AsyncConnection, record: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Inserts the row of a new record; returns it together with what it refers to."""
+    table = table_of(record)
+    row = (await conn.execute(insert(table).values(given(table, values)).returning(table))).mappings().one()
+    return await with_related(conn, record, dict(row))
+
+
+def given(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a new row without those that the database gives it."""
+    return {
+        name: value
+        for name, value in values.items()
+        if value is not None or not (table.c[name].primary_key or table.c[name].server_default is not None)
+    }
+
+
+async def found(conn: AsyncConnection, registry: Any, **values: Any) -> dict[str, Any] | None:
+    """The row that has these values in unique columns."""
+    table = table_of(registry)
+    query = select(table).where(*(table.c[name] == value for name, value in values.items()))
+    row = (await conn.execute(query)).mappings().first()
+    return dict(row) if row is not None else None
+
+
+async def with_related(conn: AsyncConnection, record: Any, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row together with the records that it refers to; see `all_with_related`."""
+    return (await all_with_related(conn, [(record, row)]))[0]
+
+
+async def all_with_related(
+    conn: AsyncConnection, rows: Sequence[tuple[Any, Mapping[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Rows together with the records that they refer to: those that their records have, else fresh ones.
+
+    Args:
+        conn: A connection in a transaction.
+        rows: Each with the record that it is, or will be, the row of.
+    """
+    known: dict[tuple[Any, int | None], Any] = {}
+    whole = []
+    async with AsyncSession(conn, expire_on_commit=False) as session:
+        for record, row in rows:
+            state, related = inspect(record), {}
+            for name, relation in state.mapper.relationships.items():
+                field = name.removeprefix("_")
+                id, there = row[f"{field}_id"], state.dict.get(name)
+                if there is not None and there._id == id:
+                    related[field] = there
+                    continue
+                which = (relation.mapper.class_, id)
+                if id is not None and which not in known:
+                    known[which] = await session.get(*which)
+                related[field] = known.get(which)
+            whole.append({**row, **related})
+    return whole
+
+
+def take(record: Any, row: Mapping[str, Any], instance: Instance, sent: Mapping[str, Any]) -> None:
+    """Makes a record what its row says. What was changed since the row was sent stays a change that is not saved.
+
+    Args:
+        record: The record.
+        row: Columns, and what they refer to.
+        instance: Where the row is.
+        sent: The `columns` of the record when it was sent.
+    """
+    there = inspect(record).dict
+    since = {name: there.get(f"_{name}") for name, before in sent.items() if there.get(f"_{name}") != before}
+    set_row(record, row)
+    for name, value in since.items():
+        setattr(record, f"_{name}", value)
+    record._instance = instance
+    for name in inspect(record).mapper.relationships.keys():  # noqa: SIM118 - a column collection, not a dict
+        other = row.get(name.removeprefix("_"))
+        if other is not None and other._instance is None:
+            other._instance = instance

@@ -1,0 +1,1 @@
+"""Finding records: lookups, query sets, and relations between records."""

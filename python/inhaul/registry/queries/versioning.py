@@ -1,0 +1,85 @@
+"""Versions of one thing, which are a family of records."""
+
+from typing import TYPE_CHECKING, ClassVar, Self, cast
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from inhaul.db import families
+from inhaul.errors import NotStaged
+from inhaul.registry.model.fields import Field
+from inhaul.texts import check_name
+
+if TYPE_CHECKING:
+    from inhaul.registry.model.base import Registry
+    from inhaul.registry.model.world import World
+    from inhaul.registry.queries.query_set import QuerySet
+
+_LONGEST = 30  # characters of a version
+
+
+class IsVersioned:
+    """A record that belongs to a family of versions.
+
+    The uids of a family share their first 16 characters; the last four count its versions.
+    """
+
+    _world: ClassVar["World"]
+    _is_staged: bool
+    _uid: str
+    _version: str | None
+    _is_latest: bool
+    _given_version: str | None = None  # what a user chose; others are numbered
+
+    uid = Field[str]()
+    is_latest = Field[bool]()
+
+    @property
+    def version(self) -> str | None:
+        """What this version is called; None until it has a successor, unless it was given one.
+
+        Any text of up to 30 characters that no other member of the family uses. Without one, a successor is called by
+        the family's highest major number plus one.
+        """
+        if self._version is None and not self._is_staged:
+            raise NotStaged(f"version of {self!r} is not known yet: await it first")
+        return self._version
+
+    @version.setter
+    def version(self, value: str) -> None:
+        self._version = self._given_version = checked_version(value)
+
+    @property
+    def stem_uid(self) -> str:
+        """What the uids of all versions start with."""
+        return self.uid[:16]
+
+    @property
+    def versions(self) -> "QuerySet[Self]":
+        """All records of its family, hidden and trashed ones included, oldest first."""
+        family: QuerySet[Self] = self._world["QuerySet"](type(self), instance=cast("Registry", self)._home)
+        return family.filter(uid__startswith=self.stem_uid).order_by("uid")
+
+
+def checked_version(value: str) -> str:
+    """A version that can be one.
+
+    Raises:
+        TypeError: It is no text.
+        ValueError: It is empty, too long, or holds a character that no database can store.
+    """
+    check_name("version", value)
+    if len(value) > _LONGEST:
+        raise ValueError(f"version={value!r}: pass a text of 1 to {_LONGEST} characters")
+    return value
+
+
+async def check_unused(conn: AsyncConnection, uid: str, version: str) -> None:
+    """Refuses a version that another member of a record's family has, and keeps others from taking it meanwhile.
+
+    Raises:
+        ValueError: The version is used.
+    """
+    await families.lock(conn, [uid])
+    for other, used in (await families.versions_of(conn, [uid])).items():
+        if other != uid and (used or "1") == version:
+            raise ValueError(f"Version {version!r} is that of artifact {other} of the same family: choose another one")

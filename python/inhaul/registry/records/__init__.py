@@ -1,0 +1,1 @@
+"""The records that datasets refer to: users, storages, runs, features and labels."""

@@ -1,0 +1,124 @@
+"""Transforms, and their runs."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from inhaul.arguments import check_time
+from inhaul.db import tables
+from inhaul.hashing import hash_bytes
+from inhaul.instance import Instance
+from inhaul.registry.model.base import Registry
+from inhaul.registry.model.fields import Field, Relation
+from inhaul.registry.model.tracking import TracksUpdates
+from inhaul.registry.model.world import check_record
+from inhaul.registry.queries.related import ManyToMany
+from inhaul.registry.records.params import as_params
+from inhaul.registry.records.user import User
+from inhaul.texts import check_name
+
+if TYPE_CHECKING:
+    from inhaul.registry.queries.query_set import QuerySet
+
+TRANSFORM_TYPES = ("script", "notebook", "function", "pipeline")
+
+
+class Transform(Registry, TracksUpdates):
+    """Something that makes artifacts: a script, notebook, function or pipeline.
+
+    Args:
+        name: What to call it.
+        type: One of `"script"`, `"notebook"`, `"function"`, `"pipeline"`.
+
+    Raises:
+        ValueError: The type is none of these.
+    """
+
+    _name: str
+    _type: str
+    _naming = "name"
+    _known_by = "name"
+    _details = ("type",)
+
+    name = Field[str](writable=True, check=check_name)
+    type = Field[str]()
+    created_by = Relation[User]()
+
+    def __init__(self, name: str, type: str = "script") -> None:
+        if type not in TRANSFORM_TYPES:
+            raise ValueError(f"{type!r} is no type of transform: use one of {', '.join(TRANSFORM_TYPES)}")
+        check_name("name", name)
+        self._name = name
+        self._type = type
+
+    def _first_uid(self) -> str:
+        # Of several that save the same one at once, all find the one that is saved first: only uids are unique here.
+        digest = hash_bytes(f"{self._type} {self._name}".encode()).hash
+        return digest.replace("-", "0").replace("_", "1")[:16] + "0000"
+
+    def __repr__(self) -> str:
+        return f"Transform(name={self._name!r}, type={self._type!r})"
+
+
+class Run(Registry, TracksUpdates):
+    """One execution of a transform. Saving it saves the transform first.
+
+    Args:
+        transform: What is executed.
+        params: Its parameters, by name: what JSON can hold, and numbers of numpy. Paths, times, functions, records,
+            `nan` and `inf` are recorded as texts.
+
+    Raises:
+        TypeError: The transform is no `Transform`; or the params are no dict, a key in them is no text, or JSON has no
+            form for something in them, which the message names.
+        ValueError: The params hold themselves, or half of a surrogate pair.
+    """
+
+    _transform: Transform
+    _params: dict[str, Any] | None
+    _started_at: datetime
+    _finished_at: datetime | None
+    _inputs: frozenset[int] = frozenset()  # ids of artifacts that were noted as such, or need not be
+
+    transform = Relation[Transform]()
+    started_at = Field[datetime]()
+    finished_at = Field[datetime | None](writable=True, check=check_time)
+    created_by = Relation[User]()
+
+    inputs = ManyToMany(tables.artifact_input_of, "Artifact", reverse=True)
+
+    def __init__(self, transform: Transform, params: dict[str, Any] | None = None) -> None:
+        check_record(self._world, "transform", transform, "Transform")
+        type(self).transform.set(self, transform)
+        self.params = params
+        self._started_at = datetime.now(UTC)
+
+    def __repr__(self) -> str:
+        return f"Run(uid={self._uid!r}, transform={self._transform!r}, started_at={self._started_at})"
+
+    @property
+    def params(self) -> dict[str, Any] | None:
+        """Its parameters, as JSON has them. Items may be set; `save()` writes them."""
+        return self._params
+
+    @params.setter
+    def params(self, value: dict[str, Any] | None) -> None:
+        self._params = as_params("params", value)
+
+    @property
+    def outputs(self) -> "QuerySet[Any]":
+        """The artifacts it made, hidden and trashed ones included."""
+        artifacts: QuerySet[Any] = self._world["QuerySet"](self._world["Artifact"], instance=self._home)
+        return artifacts.filter(run=self)
+
+    async def _finish(self, instance: Instance) -> None:
+        await self._save(instance)
+        await self._write_changes(instance, {"finished_at": datetime.now(UTC)})
+
+    async def _save(self, instance: Instance) -> None:
+        if as_params("params", self._params) != self._params:  # an item of them may have been set
+            self.params = self._params
+        await self._transform._save(instance)
+        await Registry._save(self, instance)
+
+    def _new_columns(self) -> dict[str, Any]:
+        return {"transform_id": self._transform._id}

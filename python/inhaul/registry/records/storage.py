@@ -1,0 +1,122 @@
+"""Storage locations."""
+
+import asyncio
+import warnings
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Self
+
+from inhaul import ownership
+from inhaul.arguments import check_path
+from inhaul.db import tables
+from inhaul.errors import InhaulError
+from inhaul.instance import Instance, resolved_root
+from inhaul.keys import MARKS
+from inhaul.registry.model.base import Registry
+from inhaul.registry.model.fields import Field, Relation
+from inhaul.registry.model.tracking import TracksUpdates
+from inhaul.registry.model.uses import delete_records
+from inhaul.registry.records.move_storage import move
+from inhaul.registry.records.user import User
+from inhaul.stores.address import parse
+from inhaul.stores.locations import as_text, check_encoding, is_remote
+from inhaul.upkeep.reports import VerifyReport
+from inhaul.upkeep.verify import verify
+
+if TYPE_CHECKING:
+    from inhaul.stores.locations import Pathish
+
+
+class Storage(Registry, TracksUpdates):
+    """A place that holds objects: files below its root are registered in place.
+
+    Args:
+        root: A folder, or `s3://bucket/prefix`.
+
+    Raises:
+        UnsupportedStorage: The root is neither a folder nor on S3.
+        InvalidText: The root is empty, or holds a NUL character.
+        InvalidKey: The root is not UTF-8.
+    """
+
+    _root: str
+    _type: str
+    _region: str | None
+
+    root = Field[str]()
+    type = Field[str]()
+    region = Field[str | None]()
+    created_by = Relation[User]()
+
+    _known_by = "root"
+
+    def __init__(self, root: "Pathish") -> None:
+        check_path(root)
+        self._root = as_text(root)
+        self._type = "local"
+        if is_remote(self._root):
+            self._root, self._type = str(parse(self._root)), "s3"
+        else:
+            check_encoding(self._root)
+
+    async def verify(
+        self,
+        *,
+        read: bool = False,
+        repair: bool = False,
+        max_age: timedelta | None = None,
+        source: "Pathish | None" = None,
+    ) -> VerifyReport:
+        """Compares all objects with the registry; see `inhaul.verify`.
+
+        Args:
+            read: Read every object.
+            repair: Store again what is not as registered.
+            max_age: Take the word of calls that were not longer ago.
+            source: A folder that artifacts were made from, for repairs.
+
+        Raises:
+            NoResultFound: The storage is not saved.
+        """
+        return await verify(self, read=read, repair=repair, max_age=max_age, source=source)
+
+    async def move(self, new: "Pathish") -> Self:
+        """Records that the storage is somewhere else by now; its objects are where you have moved or copied them.
+
+        With the root that it has, it says that what is there now is the storage. A copy of another registry becomes a
+        registry of its own. As long as both store objects in one storage, neither collects garbage there, nor deletes
+        objects without being told to.
+
+        Args:
+            new: Where it is: a folder, or `s3://bucket/prefix`.
+
+        Raises:
+            NoResultFound: The storage is not saved.
+            WrongStorage: Something else is there.
+            ValueError: There is another storage of the registry, with artifacts.
+            UnsupportedStorage: It is neither a folder nor on S3.
+        """
+        await move(self, new)
+        return self
+
+    @classmethod
+    async def _delete_rows(
+        cls, instance: Instance, ids: Sequence[int], what: str, on_deleted: Callable[[], object]
+    ) -> None:
+        """Deletes storages, and the marks that this registry has in them."""
+        rows = [await ownership.row_of(instance.database, id) for id in ids]
+        await delete_records(instance, tables.storage, ids, what, on_deleted)
+        for row in rows:
+            try:
+                await instance.withdraw(row)
+            except (InhaulError, OSError) as error:
+                warnings.warn(f"{row.root} keeps the mark of this registry in {MARKS}: {error}", stacklevel=2)
+
+    async def _save(self, instance: Instance) -> None:
+        if self._id is None:
+            self._root = await asyncio.to_thread(resolved_root, self._root)
+            self._type, self._region = instance.kind_of(self._root)
+        await Registry._save(self, instance)
+
+    def __repr__(self) -> str:
+        return f"Storage(root={self._root!r})"

@@ -1,0 +1,27 @@
+"""Users."""
+
+from inhaul.registry.model.base import Registry
+from inhaul.registry.model.fields import Field
+from inhaul.registry.model.tracking import TracksUpdates
+from inhaul.texts import check_name
+
+
+class User(Registry, TracksUpdates):
+    """Somebody who creates records; the current one is `settings.user`.
+
+    Args:
+        handle: A unique name.
+    """
+
+    _handle: str
+    _naming = "handle"
+    _known_by = "handle"
+
+    handle = Field[str](writable=True, check=check_name)
+
+    def __init__(self, handle: str) -> None:
+        check_name("handle", handle)
+        self._handle = handle
+
+    def __repr__(self) -> str:
+        return f"User(handle={self._handle!r})"

@@ -1,0 +1,1 @@
+"""What is done to artifacts: save, replace, read, relocate, delete."""

@@ -1,0 +1,294 @@
+"""Artifacts on their way out: into the trash, back from it, or gone for good."""
+
+import errno
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Table, delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from inhaul import ownership
+from inhaul.db import families, removals, tables
+from inhaul.db.membership import is_in
+from inhaul.db.sharers import sharers
+from inhaul.errors import InhaulError, InUse, KeyExists, ObjectShared, StorageShared
+from inhaul.instance import Instance
+from inhaul.keys import OBJECTS
+from inhaul.registry.model.uses import parts
+from inhaul.registry.model.visibility import Visibility
+from inhaul.registry.verbs.remove import keep_objects, remove_objects
+from inhaul.stores.local import LocalStore
+from inhaul.tasks import to_the_end
+
+if TYPE_CHECKING:
+    from inhaul.registry.artifact import Artifact
+    from inhaul.registry.collection import Collection
+
+_NAMED = 5  # artifacts in an error
+_PER_TRANSACTION = 10_000  # artifacts
+_ANY_OBJECT = f"{OBJECTS}/object"
+_LEAVE = 1.0  # seconds that a cancelled call still removes objects
+
+_artifact, _collection, _member = tables.artifact, tables.collection, tables.collection_artifact
+
+
+async def check_unused(conn: AsyncConnection, ids: Sequence[int]) -> None:
+    """Refuses to delete members of collections, but for those in the trash.
+
+    Raises:
+        InUse: One is a member.
+    """
+    used = (
+        select(_artifact.c.uid, _collection.c.name)
+        .join(_member, _member.c.artifact_id == _artifact.c.id)
+        .join(_collection, _collection.c.id == _member.c.collection_id)
+        .where(is_in(_artifact.c.id, ids), _collection.c.visibility != Visibility.trash)
+    )
+    first = (await conn.execute(used.order_by(_artifact.c.id, _collection.c.id).limit(1))).first()
+    if first is None:
+        return
+    uid, name = first
+    members = used.with_only_columns(func.count(_artifact.c.id.distinct()), func.count(_collection.c.id.distinct()))
+    n_artifacts, n_collections = (await conn.execute(members)).one()
+    many = f" ({n_artifacts:,} of these artifacts are in {n_collections:,} collections)" if n_artifacts > 1 else ""
+    others = f" and {n_collections - 1:,} others" if n_artifacts == 1 < n_collections else ""
+    raise InUse(
+        f"Artifact {uid} is a member of the collection {name!r}{others}, so it cannot be deleted{many}: "
+        "delete the collection first"
+    )
+
+
+async def move(artifact: "Artifact | Collection", visibility: Visibility) -> None:
+    """Moves a record into the trash, or out of it."""
+    await artifact._write_changes(artifact._home, {"visibility": visibility})
+
+
+async def check_key_is_free(conn: AsyncConnection, artifact: "Artifact", problem: str) -> None:
+    """Keeps an artifact in the trash, or under its old key, whose key is that of another family by now.
+
+    Args:
+        conn: A connection in the transaction that would bring it back, or rename it.
+        artifact: It, with the key that it would have.
+        problem: What it cannot do.
+
+    Raises:
+        KeyExists: It is.
+    """
+    if artifact._key is None:
+        return
+    table = tables.artifact
+    same_key = (table.c.storage_id == artifact._storage_id) & (table.c.key == artifact._key)
+    is_live = table.c.is_latest & (table.c.visibility != Visibility.trash)
+    other_family = ~table.c.uid.startswith(artifact._uid[:16], autoescape=True)
+    if other := await conn.scalar(select(table.c.uid).where(same_key, is_live, other_family)):
+        what = f"Artifact {artifact._uid} {problem}: artifact {other} has the key {artifact._key!r}. Delete that one"
+        raise KeyExists(errno.EEXIST, f"{what}, or change the key of one of them", artifact._key)
+
+
+async def parted(
+    instance: Instance, table: Table, ids: Sequence[int], permanent: bool | None
+) -> tuple[Sequence[int], Sequence[int]]:
+    """Those of some records that go for good, and those that go into the trash, by the argument of `delete`."""
+    if permanent is not None:
+        return (ids, []) if permanent else ([], ids)
+    query = select(table.c.id).where(is_in(table.c.id, ids), table.c.visibility == Visibility.trash)
+    async with instance.database.read() as conn:
+        trashed = set(await conn.scalars(query))
+    return [id for id in ids if id in trashed], [id for id in ids if id not in trashed]
+
+
+async def check_all_unused(instance: Instance, ids: Sequence[int]) -> None:
+    """The same before anything is written."""
+    async with instance.database.read() as conn:
+        await check_unused(conn, ids)
+
+
+async def trash(instance: Instance, table: Table, ids: Sequence[int]) -> None:
+    """Moves artifacts or collections into the trash; those there already stay as they are.
+
+    Raises:
+        InUse: One is a member of a collection.
+    """
+    for start in range(0, len(ids), _PER_TRANSACTION):
+        part = ids[start : start + _PER_TRANSACTION]
+        values = {"visibility": Visibility.trash, "updated_at": datetime.now(UTC)}
+        going = is_in(table.c.id, part) & (table.c.visibility != Visibility.trash)
+        async with instance.database.write() as conn:
+            uids = await _locked(conn, table, part)
+            if table is _artifact:
+                await check_unused(conn, part)
+            await conn.execute(update(table).where(going).values(values))
+            await families.choose_latest(conn, uids, table)
+
+
+async def remove_collections(
+    instance: Instance, ids: Sequence[int], on_deleted: Callable[[], object] = lambda: None
+) -> None:
+    """Deletes collections for good; their members stay."""
+    for part, outcome in parts(ids, on_deleted):
+        async with instance.database.write(outcome) as conn:
+            uids = await _locked(conn, _collection, part)
+            await families.retire(conn, _collection, uids)
+            await conn.execute(delete(_collection).where(is_in(_collection.c.id, part)))
+            await families.choose_latest(conn, uids, _collection)
+
+
+async def remove(
+    instance: Instance, ids: Sequence[int], storage: bool | None, on_deleted: Callable[[], object] = lambda: None
+) -> None:
+    """Deletes artifacts for good, with their objects as `Artifact.delete` says.
+
+    Args:
+        instance: Theirs.
+        ids: The artifacts.
+        storage: Whether the objects go.
+        on_deleted: Called as soon as the rows are gone, before a cancellation can come between.
+
+    Raises:
+        InUse: One is a member of a collection. Nothing is deleted.
+        LinkRefused: A link in a storage is on the way to an object. Nothing is deleted.
+        ObjectShared: An object would take bytes of other artifacts with it. Nothing is deleted.
+        StorageShared: A copy of the registry may have rows for the objects, too, and `storage` is None. Nothing is
+            deleted.
+        WrongStorage: What is at the root of a storage is not the storage, so it has other objects. Nothing is deleted.
+    """
+    async with instance.database.read() as conn:
+        await check_unused(conn, ids)
+        for start in range(0, len(ids), _PER_TRANSACTION):
+            await _check_alone(conn, ids[start : start + _PER_TRANSACTION], storage, besides=ids)
+            await _check_reach(instance, conn, ids[start : start + _PER_TRANSACTION], storage)
+        query = select(tables.storage.c.root).join(_artifact, _artifact.c.storage_id == tables.storage.c.id)
+        query = query.where(is_in(_artifact.c.id, ids), removals.takes_object(storage))
+        roots = list(await conn.scalars(query.distinct()))
+    for root in roots:
+        await instance.writable(root)
+        if storage is None:
+            await check_no_copies(instance, root, "pass storage=False to keep the object, or storage=True to remove it")
+    uids: list[str] = []
+    for part, outcome in parts(ids, on_deleted):
+        async with instance.database.write(outcome) as conn:
+            uids += await _locked(conn, _artifact, part)
+            await check_unused(conn, part)
+            await _check_alone(conn, part, storage, besides=ids)
+            await removals.forget(conn, part, storage)
+    await end_deletion(instance, uids, storage)
+
+
+async def check_no_copies(instance: Instance, root: str, advice: str) -> None:
+    """Refuses to remove objects that a copy of the registry may have rows for.
+
+    Raises:
+        StorageShared: There is one that uses the storage.
+    """
+    if others := await instance.copies(root):
+        raise StorageShared(f"{ownership.told_apart(root, others)}. Or {advice}")
+
+
+async def end_deletion(instance: Instance, uids: Sequence[str], storage: bool | None) -> None:
+    """Removes the objects of artifacts whose rows are gone, or leaves them for good if `storage` is False."""
+    work = keep_objects(instance, uids) if storage is False else remove_objects(instance, uids)
+    try:
+        await to_the_end(work, within=_LEAVE)
+    except BaseException as error:
+        error.add_note(
+            "The artifacts are deleted for good, but not all of their objects: the next write, or gc(), removes them"
+        )
+        raise
+
+
+async def _locked(conn: AsyncConnection, table: Table, ids: Sequence[int]) -> list[str]:
+    """The uids of records, whose families nobody else can change before the transaction ends."""
+    uids = list(await conn.scalars(select(table.c.uid).where(is_in(table.c.id, ids))))
+    await families.lock(conn, uids, table)
+    return uids
+
+
+async def _check_alone(
+    conn: AsyncConnection, ids: Sequence[int], storage: bool | None, *, besides: Sequence[int]
+) -> None:
+    """Refuses to remove objects that other artifacts have bytes in.
+
+    Raises:
+        ObjectShared: There is one.
+    """
+    if storage is False:
+        return
+    columns = (_artifact.c.uid, tables.storage.c.root, _artifact.c.object_key, _artifact.c.key_is_virtual)
+    query = select(*columns).join(tables.storage, tables.storage.c.id == _artifact.c.storage_id)
+    rows = await conn.execute(query.where(is_in(_artifact.c.id, ids), removals.takes_object(storage)))
+    places: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
+    for uid, root, object_key, is_virtual in rows:
+        # What inhaul named is nobody else's, but the whole storage may lie in an artifact of another one.
+        places[root][_ANY_OBJECT if is_virtual else object_key] = (uid, object_key)
+    for root, own in places.items():
+        if await sharers(conn, root, [*own], besides=besides, limit=1):
+            for uid, object_key in own.values():
+                await check_alone(conn, uid, root, object_key, besides=besides)
+
+
+async def _check_reach(instance: Instance, conn: AsyncConnection, ids: Sequence[int], storage: bool | None) -> None:
+    """Refuses to remove objects behind links.
+
+    Raises:
+        LinkRefused: There is one.
+    """
+    columns = (tables.storage.c.root, _artifact.c.object_key, _artifact.c.n_objects)
+    query = select(*columns).join(tables.storage, tables.storage.c.id == _artifact.c.storage_id)
+    going: dict[str, list[str]] = defaultdict(list)
+    for root, object_key, n_objects in await conn.execute(
+        query.where(is_in(_artifact.c.id, ids), removals.takes_object(storage))
+    ):
+        going[root].append(object_key if n_objects is None else f"{object_key}/")
+    for root, object_keys in going.items():
+        if isinstance(store := instance.store(root), LocalStore):
+            await store.check_removal(object_keys)
+
+
+async def discard(artifact: "Artifact", root: str, object_key: str, error: BaseException) -> bool:
+    """Removes what was stored for an artifact in vain, unless its row refers to it after all.
+
+    Args:
+        artifact: Saved.
+        root: The storage.
+        object_key: The new object; a folder of them has a slash at its end.
+        error: Why it is not needed. It gets a note if the object has to stay.
+
+    Returns:
+        Whether it was removed.
+    """
+    table = tables.artifact
+    try:
+        async with artifact._home.database.read() as conn:
+            referred = await conn.scalar(select(table.c.object_key).where(table.c.id == artifact._id))
+        if referred == object_key.removesuffix("/"):
+            return False
+        await (await artifact._home.writable(root)).remove([object_key])
+    except (InhaulError, OSError) as problem:
+        error.add_note(f"The new object {object_key!r} is left for gc() to find: {problem}")
+        return False
+    return True
+
+
+async def check_alone(conn: AsyncConnection, uid: str, root: str, object_key: str, *, besides: Sequence[int]) -> None:
+    """Refuses to remove or replace an object that other artifacts have bytes in.
+
+    Args:
+        conn: A connection in a transaction.
+        uid: The artifact's.
+        root: The storage.
+        object_key: The object.
+        besides: The ids of artifacts that do not count, such as its own.
+
+    Raises:
+        ObjectShared: It is one.
+    """
+    others = await sharers(conn, root, [object_key], besides=besides, limit=_NAMED + 1)
+    if others:
+        named = [f"{uid} ({key!r})" if key else uid for uid, key in others[:_NAMED]]
+        raise ObjectShared(
+            f"{object_key!r}, the object of artifact {uid}, is, holds or lies in that of "
+            f"{', '.join(named)}{' and others' if len(others) > _NAMED else ''}: delete those for good first, "
+            "or keep the object with storage=False"
+        )

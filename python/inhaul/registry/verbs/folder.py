@@ -1,0 +1,145 @@
+"""Folders on their way in: what `Artifact.from_dir` and `ingest` both ask for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from inspect import iscoroutinefunction
+from time import perf_counter
+from typing import TYPE_CHECKING, Literal
+
+from inhaul.arguments import check_choice, check_follow, check_key, check_path
+from inhaul.hashing import FollowSymlinks
+from inhaul.ingestion import pipeline
+from inhaul.ingestion.job import Job
+from inhaul.ingestion.report import IngestEvent, IngestReport
+from inhaul.ingestion.scan import check_patterns
+from inhaul.instance import Instance, current
+from inhaul.registry.lineage.current_run import active_run
+from inhaul.texts import check_text
+
+if TYPE_CHECKING:
+    from inhaul.registry.records.run import Run
+    from inhaul.stores.locations import Pathish
+
+Duplicates = Literal["keep", "drop"]
+Errors = Literal["report", "raise"]
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The arguments of one call, checked; see `Artifact.from_dir`.
+
+    Raises:
+        InvalidKey: The key is not valid.
+        TypeError: An argument has the wrong type.
+        ValueError: An option has a value it does not know, or a pattern is wrong.
+    """
+
+    instance: Instance
+    path: "Pathish"
+    key: str | None
+    run: "Run | None"
+    duplicates: Duplicates
+    exclude: Sequence[str] | None
+    follow_symlinks: FollowSymlinks
+    errors: Errors
+
+    def __post_init__(self) -> None:
+        check_path(self.path)
+        check_key(self.key)
+        world = getattr(self.run, "_world", None)
+        if self.run is not None and (world is None or not isinstance(self.run, world["Run"])):
+            raise TypeError(f"run={self.run!r}: pass a Run")
+        check_choice("duplicates", self.duplicates, ("keep", "drop"))
+        check_choice("errors", self.errors, ("report", "raise"))
+        check_follow(self.follow_symlinks)
+        if self.exclude is not None:
+            if isinstance(self.exclude, str) or not isinstance(self.exclude, Sequence):
+                raise TypeError(f"exclude={self.exclude!r}: pass a list of patterns, each a text")
+            for pattern in self.exclude:
+                check_text("a pattern of exclude", pattern)
+            check_patterns(self.exclude)
+
+    async def where(self) -> Job:
+        """The job that the call means, but for its run."""
+        return await Job.resolve(
+            self.instance,
+            self.path,
+            self.key,
+            exclude=self.exclude or (),
+            follow_symlinks=self.follow_symlinks,
+            drop_duplicates=self.duplicates == "drop",
+        )
+
+    async def job(self) -> Job:
+        """The job that the call means; its run is saved once the folder is known to be there."""
+        job = await self.where()
+        if self.run is None:
+            return job
+        await self.run._save(self.instance)
+        return replace(job, run_id=self.run._id)
+
+
+async def ingest(
+    path: "Pathish",
+    key: str | None = None,
+    *,
+    run: "Run | Literal[False] | None" = None,
+    duplicates: Duplicates = "keep",
+    exclude: Sequence[str] | None = None,
+    follow_symlinks: FollowSymlinks = False,
+    errors: Errors = "report",
+    on_event: Callable[[IngestEvent], object] | None = None,
+) -> IngestReport:
+    """Stores and registers every regular file below a folder, reading each once, and tells how it went.
+
+    Like `Artifact.from_dir(...).save()`, whose arguments it takes, but it holds no artifacts, so its memory does not
+    grow with the folder.
+
+    Args:
+        path: The folder.
+        key: What precedes each file's relative path in its key.
+        run: The run that makes the artifacts; None is the current one, False none.
+        duplicates: `"drop"` keeps only the first of files with equal content, at the price of a second read.
+        exclude: Patterns in gitignore syntax of files to leave out.
+        follow_symlinks: Follow links that stay inside the folder, or with `"anywhere"` all: each is a file, or a
+            folder, by the link's own name. In a storage, where files stay what they are, those that lead out of it
+            are skipped.
+        errors: `"raise"` raises what failed, after the rest is saved.
+        on_event: A plain function that is called once per batch, when its rows are in the registry. What it raises ends
+            the ingest and is raised here: the rows so far stay, and the same call again goes on from there.
+
+    Raises:
+        TypeError: An argument has the wrong type, or `on_event` is a coroutine function.
+        FileNotFoundError: There is no such folder.
+        NotADirectoryError: The path is a file.
+        InvalidKey: The keys would not be valid.
+        ExceptionGroup: With `errors="raise"`, of what failed.
+    """
+    instance = current()
+    run = active_run(run, instance)
+    folder = Folder(instance, path, key, run, duplicates, exclude, follow_symlinks, errors)
+    if on_event is not None:
+        _check_callable(on_event)
+    start = perf_counter()
+    job = await folder.job()
+    report = job.report()
+    tell = pipeline.teller(report, on_event)
+    session = await job.session()
+    if job.drop_duplicates:
+        with session.left_on_failure():
+            staged = await pipeline.stage(job, session, lambda *_read: None)
+        found = sum(map(len, staged))
+        await pipeline.save(job, session, staged, lambda recorded: tell(recorded.batch, found, True))
+    else:
+        await pipeline.ingest(job, session, lambda recorded, *walk: tell(recorded.batch, *walk))
+    report.seconds = perf_counter() - start
+    if errors == "raise":
+        report.raise_failures()
+    return report
+
+
+def _check_callable(on_event: object) -> None:
+    if not callable(on_event):
+        raise TypeError(f"on_event={on_event!r}: pass a function of one argument")
+    if iscoroutinefunction(on_event) or iscoroutinefunction(getattr(on_event, "__call__", None)):  # noqa: B004
+        raise TypeError(f"on_event={on_event!r} is a coroutine function, which nobody would await: pass a plain one")

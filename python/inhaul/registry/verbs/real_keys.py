@@ -1,0 +1,256 @@
+"""New content under a key that a user chose, where the only object of an artifact would be overwritten.
+
+So the row switches twice: to an object of its own that holds the new content, and, when that is under the key as well,
+to the key. In between, and after a crash, it refers to something that is whole. A note says what is under way; the next
+process that opens the registry ends it. Before the first switch nothing has happened.
+"""
+
+import asyncio
+import errno
+import os
+import shutil
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from sqlalchemy import RowMapping, select, update
+
+from inhaul import hashing, notes
+from inhaul.db import tables
+from inhaul.db.engine import Outcome
+from inhaul.db.sharers import sharers
+from inhaul.errors import InhaulError, KeyExists, ObjectChanged
+from inhaul.filesystem import temporary_folder
+from inhaul.hashing import Digest
+from inhaul.hashing.listed import from_etag
+from inhaul.ingestion.content import Content, content_of
+from inhaul.ingestion.remote import fetch
+from inhaul.instance import Instance, recoveries
+from inhaul.stores.base import Readable, Store
+from inhaul.stores.local import LocalStore
+from inhaul.tasks import to_the_end
+
+_LEAVE = 1.0  # seconds that a cancelled call waits for the key to be written
+_NOTES = "replacing"
+"""Folder of the notes in the instance's `.inhaul`."""
+
+
+class Held(NamedTuple):
+    """An object and what it holds."""
+
+    object_key: str
+    digest: Digest
+
+
+class Note:
+    """What is remembered while an artifact's object is replaced. Its methods block.
+
+    Attributes:
+        uid: The artifact's uid.
+        old: What it was before.
+        staged: The key of the object that holds the new content until the artifact's key does.
+    """
+
+    def __init__(self, home: Path, uid: str, old: Held, staged: str, descriptor: int | None = None) -> None:
+        self._file = home / _NOTES / f"{uid}.json"
+        self._descriptor = descriptor
+        self.uid = uid
+        self.old = old
+        self.staged = staged
+
+    @classmethod
+    def left_behind(cls, home: Path) -> list[Self]:
+        """Those of crashed processes, now locked."""
+        left = []
+        for file in sorted((home / _NOTES).glob("*.json")):
+            # Of a damaged one, the row refers to something that is whole, if not under the key.
+            if (taken := notes.take(file, _said)) is not None:
+                descriptor, (old, staged) = taken
+                left.append(cls(home, file.stem, old, staged, descriptor))
+        return left
+
+    def begin(self) -> None:
+        """Makes it durable, and holds it.
+
+        Raises:
+            KeyExists: Another process replaces the same artifact, or crashed doing so.
+            StorageFull: There is no room for it.
+        """
+        with notes.explained(self._file):
+            notes.folder(self._file.parent)
+            try:
+                known = {"key": self.old.object_key, "digest": self.old.digest, "staged": self.staged}
+                self._descriptor = notes.create(self._file, known)
+            except FileExistsError:
+                message = "The artifact is being replaced by somebody else: try again when they are done"
+                raise KeyExists(errno.EEXIST, message, self.old.object_key) from None
+
+    def end(self) -> None:
+        """Forgets it."""
+        self._file.unlink(missing_ok=True)
+        self.release()
+
+    def release(self) -> None:
+        """Leaves it to the next process."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _said(content: Any) -> tuple[Held, str]:
+    """What an object was, and the key of the new one, as a note tells."""
+    digest = Digest(*content["digest"])
+    if [type(one) for one in (content["key"], content["staged"], *digest)] != [str, str, str, str, int]:
+        raise ValueError("a key or a digest is none")
+    return Held(content["key"], digest), content["staged"]
+
+
+async def holds(store: Readable, object_key: str, digest: Digest) -> bool:
+    """Whether an object has this content: by its ETag, or by reading it where that does not tell."""
+    found = await store.stat(object_key)
+    if found is None or found.size != digest.size:
+        return False
+    if found.etag is not None and from_etag(found.etag, found.size) == digest:
+        return True
+    if digest.hash_type == "etag":
+        return False
+    try:
+        if isinstance(store, LocalStore):
+            return await store.hash_like(object_key, digest.hash_type) == digest
+        async with _copy(store, object_key, digest) as copy:
+            return await asyncio.to_thread(hashing.hash_like, copy, digest.hash_type) == digest
+    except (FileNotFoundError, ObjectChanged):  # another process removed or replaced it meanwhile
+        return False
+
+
+@asynccontextmanager
+async def _copy(store: Readable, object_key: str, digest: Digest) -> AsyncIterator[Path]:
+    """A temporary copy of an object that has the size of a content."""
+
+    async def remove(folder: Path) -> None:
+        await asyncio.to_thread(shutil.rmtree, folder)
+
+    folder = await to_the_end(asyncio.to_thread(temporary_folder, digest.size), remove)
+    try:
+        copy = folder / "object"
+        await fetch(store, object_key, copy, digest, is_folder=False)
+        yield copy
+    finally:
+        await to_the_end(remove(folder))
+
+
+async def settle(instance: Instance, note: Note, content: Content | None = None) -> None:
+    """Puts what an artifact's row refers to under its key, has the row refer to that, and removes what is left over.
+
+    Args:
+        instance: Whose artifact it is.
+        note: What is under way.
+        content: The new content, if it is at hand.
+
+    Raises:
+        ObjectChanged: Somebody else has written to the key: the row stays as it is.
+    """
+    row = await _row(instance, note.uid, waits=content is not None)
+    store = await instance.writable(row["root"] if row is not None else instance.root)
+    if row is not None and row["object_key"] == note.staged:
+        await _put(instance, store, row, note, content)
+        await switch(instance, note.uid, row["storage_id"], note.staged, {"object_key": row["key"]})
+        await instance.database.sync()
+    leftovers = [note.staged]
+    if row is not None and row["key"] != note.old.object_key and await holds(store, *note.old):
+        leftovers.append(note.old.object_key)
+    async with instance.database.read() as conn:
+        needed = {key for key in leftovers if await sharers(conn, store.root, [key])}
+    await store.remove([key for key in leftovers if key not in needed])
+
+
+async def _put(instance: Instance, store: Store, row: RowMapping, note: Note, content: Content | None) -> None:
+    """Puts the content of the staged object under the artifact's key."""
+    key, digest = row["key"], Digest(row["hash"], row["hash_type"], row["size"])
+    if await holds(store, key, digest):
+        return
+    over = key == note.old.object_key and await holds(store, *note.old)
+    if not over and await store.stat(key) is not None:
+        raise ObjectChanged(errno.ESTALE, "Somebody else wrote here while the artifact was replaced", key)
+    async with instance.database.read() as conn:
+        if over and await sharers(conn, store.root, [key], besides=[row["id"]], limit=1):
+            raise ObjectChanged(errno.ESTALE, "Another artifact was registered here while this one was replaced", key)
+    if content is not None:
+        # A request that was sent may be carried out although nobody waits for it: then there is no way back any more.
+        await to_the_end(content.store(store, key, digest, exclusive=not over), within=_LEAVE)
+    else:
+        async with _copy(store, note.staged, digest) as copy:
+            await (await content_of(copy)).store(store, key, digest, exclusive=not over)
+    await store.sync()
+
+
+async def switch(
+    instance: Instance,
+    uid: str,
+    storage_id: int,
+    object_key: str,
+    values: Mapping[str, Any],
+    apply: Callable[[], object] = lambda: None,
+) -> bool:
+    """Gives a row that refers to an object of a storage other values; False if it does not.
+
+    Args:
+        instance: Where the row is.
+        uid: Of the artifact.
+        storage_id: The storage.
+        object_key: The object.
+        values: The other values.
+        apply: Called once they are committed.
+    """
+    table, outcome = tables.artifact, Outcome()
+    same = (table.c.uid == uid) & (table.c.storage_id == storage_id) & (table.c.object_key == object_key)
+    async with instance.database.write(outcome) as conn:
+        is_there = (await conn.execute(update(table).where(same).values(values))).rowcount == 1
+        if is_there:
+            outcome.apply = apply
+    return is_there
+
+
+async def _row(instance: Instance, uid: str, *, waits: bool) -> RowMapping | None:
+    """An artifact's row when no other transaction is writing it: one whose COMMIT is in doubt may still switch it.
+
+    Raises:
+        DatabaseBusy: One is, and it is not waited for.
+    """
+    table, storage = tables.artifact, tables.storage
+    query = select(table, storage.c.root).join(storage, storage.c.id == table.c.storage_id).where(table.c.uid == uid)
+    query = query.with_for_update(nowait=not waits, of=table)
+    async with instance.database.read() as conn:
+        return (await conn.execute(query)).mappings().first()
+
+
+async def recover(instance: Instance) -> None:
+    """Ends what crashed processes had begun to replace."""
+
+    async def let_go(notes: Iterable[Note]) -> None:
+        for note in notes:
+            note.release()
+
+    left = await to_the_end(asyncio.to_thread(Note.left_behind, instance.home), let_go)
+    try:
+        for note in left:
+            await _end(instance, note)
+    finally:
+        await let_go(left)
+
+
+async def _end(instance: Instance, note: Note) -> None:
+    try:
+        await settle(instance, note)
+        await asyncio.to_thread(note.end)
+    except (InhaulError, OSError) as error:
+        warnings.warn(
+            f"Artifact {note.uid} was being replaced when a process ended, and is stored under a name of its own "
+            f"until its key can be written: {error}",
+            stacklevel=2,
+        )
+
+
+recoveries.append(recover)

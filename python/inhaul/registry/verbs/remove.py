@@ -1,0 +1,149 @@
+"""Objects of artifacts that were deleted for good.
+
+The row of an artifact goes first, and leaves one that names its object; then the object goes; then that row. So nothing
+refers to an object that is gone, and what a crash leaves half done can only go on: the next write, or `gc`, ends it.
+"""
+
+import asyncio
+import warnings
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+from inhaul.db import removals
+from inhaul.db.removals import Removal
+from inhaul.db.sharers import sharers
+from inhaul.errors import InhaulError, LinkRefused
+from inhaul.ingestion.scan import content_names
+from inhaul.instance import Instance, recoveries
+from inhaul.keys import OBJECTS
+from inhaul.registry.verbs.real_keys import holds
+from inhaul.stores.base import Store
+from inhaul.stores.local import LocalStore
+from inhaul.stores.locations import is_remote
+
+_NOT_GONE = (
+    "Objects of artifacts that were deleted for good are still in {}. Another process, or gc(), will remove them: {}"
+)
+
+_given_up: WeakKeyDictionary[Instance, set[str]] = WeakKeyDictionary()  # roots of storages that this process left alone
+
+
+async def remove_objects(instance: Instance, uids: Sequence[str]) -> None:
+    """Removes the objects of artifacts that this call has deleted, or one before it that failed.
+
+    Raises:
+        InhaulError, OSError: A storage does not let them go. They are removed later.
+    """
+    await instance.database.sync()  # or a power cut could bring back the rows, but not the objects
+    while page := await _page(instance, uids=uids):
+        await _remove(instance, page, page, is_late=False)
+
+
+async def keep_objects(instance: Instance, uids: Sequence[str]) -> None:
+    """Leaves objects of deleted artifacts where they are."""
+    while page := await _page(instance, uids=uids):
+        await _forget(instance, page)
+
+
+async def end_removals(instance: Instance, root: str) -> None:
+    """Removes the objects in a storage that deletions left, as when their process crashed.
+
+    Raises:
+        InhaulError, OSError: The storage does not let them go.
+    """
+    try:
+        while page := await _page(instance, root=root):
+            if not await _resume(instance, root, page):
+                return
+    except LinkRefused as error:  # about one object, and for its user to mend
+        warnings.warn(_NOT_GONE.format(root, error), stacklevel=2)
+
+
+async def recover(instance: Instance) -> None:
+    """The same for all storages, but no more than one write can wait for."""
+    given_up = _given_up.setdefault(instance, set())
+    page = await _page(instance, besides=[*given_up])
+    for root, group in groupby(sorted(page, key=attrgetter("root")), attrgetter("root")):
+        try:
+            await _resume(instance, root, list(group))
+        except (InhaulError, OSError) as error:
+            given_up.add(root)
+            warnings.warn(_NOT_GONE.format(root, error), stacklevel=2)
+
+
+async def _page(
+    instance: Instance, uids: Sequence[str] | None = None, root: str | None = None, besides: Sequence[str] = ()
+) -> list[Removal]:
+    async with instance.database.read() as conn:
+        return await removals.pending(conn, uids=uids, root=root, besides=besides)
+
+
+async def _forget(instance: Instance, page: Sequence[Removal]) -> None:
+    async with instance.database.write() as conn:
+        await removals.done(conn, page)
+
+
+async def _resume(instance: Instance, root: str, page: Sequence[Removal]) -> bool:
+    """Removes what a process left; False if the storage is a folder that is not on this machine."""
+    if not is_remote(root) and not await asyncio.to_thread(Path(root).is_dir):
+        return False
+    store = instance.store(root)
+    # Somebody may have written to a key of their own since then.
+    same = [
+        one for one in page if one.key_is_virtual or one.is_folder or await holds(store, one.object_key, one.digest)
+    ]
+    await _remove(instance, page, same, is_late=True)
+    return True
+
+
+async def _remove(instance: Instance, page: Sequence[Removal], going: Iterable[Removal], *, is_late: bool) -> None:
+    """Removes objects, unless other artifacts have bytes in them by now, and then forgets all of a page.
+
+    Args:
+        instance: Where the artifacts were.
+        page: What is over when this has ended.
+        going: Those of a page whose objects go.
+        is_late: Whether files may have come into a user's folder since it was to be deleted: they stay.
+    """
+    for root, group in groupby(sorted(going, key=attrgetter("root")), attrgetter("root")):
+        own = list(group)
+        async with instance.database.read() as conn:
+            keys = [one.object_key for one in own if not one.key_is_virtual]
+            if await sharers(conn, root, keys, limit=1):
+                own = [one for one in own if one.key_is_virtual or not await sharers(conn, root, [one.object_key])]
+        store = await instance.writable(root)
+        await store.remove([one.prefix for one in own if one.key_is_virtual or not one.is_folder])
+        for one in own:
+            if one.is_folder and not one.key_is_virtual:
+                await _remove_content(store, one, one.since if is_late else None)
+    await _forget(instance, page)
+
+
+async def _remove_content(store: Store, folder: Removal, until: datetime | None) -> None:
+    """Removes what a user's folder was registered with. What it ignores, or another registry in it, stays."""
+    if isinstance(store, LocalStore):
+        with suppress(FileNotFoundError, NotADirectoryError):  # it is gone
+            await store.remove(await asyncio.to_thread(_files, store, folder.object_key, until))
+            await store.prune(folder.object_key)
+        return
+    async for page in store.list(folder.prefix):
+        old = [one.key for one in page if until is None or one.modified <= until]
+        await store.remove([key for key in old if f"/{OBJECTS}/" not in key])
+
+
+def _files(store: LocalStore, object_key: str, until: datetime | None) -> list[str]:
+    found = [f"{object_key}/{name}" for name in content_names(store.below(object_key))]
+    return [key for key in found if until is None or _changed(store, key) <= until]
+
+
+def _changed(store: LocalStore, object_key: str) -> datetime:
+    status = store.look(object_key)
+    return datetime.fromtimestamp(max(status.st_mtime, status.st_ctime) if status is not None else 0, UTC)
+
+
+recoveries.append(recover)

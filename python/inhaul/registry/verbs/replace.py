@@ -1,0 +1,233 @@
+"""New content for an artifact that stays itself."""
+
+import asyncio
+import warnings
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import RowMapping, select, update
+
+from inhaul.arguments import check_key
+from inhaul.db import provenance, tables
+from inhaul.db.engine import Outcome
+from inhaul.errors import InhaulError, NoResultFound, ObjectChanged
+from inhaul.hashing import Digest
+from inhaul.ingestion.activity import confirm, storing
+from inhaul.ingestion.content import Content, content_of
+from inhaul.keys import named_anew
+from inhaul.registry.annotation.slots import Relinking, relinking, set_links
+from inhaul.registry.model.fields import set_row
+from inhaul.registry.model.rows import columns, with_related
+from inhaul.registry.verbs.delete import check_alone, check_no_copies, discard
+from inhaul.registry.verbs.real_keys import Held, Note, holds, settle, switch
+from inhaul.stores.base import Store
+from inhaul.tasks import to_the_end
+
+if TYPE_CHECKING:
+    from inhaul.ingestion.content import Data
+    from inhaul.registry.artifact import Artifact
+    from inhaul.registry.records.run import Run
+
+_NOT_YET = "{!r} has its new content, but not under its key yet: the next call, or process, sees to that"
+
+
+async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: str | None) -> None:
+    """See `Artifact.replace`: the new object is stored, then the row switches to it, then the old object goes."""
+    instance = artifact._home
+    await instance.database.check_writable()
+    await instance.recover()
+    content = await content_of(data, key=artifact._key, form=form)
+    if content.location is not None and (inside := await instance.storage_of(content.location)) is not None:
+        raise ValueError(f"{content.location} lies in the storage {inside.root}: pass something outside all storages")
+    facts = await content.read()
+    kind, other = ("a file", "a folder") if artifact._n_objects is None else ("a folder", "a file")
+    if (facts.n_objects is None) != (artifact._n_objects is None):
+        raise ValueError(f"{artifact!r} is {kind}: {other} cannot replace it")
+    await _check_key_after(artifact, content)
+    relinked = await relinking(artifact, content, data)
+    if run is not None:
+        await run._save(instance)
+
+    store = await instance.writable(artifact._storage._root)
+    object_key = named_anew(artifact._uid, content.suffix)
+    before = None if artifact._key_is_virtual else await _registered(artifact)
+    if before is not None:
+        await check_no_copies(instance, store.root, "register the new content under another key")
+    note = await _note(artifact, before, object_key) if before is not None else None
+    values: dict[str, Any] = {
+        "object_key": object_key,
+        "suffix": content.suffix,
+        "accessor": content.accessor,
+        "size": facts.digest.size,
+        "hash": facts.digest.hash,
+        "hash_type": facts.digest.hash_type,
+        "n_objects": facts.n_objects,
+        "n_observations": facts.n_observations,
+        "updated_at": datetime.now(UTC),
+    }
+    if run is not None:
+        values["run_id"] = run._id
+    stored = _as_stored(object_key, facts.n_objects)
+    outcome = Outcome()
+    try:
+        async with storing(instance.database):
+            values["verified_by"] = await content.store(store, object_key, facts.digest)
+            await store.sync()
+            old = await _switch(artifact, values, run, relinked, outcome)
+            await instance.database.sync()  # before the object that the row had is written over, or goes
+    except BaseException as error:
+        artifact._note(outcome, artifact._uid, columns(artifact))
+        await to_the_end(_give_up(artifact, stored, note, outcome, error))
+        raise
+    if note is not None and before is not None:
+        await _settle(artifact, content, note, before, values, relinked)
+    if note is None and old is not None and not await instance.copies(store.root):
+        await _remove_old(artifact, store, old)
+    if run is not None:
+        async with instance.database.write() as conn:
+            await provenance.unlink_inputs(conn, run.id)
+
+
+async def _check_key_after(artifact: "Artifact", content: Content) -> None:
+    """Refuses content whose suffix changes the key to one that the object cannot have."""
+    if artifact._key is None or content.suffix == artifact._suffix:
+        return
+    key = _with_suffix(artifact._key, artifact._suffix, content.suffix)
+    check_key(key)
+    if not artifact._key_is_virtual:
+        await artifact._home.store(artifact._storage._root).check_target(key)
+
+
+def _with_suffix(key: str, suffix: str, other: str) -> str:
+    return key[: len(key) - len(suffix)] + other
+
+
+async def _remove_old(artifact: "Artifact", store: Store, object_key: str) -> None:
+    """Removes what nobody refers to any more. The replacement is done, so that this fails is no failure of it."""
+    try:
+        await store.remove([object_key])
+    except (InhaulError, OSError) as error:
+        warnings.warn(
+            f"{artifact!r} is replaced, and gc() can remove what it was, {object_key!r}: {error}", stacklevel=2
+        )
+
+
+async def _registered(artifact: "Artifact") -> RowMapping:
+    """The row of an artifact under its user's key, whose object may be replaced."""
+    table = tables.artifact
+    async with artifact._home.database.read() as conn:
+        row = (await conn.execute(select(table).where(table.c.id == artifact._id))).mappings().first()
+        if row is None:
+            raise NoResultFound(f"{artifact!r} has been deleted, so it cannot be replaced")
+        if row["n_objects"] is not None:
+            raise ValueError(f"{artifact.path} is the user's folder: register the new content under another key")
+        if row["object_key"] is None:
+            raise ObjectChanged(f"{artifact!r} was overwritten in place by a later version, so it cannot be replaced")
+        root = artifact._storage._root
+        await check_alone(conn, artifact._uid, root, row["object_key"], besides=[row["id"]])
+    return row
+
+
+async def _note(artifact: "Artifact", row: RowMapping, staged: str) -> Note:
+    """Sees to it that the object is as registered, and notes that it is about to be replaced."""
+    held = Held(row["object_key"], Digest(row["hash"], row["hash_type"], row["size"]))
+    if not await holds(artifact._home.store(artifact._storage._root), *held):
+        raise ObjectChanged(f"{artifact.path} is not what was registered: register it again before it is replaced")
+    note = Note(artifact._home.home, artifact._uid, held, staged)
+    await to_the_end(asyncio.to_thread(note.begin), lambda _: asyncio.to_thread(note.end))
+    return note
+
+
+async def _settle(
+    artifact: "Artifact",
+    content: Content,
+    note: Note,
+    before: RowMapping,
+    values: dict[str, Any],
+    relinked: Relinking | None,
+) -> None:
+    """Puts the content under the key, or everything back as it was."""
+    try:
+        await settle(artifact._home, note, content)
+    except BaseException as error:
+        await to_the_end(_undo(artifact, note, {name: before[name] for name in values}, values, relinked, error))
+        raise
+    set_row(artifact, {"object_key": artifact._key})
+    await to_the_end(asyncio.to_thread(note.end))
+
+
+async def _undo(
+    artifact: "Artifact",
+    note: Note,
+    before: dict[str, Any],
+    values: dict[str, Any],
+    relinked: Relinking | None,
+    error: BaseException,
+) -> None:
+    store = await artifact._home.writable(artifact._storage._root)
+    key = values.get("key", note.old.object_key)
+    try:
+        old, storage_id = note.old, artifact._storage_id
+        async with artifact._home.database.read() as conn:
+            whole = await with_related(conn, artifact, columns(artifact) | before)
+        back = partial(set_row, artifact, before | {"run": whole["run"]})
+        if await holds(store, *old) and await switch(artifact._home, note.uid, storage_id, note.staged, before, back):
+            async with artifact._home.database.write() as conn:
+                if relinked is not None:
+                    await set_links(conn, artifact, relinked.old, relinked.new)
+                if before.get("run_id") is not None:
+                    await provenance.hand_over(conn, artifact.id, before["run_id"])
+            left = Digest(values["hash"], values["hash_type"], values["size"])
+            ours = key != note.old.object_key and await holds(store, key, left)
+            await store.remove([note.staged, key] if ours else [note.staged])
+            await asyncio.to_thread(note.end)
+            return
+    finally:
+        note.release()
+    error.add_note(_NOT_YET.format(artifact))
+
+
+async def _switch(
+    artifact: "Artifact", values: dict[str, Any], run: "Run | None", relinked: Relinking | None, outcome: Outcome
+) -> str | None:
+    """Gives the row its new values and feature sets, and says which object it referred to until now."""
+    table = tables.artifact
+    with artifact._no_clash():
+        async with artifact._home.database.write(outcome) as conn:
+            await confirm(conn)
+            wanted = (table.c.object_key, table.c.n_objects, table.c.key, table.c.suffix, table.c.storage_id)
+            query = select(*wanted).where(table.c.id == artifact._id)
+            row = (await conn.execute(query.with_for_update())).first()
+            if row is None:
+                raise NoResultFound(f"{artifact!r} has been deleted, so it cannot be replaced")
+            old, n_objects, key, suffix, storage_id = row
+            if storage_id != artifact._storage_id:
+                raise ObjectChanged(f"{artifact!r} was uploaded to another storage meanwhile: get it again")
+            if key is not None and suffix != values["suffix"]:
+                values["key"] = _with_suffix(key, suffix, values["suffix"])
+                check_key(values["key"])
+            if "run_id" in values:
+                await provenance.hand_over(conn, artifact.id, values["run_id"])
+            await conn.execute(update(table).where(table.c.id == artifact._id).values(values))
+            if relinked is not None:
+                await set_links(conn, artifact, relinked.new, relinked.old)
+            outcome.apply = partial(set_row, artifact, values | ({"run": run} if run is not None else {}))
+    return None if old is None else _as_stored(old, n_objects)
+
+
+async def _give_up(
+    artifact: "Artifact", stored: str, note: Note | None, outcome: Outcome, error: BaseException
+) -> None:
+    """Removes the new object of a replacement that failed, unless its row was committed, or may be."""
+    try:
+        if outcome.is_undone and await discard(artifact, artifact._storage._root, stored, error) and note is not None:
+            await asyncio.to_thread(note.end)
+    finally:
+        if note is not None:
+            note.release()
+
+
+def _as_stored(object_key: str, n_objects: int | None) -> str:
+    """What to remove of an object: a folder's content lies below its key."""
+    return object_key if n_objects is None else f"{object_key}/"

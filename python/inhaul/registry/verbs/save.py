@@ -1,0 +1,375 @@
+"""One artifact on its way in: staged, stored, registered."""
+
+import asyncio
+import errno
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from inhaul.db import bulk, families, provenance, tables
+from inhaul.db.engine import Outcome
+from inhaul.db.sharers import sharers
+from inhaul.errors import FileChanged, InhaulError, KeyExists
+from inhaul.hashing import Digest, FollowSymlinks
+from inhaul.hashing.listed import from_etag
+from inhaul.ingestion import single
+from inhaul.ingestion.activity import confirm, storing
+from inhaul.ingestion.content import Content, content_of, is_taken
+from inhaul.ingestion.remote import content_at
+from inhaul.ingestion.single import OnDuplicate, Place, Predecessor, Staged
+from inhaul.instance import Instance, resolved_root
+from inhaul.registry.annotation.slots import validate
+from inhaul.registry.model.fields import set_row
+from inhaul.registry.model.rows import columns, inserted, take
+from inhaul.stores.base import Readable
+from inhaul.stores.locations import as_text, is_pathish, is_remote, relative_key
+from inhaul.tasks import to_the_end
+
+if TYPE_CHECKING:
+    from inhaul.ingestion.content import Data
+    from inhaul.registry.artifact import Artifact
+    from inhaul.registry.records.run import Run
+    from inhaul.registry.records.storage import Storage
+
+_ATTEMPTS = 50  # at a key that others write too
+
+
+class _Overtaken(Exception):
+    """The uid is, or was, that of an artifact that was registered since this one was staged."""
+
+
+class Draft(NamedTuple):
+    """The arguments of an artifact that is not staged."""
+
+    data: "Data"
+    key: str | None
+    key_is_virtual: bool | None
+    on_duplicate: OnDuplicate
+    format: str | None = None
+    accessor: str | None = None
+    is_new_version_of: "Artifact | None" = None
+    storage: "Storage | str | None" = None  # or its root
+    follow_symlinks: FollowSymlinks = False
+
+
+class Stored(NamedTuple):
+    """The object that an attempt to save an artifact has stored, and when that began."""
+
+    object_key: str
+    since: datetime
+
+
+class Met(NamedTuple):
+    """What turned out to be an existing artifact when it was staged, and the run that met it."""
+
+    content: Content
+    run: "Run | None"
+
+
+async def stage(artifact: "Artifact") -> None:
+    """Reads and hashes the content of an artifact, and turns it into the existing one if the registry has it."""
+    if artifact._is_staged or artifact._draft is None or artifact._instance is None:
+        return
+    draft, instance, description, run = artifact._draft, artifact._instance, artifact._description, artifact._run
+    await instance.recover()
+    old = draft.is_new_version_of
+    predecessor = await _predecessor(old) if old is not None else None
+    inherited = predecessor.key if predecessor is not None else None
+    content, place = await _located(artifact, draft, instance, inherited)
+    # What is on S3 is registered without being read.
+    is_here = not (is_pathish(draft.data) and is_remote(as_text(draft.data)))
+    if artifact._validates and is_here and content.accessor is not None:
+        artifact._slots = await validate(artifact._world, instance, draft.data, content.accessor)
+    staged = await single.stage(
+        instance,
+        content,
+        place,
+        key_is_virtual=draft.key_is_virtual,
+        on_duplicate=draft.on_duplicate,
+        version=artifact._given_version,
+        predecessor=predecessor,
+        own_uid=artifact._take_uid(),
+    )
+    if isinstance(staged, dict):
+        if draft.key is not None and staged["key"] != draft.key:
+            raise ValueError(
+                f"{content.location} is the object of artifact {staged['uid']}, whose key is {staged['key']!r}, not "
+                f"{draft.key!r}: leave key= out, or set the key of that artifact"
+            )
+        version = artifact._given_version
+        if version is not None and staged["version"] not in (None, version):
+            raise ValueError(
+                f"This content is version {staged['version']!r} already, not {version!r}: leave version= out, "
+                "or pass on_duplicate='create' for another version of equal content"
+            )
+        await artifact._become(staged, instance)
+        artifact._met = Met(content, run)
+        if version is not None:
+            artifact._version = version
+        if description is not None:
+            artifact._description = description
+    else:
+        digest = staged.facts.digest
+        artifact._staged = staged
+        artifact._uid, artifact._version, artifact._is_latest = staged.uid, staged.version, True
+        artifact._key, artifact._object_key = place.key, staged.object_key
+        artifact._key_is_virtual = place.key != staged.object_key
+        artifact._suffix, artifact._accessor = content.suffix, content.accessor
+        artifact._size, artifact._hash, artifact._hash_type = digest.size, digest.hash, digest.hash_type
+        artifact._verified_by = staged.facts.verified_by
+        artifact._n_objects, artifact._n_observations = staged.facts.n_objects, staged.facts.n_observations
+        if old is not None:
+            artifact._description = description if description is not None else old._description
+            if old._version is None:
+                set_row(old, {"version": "1"})  # as its row will be when this is saved; no edit of the old one
+    artifact._is_staged = True
+
+
+async def check(artifact: "Artifact") -> None:
+    """Raises what staging would raise without having read the content."""
+    if artifact._draft is not None and artifact._instance is not None:
+        old = artifact._draft.is_new_version_of
+        await _located(artifact, artifact._draft, artifact._instance, old._key if old is not None else None)
+
+
+async def _located(
+    artifact: "Artifact", draft: Draft, instance: Instance, inherited: str | None
+) -> tuple[Content, Place]:
+    """The content, and where it goes."""
+    content = await _content(instance, draft, draft.key or inherited)
+    is_labelled = any(one is not None for one in (artifact._description, artifact._run, draft.is_new_version_of))
+    root = await asyncio.to_thread(resolved_root, _root(draft.storage)) if draft.storage is not None else None
+    return content, await single.locate(
+        instance, content, draft.key, inherited=inherited, labelled=is_labelled, root=root
+    )
+
+
+def _root(storage: "Storage | str") -> str:
+    return storage if isinstance(storage, str) else storage._root
+
+
+async def _content(instance: Instance, draft: Draft, key: str | None) -> Content:
+    if is_pathish(draft.data) and is_remote(address := as_text(draft.data)):
+        return await content_at(instance, address, accessor=draft.accessor)
+    return await content_of(
+        draft.data, key=key, form=draft.format, accessor=draft.accessor, follow_symlinks=draft.follow_symlinks
+    )
+
+
+async def _predecessor(artifact: "Artifact") -> Predecessor:
+    """What the staging of a new version has to know of the old one, which is staged for it."""
+    async with artifact._turn():
+        await stage(artifact)
+    pending: dict[str, str | None] = {}
+    member: Artifact | None = artifact
+    while member is not None and member._id is None:
+        pending[member._uid] = member._version
+        member = member._draft.is_new_version_of if member._draft is not None else None
+    return Predecessor(artifact._uid, artifact._key, pending)
+
+
+async def save(artifact: "Artifact", instance: Instance) -> None:
+    """Stores and registers an artifact, or writes the fields of a registered one that were changed."""
+    old = artifact._draft.is_new_version_of if artifact._draft is not None else None
+    if old is not None:
+        await _save_predecessor(artifact, old)
+    storage = artifact._draft.storage if artifact._draft is not None else None
+    fresh = not artifact._is_staged
+    await stage(artifact)
+    if artifact._run is not None:
+        await artifact._run._save(instance)
+    if artifact._id is None:
+        since = artifact._stored.since if artifact._stored is not None else None
+        async with storing(instance.database, resumed_since=since):
+            await _save_new(artifact, instance, fresh=fresh)
+    elif artifact._sent is not None:  # of a replacement
+        await artifact._is_found(instance)
+    await _meet_again(artifact, instance)
+    await artifact._write_changes(instance)
+    if storage is not None and not isinstance(storage, str) and storage._id is None:
+        await _register(storage, artifact, instance)
+
+
+async def _register(storage: "Storage", artifact: "Artifact", instance: Instance) -> None:
+    """Turns a storage that was not saved into the one that its artifact was saved in."""
+    query = select(tables.storage).where(tables.storage.c.id == artifact._storage_id)
+    async with instance.database.read() as conn:
+        row = (await conn.execute(query)).mappings().one()
+    await storage._become(dict(row), instance)
+
+
+async def _save_predecessor(artifact: "Artifact", old: "Artifact") -> None:
+    async with old._turn():
+        if old._id is None:
+            await save(old, old._home)
+    if artifact._is_staged and artifact._id is None and artifact._uid[:16] != old._uid[:16]:
+        artifact._is_staged = False  # the old one turned out to be another artifact, of another family
+
+
+async def _save_new(artifact: "Artifact", instance: Instance, *, fresh: bool) -> None:
+    """Object first, row last. A loser of a race for the key becomes the winner's artifact, or its next version."""
+    for _ in range(_ATTEMPTS):
+        staged = artifact._staged
+        if staged is None or artifact._id is not None:
+            return
+        if artifact._sent is not None and await _is_registered(artifact, instance):
+            return
+        is_ours = artifact._key_is_virtual
+        outcome = Outcome()
+        try:
+            await _store(artifact, instance, staged, reread=not fresh)
+            is_ours = True
+            await _insert(artifact, instance, staged, outcome)
+            return
+        except BaseException as error:
+            is_overtaken = isinstance(error, IntegrityError | _Overtaken)
+            # Whoever overtook it has committed by now, and so has, or never will, an earlier attempt of its own.
+            if is_overtaken and artifact._sent is not None and await _is_registered(artifact, instance):
+                return
+            artifact._sent = None if is_overtaken else artifact._sent
+            if is_ours and outcome.is_undone and artifact._sent is None:
+                await to_the_end(_discard(artifact, instance, staged, error))
+            if isinstance(error, FileChanged):
+                artifact._is_staged = False
+            if not is_overtaken:
+                raise
+        artifact._is_staged, fresh = False, True
+        await stage(artifact)
+    if artifact._id is None:
+        raise KeyExists(errno.EEXIST, "Others keep writing to this key: try again later", artifact._key)
+
+
+async def _is_registered(artifact: "Artifact", instance: Instance) -> bool:
+    """Whether the row of an earlier attempt is there, whose COMMIT was in doubt."""
+    draft = artifact._draft
+    if found := await artifact._is_found(instance):
+        _is_saved(artifact, draft.is_new_version_of if draft is not None else None)
+    return found
+
+
+def _is_saved(artifact: "Artifact", old: "Artifact | None") -> None:
+    """Forgets what a saved artifact was made of; the one before it is no longer the latest."""
+    artifact._staged = artifact._draft = artifact._stored = None
+    if old is not None and old._uid[:16] == artifact._uid[:16] and old._uid != artifact._uid:
+        set_row(old, {"is_latest": False})
+
+
+async def _store(artifact: "Artifact", instance: Instance, staged: Staged, *, reread: bool) -> None:
+    """Stores the object, or sees to it that the file in the storage is still what was staged."""
+    content, digest = staged.content, staged.facts.digest
+    if not staged.place.in_place:
+        store = await instance.writable(staged.place.storage.root)
+        stored = artifact._stored
+        if stored is not None and stored.object_key == staged.object_key and await is_taken(store, stored.object_key):
+            return  # by an earlier attempt: it may be that of a row by now, so it is not written again
+        exclusive, since = not artifact._key_is_virtual, datetime.now(UTC)
+        artifact._verified_by = await content.store(store, staged.object_key, digest, exclusive=exclusive)
+        artifact._stored = Stored(staged.object_key, since)
+        await store.sync()
+    elif reread and (await content.read()).digest != digest:
+        raise FileChanged(errno.EBUSY, "The file changed since it was staged: stage it again", content.location)
+
+
+async def _insert(artifact: "Artifact", instance: Instance, staged: Staged, outcome: Outcome) -> None:
+    identity = await instance.identity()
+    storage, now = staged.place.storage, datetime.now(UTC)
+    storage_id = storage.id or await instance.storage_id(storage.root)
+    sent = columns(artifact)
+    new = sent | {
+        "storage_id": storage_id,
+        "created_by_id": identity.user_id,
+        "run_id": artifact._run._id if artifact._run is not None else None,
+        "created_at": now,
+        "updated_at": now,
+    }
+    old = artifact._draft.is_new_version_of if artifact._draft is not None else None
+
+    def apply(row: Mapping[str, Any]) -> None:
+        take(artifact, row, instance, sent)
+        _is_saved(artifact, old)
+
+    try:
+        async with instance.database.write(outcome) as conn:
+            await confirm(conn)
+            if staged.follows:
+                await _make_way(conn, artifact, now)
+            elif await families.highest(conn, tables.artifact, artifact._uid):
+                raise _Overtaken
+            row = await inserted(conn, artifact, new)
+            if staged.follows and staged.place.in_place:
+                await families.displace(conn, [artifact._uid])
+            outcome.apply = partial(apply, row)
+    except BaseException:
+        artifact._note(outcome, artifact._uid, sent)
+        raise
+
+
+async def _make_way(conn: AsyncConnection, artifact: "Artifact", now: datetime) -> None:
+    """Has the family of a new version ready for it, unless somebody else was faster."""
+    await families.lock(conn, [artifact._uid])
+    family = await families.versions_of(conn, [artifact._uid])
+    highest = await families.highest(conn, tables.artifact, artifact._uid)
+    if highest >= artifact._uid or artifact._version in {used or "1" for used in family.values()}:
+        raise _Overtaken
+    await families.supersede(conn, [artifact._uid], now)
+
+
+async def _meet_again(artifact: "Artifact", instance: Instance) -> None:
+    """Sees to it that the object of an existing artifact is there, and notes the run that met it."""
+    if artifact._met is None:
+        return
+    content, run = artifact._met
+    store, object_key = instance.store(artifact._storage._root), artifact._object_key
+    is_source = content.location is not None and relative_key(content.location, store.root) == object_key
+    if object_key and not is_source and not await _is_there(artifact, store, object_key):
+        writable = await instance.writable(store.root)
+        if artifact._key_is_virtual:  # what lies under a user's key, if anything, is not ours to remove
+            await writable.remove([object_key, f"{object_key}/"])
+        digest = Digest(artifact._hash, artifact._hash_type, artifact._size)
+        await content.store(writable, object_key, digest, exclusive=not artifact._key_is_virtual)
+        await store.sync()
+    if run is not None:
+        await run._save(instance)
+        if run._id != artifact._run_id:
+            async with instance.database.write() as conn:
+                await provenance.link_previous_run(conn, json.dumps([artifact._uid]), run.id)
+    artifact._met = artifact._draft = None
+
+
+async def _is_there(artifact: "Artifact", store: Readable, object_key: str) -> bool:
+    if artifact._n_objects is not None:
+        return await is_taken(store, object_key)
+    found = await store.stat(object_key)
+    if found is None or found.size != artifact._size:
+        return False
+    told = from_etag(found.etag, found.size) if found.etag is not None else None
+    return told is None or told.hash_type != artifact._hash_type or told.hash == artifact._hash
+
+
+async def _discard(artifact: "Artifact", instance: Instance, staged: Staged, error: BaseException) -> None:
+    """Removes the object of an artifact that could not be saved, unless it is registered after all, by whomever."""
+    if staged.place.in_place:
+        return
+    try:
+        await _remove_unregistered(instance, staged)
+        artifact._stored = None
+    except (InhaulError, OSError) as problem:
+        error.add_note(f"Its object {staged.object_key!r} is left for gc() to find: {problem}")
+
+
+async def _remove_unregistered(instance: Instance, staged: Staged) -> None:
+    place, object_key = staged.place, staged.object_key
+    async with instance.database.read() as conn:
+        if object_key == place.key:
+            is_needed = bool(await sharers(conn, place.storage.root, [object_key]))
+        else:
+            is_needed = object_key in await bulk.objects_of(conn, [staged.uid])
+    if not is_needed:
+        is_folder = staged.facts.n_objects is not None
+        await (await instance.writable(place.storage.root)).remove([object_key + "/" * is_folder])

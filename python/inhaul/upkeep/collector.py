@@ -1,0 +1,189 @@
+"""What in a storage is garbage, and whose: nothing is taken that is not provably this registry's."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from sqlalchemy import select
+
+from inhaul import ownership
+from inhaul.db import families, objects, tables
+from inhaul.db.engine import Database
+from inhaul.errors import NoResultFound, StorageShared
+from inhaul.ingestion.activity import confirm, spare
+from inhaul.instance import Instance
+from inhaul.keys import OBJECTS
+from inhaul.stores.base import Listed, Readable
+from inhaul.stores.local import TEMPORARY
+from inhaul.upkeep.matching import location, object_of
+from inhaul.upkeep.reports import GcReport
+
+if TYPE_CHECKING:
+    from inhaul.registry.records.storage import Storage
+
+T = TypeVar("T")
+
+_TEMPORARY = re.compile(rf"{re.escape(TEMPORARY)}/[0-9A-Za-z]{{20}}")
+
+
+class Known(NamedTuple):
+    """A storage that the registry knows.
+
+    Attributes:
+        store: Its objects.
+        id: The id of its row.
+        row: What the registry knows of it.
+    """
+
+    store: Readable
+    id: int
+    row: ownership.Row
+
+    async def others(self) -> Sequence[ownership.Mark]:
+        """The marks of other registries. Ask after objects were listed: whoever stored one has a mark by then."""
+        return await ownership.others(self.store, self.row.registry)
+
+
+async def known_storage(instance: Instance, storage: "Storage | None") -> Known:
+    """A storage, or the default one.
+
+    Raises:
+        NoResultFound: The registry does not know the storage.
+    """
+    root = storage._root if storage is not None else instance.root
+    async with instance.database.read() as conn:
+        known = {root: id for id, root in await conn.execute(select(tables.storage.c.id, tables.storage.c.root))}
+    if root not in known:
+        why = (
+            f"it knows {', '.join(sorted(known))}. If that was moved, run `inhaul storage move OLD NEW`"
+            if known
+            else "nothing has been saved with it yet"
+        )
+        raise NoResultFound(f"{root} is not a storage in {instance.database!r}: {why}")
+    return Known(instance.store(root), known[root], await ownership.row_of(instance.database, known[root]))
+
+
+async def orphans(
+    database: Database, known: Known, listed: Iterable[Listed], spare: datetime | None, *, shared: bool
+) -> Sequence[Listed]:
+    """Those objects of a listing that the registry made and no row refers to.
+
+    Args:
+        database: The registry.
+        known: The storage.
+        listed: The objects.
+        spare: Leave out what was written since then; see `activity.spare`.
+        shared: Whether other registries store objects there, too.
+    """
+    named = {one: name for one in listed if (name := object_of(one.key)) and not (spare and one.modified >= spare)}
+    if not named:
+        return []
+    async with database.read() as conn:
+        referred = await objects.referenced(conn, {_uid(name) for name in named.values()})
+    alone = {one: name for one, name in named.items() if one.key not in referred and f"{name}/" not in referred}
+    times = {one: one.modified for one in alone}
+    return await _own(database, known, {one: _uid(name) for one, name in alone.items()}, times, shared=shared)
+
+
+async def _own(
+    database: Database, known: Known, uids: Mapping[T, str], times: Mapping[T, datetime], *, shared: bool
+) -> list[T]:
+    """Those that the registry made: of artifacts that it has or had, or since the storage is its own.
+
+    Of what was there before a copy became a registry of its own, rows of the other one may still name anything. Some
+    servers tell whole seconds, so what has the time of the mark may be from before it.
+    """
+    if known.row.is_copy:
+        uids = {one: uid for one, uid in uids.items() if known.row.marked_at and times[one] > known.row.marked_at}
+    since = None if shared else known.row.marked_at
+    doubtful = {one for one in uids if since is None or times[one] < since}
+    async with database.read() as conn:
+        issued = await families.issued(conn, {uids[one] for one in doubtful}) if doubtful else set()
+    return [one for one in uids if one not in doubtful or uids[one] in issued]
+
+
+def _uid(name: str) -> str:
+    return name.rpartition("/")[2][:20]
+
+
+class Collector:
+    """Looks through one storage for what nobody needs any more."""
+
+    def __init__(self, instance: Instance, known: Known, before: datetime, report: GcReport, *, shared: bool) -> None:
+        self._instance = instance
+        self._known = known
+        self._before = before
+        self._report = report
+        self._shared = shared
+
+    async def collect_objects(self) -> None:
+        """Objects that no row refers to."""
+        store, report, folders = self._known.store, self._report, set()
+        async for page in store.list(f"{OBJECTS}/"):
+            await self._check_alone()
+            old = [one for one in page if one.modified < self._before]
+            spare = await self._spare()
+            found = await orphans(self._instance.database, self._known, old, spare, shared=self._shared)
+            await self._remove([one.key for one in found])
+            report.objects += [location(store, one.key) for one in found]
+            report.bytes += sum(one.size for one in found)
+            folders |= {f"{name}/" for one in found if (name := object_of(one.key)) and name != one.key}
+        if report.deleted:
+            await self._remove([folder for folder in folders if not [page async for page in store.list(folder)]])
+
+    async def collect_uploads(self) -> None:
+        """Uploads in parts that were never completed, of objects that inhaul named."""
+        async for page in self._known.store.uploads():
+            await self._check_alone()
+            spare = await self._spare()
+            old = [one for one in page if one.begun < self._before and not (spare and one.begun >= spare)]
+            uids = {one: _uid(name) for one in old if (name := object_of(one.key))}
+            times = {one: one.begun for one in uids}
+            found = await _own(self._instance.database, self._known, uids, times, shared=self._shared)
+            if found and self._report.deleted:
+                store = await self._instance.writable(self._known.store.root)
+                await store.abort(found)
+            self._report.uploads += [one.key for one in found]
+
+    async def collect_temporaries(self) -> None:
+        """Files that never got their name. Whose they are, they do not say."""
+        since = self._known.row.marked_at
+        if self._shared or since is None:
+            return
+        async for page in self._known.store.list(f"{TEMPORARY}/"):
+            await self._check_alone()
+            spare = await self._spare()
+            named = [one for one in page if _TEMPORARY.fullmatch(one.key)]
+            old = [one for one in named if since <= one.modified < self._before]
+            found = [one for one in old if not (spare and one.modified >= spare)]
+            await self._remove([one.key for one in found])
+            self._report.temporaries += [location(self._known.store, one.key) for one in found]
+            self._report.bytes += sum(one.size for one in found)
+
+    async def _check_alone(self) -> None:
+        """Refuses a storage that others use, too.
+
+        Raises:
+            StorageShared: It is one, and was not said to be; or one of the others is a copy of this registry.
+        """
+        others = await self._known.others()
+        if copies := ownership.related(self._known.row, others):
+            raise StorageShared(ownership.told_apart(self._known.row.root, copies))
+        if others and not self._shared:
+            named = "; ".join(f"{one.registry} ({one})" for one in others)
+            raise StorageShared(
+                f"Other registries store objects in {self._known.row.root}, too: {named}. shared=True, or --shared, "
+                "looks only at objects of artifacts that this registry has or had"
+            )
+
+    async def _spare(self) -> datetime | None:
+        return await spare(self._instance.database, fence=self._report.deleted)
+
+    async def _remove(self, keys: Sequence[str]) -> None:
+        if not self._report.deleted or not keys:
+            return
+        store = await self._instance.writable(self._known.store.root)
+        async with self._instance.database.write() as conn:
+            await confirm(conn)  # or a crashed ingest may be going on with them
+        await store.remove(keys)

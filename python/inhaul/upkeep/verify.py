@@ -1,0 +1,185 @@
+"""Comparing objects with what the registry says of them."""
+
+import asyncio
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from datetime import timedelta
+from hashlib import sha256
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from inhaul import ownership
+from inhaul.arguments import check_age, check_flag
+from inhaul.db import objects
+from inhaul.db.objects import Row
+from inhaul.errors import WrongStorage
+from inhaul.ingestion.activity import spare
+from inhaul.instance import Instance, current
+from inhaul.stores.base import Listed, Readable
+from inhaul.tasks import to_the_end
+from inhaul.upkeep import matching
+from inhaul.upkeep.check import AT_ONCE, Checker, look, superseded
+from inhaul.upkeep.collector import Known, known_storage, orphans
+from inhaul.upkeep.ledger import Ledger
+from inhaul.upkeep.matching import Chunker, Match, location
+from inhaul.upkeep.reports import Defect, Finding, VerifyReport
+from inhaul.upkeep.sources import Sources
+
+if TYPE_CHECKING:
+    from inhaul.registry.records.storage import Storage
+    from inhaul.stores.locations import Pathish
+
+_PAGE = 1000  # objects without a row that are asked about at a time
+_FEW = 1000  # artifacts below which asking for each one is less work than listing the storage
+
+
+async def verify(
+    storage: "Storage | None" = None,
+    *,
+    read: bool = False,
+    repair: bool = False,
+    max_age: timedelta | None = None,
+    source: "Pathish | None" = None,
+) -> VerifyReport:
+    """Compares all objects of a storage with the registry.
+
+    Where the storage tells ETags made of MD5s, listing it is enough; otherwise every object is read and hashed. A call
+    that was interrupted is gone on with by the next one.
+
+    Args:
+        storage: The storage; the default one if None.
+        read: Read every object. Artifacts that only have an ETag get a hash of their content.
+        repair: Store again what is not as registered, where an equal copy is in `source`, in the cache or in another
+            artifact. A file under a key that a user chose is left as it is.
+        max_age: Take the word of earlier calls for objects that were verified not longer ago and have kept their size,
+            time and ETag.
+        source: A folder that artifacts were made from, for repairs: a file is found in it by the end of its key, as far
+            as there is one, so `d/a.csv` is looked for as that and as `a.csv`. Or the file of one of them.
+
+    Raises:
+        NoResultFound: The registry does not know the storage.
+        TypeError: An argument has the wrong type.
+        ValueError: `max_age` is negative, or more than 36,500 days; or a source is given without `repair`, or on S3.
+        FileNotFoundError: There is no such source.
+        DatabaseDenied: With `repair`: the registry may only be read.
+    """
+    check_flag("read", read)
+    check_flag("repair", repair)
+    check_age("max_age", max_age, optional=True)
+    sources = await Sources.at(source, repair=repair)
+    instance = storage._home if storage is not None else current()
+    known = await known_storage(instance, storage)
+    if repair:
+        await instance.database.check_writable()
+    store, storage_id = known.store, known.id
+    name = sha256(store.root.encode()).hexdigest()[:16]
+    ledger = await asyncio.to_thread(Ledger, instance.home / "verified" / f"{name}.json", max_age)
+    start = perf_counter()
+    checker = Checker(instance, store, VerifyReport(), read=read, repair=repair, sources=sources)
+
+    async def check(chunk: list[Match]) -> None:
+        if await asyncio.to_thread(ledger.knows, chunk, read=read):
+            checker.report.trusted += len(chunk)
+        elif await checker.check(chunk):
+            await asyncio.to_thread(ledger.add, chunk, read=read)
+
+    is_own = True
+    try:
+        await ownership.check(instance.database, store, known.row)
+    except WrongStorage as error:  # to read it is no harm
+        is_own = False
+        warnings.warn(str(error), stacklevel=2)
+    try:
+        await _check_all(instance, known, check, checker.report, is_own=is_own)
+    except BaseException:
+        await to_the_end(asyncio.to_thread(ledger.write))
+        raise
+    await asyncio.to_thread(ledger.end)
+    async with instance.database.read() as conn:
+        displaced = await objects.displaced(conn, storage_id)
+    checker.report.superseded += [superseded(store, row) for row in displaced]
+    checker.report.seconds = perf_counter() - start
+    return checker.report
+
+
+async def verify_rows(
+    instance: Instance, uids: Collection[str], sources: Sources, *, read: bool, repair: bool
+) -> VerifyReport:
+    """Compares the objects of some artifacts with the registry.
+
+    Args:
+        instance: Their instance.
+        uids: The artifacts.
+        sources: What they were made from, to repair them.
+        read: See `verify`.
+        repair: See `verify`.
+    """
+    start = perf_counter()
+    report = VerifyReport()
+    async with instance.database.read() as conn:
+        rows = await objects.rows_of(conn, uids)
+        roots = await objects.roots(conn, {row.storage_id for row in rows.values()})
+    for storage_id, root in roots.items():
+        store = instance.store(root)
+        wanted = [row for row in rows.values() if row.storage_id == storage_id]
+        checker = Checker(instance, store, report, read=read, repair=repair, sources=sources)
+        report.superseded += [superseded(store, row) for row in wanted if row.object_key is None]
+        chunks = Chunker()
+        async for match in _matches(instance, store, storage_id, [row for row in wanted if row.object_key is not None]):
+            await checker.check(chunks.add(match))
+        await checker.check(chunks.rest())
+    report.seconds = perf_counter() - start
+    return report
+
+
+async def _check_all(
+    instance: Instance,
+    known: Known,
+    check: Callable[[list[Match]], Awaitable[None]],
+    report: VerifyReport,
+    *,
+    is_own: bool,
+) -> None:
+    """Has all rows of a storage checked, chunk by chunk, and, in one of its own, finds objects without one."""
+    chunks, extras = Chunker(), list[Listed]()
+
+    async def report_extras() -> None:
+        if not extras:
+            return
+        others = await known.others()
+        if not is_own or ownership.related(known.row, others):  # whose they are, nobody knows
+            extras.clear()
+            return
+        shared = bool(others)
+        since = await spare(instance.database, fence=False)
+        for one in await orphans(instance.database, known, extras, since, shared=shared):
+            what = f"{one.size} bytes; gc({'shared=True' if shared else ''}) removes it"
+            report.findings.append(Finding(Defect.EXTRA, location(known.store, one.key), None, None, what))
+        extras.clear()
+
+    for prefix in await matching.prefixes(instance.database, known.id):
+        async for match, alone in matching.match(instance.database, known.store, known.id, prefix):
+            if match is not None and (chunk := chunks.add(match)):
+                await check(chunk)
+            if alone is not None and matching.object_of(alone.key):
+                extras.append(alone)
+            if len(extras) == _PAGE:
+                await report_extras()
+        # Chunks of different prefixes do not mix, whatever the prefixes were the last time.
+        if chunk := chunks.rest():
+            await check(chunk)
+    await report_extras()
+
+
+async def _matches(instance: Instance, store: Readable, storage_id: int, rows: Sequence[Row]) -> AsyncIterator[Match]:
+    """Rows with their objects: asked for one by one if they are few, else found in a listing of the storage."""
+    if len(rows) < _FEW:
+        for start in range(0, len(rows), AT_ONCE):
+            for asked in await asyncio.gather(*(look(store, row) for row in rows[start : start + AT_ONCE])):
+                yield asked
+        return
+    wanted = {row.uid for row in rows}
+    for prefix in await matching.prefixes(instance.database, storage_id):
+        async for match, _ in matching.match(instance.database, store, storage_id, prefix):
+            if match is not None and match.row.uid in wanted:
+                yield match
