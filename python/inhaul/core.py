@@ -11,9 +11,10 @@ from inhaul.registry import (
     Visibility,
 )
 from inhaul.registry.annotation.managers import HasFeatures
-from inhaul.registry.model.base import Registry
-from inhaul.registry.model.tracking import TracksRun, TracksUpdates
+from inhaul.registry.model.base import TracksUpdates
+from inhaul.registry.queries.registry import Registry
 from inhaul.registry.queries.versioning import IsVersioned
+from inhaul.registry.records.run import TracksRun
 
 __all__ = (
     "AnnDataAccessor",

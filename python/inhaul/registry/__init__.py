@@ -25,13 +25,13 @@ from inhaul.registry.records.feature import FeatureValue as FeatureValue
 from inhaul.registry.records.run import Run as Run
 from inhaul.registry.records.run import Transform as Transform
 from inhaul.registry.records.storage import Storage as Storage
+from inhaul.registry.records.storage import verify as verify
 from inhaul.registry.records.ulabel import Hierarchy as Hierarchy
 from inhaul.registry.records.ulabel import ULabel as ULabel
 from inhaul.registry.records.user import User as User
 from inhaul.registry.verbs.folder import ingest as ingest
+from inhaul.registry.verbs.garbage import gc as gc
 from inhaul.registry.verbs.save_many import save as save
-from inhaul.upkeep.collect import gc as gc
-from inhaul.upkeep.verify import verify as verify
 
 asynchronous = World()
 asynchronous.add(User, Storage, Transform, Run, Artifact, ArtifactList, QuerySet, Related, Fixed)

@@ -21,14 +21,15 @@ from inhaul.registry.annotation.slots import Slots, link
 from inhaul.registry.lineage.current_run import input_run, note_inputs, run_for
 from inhaul.registry.lineage.graph import Lineage, trace
 from inhaul.registry.making import FromMemory, check_data, checked_storage
-from inhaul.registry.model.base import Registry
+from inhaul.registry.model.base import TracksUpdates
 from inhaul.registry.model.fields import Field, Relation, set_row
-from inhaul.registry.model.tracking import TracksRun, TracksUpdates
 from inhaul.registry.model.visibility import Visibility, shown
 from inhaul.registry.model.world import check_record
 from inhaul.registry.queries.describing import IsDescribed
+from inhaul.registry.queries.registry import Registry
 from inhaul.registry.queries.related import ManyToMany
 from inhaul.registry.queries.versioning import IsVersioned, check_unused
+from inhaul.registry.records.run import TracksRun
 from inhaul.registry.records.storage import Storage
 from inhaul.registry.verbs import delete as deletion
 from inhaul.registry.verbs import read as reading
@@ -322,10 +323,10 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
             return self._draft.data
         if stream and self._accessor == "AnnData" and not options:
             opened = await self._opened()
-            await note_inputs([self], run)
+            await note_inputs(self._home, {self._id: self._run_id}, run)
             return await asyncio.to_thread(opened._read)
         path = await self._cached()
-        await note_inputs([self], run)
+        await note_inputs(self._home, {self._id: self._run_id}, run)
         return await self._loaded(path, **options)
 
     async def _loaded(self, path: Path, **options: Any) -> Any:
@@ -353,7 +354,7 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         """
         run = input_run(self, is_run_input)
         opened = await self._opened(**options)
-        await note_inputs([self], run)
+        await note_inputs(self._home, {self._id: self._run_id}, run)
         return opened
 
     async def _opened(self, **options: Any) -> Any:
@@ -378,7 +379,7 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         """
         run = input_run(self, is_run_input)
         path = await self._cached()
-        await note_inputs([self], run)
+        await note_inputs(self._home, {self._id: self._run_id}, run)
         return path
 
     async def view_lineage(self) -> Lineage:
@@ -391,7 +392,7 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         """
         if self._id is None:
             raise ValueError(f"{self!r} is not saved, so it has no lineage")
-        return await trace(self)
+        return await trace(self._home, self._id)
 
     async def verify(
         self, *, read: bool = False, repair: bool = False, source: "Pathish | None" = None

@@ -25,14 +25,15 @@ from inhaul.instance import Instance, current
 from inhaul.keys import next_uid
 from inhaul.registry.artifact import Artifact
 from inhaul.registry.lineage.current_run import input_run, note_inputs, run_for
-from inhaul.registry.model.base import Registry
+from inhaul.registry.model.base import TracksUpdates
 from inhaul.registry.model.fields import Field
 from inhaul.registry.model.rows import columns, inserted, take
-from inhaul.registry.model.tracking import TracksRun, TracksUpdates
 from inhaul.registry.model.visibility import Visibility, shown
 from inhaul.registry.queries.describing import IsDescribed
+from inhaul.registry.queries.registry import Registry
 from inhaul.registry.queries.related import Fixed, ManyToMany, id_in
 from inhaul.registry.queries.versioning import IsVersioned
+from inhaul.registry.records.run import TracksRun
 from inhaul.registry.verbs import delete as deletion
 from inhaul.tasks import unwrapped
 from inhaul.texts import check_name, check_text
@@ -372,7 +373,7 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         with unwrapped():
             async with asyncio.TaskGroup() as tasks:
                 fetching = [tasks.create_task(fetch(artifact)) for artifact in members]
-        await note_inputs(members, run)
+        await note_inputs(self._home, {member._id: member._run_id for member in members}, run)
         return [task.result() for task in fetching]
 
 

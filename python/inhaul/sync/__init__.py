@@ -29,7 +29,7 @@ from inhaul.ingestion.report import Reason as Reason
 from inhaul.ingestion.report import Status as Status
 from inhaul.progress import bar
 from inhaul.registry import Visibility as Visibility
-from inhaul.registry.lineage.graph import current_run as _context
+from inhaul.registry.lineage import current_run as _context
 from inhaul.registry.model.world import World
 from inhaul.settings import settings as settings
 from inhaul.stores.probe import Ability as Ability
@@ -168,7 +168,7 @@ _world = World(blocking=True)
 _world.add(*map(twin, _registry.asynchronous.classes.values()))
 _world.map()
 
-annotate = blocking(_registry.annotation)
+annotate = blocking(_registry.annotate)
 save = blocking(_registry.save)
 finish = blocking(_registry.finish)
 

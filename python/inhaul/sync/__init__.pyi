@@ -31,12 +31,12 @@ from inhaul.registry.model.fields import Field, Relation
 from inhaul.registry.queries.describing import Description
 from inhaul.registry.queries.related import ManyToMany
 from inhaul.registry.verbs.folder import Duplicates, Errors, Folder
+from inhaul.registry.verbs.garbage import _DAY
 from inhaul.settings import settings as settings
 from inhaul.stores.locations import Pathish
 from inhaul.stores.probe import Ability as Ability
 from inhaul.stores.probe import RemoteReport as RemoteReport
 from inhaul.sync import core as core
-from inhaul.upkeep.collect import _DAY
 from inhaul.upkeep.reports import Defect as Defect
 from inhaul.upkeep.reports import Finding as Finding
 from inhaul.upkeep.reports import GcReport as GcReport
@@ -284,13 +284,8 @@ class ArtifactList(Sequence[_ArtifactListA], Generic[_ArtifactListA]):
         """The artifacts as a table: path, key, status, uid, size in bytes, hash, and so on."""
         ...
 
-class _Objects:
-    """`objects`: all records of the registry it is read from."""
-
-    def __get__(self, record: object, owner: type) -> QuerySet[Any]: ...
-
-class _Registry:
-    """A record of a registry: an object that is, or will be, a row.
+class _Record:
+    """An object that is, or will be, a row of a registry.
 
     Equal records are of the same class and have the same uid. The hash of a record stays the same when it is saved, so
     that it may be in a set before. There, one that turns out to be an existing record, or a new version, is found, but
@@ -300,11 +295,50 @@ class _Registry:
     id: Field[int]
     uid: Field[str]
     created_at: Field[datetime]
-    objects: _Objects
 
     def __eq__(self, other: object) -> bool: ...
     def __hash__(self) -> int: ...
     def __repr__(self) -> str: ...
+    def save(self) -> Self:
+        """Writes the record if it is new, or the fields that were changed.
+
+        A new record whose name is registered becomes that record, if its other fields are the same or not given.
+
+        Raises:
+            ValueError: Other fields differ from those that are registered under the name.
+            KeyExists: Another record has the name that was changed to.
+        """
+        ...
+
+    def delete(self) -> None:
+        """Deletes the record for good.
+
+        Raises:
+            ValueError: It is not saved.
+            InUse: Others use it; the message counts them. Or the instance needs it for what it writes next.
+        """
+        ...
+
+class _TracksUpdates:
+    """A record that remembers when it was last written."""
+
+    updated_at: Field[datetime]
+
+class _Objects:
+    """`objects`: all records of the registry it is read from."""
+
+    def __get__(self, record: object, owner: type) -> QuerySet[Any]: ...
+
+class _Registry(_Record):
+    """A record of a registry, which finds such records by their fields.
+
+    Equal records are of the same class and have the same uid. The hash of a record stays the same when it is saved, so
+    that it may be in a set before. There, one that turns out to be an existing record, or a new version, is found, but
+    its equals are not.
+    """
+
+    objects: _Objects
+
     @classmethod
     def filter(cls, **lookups: Any) -> QuerySet[Self]:
         """Records that meet all lookups, `field__op=value`.
@@ -343,44 +377,8 @@ class _Registry:
             TypeError: These records have no names, a new one takes more than a name, or `values` is one text.
         """
         ...
-
-    def save(self) -> Self:
-        """Writes the record if it is new, or the fields that were changed.
-
-        A new record whose name is registered becomes that record, if its other fields are the same or not given.
-
-        Raises:
-            ValueError: Other fields differ from those that are registered under the name.
-            KeyExists: Another record has the name that was changed to.
-        """
-        ...
-
-    def delete(self) -> None:
-        """Deletes the record for good.
-
-        Raises:
-            ValueError: It is not saved.
-            InUse: Others use it; the message counts them. Or the instance needs it for what it writes next.
-        """
-        ...
     __mapper__: Mapper[Any]
     __table__: Table
-
-class _TracksRun:
-    """A record that remembers who made it, and in which run."""
-
-    created_by: Relation[User]
-    run: Relation[Run | None]
-
-    @property
-    def transform(self) -> Transform | None:
-        """The transform of the run."""
-        ...
-
-class _TracksUpdates:
-    """A record that remembers when it was last written."""
-
-    updated_at: Field[datetime]
 
 class User(_Registry, _TracksUpdates):
     """Somebody who creates records; the current one is `settings.user`.
@@ -453,6 +451,38 @@ class Storage(_Registry, _TracksUpdates):
 
     def __repr__(self) -> str: ...
 
+def verify(
+    storage: Storage | None = None,
+    *,
+    read: bool = False,
+    repair: bool = False,
+    max_age: timedelta | None = None,
+    source: Pathish | None = None,
+) -> VerifyReport:
+    """Compares all objects of a storage with the registry.
+
+    Where the storage tells ETags made of MD5s, listing it is enough; otherwise every object is read and hashed. A call
+    that was interrupted is gone on with by the next one.
+
+    Args:
+        storage: The storage; the default one if None.
+        read: Read every object. Artifacts that only have an ETag get a hash of their content.
+        repair: Store again what is not as registered, where an equal copy is in `source`, in the cache or in another
+            artifact. A file under a key that a user chose is left as it is.
+        max_age: Take the word of earlier calls for objects that were verified not longer ago and have kept their size,
+            time and ETag.
+        source: A folder that artifacts were made from, for repairs: a file is found in it by the end of its key, as far
+            as there is one, so `d/a.csv` is looked for as that and as `a.csv`. Or the file of one of them.
+
+    Raises:
+        NoResultFound: The registry does not know the storage.
+        TypeError: An argument has the wrong type.
+        ValueError: `max_age` is negative, or more than 36,500 days; or a source is given without `repair`, or on S3.
+        FileNotFoundError: There is no such source.
+        DatabaseDenied: With `repair`: the registry may only be read.
+    """
+    ...
+
 class Transform(_Registry, _TracksUpdates):
     """Something that makes artifacts: a script, notebook, function or pipeline.
 
@@ -504,6 +534,17 @@ class Run(_Registry, _TracksUpdates):
     @property
     def outputs(self) -> QuerySet[Any]:
         """The artifacts it made, hidden and trashed ones included."""
+        ...
+
+class _TracksRun:
+    """A record that remembers who made it, and in which run."""
+
+    created_by: Relation[User]
+    run: Relation[Run | None]
+
+    @property
+    def transform(self) -> Transform | None:
+        """The transform of the run."""
         ...
 
 class _FromMemory:
@@ -600,7 +641,7 @@ class _FromMemory:
 class FeatureManager:
     """The features of an artifact: its feature sets by slot, and the values it is annotated with."""
 
-    def __init__(self, artifact: Artifact) -> None: ...
+    def __init__(self, artifact: _Record) -> None: ...
     def __repr__(self) -> str: ...
     def __getitem__(self, slot: str) -> QuerySet[Feature]:
         """The features measured in a slot, such as `columns`, `obs` or `rna:var`."""
@@ -646,7 +687,7 @@ class FeatureManager:
 class LabelManager:
     """The labels of an artifact."""
 
-    def __init__(self, artifact: Artifact) -> None: ...
+    def __init__(self, artifact: _Record) -> None: ...
     def __repr__(self) -> str: ...
     def add(self, records: ULabel | Iterable[ULabel], feature: Feature | None = None) -> None:
         """Adds labels; `annotate` does it for many artifacts.
@@ -683,7 +724,7 @@ class LabelManager:
         """
         ...
 
-    def add_from(self, other: Artifact) -> None:
+    def add_from(self, other: _Record) -> None:
         """Adds all labels of another artifact, for the features that they are there for.
 
         Raises:
@@ -1057,12 +1098,12 @@ class Artifact(_Registry, _FromMemory, _HasFeatures, _IsDescribed, _IsVersioned,
         """
         ...
 
-_RelatedR = TypeVar("_RelatedR", bound="_Registry")
+_RelatedR = TypeVar("_RelatedR", bound="_Record")
 
 class _Related(Generic[_RelatedR]):
     """The records that one record is linked with through a table."""
 
-    def __init__(self, record: _Registry, relation: ManyToMany) -> None: ...
+    def __init__(self, record: _Record, relation: ManyToMany) -> None: ...
     def __repr__(self) -> str: ...
     def filter(self, **lookups: Any) -> QuerySet[_RelatedR]:
         """Those linked that meet the lookups."""
@@ -1097,7 +1138,7 @@ class _Related(Generic[_RelatedR]):
         """
         ...
 
-_FixedR = TypeVar("_FixedR", bound="_Registry")
+_FixedR = TypeVar("_FixedR", bound="_Record")
 
 class _Fixed(_Related[_FixedR]):
     """The records that a record is made of. It cannot get others: a record of others is another one."""
@@ -1519,7 +1560,7 @@ class _Members(_Fixed[Artifact]):
     """The artifacts of a collection, in its order."""
 
 def annotate(
-    artifacts: Sequence[Artifact] | ArtifactList[Any] | QuerySet[Any],
+    artifacts: Sequence[_Record] | QuerySet[Any],
     values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     labels: Sequence[ULabel] | Sequence[Sequence[ULabel]] = (),
     *,
@@ -1708,38 +1749,6 @@ def testremote(url: str, storage_options: Mapping[str, Any] | None = None) -> Re
         StorageMissing: There is no such bucket.
         StorageDenied: The credentials are refused.
         StorageUnavailable: The server does not answer.
-    """
-    ...
-
-def verify(
-    storage: Storage | None = None,
-    *,
-    read: bool = False,
-    repair: bool = False,
-    max_age: timedelta | None = None,
-    source: Pathish | None = None,
-) -> VerifyReport:
-    """Compares all objects of a storage with the registry.
-
-    Where the storage tells ETags made of MD5s, listing it is enough; otherwise every object is read and hashed. A call
-    that was interrupted is gone on with by the next one.
-
-    Args:
-        storage: The storage; the default one if None.
-        read: Read every object. Artifacts that only have an ETag get a hash of their content.
-        repair: Store again what is not as registered, where an equal copy is in `source`, in the cache or in another
-            artifact. A file under a key that a user chose is left as it is.
-        max_age: Take the word of earlier calls for objects that were verified not longer ago and have kept their size,
-            time and ETag.
-        source: A folder that artifacts were made from, for repairs: a file is found in it by the end of its key, as far
-            as there is one, so `d/a.csv` is looked for as that and as `a.csv`. Or the file of one of them.
-
-    Raises:
-        NoResultFound: The registry does not know the storage.
-        TypeError: An argument has the wrong type.
-        ValueError: `max_age` is negative, or more than 36,500 days; or a source is given without `repair`, or on S3.
-        FileNotFoundError: There is no such source.
-        DatabaseDenied: With `repair`: the registry may only be read.
     """
     ...
 

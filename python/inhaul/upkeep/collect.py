@@ -5,59 +5,25 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from inhaul import ownership
-from inhaul.arguments import check_age, check_flag
 from inhaul.db import leases
 from inhaul.ingestion.activity import CrashedSessions, collecting
-from inhaul.instance import Instance, current
-from inhaul.registry.verbs.remove import end_removals
+from inhaul.instance import Instance
 from inhaul.tasks import to_the_end
-from inhaul.upkeep.collector import Collector, known_storage
+from inhaul.upkeep.collector import Collector, Known
 from inhaul.upkeep.reports import GcReport
 
-if TYPE_CHECKING:
-    from inhaul.registry.records.storage import Storage
 
-_DAY = timedelta(days=1)
-
-
-async def gc(
-    storage: "Storage | None" = None, *, delete: bool = False, older_than: timedelta = _DAY, shared: bool = False
-) -> GcReport:
-    """Finds what nobody needs any more in a storage and on this machine, and deletes it if told to.
-
-    That is: objects that inhaul named and no artifact refers to, uploads of such objects that were never completed,
-    files that crashed processes left in the storage or the cache, and sessions of crashed ingests, which could be gone
-    on with until then. Nothing else is touched: neither files under keys that users chose, nor what may be another
-    registry's, nor what an ingest or save that is running may refer to, whichever process of the registry it is in.
-    Objects of artifacts that were deleted for good go whatever their age.
+async def collect(instance: Instance, known: Known, *, delete: bool, older_than: timedelta, shared: bool) -> GcReport:
+    """Finds what nobody needs any more in a storage and on this machine, and deletes it if told to; see `inhaul.gc`.
 
     Args:
-        storage: The storage; the default one if None.
-        delete: Delete it. Otherwise nothing is changed.
+        instance: The instance whose storage, cache and sessions are looked at.
+        known: The storage.
+        delete: Delete it.
         older_than: How old it must be.
-        shared: Look only at objects of artifacts that this registry has or had, as where other registries store theirs,
-            too. What a crashed ingest left for an artifact that never got its row stays.
-
-    Raises:
-        NoResultFound: The registry does not know the storage.
-        StorageShared: Another registry stores objects in it, and `shared` is false; or it is a copy of this one.
-        WrongStorage: It is another storage, or belongs to another copy of the registry.
-        TypeError: An argument has the wrong type.
-        ValueError: `older_than` is negative, or more than 36,500 days.
+        shared: Look only at objects of artifacts that this registry has or had.
     """
-    check_flag("delete", delete)
-    check_flag("shared", shared)
-    check_age("older_than", older_than)
-    instance = storage._home if storage is not None else current()
-    known = await known_storage(instance, storage)
-    if delete:
-        await instance.database.check_writable()
-    await ownership.check(instance.database, known.store, known.row)
-    if delete:
-        await end_removals(instance, known.store.root)
     async with collecting(instance.database) if delete else nullcontext(), _crashed(instance) as sessions:
         async with instance.database.read() as conn:
             before = await leases.now(conn) - older_than

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import select
 
@@ -18,9 +18,6 @@ from inhaul.stores.base import Listed, Readable
 from inhaul.stores.local import TEMPORARY
 from inhaul.upkeep.matching import location, object_of
 from inhaul.upkeep.reports import GcReport
-
-if TYPE_CHECKING:
-    from inhaul.registry.records.storage import Storage
 
 T = TypeVar("T")
 
@@ -45,13 +42,12 @@ class Known(NamedTuple):
         return await ownership.others(self.store, self.row.registry)
 
 
-async def known_storage(instance: Instance, storage: "Storage | None") -> Known:
-    """A storage, or the default one.
+async def known_storage(instance: Instance, root: str) -> Known:
+    """The storage with this root.
 
     Raises:
         NoResultFound: The registry does not know the storage.
     """
-    root = storage._root if storage is not None else instance.root
     async with instance.database.read() as conn:
         known = {root: id for id, root in await conn.execute(select(tables.storage.c.id, tables.storage.c.root))}
     if root not in known:

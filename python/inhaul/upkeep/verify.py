@@ -14,7 +14,7 @@ from inhaul.db import objects
 from inhaul.db.objects import Row
 from inhaul.errors import WrongStorage
 from inhaul.ingestion.activity import spare
-from inhaul.instance import Instance, current
+from inhaul.instance import Instance
 from inhaul.stores.base import Listed, Readable
 from inhaul.tasks import to_the_end
 from inhaul.upkeep import matching
@@ -26,49 +26,27 @@ from inhaul.upkeep.reports import Defect, Finding, VerifyReport
 from inhaul.upkeep.sources import Sources
 
 if TYPE_CHECKING:
-    from inhaul.registry.records.storage import Storage
     from inhaul.stores.locations import Pathish
 
 _PAGE = 1000  # objects without a row that are asked about at a time
 _FEW = 1000  # artifacts below which asking for each one is less work than listing the storage
 
 
-async def verify(
-    storage: "Storage | None" = None,
+async def verify_storage(
+    instance: Instance,
+    root: str,
     *,
-    read: bool = False,
-    repair: bool = False,
-    max_age: timedelta | None = None,
-    source: "Pathish | None" = None,
+    read: bool,
+    repair: bool,
+    max_age: timedelta | None,
+    source: "Pathish | None",
 ) -> VerifyReport:
-    """Compares all objects of a storage with the registry.
-
-    Where the storage tells ETags made of MD5s, listing it is enough; otherwise every object is read and hashed. A call
-    that was interrupted is gone on with by the next one.
-
-    Args:
-        storage: The storage; the default one if None.
-        read: Read every object. Artifacts that only have an ETag get a hash of their content.
-        repair: Store again what is not as registered, where an equal copy is in `source`, in the cache or in another
-            artifact. A file under a key that a user chose is left as it is.
-        max_age: Take the word of earlier calls for objects that were verified not longer ago and have kept their size,
-            time and ETag.
-        source: A folder that artifacts were made from, for repairs: a file is found in it by the end of its key, as far
-            as there is one, so `d/a.csv` is looked for as that and as `a.csv`. Or the file of one of them.
-
-    Raises:
-        NoResultFound: The registry does not know the storage.
-        TypeError: An argument has the wrong type.
-        ValueError: `max_age` is negative, or more than 36,500 days; or a source is given without `repair`, or on S3.
-        FileNotFoundError: There is no such source.
-        DatabaseDenied: With `repair`: the registry may only be read.
-    """
+    """Compares all objects of a storage with the registry; see `inhaul.verify`, as for the arguments and errors."""
     check_flag("read", read)
     check_flag("repair", repair)
     check_age("max_age", max_age, optional=True)
     sources = await Sources.at(source, repair=repair)
-    instance = storage._home if storage is not None else current()
-    known = await known_storage(instance, storage)
+    known = await known_storage(instance, root)
     if repair:
         await instance.database.check_writable()
     store, storage_id = known.store, known.id

@@ -1,7 +1,7 @@
 """Annotating artifacts, one or many: feature values and labels are checked, then written in a few statements."""
 
 import asyncio
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,12 +14,12 @@ from inhaul.errors import NoResultFound, ValidationError
 from inhaul.instance import Instance
 from inhaul.keys import new_uid
 from inhaul.registry.model import dtypes
+from inhaul.registry.model.unregistered import check_registered, problem
 from inhaul.registry.queries.related import id_in
 from inhaul.texts import check_name, is_storable
 
 if TYPE_CHECKING:
-    from inhaul.registry.artifact import Artifact
-    from inhaul.registry.artifact_list import ArtifactList
+    from inhaul.registry.model.base import Record
     from inhaul.registry.model.world import World
     from inhaul.registry.queries.query_set import QuerySet
     from inhaul.registry.records.feature import Feature
@@ -38,7 +38,7 @@ class _Batch(NamedTuple):
 
 
 async def annotate(
-    artifacts: "Sequence[Artifact] | ArtifactList[Any] | QuerySet[Any]",
+    artifacts: "Sequence[Record] | QuerySet[Any]",
     values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     labels: "Sequence[ULabel] | Sequence[Sequence[ULabel]]" = (),
     *,
@@ -155,36 +155,6 @@ async def _features(
     return found
 
 
-def check_registered(world: "World", examples: Mapping[str, Any], found: Container[str]) -> None:
-    """Refuses names that are no features.
-
-    Args:
-        world: The API that the message is for.
-        examples: A value, or several, of each feature by its name.
-        found: The names that are features.
-
-    Raises:
-        ValidationError: One is none.
-    """
-    if missing := [name for name in examples if name not in found]:
-        raise ValidationError(unregistered(world, {name: dtypes.of(_first(examples[name])) for name in missing}))
-
-
-def unregistered(world: "World", features: Mapping[str, str]) -> str:
-    """What to tell about names that are no features, with the line that registers each.
-
-    Args:
-        world: The API that the lines are for.
-        features: The dtype that fits, by name.
-    """
-    names = list(features)
-    listed = ", ".join(map(repr, names[:_SHOWN])) + (
-        f", and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    )
-    lines = [world.saving(f"Feature(name={name!r}, dtype={features[name]!r})") for name in names[:_SHOWN]]
-    return "\n    ".join([f"Not registered as features: {listed}. Register them:", *lines])
-
-
 async def _label_ids(
     instance: Instance, features: Mapping[str, tuple[int, str]], values: Sequence[Mapping[str, list[Any]]]
 ) -> dict[str, int]:
@@ -255,25 +225,7 @@ def _label_id(world: "World", instance: Instance, known: Mapping[str, int], item
     return id_in(instance, item, world["ULabel"]) if isinstance(item, world["ULabel"]) else None
 
 
-def problem(world: "World", name: str, dtype: str, item: Any) -> str:
-    """What to tell about a value that its feature does not take.
-
-    Args:
-        world: The API that the message is for.
-        name: The feature, or a lookup of it.
-        dtype: Its dtype.
-        item: The value.
-    """
-    if dtype == dtypes.LABELS and isinstance(item, str):
-        return f"{name}={item!r}: there is no such label. Register it: {world.saving(f'ULabel(name={item!r})')}"
-    return f"{name}={item!r}: the feature takes {dtypes.takes(dtype)}, as its dtype is {dtype!r}"
-
-
 def _items(values: Mapping[str, list[Any]]) -> Iterator[tuple[str, Any]]:
     for name, items in values.items():
         for item in items:
             yield name, dtypes.plain(item)
-
-
-def _first(value: Any) -> Any:
-    return dtypes.plain(next(iter(dtypes.several(value)), None))

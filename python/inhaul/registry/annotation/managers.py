@@ -15,14 +15,14 @@ from inhaul.db.membership import is_in
 from inhaul.errors import KeyExists
 from inhaul.registry.annotation.annotate import annotate, write
 from inhaul.registry.model import dtypes
-from inhaul.registry.model.base import Registry
 from inhaul.registry.model.world import check_record
+from inhaul.registry.queries.registry import Registry
 from inhaul.registry.queries.related import ManyToMany, Related, id_in
 from inhaul.registry.queries.value_lookups import value_condition
 from inhaul.texts import check_name, check_text
 
 if TYPE_CHECKING:
-    from inhaul.registry.artifact import Artifact
+    from inhaul.registry.model.base import Record
     from inhaul.registry.model.world import World
     from inhaul.registry.queries.query_set import QuerySet
     from inhaul.registry.records.feature import Feature, FeatureSet
@@ -37,7 +37,7 @@ class FeatureManager:
 
     _world: ClassVar["World"]
 
-    def __init__(self, artifact: "Artifact") -> None:
+    def __init__(self, artifact: "Record") -> None:
         self._artifact = artifact
 
     def __repr__(self) -> str:
@@ -150,7 +150,7 @@ class LabelManager:
 
     _world: ClassVar["World"]
 
-    def __init__(self, artifact: "Artifact") -> None:
+    def __init__(self, artifact: "Record") -> None:
         self._artifact = artifact
 
     def __repr__(self) -> str:
@@ -205,7 +205,7 @@ class LabelManager:
         async with instance.database.write() as conn:
             await conn.execute(delete(_labelled).where(*conditions))
 
-    async def add_from(self, other: "Artifact") -> None:
+    async def add_from(self, other: "Record") -> None:
         """Adds all labels of another artifact, for the features that they are there for.
 
         Raises:

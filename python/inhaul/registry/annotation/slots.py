@@ -13,15 +13,15 @@ from inhaul.db import tables
 from inhaul.errors import ValidationError
 from inhaul.formats.measured import WHOLE, is_slot, measured
 from inhaul.formats.suffixes import load
-from inhaul.registry.annotation.annotate import unregistered
 from inhaul.registry.model import dtypes
+from inhaul.registry.model.unregistered import unregistered
 from inhaul.stores.locations import as_text
 from inhaul.texts import is_storable
 
 if TYPE_CHECKING:
     from inhaul.ingestion.content import Content
     from inhaul.instance import Instance
-    from inhaul.registry.artifact import Artifact
+    from inhaul.registry.model.base import Record
     from inhaul.registry.model.world import World
     from inhaul.registry.records.feature import Feature
 
@@ -68,7 +68,7 @@ async def validate(world: "World", instance: "Instance", data: Any, accessor: st
     return {slot: features for slot, features in measures.items() if features}
 
 
-async def link(artifact: "Artifact", slots: Slots) -> None:
+async def link(artifact: "Record", slots: Slots) -> None:
     """Links what was validated with a saved artifact, in place of what the slots had."""
     sets = await _saved(artifact, slots)
     async with artifact._home.database.write() as conn:
@@ -82,7 +82,7 @@ class Relinking(NamedTuple):
     new: Mapping[str, int]
 
 
-async def relinking(artifact: "Artifact", content: "Content", data: Any) -> Relinking | None:
+async def relinking(artifact: "Record", content: "Content", data: Any) -> Relinking | None:
     """What new content measures, checked; None if nothing is known of what the old one measures.
 
     Args:
@@ -105,7 +105,7 @@ async def relinking(artifact: "Artifact", content: "Content", data: Any) -> Reli
 
 
 async def set_links(
-    conn: AsyncConnection, artifact: "Artifact", sets: Mapping[str, int], instead_of: Iterable[str]
+    conn: AsyncConnection, artifact: "Record", sets: Mapping[str, int], instead_of: Iterable[str]
 ) -> None:
     """Links feature sets with an artifact, in place of what these and some other slots had."""
     slots = {*sets, *instead_of}
@@ -115,7 +115,7 @@ async def set_links(
         await conn.execute(insert(_linked).values(row))
 
 
-async def _saved(artifact: "Artifact", slots: Slots) -> dict[str, int]:
+async def _saved(artifact: "Record", slots: Slots) -> dict[str, int]:
     """The ids of feature sets, which are saved if they are new, by slot."""
     sets = {slot: artifact._world["FeatureSet"](features) for slot, features in slots.items()}
     for one in sets.values():

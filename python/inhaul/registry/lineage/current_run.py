@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -20,12 +20,11 @@ from inhaul.registry.records.params import recorded
 from inhaul.registry.records.run import Run, Transform
 
 if TYPE_CHECKING:
-    from inhaul.registry.artifact import Artifact
-    from inhaul.registry.model.base import Registry
+    from inhaul.registry.model.base import Record
     from inhaul.registry.model.world import World
     from inhaul.registry.queries.query_set import QuerySet
 
-R = TypeVar("R", bound="Registry")
+R = TypeVar("R", bound="Record")
 
 # The run of the innermost tracked function, and the instance it is registered in.
 _running: ContextVar[tuple[Instance, Run] | None] = ContextVar("inhaul_run", default=None)
@@ -169,7 +168,7 @@ def in_world(record: R, world: "World") -> R:
     return same
 
 
-def input_run(artifact: "Registry", is_run_input: "bool | Run | None") -> Run | None:
+def input_run(artifact: "Record", is_run_input: "bool | Run | None") -> Run | None:
     """The run that an artifact, or a collection, becomes an input of when it is used: one given, or the current one.
 
     Raises:
@@ -191,15 +190,21 @@ def input_run(artifact: "Registry", is_run_input: "bool | Run | None") -> Run | 
     return is_run_input
 
 
-async def note_inputs(artifacts: "Sequence[Artifact]", run: Run | None) -> None:
-    """Makes saved artifacts inputs of a run, but for those that it made, or met again."""
-    if run is None or not artifacts:
+async def note_inputs(instance: Instance, made: Mapping[int | None, int | None], run: Run | None) -> None:
+    """Makes artifacts inputs of a run, but for those that it made, or met again.
+
+    Args:
+        instance: Theirs.
+        made: The ids of the runs that made them, by their own ids. One that is not saved has none.
+        run: The run that uses them, if any.
+    """
+    if run is None or not made:
         return
     if run._id is None:
-        await run._save(artifacts[0]._home)
-    used = {artifact._id for artifact in artifacts if artifact._id is not None and artifact._run_id != run._id}
+        await run._save(instance)
+    used = {id for id, made_in in made.items() if id is not None and made_in != run._id}
     if new := used - run._inputs:
-        async with artifacts[0]._home.database.write() as conn:
+        async with instance.database.write() as conn:
             await provenance.link_inputs(conn, new, run.id)
         run._inputs |= new
 

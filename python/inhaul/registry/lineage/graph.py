@@ -6,16 +6,14 @@ import subprocess
 import sys
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import tables
 from inhaul.db.membership import is_in
-
-if TYPE_CHECKING:
-    from inhaul.registry.artifact import Artifact
+from inhaul.instance import Instance
 
 _MOST = 200  # nodes of a graph: more cannot be read
 _PATIENCE = 30  # seconds for graphviz
@@ -78,13 +76,13 @@ class Lineage:
         return shown | ({"image/svg+xml": self.svg} if self.svg is not None else {})
 
 
-async def trace(artifact: "Artifact") -> Lineage:
-    """The graph of a saved artifact: all it was made from, and all that was made from it."""
-    graph = Lineage(focus=f"a{artifact._id}")
-    async with artifact._home.database.read() as conn:
-        await _add(conn, graph, artifacts=[artifact.id])
-        await _upstream(conn, graph, {artifact.id})
-        await _downstream(conn, graph, {artifact.id})
+async def trace(instance: Instance, id: int) -> Lineage:
+    """The graph of an artifact, by its id: all it was made from, and all that was made from it."""
+    graph = Lineage(focus=f"a{id}")
+    async with instance.database.read() as conn:
+        await _add(conn, graph, artifacts=[id])
+        await _upstream(conn, graph, {id})
+        await _downstream(conn, graph, {id})
     if "IPython" in sys.modules and (dot := shutil.which("dot")):
         graph.svg = await asyncio.to_thread(_drawn, dot, graph.graphviz)
     return graph

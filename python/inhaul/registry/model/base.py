@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import html
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -17,25 +17,17 @@ from inhaul.db.engine import Outcome
 from inhaul.errors import KeyExists, NoResultFound
 from inhaul.instance import Instance, current
 from inhaul.keys import new_uid
-from inhaul.registry.model import dtypes, named
+from inhaul.registry.model import named
 from inhaul.registry.model.fields import Field, set_row
 from inhaul.registry.model.rows import changes, columns, found, inserted, table_of, take, with_related
 from inhaul.registry.model.uses import delete_records
 
 if TYPE_CHECKING:
     from inhaul.registry.model.world import World
-    from inhaul.registry.queries.query_set import QuerySet
 
 
-class _Objects:
-    """`objects`: all records of the registry it is read from."""
-
-    def __get__(self, record: object, owner: type) -> "QuerySet[Any]":
-        return owner._world["QuerySet"](owner)  # type: ignore[attr-defined, no-any-return]
-
-
-class Registry:
-    """A record of a registry: an object that is, or will be, a row.
+class Record:
+    """An object that is, or will be, a row of a registry.
 
     Equal records are of the same class and have the same uid. The hash of a record stays the same when it is saved, so
     that it may be in a set before. There, one that turns out to be an existing record, or a new version, is found, but
@@ -62,12 +54,10 @@ class Registry:
     uid = Field[str]()
     created_at = Field[datetime]()
 
-    objects = _Objects()
-
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
-        same: Registry = other
+        same: Record = other
         return self is same or (self._uid is not None and self._uid == same._uid)
 
     def __hash__(self) -> int:
@@ -88,59 +78,6 @@ class Registry:
             f"<tr><th>{name}</th><td>{html.escape(str(value))}</td></tr>" for name, value in rows if value is not None
         ]
         return f"<table><caption>{type(self).__name__}</caption>{''.join(cells)}</table>"
-
-    @classmethod
-    def filter(cls, **lookups: Any) -> "QuerySet[Self]":
-        """Records that meet all lookups, `field__op=value`.
-
-        Raises:
-            UnknownField: A lookup names no field or operator.
-        """
-        found: QuerySet[Self] = cls._world["QuerySet"](cls)
-        return found.filter(**lookups)
-
-    @classmethod
-    async def get(cls, identifier: str | int) -> Self:
-        """The record with this uid or id.
-
-        Raises:
-            NoResultFound: There is none.
-        """
-        identifier = dtypes.plain(identifier)
-        lookup = {"id": identifier} if isinstance(identifier, int) else {"uid": identifier}
-        found: Self | None = await cls._world["QuerySet"](cls).filter(**lookup)._one_or_none()
-        if found is None:
-            raise NoResultFound(f"No {cls.__name__} has the {next(iter(lookup))} {identifier!r}")
-        return found
-
-    @classmethod
-    def search(cls, text: str) -> "QuerySet[Self]":
-        """Records that have all words of a text in their names, keys or descriptions, whatever the case.
-
-        The best come first: those that are called so, then those whose name begins so.
-        """
-        return cls.filter()._search(text)
-
-    @classmethod
-    async def from_values(cls, values: Iterable[str], **fields: Any) -> list[Self]:
-        """A record for each name: the one that is registered, found in one query, else a new one that is not saved.
-
-        Args:
-            values: Names. One that is there twice gives one record.
-            **fields: What else the constructor of a new record takes, such as `dtype` of features.
-
-        Raises:
-            TypeError: These records have no names, a new one takes more than a name, or `values` is one text.
-        """
-        if isinstance(values, str):
-            raise TypeError(f"{values!r} is one text: pass a list of names")
-        if cls._naming is None:
-            raise TypeError(f"{cls.__name__} records are not found by name: use filter()")
-        names = list(dict.fromkeys(values))
-        query: QuerySet[Self] = cls._world["QuerySet"](cls)
-        known = {getattr(record, f"_{cls._naming}"): record for record in await query._named(cls._naming, names)}
-        make: Any = cls
-        return [known[name] if name in known else make(name, **fields) for name in names]
 
     async def save(self) -> Self:
         """Writes the record if it is new, or the fields that were changed.
@@ -339,3 +276,9 @@ class Registry:
             yield
         except IntegrityError as error:
             raise KeyExists(errno.EEXIST, f"{self!r} cannot be saved: another record has its key or name") from error
+
+
+class TracksUpdates:
+    """A record that remembers when it was last written."""
+
+    updated_at = Field[datetime]()

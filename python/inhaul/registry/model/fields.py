@@ -8,7 +8,7 @@ from sqlalchemy.orm.attributes import instance_dict, set_committed_value
 from inhaul.errors import NotStaged, WrongWorld
 
 if TYPE_CHECKING:
-    from inhaul.registry.model.base import Registry
+    from inhaul.registry.model.base import Record
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class Field(Generic[T]):
 class Relation(Field[T]):
     """A column that refers to another record, `<name>_id`, and that record."""
 
-    def set(self, record: "Registry", value: "Registry | None") -> None:
+    def set(self, record: "Record", value: "Record | None") -> None:
         """Makes the record refer to another one, which is saved.
 
         Raises:

@@ -17,7 +17,7 @@ from inhaul.db.roots import Root, whole
 from inhaul.errors import UnknownField
 from inhaul.instance import Instance
 from inhaul.registry.model import dtypes
-from inhaul.registry.model.base import Registry
+from inhaul.registry.model.base import Record
 from inhaul.registry.queries.related import ManyToMany, id_in
 from inhaul.texts import check_text
 
@@ -224,7 +224,7 @@ def _asks_for_none(rest: list[str], value: Any) -> bool:
     return value is None if not rest else rest == ["isnull"] and value is True
 
 
-def _is_one_of(column: Any, records: Any, cls: type[Registry], lookup: str, instance: Instance) -> ColumnElement[bool]:
+def _is_one_of(column: Any, records: Any, cls: type[Record], lookup: str, instance: Instance) -> ColumnElement[bool]:
     """The condition that a column has the id of one of some records, or of those that a query set finds."""
     if not hasattr(records, "_ids"):
         return is_in(column, [id_in(instance, record, cls) for record in compared("in", records, lookup)])

@@ -10,7 +10,7 @@ from inhaul.db.bulk import insert_into
 from inhaul.db.membership import is_in
 from inhaul.errors import NoResultFound
 from inhaul.instance import Instance
-from inhaul.registry.model.base import Registry
+from inhaul.registry.model.base import Record
 from inhaul.registry.model.world import check_record
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from inhaul.registry.model.world import World
     from inhaul.registry.queries.query_set import QuerySet
 
-R = TypeVar("R", bound=Registry)
+R = TypeVar("R", bound=Record)
 
 
 class ManyToMany:
@@ -43,14 +43,14 @@ class ManyToMany:
     @overload
     def __get__(self, record: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, record: Registry, owner: type) -> "Related[Any]": ...
-    def __get__(self, record: Registry | None, owner: type) -> "Self | Related[Any]":
+    def __get__(self, record: Record, owner: type) -> "Related[Any]": ...
+    def __get__(self, record: Record | None, owner: type) -> "Self | Related[Any]":
         if record is None:
             return self
         manager: Related[Any] = record._world[self._manager](record, self)
         return manager
 
-    def __set__(self, record: Registry, value: object) -> None:
+    def __set__(self, record: Record, value: object) -> None:
         raise AttributeError("The links of a record are no attribute to set: use add() and remove() of it")
 
 
@@ -59,7 +59,7 @@ class Related(Generic[R]):
 
     _world: ClassVar["World"]
 
-    def __init__(self, record: Registry, relation: ManyToMany) -> None:
+    def __init__(self, record: Record, relation: ManyToMany) -> None:
         self._record = record
         self._link = relation.link
         self._registry: type[R] = record._world[relation.registry]
@@ -157,7 +157,7 @@ class Fixed(Related[R]):
         raise TypeError(f"{self._record!r} is made of what it has: make another {made}, or another version, of others")
 
 
-def id_in(instance: Instance, record: Any, registry: type[Registry]) -> int:
+def id_in(instance: Instance, record: Any, registry: type[Record]) -> int:
     """The id of a record that others of an instance are to be linked with.
 
     Args:

@@ -11,8 +11,8 @@ from inhaul.arguments import check_flag
 from inhaul.db import tables
 from inhaul.db.membership import is_in
 from inhaul.errors import ValidationError
-from inhaul.registry.annotation.annotate import check_registered, problem
 from inhaul.registry.model import dtypes
+from inhaul.registry.model.unregistered import check_registered, problem
 from inhaul.registry.queries.lookups import OPERATORS, SEVERAL, TEXT_OPERATORS, compared
 from inhaul.texts import check_text
 

@@ -10,7 +10,7 @@ from inhaul.registry.model.fields import Field
 from inhaul.texts import check_name
 
 if TYPE_CHECKING:
-    from inhaul.registry.model.base import Registry
+    from inhaul.registry.model.base import Record
     from inhaul.registry.model.world import World
     from inhaul.registry.queries.query_set import QuerySet
 
@@ -56,7 +56,7 @@ class IsVersioned:
     @property
     def versions(self) -> "QuerySet[Self]":
         """All records of its family, hidden and trashed ones included, oldest first."""
-        family: QuerySet[Self] = self._world["QuerySet"](type(self), instance=cast("Registry", self)._home)
+        family: QuerySet[Self] = self._world["QuerySet"](type(self), instance=cast("Record", self)._home)
         return family.filter(uid__startswith=self.stem_uid).order_by("uid")
 
 

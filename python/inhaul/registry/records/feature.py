@@ -11,11 +11,11 @@ from inhaul.errors import KeyExists
 from inhaul.hashing import hash_bytes
 from inhaul.instance import Instance
 from inhaul.registry.model import dtypes
-from inhaul.registry.model.base import Registry
+from inhaul.registry.model.base import TracksUpdates
 from inhaul.registry.model.fields import Field, Relation
 from inhaul.registry.model.rows import found
-from inhaul.registry.model.tracking import TracksUpdates
 from inhaul.registry.model.world import check_record
+from inhaul.registry.queries.registry import Registry
 from inhaul.registry.queries.related import ManyToMany
 from inhaul.registry.records.user import User
 from inhaul.texts import check_name

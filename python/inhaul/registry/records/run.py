@@ -7,10 +7,10 @@ from inhaul.arguments import check_time
 from inhaul.db import tables
 from inhaul.hashing import hash_bytes
 from inhaul.instance import Instance
-from inhaul.registry.model.base import Registry
+from inhaul.registry.model.base import TracksUpdates
 from inhaul.registry.model.fields import Field, Relation
-from inhaul.registry.model.tracking import TracksUpdates
 from inhaul.registry.model.world import check_record
+from inhaul.registry.queries.registry import Registry
 from inhaul.registry.queries.related import ManyToMany
 from inhaul.registry.records.params import as_params
 from inhaul.registry.records.user import User
@@ -122,3 +122,21 @@ class Run(Registry, TracksUpdates):
 
     def _new_columns(self) -> dict[str, Any]:
         return {"transform_id": self._transform._id}
+
+
+class TracksRun:
+    """A record that remembers who made it, and in which run."""
+
+    _created_by: User
+    _created_by_id: int
+    _run: Run | None
+    _run_id: int | None
+
+    created_by = Relation[User]()
+    run = Relation[Run | None]()
+
+    @property
+    def transform(self) -> Transform | None:
+        """The transform of the run."""
+        run = self.run
+        return run.transform if run is not None else None

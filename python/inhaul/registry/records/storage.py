@@ -10,18 +10,18 @@ from inhaul import ownership
 from inhaul.arguments import check_path
 from inhaul.db import tables
 from inhaul.errors import InhaulError
-from inhaul.instance import Instance, resolved_root
+from inhaul.instance import Instance, current, resolved_root
 from inhaul.keys import MARKS
-from inhaul.registry.model.base import Registry
+from inhaul.registry.model.base import TracksUpdates
 from inhaul.registry.model.fields import Field, Relation
-from inhaul.registry.model.tracking import TracksUpdates
 from inhaul.registry.model.uses import delete_records
+from inhaul.registry.queries.registry import Registry
 from inhaul.registry.records.move_storage import move
 from inhaul.registry.records.user import User
 from inhaul.stores.address import parse
 from inhaul.stores.locations import as_text, check_encoding, is_remote
 from inhaul.upkeep.reports import VerifyReport
-from inhaul.upkeep.verify import verify
+from inhaul.upkeep.verify import verify_storage
 
 if TYPE_CHECKING:
     from inhaul.stores.locations import Pathish
@@ -120,3 +120,38 @@ class Storage(Registry, TracksUpdates):
 
     def __repr__(self) -> str:
         return f"Storage(root={self._root!r})"
+
+
+async def verify(
+    storage: Storage | None = None,
+    *,
+    read: bool = False,
+    repair: bool = False,
+    max_age: timedelta | None = None,
+    source: "Pathish | None" = None,
+) -> VerifyReport:
+    """Compares all objects of a storage with the registry.
+
+    Where the storage tells ETags made of MD5s, listing it is enough; otherwise every object is read and hashed. A call
+    that was interrupted is gone on with by the next one.
+
+    Args:
+        storage: The storage; the default one if None.
+        read: Read every object. Artifacts that only have an ETag get a hash of their content.
+        repair: Store again what is not as registered, where an equal copy is in `source`, in the cache or in another
+            artifact. A file under a key that a user chose is left as it is.
+        max_age: Take the word of earlier calls for objects that were verified not longer ago and have kept their size,
+            time and ETag.
+        source: A folder that artifacts were made from, for repairs: a file is found in it by the end of its key, as far
+            as there is one, so `d/a.csv` is looked for as that and as `a.csv`. Or the file of one of them.
+
+    Raises:
+        NoResultFound: The registry does not know the storage.
+        TypeError: An argument has the wrong type.
+        ValueError: `max_age` is negative, or more than 36,500 days; or a source is given without `repair`, or on S3.
+        FileNotFoundError: There is no such source.
+        DatabaseDenied: With `repair`: the registry may only be read.
+    """
+    instance = storage._home if storage is not None else current()
+    root = storage._root if storage is not None else instance.root
+    return await verify_storage(instance, root, read=read, repair=repair, max_age=max_age, source=source)

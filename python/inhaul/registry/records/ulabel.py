@@ -6,9 +6,9 @@ from sqlalchemy import Column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import tables
-from inhaul.registry.model.base import Registry
+from inhaul.registry.model.base import TracksUpdates
 from inhaul.registry.model.fields import Field, Relation
-from inhaul.registry.model.tracking import TracksUpdates
+from inhaul.registry.queries.registry import Registry
 from inhaul.registry.queries.related import ManyToMany, Related
 from inhaul.registry.records.user import User
 from inhaul.texts import check_name, check_text

@@ -1,8 +1,8 @@
 """Users."""
 
-from inhaul.registry.model.base import Registry
+from inhaul.registry.model.base import TracksUpdates
 from inhaul.registry.model.fields import Field
-from inhaul.registry.model.tracking import TracksUpdates
+from inhaul.registry.queries.registry import Registry
 from inhaul.texts import check_name
 
 

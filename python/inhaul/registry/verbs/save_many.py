@@ -8,8 +8,8 @@ from typing import Any
 from inhaul.errors import WrongWorld
 from inhaul.instance import Instance
 from inhaul.registry.model import edits, named
-from inhaul.registry.model.base import Registry
 from inhaul.registry.model.edits import Failed
+from inhaul.registry.queries.registry import Registry
 
 _AT_ONCE = 16  # records that are saved side by side
 _IN_A_ROW = 2_000  # records that are looked at before other tasks have a turn

@@ -1,0 +1,52 @@
+"""Garbage: what nobody needs any more."""
+
+from datetime import timedelta
+
+from inhaul import ownership
+from inhaul.arguments import check_age, check_flag
+from inhaul.instance import current
+from inhaul.registry.records.storage import Storage
+from inhaul.registry.verbs.remove import end_removals
+from inhaul.upkeep.collect import collect
+from inhaul.upkeep.collector import known_storage
+from inhaul.upkeep.reports import GcReport
+
+_DAY = timedelta(days=1)
+
+
+async def gc(
+    storage: Storage | None = None, *, delete: bool = False, older_than: timedelta = _DAY, shared: bool = False
+) -> GcReport:
+    """Finds what nobody needs any more in a storage and on this machine, and deletes it if told to.
+
+    That is: objects that inhaul named and no artifact refers to, uploads of such objects that were never completed,
+    files that crashed processes left in the storage or the cache, and sessions of crashed ingests, which could be gone
+    on with until then. Nothing else is touched: neither files under keys that users chose, nor what may be another
+    registry's, nor what an ingest or save that is running may refer to, whichever process of the registry it is in.
+    Objects of artifacts that were deleted for good go whatever their age.
+
+    Args:
+        storage: The storage; the default one if None.
+        delete: Delete it. Otherwise nothing is changed.
+        older_than: How old it must be.
+        shared: Look only at objects of artifacts that this registry has or had, as where other registries store theirs,
+            too. What a crashed ingest left for an artifact that never got its row stays.
+
+    Raises:
+        NoResultFound: The registry does not know the storage.
+        StorageShared: Another registry stores objects in it, and `shared` is false; or it is a copy of this one.
+        WrongStorage: It is another storage, or belongs to another copy of the registry.
+        TypeError: An argument has the wrong type.
+        ValueError: `older_than` is negative, or more than 36,500 days.
+    """
+    check_flag("delete", delete)
+    check_flag("shared", shared)
+    check_age("older_than", older_than)
+    instance = storage._home if storage is not None else current()
+    known = await known_storage(instance, storage._root if storage is not None else instance.root)
+    if delete:
+        await instance.database.check_writable()
+    await ownership.check(instance.database, known.store, known.row)
+    if delete:
+        await end_removals(instance, known.store.root)
+    return await collect(instance, known, delete=delete, older_than=older_than, shared=shared)
