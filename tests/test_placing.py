@@ -1,5 +1,6 @@
 """Artifacts in a storage that the user names: `Artifact(..., storage=)`."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,15 @@ import mudata
 import numpy as np
 import pandas as pd
 import pytest
+from sqlalchemy import select
 
 import inhaul
 import inhaul.sync as ih
 from inhaul import Artifact, Storage
+from inhaul.db import tables
 from inhaul.errors import KeyExists, UnsupportedStorage, WrongWorld
+from inhaul.ingestion.activity import storing
+from striking import Struck, breaker, cancel
 from trees import write
 
 
@@ -130,3 +135,85 @@ async def test_a_file_is_no_root_of_a_storage(instance: inhaul.Instance, tmp_pat
         inhaul.connect(file)
     assert str(file) not in await roots()
     assert await Artifact.objects.count() == 0
+
+
+def marks(root: Path) -> list[Path]:
+    return [file for file in root.rglob("*") if file.is_file()]
+
+
+async def test_a_save_that_failed_leaves_no_storage(instance: inhaul.Instance, tmp_path: Path, s3_root: str) -> None:
+    await instance.open()
+    shelf, before = tmp_path / "shelf", await roots()
+    for root in (str(shelf), s3_root):
+        storage = Storage(root)
+        source = write(tmp_path / "a.txt", "a")
+        artifact = await Artifact(source, key="a.txt", storage=storage)
+        write(source, "b")
+        with pytest.raises(inhaul.errors.FileChanged):
+            await artifact.save()
+        later = Artifact(source, key="c.txt", storage=storage)
+        with pytest.raises(ExceptionGroup):
+            await inhaul.save([Artifact(tmp_path / "none.txt", key="b.txt", storage=root)])
+        struck = await breaker(instance)
+        struck.fail_commit(2, "refused")  # the first one takes the lease
+        with pytest.raises(inhaul.errors.DatabaseFailed):
+            await later.save()
+        assert struck.is_struck
+        assert await roots() == before
+        assert [page async for page in instance.store(root).list("")] in ([], [[]])
+        assert await (await artifact.save()).load() == "b"
+        assert await (await later.save()).load() == "b"
+        assert (await inhaul.verify(storage)).ok
+        assert (await query_marks(instance))[root] is not None
+        before = await roots()
+
+
+async def query_marks(instance: inhaul.Instance) -> dict[str, Any]:
+    """When each storage got its mark."""
+    storage, mark = tables.storage, tables.storage_mark
+    async with instance.database.read() as conn:
+        query = select(storage.c.root, mark.c.made_at).outerjoin(mark, mark.c.storage_id == storage.c.id)
+        return {row.root: row.made_at for row in await conn.execute(query)}
+
+
+async def test_a_save_that_is_cancelled_anywhere_leaves_no_storage(instance: inhaul.Instance, tmp_path: Path) -> None:
+    await instance.open()
+    source = write(tmp_path / "a.txt", "a")
+    for step in range(1, 400, 2):
+        shelf = tmp_path / f"shelf{step}"
+        artifact = Artifact(source, key="a.txt", storage=shelf)
+
+        async def save(artifact: Artifact = artifact, step: int = step) -> bool:
+            call = Struck(artifact.save(), step, cancel)
+            try:
+                await call
+            except asyncio.CancelledError:
+                asyncio.current_task().uncancel()  # type: ignore[union-attr]  # there is one
+            return call.is_struck
+
+        if not await save():
+            break
+        is_saved = artifact._id is not None
+        assert (str(shelf) in await roots()) == is_saved
+        assert len(marks(shelf)) == (2 if is_saved else 0), f"cancelled at await {step}"
+    assert step > 20
+    marked = await query_marks(instance)
+    assert [root for root, at in marked.items() if at is None] == [instance.root], "where nothing is stored"
+
+
+async def test_a_mark_stays_where_another_call_stores(instance: inhaul.Instance, tmp_path: Path) -> None:
+    shelf = tmp_path / "shelf"
+    await instance.open()
+    artifact = await Artifact(source := write(tmp_path / "a.txt", "a"), key="a.txt", storage=shelf)
+    write(source, "b")
+    async with storing(instance.database):
+        await instance.writable(str(shelf))
+        with pytest.raises(inhaul.errors.FileChanged):
+            await artifact.save()
+        assert len(marks(shelf)) == 1
+    await artifact
+    write(source, "c")
+    with pytest.raises(inhaul.errors.FileChanged):
+        await artifact.save()
+    assert marks(shelf) == []
+    assert str(shelf) not in await roots()

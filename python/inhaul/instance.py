@@ -123,6 +123,7 @@ class Instance:
         self._stores: dict[asyncio.AbstractEventLoop, _Stores] = {}
         self.cache = Cache(settings.cache_dir.absolute(), settings.cache_limit)
         self._claimed: set[tuple[tuple[int, ...], str]] = set()
+        self._prepared: dict[str, ownership.Row] = {}
         self._identity: tuple[tuple[int, ...], Identity] | None = None
         self._replaced: Instance | None = None
         self.run: Any = None
@@ -182,7 +183,7 @@ class Instance:
             async with self.database.write() as conn:
                 registry = await ownership.registry_uid(conn)
                 user_id = await ensure(conn, tables.user, "handle", settings.user)
-                storage_id = await self._ensure_storage(conn, self.root, user_id, registry)
+                storage_id = await self._register(conn, self.root, user_id, registry)
             self._identity = (await self.database.file(), Identity(user_id, storage_id, registry))
             await self.recover()
         return self._identity[1]
@@ -202,23 +203,29 @@ class Instance:
         for recover in recoveries:
             await recover(self)
 
-    async def storage_id(self, root: str) -> int:
-        """The row of the storage with this root, made if it is missing."""
-        identity = await self.identity()
+    async def register(self, conn: AsyncConnection, root: str, identity: Identity) -> int:
+        """The row of the storage with this root, made if it is missing.
+
+        That is in the transaction of what is stored there: where nothing comes to be, there is no storage.
+        """
         if root == self.root:
             return identity.storage_id
-        async with self.database.read() as conn:
-            known: int | None = await conn.scalar(select(tables.storage.c.id).where(tables.storage.c.root == root))
+        return await self._register(conn, root, identity.user_id, identity.registry)
+
+    async def _register(self, conn: AsyncConnection, root: str, user_id: int, registry: str) -> int:
+        known = await _id_at(conn, root)
         if known is not None:
             return known
-        async with self.database.write() as conn:
-            return await self._ensure_storage(conn, root, identity.user_id, identity.registry)
-
-    async def _ensure_storage(self, conn: AsyncConnection, root: str, user_id: int, registry: str) -> int:
-        known = await conn.scalar(select(tables.storage.c.id).where(tables.storage.c.root == root))
-        if known is None and not is_remote(root):  # of one on S3, `writable` finds out
+        if not is_remote(root):  # of one on S3, `writable` finds out
             await ownership.check_unknown_root(conn, LocalStore(root), registry)
-        return await ensure(conn, tables.storage, "root", root, **self.kind_of(root)._asdict(), created_by_id=user_id)
+        others = {**self.kind_of(root)._asdict(), "created_by_id": user_id}
+        prepared = self._prepared.get(root)
+        if prepared is None:
+            return await ensure(conn, tables.storage, "root", root, **others)
+        storage_id = await ensure(conn, tables.storage, "root", root, **others, uid=prepared.uid)
+        if prepared.marked_at is not None:
+            await ownership.note_in(conn, storage_id, prepared.marked_at)
+        return storage_id
 
     def kind_of(self, root: str) -> StorageKind:
         """What the row of a storage says besides its root."""
@@ -235,17 +242,33 @@ class Instance:
         Raises:
             WrongStorage: The root is not, or no longer, this registry's storage.
         """
-        storage_id = await self.storage_id(root)
+        identity, store = await self.identity(), self.unclaimed(root)
+        storage_id = identity.storage_id if root == self.root else (await self.storage_at(root)).id
         known = (await self.database.file(), root)
-        if known not in self._claimed:
-            await ownership.claim(self.database, self.unclaimed(root), storage_id)
+        if storage_id is None:
+            self._prepared[root] = await ownership.claim_new(self.database, store)
+        elif known not in self._claimed:
+            await ownership.claim(self.database, store, storage_id)
             self._claimed.add(known)
-        return self.unclaimed(root)
+            self._prepared.pop(root, None)
+        return store
+
+    def is_prepared(self, root: str) -> bool:
+        """Whether a root got the registry's mark here, but was no storage then."""
+        return root in self._prepared
+
+    async def forsake(self, conn: AsyncConnection, root: str) -> None:
+        """Takes away the mark of a root that did not become a storage, in a transaction that keeps others from it."""
+        row = self._prepared.pop(root, None)
+        if row is not None and await _id_at(conn, root) is None:
+            await ownership.withdraw(self.unclaimed(root), row)
 
     async def copies(self, root: str) -> Sequence[ownership.Mark]:
         """The marks in a storage of registries that may have rows for objects of this one; see `ownership.copies`."""
-        row = await ownership.row_of(self.database, await self.storage_id(root))
-        return await ownership.copies(self.store(root), row)
+        storage_id = (await self.storage_at(root)).id
+        if storage_id is None:
+            return []
+        return await ownership.copies(self.store(root), await ownership.row_of(self.database, storage_id))
 
     async def separate(self) -> None:
         """Makes the registry, which is a copy of another one, a registry of its own."""
@@ -259,6 +282,7 @@ class Instance:
         """Forgets which row its default storage is, and where it has looked at a mark: rows have changed."""
         self._identity = None
         self._claimed.clear()
+        self._prepared.clear()
 
     def store(self, root: str) -> Readable:
         """What looks at the objects of the storage with this root, on the running event loop."""
@@ -267,6 +291,7 @@ class Instance:
     async def withdraw(self, row: ownership.Row) -> None:
         """Takes the registry's mark out of a storage that it no longer knows."""
         self._claimed = {known for known in self._claimed if known[1] != row.root}
+        self._prepared.pop(row.root, None)
         await ownership.withdraw(self.unclaimed(row.root), row)
 
     def unclaimed(self, root: str) -> Store:
@@ -346,14 +371,19 @@ class Instance:
     async def storage_at(self, root: str) -> StorageRow:
         """The storage with this root, whether or not it is registered yet."""
         async with self.database.read() as conn:
-            query = select(tables.storage.c.id).where(tables.storage.c.root == root)
-            return StorageRow((await conn.execute(query)).scalar(), root)
+            return StorageRow(await _id_at(conn, root), root)
 
     async def storages_beside(self, root: str) -> list[int]:
         """The ids of the storage with this root and of the one its artifacts are uploaded to, as far as registered."""
         roots = [root, self.remote if root == self.root else None]
         async with self.database.read() as conn:
             return list(await conn.scalars(select(tables.storage.c.id).where(tables.storage.c.root.in_(roots))))
+
+
+async def _id_at(conn: AsyncConnection, root: str) -> int | None:
+    """The id of the storage with this root, if there is one."""
+    found: int | None = await conn.scalar(select(tables.storage.c.id).where(tables.storage.c.root == root))
+    return found
 
 
 async def ensure(conn: AsyncConnection, table: Table, column: str, value: str, **others: object) -> int:

@@ -107,6 +107,28 @@ async def claim(database: Database, store: Store, storage_id: int) -> None:
         WrongStorage: It is another storage, or belongs to another copy of the registry.
     """
     row = await row_of(database, storage_id)
+    await _mark_as(database, store, row)
+    if row.marked_at is None:
+        await note(database, store, row.registry, storage_id)
+
+
+async def claim_new(database: Database, store: Store) -> Row:
+    """As `claim`, for a root that gets its row together with its first artifact; gives what that is to be.
+
+    Raises:
+        WrongStorage: It is another storage, or belongs to another copy of the registry.
+    """
+    table = tables.registry
+    async with database.read() as conn:
+        registry, origin = (await conn.execute(select(table.c.uid, table.c.origin).where(table.c.id == 1))).one()
+    row = Row(registry, origin, new_uid(), store.root, None)
+    await _mark_as(database, store, row)
+    async with database.read() as conn:
+        return row._replace(marked_at=await _made_at(conn, store, registry))
+
+
+async def _mark_as(database: Database, store: Store, row: Row) -> None:
+    """Sees to it that what is at a root has the mark of a storage."""
     ours = await _mark(database, row)
     found = await check(database, store, row)
     if found is None:
@@ -114,8 +136,6 @@ async def claim(database: Database, store: Store, storage_id: int) -> None:
         await _check(database, row, found, ours)
     if found != ours and (found.storage != ours.storage or not _is_inside_alike(found, ours)):
         await _write(store, ours)
-    if row.marked_at is None:
-        await note(database, store, row.registry, storage_id)
 
 
 async def check(database: Database, store: Readable, row: Row) -> Mark | None:
@@ -236,16 +256,24 @@ async def withdraw(store: Store, row: Row) -> None:
 
 async def note(database: Database, store: Readable, registry: str, storage_id: int) -> None:
     """Remembers that a storage has the registry's mark, and since when."""
+    async with database.write() as conn:
+        await note_in(conn, storage_id, await _made_at(conn, store, registry))
+
+
+async def note_in(conn: AsyncConnection, storage_id: int, made_at: datetime) -> None:
+    """As `note`, in a transaction."""
+    statement = insert_into(tables.storage_mark, conn.dialect.name)
+    statement = statement.values(storage_id=storage_id, made_at=made_at)
+    await conn.execute(statement.on_conflict_do_update(index_elements=["storage_id"], set_={"made_at": made_at}))
+
+
+async def _made_at(conn: AsyncConnection, store: Readable, registry: str) -> datetime:
+    """Since when a storage has the mark of a registry."""
     try:
         stat = await store.stat(f"{MARKS}/{registry}")
     except StorageDenied:
         stat = None
-    async with database.write() as conn:
-        made_at = stat.modified if stat is not None else await now(conn)
-        statement = insert_into(tables.storage_mark, conn.dialect.name)
-        statement = statement.values(storage_id=storage_id, made_at=made_at)
-        again = statement.on_conflict_do_update(index_elements=["storage_id"], set_={"made_at": made_at})
-        await conn.execute(again)
+    return stat.modified if stat is not None else await now(conn)
 
 
 async def is_inside(database: Database, root: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db.tables import UtcDateTime, lease
@@ -52,6 +52,12 @@ async def take(conn: AsyncConnection, uid: str, holder: str, since: datetime | N
     started_at = _now(conn) if since is None else since
     row = {"uid": uid, "holder": holder, "collects": collects, "started_at": started_at, "renewed_at": _now(conn)}
     await conn.execute(insert(lease).values(row))
+
+
+async def let_nobody_in(conn: AsyncConnection) -> None:
+    """Has whoever takes or renews a lease wait until the transaction ends; on SQLite they do anyway."""
+    if conn.dialect.name == "postgresql":
+        await conn.execute(text("LOCK TABLE lease IN SHARE ROW EXCLUSIVE MODE"))
 
 
 async def renew(conn: AsyncConnection, uid: str) -> bool:

@@ -22,11 +22,13 @@ from inhaul.db import leases
 from inhaul.db.engine import Database
 from inhaul.errors import InhaulError, LeaseLost
 from inhaul.ingestion.journal import SESSIONS, said
-from inhaul.keys import new_uid
+from inhaul.instance import Instance
+from inhaul.keys import MARKS, new_uid
 from inhaul.processes import is_gone, this_process
 from inhaul.tasks import to_the_end
 
 _CLOCKS = timedelta(minutes=15)  # by which the clocks of databases and storages may differ
+_LEAVE = 5.0  # seconds in which a mark is taken away
 _PAUSE = 0.25  # seconds between two looks whether a collector is done
 _SESSION = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}\.json")
 
@@ -65,6 +67,26 @@ async def confirm(conn: AsyncConnection) -> None:
             f"This process was held up for more than {minutes:g} minutes, and garbage was collected meanwhile: "
             "nothing was registered, so make the call again"
         )
+
+
+async def forsake(instance: Instance, root: str, error: BaseException) -> None:
+    """Takes the registry's mark from a root that did not become a storage after all, unless others store there, too.
+
+    Args:
+        instance: Who stored there, and holds a lease for that.
+        root: The root.
+        error: Why it is no storage. It gets a note if the mark has to stay.
+    """
+    if not instance.is_prepared(root):
+        return
+    try:
+        async with asyncio.timeout(_LEAVE), instance.database.write() as conn:
+            await leases.let_nobody_in(conn)
+            living, _ = await _parted(conn, collects=False)
+            if all(one.uid == _lease.get() for one in living):
+                await instance.forsake(conn, root)
+    except (InhaulError, OSError) as problem:
+        error.add_note(f"{root} keeps the mark of this registry in {MARKS}: {problem!r}")
 
 
 @asynccontextmanager

@@ -266,16 +266,16 @@ async def _write(job: Job, held: Root | None, group: Sequence[Batch]) -> list[Re
     if not any(map(_fresh, group)) and job.run_id is None:
         return [Recorded(batch, [], now, {}) for batch in group]
     identity = await job.instance.identity()
-    constants = bulk.Constants(
-        storage_id=job.storage_id or await job.instance.storage_id(job.root),
-        key_is_virtual=not job.in_place,
-        run_id=job.run_id,
-        created_by_id=identity.user_id,
-        created_at=now,
-    )
     done, orphans = [], []
     async with job.instance.database.write() as conn:
         await confirm(conn)
+        constants = bulk.Constants(
+            storage_id=job.storage_id or await job.instance.register(conn, job.root, identity),
+            key_is_virtual=not job.in_place,
+            run_id=job.run_id,
+            created_by_id=identity.user_id,
+            created_at=now,
+        )
         for batch in group:
             recorded, lost = await _insert(conn, job, constants, batch)
             done.append(recorded)

@@ -14,7 +14,7 @@ from inhaul.db.sharers import sharers
 from inhaul.errors import KeyExists, NoResultFound, ObjectChanged, ObjectMissing
 from inhaul.hashing import Digest
 from inhaul.hashing.listed import from_etag
-from inhaul.ingestion.activity import confirm, storing
+from inhaul.ingestion.activity import confirm, forsake, storing
 from inhaul.ingestion.content import content_of, is_taken
 from inhaul.keys import named_anew
 from inhaul.registry.model.fields import set_row
@@ -54,12 +54,12 @@ async def upload(artifact: "Artifact") -> None:
         outcome = Outcome()
         try:
             verified_by = await _store(artifact, object_key, remote, new_key)
-            storage_id = await instance.storage_id(remote)
-            values = {"storage_id": storage_id, "object_key": new_key, "verified_by": verified_by}
-            await _switch(artifact, object_key, values, outcome)
+            values = {"object_key": new_key, "verified_by": verified_by}
+            await _switch(artifact, object_key, remote, values, outcome)
         except BaseException as error:
             if artifact._key_is_virtual and outcome.is_undone:
                 await to_the_end(discard(artifact, remote, new_key + "/" * (artifact._n_objects is not None), error))
+                await to_the_end(forsake(instance, remote, error))
             if isinstance(error, NoResultFound) and await _is_uploaded(artifact, remote):
                 return
             raise
@@ -115,7 +115,9 @@ async def _store(artifact: "Artifact", object_key: str, remote: str, new_key: st
         return "readback"
 
 
-async def _switch(artifact: "Artifact", object_key: str, values: Mapping[str, Any], outcome: Outcome) -> None:
+async def _switch(
+    artifact: "Artifact", object_key: str, remote: str, values: Mapping[str, Any], outcome: Outcome
+) -> None:
     """Has the row refer to the uploaded object, unless it was given another one meanwhile."""
     table = tables.artifact
     same = (
@@ -124,10 +126,13 @@ async def _switch(artifact: "Artifact", object_key: str, values: Mapping[str, An
         & (table.c.object_key == object_key)
         & (table.c.hash == artifact._hash)
     )
+    instance = artifact._home
+    identity = await instance.identity()
     with artifact._no_clash():
-        async with artifact._home.database.write(outcome) as conn:
+        async with instance.database.write(outcome) as conn:
             await confirm(conn)
-            new = {**values, "updated_at": datetime.now(UTC)}
+            storage_id = await instance.register(conn, remote, identity)
+            new = {**values, "storage_id": storage_id, "updated_at": datetime.now(UTC)}
             done = await conn.execute(update(table).where(same).values(new))
             if done.rowcount != 1:
                 raise NoResultFound(f"{artifact!r} was deleted or replaced while it was uploaded")

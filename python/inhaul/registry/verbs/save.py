@@ -19,7 +19,7 @@ from inhaul.errors import FileChanged, InhaulError, KeyExists
 from inhaul.hashing import Digest, FollowSymlinks
 from inhaul.hashing.listed import from_etag
 from inhaul.ingestion import single
-from inhaul.ingestion.activity import confirm, storing
+from inhaul.ingestion.activity import confirm, forsake, storing
 from inhaul.ingestion.content import Content, content_of, is_taken
 from inhaul.ingestion.remote import content_at
 from inhaul.ingestion.single import OnDuplicate, Place, Predecessor, Staged
@@ -187,7 +187,12 @@ async def save(artifact: "Artifact", instance: Instance) -> None:
     if artifact._id is None:
         since = artifact._stored.since if artifact._stored is not None else None
         async with storing(instance.database, resumed_since=since):
-            await _save_new(artifact, instance, fresh=fresh)
+            try:
+                await _save_new(artifact, instance, fresh=fresh)
+            except BaseException as error:
+                if artifact._staged is not None and artifact._stored is None and artifact._sent is None:
+                    await to_the_end(forsake(instance, artifact._staged.place.storage.root, error))
+                raise
     elif artifact._sent is not None:  # of a replacement
         await artifact._is_found(instance)
     await _meet_again(artifact, instance)
@@ -279,10 +284,8 @@ async def _store(artifact: "Artifact", instance: Instance, staged: Staged, *, re
 async def _insert(artifact: "Artifact", instance: Instance, staged: Staged, outcome: Outcome) -> None:
     identity = await instance.identity()
     storage, now = staged.place.storage, datetime.now(UTC)
-    storage_id = storage.id or await instance.storage_id(storage.root)
     sent = columns(artifact)
     new = sent | {
-        "storage_id": storage_id,
         "created_by_id": identity.user_id,
         "run_id": artifact._run._id if artifact._run is not None else None,
         "created_at": now,
@@ -301,7 +304,8 @@ async def _insert(artifact: "Artifact", instance: Instance, staged: Staged, outc
                 await _make_way(conn, artifact, now)
             elif await families.highest(conn, tables.artifact, artifact._uid):
                 raise _Overtaken
-            row = await inserted(conn, artifact, new)
+            storage_id = storage.id or await instance.register(conn, storage.root, identity)
+            row = await inserted(conn, artifact, new | {"storage_id": storage_id})
             if staged.follows and staged.place.in_place:
                 await families.displace(conn, [artifact._uid])
             outcome.apply = partial(apply, row)
