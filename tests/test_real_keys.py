@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,19 @@ import pytest
 
 import inhaul
 from inhaul import Artifact, Run, Transform
-from inhaul.errors import InvalidKey, KeyExists, NoResultFound, ObjectChanged, ObjectShared, StorageUnavailable
+from inhaul.errors import (
+    DatabaseFailed,
+    InvalidKey,
+    KeyExists,
+    NoResultFound,
+    ObjectChanged,
+    ObjectShared,
+    StorageUnavailable,
+)
+from inhaul.ingestion.activity import storing
 from inhaul.ingestion.content import FileContent
 from s3_servers import S3Server
+from striking import breaker
 from trees import write
 
 KEY = "in/table.txt"
@@ -352,3 +363,77 @@ async def test_an_edit_after_a_crash_is_kept(
     assert place.contents()[KEY] == "edited"
     assert (await (await Artifact.get(artifact.uid)).cache()).read_text() == "new"
     assert [note.stem for note in notes(instance)] == [artifact.uid]
+
+
+_KILLED_SAVE = """
+import asyncio, os, signal, sys
+import inhaul
+from inhaul.registry.verbs import save
+
+async def killed(*arguments):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+save._insert = killed
+
+async def main():
+    async with inhaul.connect(storage=sys.argv[1], db="sqlite:///registry.db"):
+        await inhaul.Artifact(sys.argv[2], key=sys.argv[3], key_is_virtual=False).save()
+
+asyncio.run(main())
+"""
+
+
+async def killed_save(place: Place, source: Path, server: S3Server) -> None:
+    command = [sys.executable, "-c", _KILLED_SAVE, place.root, str(source), KEY]
+    environment = {**os.environ, **server.environment}
+    child = await asyncio.create_subprocess_exec(*command, env=environment, cwd=source.parent)
+    assert await child.wait() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("size", [3, 9 << 20])
+async def test_a_save_that_was_killed_before_its_row_can_be_repeated(
+    instance: inhaul.Instance, place: Place, tmp_path: Path, s3_server: S3Server, size: int
+) -> None:
+    source = write(tmp_path / "table.txt", "x" * size)
+    await killed_save(place, source, s3_server)
+    assert place.contents() == {KEY: "x" * size}
+    assert (await inhaul.gc(delete=True, older_than=timedelta(0))).objects == []
+    with pytest.raises(KeyExists, match="register what is there by its own path"):
+        await Artifact(write(tmp_path / "other.txt", "y" * size), key=KEY, key_is_virtual=False)
+
+    several = [Artifact(write(tmp_path / f"{n}.txt", str(n)), key=f"{n}.txt", key_is_virtual=False) for n in range(9)]
+    again = Artifact(source, key=KEY, key_is_virtual=False)
+    await inhaul.save([*several, again])
+    assert (again.object_key, again.key_is_virtual, await again.versions.count()) == (KEY, False, 1)
+    assert (await inhaul.verify(read=True)).ok
+
+
+async def test_what_a_killed_save_left_stays_when_the_next_one_fails(
+    instance: inhaul.Instance, place: Place, tmp_path: Path, s3_server: S3Server
+) -> None:
+    source = write(tmp_path / "table.txt", "old")
+    await killed_save(place, source, s3_server)
+    artifact = await Artifact(source, key=KEY, key_is_virtual=False)
+    struck = await breaker(instance)
+    struck.fail_commit(3, "refused")  # after the lease and the mark
+    with pytest.raises(DatabaseFailed):
+        await artifact.save()
+    assert place.contents() == {KEY: "old"}, "it was there before"
+    place.put(KEY, "new")
+    with pytest.raises(KeyExists):
+        await artifact.save()
+    assert place.contents() == {KEY: "new"}, "somebody else's"
+    place.put(KEY, "old")
+    assert await (await artifact.save()).load() == "old"
+
+
+async def test_the_object_of_a_call_that_runs_is_not_taken(
+    instance: inhaul.Instance, place: Place, tmp_path: Path
+) -> None:
+    """It could be taken back, and the row of the other call would have no object."""
+    source = write(tmp_path / "table.txt", "old")
+    place.put(KEY, "old")
+    async with storing(instance.database, target=f"{place.root}/{KEY}"):
+        with pytest.raises(KeyExists):
+            await Artifact(source, key=KEY, key_is_virtual=False).save()
+    assert await (await Artifact(source, key=KEY, key_is_virtual=False).save()).load() == "old"

@@ -177,12 +177,13 @@ CREATE TABLE lease (
 	uid VARCHAR(20) NOT NULL, 
 	holder TEXT NOT NULL, 
 	collects BOOLEAN NOT NULL, 
+	target TEXT, 
 	started_at DATETIME NOT NULL, 
 	renewed_at DATETIME NOT NULL, 
 	CONSTRAINT pk_lease PRIMARY KEY (id), 
 	CONSTRAINT uq_lease_uid UNIQUE (uid)
 );
-INSERT INTO "lease" VALUES(1,'Lease00000000000Uid0','boot pid:[1] 1 1',0,'2026-11-28 10:00:00.000000','2026-11-28 10:00:00.000000');
+INSERT INTO "lease" VALUES(1,'Lease00000000000Uid0','boot pid:[1] 1 1',0,'s3://bucket/a/real.csv','2026-11-28 10:00:00.000000','2026-11-28 10:00:00.000000');
 CREATE TABLE registry (
 	id INTEGER NOT NULL, 
 	uid VARCHAR(20) NOT NULL, 

@@ -27,12 +27,14 @@ class Lease(NamedTuple):
         holder: The process that has it.
         started_at: Since when objects without rows may be its holder's.
         renewed_at: When its holder last said that it lives.
+        target: The place under a key that a user chose where its holder stores; None for others.
     """
 
     uid: str
     holder: str
     started_at: datetime
     renewed_at: datetime
+    target: str | None
 
 
 async def now(conn: AsyncConnection) -> datetime:
@@ -47,11 +49,19 @@ def _now(conn: AsyncConnection) -> ColumnElement[datetime]:
     return literal(datetime.now(UTC), UtcDateTime()) if conn.dialect.name == "sqlite" else func.clock_timestamp()
 
 
-async def take(conn: AsyncConnection, uid: str, holder: str, since: datetime | None, *, collects: bool) -> None:
+async def take(
+    conn: AsyncConnection,
+    uid: str,
+    holder: str,
+    since: datetime | None,
+    *,
+    collects: bool,
+    target: str | None = None,
+) -> None:
     """Adds a lease; it counts from now on, or from a time before."""
-    started_at = _now(conn) if since is None else since
-    row = {"uid": uid, "holder": holder, "collects": collects, "started_at": started_at, "renewed_at": _now(conn)}
-    await conn.execute(insert(lease).values(row))
+    row = {"uid": uid, "holder": holder, "collects": collects, "target": target}
+    times = {"started_at": _now(conn) if since is None else since, "renewed_at": _now(conn)}
+    await conn.execute(insert(lease).values(row | times))
 
 
 async def let_nobody_in(conn: AsyncConnection) -> None:

@@ -303,6 +303,7 @@ lease = Table(
     Column("uid", _Uid, nullable=False, unique=True),
     Column("holder", Text, nullable=False),
     Column("collects", Boolean, nullable=False),
+    Column("target", _Key),
     Column("started_at", UtcDateTime, nullable=False),
     Column("renewed_at", UtcDateTime, nullable=False),
 )

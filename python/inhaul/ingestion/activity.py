@@ -36,15 +36,18 @@ _lease: ContextVar[str | None] = ContextVar("inhaul_lease", default=None)
 
 
 @asynccontextmanager
-async def storing(database: Database, *, resumed_since: datetime | None = None) -> AsyncIterator[None]:
+async def storing(
+    database: Database, *, resumed_since: datetime | None = None, target: str | None = None
+) -> AsyncIterator[None]:
     """Holds a lease, from before an object is stored until its row is committed; see `confirm`.
 
     Args:
         database: The registry.
         resumed_since: When the first of objects was stored that are written over, or adopted; None for new ones. They
             are none that somebody is about to remove as garbage.
+        target: The place where an object is stored under a key that a user chose.
     """
-    async with _held(database, resumed_since, collects=False) as uid:
+    async with _held(database, resumed_since, collects=False, target=target) as uid:
         if resumed_since is not None:
             await _collected(database)
         token = _lease.set(uid)
@@ -101,13 +104,15 @@ async def collecting(database: Database) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _held(database: Database, since: datetime | None, *, collects: bool) -> AsyncIterator[str]:
+async def _held(
+    database: Database, since: datetime | None, *, collects: bool, target: str | None = None
+) -> AsyncIterator[str]:
     uid = new_uid()
     holder = await asyncio.to_thread(this_process)
 
     async def take() -> None:
         async with database.write() as conn:
-            await leases.take(conn, uid, holder, since, collects=collects)
+            await leases.take(conn, uid, holder, since, collects=collects, target=target)
 
     async def end() -> None:
         with suppress(InhaulError, OSError):  # it ends by itself, and what it was for is over
@@ -145,6 +150,13 @@ async def _collected(database: Database) -> None:
         if not ours:
             return
         await asyncio.sleep(_PAUSE)
+
+
+async def is_being_stored(database: Database, target: str) -> bool:
+    """Whether a call that runs stores something at this place; it may take that back."""
+    async with database.read() as conn:
+        living, _ = await _parted(conn, collects=False)
+    return any(one.target == target for one in living)
 
 
 async def spare(database: Database, *, fence: bool) -> datetime | None:

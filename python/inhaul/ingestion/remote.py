@@ -3,11 +3,14 @@
 import asyncio
 import errno
 import os
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from inhaul import keys
+from inhaul import hashing, keys
 from inhaul.errors import FileChanged, InvalidKey, ObjectChanged, ObjectMissing
+from inhaul.filesystem import temporary_folder
 from inhaul.hashing import Digest, TreeDigest
 from inhaul.hashing.listed import from_etag, hash_listed
 from inhaul.ingestion.content import Content, Facts, is_taken, loading_as
@@ -15,8 +18,9 @@ from inhaul.instance import Instance
 from inhaul.keys import OBJECTS
 from inhaul.stores.address import parse
 from inhaul.stores.base import Listed, Readable, Store
+from inhaul.stores.local import LocalStore
 from inhaul.stores.locations import locate, relative_key
-from inhaul.tasks import unwrapped
+from inhaul.tasks import to_the_end, unwrapped
 
 _FILES_AT_ONCE = 16  # of a folder
 _LONGEST_NAME = 255  # bytes, on nearly every file system
@@ -175,3 +179,37 @@ def check_names(names: Iterable[str]) -> None:
 def _changed(store: Readable, object_key: str) -> ObjectChanged:
     what = "Its ETag is not the one that was registered: register the object again"
     return ObjectChanged(errno.ESTALE, what, f"{store.root}/{object_key}")
+
+
+async def holds(store: Readable, object_key: str, digest: Digest) -> bool:
+    """Whether an object has this content: by its ETag, or by reading it where that does not tell."""
+    found = await store.stat(object_key)
+    if found is None or found.size != digest.size:
+        return False
+    if found.etag is not None and from_etag(found.etag, found.size) == digest:
+        return True
+    if digest.hash_type == "etag":
+        return False
+    try:
+        if isinstance(store, LocalStore):
+            return await store.hash_like(object_key, digest.hash_type) == digest
+        async with copy_of(store, object_key, digest) as copy:
+            return await asyncio.to_thread(hashing.hash_like, copy, digest.hash_type) == digest
+    except (FileNotFoundError, ObjectChanged):  # another process removed or replaced it meanwhile
+        return False
+
+
+@asynccontextmanager
+async def copy_of(store: Readable, object_key: str, digest: Digest) -> AsyncIterator[Path]:
+    """A temporary copy of an object that has the size of a content."""
+
+    async def remove(folder: Path) -> None:
+        await asyncio.to_thread(shutil.rmtree, folder)
+
+    folder = await to_the_end(asyncio.to_thread(temporary_folder, digest.size), remove)
+    try:
+        copy = folder / "object"
+        await fetch(store, object_key, copy, digest, is_folder=False)
+        yield copy
+    finally:
+        await to_the_end(remove(folder))

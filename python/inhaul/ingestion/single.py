@@ -8,11 +8,14 @@ from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import families
+from inhaul.db.sharers import sharers
 from inhaul.db.tables import TRASH, artifact
 from inhaul.errors import InvalidKey, KeyExists, NoResultFound
 from inhaul.hashing import Digest
+from inhaul.ingestion.activity import is_being_stored
 from inhaul.ingestion.content import Content, Facts, FileContent, FolderContent, seems_taken
 from inhaul.ingestion.plan import next_version
+from inhaul.ingestion.remote import holds
 from inhaul.instance import Instance, StorageRow
 from inhaul.keys import OBJECTS, key_problem, new_uid, next_uid, object_key, suffix
 from inhaul.stores.base import Readable
@@ -34,6 +37,10 @@ class Place(NamedTuple):
     key: str | None
     in_place: bool
 
+    def target(self, object_key: str) -> str:
+        """Where an object with a key would be."""
+        return f"{self.storage.root}/{object_key}"
+
 
 class Staged(NamedTuple):
     """A new artifact, ready to be stored.
@@ -46,6 +53,7 @@ class Staged(NamedTuple):
         object_key: Its object's key in the storage.
         version: Its version, None for the first of a family.
         follows: The uid of the version before it, or None.
+        is_left: Whether a call that was killed seems to have stored the object already, under a key of the user's.
     """
 
     content: Content
@@ -55,6 +63,7 @@ class Staged(NamedTuple):
     object_key: str
     version: str | None
     follows: str | None
+    is_left: bool = False
 
 
 class Predecessor(NamedTuple):
@@ -210,12 +219,26 @@ async def stage(
     if real and place.key is None:
         raise ValueError("key_is_virtual=False needs a key")
     where = place.key if real and place.key is not None else object_key(uid, new_uid()[:6], content.suffix)
+    is_left = False
     if real and not place.in_place:
         store = instance.store(place.storage.root)
         await store.check_target(where)
         if await seems_taken(store, where):
-            raise KeyExists(errno.EEXIST, "There is a file under this key: choose another one", where)
-    return Staged(content, facts, place, uid, where, version, follows)
+            is_left = await _is_left(instance, store, place, where, facts)
+            if not is_left:
+                what = "There is a file under this key: choose another one, or register what is there by its own path"
+                raise KeyExists(errno.EEXIST, what, where)
+    return Staged(content, facts, place, uid, where, version, follows, is_left)
+
+
+async def _is_left(instance: Instance, store: Readable, place: Place, where: str, facts: Facts) -> bool:
+    """Whether what is under a real key is what is to be stored there, and nobody's, as a killed call leaves it."""
+    if facts.n_objects is not None or not await holds(store, where, facts.digest):
+        return False
+    if await is_being_stored(instance.database, place.target(where)):
+        return False
+    async with instance.database.read() as conn:
+        return not await sharers(conn, place.storage.root, [where], limit=1)
 
 
 async def _check_kind(store: Readable, place: Place, live: RowMapping, *, is_folder: bool) -> None:

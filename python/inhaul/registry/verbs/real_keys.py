@@ -8,28 +8,23 @@ process that opens the registry ends it. Before the first switch nothing has hap
 import asyncio
 import errno
 import os
-import shutil
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from sqlalchemy import RowMapping, select, update
 
-from inhaul import hashing, notes
+from inhaul import notes
 from inhaul.db import tables
 from inhaul.db.engine import Outcome
 from inhaul.db.sharers import sharers
 from inhaul.errors import InhaulError, KeyExists, ObjectChanged
-from inhaul.filesystem import temporary_folder
 from inhaul.hashing import Digest
-from inhaul.hashing.listed import from_etag
 from inhaul.ingestion.content import Content, content_of
-from inhaul.ingestion.remote import fetch
+from inhaul.ingestion.remote import copy_of, holds
 from inhaul.instance import Instance, recoveries
-from inhaul.stores.base import Readable, Store
-from inhaul.stores.local import LocalStore
+from inhaul.stores.base import Store
 from inhaul.tasks import to_the_end
 
 _LEAVE = 1.0  # seconds that a cancelled call waits for the key to be written
@@ -107,40 +102,6 @@ def _said(content: Any) -> tuple[Held, str]:
     return Held(content["key"], digest), content["staged"]
 
 
-async def holds(store: Readable, object_key: str, digest: Digest) -> bool:
-    """Whether an object has this content: by its ETag, or by reading it where that does not tell."""
-    found = await store.stat(object_key)
-    if found is None or found.size != digest.size:
-        return False
-    if found.etag is not None and from_etag(found.etag, found.size) == digest:
-        return True
-    if digest.hash_type == "etag":
-        return False
-    try:
-        if isinstance(store, LocalStore):
-            return await store.hash_like(object_key, digest.hash_type) == digest
-        async with _copy(store, object_key, digest) as copy:
-            return await asyncio.to_thread(hashing.hash_like, copy, digest.hash_type) == digest
-    except (FileNotFoundError, ObjectChanged):  # another process removed or replaced it meanwhile
-        return False
-
-
-@asynccontextmanager
-async def _copy(store: Readable, object_key: str, digest: Digest) -> AsyncIterator[Path]:
-    """A temporary copy of an object that has the size of a content."""
-
-    async def remove(folder: Path) -> None:
-        await asyncio.to_thread(shutil.rmtree, folder)
-
-    folder = await to_the_end(asyncio.to_thread(temporary_folder, digest.size), remove)
-    try:
-        copy = folder / "object"
-        await fetch(store, object_key, copy, digest, is_folder=False)
-        yield copy
-    finally:
-        await to_the_end(remove(folder))
-
-
 async def settle(instance: Instance, note: Note, content: Content | None = None) -> None:
     """Puts what an artifact's row refers to under its key, has the row refer to that, and removes what is left over.
 
@@ -181,7 +142,7 @@ async def _put(instance: Instance, store: Store, row: RowMapping, note: Note, co
         # A request that was sent may be carried out although nobody waits for it: then there is no way back any more.
         await to_the_end(content.store(store, key, digest, exclusive=not over), within=_LEAVE)
     else:
-        async with _copy(store, note.staged, digest) as copy:
+        async with copy_of(store, note.staged, digest) as copy:
             await (await content_of(copy)).store(store, key, digest, exclusive=not over)
     await store.sync()
 

@@ -16,11 +16,11 @@ from inhaul.hashing import Digest
 from inhaul.hashing.listed import from_etag
 from inhaul.ingestion.activity import confirm, forsake, storing
 from inhaul.ingestion.content import content_of, is_taken
+from inhaul.ingestion.remote import holds
 from inhaul.keys import named_anew
 from inhaul.registry.model.fields import set_row
 from inhaul.registry.model.rows import columns, found, with_related
 from inhaul.registry.verbs.delete import discard
-from inhaul.registry.verbs.real_keys import holds
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:

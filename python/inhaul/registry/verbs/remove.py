@@ -18,10 +18,10 @@ from inhaul.db import removals
 from inhaul.db.removals import Removal
 from inhaul.db.sharers import sharers
 from inhaul.errors import InhaulError, LinkRefused
+from inhaul.ingestion.remote import holds
 from inhaul.ingestion.scan import content_names
 from inhaul.instance import Instance, recoveries
 from inhaul.keys import OBJECTS
-from inhaul.registry.verbs.real_keys import holds
 from inhaul.stores.base import Store
 from inhaul.stores.local import LocalStore
 from inhaul.stores.locations import is_remote

@@ -15,12 +15,13 @@ from inhaul.errors import InhaulError, NoResultFound, ObjectChanged
 from inhaul.hashing import Digest
 from inhaul.ingestion.activity import confirm, storing
 from inhaul.ingestion.content import Content, content_of
+from inhaul.ingestion.remote import holds
 from inhaul.keys import named_anew
 from inhaul.registry.annotation.slots import Relinking, relinking, set_links
 from inhaul.registry.model.fields import set_row
 from inhaul.registry.model.rows import columns, with_related
 from inhaul.registry.verbs.delete import check_alone, check_no_copies, discard
-from inhaul.registry.verbs.real_keys import Held, Note, holds, settle, switch
+from inhaul.registry.verbs.real_keys import Held, Note, settle, switch
 from inhaul.stores.base import Store
 from inhaul.tasks import to_the_end
 

@@ -21,7 +21,7 @@ from inhaul.hashing.listed import from_etag
 from inhaul.ingestion import single
 from inhaul.ingestion.activity import confirm, forsake, storing
 from inhaul.ingestion.content import Content, content_of, is_taken
-from inhaul.ingestion.remote import content_at
+from inhaul.ingestion.remote import content_at, holds
 from inhaul.ingestion.single import OnDuplicate, Place, Predecessor, Staged
 from inhaul.instance import Instance, resolved_root
 from inhaul.registry.annotation.slots import validate
@@ -186,7 +186,10 @@ async def save(artifact: "Artifact", instance: Instance) -> None:
         await artifact._run._save(instance)
     if artifact._id is None:
         since = artifact._stored.since if artifact._stored is not None else None
-        async with storing(instance.database, resumed_since=since):
+        staged = artifact._staged
+        is_real = staged is not None and not artifact._key_is_virtual and not staged.place.in_place
+        target = staged.place.target(staged.object_key) if staged is not None and is_real else None
+        async with storing(instance.database, resumed_since=since, target=target):
             try:
                 await _save_new(artifact, instance, fresh=fresh)
             except BaseException as error:
@@ -225,11 +228,11 @@ async def _save_new(artifact: "Artifact", instance: Instance, *, fresh: bool) ->
             return
         if artifact._sent is not None and await _is_registered(artifact, instance):
             return
-        is_ours = artifact._key_is_virtual
+        is_ours, was_there = artifact._key_is_virtual, staged.is_left
         outcome = Outcome()
         try:
             await _store(artifact, instance, staged, reread=not fresh)
-            is_ours = True
+            is_ours = not was_there
             await _insert(artifact, instance, staged, outcome)
             return
         except BaseException as error:
@@ -273,9 +276,11 @@ async def _store(artifact: "Artifact", instance: Instance, staged: Staged, *, re
         stored = artifact._stored
         if stored is not None and stored.object_key == staged.object_key and await is_taken(store, stored.object_key):
             return  # by an earlier attempt: it may be that of a row by now, so it is not written again
-        exclusive, since = not artifact._key_is_virtual, datetime.now(UTC)
-        artifact._verified_by = await content.store(store, staged.object_key, digest, exclusive=exclusive)
-        artifact._stored = Stored(staged.object_key, since)
+        # Written again where it is there: what a call of before the kill still has under way finds another object then.
+        is_over = artifact._key_is_virtual or (staged.is_left and await holds(store, staged.object_key, digest))
+        since = datetime.now(UTC)
+        artifact._verified_by = await content.store(store, staged.object_key, digest, exclusive=not is_over)
+        artifact._stored = Stored(staged.object_key, since) if not staged.is_left else None
         await store.sync()
     elif reread and (await content.read()).digest != digest:
         raise FileChanged(errno.EBUSY, "The file changed since it was staged: stage it again", content.location)

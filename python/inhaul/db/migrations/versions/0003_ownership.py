@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.Column("uid", _UID, nullable=False, unique=True),
         sa.Column("holder", sa.Text, nullable=False),
         sa.Column("collects", sa.Boolean, nullable=False),
+        sa.Column("target", _KEY),
         sa.Column("started_at", _TIME, nullable=False),
         sa.Column("renewed_at", _TIME, nullable=False),
     )
