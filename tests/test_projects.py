@@ -13,6 +13,8 @@ from sqlalchemy.dialects import sqlite
 import inhaul
 from inhaul import Artifact, Storage, connect
 from inhaul.db import roots, tables
+from inhaul.hashing import hash_bytes
+from inhaul.stores.address import parse
 from registries import query, seeds
 from trees import grow, write
 
@@ -215,3 +217,58 @@ def test_the_folder_of_a_registry_is_a_bound_value() -> None:
     roots.set_folder(dialect, "/it's :a folder")
     statement = select(tables.storage.c.id).where(roots.whole(tables.storage.c.root).contains("folder"))
     assert "it" not in str(statement.compile(dialect=dialect))
+
+
+@pytest.mark.parametrize("way", ["file", "folder", "inside", "far", "chain"])
+async def test_links_into_another_storage_are_left_out_of_a_walk(tmp_path: Path, way: str) -> None:
+    outer, inner = tmp_path / "outer", tmp_path / "outer" / "in [b]*"
+    x = write(inner / "d" / "x.csv", "x")
+    write(outer / "sub" / "a.csv", "a")
+    link = outer / "sub" / "link"
+    link.symlink_to({"file": x, "folder": inner, "inside": inner / "d", "far": outer, "chain": outer / "hop"}[way])
+    (outer / "hop").symlink_to(inner / "d") if way == "chain" else None
+    async with connect(tmp_path / "default", f"sqlite:///{tmp_path}/elsewhere/reg.db"):
+        await Storage(outer).save()
+        await Storage(inner).save()
+        for folder, follow in ((outer, True), (outer / "sub", "anywhere")):
+            report = await inhaul.ingest(folder, follow_symlinks=follow)  # type: ignore[arg-type]  # it is one of these
+            skipped = {str(issue.path): str(issue.reason) for issue in report.skipped}
+            assert report.failed == []
+            expected = {str(inner): "storage"} if folder == outer else {}
+            if way == "far":
+                expected = {path: reason for path, reason in skipped.items() if reason != "storage"} | expected
+            else:
+                expected[str(link)] = "storage"
+            if way == "chain" and folder == outer:
+                expected[str(outer / "hop")] = "storage"
+            assert skipped == expected
+        assert [it.key async for it in Artifact.filter()] == ["sub/a.csv"]
+
+
+async def test_storages_inside_a_storage_on_s3_are_left_out_of_its_walk(tmp_path: Path, s3_root: str) -> None:
+    outer = parse(s3_root)
+    inner = str(outer._replace(prefix=f"{outer.prefix}/sub/inner"))
+    async with connect(tmp_path / "default", f"sqlite:///{tmp_path}/reg.db") as instance:
+        store = instance.unclaimed(s3_root)
+        for key in ("a.csv", "sub/b.csv", "sub/inner/c.csv", "sub/inner/d/e.csv", "sub/inner2/f.csv"):
+            await store.put_bytes(key.encode(), key, hash_bytes(key.encode()))
+        for root in (s3_root, inner, inner.replace("/sub/inner", "/empty")):
+            await Storage(root).save()
+        stored = await Artifact(write(tmp_path / "v.csv", "v"), key="v.csv", storage=inner).save()
+        bare = s3_root.partition("?")[0]
+        folder = str(outer._replace(prefix=f"{outer.prefix}/sub"))
+        for count, address in ((3, s3_root), (2, folder)):
+            made = await Artifact.from_dir(address).save()
+            assert (len(made), made.failed) == (count, [])
+            assert [(str(one.path), one.reason) for one in made.skipped] == [(f"{bare}/sub/inner", "storage")]
+            report = await inhaul.ingest(address)
+            assert (report.files, report.failed, len(report.skipped)) == (count, [], 1)
+        keys = {it.key async for it in Artifact.filter(storage__root=s3_root)}
+        assert keys == {"a.csv", "sub/b.csv", "sub/inner2/f.csv"}
+        assert (await inhaul.ingest(inner)).files == 2
+        for root in (s3_root, inner):
+            storage = await Storage.filter(root=root).one()
+            report = await storage.verify()
+            assert report.ok, report.findings
+            assert (await inhaul.gc(storage, older_than=timedelta(0), delete=True)).objects == []
+        assert await stored.load() is not None

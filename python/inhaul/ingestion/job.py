@@ -2,8 +2,10 @@
 
 import asyncio
 import errno
+import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -20,9 +22,10 @@ from inhaul.ingestion.scan import Batch, Root, Scanner
 from inhaul.instance import Instance
 from inhaul.keys import OBJECTS, key_problem
 from inhaul.settings import settings
+from inhaul.stores.address import parse
 from inhaul.stores.base import Store
 from inhaul.stores.local import LocalStore
-from inhaul.stores.locations import as_text, is_remote, locate, relative_key, resolved
+from inhaul.stores.locations import as_path, as_text, is_remote, locate, relative_key, resolved
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
@@ -44,7 +47,7 @@ class Job:
         exclude: Patterns in gitignore syntax, relative to the folder.
         follow_symlinks: Whether links to files and folders inside the folder are followed, or to any.
         drop_duplicates: Whether only the first of files with equal content is kept.
-        others: Roots of other storages below the folder, whose files are theirs.
+        others: What in the folder is that of other storages: their roots, and links that lead there.
         address: Where the folder is when it is on S3, without its server; None when it is on this machine.
     """
 
@@ -101,7 +104,7 @@ class Job:
             problem = key_problem(prefix) if prefix else None
         if problem:
             raise InvalidKey(f"{prefix!r} cannot be the key of {folder}: {problem}. Pass another one as key=")
-        others = await instance.storages_below(str(folder), storage) if in_place else []
+        others = await instance.storages_below(storage.root, storage) if in_place else []
         return cls(
             instance=instance,
             path=folder,
@@ -113,7 +116,7 @@ class Job:
             exclude=exclude,
             follow_symlinks=follow_symlinks,
             drop_duplicates=drop_duplicates,
-            others=await asyncio.to_thread(lambda: [root for root in others if Path(root).is_dir()]),
+            others=await asyncio.to_thread(_theirs, folder, others, follow_symlinks),
         )
 
     def report(self) -> IngestReport:
@@ -141,8 +144,15 @@ class Job:
             )
         if prefix and (problem := key_problem(prefix)):
             raise InvalidKey(f"{prefix!r} cannot be the key of {address}: {problem}")
-        if prefix and not await is_taken(instance.store(storage.root), prefix):
+        store = instance.store(storage.root)
+        if prefix and not await is_taken(store, prefix):
             raise FileNotFoundError(errno.ENOENT, "There is no such folder", address)
+        own = parse(storage.root)
+        folder = str(own._replace(prefix=own.key(prefix).rstrip("/")))
+        others = await instance.storages_below(folder, storage)
+        keys = {root: relative_key(root, storage.root) or "" for root in others}
+        if others:
+            await asyncio.to_thread(as_path, address)  # imports, off the loop, what the report names them by
         return cls(
             instance=instance,
             path=Path(place.prefix),
@@ -154,6 +164,7 @@ class Job:
             exclude=(),
             follow_symlinks=False,
             drop_duplicates=False,
+            others=[root.partition("?")[0] for root, key in keys.items() if await is_taken(store, key)],
             address=f"s3://{place.bucket}/{place.prefix}".rstrip("/"),
         )
 
@@ -216,7 +227,7 @@ class Job:
 
     def _but_for_others(self) -> list[str]:
         """Patterns that leave out other storages."""
-        return [f"/{_escaped(Path(root).relative_to(self.path))}/" for root in self.others]
+        return [f"/{_escaped(Path(other).relative_to(self.path))}" for other in self.others]
 
     def second_pass(self, folder: Root, session: Session, store: Store | None, batches: Sequence[Batch]) -> Scanner:
         """A scanner that reads again what was staged, and stores it unless it is in the storage already."""
@@ -232,6 +243,23 @@ class Job:
     def _destination(self, store: Store | None) -> Root | None:
         """Where objects are copied to."""
         return store.opened() if isinstance(store, LocalStore) else None
+
+
+def _theirs(folder: Path, roots: Sequence[str], follow_symlinks: FollowSymlinks) -> list[str]:
+    """What in a folder is that of other storages, whose roots these are."""
+    found = [root for root in roots if Path(root).is_relative_to(folder) and Path(root).is_dir()]
+    if not roots or not follow_symlinks:
+        return found
+    waiting: list[tuple[Path, tuple[str, ...]]] = [(folder, (str(folder), *map(str, folder.parents)))]
+    for path, whole in waiting:  # it grows
+        with suppress(OSError), os.scandir(path) as entries:  # the walk says what it could not read
+            for entry in entries:
+                leads_to = os.path.realpath(entry.path)
+                if any(leads_to == root or leads_to.startswith(f"{root}/") for root in roots):
+                    found += [entry.path] if entry.path not in found else []
+                elif entry.name != OBJECTS and entry.is_dir() and leads_to not in whole:
+                    waiting.append((Path(entry.path), (*whole, leads_to)))
+    return found
 
 
 def _but_for(registry: Path | None, folder: Path) -> list[str]:

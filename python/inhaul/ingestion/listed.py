@@ -22,6 +22,7 @@ async def batches(job: Job, address: str, session: Session) -> AsyncIterator[Bat
     ordinal = 0
     storage = parse(job.root)
     prefix = f"{job.key_prefix}/" if job.key_prefix else ""
+    others = tuple(f"{other.removeprefix(address).lstrip('/')}/" for other in job.others)
 
     async def batch() -> Batch:
         return await _plan(job, session, await asyncio.to_thread(_sorted, job, address, ordinal, files, left))
@@ -29,8 +30,8 @@ async def batches(job: Job, address: str, session: Session) -> AsyncIterator[Bat
     async for page in job.instance.store(job.root).list(prefix):
         for one in page:
             path = one.key.removeprefix(prefix)
-            if OBJECTS in path.split("/"):
-                continue  # what inhaul stored is registered already
+            if OBJECTS in path.split("/") or path.startswith(others):
+                continue  # what inhaul stored is registered already; and what is in another storage, there
             if f"/{path}".endswith("/") and not one.size:
                 left.append((path, "It is empty and stands for a folder", False))
             elif problem := storage.key_problem(one.key):
