@@ -370,6 +370,25 @@ async def test_a_param_that_has_no_form_is_refused_by_name_and_ends_no_run(insta
     assert (await Run.get(run.uid)).params == {"depth": 3}
 
 
+async def test_a_function_is_tracked_with_parentheses_too(instance: inhaul.Instance) -> None:
+    @inhaul.tracked()
+    async def later(number: int) -> int:
+        return number
+
+    @inhaul.tracked()
+    def now(number: int) -> int:
+        return number
+
+    @ih.tracked()
+    def blocking(number: int) -> int:
+        return number
+
+    assert (await later(1), await now(2), await asyncio.to_thread(blocking, 3)) == (1, 2, 3)
+    runs = await Run.filter(transform__type="function").order_by("id").all()
+    assert [run.params for run in runs] == [{"number": 1}, {"number": 2}, {"number": 3}]
+    assert later.__name__ == "later"
+
+
 def test_what_cannot_be_tracked() -> None:
     def numbers() -> Iterator[int]:
         yield 1

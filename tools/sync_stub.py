@@ -110,6 +110,16 @@ def _is_overload(node: ast.stmt) -> bool:
     return isinstance(node, ast.FunctionDef) and any(ast.unparse(item) == "overload" for item in node.decorator_list)
 
 
+def _declared(body: list[ast.stmt], more: list[ast.stmt]) -> list[ast.stmt]:
+    """Without the implementations of overloaded functions, which a stub does not have: their docstrings stay."""
+    overloads = {_name(one): one for one in reversed([*body, *more]) if _is_overload(one)}
+    for one in body:
+        first = overloads.get(_name(one))
+        if isinstance(one, ast.FunctionDef) and isinstance(first, ast.FunctionDef) and not _is_overload(one):
+            first.body = [*_docstring(one), *first.body]
+    return [one for one in body if _is_overload(one) or _name(one) not in overloads]
+
+
 class Blocking(ast.NodeTransformer):
     """Turns async declarations into those of the twin.
 
@@ -122,9 +132,7 @@ class Blocking(ast.NodeTransformer):
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
         more = ast.parse(MEMBERS.get(node.name, "")).body
-        # An overloaded function has no implementation in a stub.
-        done = {_name(member) for member in (*node.body, *more) if _is_overload(member)}
-        declared = [member for member in node.body if _is_overload(member) or _name(member) not in done]
+        declared = _declared(node.body, more)
         members = [kept for member in (*declared, *more) if (kept := self.visit(member)) is not None]
         members = [*_docstring(node), *members]
         name = self._renamed.get(node.name, node.name)
@@ -202,7 +210,7 @@ def make() -> str:
                 bounds = [f", bound={private.get(bound, bound)!r}" for bound in _bounds(variables[name])]
                 body += ast.parse(f"{new} = TypeVar({new!r}{''.join(bounds)})").body
             body.append(Blocking(private | renamed).visit(cls))
-        body += [Blocking(private).visit(node) for node in module.tree.body if _name(node) in public]
+        body += [Blocking(private).visit(node) for node in _declared(module.tree.body, []) if _name(node) in public]
     origins |= own.origins
     body += [Blocking(private).visit(node) for node in own.tree.body if isinstance(node, ast.ClassDef)]
 

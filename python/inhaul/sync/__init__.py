@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import iscoroutinefunction
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, overload
 
 from inhaul import __all__ as __all__
 from inhaul import instance as _instance
@@ -113,8 +113,14 @@ def track(transform: Any = None, *, params: dict[str, Any] | None = None) -> Any
     return run(_context.begin(Run, transform, params))
 
 
-def tracked(function: Callable[..., Any]) -> Callable[..., Any]:
+@overload
+def tracked(function: Callable[..., Any]) -> Callable[..., Any]: ...
+@overload
+def tracked(function: None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
+def tracked(function: Callable[..., Any] | None = None) -> Callable[..., Any]:
     """Makes each call of a function a run of its own, with its arguments, given or default, as parameters.
+
+    To be written `@tracked` or `@tracked()`.
 
     The run of a call that raises stays unfinished. Arguments that are long, or that JSON cannot hold, are recorded in
     short, as texts.
@@ -122,6 +128,8 @@ def tracked(function: Callable[..., Any]) -> Callable[..., Any]:
     Raises:
         TypeError: It is a coroutine function, or a generator, or has no name, like what `functools.partial` makes.
     """
+    if function is None:
+        return tracked
     _context.check_function(function)
     if iscoroutinefunction(function):
         raise TypeError(f"{function.__qualname__} is a coroutine function: track it with inhaul.tracked")

@@ -1641,8 +1641,11 @@ def finish() -> None:
     """
     ...
 
+@overload
 def tracked(function: Callable[..., Any]) -> Callable[..., Any]:
     """Makes each call of a function a run of its own, with its arguments, given or default, as parameters.
+
+    To be written `@tracked` or `@tracked()`.
 
     A plain function becomes a coroutine function, and runs in a thread. The run of a call that raises stays unfinished.
     Arguments that are long, or that JSON cannot hold, are recorded in short, as texts; one whose repr raises, by its
@@ -1653,6 +1656,8 @@ def tracked(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     ...
 
+@overload
+def tracked(function: None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
 def gc(
     storage: Storage | None = None, *, delete: bool = False, older_than: timedelta = _DAY, shared: bool = False
 ) -> GcReport:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import sqlalchemy
 from sqlalchemy.orm.attributes import set_committed_value
@@ -73,8 +73,14 @@ async def finish() -> None:
     instance.run = None
 
 
-def tracked(function: Callable[..., Any]) -> Callable[..., Any]:
+@overload
+def tracked(function: Callable[..., Any]) -> Callable[..., Any]: ...
+@overload
+def tracked(function: None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
+def tracked(function: Callable[..., Any] | None = None) -> Callable[..., Any]:
     """Makes each call of a function a run of its own, with its arguments, given or default, as parameters.
+
+    To be written `@tracked` or `@tracked()`.
 
     A plain function becomes a coroutine function, and runs in a thread. The run of a call that raises stays unfinished.
     Arguments that are long, or that JSON cannot hold, are recorded in short, as texts; one whose repr raises, by its
@@ -83,6 +89,8 @@ def tracked(function: Callable[..., Any]) -> Callable[..., Any]:
     Raises:
         TypeError: It is a generator, or has no name, like what `functools.partial` makes.
     """
+    if function is None:
+        return tracked
     check_function(function)
 
     @functools.wraps(function)
