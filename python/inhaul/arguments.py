@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from inhaul.errors import InvalidKey
 from inhaul.keys import key_problem
 from inhaul.stores.locations import as_text, is_pathish
-from inhaul.texts import check_path_text
+from inhaul.texts import check_path_text, shown
 
 OLDEST = timedelta(days=36_500)
 """The greatest age that calls take: dates end somewhere."""
@@ -54,7 +54,7 @@ def check_key(value: object, name: str = "key") -> None:
     if not isinstance(value, str):
         raise TypeError(f"{name}={value!r}: pass a text")
     if problem := key_problem(value):
-        raise InvalidKey(f"{value!r} cannot be a key: {problem}")
+        raise InvalidKey(f"{shown(value)} cannot be a key: {problem}")
 
 
 def check_flag(name: str, value: object, *, optional: bool = False) -> None:
@@ -84,7 +84,7 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
         ValueError: It is none of them.
     """
     if value not in choices:
-        raise ValueError(f"{name}={value!r}: use {', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}")
+        raise ValueError(f"{name}={shown(value)}: use {', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}")
 
 
 def check_path(value: object) -> None:

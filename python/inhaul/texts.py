@@ -2,6 +2,17 @@
 
 from inhaul.errors import InvalidText
 
+MOST_BYTES = 2_500
+"""Of a text that records are found by: the index of a PostgreSQL database has room for no more."""
+
+_SHOWN = 200  # characters of a value in an error
+
+
+def shown(value: object) -> str:
+    """A value in an error: its repr, in short if it is long."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text):,} characters)"
+
 
 def is_storable(text: str) -> bool:
     """Whether every database can hold a text: it has no NUL character and no half of a surrogate pair."""
@@ -22,10 +33,10 @@ def check_text(name: str, value: object) -> None:
     if value is None:
         return
     if not isinstance(value, str):
-        raise TypeError(f"{name}={value!r}: pass a text")
+        raise TypeError(f"{name}={shown(value)}: pass a text")
     if not is_storable(value):
         what = "a NUL character" if "\0" in value else "half of a surrogate pair"
-        raise InvalidText(f"{name}={value!r}: it holds {what}, which no database can store: leave it out")
+        raise InvalidText(f"{name}={shown(value)}: it holds {what}, which no database can store: leave it out")
 
 
 def check_name(name: str, value: object) -> None:
@@ -33,13 +44,15 @@ def check_name(name: str, value: object) -> None:
 
     Raises:
         TypeError: It is no text.
-        InvalidText: It is empty, or holds a NUL character or half of a surrogate pair.
+        InvalidText: It is empty or too long, or holds a NUL character or half of a surrogate pair.
     """
     if not isinstance(value, str):
-        raise TypeError(f"{name}={value!r}: pass a text")
+        raise TypeError(f"{name}={shown(value)}: pass a text")
     if not value:
         raise InvalidText(f"{name}={value!r}: it cannot be empty")
     check_text(name, value)
+    if (size := len(value.encode())) > MOST_BYTES:
+        raise InvalidText(f"{name}={shown(value)}: it has {size:,} bytes, and the most is {MOST_BYTES:,}: shorten it")
 
 
 def check_path_text(value: str) -> None:
@@ -51,4 +64,4 @@ def check_path_text(value: str) -> None:
     if not value:
         raise InvalidText("The path is empty: pass '.' for the current folder")
     if "\0" in value:
-        raise InvalidText(f"{value!r}: a path cannot hold a NUL character")
+        raise InvalidText(f"{shown(value)}: a path cannot hold a NUL character")

@@ -1,6 +1,7 @@
 """The address of a registry database."""
 
 import importlib.util
+import os
 import sqlite3
 from pathlib import Path
 
@@ -44,4 +45,9 @@ def _sqlite(rest: str) -> Path:
         raise UnsupportedDatabase("an SQLite database in memory ends with its connection: name a file")
     if "\0" in path:
         raise UnsupportedDatabase("the address has a NUL character: remove it")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        what = "the address has a character that no file here can have in its name: remove it, or set PYTHONUTF8=1"
+        raise UnsupportedDatabase(what) from None
     return Path(path[1:]).absolute()

@@ -6,12 +6,10 @@ from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Any, NamedTuple
 
 from inhaul.formats.measured import UNKNOWN, WHOLE
-from inhaul.texts import is_storable
+from inhaul.texts import MOST_BYTES, is_storable
 
 LABELS = "cat[ULabel]"
 """The dtype of features whose values are labels."""
-
-_LONGEST = 1000  # characters of a text: the index that values are found by has room for no more
 
 
 def is_int64(value: int) -> bool:
@@ -56,7 +54,7 @@ def _bool(value: Any) -> Value | None:
 
 
 def _text(value: Any) -> Value | None:
-    if not isinstance(value, str) or len(value) > _LONGEST or not is_storable(value):
+    if not isinstance(value, str) or not is_storable(value) or len(value.encode()) > MOST_BYTES:
         return None
     return Value(value, None)
 
@@ -84,7 +82,7 @@ def _read_number(text: str) -> int | float:
     return int(text) if text.removeprefix("-").isdecimal() else float(text)
 
 
-_WORDS = f"a text of at most {_LONGEST:,} characters that UTF-8 can hold, none of them NUL"
+_WORDS = f"a text of at most {MOST_BYTES:,} bytes in UTF-8, none of its characters NUL"
 _WHEN = f"a datetime with a time zone, of whole microseconds, in UTC within the years {MINYEAR} to {MAXYEAR}"
 _DTYPES = {
     "int": _Dtype(_whole, int, frozenset({"int", WHOLE}), "a whole number of at most 64 bits"),

@@ -6,6 +6,7 @@ from typing import Any
 from inhaul.errors import ValidationError
 from inhaul.registry.model import dtypes
 from inhaul.registry.model.world import World
+from inhaul.texts import shown
 
 _SHOWN = 10  # names that an error lists
 
@@ -51,7 +52,7 @@ def problem(world: World, name: str, dtype: str, item: Any) -> str:
     """
     if dtype == dtypes.LABELS and isinstance(item, str):
         return f"{name}={item!r}: there is no such label. Register it: {world.saving(f'ULabel(name={item!r})')}"
-    return f"{name}={item!r}: the feature takes {dtypes.takes(dtype)}, as its dtype is {dtype!r}"
+    return f"{name}={shown(item)}: the feature takes {dtypes.takes(dtype)}, as its dtype is {dtype!r}"
 
 
 def _first(value: Any) -> Any:

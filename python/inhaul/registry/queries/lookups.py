@@ -1,6 +1,5 @@
 """Lookups: `field__op=value`, across relations too, as conditions of a query."""
 
-import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -48,9 +47,10 @@ def _lower_postgresql(element: lowered, compiler: SQLCompiler, **options: Any) -
     return f'lower({compiler.process(element.clauses, **options)} COLLATE "default")'
 
 
-def _literally(text: str) -> str:
-    """A text for LIKE, with a slash before what would stand for others."""
-    return re.sub("[/%_]", r"/\g<0>", text)
+def _contains(column: Any, part: Any) -> ColumnElement[bool]:
+    """Whether there is something of a text to take away."""
+    is_less: ColumnElement[bool] = func.replace(column, part, "") != column
+    return is_less
 
 
 def _range(column: Any, value: Iterable[Any]) -> ColumnElement[bool]:
@@ -58,13 +58,16 @@ def _range(column: Any, value: Iterable[Any]) -> ColumnElement[bool]:
     return column.between(low, high)  # type: ignore[no-any-return]
 
 
-# LIKE ignores case on SQLite and respects it on PostgreSQL; these are the same on both. Values are checked before.
+# LIKE ignores case on SQLite, which takes no long patterns, and respects it on PostgreSQL; these are the same on both.
+# Values are checked before.
 OPERATORS: dict[str, _Condition] = {
     "exact": lambda column, value: column.is_(None) if value is None else column == value,
     "iexact": lambda column, value: lowered(column) == lowered(value),
     # Every text contains the empty one, but there is nothing of it to take away.
-    "contains": lambda column, value: func.replace(column, value, "") != column if value != "" else column.is_not(None),
-    "icontains": lambda column, value: lowered(column).contains(lowered(_literally(value)), escape="/"),
+    "contains": lambda column, value: _contains(column, value) if value != "" else column.is_not(None),
+    "icontains": lambda column, value: (
+        _contains(lowered(column), lowered(value)) if value != "" else column.is_not(None)
+    ),
     "startswith": lambda column, value: func.substr(column, 1, len(value)) == value,
     "endswith": lambda column, value: (
         (func.length(column) >= len(value)) & (func.substr(column, func.length(column) - len(value) + 1) == value)

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from inhaul.db import families
 from inhaul.errors import NotStaged
 from inhaul.registry.model.fields import Field
-from inhaul.texts import check_name
+from inhaul.texts import check_name, shown
 
 if TYPE_CHECKING:
     from inhaul.registry.model.base import Record
@@ -69,7 +69,7 @@ def checked_version(value: str) -> str:
     """
     check_name("version", value)
     if len(value) > _LONGEST:
-        raise ValueError(f"version={value!r}: pass a text of 1 to {_LONGEST} characters")
+        raise ValueError(f"version={shown(value)}: pass a text of 1 to {_LONGEST} characters")
     return value
 
 

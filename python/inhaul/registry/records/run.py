@@ -14,7 +14,7 @@ from inhaul.registry.queries.registry import Registry
 from inhaul.registry.queries.related import ManyToMany
 from inhaul.registry.records.params import as_params
 from inhaul.registry.records.user import User
-from inhaul.texts import check_name
+from inhaul.texts import check_name, shown
 
 if TYPE_CHECKING:
     from inhaul.registry.queries.query_set import QuerySet
@@ -45,7 +45,7 @@ class Transform(Registry, TracksUpdates):
 
     def __init__(self, name: str, type: str = "script") -> None:
         if type not in TRANSFORM_TYPES:
-            raise ValueError(f"{type!r} is no type of transform: use one of {', '.join(TRANSFORM_TYPES)}")
+            raise ValueError(f"{shown(type)} is no type of transform: use one of {', '.join(TRANSFORM_TYPES)}")
         check_name("name", name)
         self._name = name
         self._type = type
