@@ -161,9 +161,9 @@ async def test_a_file_that_came_after_a_killed_deletion_stays(database_url: str,
         records = [record for record in await filled(root, database_url) if not record.key_is_virtual]
     # All at once: a process goes on with what those before it have left, before it deletes.
     loop = "for record in records:\n            await record.delete(permanent=True, storage=True)"
-    at_once = "await deletion.remove(inhaul.instance.current(), [record.id for record in records], True)"
+    at_once = "await delete.remove(inhaul.instance.current(), [record.id for record in records], True)"
     script = DELETE.replace(loop, at_once).replace(
-        "import inhaul\n", "import inhaul\nfrom inhaul.registry import deletion\n"
+        "import inhaul\n", "import inhaul\nfrom inhaul.registry.verbs import delete\n"
     )
     killed = children.run(
         script, str(root), database_url, "LocalStore.remove.before", "1", *(one.uid for one in records)
