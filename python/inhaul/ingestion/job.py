@@ -24,7 +24,6 @@ from inhaul.keys import OBJECTS, key_problem
 from inhaul.settings import settings
 from inhaul.stores.address import parse
 from inhaul.stores.base import Store
-from inhaul.stores.local import LocalStore
 from inhaul.stores.locations import as_path, as_text, is_remote, locate, relative_key, resolved
 from inhaul.tasks import to_the_end
 
@@ -123,11 +122,6 @@ class Job:
         """A report of nothing but what the walk does not come to."""
         return IngestReport(skipped=[left_out(root) for root in self.others])
 
-    @property
-    def uploads(self) -> bool:
-        """Whether what is new is sent to a storage on a network."""
-        return not self.in_place and is_remote(self.root)
-
     @classmethod
     async def _resolve_remote(cls, instance: Instance, address: str, key: str | None) -> Self:
         """The job of a folder on S3, which lies in a storage, if only in the one that its bucket becomes."""
@@ -150,7 +144,7 @@ class Job:
         own = parse(storage.root)
         folder = str(own._replace(prefix=own.key(prefix).rstrip("/")))
         others = await instance.storages_below(folder, storage)
-        keys = {root: relative_key(root, storage.root) or "" for root in others}
+        keys = [relative_key(root, storage.root) or "" for root in others]
         if others:
             await asyncio.to_thread(as_path, address)  # imports, off the loop, what the report names them by
         return cls(
@@ -164,8 +158,8 @@ class Job:
             exclude=(),
             follow_symlinks=False,
             drop_duplicates=False,
-            others=[root.partition("?")[0] for root, key in keys.items() if await is_taken(store, key)],
-            address=f"s3://{place.bucket}/{place.prefix}".rstrip("/"),
+            others=[store.location(key) for key in keys if await is_taken(store, key)],
+            address=place.folder,
         )
 
     async def session(self) -> Session:
@@ -217,7 +211,7 @@ class Job:
             key_prefix=self.key_prefix,
             in_place=self.in_place,
             destination=self._destination(store),
-            uploads=store is not None and self.uploads,
+            uploads=store is not None and store.sender is not None,
             salt=session.salt,
             overwrite=session.resumed,
             exclude=[*self.exclude, *self._but_for_others(), *_but_for(self.instance.database.path, self.path)],
@@ -235,14 +229,14 @@ class Job:
             batches,
             folder,
             destination=self._destination(store),
-            uploads=self.uploads,
+            uploads=store is not None and store.sender is not None,
             overwrite=session.resumed,
             threads=settings.threads or 0,
         )
 
     def _destination(self, store: Store | None) -> Root | None:
         """Where objects are copied to."""
-        return store.opened() if isinstance(store, LocalStore) else None
+        return store.files.opened() if store is not None and store.files is not None else None
 
 
 def _theirs(folder: Path, roots: Sequence[str], follow_symlinks: FollowSymlinks) -> list[str]:

@@ -9,7 +9,6 @@ from inhaul.ingestion.job import Job
 from inhaul.ingestion.journal import Session
 from inhaul.ingestion.scan import Batch, Listed
 from inhaul.keys import OBJECTS
-from inhaul.stores.address import parse
 from inhaul.stores.locations import as_path
 
 _FILES = 8192  # of a batch, unless the folder has less
@@ -20,21 +19,21 @@ async def batches(job: Job, address: str, session: Session) -> AsyncIterator[Bat
     files: list[tuple[str, int, str, str]] = []
     left: list[tuple[str, str, bool]] = []
     ordinal = 0
-    storage = parse(job.root)
+    store = job.instance.store(job.root)
     prefix = f"{job.key_prefix}/" if job.key_prefix else ""
     others = tuple(f"{other.removeprefix(address).lstrip('/')}/" for other in job.others)
 
     async def batch() -> Batch:
         return await _plan(job, session, await asyncio.to_thread(_sorted, job, address, ordinal, files, left))
 
-    async for page in job.instance.store(job.root).list(prefix):
+    async for page in store.list(prefix):
         for one in page:
             path = one.key.removeprefix(prefix)
             if OBJECTS in path.split("/") or path.startswith(others):
                 continue  # what inhaul stored is registered already; and what is in another storage, there
             if f"/{path}".endswith("/") and not one.size:
                 left.append((path, "It is empty and stands for a folder", False))
-            elif problem := storage.key_problem(one.key):
+            elif problem := store.key_problem(one.key):
                 left.append((path, problem, True))
             else:
                 digest = from_etag(one.etag, one.size)

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,11 +26,8 @@ from inhaul.ingestion.report import IngestEvent, IngestReport, Status
 from inhaul.ingestion.scan import Batch, Contents, Root, Scan, Scanner
 from inhaul.ingestion.upload import upload
 from inhaul.stores.base import Store
-from inhaul.stores.local import LocalStore, check_there
+from inhaul.stores.local import check_there
 from inhaul.tasks import to_the_end, unwrapped
-
-if TYPE_CHECKING:
-    from inhaul.stores.s3 import S3Store
 
 ROWS_PER_GROUP = 16_384  # larger ones start late, smaller ones write pages more often
 SECONDS_PER_GROUP = 0.5
@@ -119,7 +116,7 @@ async def ingest(job: Job, session: Session, on_recorded: Callable[[Recorded, in
         return
     folder = await asyncio.to_thread(job.opened)
     async with _storing(job, session) as store:
-        stages = (_plan, _send(store, session)) if job.uploads else (_plan,)
+        stages = (_plan, *_sending(store, session))
         async with _reading(job, lambda: job.scanner(folder, session, store), *stages) as scan:
             held = _held(store, folder)
             await _record(
@@ -135,7 +132,7 @@ async def save(job: Job, session: Session, staged: Sequence[Batch], on_recorded:
         return
     folder = await asyncio.to_thread(job.opened)
     async with _storing(job, session) as store:
-        stages = (_send(store, session),) if job.uploads else ()
+        stages = _sending(store, session)
         async with _reading(job, lambda: job.second_pass(folder, session, store, staged), *stages) as scan:
             await _record(job, store, _held(store, folder), scan.batches(), lambda: (total, True), on_recorded)
 
@@ -176,12 +173,14 @@ def _held(store: Store | None, folder: Root) -> Root | None:
     """What must still be where the rows say when they are committed: the folder itself, or the storage it goes to."""
     if store is None:
         return folder
-    return store.opened() if isinstance(store, LocalStore) else None
+    return store.files.opened() if store.files is not None else None
 
 
-def _send(store: Store | None, session: Session) -> Stage:
-    """The stage that sends what is new."""
-    return lambda job, scan: upload(scan, cast("S3Store", store), session)
+def _sending(store: Store | None, session: Session) -> Sequence[Stage]:
+    """The stage that sends what is new, where the scanner does not store it itself."""
+    if store is None or (sender := store.sender) is None:
+        return ()
+    return (lambda job, scan: upload(scan, sender, session),)
 
 
 async def _plan(job: Job, scan: Scan) -> None:

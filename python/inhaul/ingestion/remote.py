@@ -16,9 +16,7 @@ from inhaul.hashing.listed import from_etag, hash_listed
 from inhaul.ingestion.content import Content, Facts, is_taken, loading_as
 from inhaul.instance import Instance
 from inhaul.keys import OBJECTS
-from inhaul.stores.address import parse
 from inhaul.stores.base import Listed, Readable, Store
-from inhaul.stores.local import LocalStore
 from inhaul.stores.locations import locate, relative_key
 from inhaul.tasks import to_the_end, unwrapped
 
@@ -73,14 +71,13 @@ async def _files(store: Readable, folder: str) -> list[tuple[str, Listed]]:
     Raises:
         InvalidKey: One has a key that no file can have.
     """
-    storage = parse(store.root)
     files = []
     async for page in store.list(f"{folder}/"):
         for one in page:
             name = one.key.removeprefix(f"{folder}/")
             if OBJECTS in name.split("/") or (f"/{name}".endswith("/") and not one.size):
                 continue
-            if problem := storage.key_problem(one.key):
+            if problem := store.key_problem(one.key):
                 raise InvalidKey(f"{folder!r} in {store.root} cannot be a folder: it holds {one.key!r}, but {problem}")
             files.append((name, one))
     return files
@@ -191,8 +188,8 @@ async def holds(store: Readable, object_key: str, digest: Digest) -> bool:
     if digest.hash_type == "etag":
         return False
     try:
-        if isinstance(store, LocalStore):
-            return await store.hash_like(object_key, digest.hash_type) == digest
+        if store.files is not None:
+            return await store.files.hash_like(object_key, digest.hash_type) == digest
         async with copy_of(store, object_key, digest) as copy:
             return await asyncio.to_thread(hashing.hash_like, copy, digest.hash_type) == digest
     except (FileNotFoundError, ObjectChanged):  # another process removed or replaced it meanwhile

@@ -11,7 +11,7 @@ from collections import deque
 from inhaul.errors import FileChanged, InhaulError, StorageDenied, StorageFull, StorageMissing, StorageUnavailable
 from inhaul.ingestion.journal import Session
 from inhaul.ingestion.scan import PartReader, Scan, Upload
-from inhaul.stores.s3 import S3Store
+from inhaul.stores.base import Sender
 from inhaul.tasks import unwrapped
 
 _SENDERS = 64  # as many as requests are under way at once
@@ -19,7 +19,7 @@ _CODES: dict[type[Exception], int] = {StorageFull: errno.ENOSPC, StorageUnavaila
 _SETTLED_AT_ONCE = 64  # objects; few enough that a batch does not wait for the last of them
 
 
-async def upload(scan: Scan, store: S3Store, session: Session) -> None:
+async def upload(scan: Scan, sender: Sender, session: Session) -> None:
     """Sends what the scan hands over, until there is nothing more, and tells it what became of each object.
 
     An object that cannot be stored is an issue of its file.
@@ -29,7 +29,7 @@ async def upload(scan: Scan, store: S3Store, session: Session) -> None:
         StorageDenied: The credentials are refused.
         StorageUnavailable: The storage took nothing for too long.
     """
-    senders = _Senders(scan, store, session)
+    senders = _Senders(scan, sender, session)
     with unwrapped():  # what stops one is about the storage, and stops the others with it
         async with asyncio.TaskGroup() as tasks:
             for _ in range(_SENDERS):
@@ -39,9 +39,9 @@ async def upload(scan: Scan, store: S3Store, session: Session) -> None:
 class _Senders:
     """What the senders share."""
 
-    def __init__(self, scan: Scan, store: S3Store, session: Session) -> None:
+    def __init__(self, scan: Scan, sender: Sender, session: Session) -> None:
         self._scan = scan
-        self._store = store
+        self._sender = sender
         self._session = session
         self._ready: deque[Upload] = deque()
         self._asking = asyncio.Lock()
@@ -51,7 +51,7 @@ class _Senders:
 
     async def send_all(self) -> None:
         """Sends objects as long as there are any."""
-        put_small, resumed = self._store.put_small, self._session.resumed
+        put_small, resumed = self._sender.put_small, self._session.resumed
         while self._ready or await self._more():
             upload = self._ready.popleft()
             before = self._successes
@@ -90,7 +90,7 @@ class _Senders:
             self._stored.clear()
 
     async def _send_large(self, ticket: int, object_key: str, reader: PartReader) -> None:
-        digest, verified_by = await self._store.put_large(object_key, reader, self._session.uploads)
+        digest, verified_by = await self._sender.put_large(object_key, reader, self._session.uploads)
         self._scan.stored_large(ticket, verified_by, digest)
 
     async def _failed(self, ticket: int, error: Exception) -> None:

@@ -28,8 +28,13 @@ class S3Address(NamedTuple):
     endpoint_url: str | None = None
 
     def __str__(self) -> str:
-        folder = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
-        return folder if self.endpoint_url is None else f"{folder}?endpoint_url={quote(self.endpoint_url, safe=':/')}"
+        server = f"?endpoint_url={quote(self.endpoint_url, safe=':/')}" if self.endpoint_url is not None else ""
+        return f"{self.folder}{server}"
+
+    @property
+    def folder(self) -> str:
+        """The same without the server, for people."""
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
     def key(self, object_key: str) -> str:
         """The key, in the bucket, of a key that is relative to the root."""

@@ -5,9 +5,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from inhaul.hashing import Digest
+from inhaul.hashing import Digest, Root
 
 if TYPE_CHECKING:
+    import os
+
+    from obstore.store import ObjectStore
     from upath import UPath
 
 PAGE = 1000
@@ -55,21 +58,136 @@ class Upload(NamedTuple):
     begun: datetime
 
 
+class PartReader(Protocol):
+    """Content that is read part by part, each with its MD5; see `_core.PartReader`."""
+
+    @property
+    def size(self) -> int: ...  # noqa: D102
+
+    @property
+    def part_size(self) -> int: ...  # noqa: D102
+
+    @property
+    def count(self) -> int: ...  # noqa: D102
+
+    def read(self, first: int, count: int) -> list[tuple[bytes, bytes]]: ...  # noqa: D102
+
+    def digest(self, md5s: Sequence[bytes]) -> tuple[str, str, int]: ...  # noqa: D102
+
+    def check(self) -> None: ...  # noqa: D102
+
+
+class UploadJournal(Protocol):
+    """What is remembered of uploads in parts, so that a repeated call goes on with them. Its methods may block."""
+
+    def get(self, object_key: str) -> str | None:
+        """The upload that a crash left behind for a key."""
+
+    def begin(self, object_key: str, upload_id: str) -> None:
+        """Remembers an upload, durably."""
+
+    def end(self, object_key: str) -> None:
+        """Forgets it: it is complete or aborted."""
+
+
+class Files(Protocol):
+    """What else can be done with objects that are files of this machine: nothing has to be fetched."""
+
+    def opened(self) -> Root:
+        """The root, opened. Blocks.
+
+        Raises:
+            FileNotFoundError: There is none.
+        """
+
+    def below(self, object_key: str) -> Root:
+        """A folder of the storage, opened. Blocks.
+
+        Raises:
+            LinkRefused: A link on the way leads out of the storage.
+        """
+
+    def look(self, object_key: str) -> "os.stat_result | None":
+        """What the system says of a file or folder; None if there is nothing. Blocks.
+
+        Raises:
+            LinkRefused: A link on the way leads out of the storage.
+        """
+
+    async def hash(self, object_keys: Sequence[str]) -> Sequence[Digest | OSError]:
+        """Hashes files side by side, by the usual rule; each result is a digest, or what is wrong with that file."""
+
+    async def hash_like(self, object_key: str, hash_type: str) -> Digest:
+        """Hashes a file or folder by the rule that a recorded hash was made by.
+
+        Raises:
+            OSError: It cannot be read.
+            ValueError: There is no such rule, or the folder cannot be hashed.
+        """
+
+    async def prune(self, object_key: str) -> None:
+        """Removes the empty folders below a folder, and itself if nothing is left in it.
+
+        Raises:
+            LinkRefused: A link is on the way to it.
+        """
+
+
+class Sender(Protocol):
+    """Sends objects that are hashed on the way, so that their digest is known only when they are stored."""
+
+    async def put_small(self, object_key: str, data: bytes, md5_hex: str, *, resumed: bool = False) -> str:
+        """Sends an object of less than a part in one request; returns how what was stored was verified.
+
+        Args:
+            object_key: Where to.
+            data: The content.
+            md5_hex: Its MD5.
+            resumed: Whether an equal object may be there already; then it is not sent again.
+        """
+
+    async def put_large(self, object_key: str, reader: PartReader, uploads: UploadJournal) -> tuple[Digest, str]:
+        """Sends an object in parts; returns what it was found to be, and how what was stored was verified.
+
+        Raises:
+            FileChanged: The content did not hold still.
+        """
+
+
 class Readable(Protocol):
     """A storage: objects under keys below a root, as far as they are looked at.
 
     Attributes:
-        root: As the storage's row has it: an absolute local path, or `s3://bucket/prefix`. Nothing in it is secret.
+        root: As the storage's row has it: an absolute local path, or an address. Nothing in it is secret.
+        files: Its objects as files of this machine; None where they have to be fetched.
     """
 
     @property
     def root(self) -> str: ...  # noqa: D102 - see the attributes
+
+    @property
+    def files(self) -> Files | None: ...  # noqa: D102
+
+    async def is_there(self) -> bool:
+        """Whether the root is there, as far as this machine knows without a request."""
 
     def path(self, object_key: str) -> "Path | UPath":
         """Where an object is, or would be.
 
         Raises:
             InvalidKey: The key could lead out of the root.
+        """
+
+    def location(self, object_key: str) -> str:
+        """Where an object is, for people."""
+
+    def key_problem(self, object_key: str) -> str | None:
+        """What is wrong with a key, in words; None if the storage can have it."""
+
+    async def reader(self, object_key: str) -> "tuple[ObjectStore, str] | None":
+        """What reads parts of an object, or of those below a folder: an obstore, and the key there.
+
+        None where objects are files of this machine, or where the server sends no parts.
         """
 
     async def stat(self, object_key: str) -> Stat | None:
@@ -81,6 +199,13 @@ class Readable(Protocol):
         Raises:
             InvalidKey: The storage takes no such key.
             KeyExists: A folder is there, or a file where a folder has to be.
+        """
+
+    async def check_removal(self, object_keys: Iterable[str]) -> None:
+        """Refuses objects that could not be removed, as far as that is known beforehand. Nothing is removed.
+
+        Raises:
+            LinkRefused: A link is on the way to one.
         """
 
     async def read(self, object_key: str) -> bytes | None:
@@ -119,7 +244,14 @@ class Readable(Protocol):
 
 
 class Store(Readable, Protocol):
-    """A storage that may be written to, which `Instance.writable` finds out."""
+    """A storage that may be written to, which `Instance.writable` finds out.
+
+    Attributes:
+        sender: What files are sent by; None where the scanner copies them itself, into `files`.
+    """
+
+    @property
+    def sender(self) -> Sender | None: ...  # noqa: D102 - see the attributes
 
     async def create(self) -> None:
         """Makes what must be there before objects are put."""

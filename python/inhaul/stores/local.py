@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from stat import S_IMODE, S_ISDIR, S_ISREG
-from typing import ParamSpec
+from typing import ParamSpec, Self
 
 from inhaul import _core
 from inhaul._core import Root
@@ -54,6 +54,16 @@ class LocalStore:
         self._path = Path(root)
         self._held: Root | None = None
         self._opening = threading.Lock()
+        self.sender = None
+
+    @property
+    def files(self) -> Self:
+        """See `Readable`."""
+        return self
+
+    async def is_there(self) -> bool:
+        """See `Readable`."""
+        return await asyncio.to_thread(self._path.is_dir)
 
     def path(self, object_key: str) -> Path:
         """Where an object is, or would be.
@@ -63,8 +73,19 @@ class LocalStore:
         """
         return self._path / self._checked(object_key)
 
+    def location(self, object_key: str) -> str:
+        """See `Readable`."""
+        return f"{self.root.removesuffix('/')}/{object_key}"
+
+    def key_problem(self, object_key: str) -> str | None:
+        """See `Readable`."""
+        return key_problem(object_key.removeprefix(f"{OBJECTS}/"))
+
+    async def reader(self, object_key: str) -> None:
+        """See `Readable`."""
+
     def _checked(self, object_key: str) -> str:
-        if problem := key_problem(object_key.removeprefix(f"{OBJECTS}/")):
+        if problem := self.key_problem(object_key):
             raise InvalidKey(f"{object_key!r} is no key of {self.root}: {problem}")
         check_encoding(object_key)
         return object_key

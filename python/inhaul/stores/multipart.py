@@ -4,9 +4,9 @@ import asyncio
 import hashlib
 import io
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 from inhaul.errors import (
     FileChanged,
@@ -20,6 +20,7 @@ from inhaul.errors import (
 )
 from inhaul.hashing import Digest
 from inhaul.stores import objects
+from inhaul.stores.base import PartReader, UploadJournal
 from inhaul.stores.clients import Clients
 from inhaul.stores.faults import Damaged, Kind
 from inhaul.stores.fetch import read_through, tag
@@ -31,38 +32,6 @@ _UNDER_WAY = 64 << 20  # bytes of parts being sent
 _TRIES = 3  # to store what arrives damaged although nobody said so, or whose upload is lost
 _LEAVE = 1.0  # seconds that a cancelled call waits for the reply to what would stay behind
 _ABORT = 5.0  # seconds that a failed or cancelled upload may take to clean up
-
-
-class PartReader(Protocol):
-    """Content that is read part by part, each with its MD5; see `_core.PartReader`."""
-
-    @property
-    def size(self) -> int: ...  # noqa: D102
-
-    @property
-    def part_size(self) -> int: ...  # noqa: D102
-
-    @property
-    def count(self) -> int: ...  # noqa: D102
-
-    def read(self, first: int, count: int) -> list[tuple[bytes, bytes]]: ...  # noqa: D102
-
-    def digest(self, md5s: Sequence[bytes]) -> tuple[str, str, int]: ...  # noqa: D102
-
-    def check(self) -> None: ...  # noqa: D102
-
-
-class UploadJournal(Protocol):
-    """What is remembered of uploads in parts, so that a repeated call goes on with them. Its methods may block."""
-
-    def get(self, object_key: str) -> str | None:
-        """The upload that a crash left behind for a key."""
-
-    def begin(self, object_key: str, upload_id: str) -> None:
-        """Remembers an upload, durably."""
-
-    def end(self, object_key: str) -> None:
-        """Forgets it: it is complete or aborted."""
 
 
 class NoJournal:

@@ -7,16 +7,16 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from inhaul import _core
 from inhaul.errors import FileChanged, InvalidKey
 from inhaul.hashing import PART_SIZE, Digest, hash_bytes
 from inhaul.stores import fetch, multipart, objects
 from inhaul.stores.address import S3Address
-from inhaul.stores.base import PAGE, Listed, Stat, Upload
+from inhaul.stores.base import PAGE, Listed, PartReader, Stat, Upload, UploadJournal
 from inhaul.stores.clients import Limits, check_options
-from inhaul.stores.multipart import NoJournal, PartReader, UploadJournal
+from inhaul.stores.multipart import NoJournal
 from inhaul.stores.requests import Refused, Requests
 from inhaul.stores.route import route
 
@@ -48,6 +48,7 @@ class S3Store:
         self._options = dict(options or {})
         self._requests = Requests(address, self._options, limits or Limits())
         self._ranges: bool | None = None
+        self.files = None
 
     def __repr__(self) -> str:
         return f"S3Store({str(self.address)!r})"
@@ -56,6 +57,15 @@ class S3Store:
     def root(self) -> str:
         """The canonical address, as the storage's row has it."""
         return str(self.address)
+
+    @property
+    def sender(self) -> Self:
+        """See `Store`."""
+        return self
+
+    async def is_there(self) -> bool:
+        """See `Readable`: that a bucket is gone, a request finds out."""
+        return True
 
     def path(self, object_key: str) -> "UPath":
         """Where an object is, or would be; opened by s3fs.
@@ -69,11 +79,21 @@ class S3Store:
         path: UPath = UPath(f"s3://{self.address.bucket}/{self._key(object_key)}", **options)
         return path
 
-    async def reader(self, object_key: str) -> "tuple[ObjectStore, str]":
-        """What a library that reads by itself needs: an obstore of the bucket, and the whole key."""
+    def location(self, object_key: str) -> str:
+        """See `Readable`."""
+        return f"{self.address.folder}/{object_key}"
+
+    def key_problem(self, object_key: str) -> str | None:
+        """See `Readable`."""
+        return self.address.key_problem(object_key)
+
+    async def reader(self, object_key: str) -> "tuple[ObjectStore, str] | None":
+        """See `Readable`."""
+        if not await self._serves_ranges(object_key):
+            return None
         return await self._requests.send(lambda to: to.reader(), needs=objects.GET), self._key(object_key)
 
-    async def serves_ranges(self, object_key: str) -> bool:
+    async def _serves_ranges(self, object_key: str) -> bool:
         """Whether the server answers with a part of an object when it is asked for one; it is tried once.
 
         Args:
@@ -253,13 +273,16 @@ class S3Store:
         """See `Readable`."""
         self._key(object_key)
 
+    async def check_removal(self, object_keys: Iterable[str]) -> None:
+        """See `Readable`: there are no links."""
+
     def _key(self, object_key: str) -> str:
         """The whole key.
 
         Raises:
             InvalidKey: It could lead out of the root, or cannot be sent.
         """
-        if problem := self.address.key_problem(object_key):
+        if problem := self.key_problem(object_key):
             raise InvalidKey(f"{object_key!r} is no key of {self.root}: {problem}")
         return self.address.key(object_key)
 

@@ -15,10 +15,9 @@ from inhaul.hashing.listed import from_etag, hash_listed
 from inhaul.ingestion.content import content_of
 from inhaul.ingestion.remote import check_names
 from inhaul.instance import Instance
-from inhaul.stores.base import Listed, Readable
-from inhaul.stores.local import LocalStore
+from inhaul.stores.base import Files, Listed, Readable
 from inhaul.tasks import unwrapped
-from inhaul.upkeep.matching import Match, location
+from inhaul.upkeep.matching import Match
 from inhaul.upkeep.reports import Defect, Finding, VerifyReport
 from inhaul.upkeep.sources import Sources
 
@@ -95,8 +94,8 @@ class Checker:
     async def _read(self, matches: Sequence[Match]) -> list[Found]:
         """Hashes objects by the rule that their rows name."""
         self.report.read += sum(match.size for match in matches)
-        if isinstance(self._store, LocalStore):
-            return await _hash_local(self._store, matches)
+        if self._store.files is not None:
+            return await _hash_files(self._store.files, matches)
         room = asyncio.Semaphore(AT_ONCE)
 
         async def read(match: Match) -> Found:
@@ -153,7 +152,7 @@ class Checker:
     async def _report(self, match: Match, found: Found | None, others: Sequence[Row]) -> None:
         row = match.row
         twin = next((other for other in others if other.digest == found and other.uid != row.uid), None)
-        path = location(self._store, row.object_key or "")
+        path = self._store.location(row.object_key or "")
         finding = Finding(_defect(row, found, twin), path, row.key, row.uid, _detail(row, found, twin))
         if self._repair:
             finding.detail += f"; {await self._store_again(row, finding)}"
@@ -227,7 +226,7 @@ def _detail(row: Row, found: Found | None, twin: Row | None) -> str:
 
 def superseded(store: Readable, row: Row) -> Finding:
     """What to tell of an artifact whose bytes were replaced in place."""
-    path = location(store, row.key or "")
+    path = store.location(row.key or "")
     return Finding(None, path, row.key, row.uid, "a later version was written over it in place")
 
 
@@ -252,8 +251,8 @@ async def look(store: Readable, row: Row) -> Match:
         LinkRefused: A link on the way leads out of the storage.
     """
     if row.n_objects is not None:
-        if isinstance(store, LocalStore):
-            await asyncio.to_thread(store.look, row.object_key or "")  # a listing leaves out what is behind such a link
+        if store.files is not None:  # a listing leaves out what is behind such a link
+            await asyncio.to_thread(store.files.look, row.object_key or "")
         return Match(row, [one async for page in store.list(row.prefix) for one in page])
     stat = await store.stat(row.prefix)
     return Match(row, [Listed(row.prefix, *stat)] if stat is not None else [])
@@ -285,16 +284,16 @@ def _hash(path: Path, row: Row) -> Digest:
     return hashing.hash_file(path) if row.n_objects is None else hashing.hash_tree(path).digest
 
 
-async def _hash_local(store: LocalStore, matches: Sequence[Match]) -> list[Found]:
+async def _hash_files(files: Files, matches: Sequence[Match]) -> list[Found]:
     """Hashes side by side what has the usual rule, as nearly all has."""
     keys = [match.row.object_key or "" for match in matches]
     usual = [at for at, match in enumerate(matches) if match.row.n_objects is None]
-    found: dict[int, Found] = dict(zip(usual, await store.hash([keys[at] for at in usual]), strict=True))
+    found: dict[int, Found] = dict(zip(usual, await files.hash([keys[at] for at in usual]), strict=True))
     for at, match in enumerate(matches):
         digest = found.get(at)
         if digest is None or (isinstance(digest, Digest) and match.row.hash_type not in (digest.hash_type, "etag")):
             try:
-                found[at] = await store.hash_like(keys[at], match.row.hash_type)
+                found[at] = await files.hash_like(keys[at], match.row.hash_type)
             except _BAD as error:
                 found[at] = error
     return [found[at] for at in range(len(matches))]

@@ -16,7 +16,7 @@ from inhaul.instance import Instance
 from inhaul.keys import OBJECTS
 from inhaul.stores.base import Listed, Readable
 from inhaul.stores.local import TEMPORARY
-from inhaul.upkeep.matching import location, object_of
+from inhaul.upkeep.matching import object_of
 from inhaul.upkeep.reports import GcReport
 
 T = TypeVar("T")
@@ -122,7 +122,7 @@ class Collector:
             spare = await self._spare()
             found = await orphans(self._instance.database, self._known, old, spare, shared=self._shared)
             await self._remove([one.key for one in found])
-            report.objects += [location(store, one.key) for one in found]
+            report.objects += [store.location(one.key) for one in found]
             report.bytes += sum(one.size for one in found)
             folders |= {f"{name}/" for one in found if (name := object_of(one.key)) and name != one.key}
         if report.deleted:
@@ -154,7 +154,7 @@ class Collector:
             old = [one for one in named if since <= one.modified < self._before]
             found = [one for one in old if not (spare and one.modified >= spare)]
             await self._remove([one.key for one in found])
-            self._report.temporaries += [location(self._known.store, one.key) for one in found]
+            self._report.temporaries += [self._known.store.location(one.key) for one in found]
             self._report.bytes += sum(one.size for one in found)
 
     async def _check_alone(self) -> None:

@@ -35,12 +35,6 @@ def object_of(key: str) -> str | None:
     return named[0] if named else None
 
 
-def location(store: Readable, key: str) -> str:
-    """Where an object is, for people."""
-    root = store.root.partition("?")[0] if "://" in store.root else store.root
-    return f"{root.removesuffix('/')}/{key}"
-
-
 async def prefixes(database: Database, storage_id: int) -> list[str]:
     """What to list to meet all objects of a storage's rows, and all that inhaul named."""
     async with database.read() as conn:

@@ -21,7 +21,7 @@ from inhaul.upkeep import matching
 from inhaul.upkeep.check import AT_ONCE, Checker, look, superseded
 from inhaul.upkeep.collector import Known, known_storage, orphans
 from inhaul.upkeep.ledger import Ledger
-from inhaul.upkeep.matching import Chunker, Match, location
+from inhaul.upkeep.matching import Chunker, Match
 from inhaul.upkeep.reports import Defect, Finding, VerifyReport
 from inhaul.upkeep.sources import Sources
 
@@ -132,7 +132,7 @@ async def _check_all(
         since = await spare(instance.database, fence=False)
         for one in await orphans(instance.database, known, extras, since, shared=shared):
             what = f"{one.size} bytes; gc({'shared=True' if shared else ''}) removes it"
-            report.findings.append(Finding(Defect.EXTRA, location(known.store, one.key), None, None, what))
+            report.findings.append(Finding(Defect.EXTRA, known.store.location(one.key), None, None, what))
         extras.clear()
 
     for prefix in await matching.prefixes(instance.database, known.id):

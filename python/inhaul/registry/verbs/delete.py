@@ -19,7 +19,6 @@ from inhaul.keys import OBJECTS
 from inhaul.registry.model.uses import parts
 from inhaul.registry.model.visibility import Visibility
 from inhaul.registry.verbs.remove import keep_objects, remove_objects
-from inhaul.stores.local import LocalStore
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
@@ -242,8 +241,7 @@ async def _check_reach(instance: Instance, conn: AsyncConnection, ids: Sequence[
     ):
         going[root].append(object_key if n_objects is None else f"{object_key}/")
     for root, object_keys in going.items():
-        if isinstance(store := instance.store(root), LocalStore):
-            await store.check_removal(object_keys)
+        await instance.store(root).check_removal(object_keys)
 
 
 async def discard(artifact: "Artifact", root: str, object_key: str, error: BaseException) -> bool:

@@ -18,9 +18,7 @@ from inhaul.ingestion.content import is_taken
 from inhaul.ingestion.remote import fetch
 from inhaul.ingestion.scan import content_names
 from inhaul.registry.model.fields import set_row
-from inhaul.stores.base import Readable
-from inhaul.stores.local import LocalStore
-from inhaul.stores.s3 import S3Store
+from inhaul.stores.base import Files, Readable
 
 if TYPE_CHECKING:
     from inhaul.registry.artifact import Artifact
@@ -59,10 +57,10 @@ async def cached(artifact: "Artifact") -> Path:
 def _check(artifact: "Artifact", store: Readable, path: Path) -> None:
     """Refuses an object on this machine that cannot be what is registered, which its size and kind tell unread."""
     object_key = artifact._object_key or ""
-    status = store.look(object_key) if isinstance(store, LocalStore) else None
-    if status is None or not isinstance(store, LocalStore):
+    status = store.files.look(object_key) if store.files is not None else None
+    if status is None or store.files is None:
         raise ObjectMissing(errno.ENOENT, f"The object of artifact {artifact._uid} is not there", str(path))
-    found = _measure(store, object_key, status)
+    found = _measure(store.files, object_key, status)
     expected = _Measure(artifact._n_objects, artifact._size)
     if found == expected:
         return
@@ -83,13 +81,13 @@ class _Measure(NamedTuple):
         return f"{what} with {self.size} bytes"
 
 
-def _measure(store: LocalStore, object_key: str, status: os.stat_result) -> _Measure | None:
+def _measure(files: Files, object_key: str, status: os.stat_result) -> _Measure | None:
     """What a file or folder measures; None of anything else."""
     if S_ISREG(status.st_mode):
         return _Measure(None, status.st_size)
     if not S_ISDIR(status.st_mode):
         return None
-    found = [store.look(f"{object_key}/{name}") for name in content_names(store.below(object_key))]
+    found = [files.look(f"{object_key}/{name}") for name in content_names(files.below(object_key))]
     return _Measure(len(found), sum(one.st_size for one in found if one is not None))
 
 
@@ -103,14 +101,13 @@ async def source(artifact: "Artifact") -> Source:
     """
     await _look_again(artifact)
     object_key = artifact._object_key
-    store = artifact._home.store(_root(artifact)) if object_key is not None else None
-    if object_key is None or not isinstance(store, S3Store):
+    store = artifact._home.store(_root(artifact))
+    reader = await store.reader(object_key) if object_key is not None else None
+    if object_key is None or reader is None:
         return await cached(artifact)
     if not await is_taken(store, object_key):
         raise ObjectMissing(errno.ENOENT, f"The object of artifact {artifact._uid} is not in {store.root}", object_key)
-    if not await store.serves_ranges(object_key):
-        return await cached(artifact)
-    return Remote(*await store.reader(object_key))
+    return Remote(*reader)
 
 
 async def _look_again(artifact: "Artifact") -> None:

@@ -11,7 +11,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import groupby
 from operator import attrgetter
-from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from inhaul.db import removals
@@ -22,9 +21,7 @@ from inhaul.ingestion.remote import holds
 from inhaul.ingestion.scan import content_names
 from inhaul.instance import Instance, recoveries
 from inhaul.keys import OBJECTS
-from inhaul.stores.base import Store
-from inhaul.stores.local import LocalStore
-from inhaul.stores.locations import is_remote
+from inhaul.stores.base import Files, Store
 
 _NOT_GONE = (
     "Objects of artifacts that were deleted for good are still in {}. Another process, or gc(), will remove them: {}"
@@ -90,9 +87,9 @@ async def _forget(instance: Instance, page: Sequence[Removal]) -> None:
 
 async def _resume(instance: Instance, root: str, page: Sequence[Removal]) -> bool:
     """Removes what a process left; False if the storage is a folder that is not on this machine."""
-    if not is_remote(root) and not await asyncio.to_thread(Path(root).is_dir):
-        return False
     store = instance.store(root)
+    if not await store.is_there():
+        return False
     # Somebody may have written to a key of their own since then.
     same = [
         one for one in page if one.key_is_virtual or one.is_folder or await holds(store, one.object_key, one.digest)
@@ -126,23 +123,23 @@ async def _remove(instance: Instance, page: Sequence[Removal], going: Iterable[R
 
 async def _remove_content(store: Store, folder: Removal, until: datetime | None) -> None:
     """Removes what a user's folder was registered with. What it ignores, or another registry in it, stays."""
-    if isinstance(store, LocalStore):
+    if (files := store.files) is not None:
         with suppress(FileNotFoundError, NotADirectoryError):  # it is gone
-            await store.remove(await asyncio.to_thread(_files, store, folder.object_key, until))
-            await store.prune(folder.object_key)
+            await store.remove(await asyncio.to_thread(_names, files, folder.object_key, until))
+            await files.prune(folder.object_key)
         return
     async for page in store.list(folder.prefix):
         old = [one.key for one in page if until is None or one.modified <= until]
         await store.remove([key for key in old if f"/{OBJECTS}/" not in key])
 
 
-def _files(store: LocalStore, object_key: str, until: datetime | None) -> list[str]:
-    found = [f"{object_key}/{name}" for name in content_names(store.below(object_key))]
-    return [key for key in found if until is None or _changed(store, key) <= until]
+def _names(files: Files, object_key: str, until: datetime | None) -> list[str]:
+    found = [f"{object_key}/{name}" for name in content_names(files.below(object_key))]
+    return [key for key in found if until is None or _changed(files, key) <= until]
 
 
-def _changed(store: LocalStore, object_key: str) -> datetime:
-    status = store.look(object_key)
+def _changed(files: Files, object_key: str) -> datetime:
+    status = files.look(object_key)
     return datetime.fromtimestamp(max(status.st_mtime, status.st_ctime) if status is not None else 0, UTC)
 
 
