@@ -35,16 +35,21 @@ cp /etc/resolv.conf "$system/etc/"
 cp --dereference /etc/ssl/certs/ca-certificates.crt "$system/etc/ssl/certs/"
 [[ ! -e /etc/pip.conf ]] || cp /etc/pip.conf "$system/etc/"
 
-# The mounts belong to a namespace of their own, so they end with its last process.
+# The mounts belong to a namespace of their own, so they end with its last process. The Debian becomes its root: under
+# chroot, the kernel would refuse tests a namespace of theirs.
 inside() {
     unshare --mount bash -c '
         set -e
         system=$1
         shift
+        mount --bind "$system" "$system"
         mount -t proc proc "$system/proc"
         mount --rbind /dev "$system/dev"
         mount -t tmpfs tmpfs "$system/tmp"
-        exec chroot "$system" env HOME=/root LANG=C.UTF-8 PATH=/usr/bin:/bin:/usr/sbin:/sbin "$@"
+        cd "$system"
+        pivot_root . .
+        umount --lazy .
+        exec env --unset=PIP_FIND_LINKS HOME=/root LANG=C.UTF-8 PATH=/usr/bin:/bin:/usr/sbin:/sbin "$@"
     ' - "$system" "$@"
 }
 
