@@ -4,6 +4,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -314,7 +315,8 @@ async def test_paths_open(bucket: Bucket, s3_server: S3Server, tmp_path: Path) -
         shown = [repr(instance), repr(artifact), repr(artifact.storage), repr(artifact.path), str(artifact.path)]
         assert not any(KEY in text or SECRET in text for text in shown)
         assert instance.database.path is not None
-        dump = "".join(sqlite3.connect(instance.database.path).iterdump())
+        with closing(sqlite3.connect(instance.database.path)) as registry:
+            dump = "".join(registry.iterdump())
         assert artifact.uid in dump
         assert KEY not in dump
         assert SECRET not in dump

@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -217,7 +218,8 @@ async def test_a_registry_deleted_while_in_use_is_made_again(sqlite: Database, t
     assert await count(sqlite) == 0
     async with sqlite.write() as conn:
         await add_user(conn, "bob")
-    assert sqlite3.connect(tmp_path / "registry.db").execute("SELECT handle FROM user").fetchall() == [("bob",)]
+    with closing(sqlite3.connect(tmp_path / "registry.db")) as registry:
+        assert registry.execute("SELECT handle FROM user").fetchall() == [("bob",)]
 
 
 def test_each_loop_has_connections_of_its_own(database_url: str) -> None:

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -113,7 +114,7 @@ async def test_where_old_registries_left_no_marks_nothing_older_than_ours_is_gar
     theirs, ours = await save(tmp_path / "a", root, "a"), await save(tmp_path / "b", root, "b")
     shutil.rmtree(root / ".inhaul" / "registries")  # as releases before this one left it
     for folder in ("a", "b"):
-        with sqlite3.connect(tmp_path / folder / "reg.db") as connection:
+        with closing(sqlite3.connect(tmp_path / folder / "reg.db")) as connection, connection:
             connection.execute("DELETE FROM storage_mark")
     async with connect(root, url(tmp_path / "b")) as instance:
         assert (await gc(delete=True, older_than=NOW)).objects == []
@@ -192,7 +193,7 @@ async def test_a_copy_of_a_registry_writes_nothing_to_a_storage_that_was_not_cop
         assert (await (await Artifact.get(it.uid)).cache()).read_text() == "a\n1\n", "reading is no harm"
         if way == "gc":
             await copy.database.aclose()
-            with sqlite3.connect(tmp_path / "copy" / "reg.db") as connection:
+            with closing(sqlite3.connect(tmp_path / "copy" / "reg.db")) as connection, connection:
                 connection.execute("DELETE FROM artifact WHERE key = 'gone.csv'")
             before = await query(url(tmp_path / "copy"), "SELECT * FROM artifact")
         with pytest.raises(WrongStorage) as caught:
