@@ -309,3 +309,76 @@ async def test_who_is_let_write_again_can(lab: Lab, monkeypatch: pytest.MonkeyPa
             assert await ULabel.filter().count() == 1
         await ULabel("new").save()
         assert await ULabel.filter().count() == 2
+
+
+UNREADABLE = """
+import asyncio, sys
+import inhaul
+from inhaul import Artifact, Collection, Defect
+from inhaul.errors import StorageDenied
+
+async def main():
+    inhaul.connect(sys.argv[1])
+    async def denied(call):
+        try:
+            return print("no error:", await call())
+        except StorageDenied as error:
+            assert "This user may not read it: have its owner" in str(error), error
+            return error.filename
+    for artifact in await Artifact.filter().order_by("id").all():
+        path = str(artifact.path)
+        assert (await denied(artifact.load)).startswith(path)
+        assert (await denied(artifact.cache)).startswith(path)
+        if artifact.suffix == ".parquet":
+            assert (await denied(artifact.backed)).startswith(path)
+        for read in (False, True):
+            (finding,) = (await artifact.verify(read=read)).findings
+            assert (finding.defect, finding.path) == (Defect.UNREADABLE, path)
+            assert "may not read it" in finding.detail
+    await denied((await Collection.filter().one()).cache)
+    if sys.argv[2] == "file":
+        assert len((await inhaul.verify()).findings) == 3
+    else:
+        await denied(inhaul.verify)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+async def test_an_object_that_may_not_be_read_is_named_with_what_to_do(lab: Lab, what: str) -> None:
+    (lab.new.parent / "other.txt").write_text("other")
+    async with inhaul.connect(lab.storage):
+        await Artifact(lab.new.parent, key="folder").save()
+        for artifact in await Artifact.filter().all():
+            path = Path(str(artifact.path))
+            if what == "folder":
+                (path if path.is_dir() else path.parent).chmod(0o700)
+            else:
+                (path / "new.txt" if path.is_dir() else path).chmod(0o600)
+    lab.uid = what
+    ran = lab.run(UNREADABLE)
+    assert (ran.stdout, ran.stderr) == ("", "")
+
+
+async def test_who_may_not_write_to_a_storage_is_told_so(lab: Lab) -> None:
+    """The registry is his own, the storage is not."""
+    own = lab.storage.parent / "own"
+    own.mkdir()
+    own.chmod(0o777)
+    lab.uid = str(own / "registry.db")
+    for extra in ("", ", key_is_virtual=False"):
+        ran = lab.run(f"""
+import sys
+import inhaul.sync as ih
+from inhaul.errors import StorageDenied
+ih.connect(sys.argv[1], db=f"sqlite:///{{sys.argv[2]}}")
+try:
+    ih.Artifact(sys.argv[3], key="new.txt"{extra}).save()
+except StorageDenied as error:
+    print(error)
+print(ih.Artifact.filter().count())
+""")
+        assert ran.stderr == ""
+        assert "This user may not write here: have the owner of the storage change that" in ran.stdout
+        assert ran.stdout.endswith("0\n")

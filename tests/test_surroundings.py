@@ -64,6 +64,27 @@ for wrong in ("relative", None):
     assert errors == ["The current folder was removed: change to another one, or pass absolute paths"] * 2
 
 
+def test_a_registry_that_is_named_by_its_path_is_read_where_the_current_folder_is_gone(tmp_path: Path) -> None:
+    db = f"sqlite:///{tmp_path}/sub/.inhaul/registry.db"
+    assert inhaul("ingest", str(write(tmp_path / "d" / "a.txt", "a").parent), "--db", db, cwd=tmp_path).returncode == 0
+    gone = ("sh", "-c", 'mkdir gone && cd gone && rmdir ../gone && exec "$@"', "sh")
+    code = "from inhaul.cli import app; app()"
+    listed = children.run(code, "ls", "--db", db, wrapper=("env", "-C", str(tmp_path), *gone))
+    assert (listed.stderr, listed.returncode) == ("", 0)
+    assert "d/a.txt" in listed.stdout
+    refused = children.run(code, "ls", "--db", "sqlite:///r.db", wrapper=("env", "-C", str(tmp_path), *gone))
+    assert (refused.stdout, refused.returncode) == ("", 2)
+    assert "The current folder was removed" in refused.stderr
+    code = """
+import sys
+import inhaul.sync as ih
+instance = ih.connect(db=sys.argv[1])
+print(instance)
+"""
+    made = children.run(code, db, wrapper=("env", "-C", str(tmp_path), *gone))
+    assert f"{tmp_path}/sub/.inhaul/storage" in made.stdout, made.stderr
+
+
 def test_names_are_utf8_for_commands_in_any_locale(tmp_path: Path) -> None:
     write(tmp_path / "données" / "è.csv", "1")
     done = inhaul("ingest", "données", cwd=tmp_path, **ASCII)

@@ -26,7 +26,7 @@ Each class is also the builtin that fits, so a handler need not know inhaul::
     ├── WrongStorage (ValueError)           what is at a root is not this registry's storage
     ├── StorageShared (ValueError)          other registries store objects in a storage, too
     ├── StorageMissing (FileNotFoundError)  the bucket does not exist, or the folder went while it was written to
-    ├── StorageDenied (PermissionError)     the storage refuses the credentials, or there are none
+    ├── StorageDenied (PermissionError)     the storage refuses this user or the credentials, or there are none
     ├── StorageUnavailable (ConnectionError)  the storage did not answer, or not properly, for too long
     ├── UnsupportedDatabase (ValueError)    a database address inhaul cannot use
     ├── DatabaseUnreachable (ConnectionError) a database server does not answer, or refuses
@@ -138,7 +138,7 @@ class StorageMissing(InhaulError, FileNotFoundError):
 
 
 class StorageDenied(InhaulError, PermissionError):
-    """The storage refuses the credentials, or the request with them, or no credentials were found."""
+    """The storage refuses this user, the credentials, or the request with them, or no credentials were found."""
 
 
 class StorageUnavailable(InhaulError, ConnectionError):

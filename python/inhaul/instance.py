@@ -19,6 +19,7 @@ from inhaul.cache import Cache
 from inhaul.db import tables
 from inhaul.db.bulk import any_at, insert_into
 from inhaul.db.engine import Database
+from inhaul.db.roots import folder_of
 from inhaul.filesystem import working_folder
 from inhaul.keys import OBJECTS, new_uid
 from inhaul.settings import settings
@@ -425,14 +426,16 @@ def connect(
         UnsupportedDatabase: The database is neither SQLite nor PostgreSQL.
         ValueError: A storage option is unknown, a variable of the environment has a wrong value, or `local_storage` is
             given and the storage is not on S3.
-        FileNotFoundError: The working folder is gone, and the storage is not given by an absolute path.
+        FileNotFoundError: The working folder is gone, and neither the storage nor an SQLite registry is given by an
+            absolute path.
     """
     global _default
     settings.read()  # a wrong one is told before anything is done
     options = dict(storage_options or {})
     check_options(options)
     given = settings.storage if storage is None else as_text(storage)
-    home, root = _places(given)
+    db = db or settings.db
+    home, root = _places(given, db)
     remote = None
     if local_storage is not None:
         root, remote = resolved_root(as_text(local_storage)), root
@@ -440,19 +443,34 @@ def connect(
             raise ValueError(
                 f"local_storage={root!r} with storage={remote!r}: the first has to be a folder, the second on S3"
             )
-    address = db or settings.db or f"sqlite:///{home / 'registry.db'}"
+    address = db or f"sqlite:///{home / 'registry.db'}"
     instance = Instance(home, root, Database(address), options, remote)
     instance._replaced, _default = _default, instance
     return instance
 
 
-def _places(storage: str | None) -> tuple[Path, str]:
+def _places(storage: str | None, db: str | None) -> tuple[Path, str]:
     """The `.inhaul` folder of the instance, and the root of its default storage."""
     if storage is not None and not is_remote(storage):
         root = resolved_root(storage)
         return Path(root, OBJECTS), root
-    home = working_folder() / OBJECTS
+    home = _project(db) / OBJECTS
     return home, str(home / "storage") if storage is None else resolved_root(storage)
+
+
+def _project(db: str | None) -> Path:
+    """The current folder; where that was removed, the one that holds the registry takes its place.
+
+    Raises:
+        FileNotFoundError: It was removed, and no registry in a file is given.
+    """
+    try:
+        return working_folder()
+    except FileNotFoundError:
+        file = Database(db).path if db else None
+        if file is None:
+            raise
+        return Path(folder_of(file))
 
 
 def resolved_root(storage: str) -> str:

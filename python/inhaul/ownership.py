@@ -186,7 +186,7 @@ async def copies(store: Readable, row: Row) -> list[Mark]:
     try:
         return related(row, await others(store, row.registry))
     except StorageDenied:  # the marks may not be listed
-        if row.is_copy:
+        if row.is_copy or store.files is not None:
             raise
         return []
 
@@ -239,6 +239,8 @@ async def _seen(store: Readable, registry: str) -> Mark | None:
     try:
         return await read(store, registry)
     except StorageDenied:
+        if store.files is not None:
+            raise
         return None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from inhaul.db import libpq
 from inhaul.db.libpq import Server
 from inhaul.errors import UnsupportedDatabase
+from inhaul.filesystem import working_folder
 
 _FORMS = "use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
 _SQLITE = (3, 38)  # the first with the JSON functions always built in
@@ -18,6 +19,7 @@ def parse(address: str) -> Path | Server:
 
     Raises:
         UnsupportedDatabase: inhaul cannot use the address, or what it needs for it is not installed.
+        FileNotFoundError: It is relative to a folder that was removed.
     """
     scheme, separator, rest = address.partition("://")
     match scheme.partition("+")[0] if separator else "":
@@ -50,4 +52,5 @@ def _sqlite(rest: str) -> Path:
     except UnicodeEncodeError:
         what = "the address has a character that no file here can have in its name: remove it, or set PYTHONUTF8=1"
         raise UnsupportedDatabase(what) from None
-    return Path(path[1:]).absolute()
+    file = Path(path[1:])
+    return file if file.is_absolute() else working_folder() / file

@@ -112,6 +112,14 @@ class Files(Protocol):
 
         Raises:
             LinkRefused: A link on the way leads out of the storage.
+            StorageDenied: The way to it may not be looked at.
+        """
+
+    def check_readable(self, object_key: str) -> None:
+        """Sees to it that a file or folder that is there may be read. Blocks.
+
+        Raises:
+            StorageDenied: It may not.
         """
 
     async def hash(self, object_keys: Sequence[str]) -> Sequence[Digest | OSError]:

@@ -19,7 +19,17 @@ from typing import ParamSpec, Self
 
 from inhaul import _core
 from inhaul._core import Root
-from inhaul.errors import InvalidKey, KeyExists, LinkRefused, ObjectChanged, ObjectMissing, StorageFull, StorageMissing
+from inhaul.errors import (
+    InhaulError,
+    InvalidKey,
+    KeyExists,
+    LinkRefused,
+    ObjectChanged,
+    ObjectMissing,
+    StorageDenied,
+    StorageFull,
+    StorageMissing,
+)
 from inhaul.hashing import Digest, aio, hash_like
 from inhaul.keys import MARKS, OBJECTS, key_problem, new_uid
 from inhaul.notes import MOST, content_of
@@ -121,7 +131,7 @@ class LocalStore:
             for name in _FOLDERS:
                 os.close(root.create_folder(f"{OBJECTS}/{name}"))
         except OSError as error:
-            raise _full(error, self._path, 0) from error
+            raise _unwritable(error, self._path, 0) from error
 
     async def put_file(self, source: Path, object_key: str, expected: Digest, *, exclusive: bool = False) -> str:
         """See `Store`."""
@@ -155,7 +165,7 @@ class LocalStore:
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 raise _too_long(key, self._path) from error
-            raise _full(error, self._path / key, size) from error
+            raise _unwritable(error, self._path / key, size) from error
         return key if exclusive or key.startswith(f"{OBJECTS}/") else None
 
     async def _take_back(self, object_key: str | None) -> None:
@@ -206,10 +216,23 @@ class LocalStore:
         try:
             with _closing(self.opened().open(key, os.O_PATH, follow=True)) as found:
                 return os.fstat(found)
+        except PermissionError as error:
+            raise _unreadable(self._path / key) from error
         except OSError as error:
             if error.errno not in _NOTHING:
                 raise
             return None
+
+    def check_readable(self, object_key: str) -> None:
+        """Sees to it that a file or folder that is there may be read. Blocks.
+
+        Raises:
+            StorageDenied: It may not.
+        """
+        path = self.path(object_key)
+        rights = os.R_OK | (os.X_OK if path.is_dir() else 0)
+        if not os.access(path, rights, effective_ids=True):
+            raise _unreadable(path)
 
     async def check_target(self, object_key: str) -> None:
         """See `Readable`."""
@@ -243,7 +266,11 @@ class LocalStore:
             root = await asyncio.to_thread(self.opened)
         except OSError as error:
             return [error] * len(keys)
-        return await aio.hash_files(keys, root=root)
+        found = await aio.hash_files(keys, root=root)
+        return [
+            _unreadable(self._path / key) if isinstance(one, PermissionError) else one
+            for key, one in zip(keys, found, strict=True)
+        ]
 
     async def hash_like(self, object_key: str, hash_type: str) -> Digest:
         """Hashes a file or folder by the rule that a recorded hash was made by.
@@ -252,7 +279,13 @@ class LocalStore:
             OSError: It cannot be read.
             ValueError: There is no such rule, or the folder cannot be hashed.
         """
-        return await asyncio.to_thread(lambda: hash_like(self._checked(object_key), hash_type, root=self.opened()))
+        return await asyncio.to_thread(self._hash_like, self._checked(object_key), hash_type)
+
+    def _hash_like(self, key: str, hash_type: str) -> Digest:
+        try:
+            return hash_like(key, hash_type, root=self.opened())
+        except PermissionError as error:
+            raise _unreadable(self._path / key) from error
 
     async def read(self, object_key: str) -> bytes | None:
         """See `Store`."""
@@ -264,6 +297,8 @@ class LocalStore:
                 return content_of(found, MOST)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except PermissionError as error:
+            raise _unreadable(self._path / key) from error
 
     async def list(self, prefix: str = "") -> AsyncIterator[Sequence[Listed]]:
         """See `Store`."""
@@ -321,8 +356,13 @@ class LocalStore:
     @contextmanager
     def _folder(self, key: str) -> Iterator[int]:
         """A folder to be read."""
-        with _closing(self.opened().open(key, os.O_RDONLY | os.O_DIRECTORY, follow=True)) as descriptor:
-            yield descriptor
+        try:
+            with _closing(self.opened().open(key, os.O_RDONLY | os.O_DIRECTORY, follow=True)) as descriptor:
+                yield descriptor
+        except StorageDenied:
+            raise
+        except PermissionError as error:
+            raise _unreadable(self._path / key) from error
 
     async def uploads(self) -> AsyncIterator[Sequence[Upload]]:
         """There are none."""
@@ -343,8 +383,11 @@ class LocalStore:
             found = _core.copy_file(key, folder, target.name, None, self.opened())[2]
         except FileNotFoundError as error:
             raise ObjectMissing(errno.ENOENT, "There is no such object", str(self._path / key)) from error
+        except PermissionError as error:
+            self.check_readable(key)
+            raise _unwritable(error, target, size) from error
         except OSError as error:
-            raise _full(error, target, size) from error
+            raise _unwritable(error, target, size) from error
         if found != size:
             target.unlink()
             raise ObjectChanged(errno.ESTALE, f"The object has {found} bytes, not {size}", str(self._path / key))
@@ -478,8 +521,16 @@ def _no_folder(key: str, place: "Path | str") -> KeyExists:
     return KeyExists(errno.EEXIST, what, key)
 
 
-def _full(error: OSError, path: Path, size: int) -> OSError:
+def _unreadable(path: Path) -> StorageDenied:
+    what = "This user may not read it: have its owner, or who keeps the storage, change that (`chmod a+rX`)"
+    return StorageDenied(errno.EACCES, what, str(path))
+
+
+def _unwritable(error: OSError, path: Path, size: int) -> OSError:
     """The error to raise for one met while writing: no space left says where and how much was needed."""
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and not isinstance(error, InhaulError):
+        what = "This user may not write here: have the owner of the storage change that, or choose another storage"
+        return StorageDenied(error.errno, what, str(path))
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return error
     need = f"{size} bytes are" if size else "More room is"

@@ -1610,7 +1610,8 @@ def connect(
         UnsupportedDatabase: The database is neither SQLite nor PostgreSQL.
         ValueError: A storage option is unknown, a variable of the environment has a wrong value, or `local_storage` is
             given and the storage is not on S3.
-        FileNotFoundError: The working folder is gone, and the storage is not given by an absolute path.
+        FileNotFoundError: The working folder is gone, and neither the storage nor an SQLite registry is given by an
+            absolute path.
     """
     ...
 

@@ -9,7 +9,7 @@ from inhaul import hashing
 from inhaul.cache import Entry
 from inhaul.db import objects
 from inhaul.db.objects import Row
-from inhaul.errors import InhaulError, ObjectChanged, ObjectMissing, StorageMissing, StorageUnavailable
+from inhaul.errors import InhaulError, ObjectChanged, ObjectMissing, StorageDenied, StorageMissing, StorageUnavailable
 from inhaul.hashing import Digest
 from inhaul.hashing.listed import from_etag, hash_listed
 from inhaul.ingestion.content import content_of
@@ -249,6 +249,7 @@ async def look(store: Readable, row: Row) -> Match:
 
     Raises:
         LinkRefused: A link on the way leads out of the storage.
+        StorageDenied: They may not be looked at.
     """
     if row.n_objects is not None:
         if store.files is not None:  # a listing leaves out what is behind such a link
@@ -256,6 +257,14 @@ async def look(store: Readable, row: Row) -> Match:
         return Match(row, [one async for page in store.list(row.prefix) for one in page])
     stat = await store.stat(row.prefix)
     return Match(row, [Listed(row.prefix, *stat)] if stat is not None else [])
+
+
+async def look_or_leave(store: Readable, row: Row) -> Match:
+    """The same; none where they may not be looked at, so that the checker looks again, and says why."""
+    try:
+        return await look(store, row)
+    except StorageDenied:
+        return Match(row, [])
 
 
 async def fetch(store: Readable, match: Match, target: Path) -> None:

@@ -18,7 +18,7 @@ from inhaul.instance import Instance
 from inhaul.stores.base import Listed, Readable
 from inhaul.tasks import to_the_end
 from inhaul.upkeep import matching
-from inhaul.upkeep.check import AT_ONCE, Checker, look, superseded
+from inhaul.upkeep.check import AT_ONCE, Checker, look_or_leave, superseded
 from inhaul.upkeep.collector import Known, known_storage, orphans
 from inhaul.upkeep.ledger import Ledger
 from inhaul.upkeep.matching import Chunker, Match
@@ -153,7 +153,7 @@ async def _matches(instance: Instance, store: Readable, storage_id: int, rows: S
     """Rows with their objects: asked for one by one if they are few, else found in a listing of the storage."""
     if len(rows) < _FEW:
         for start in range(0, len(rows), AT_ONCE):
-            for asked in await asyncio.gather(*(look(store, row) for row in rows[start : start + AT_ONCE])):
+            for asked in await asyncio.gather(*(look_or_leave(store, row) for row in rows[start : start + AT_ONCE])):
                 yield asked
         return
     wanted = {row.uid for row in rows}

@@ -31,6 +31,7 @@ async def cached(artifact: "Artifact") -> Path:
         ObjectMissing: The object is not in the storage.
         ObjectChanged: The file was overwritten in place by a later version, or the user's file is another one by now.
         ObjectDamaged: The object has not the size, or is not of the kind, that is registered.
+        StorageDenied: It may not be read.
     """
     await _look_again(artifact)
     path = artifact.path
@@ -60,6 +61,7 @@ def _check(artifact: "Artifact", store: Readable, path: Path) -> None:
     status = store.files.look(object_key) if store.files is not None else None
     if status is None or store.files is None:
         raise ObjectMissing(errno.ENOENT, f"The object of artifact {artifact._uid} is not there", str(path))
+    store.files.check_readable(object_key)
     found = _measure(store.files, object_key, status)
     expected = _Measure(artifact._n_objects, artifact._size)
     if found == expected:
@@ -87,7 +89,10 @@ def _measure(files: Files, object_key: str, status: os.stat_result) -> _Measure 
         return _Measure(None, status.st_size)
     if not S_ISDIR(status.st_mode):
         return None
-    found = [files.look(f"{object_key}/{name}") for name in content_names(files.below(object_key))]
+    keys = [f"{object_key}/{name}" for name in content_names(files.below(object_key))]
+    for key in keys:
+        files.check_readable(key)
+    found = [files.look(key) for key in keys]
     return _Measure(len(found), sum(one.st_size for one in found if one is not None))
 
 
