@@ -33,9 +33,9 @@ async def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         yield instance
 
 
-async def refused(data: Any, key: str, message: str, tmp_path: Path) -> None:
+async def refused(data: Any, key: str, message: str, tmp_path: Path, make: Any = Artifact) -> None:
     with pytest.raises(ValueError, match=message):
-        await Artifact(data, key=key).save()
+        await make(data, key=key).save()
     assert await Artifact.filter(visibility=None).count() == 0
     files = [path for path in (tmp_path / "storage").rglob("*") if path.is_file()]
     assert not [path for path in files if "registry" not in path.name and path.parent.name != "registries"]
@@ -81,6 +81,54 @@ COLUMNS: dict[str, Any] = {
 async def test_columns_that_parquet_has_no_form_for(instance: inhaul.Instance, tmp_path: Path, kind: str) -> None:
     table = pd.DataFrame({"good": [1, 2], "bad": COLUMNS[kind]})
     await refused(table, "t.parquet", r"column 'bad', of dtype .*: convert it", tmp_path)
+
+
+INDEXES: dict[str, Any] = {
+    "surrogate": ["\ud800", "a"],
+    "mixed": [1, "a"],
+    "string_view": pd.array(["x", "y"], dtype=pd.ArrowDtype(pa.string_view())),
+}
+
+
+@pytest.mark.parametrize("kind", INDEXES)
+async def test_an_index_that_parquet_has_no_form_for(instance: inhaul.Instance, tmp_path: Path, kind: str) -> None:
+    table = pd.DataFrame({"good": [1, 2]}).set_axis(pd.Index(INDEXES[kind]))
+    await refused(table, "t.parquet", r"the index cannot be read .*: convert it", tmp_path)
+
+
+# Arrow has dtypes that pandas only carries: it can neither compare nor print them, nor tell their size.
+VIEWS = {
+    "string_view": pd.array(["x", None], dtype=pd.ArrowDtype(pa.string_view())),
+    "binary_view": pd.array([b"x", None], dtype=pd.ArrowDtype(pa.binary_view())),
+}
+
+
+@pytest.mark.parametrize("make", [Artifact, Artifact.from_df])
+@pytest.mark.parametrize("kind", VIEWS)
+async def test_dtypes_that_pandas_only_carries_are_stored(instance: inhaul.Instance, kind: str, make: Any) -> None:
+    artifact = await make(pd.DataFrame({"a": VIEWS[kind]}), key="t.parquet").save()
+    loaded = await (await Artifact.get(artifact.uid)).load()
+    assert str(loaded.dtypes["a"]) == f"{kind}[pyarrow]"
+    assert pa.array(loaded["a"]).equals(pa.array(VIEWS[kind]))
+
+
+@pytest.mark.parametrize("make", [Artifact, Artifact.from_anndata])
+@pytest.mark.parametrize("part", ["obs", "var", "raw.var", "obsm", "uns"])
+async def test_dtypes_that_pandas_only_carries_are_refused_in_anndata(
+    instance: inhaul.Instance, tmp_path: Path, part: str, make: Any
+) -> None:
+    adata = cells()
+    texts = pd.array(["x", "y", None], dtype=pd.ArrowDtype(pa.string_view()))
+    frame = pd.DataFrame({"a": texts}, index=list("abc"))
+    if part in ("obs", "var"):
+        setattr(adata, part, frame)
+    elif part == "raw.var":
+        adata.var = frame
+        adata.raw = adata
+        adata.var = frame[[]]
+    else:
+        getattr(adata, part)["frame"] = frame
+    await refused(adata, "a.h5ad", r"\['a'\] is of dtype string_view", tmp_path, make)
 
 
 async def test_attrs_that_json_cannot_hold(instance: inhaul.Instance, tmp_path: Path) -> None:

@@ -85,9 +85,14 @@ def _annotated(obs: Any, names: Iterable[Any], x: Any) -> dict[str, dict[str, st
 
 
 def _columns(table: Any) -> dict[str, str]:
-    return {
-        str(name): _kind(table.dtypes.iloc[place], table.iloc[:, place]) for place, name in enumerate(table.columns)
-    }
+    kinds = {}
+    for place, name in enumerate(table.columns):
+        dtype = table.dtypes.iloc[place]
+        try:
+            kinds[str(name)] = _kind(dtype, table.iloc[:, place])
+        except NotImplementedError:  # of a dtype that pandas has no class for
+            kinds[str(name)] = str(dtype)
+    return kinds
 
 
 def _kind(dtype: Any, column: Any) -> str:

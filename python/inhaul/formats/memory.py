@@ -80,9 +80,12 @@ def write(data: Any, path: Path, suffix: str) -> None:
 
 
 def size_of(data: Any) -> int:
-    """About how many bytes an object takes up, and so its file."""
+    """About how many bytes an object takes up, and so its file; 0 if its library cannot tell."""
     parts = data.mod.values() if accessor_of(data) == "MuData" else (data,)
-    return sum(map(_size, parts))
+    try:
+        return sum(map(_size, parts))
+    except NotImplementedError:  # of a dtype that pandas has no class for: writing it will name the column
+        return 0
 
 
 def _size(part: Any) -> int:

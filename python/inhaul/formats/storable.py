@@ -88,6 +88,27 @@ def _writes_texts_of_pandas() -> bool:
     return isinstance(pd.Series(["a"]).dtype, pd.StringDtype) if allowed is None else bool(allowed)
 
 
+def check_dtypes(where: str, frame: "pd.DataFrame") -> None:
+    """Refuses dtypes that pandas itself has no class for, such as Arrow's `string_view`: none of its functions works.
+
+    Args:
+        where: What the table is, for messages.
+        frame: The table.
+
+    Raises:
+        ValueError: A column, the index or the names of columns have such a dtype.
+    """
+    import pandas as pd
+
+    known = {dtype: f"{where}[{name!r}]" for name, dtype in frame.dtypes.items()}
+    known |= {frame.index.dtype: f"the index of {where}", frame.columns.dtype: f"the names of columns of {where}"}
+    for dtype, part in known.items():
+        try:
+            pd.api.types.is_object_dtype(dtype)
+        except NotImplementedError as error:
+            raise ValueError(f"{part} is of dtype {dtype}, which pandas cannot work with: convert it") from error
+
+
 def names_of(parts: Mapping[Any, Any]) -> list[Any]:
     """The names of parts of an AnnData. Its layers have X, too, under None since anndata 0.13: that is another part."""
     return [key for key in parts if key is not None]
@@ -138,6 +159,7 @@ def _check_frame(where: str, frame: "pd.DataFrame", *, gets_categories: bool = F
 
     names = [*frame.columns, *([] if frame.index.name is None else [frame.index.name])]
     check_keys(where, names, nested=True)
+    check_dtypes(where, frame)
     _check_texts(f"the index of {where}", frame.index, "texts only")
     for place, (name, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
         if isinstance(dtype, pd.CategoricalDtype):

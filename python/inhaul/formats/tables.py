@@ -144,14 +144,21 @@ def _as_read(table: "pd.DataFrame") -> None:
 
 def _explained(table: "pd.DataFrame", attempt: Callable[["pd.DataFrame"], None], error: Exception) -> str:
     """Which part of a table is to blame for an error, and what to do."""
-    for place, (name, dtype) in enumerate(table.dtypes.items()):
-        column = table.iloc[:, [place]].set_axis(["x"], axis=1)
+    import pandas as pd
+
+    named = table.set_axis([f"x{place}" for place in range(table.shape[1])], axis=1)
+    counted = named.reset_index(drop=True)
+    for place, (name, dtype) in enumerate(zip(table.columns, named.dtypes, strict=True)):
         try:
-            attempt(column)
+            attempt(counted.iloc[:, [place]])
         except Exception as own:
             return f"column {name!r}, of dtype {dtype}, cannot be read from parquet again ({own}): convert it"
     try:
-        attempt(table.set_axis([f"x{place}" for place in range(table.shape[1])], axis=1))
+        attempt(pd.DataFrame(0, table.index, ["number"]))
+    except Exception as own:
+        return f"the index cannot be read from parquet again ({own}): convert it, or use reset_index()"
+    try:
+        attempt(named)
     except Exception:
         return f"the table cannot be read from parquet again: {error}"
     return f"the names of columns cannot be read from parquet again ({error}): use texts, as of columns.astype(str)"
