@@ -57,6 +57,7 @@ Prepare = Callable[[Ground, str], Awaitable[Case]]
 @pytest.fixture
 async def ground(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ground]:
     monkeypatch.setattr(inhaul.settings, "durability", "process")  # no power fails here, and it is faster
+    monkeypatch.setattr("inhaul.ingestion.content._KEPT", 100)  # bytes: more make a file a large one
     async with inhaul.connect(storage=tmp_path / "storage", db=database_url) as instance:
         broken = await breaker(instance)
         files = [write(tmp_path / f"member {number}.txt", str(number)) for number in range(2)]
@@ -154,6 +155,12 @@ def new_artifact(**options: Any) -> Prepare:
         return Case(artifact, artifact.save, check)
 
     return prepare
+
+
+async def large_artifact(ground: Ground, name: str) -> Case:
+    """One that is copied into the storage while it is hashed."""
+    artifact = Artifact(write(ground.folder / f"{name}.txt", f"{name} " * 100), key=f"{name}.txt")
+    return Case(artifact, artifact.save, lambda: _is_whole(ground, artifact, key=f"{name}.txt"))
 
 
 async def artifact_in_place(ground: Ground, name: str) -> Case:
@@ -277,6 +284,7 @@ CASES: dict[str, Prepare] = {
     "collection": new_collection,
     "next version of a collection": next_collection,
     "artifact": new_artifact(),
+    "large artifact": large_artifact,
     "artifact under a real key": new_artifact(key_is_virtual=False),
     "artifact in place": artifact_in_place,
     "artifact without key": artifact_without_key,

@@ -6,19 +6,20 @@ import os
 import shutil
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from inhaul import hashing, keys
-from inhaul.errors import FileChanged, KeyExists, StorageDenied
+from inhaul.errors import FileChanged, KeyExists, ObjectMissing, StorageDenied
 from inhaul.filesystem import is_full, no_room_for_temporaries, temporary_folder
 from inhaul.formats import memory, suffixes
 from inhaul.hashing import Digest, FollowSymlinks
 from inhaul.hashing.listed import hash_records
 from inhaul.ingestion.scan import content_names
-from inhaul.stores.base import Readable, Store
+from inhaul.stores.base import Copy, Readable, Store
 from inhaul.stores.locations import as_text, is_pathish, resolved
 from inhaul.tasks import to_the_end, unwrapped
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     Data: TypeAlias = Pathish | pd.DataFrame | AnnData | MuData
 
 
+_KEPT = 4 * 1024 * 1024  # bytes of a file that are kept in memory from hashing to storing
 _FILES_AT_ONCE = 16  # of a folder
 _TRIES = 100  # at a folder that something still writes to
 _STRENGTH = ("none", "local", "readback", "checksum", "etag")  # the weakest `verified_by` first
@@ -44,6 +46,10 @@ class Facts(NamedTuple):
     n_objects: int | None
     n_observations: int | None
     verified_by: str = "local"
+
+
+Destination = Callable[[int], AbstractAsyncContextManager[Store | None]]
+"""Gives the store that content of so many bytes goes to; None if it should be hashed first."""
 
 
 class Content(Protocol):
@@ -62,8 +68,16 @@ class Content(Protocol):
     @property
     def suffix(self) -> str: ...  # noqa: D102
 
-    async def read(self) -> Facts:
-        """Hashes all of it."""
+    async def read(self, destination: Destination | None = None) -> Facts:
+        """Hashes all of it.
+
+        Args:
+            destination: Where it is stored next, if it is new: what is read for the hash is kept for that, so that it
+                is read once.
+        """
+
+    async def release(self) -> None:
+        """Gives up what `read` has kept."""
 
     async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
         """Stores what was read; `exclusive` and what is returned as in `Store.put_file`.
@@ -90,21 +104,56 @@ class _OnDisk:
         self.suffix = keys.suffix(self._given.name)
         self.accessor = suffixes.accessor_of(self._given, self.suffix)
 
+    async def release(self) -> None:
+        """See `Content`. Nothing is kept."""
+
 
 class FileContent(_OnDisk):
     """A file on disk."""
 
-    async def read(self) -> Facts:
-        """See `Content`."""
+    _bytes: bytes | None = None  # all of it
+    _copy: Copy | None = None
+
+    async def read(self, destination: Destination | None = None) -> Facts:
+        """See `Content`. A small file is kept in memory, a large one where it is stored next."""
+        if destination is not None:
+            await self._take(destination)
         return await asyncio.to_thread(self._read)
+
+    async def _take(self, destination: Destination) -> None:
+        await self.release()
+        size = await asyncio.to_thread(lambda: self._path.stat().st_size)
+        if size <= _KEPT:
+            self._bytes = await asyncio.to_thread(_whole, self._path, size)
+            return
+        async with destination(size) as store:
+            self._copy = await store.copy(self._path, size) if store is not None else None
 
     def _read(self) -> Facts:
         rows = suffixes.observations(self._given, self.suffix, self.accessor)
-        return Facts(hashing.hash_file(self._path), None, rows)
+        return Facts(self._digest(), None, rows)
+
+    def _digest(self) -> Digest:
+        if self._bytes is not None:
+            return hashing.hash_bytes(self._bytes)
+        return self._copy.digest if self._copy is not None else hashing.hash_file(self._path)
 
     async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
         """See `Content`."""
+        (data, copy), self._bytes, self._copy = (self._bytes, self._copy), None, None
+        if data is not None:
+            return await store.put_bytes(data, object_key, digest, exclusive=exclusive)
+        if copy is not None:
+            with suppress(ObjectMissing):  # gc may have taken it
+                return await copy.put(object_key, exclusive=exclusive)
         return await store.put_file(self._path, object_key, digest, exclusive=exclusive)
+
+    async def release(self) -> None:
+        """See `Content`."""
+        self._bytes = None
+        if self._copy is not None:
+            copy, self._copy = self._copy, None
+            await copy.discard()
 
 
 class FolderContent(_OnDisk):
@@ -120,8 +169,8 @@ class FolderContent(_OnDisk):
         super().__init__(path, given)
         self.follow_symlinks = follow_symlinks
 
-    async def read(self) -> Facts:
-        """See `Content`."""
+    async def read(self, destination: Destination | None = None) -> Facts:
+        """See `Content`. It is read again when it is stored."""
         return await asyncio.to_thread(self._read)
 
     def _read(self) -> Facts:
@@ -177,11 +226,12 @@ class MemoryContent:
         self.suffix = suffix
         self.accessor = memory.accessor_of(data)
         self._data = data
+        self._written: FileContent | FolderContent | None = None
 
-    async def read(self) -> Facts:
+    async def read(self, destination: Destination | None = None) -> Facts:
         """See `Content`."""
         self._written = await asyncio.to_thread(self._write)
-        facts = await self._written.read()
+        facts = await self._written.read(destination)
         return facts._replace(n_observations=memory.observations(self._data))
 
     def _write(self) -> FileContent | FolderContent:
@@ -200,7 +250,23 @@ class MemoryContent:
 
     async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
         """See `Content`."""
-        return await self._written.store(store, object_key, digest, exclusive=exclusive)
+        written = self._written if self._written is not None else await asyncio.to_thread(self._write)
+        return await written.store(store, object_key, digest, exclusive=exclusive)
+
+    async def release(self) -> None:
+        """See `Content`."""
+        if self._written is not None:
+            await self._written.release()
+
+
+def _whole(path: Path, size: int) -> bytes | None:
+    """The content of a small file; None if it changes while it is read."""
+    with path.open("rb", buffering=0) as file:
+        before = os.fstat(file.fileno())
+        data = file.read(size + 1) if before.st_size == size else b""
+        after = os.fstat(file.fileno())
+    same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+    return data if same and len(data) == size else None
 
 
 async def is_taken(store: Readable, key: str) -> bool:

@@ -13,7 +13,7 @@ from inhaul.errors import FileChanged, InvalidKey, ObjectChanged, ObjectMissing
 from inhaul.filesystem import temporary_folder
 from inhaul.hashing import Digest, TreeDigest
 from inhaul.hashing.listed import from_etag, hash_listed
-from inhaul.ingestion.content import Content, Facts, is_taken, loading_as
+from inhaul.ingestion.content import Content, Destination, Facts, is_taken, loading_as
 from inhaul.instance import Instance
 from inhaul.keys import OBJECTS
 from inhaul.stores.base import Listed, Readable, Store
@@ -43,11 +43,14 @@ class _Remote:
         """Refuses, for what is in a storage already is registered in place."""
         raise FileNotFoundError(errno.ENOENT, "The object is gone, and nothing else holds its content", self.location)
 
+    async def release(self) -> None:
+        """See `Content`. Nothing is kept."""
+
 
 class ObjectContent(_Remote):
     """An object."""
 
-    async def read(self) -> Facts:
+    async def read(self, destination: Destination | None = None) -> Facts:
         """Asks for its ETag."""
         found = await self._store.stat(self._key)
         if found is None:
@@ -59,7 +62,7 @@ class ObjectContent(_Remote):
 class PrefixContent(_Remote):
     """All objects below a folder."""
 
-    async def read(self) -> Facts:
+    async def read(self, destination: Destination | None = None) -> Facts:
         """Lists them."""
         tree = _tree(await _files(self._store, self._key))
         return Facts(tree.digest, tree.n_objects, None, _verified_by(tree.digest))

@@ -1,6 +1,9 @@
 """Staging one artifact: read the content, find its place, ask the registry."""
 
 import errno
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -12,14 +15,15 @@ from inhaul.db.sharers import sharers
 from inhaul.db.tables import TRASH, artifact
 from inhaul.errors import InvalidKey, KeyExists, NoResultFound
 from inhaul.hashing import Digest
-from inhaul.ingestion.activity import is_being_stored
+from inhaul.ingestion.activity import forsake, is_being_stored, storing
 from inhaul.ingestion.content import Content, Facts, FileContent, FolderContent, seems_taken
 from inhaul.ingestion.plan import next_version
 from inhaul.ingestion.remote import holds
 from inhaul.instance import Instance, StorageRow
 from inhaul.keys import OBJECTS, key_problem, new_uid, next_uid, object_key, suffix
-from inhaul.stores.base import Readable
+from inhaul.stores.base import Readable, Store
 from inhaul.stores.locations import relative_key
+from inhaul.tasks import to_the_end
 
 OnDuplicate = Literal["return", "create", "error"]
 
@@ -169,6 +173,7 @@ async def stage(
     version: str | None = None,
     predecessor: Predecessor | None = None,
     own_uid: str,
+    saves: bool = False,
 ) -> Staged | dict[str, Any]:
     """Reads the content and asks the registry about it.
 
@@ -181,6 +186,7 @@ async def stage(
         version: What it is called, None for a number.
         predecessor: What it is to follow, if anything.
         own_uid: The uid that it gets if it follows nothing.
+        saves: Whether the content is stored next, if it is new.
 
     Returns:
         The new artifact, or the columns of the existing one that has this content.
@@ -194,7 +200,71 @@ async def stage(
     """
     if place.in_place and place.key is not None and _is_object(place.key):
         return await _owner(instance, place)
-    facts = await content.read()
+    may_be_copied = key_is_virtual is not False
+    destination = partial(_destination, instance, place, may_be_copied) if saves and not place.in_place else None
+    facts = await content.read(destination)
+    try:
+        staged = await _planned(
+            instance,
+            content,
+            facts,
+            place,
+            key_is_virtual=key_is_virtual,
+            on_duplicate=on_duplicate,
+            version=version,
+            predecessor=predecessor,
+            own_uid=own_uid,
+        )
+    except BaseException:
+        await to_the_end(content.release())
+        raise
+    if isinstance(staged, dict):
+        await content.release()
+    return staged
+
+
+@asynccontextmanager
+async def _destination(
+    instance: Instance, place: Place, may_be_copied: bool, size: int
+) -> AsyncGenerator[Store | None]:
+    """The store that content of some size is stored in next; None if it should be hashed first.
+
+    That is so where it may be registered already, or under a key that may be taken.
+    """
+    if not may_be_copied or await _has_size(instance, place, size):
+        yield None
+        return
+    root = place.storage.root
+    async with storing(instance.database):
+        try:
+            yield await instance.writable(root)
+        except BaseException as error:
+            await to_the_end(forsake(instance, root, error))
+            raise
+
+
+async def _has_size(instance: Instance, place: Place, size: int) -> bool:
+    """Whether an artifact has this size, among those that content here would be if it was registered before."""
+    storages = await instance.storages_beside(place.storage.root)
+    query = select(artifact.c.id).where(artifact.c.storage_id.in_(storages), artifact.c.size == size)
+    query = query.where(artifact.c.key == place.key) if place.key is not None else query
+    async with instance.database.read() as conn:
+        return await conn.scalar(query.limit(1)) is not None
+
+
+async def _planned(
+    instance: Instance,
+    content: Content,
+    facts: Facts,
+    place: Place,
+    *,
+    key_is_virtual: bool | None,
+    on_duplicate: OnDuplicate,
+    version: str | None,
+    predecessor: Predecessor | None,
+    own_uid: str,
+) -> Staged | dict[str, Any]:
+    """What content becomes: a new artifact, or the existing one that has it."""
     storages = await instance.storages_beside(place.storage.root)
     async with instance.database.read() as conn:
         if predecessor is not None:

@@ -162,6 +162,28 @@ class Sender(Protocol):
         """
 
 
+class Copy(Protocol):
+    """A file that was copied into a storage, and waits there for its key.
+
+    Attributes:
+        digest: What it is.
+    """
+
+    @property
+    def digest(self) -> Digest: ...  # noqa: D102 - see the attributes
+
+    async def put(self, object_key: str, *, exclusive: bool = False) -> str:
+        """Gives it its key; see `Store.put_file`. It is gone then, also where this fails.
+
+        Raises:
+            ObjectMissing: It was removed meanwhile.
+            KeyExists: There is an object under the key.
+        """
+
+    async def discard(self) -> None:
+        """Removes it."""
+
+
 class Readable(Protocol):
     """A storage: objects under keys below a root, as far as they are looked at.
 
@@ -280,6 +302,21 @@ class Store(Readable, Protocol):
         Raises:
             FileChanged: The file no longer has the digest.
             KeyExists: There is an object under the key.
+            StorageFull: The storage has no room for it.
+        """
+
+    async def copy(self, source: Path, size: int) -> Copy | None:
+        """Copies a file into the storage, hashing it, before its key is known.
+
+        Args:
+            source: The file.
+            size: Its size in bytes.
+
+        Returns:
+            The copy; None where an object cannot be given another key.
+
+        Raises:
+            FileChanged: It kept changing while it was read.
             StorageFull: The storage has no room for it.
         """
 

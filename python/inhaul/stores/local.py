@@ -34,7 +34,7 @@ from inhaul.hashing import Digest, aio, hash_like
 from inhaul.keys import MARKS, OBJECTS, key_problem, new_uid
 from inhaul.notes import MOST, content_of
 from inhaul.settings import settings
-from inhaul.stores.base import PAGE, Listed, Stat, Upload
+from inhaul.stores.base import PAGE, Copy, Listed, Stat, Upload
 from inhaul.stores.locations import check_encoding
 from inhaul.tasks import to_the_end
 
@@ -142,6 +142,16 @@ class LocalStore:
         await to_the_end(asyncio.to_thread(self._put, write, object_key, expected.size, exclusive), self._take_back)
         return "local"
 
+    async def copy(self, source: Path, size: int) -> Copy | None:
+        """See `Store`."""
+        return await to_the_end(asyncio.to_thread(self._copied, source, size), LocalCopy.discard)
+
+    def _copied(self, source: Path, size: int) -> "LocalCopy":
+        new = new_uid()
+        with self._explained(f"{TEMPORARY}/{new}", size):
+            root = self.opened(create=True)
+            return LocalCopy(self, new, Digest(*_core.copy_file(source, root, f"{TEMPORARY}/{new}", None, None)))
+
     async def put_bytes(self, data: bytes, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
         """See `Store`."""
 
@@ -154,19 +164,25 @@ class LocalStore:
     def _put(self, write: Write, object_key: str, size: int, exclusive: bool) -> str | None:
         """Writes an object; returns the key of what a cancelled call has to remove."""
         key = self._checked(object_key)
-        try:
+        with self._explained(key, size):
             root = self.opened(create=True)
             if key.startswith(f"{OBJECTS}/") and not key.startswith(f"{MARKS}/"):
                 write(root, key)
             else:
                 self._put_whole(root, write, key, exclusive)
+        return key if exclusive or key.startswith(f"{OBJECTS}/") else None
+
+    @contextmanager
+    def _explained(self, key: str, size: int) -> Iterator[None]:
+        """Says of errors in writing an object which one it is, and how many bytes it needs."""
+        try:
+            yield
         except NotADirectoryError as error:
             raise _no_folder(key, error.filename or self._path / key) from error
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 raise _too_long(key, self._path) from error
             raise _unwritable(error, self._path / key, size) from error
-        return key if exclusive or key.startswith(f"{OBJECTS}/") else None
 
     async def _take_back(self, object_key: str | None) -> None:
         if object_key is not None:
@@ -174,25 +190,44 @@ class LocalStore:
 
     def _put_whole(self, root: Root, write: Write, key: str, exclusive: bool) -> None:
         """Writes to a file that gets its name when it is complete; `exclusive`, if that is free."""
-        folder, _, name = key.rpartition("/")
         new = new_uid()
-        with _closing(root.create_folder(TEMPORARY)) as here, _closing(root.create_folder(folder)) as there:
+        with _closing(root.create_folder(TEMPORARY)) as here, _closing(root.create_folder(_folder(key))) as there:
             try:
                 write(root, f"{TEMPORARY}/{new}")
-                if exclusive:
-                    os.link(new, name, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
-                    return
-                with suppress(FileNotFoundError):
-                    status = os.stat(name, dir_fd=there, follow_symlinks=False)
-                    if S_ISREG(status.st_mode):
-                        os.chmod(new, S_IMODE(status.st_mode), dir_fd=here)
-                os.replace(new, name, src_dir_fd=here, dst_dir_fd=there)
-            except FileExistsError as error:
-                what = "There is a file under this key: choose another one"
-                raise KeyExists(errno.EEXIST, what, str(self._path / key)) from error
+                self._name(here, new, there, key, exclusive)
             finally:
                 with suppress(FileNotFoundError):
                     os.unlink(new, dir_fd=here)
+
+    def _name(self, here: int, new: str, there: int, key: str, exclusive: bool) -> None:
+        """Gives a temporary file the name of a key; `exclusive`, if that is free."""
+        name = key.rpartition("/")[2]
+        try:
+            if exclusive:
+                os.link(new, name, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
+                return
+            with suppress(FileNotFoundError):
+                status = os.stat(name, dir_fd=there, follow_symlinks=False)
+                if S_ISREG(status.st_mode):
+                    os.chmod(new, S_IMODE(status.st_mode), dir_fd=here)
+            os.replace(new, name, src_dir_fd=here, dst_dir_fd=there)
+        except FileExistsError as error:
+            what = "There is a file under this key: choose another one"
+            raise KeyExists(errno.EEXIST, what, str(self._path / key)) from error
+
+    def put_temporary(self, new: str, object_key: str, exclusive: bool) -> str:
+        """Makes a temporary file an object; returns its key. The file is gone then, also where this fails. Blocks."""
+        key, root = self._checked(object_key), self.opened()
+        with self._explained(key, 0), _closing(root.create_folder(TEMPORARY)) as here:
+            try:
+                with _closing(root.create_folder(_folder(key))) as there:
+                    self._name(here, new, there, key, exclusive)
+            except FileNotFoundError as error:
+                raise ObjectMissing(errno.ENOENT, "The copy was removed", str(self._path / TEMPORARY / new)) from error
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(new, dir_fd=here)
+        return key
 
     async def stat(self, object_key: str) -> Stat | None:
         """See `Store`.
@@ -493,6 +528,30 @@ def check_there(root: Root) -> None:
     if not root.is_there():
         what = "The folder was moved, or replaced by another, while it was worked on: run it again"
         raise StorageMissing(errno.ENOENT, what, root.path)
+
+
+class LocalCopy:
+    """A temporary file of a storage that waits for its key; see `Copy`."""
+
+    def __init__(self, store: LocalStore, name: str, digest: Digest) -> None:
+        self.digest = digest
+        self._store = store
+        self._name = name
+
+    async def put(self, object_key: str, *, exclusive: bool = False) -> str:
+        """See `Copy`."""
+        work = asyncio.to_thread(self._store.put_temporary, self._name, object_key, exclusive)
+        await to_the_end(work, lambda key: self._store.remove([key]))
+        return "local"
+
+    async def discard(self) -> None:
+        """See `Copy`."""
+        await self._store.remove([f"{TEMPORARY}/{self._name}"])
+
+
+def _folder(key: str) -> str:
+    """The key of the folder that an object is in."""
+    return key.rpartition("/")[0]
 
 
 @contextmanager

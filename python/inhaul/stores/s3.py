@@ -136,6 +136,9 @@ class S3Store:
         reader = await asyncio.to_thread(_core.PartReader, source)
         return await self._put_whole(object_key, reader, expected, exclusive)
 
+    async def copy(self, source: Path, size: int) -> None:
+        """See `Store`. An object cannot be given another key."""
+
     async def put_bytes(self, data: bytes, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
         """Sends an object from memory; returns how what was stored was verified.
 

@@ -72,8 +72,13 @@ class Met(NamedTuple):
     run: "Run | None"
 
 
-async def stage(artifact: "Artifact") -> None:
-    """Reads and hashes the content of an artifact, and turns it into the existing one if the registry has it."""
+async def stage(artifact: "Artifact", *, saves: bool = False) -> None:
+    """Reads and hashes the content of an artifact, and turns it into the existing one if the registry has it.
+
+    Args:
+        artifact: It, staged or not.
+        saves: Whether it is stored next: then it is not read again.
+    """
     if artifact._is_staged or artifact._draft is None or artifact._instance is None:
         return
     draft, instance, description, run = artifact._draft, artifact._instance, artifact._description, artifact._run
@@ -95,6 +100,7 @@ async def stage(artifact: "Artifact") -> None:
         version=artifact._given_version,
         predecessor=predecessor,
         own_uid=artifact._take_uid(),
+        saves=saves,
     )
     if isinstance(staged, dict):
         if draft.key is not None and staged["key"] != draft.key:
@@ -181,7 +187,19 @@ async def save(artifact: "Artifact", instance: Instance) -> None:
         await _save_predecessor(artifact, old)
     storage = artifact._draft.storage if artifact._draft is not None else None
     fresh = not artifact._is_staged
-    await stage(artifact)
+    await stage(artifact, saves=True)
+    content = artifact._staged.content if artifact._staged is not None else None
+    try:
+        await _save_staged(artifact, instance, fresh=fresh)
+    finally:
+        if content is not None:
+            await to_the_end(content.release())
+    if storage is not None and not isinstance(storage, str) and storage._id is None:
+        await _register(storage, artifact, instance)
+
+
+async def _save_staged(artifact: "Artifact", instance: Instance, *, fresh: bool) -> None:
+    """The same for a staged artifact."""
     if artifact._run is not None:
         await artifact._run._save(instance)
     if artifact._id is None:
@@ -200,8 +218,6 @@ async def save(artifact: "Artifact", instance: Instance) -> None:
         await artifact._is_found(instance)
     await _meet_again(artifact, instance)
     await artifact._write_changes(instance)
-    if storage is not None and not isinstance(storage, str) and storage._id is None:
-        await _register(storage, artifact, instance)
 
 
 async def _register(storage: "Storage", artifact: "Artifact", instance: Instance) -> None:
@@ -236,6 +252,7 @@ async def _save_new(artifact: "Artifact", instance: Instance, *, fresh: bool) ->
             await _insert(artifact, instance, staged, outcome)
             return
         except BaseException as error:
+            await to_the_end(staged.content.release())
             is_overtaken = isinstance(error, IntegrityError | _Overtaken)
             # Whoever overtook it has committed by now, and so has, or never will, an earlier attempt of its own.
             if is_overtaken and artifact._sent is not None and await _is_registered(artifact, instance):
@@ -248,7 +265,7 @@ async def _save_new(artifact: "Artifact", instance: Instance, *, fresh: bool) ->
             if not is_overtaken:
                 raise
         artifact._is_staged, fresh = False, True
-        await stage(artifact)
+        await stage(artifact, saves=True)
     if artifact._id is None:
         raise KeyExists(errno.EEXIST, "Others keep writing to this key: try again later", artifact._key)
 
