@@ -1,6 +1,7 @@
 """Artifacts in a storage that the user names: `Artifact(..., storage=)`."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from sqlalchemy import select
 
 import inhaul
 import inhaul.sync as ih
-from inhaul import Artifact, Storage
+from inhaul import Artifact, Storage, ownership
 from inhaul.db import tables
 from inhaul.errors import KeyExists, UnsupportedStorage, WrongWorld
 from inhaul.ingestion.activity import storing
@@ -217,3 +218,24 @@ async def test_a_mark_stays_where_another_call_stores(instance: inhaul.Instance,
         await artifact.save()
     assert marks(shelf) == []
     assert str(shelf) not in await roots()
+
+
+async def test_a_root_that_somebody_else_registers_meanwhile_keeps_its_mark(
+    instance: inhaul.Instance, tmp_path: Path
+) -> None:
+    shelf = tmp_path / "shelf"
+    await Artifact(write(tmp_path / "a.txt", "a"), key="a.txt", storage=shelf).save()
+    (mark,) = (shelf / ".inhaul" / "registries").iterdir()
+    before = mark.read_bytes()
+    await ownership.claim_new(instance.database, instance.unclaimed(str(shelf)), "of nobody")
+    assert mark.read_bytes() == before
+
+
+async def test_many_artifacts_at_once_give_a_new_storage_one_mark(instance: inhaul.Instance, tmp_path: Path) -> None:
+    shelf = tmp_path / "shelf"
+    sources = [write(tmp_path / f"{number}.txt", str(number)) for number in range(20)]
+    await inhaul.save([Artifact(source, key=source.name, storage=shelf) for source in sources])
+    storage = await Storage.filter(root=str(shelf)).one()
+    (mark,) = (shelf / ".inhaul" / "registries").iterdir()
+    assert json.loads(mark.read_bytes())["storage"] == storage.uid
+    assert await Artifact.filter(storage=storage).count() == 20

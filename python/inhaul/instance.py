@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul import ownership
 from inhaul.cache import Cache
-from inhaul.db import tables
+from inhaul.db import families, tables
 from inhaul.db.bulk import any_at, insert_into
 from inhaul.db.engine import Database
 from inhaul.db.roots import folder_of
@@ -221,7 +221,7 @@ class Instance:
             await ownership.check_unknown_root(conn, LocalStore(root), registry)
         others = {**self.kind_of(root)._asdict(), "created_by_id": user_id}
         prepared = self._prepared.get(root)
-        if prepared is None:
+        if prepared is None or await families.highest(conn, tables.storage, prepared.uid):  # it was one, and is deleted
             return await ensure(conn, tables.storage, "root", root, **others)
         storage_id = await ensure(conn, tables.storage, "root", root, **others, uid=prepared.uid)
         if prepared.marked_at is not None:
@@ -247,7 +247,9 @@ class Instance:
         storage_id = identity.storage_id if root == self.root else (await self.storage_at(root)).id
         known = (await self.database.file(), root)
         if storage_id is None:
-            self._prepared[root] = await ownership.claim_new(self.database, store)
+            # One uid for all that store there at once, or each would write the mark again.
+            new = self._prepared.setdefault(root, ownership.Row("", "", new_uid(), root, None))
+            self._prepared[root] = await ownership.claim_new(self.database, store, new.uid)
         elif known not in self._claimed:
             await ownership.claim(self.database, store, storage_id)
             self._claimed.add(known)

@@ -112,8 +112,13 @@ async def claim(database: Database, store: Store, storage_id: int) -> None:
         await note(database, store, row.registry, storage_id)
 
 
-async def claim_new(database: Database, store: Store) -> Row:
+async def claim_new(database: Database, store: Store, uid: str) -> Row:
     """As `claim`, for a root that gets its row together with its first artifact; gives what that is to be.
+
+    Args:
+        database: The registry.
+        store: What is at the root.
+        uid: The uid of the storage to be.
 
     Raises:
         WrongStorage: It is another storage, or belongs to another copy of the registry.
@@ -121,7 +126,7 @@ async def claim_new(database: Database, store: Store) -> Row:
     table = tables.registry
     async with database.read() as conn:
         registry, origin = (await conn.execute(select(table.c.uid, table.c.origin).where(table.c.id == 1))).one()
-    row = Row(registry, origin, new_uid(), store.root, None)
+    row = Row(registry, origin, uid, store.root, None)
     await _mark_as(database, store, row)
     async with database.read() as conn:
         return row._replace(marked_at=await _made_at(conn, store, registry))
@@ -134,6 +139,8 @@ async def _mark_as(database: Database, store: Store, row: Row) -> None:
     if found is None:
         found = await _create(store, ours)
         await _check(database, row, found, ours)
+    if found.storage != ours.storage and await _root_of(database, found) == row.root:
+        return  # somebody else has just registered it
     if found != ours and (found.storage != ours.storage or not _is_inside_alike(found, ours)):
         await _write(store, ours)
 
@@ -164,7 +171,8 @@ async def check_unknown_root(conn: AsyncConnection, store: Readable, registry: s
     """
     found = await _seen(store, registry)
     table = tables.storage
-    if found is not None and (old := await conn.scalar(select(table.c.root).where(table.c.uid == found.storage))):
+    old = await conn.scalar(select(table.c.root).where(table.c.uid == found.storage)) if found is not None else None
+    if old not in (None, store.root):  # or somebody else has just registered it
         raise WrongStorage(f"{store.root} is the storage that is registered as {old}: run {_move(old, store.root)}")
 
 
@@ -286,12 +294,17 @@ async def is_inside(database: Database, root: str) -> bool:
     return root == folder or root.startswith(f"{folder.rstrip('/')}/")
 
 
+async def _root_of(database: Database, mark: Mark) -> str | None:
+    """Where the storage is that a mark of this registry means, as far as the registry knows."""
+    async with database.read() as conn:
+        root: str | None = await conn.scalar(select(tables.storage.c.root).where(tables.storage.c.uid == mark.storage))
+    return root
+
+
 async def _check(database: Database, row: Row, found: Mark, ours: Mark) -> None:
     if found.storage != ours.storage:
-        async with database.read() as conn:
-            query = select(tables.storage.c.root).where(tables.storage.c.uid == found.storage)
-            other: str | None = await conn.scalar(query)
-        if other is not None:
+        other = await _root_of(database, found)
+        if other not in (None, row.root):
             raise WrongStorage(f"{row.root} is the storage that is registered as {other}: run {_move(other, row.root)}")
     if await is_copy(database, row, found):
         raise WrongStorage(
