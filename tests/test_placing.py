@@ -239,3 +239,22 @@ async def test_many_artifacts_at_once_give_a_new_storage_one_mark(instance: inha
     (mark,) = (shelf / ".inhaul" / "registries").iterdir()
     assert json.loads(mark.read_bytes())["storage"] == storage.uid
     assert await Artifact.filter(storage=storage).count() == 20
+
+
+async def test_no_storage_lies_among_the_objects_of_another_one(instance: inhaul.Instance, tmp_path: Path) -> None:
+    """Its files would be garbage to the other one if their names look like those of objects."""
+    source = write(tmp_path / "a.txt", "a")
+    await instance.open()
+    for inside in ("x", "x/deeper", "temporary", "registries/y"):
+        root = tmp_path / "storage" / ".inhaul" / inside
+        for refused in (
+            Storage(root).save,
+            Artifact(source, key="a.txt", storage=root).save,
+            Artifact(source, key="a.txt", storage=Storage(root)).save,
+        ):
+            with pytest.raises(UnsupportedStorage, match="among the objects of another storage"):
+                await refused()
+        with pytest.raises(UnsupportedStorage, match="among the objects of another storage"):
+            inhaul.connect(root)
+    assert await roots() == [instance.root]
+    await Artifact(source, key="a.txt", storage=tmp_path / "storage" / ".inhaul" / "storage").save()

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapp
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -20,8 +21,9 @@ from inhaul.db import families, tables
 from inhaul.db.bulk import any_at, insert_into
 from inhaul.db.engine import Database
 from inhaul.db.roots import folder_of
+from inhaul.errors import UnsupportedStorage
 from inhaul.filesystem import working_folder
-from inhaul.keys import OBJECTS, new_uid
+from inhaul.keys import OBJECTS, is_of_objects, new_uid
 from inhaul.settings import settings
 from inhaul.stores.address import parse
 from inhaul.stores.base import Readable, Store
@@ -482,12 +484,16 @@ def resolved_root(storage: str) -> str:
 
     Raises:
         NotADirectoryError: It is a file.
-        UnsupportedStorage: It is neither a folder nor on S3.
+        UnsupportedStorage: It is neither a folder nor on S3, or lies among the objects of a storage.
         OSError, ValueError: It is a path that leads nowhere.
     """
     if is_remote(storage):
         return str(parse(storage))
     root = resolved(storage)
+    if any(above == OBJECTS and is_of_objects(name) for above, name in pairwise(root.parts)):
+        raise UnsupportedStorage(
+            f"{root} lies among the objects of another storage, whose gc looks there: take another"
+        )
     if root.exists() and not root.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "This is a file: the root of a storage is a folder", storage)
     return str(root)

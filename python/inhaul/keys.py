@@ -4,13 +4,33 @@ from inhaul import _core
 from inhaul._core import accessor, new_uid, next_uid, object_key, suffix
 from inhaul.texts import is_storable
 
-__all__ = ("MARKS", "OBJECTS", "accessor", "key_problem", "named_anew", "new_uid", "next_uid", "object_key", "suffix")
+__all__ = (
+    "MARKS",
+    "OBJECTS",
+    "TEMPORARY",
+    "accessor",
+    "is_of_objects",
+    "key_problem",
+    "named_anew",
+    "new_uid",
+    "next_uid",
+    "object_key",
+    "suffix",
+)
 
 OBJECTS = ".inhaul"
 """Folder in a storage's root that holds what inhaul named; no key may lie in it, and no walk enters it."""
 
 MARKS = f"{OBJECTS}/registries"
 """Folder in a storage's root with the marks of the registries that write to it, each named by its uid."""
+
+TEMPORARY = f"{OBJECTS}/temporary"
+"""Folder in the root for files that get the name they are meant for once they are complete."""
+
+
+def is_of_objects(name: str) -> bool:
+    """Whether inhaul keeps objects, marks or temporary files in the folder of this name in `OBJECTS`."""
+    return len(name) == 1 or f"{OBJECTS}/{name}" in (MARKS, TEMPORARY)
 
 
 def key_problem(key: str) -> str | None:

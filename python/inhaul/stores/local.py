@@ -31,7 +31,7 @@ from inhaul.errors import (
     StorageMissing,
 )
 from inhaul.hashing import Digest, aio, hash_like
-from inhaul.keys import MARKS, OBJECTS, key_problem, new_uid
+from inhaul.keys import MARKS, OBJECTS, TEMPORARY, key_problem, new_uid
 from inhaul.notes import MOST, content_of
 from inhaul.settings import settings
 from inhaul.stores.base import PAGE, Copy, Listed, Stat, Upload
@@ -40,8 +40,6 @@ from inhaul.tasks import to_the_end
 
 P = ParamSpec("P")
 
-TEMPORARY = f"{OBJECTS}/temporary"
-"""Folder in the root for files that get the name they are meant for once they are complete."""
 
 _FOLDERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _LONGEST = 1024  # characters of a key

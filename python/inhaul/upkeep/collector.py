@@ -13,9 +13,8 @@ from inhaul.db.engine import Database
 from inhaul.errors import NoResultFound, StorageShared
 from inhaul.ingestion.activity import confirm, spare
 from inhaul.instance import Instance
-from inhaul.keys import OBJECTS
+from inhaul.keys import OBJECTS, TEMPORARY
 from inhaul.stores.base import Listed, Readable
-from inhaul.stores.local import TEMPORARY
 from inhaul.upkeep.matching import object_of
 from inhaul.upkeep.reports import GcReport
 
