@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 
 from inhaul import _core
-from inhaul.errors import StorageFull
+from inhaul._core import Root
+from inhaul.errors import StorageFull, StorageMissing
 
 # `f_type` of statfs(2), from linux/magic.h and the sources of the file systems that are not in it.
 _NETWORK = {
@@ -81,3 +82,14 @@ def network_filesystem(path: Path) -> str | None:
         OSError: The path cannot be looked at.
     """
     return _NETWORK.get(_core.filesystem_magic(path) & 0xFFFFFFFF)
+
+
+def check_there(root: Root) -> None:
+    """Sees to it that what was reached from a folder is where its path leads. Blocks.
+
+    Raises:
+        StorageMissing: It was moved or replaced since it was opened.
+    """
+    if not root.is_there():
+        what = "The folder was moved, or replaced by another, while it was worked on: run it again"
+        raise StorageMissing(errno.ENOENT, what, root.path)

@@ -1,13 +1,10 @@
 """An instance: one registry database, one default storage, and who works with them."""
 
 import asyncio
-import errno
-import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -21,18 +18,22 @@ from inhaul.db import families, tables
 from inhaul.db.bulk import any_at, insert_into
 from inhaul.db.engine import Database
 from inhaul.db.roots import folder_of
-from inhaul.errors import UnsupportedStorage
 from inhaul.filesystem import working_folder
-from inhaul.keys import OBJECTS, is_of_objects, new_uid
+from inhaul.keys import OBJECTS, new_uid
 from inhaul.settings import settings
-from inhaul.stores.address import parse
 from inhaul.stores.base import Readable, Store
-from inhaul.stores.clients import check_options
-from inhaul.stores.local import LocalStore
-from inhaul.stores.locations import as_text, is_remote, locate, relative_key, resolved
-from inhaul.stores.s3 import S3Store
+from inhaul.stores.locations import as_text
+from inhaul.stores.schemes import (
+    StorageKind,
+    check_options,
+    is_remote,
+    kind_of,
+    locate,
+    make,
+    relative_key,
+    resolved_root,
+)
 from inhaul.tasks import to_the_end
-from inhaul.texts import check_text
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -63,14 +64,7 @@ class Identity(NamedTuple):
     registry: str
 
 
-class StorageKind(NamedTuple):
-    """What a storage is: `local` or `s3`, and the region of its bucket if it is known."""
-
-    type: str
-    region: str | None
-
-
-class _Stores(dict[str, S3Store]):
+class _Stores(dict[str, Store]):
     """The stores of one event loop, by root."""
 
     def __init__(self) -> None:
@@ -219,8 +213,9 @@ class Instance:
         known = await _id_at(conn, root)
         if known is not None:
             return known
-        if not is_remote(root):  # of one on S3, `writable` finds out
-            await ownership.check_unknown_root(conn, LocalStore(root), registry)
+        store = self.unclaimed(root)
+        if store.files is not None:  # of one on a network, `writable` finds out
+            await ownership.check_unknown_root(conn, store, registry)
         others = {**self.kind_of(root)._asdict(), "created_by_id": user_id}
         prepared = self._prepared.get(root)
         if prepared is None or await families.highest(conn, tables.storage, prepared.uid):  # it was one, and is deleted
@@ -232,12 +227,7 @@ class Instance:
 
     def kind_of(self, root: str) -> StorageKind:
         """What the row of a storage says besides its root."""
-        if not is_remote(root):
-            return StorageKind("local", None)
-        given = (self._options.get("client_kwargs") or {}).get("region_name")
-        region = given or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-        check_text("region", region)
-        return StorageKind("s3", region)
+        return kind_of(root, self._options)
 
     async def writable(self, root: str) -> Store:
         """What writes and removes objects of the storage with this root, which gets the registry's mark.
@@ -301,8 +291,8 @@ class Instance:
 
     def unclaimed(self, root: str) -> Store:
         """What writes to a storage whether or not it is the registry's; see `writable`."""
-        if not is_remote(root):
-            return LocalStore(root)
+        if not is_remote(root):  # it has no connections to keep
+            return make(root, self._options)
         loop = asyncio.get_running_loop()
         for closed in [known for known in list(self._stores) if known.is_closed()]:
             self._stores.pop(closed, None)
@@ -310,20 +300,19 @@ class Instance:
         if stores is None:
             stores = self._stores[loop] = _Stores()
         if root not in stores:
-            stores[root] = S3Store(parse(root), self._options)
+            stores[root] = make(root, self._options)
         return stores[root]
 
     def path(self, root: str, object_key: str) -> "Path | UPath":
         """Where an object of the storage with this root is; needs no event loop."""
-        store = S3Store(parse(root), self._options) if is_remote(root) else LocalStore(root)
-        return store.path(object_key)
+        return make(root, self._options).path(object_key)
 
     def path_at(self, location: str) -> "Path | UPath":
-        """The path of a location of this machine, or at an address on S3."""
+        """The path of a location of this machine, or at an address."""
         if not is_remote(location):
             return Path(location)
         place = locate(location)
-        return self.path(str(place._replace(prefix="")), place.prefix.rstrip("/"))
+        return self.path(str(place.at("")), place.prefix.rstrip("/"))
 
     async def storage_of(self, location: str) -> StorageRow | None:
         """The storage that a resolved path or an address lies in.
@@ -337,7 +326,7 @@ class Instance:
         # The registered row first among equals: the default storage may be listed twice.
         holding = sorted(keys, key=lambda row: (len(row.root), row.id is not None), reverse=True)
         if not holding:
-            return StorageRow(None, str(locate(location)._replace(prefix=""))) if is_remote(location) else None
+            return StorageRow(None, str(locate(location).at(""))) if is_remote(location) else None
         if len({row.root for row in holding}) > 1:
             async with self.database.read() as conn:
                 for row in holding:
@@ -475,28 +464,6 @@ def _project(db: str | None) -> Path:
         if file is None:
             raise
         return Path(folder_of(file))
-
-
-def resolved_root(storage: str) -> str:
-    """The root of a storage as its row has it; a folder that is not there yet is made at the first write.
-
-    Looks at the disk.
-
-    Raises:
-        NotADirectoryError: It is a file.
-        UnsupportedStorage: It is neither a folder nor on S3, or lies among the objects of a storage.
-        OSError, ValueError: It is a path that leads nowhere.
-    """
-    if is_remote(storage):
-        return str(parse(storage))
-    root = resolved(storage)
-    if any(above == OBJECTS and is_of_objects(name) for above, name in pairwise(root.parts)):
-        raise UnsupportedStorage(
-            f"{root} lies among the objects of another storage, whose gc looks there: take another"
-        )
-    if root.exists() and not root.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, "This is a file: the root of a storage is a folder", storage)
-    return str(root)
 
 
 def current() -> Instance:

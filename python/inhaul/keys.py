@@ -25,7 +25,7 @@ MARKS = f"{OBJECTS}/registries"
 """Folder in a storage's root with the marks of the registries that write to it, each named by its uid."""
 
 TEMPORARY = f"{OBJECTS}/temporary"
-"""Folder in the root for files that get the name they are meant for once they are complete."""
+"""Folder in a storage's root for files that get the name they are meant for once they are complete."""
 
 
 def is_of_objects(name: str) -> bool:

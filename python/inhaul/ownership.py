@@ -25,6 +25,7 @@ from inhaul.errors import KeyExists, StorageDenied, WrongStorage
 from inhaul.hashing import hash_bytes
 from inhaul.keys import MARKS, new_uid
 from inhaul.stores.base import Readable, Store
+from inhaul.stores.schemes import is_remote
 from inhaul.tasks import to_the_end
 
 
@@ -288,7 +289,7 @@ async def _made_at(conn: AsyncConnection, store: Readable, registry: str) -> dat
 
 async def is_inside(database: Database, root: str) -> bool:
     """Whether a storage is copied and moved together with its registry."""
-    if database.path is None or "://" in root:
+    if database.path is None or is_remote(root):
         return False
     folder = await asyncio.to_thread(roots.folder_of, database.path)
     return root == folder or root.startswith(f"{folder.rstrip('/')}/")

@@ -7,8 +7,7 @@ import typer
 import inhaul
 from inhaul.cli.app import Database, Storage, app, connect, printable, run
 from inhaul.errors import NoResultFound
-from inhaul.stores.address import parse
-from inhaul.stores.locations import is_remote, resolved
+from inhaul.stores.schemes import canonical_root
 
 storages = typer.Typer(no_args_is_help=True, help="Storages of the registry.")
 app.add_typer(storages, name="storage")
@@ -29,7 +28,7 @@ def move(
 
     async def work() -> "inhaul.Storage":
         async with connect(storage, db):
-            root = str(parse(old) if is_remote(old) else resolved(old))
+            root = canonical_root(old)
             found = await inhaul.Storage.filter(root=root).one_or_none()
             if found is None:
                 known = [printable(one.root) for one in await inhaul.Storage.objects.all()]

@@ -22,9 +22,9 @@ from inhaul.ingestion.scan import Batch, Root, Scanner
 from inhaul.instance import Instance
 from inhaul.keys import OBJECTS, key_problem
 from inhaul.settings import settings
-from inhaul.stores.address import parse
 from inhaul.stores.base import Store
-from inhaul.stores.locations import as_path, as_text, is_remote, locate, relative_key, resolved
+from inhaul.stores.locations import as_text, resolved
+from inhaul.stores.schemes import as_path, is_remote, locate, parse, relative_key
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Job:
     async def _resolve_remote(cls, instance: Instance, address: str, key: str | None) -> Self:
         """The job of a folder on S3, which lies in a storage, if only in the one that its bucket becomes."""
         place = locate(address)
-        place = place._replace(prefix=place.prefix.rstrip("/"))
+        place = place.at(place.prefix.rstrip("/"))
         storage = await instance.storage_of(str(place))
         prefix = relative_key(str(place), storage.root) if storage is not None else None
         if storage is None or prefix is None:
@@ -142,7 +142,7 @@ class Job:
         if prefix and not await is_taken(store, prefix):
             raise FileNotFoundError(errno.ENOENT, "There is no such folder", address)
         own = parse(storage.root)
-        folder = str(own._replace(prefix=own.key(prefix).rstrip("/")))
+        folder = str(own.at(own.key(prefix).rstrip("/")))
         others = await instance.storages_below(folder, storage)
         keys = [relative_key(root, storage.root) or "" for root in others]
         if others:

@@ -9,7 +9,7 @@ from inhaul.ingestion.job import Job
 from inhaul.ingestion.journal import Session
 from inhaul.ingestion.scan import Batch, Listed
 from inhaul.keys import OBJECTS
-from inhaul.stores.locations import as_path
+from inhaul.stores.schemes import as_path
 
 _FILES = 8192  # of a batch, unless the folder has less
 

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import bulk, families, provenance
 from inhaul.db.tables import TRASH
+from inhaul.filesystem import check_there
 from inhaul.ingestion import listed
 from inhaul.ingestion.activity import confirm, storing
 from inhaul.ingestion.job import Job
@@ -26,7 +27,6 @@ from inhaul.ingestion.report import IngestEvent, IngestReport, Status
 from inhaul.ingestion.scan import Batch, Contents, Root, Scan, Scanner
 from inhaul.ingestion.upload import upload
 from inhaul.stores.base import Store
-from inhaul.stores.local import check_there
 from inhaul.tasks import to_the_end, unwrapped
 
 ROWS_PER_GROUP = 16_384  # larger ones start late, smaller ones write pages more often

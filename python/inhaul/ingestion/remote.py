@@ -17,7 +17,7 @@ from inhaul.ingestion.content import Content, Destination, Facts, is_taken, load
 from inhaul.instance import Instance
 from inhaul.keys import OBJECTS
 from inhaul.stores.base import Listed, Readable, Store
-from inhaul.stores.locations import locate, relative_key
+from inhaul.stores.schemes import locate, relative_key
 from inhaul.tasks import to_the_end, unwrapped
 
 _FILES_AT_ONCE = 16  # of a folder

@@ -17,7 +17,7 @@ from inhaul.errors import (
     StorageFull,
     StorageUnavailable,
 )
-from inhaul.stores.locations import as_path
+from inhaul.stores.schemes import as_path
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,7 +22,7 @@ from inhaul.ingestion.remote import holds
 from inhaul.instance import Instance, StorageRow
 from inhaul.keys import OBJECTS, key_problem, new_uid, next_uid, object_key, suffix
 from inhaul.stores.base import Readable, Store
-from inhaul.stores.locations import relative_key
+from inhaul.stores.schemes import relative_key
 from inhaul.tasks import to_the_end
 
 OnDuplicate = Literal["return", "create", "error"]

@@ -7,8 +7,8 @@ from inhaul.arguments import check_path
 from inhaul.formats import memory
 from inhaul.registry.model.world import check_record
 from inhaul.registry.records.storage import Storage
-from inhaul.stores.address import parse
-from inhaul.stores.locations import as_text, is_pathish, is_remote
+from inhaul.stores.locations import as_text, is_pathish
+from inhaul.stores.schemes import checked_root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,10 +29,11 @@ def checked_storage(artifact: "Artifact", storage: "Storage | Pathish | None") -
         WrongWorld: It belongs to the other API.
         ValueError: It belongs to another registry, or the path is empty.
         UnsupportedStorage: The root is neither a folder nor on S3.
+        InvalidKey: The root is not UTF-8.
     """
     if is_pathish(storage):
         check_path(storage)
-        return str(parse(text)) if is_remote(text := as_text(storage)) else text
+        return checked_root(as_text(storage))
     if storage is not None and not hasattr(storage, "_world"):
         raise TypeError(f"storage={storage!r}: pass a Storage, or its root")
     check_record(artifact._world, "storage", storage, "Storage", optional=True)

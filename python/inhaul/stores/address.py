@@ -11,6 +11,7 @@ from inhaul.texts import is_storable
 _FORM = "write s3://bucket/prefix, with ?endpoint_url=https://... for a server that is not Amazon's"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LONGEST = 1024  # bytes of a whole key
+_ENDPOINT = "?endpoint_url="
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
 
@@ -28,13 +29,21 @@ class S3Address(NamedTuple):
     endpoint_url: str | None = None
 
     def __str__(self) -> str:
-        server = f"?endpoint_url={quote(self.endpoint_url, safe=':/')}" if self.endpoint_url is not None else ""
+        server = f"{_ENDPOINT}{quote(self.endpoint_url, safe=':/')}" if self.endpoint_url is not None else ""
         return f"{self.folder}{server}"
 
     @property
     def folder(self) -> str:
         """The same without the server, for people."""
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    def at(self, prefix: str) -> "S3Address":
+        """See `Address`."""
+        return self._replace(prefix=prefix)
+
+    def may_be_beside(self, storage: "S3Address") -> bool:
+        """See `Address`."""
+        return self.bucket == storage.bucket and self.endpoint_url in (None, storage.endpoint_url)
 
     def key(self, object_key: str) -> str:
         """The key, in the bucket, of a key that is relative to the root."""
@@ -79,3 +88,18 @@ def parse(address: str) -> S3Address:
         if server.scheme not in ("http", "https") or not server.hostname or "@" in server.netloc or server.query:
             raise UnsupportedStorage(f"the endpoint_url is not the plain http(s) address of a server: {_FORM}")
     return S3Address(url.netloc, prefix, endpoint_url)
+
+
+def locate(address: str) -> S3Address:
+    """The bucket and key of an address on S3; the key of a folder may end in a slash.
+
+    Other than in the root of a storage, `?` may be part of the key, unless `endpoint_url=` follows.
+
+    Raises:
+        UnsupportedStorage: It names no bucket, or its endpoint is no address of a server.
+    """
+    whole, mark, endpoint = address.rpartition(_ENDPOINT)
+    if not mark:
+        whole = address
+    bucket, _, key = whole.removeprefix("s3://").partition("/")
+    return S3Address(bucket, key, parse(f"s3://{bucket}{mark}{endpoint if mark else ''}").endpoint_url)

@@ -1,9 +1,9 @@
 """What a storage can do, wherever its bytes are."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from inhaul.hashing import Digest, Root
 
@@ -184,6 +184,33 @@ class Copy(Protocol):
         """Removes it."""
 
 
+class Address(Protocol):
+    """Where a storage on a network is, or something in one. `str()` gives the text by which it is known.
+
+    Nothing in it is secret.
+
+    Attributes:
+        prefix: What the keys of all objects of a storage begin with, without a slash at the end; may be empty. Of
+            an object, its key.
+        folder: The address without its server, for people.
+    """
+
+    @property
+    def prefix(self) -> str: ...  # noqa: D102 - see the attributes
+
+    @property
+    def folder(self) -> str: ...  # noqa: D102
+
+    def key(self, object_key: str) -> str:
+        """The key, in the bucket, of a key that is relative to the root."""
+
+    def at(self, prefix: str) -> Self:
+        """The address with another prefix in the same bucket."""
+
+    def may_be_beside(self, storage: Self) -> bool:
+        """Whether a location may be in the bucket of a storage: a server that it does not name may be any."""
+
+
 class Readable(Protocol):
     """A storage: objects under keys below a root, as far as they are looked at.
 
@@ -272,6 +299,9 @@ class Readable(Protocol):
             StorageMissing: The root was moved or replaced meanwhile.
         """
 
+    async def aclose(self) -> None:
+        """Closes the connections, if there are any; the next call opens new ones."""
+
 
 class Store(Readable, Protocol):
     """A storage that may be written to, which `Instance.writable` finds out.
@@ -333,3 +363,21 @@ class Store(Readable, Protocol):
 
     async def remove(self, object_keys: Iterable[str]) -> None:
         """Removes objects; one that is already gone is no error. A key that ends in a slash is all that is below it."""
+
+
+class Scheme(NamedTuple):
+    """A kind of storage that is reached over a network; see `schemes.SCHEMES`.
+
+    Attributes:
+        store: Makes the store with a root and options. It belongs to one event loop.
+        parse: Takes the root of a storage apart, or raises `UnsupportedStorage` without showing what may be a secret.
+        locate: The same for the address of an object or a folder; the key of a folder may end in a slash.
+        check_options: Raises `ValueError` for options that would have no effect.
+        region: Where the buckets are, if options or the environment say so.
+    """
+
+    store: Callable[[str, Mapping[str, Any]], Store]
+    parse: Callable[[str], Address]
+    locate: Callable[[str], Address]
+    check_options: Callable[[Mapping[str, Any]], None]
+    region: Callable[[Mapping[str, Any]], str | None]

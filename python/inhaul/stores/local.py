@@ -28,8 +28,8 @@ from inhaul.errors import (
     ObjectMissing,
     StorageDenied,
     StorageFull,
-    StorageMissing,
 )
+from inhaul.filesystem import check_there
 from inhaul.hashing import Digest, aio, hash_like
 from inhaul.keys import MARKS, OBJECTS, TEMPORARY, key_problem, new_uid
 from inhaul.notes import MOST, content_of
@@ -39,7 +39,6 @@ from inhaul.stores.locations import check_encoding
 from inhaul.tasks import to_the_end
 
 P = ParamSpec("P")
-
 
 _FOLDERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _LONGEST = 1024  # characters of a key
@@ -516,16 +515,8 @@ class LocalStore:
             root.sync()
         check_there(root)
 
-
-def check_there(root: Root) -> None:
-    """Sees to it that what was reached from a folder is where its path leads. Blocks.
-
-    Raises:
-        StorageMissing: It was moved or replaced since it was opened.
-    """
-    if not root.is_there():
-        what = "The folder was moved, or replaced by another, while it was worked on: run it again"
-        raise StorageMissing(errno.ENOENT, what, root.path)
+    async def aclose(self) -> None:
+        """See `Readable`: the root is closed when nothing refers to it any more."""
 
 
 class LocalCopy:

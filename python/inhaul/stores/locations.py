@@ -1,8 +1,7 @@
-"""Where data is: on a path of this machine, or at an address on S3."""
+"""What users give: paths of this machine, and texts that may be addresses."""
 
 import errno
 import os
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +9,8 @@ from urllib.parse import quote
 
 from typing_extensions import TypeIs
 
-from inhaul.errors import InvalidKey, UnsupportedStorage
+from inhaul.errors import InvalidKey
 from inhaul.filesystem import working_folder
-from inhaul.stores.address import S3Address, parse
 from inhaul.texts import check_path_text
 
 if TYPE_CHECKING:
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 
     Pathish = str | os.PathLike[str] | UPath
 
-_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _ENDPOINT = "?endpoint_url="
 
 
@@ -37,42 +34,6 @@ def as_text(path: "Pathish") -> str:
     options = {**path.storage_options.get("client_kwargs", {}), **path.storage_options}
     endpoint = options.get("endpoint_url")
     return f"{path}{_ENDPOINT}{quote(endpoint, safe=':/')}" if endpoint else str(path)
-
-
-def as_path(text: str) -> "Path | UPath":
-    """A text as a path that shows it as it is."""
-    if not text.startswith("s3://"):
-        return Path(text)
-    from upath import UPath
-
-    return UPath(text)
-
-
-def is_remote(text: str) -> bool:
-    """Whether a path is an address on S3 rather than on this machine.
-
-    Raises:
-        UnsupportedStorage: It is an address of another kind.
-    """
-    scheme = _SCHEME.match(text)
-    if scheme is not None and scheme[0] != "s3://":
-        raise UnsupportedStorage(f"{scheme[0]} addresses are not served: this release knows local folders and s3://")
-    return scheme is not None
-
-
-def locate(address: str) -> S3Address:
-    """The bucket and key of an address on S3; the key of a folder may end in a slash.
-
-    Other than in the root of a storage, `?` may be part of the key, unless `endpoint_url=` follows.
-
-    Raises:
-        UnsupportedStorage: It names no bucket, or its endpoint is no address of a server.
-    """
-    whole, mark, endpoint = address.rpartition(_ENDPOINT)
-    if not mark:
-        whole = address
-    bucket, _, key = whole.removeprefix("s3://").partition("/")
-    return S3Address(bucket, key, parse(f"s3://{bucket}{mark}{endpoint if mark else ''}").endpoint_url)
 
 
 def resolved(path: str) -> Path:
@@ -128,23 +89,3 @@ def check_encoding(path: str) -> None:
         raise InvalidKey(f"{path!r} is not UTF-8: rename it to use it")
     if not text.isascii():
         raise InvalidKey(f"{text!a} cannot be used while Python reads names of files as {encoding}: set PYTHONUTF8=1")
-
-
-def relative_key(location: str, root: str) -> str | None:
-    """The key of a location in the storage with this root: empty at the root itself, None outside.
-
-    An address that names no server may be on any.
-    """
-    if is_remote(location) != is_remote(root):
-        return None
-    if is_remote(root):
-        place, storage = locate(location), parse(root)
-        if place.bucket != storage.bucket or place.endpoint_url not in (None, storage.endpoint_url):
-            return None
-        if not storage.prefix:
-            return place.prefix
-        location, root = place.prefix, storage.prefix
-    if location.rstrip("/") == root.rstrip("/"):
-        return ""
-    folder = f"{root.rstrip('/')}/"
-    return location.removeprefix(folder) if location.startswith(folder) else None

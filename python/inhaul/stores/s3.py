@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -13,8 +14,8 @@ from inhaul import _core
 from inhaul.errors import FileChanged, InvalidKey
 from inhaul.hashing import PART_SIZE, Digest, hash_bytes
 from inhaul.stores import fetch, multipart, objects
-from inhaul.stores.address import S3Address
-from inhaul.stores.base import PAGE, Listed, PartReader, Stat, Upload, UploadJournal
+from inhaul.stores.address import S3Address, locate, parse
+from inhaul.stores.base import PAGE, Listed, PartReader, Scheme, Stat, Upload, UploadJournal
 from inhaul.stores.clients import Limits, check_options
 from inhaul.stores.multipart import NoJournal
 from inhaul.stores.requests import Refused, Requests
@@ -266,7 +267,7 @@ class S3Store:
         """What was put is durable already."""
 
     async def aclose(self) -> None:
-        """Closes the connections; the next call opens new ones."""
+        """See `Readable`."""
         try:
             await objects.settle(self._requests)
         finally:
@@ -288,6 +289,11 @@ class S3Store:
         if problem := self.key_problem(object_key):
             raise InvalidKey(f"{object_key!r} is no key of {self.root}: {problem}")
         return self.address.key(object_key)
+
+
+def _region(options: Mapping[str, Any]) -> str | None:
+    given: str | None = (options.get("client_kwargs") or {}).get("region_name")
+    return given or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
 
 
 def _read(source: Path, size: int) -> tuple[bytes, Digest]:
@@ -322,3 +328,7 @@ class _Memory:
 
     def check(self) -> None:
         """Memory holds still."""
+
+
+SCHEME = Scheme(lambda root, options: S3Store(parse(root), options), parse, locate, check_options, _region)
+"""What `s3://` means."""

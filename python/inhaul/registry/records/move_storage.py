@@ -10,10 +10,11 @@ from inhaul import ownership
 from inhaul.db import objects, tables
 from inhaul.db.leases import now
 from inhaul.errors import NoResultFound, WrongStorage
-from inhaul.instance import Instance, resolved_root
+from inhaul.instance import Instance
 from inhaul.registry.model.fields import set_row
 from inhaul.stores.base import Readable, Store
 from inhaul.stores.locations import as_text
+from inhaul.stores.schemes import resolved_root
 from inhaul.upkeep.check import look
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from inhaul import ownership
 from inhaul.arguments import check_path
 from inhaul.db import tables
 from inhaul.errors import InhaulError
-from inhaul.instance import Instance, current, resolved_root
+from inhaul.instance import Instance, current
 from inhaul.keys import MARKS
 from inhaul.registry.model.base import TracksUpdates
 from inhaul.registry.model.fields import Field, Relation
@@ -18,8 +18,8 @@ from inhaul.registry.model.uses import delete_records
 from inhaul.registry.queries.registry import Registry
 from inhaul.registry.records.move_storage import move
 from inhaul.registry.records.user import User
-from inhaul.stores.address import parse
-from inhaul.stores.locations import as_text, check_encoding, is_remote
+from inhaul.stores.locations import as_text
+from inhaul.stores.schemes import checked_root, resolved_root, type_of
 from inhaul.upkeep.reports import VerifyReport
 from inhaul.upkeep.verify import verify_storage
 
@@ -52,12 +52,8 @@ class Storage(Registry, TracksUpdates):
 
     def __init__(self, root: "Pathish") -> None:
         check_path(root)
-        self._root = as_text(root)
-        self._type = "local"
-        if is_remote(self._root):
-            self._root, self._type = str(parse(self._root)), "s3"
-        else:
-            check_encoding(self._root)
+        self._root = checked_root(as_text(root))
+        self._type = type_of(self._root)
 
     async def verify(
         self,

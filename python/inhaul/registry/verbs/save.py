@@ -23,12 +23,13 @@ from inhaul.ingestion.activity import confirm, forsake, storing
 from inhaul.ingestion.content import Content, content_of, is_taken
 from inhaul.ingestion.remote import content_at, holds
 from inhaul.ingestion.single import OnDuplicate, Place, Predecessor, Staged
-from inhaul.instance import Instance, resolved_root
+from inhaul.instance import Instance
 from inhaul.registry.annotation.slots import validate
 from inhaul.registry.model.fields import set_row
 from inhaul.registry.model.rows import columns, inserted, take
 from inhaul.stores.base import Readable
-from inhaul.stores.locations import as_text, is_pathish, is_remote, relative_key
+from inhaul.stores.locations import as_text, is_pathish
+from inhaul.stores.schemes import is_remote, relative_key, resolved_root
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:

@@ -1,0 +1,71 @@
+"""Which store an address or a path means."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+import inhaul
+from inhaul import Artifact, Storage
+from inhaul.errors import UnsupportedStorage
+from inhaul.stores import address, s3, schemes
+from inhaul.stores.base import Scheme
+from trees import write
+
+
+class OtherAddress(address.S3Address):
+    """The address of a storage that differs from S3 in nothing but its scheme."""
+
+    @property
+    def folder(self) -> str:
+        return super().folder.replace("s3://", "other://")
+
+
+def _as_s3(text: str) -> str:
+    return text.replace("other://", "s3://")
+
+
+OTHER = Scheme(
+    lambda root, options: s3.S3Store(OtherAddress(*address.parse(_as_s3(root))), options),
+    lambda root: OtherAddress(*address.parse(_as_s3(root))),
+    lambda location: OtherAddress(*address.locate(_as_s3(location))),
+    lambda options: None,
+    lambda options: "nowhere",
+)
+
+
+@pytest.fixture
+async def instance(s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[inhaul.Instance]:
+    monkeypatch.setattr(schemes, "SCHEMES", {**schemes.SCHEMES, "other": OTHER})
+    url = f"sqlite:///{tmp_path / 'registry.db'}"
+    async with inhaul.connect(s3_root.replace("s3://", "other://"), url) as instance:
+        yield instance
+
+
+async def test_a_kind_of_storage_is_one_entry_of_the_table(instance: inhaul.Instance, tmp_path: Path) -> None:
+    assert instance.root.startswith("other://")
+    write(tmp_path / "tree" / "a.txt", "a")
+    write(tmp_path / "tree" / "large.bin", bytes(9 << 20))
+    assert (await inhaul.ingest(tmp_path / "tree")).counts["new"] == 2
+    artifact = await Artifact(write(tmp_path / "b.txt", "b"), key="in/b.txt", key_is_virtual=False).save()
+    assert await artifact.load() == "b"
+    storage = await Storage.filter(root=instance.root).one()
+    assert (storage.type, storage.region) == ("other", "nowhere")
+    where = instance.root.replace("?", "/in/b.txt?")
+    assert (await Artifact(where)) == artifact
+    folder = instance.root.replace("?", "/in?")
+    assert [one.key for one in await Artifact.from_dir(folder).save()] == ["in/b.txt"]
+    assert (await inhaul.verify()).ok
+    await artifact.delete(permanent=True, storage=True)
+    assert (await inhaul.gc(delete=True)).objects == []
+    inside = str(OTHER.locate(where).at(""))
+    assert (inside, schemes.relative_key(where, inside)) == (
+        f"other://{urlsplit(where).netloc}?{urlsplit(where).query}",
+        urlsplit(where).path[1:],
+    )
+
+
+async def test_an_unknown_scheme_names_those_that_are_known(instance: inhaul.Instance) -> None:
+    with pytest.raises(UnsupportedStorage, match=r"gs:// addresses .* local folders and s3:// and other://"):
+        Storage("gs://bucket")
