@@ -35,6 +35,13 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+def test_python_runs_the_package_as_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "inhaul", "--help"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == inhaul("--help").stdout
+
+
 def test_init_makes_the_registry(tmp_path: Path) -> None:
     result = inhaul("init", "--storage", tmp_path / "root", "--db", f"sqlite:///{tmp_path / 'here.db'}")
     assert result.returncode == 0, result.stderr
