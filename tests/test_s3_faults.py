@@ -1,7 +1,6 @@
 """What a storage on S3 makes of damage, refusal and silence: a proxy stands between it and a real server."""
 
 import asyncio
-import os
 import random
 import time
 from collections.abc import AsyncIterator
@@ -137,19 +136,6 @@ async def test_after_a_denial_nothing_is_looked_for(place: Place, store: S3Store
     with pytest.raises(StorageDenied) as error:
         await store.put_bytes(data, "key", hash_bytes(data), exclusive=True)
     assert not hasattr(error.value, "__notes__")
-
-
-async def test_one_of_many_gets_a_key(store: S3Store, place: Place) -> None:
-    rounds = 200 if "SOAK" in os.environ else 3
-    for key in map(str, range(rounds)):
-        contents = [f"{key} {writer}".encode() for writer in range(8)]
-        results = await asyncio.gather(
-            *(put(store, key, content, exclusive=True) for content in contents), return_exceptions=True
-        )
-        winners = [content for content, result in zip(contents, results, strict=True) if result == "etag"]
-        assert len(winners) == 1 or (winners and not place.server.conditions)
-        assert all(isinstance(result, KeyExists) for result in results if result != "etag")
-        assert place.content(key) in winners
 
 
 async def test_an_equal_object_is_adopted_when_resuming(place: Place, store: S3Store) -> None:
