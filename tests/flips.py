@@ -62,13 +62,15 @@ def make(folder: Path) -> None:
     adata.uns["x"] = {"y": np.arange(3), "z": "text"}
     adata.write_h5ad(folder / "a.h5ad", compression="gzip")
     adata.write_h5ad(folder / "b.h5ad")
-    for version in (2, 3):
-        with ad.settings.override(auto_shard_zarr_v3=False):
-            ad.io.write_elem(zarr.open_group(folder / f"v{version}.zarr", mode="w", zarr_format=version), "/", adata)
+    adata.write_h5ad(folder / "c.h5ad", compression="lzf")
+    for name, version, sharded in (("v2", 2, False), ("v3", 3, False), ("shards", 3, True)):
+        with ad.settings.override(auto_shard_zarr_v3=sharded):
+            ad.io.write_elem(zarr.open_group(folder / f"{name}.zarr", mode="w", zarr_format=version), "/", adata)
     shutil.make_archive(str(folder / "a.zarr"), "zip", folder / "v2.zarr")
     mudata.MuData({"rna": adata}).write_h5mu(folder / "a.h5mu")
     with h5py.File(folder / "a.h5", "w") as file:
         file["x/y"] = np.arange(10)
+        file.create_dataset("x/t", data=list(table["t"]), chunks=(10,), compression="lzf", shuffle=True)
     pixels = np.random.RandomState(0).randint(0, 255, (16, 16, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "a.png")
     (folder / "b.png").write_bytes(imagecodecs.png_encode(pixels.astype("u2")))
@@ -105,7 +107,8 @@ def _backed(path: Path, suffix: str, accessor: str | None) -> None:
         with suppress(Exception):  # the data set is pyarrow's, and so are its errors
             opened.to_table()
     elif isinstance(opened, BackedAccessor) and suffix == ".h5":
-        opened._read("x/y", ())
+        for name in ("x/y", "x/t"):
+            opened._read(name, ())
 
 
 def _measured(path: Path, suffix: str, accessor: str | None) -> None:

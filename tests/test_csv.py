@@ -1,6 +1,7 @@
 """A CSV file that is opened without loading it has the rows, columns and types that pandas reads."""
 
 import asyncio
+import gzip
 import math
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -156,21 +157,35 @@ async def test_options_of_pyarrow_say_how_to_read(instance: inhaul.Instance, tmp
         await (await Artifact(tmp_path / "a.h5", key="a.h5").save()).backed(parse_options=parse)
 
 
-async def test_a_folder_of_csv_files_is_one_table(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_a_folder_of_csv_files_is_one_table(anywhere: inhaul.Instance, tmp_path: Path) -> None:
     folder = tmp_path / "t.csv"
     folder.mkdir()
     (folder / "_SUCCESS").write_text("")
     for part in range(3):
         (folder / f"part-{part}.csv").write_text(f"n,x\n{part},{'a' if part == 2 else 1}\n")
+    (folder / "more").mkdir()
+    (folder / "more" / "part-3.csv.gz").write_bytes(gzip.compress(b"n,x\n3,b\n"))
     artifact = await Artifact(folder, key="t.csv").save()
     assert artifact.accessor == "DataFrame"
     loaded = await artifact.load()
-    assert loaded["n"].tolist() == [0, 1, 2]
     opened = await artifact.backed()
-    assert (await asyncio.to_thread(opened.to_table)).to_pydict() == {"n": [0, 1, 2], "x": ["1", "1", "a"]}
+    found = await asyncio.to_thread(opened.to_table)
+    assert loaded["n"].tolist() == found["n"].to_pylist()
+    assert found.sort_by("n").to_pydict() == {"n": [0, 1, 2, 3], "x": ["1", "1", "a", "b"]}
 
 
-async def test_folders_in_the_path_of_a_parquet_file_are_columns(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_a_folder_of_feather_files_is_one_table(anywhere: inhaul.Instance, tmp_path: Path) -> None:
+    folder = tmp_path / "t.feather"
+    folder.mkdir()
+    for part in range(3):
+        pd.DataFrame({"n": [part]}).to_feather(folder / f"part-{part}.feather")
+    artifact = await Artifact(folder, key="t.feather").save()
+    opened = await artifact.backed()
+    loaded = await artifact.load()
+    assert loaded["n"].tolist() == (await asyncio.to_thread(opened.to_table))["n"].to_pylist() == [0, 1, 2]
+
+
+async def test_folders_in_the_path_of_a_parquet_file_are_columns(anywhere: inhaul.Instance, tmp_path: Path) -> None:
     table = pd.DataFrame({"n": [1, 2, 3], "day": ["mo", "tu", "mo"], "year": [1999, 2000, 2000]})
     table.to_parquet(tmp_path / "t.parquet", partition_cols=["day", "year"])
     artifact = await Artifact(tmp_path / "t.parquet", key="t.parquet").save()

@@ -2,13 +2,15 @@
 
 import gzip
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from inhaul.formats.ranged import RangedFile, Source, as_file
+from inhaul.formats.ranged import RangedFile, Remote, RemoteFiles, Source, as_file, sizes_below
 from inhaul.formats.separated import open_as_loaded
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyarrow.dataset import Dataset
 
 FORMS = {
@@ -34,7 +36,7 @@ def open_dataset(source: Source, suffix: str, **options: Any) -> "Dataset":
     Raises:
         TypeError: The format has no such option.
     """
-    from pyarrow import dataset, feather
+    from pyarrow import dataset, feather, fs
 
     form = FORMS[suffix]
     if form == "csv":
@@ -42,17 +44,26 @@ def open_dataset(source: Source, suffix: str, **options: Any) -> "Dataset":
     made = dataset.ParquetFileFormat(**options) if form == "parquet" else dataset.IpcFileFormat(**options)
     if form == "ipc" and (first := _feather_1(source)) is not None:
         return dataset.dataset(feather.read_table(first))
-    if isinstance(source, Path):
+    if _is_folder(source):
         # Columns that are in the names of folders are as `load()` has them.
-        folders = dataset.HivePartitioning.discover(infer_dictionary=True) if source.is_dir() else None
-        return dataset.dataset(source, format=made, partitioning=folders)
+        folders = dataset.HivePartitioning.discover(infer_dictionary=True)
+        if isinstance(source, Path):
+            return dataset.dataset(source, format=made, partitioning=folders)
+        files = fs.PyFileSystem(fs.FSSpecHandler(RemoteFiles(source)))
+        return dataset.dataset(source.key, filesystem=files, format=made, partitioning=folders)
+    if isinstance(source, Path):
+        return dataset.dataset(source, format=made)
     fragment = made.make_fragment(as_file(source))
     return dataset.FileSystemDataset([fragment], fragment.physical_schema, made)
 
 
+def _is_folder(source: Source) -> bool:
+    return source.is_dir() if isinstance(source, Path) else source.is_folder
+
+
 def _feather_1(source: Source) -> Any:
     """A file of the first version of feather, which has no dataset; None for any other."""
-    if isinstance(source, Path) and source.is_dir():
+    if _is_folder(source):
         return None
     file = source.open("rb") if isinstance(source, Path) else RangedFile(source)
     with file:
@@ -75,19 +86,18 @@ def _open_csv(
         delimiter="\t" if suffix.startswith(".tsv") else ",", newlines_in_values=True
     )
     # Any use of an object on S3 reads all of it, so it is fetched once.
-    content = None if isinstance(source, Path) else RangedFile(source).read()
-    if content is not None and suffix.endswith(".gz"):
-        content = gzip.decompress(content)
+    files: Sequence[Path | bytes] = files_of(source) if isinstance(source, Path) else _contents(source)
 
     def opened(read: Any, convert: Any) -> "Dataset":
-        if content is not None:
-            return dataset.dataset(arrow_csv.read_csv(pyarrow.BufferReader(content), read, parse, convert))
+        if isinstance(source, Remote):
+            parts = [arrow_csv.read_csv(pyarrow.BufferReader(content), read, parse, convert) for content in files]
+            return dataset.dataset(pyarrow.concat_tables(parts, promote_options="default"))
         form = dataset.CsvFileFormat(parse_options=parse, read_options=read, convert_options=convert)
         return dataset.dataset(source, format=form)
 
     if read_options is not None or convert_options is not None:
         return opened(read_options, convert_options)
-    return open_as_loaded(files_of(source) if isinstance(source, Path) else [content or b""], parse, opened)
+    return open_as_loaded(files, parse, opened)
 
 
 def files_of(path: Path) -> list[Path]:
@@ -95,4 +105,21 @@ def files_of(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     found = [file.relative_to(path) for file in path.rglob("*") if file.is_file()]
-    return [path / file for file in sorted(found) if not any(part.startswith((".", "_")) for part in file.parts)]
+    return [path / file for file in sorted(found) if _is_part(file)]
+
+
+def _contents(source: Remote) -> list[bytes]:
+    """What `files_of` a path would give, fetched and not compressed."""
+    keys = [source.key]
+    if source.is_folder:
+        keys = [key for key in sizes_below(source) if _is_part(PurePosixPath(key).relative_to(source.key))]
+    contents = (RangedFile(Remote(source.objects, key)).read() for key in keys)
+    return [
+        gzip.decompress(content) if key.lower().endswith(".gz") else content
+        for key, content in zip(keys, contents, strict=True)
+    ]
+
+
+def _is_part(file: PurePath) -> bool:
+    """Whether a file of a folder holds a part of a table."""
+    return not any(part.startswith((".", "_")) for part in file.parts)

@@ -2,7 +2,7 @@
 
 import io
 from collections import OrderedDict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -18,10 +18,12 @@ class Remote(NamedTuple):
     Attributes:
         objects: The bucket, for obstore.
         key: The whole key.
+        is_folder: Whether it is a folder.
     """
 
     objects: "ObjectStore"
     key: str
+    is_folder: bool = False
 
 
 Source = Path | Remote
@@ -115,7 +117,47 @@ def fetched_zarr_store(remote: Remote) -> Any:
     from obstore.store import MemoryStore
 
     memory = MemoryStore()
-    for page in remote.objects.list(prefix=f"{remote.key}/"):
-        for one in page:
-            memory.put(one["path"].removeprefix(f"{remote.key}/"), remote.objects.get(one["path"]).bytes())
+    for key in sizes_below(remote):
+        memory.put(key.removeprefix(f"{remote.key}/"), remote.objects.get(key).bytes())
     return zarr.storage.ObjectStore(memory, read_only=True)
+
+
+def sizes_below(remote: Remote) -> dict[str, int]:
+    """The keys of objects in a folder, in order, and their sizes in bytes."""
+    return dict(sorted((one["path"], one["size"]) for page in remote.objects.list(f"{remote.key}/") for one in page))
+
+
+class RemoteFiles:
+    """The objects in a folder as the file system that `pyarrow.fs.FSSpecHandler` asks: it lists and reads them."""
+
+    protocol = "inhaul"
+
+    def __init__(self, folder: Remote) -> None:
+        self._folder = folder
+        self._found: dict[str, dict[str, Any]] = {}
+        for key, size in sizes_below(folder).items():
+            for parent in list(PurePosixPath(key).parents)[:-1]:
+                self._found[str(parent)] = {"type": "directory", "size": None}
+            self._found[key] = {"type": "file", "size": size}
+
+    def info(self, path: str) -> dict[str, Any]:
+        """Whether it is a file or folder, and its size."""
+        if path not in self._found:
+            raise FileNotFoundError(path)
+        return self._found[path]
+
+    def isdir(self, path: str) -> bool:
+        """Whether it is a folder."""
+        return bool(self._found.get(path, {}).get("type") == "directory")
+
+    def isfile(self, path: str) -> bool:
+        """Whether it is a file."""
+        return bool(self._found.get(path, {}).get("type") == "file")
+
+    def find(self, path: str, **_: Any) -> dict[str, dict[str, Any]]:
+        """What is in a folder and those in it."""
+        return {name: info for name, info in self._found.items() if name.startswith(f"{path}/")}
+
+    def open(self, path: str, mode: str = "rb") -> RangedFile:
+        """Opens a file for reading."""
+        return RangedFile(Remote(self._folder.objects, path))

@@ -112,7 +112,7 @@ async def source(artifact: "Artifact") -> Source:
         return await cached(artifact)
     if not await is_taken(store, object_key):
         raise ObjectMissing(errno.ENOENT, f"The object of artifact {artifact._uid} is not in {store.root}", object_key)
-    return Remote(*reader)
+    return Remote(*reader, is_folder=artifact._n_objects is not None)
 
 
 async def _look_again(artifact: "Artifact") -> None:
