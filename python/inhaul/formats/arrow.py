@@ -5,7 +5,7 @@ from io import BytesIO
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from inhaul.formats.ranged import RangedFile, Remote, RemoteFiles, Source, as_file, sizes_below
+from inhaul.formats.ranged import RangedFile, Remote, RemoteFiles, Source, sizes_below
 from inhaul.formats.separated import open_as_loaded
 
 if TYPE_CHECKING:
@@ -44,17 +44,12 @@ def open_dataset(source: Source, suffix: str, **options: Any) -> "Dataset":
     made = dataset.ParquetFileFormat(**options) if form == "parquet" else dataset.IpcFileFormat(**options)
     if form == "ipc" and (first := _feather_1(source)) is not None:
         return dataset.dataset(feather.read_table(first))
-    if _is_folder(source):
-        # Columns that are in the names of folders are as `load()` has them.
-        folders = dataset.HivePartitioning.discover(infer_dictionary=True)
-        if isinstance(source, Path):
-            return dataset.dataset(source, format=made, partitioning=folders)
-        files = fs.PyFileSystem(fs.FSSpecHandler(RemoteFiles(source)))
-        return dataset.dataset(source.key, filesystem=files, format=made, partitioning=folders)
+    # Columns that are in the names of folders are as `load()` has them.
+    folders = dataset.HivePartitioning.discover(infer_dictionary=True) if _is_folder(source) else None
     if isinstance(source, Path):
-        return dataset.dataset(source, format=made)
-    fragment = made.make_fragment(as_file(source))
-    return dataset.FileSystemDataset([fragment], fragment.physical_schema, made)
+        return dataset.dataset(source, format=made, partitioning=folders)
+    files = fs.PyFileSystem(fs.FSSpecHandler(RemoteFiles(source)))
+    return dataset.dataset(source.key, filesystem=files, format=made, partitioning=folders)
 
 
 def _is_folder(source: Source) -> bool:

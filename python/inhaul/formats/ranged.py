@@ -1,9 +1,12 @@
 """Content that is read where it is, by ranges."""
 
+import atexit
 import io
+import time
 from collections import OrderedDict
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -30,13 +33,18 @@ Source = Path | Remote
 
 
 class RangedFile(io.RawIOBase):
-    """An object as a file for reading. It fetches blocks, those of one read at once, and keeps the last ones used."""
+    """An object as a file for reading. It fetches blocks, those of one read at once, and keeps the last ones used.
 
-    def __init__(self, remote: Remote) -> None:
+    Args:
+        remote: The object.
+        size: Its size in bytes; None asks for it.
+    """
+
+    def __init__(self, remote: Remote, size: int | None = None) -> None:
         import obstore
 
         self._remote = remote
-        self._size: int = obstore.head(remote.objects, remote.key)["size"]
+        self._size: int = obstore.head(remote.objects, remote.key)["size"] if size is None else size
         self._place = 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
 
@@ -128,14 +136,17 @@ def sizes_below(remote: Remote) -> dict[str, int]:
 
 
 class RemoteFiles:
-    """The objects in a folder as the file system that `pyarrow.fs.FSSpecHandler` asks: it lists and reads them."""
+    """An object, or those in a folder, as the file system that `pyarrow.fs.FSSpecHandler` asks: it lists and reads."""
 
     protocol = "inhaul"
 
-    def __init__(self, folder: Remote) -> None:
-        self._folder = folder
+    def __init__(self, remote: Remote) -> None:
+        import obstore
+
+        self._objects = remote.objects
         self._found: dict[str, dict[str, Any]] = {}
-        for key, size in sizes_below(folder).items():
+        sizes = sizes_below(remote) if remote.is_folder else {remote.key: obstore.head(*remote[:2])["size"]}
+        for key, size in sizes.items():
             for parent in list(PurePosixPath(key).parents)[:-1]:
                 self._found[str(parent)] = {"type": "directory", "size": None}
             self._found[key] = {"type": "file", "size": size}
@@ -160,4 +171,20 @@ class RemoteFiles:
 
     def open(self, path: str, mode: str = "rb") -> RangedFile:
         """Opens a file for reading."""
-        return RangedFile(Remote(self._folder.objects, path))
+        file = RangedFile(Remote(self._objects, path), self._found[path]["size"])
+        _in_use.add(file)
+        return file
+
+
+_in_use: "WeakSet[RangedFile]" = WeakSet()  # by pyarrow
+
+
+@atexit.register
+def _wait_for_readers() -> None:
+    """Waits until the threads of pyarrow let go of files: one that does while the interpreter ends aborts the process.
+
+    They do so just after a table is read. One that was not read to its end is waited for, but for a second only.
+    """
+    end = time.monotonic() + 1
+    while _in_use and time.monotonic() < end:
+        time.sleep(0.01)
