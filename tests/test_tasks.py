@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from inhaul.tasks import to_the_end, unwrapped
+from inhaul.tasks import each, to_the_end, unwrapped
 
 
 async def cancelled(call: "asyncio.Task[object]") -> asyncio.CancelledError:
@@ -74,3 +74,37 @@ async def test_the_first_of_several_errors() -> None:
             for what in ("one", "two", "three"):
                 tasks.create_task(fail(what))
     assert raised.value.__notes__ == ["Of tasks beside it, 2 failed too: ValueError: two"]
+
+
+async def test_items_are_worked_on_a_few_at_a_time_and_the_results_are_in_order() -> None:
+    running = most = 0
+
+    async def work(number: int) -> int:
+        nonlocal running, most
+        running, most = running + 1, max(most, running + 1)
+        for _ in range(10 - number):  # the later ones end first
+            await asyncio.sleep(0)
+        running -= 1
+        return number * number
+
+    assert await each(range(10), work, at_once=3) == [number * number for number in range(10)]
+    assert most == 3
+    assert await each([], work, at_once=3) == []
+
+
+async def test_the_first_error_ends_the_work_on_all_items() -> None:
+    begun, cancelled = [], []
+
+    async def work(number: int) -> None:
+        begun.append(number)
+        if number == 1:
+            raise KeyError(number)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.append(number)
+
+    with pytest.raises(KeyError):
+        await each(range(10), work, at_once=3)
+    assert begun == [0, 1, 2]
+    assert sorted(cancelled) == [0, 2]

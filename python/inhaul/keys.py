@@ -5,9 +5,11 @@ from inhaul._core import accessor, new_uid, next_uid, object_key, suffix
 from inhaul.texts import is_storable
 
 __all__ = (
+    "FAMILY",
     "MARKS",
     "OBJECTS",
     "TEMPORARY",
+    "UID",
     "accessor",
     "is_of_objects",
     "key_problem",
@@ -15,7 +17,9 @@ __all__ = (
     "new_uid",
     "next_uid",
     "object_key",
+    "stem",
     "suffix",
+    "uid_of",
 )
 
 OBJECTS = ".inhaul"
@@ -26,6 +30,23 @@ MARKS = f"{OBJECTS}/registries"
 
 TEMPORARY = f"{OBJECTS}/temporary"
 """Folder in a storage's root for files that get the name they are meant for once they are complete."""
+
+
+UID = "[0-9A-Za-z]{20}"
+"""A uid, as a pattern."""
+
+FAMILY = 16
+"""The characters of a uid that all versions of a record share; the others count them."""
+
+
+def stem(uid: str) -> str:
+    """What the uids of all versions of a record begin with."""
+    return uid[:FAMILY]
+
+
+def uid_of(object_key: str) -> str:
+    """The uid in the key of an object that inhaul named."""
+    return object_key.rpartition("/")[2][:20]
 
 
 def is_of_objects(name: str) -> bool:

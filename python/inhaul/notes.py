@@ -60,7 +60,7 @@ def create(file: Path, content: Mapping[str, object]) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         os.write(descriptor, json.dumps(content).encode())
         os.fsync(descriptor)
-        fsync_folder(file.parent)
+        fsync(file.parent)
     except BaseException:
         file.unlink(missing_ok=True)
         os.close(descriptor)
@@ -194,9 +194,9 @@ def write(file: Path, content: str) -> None:
         raise
 
 
-def fsync_folder(path: Path) -> None:
-    """Puts the names in a folder on disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def fsync(path: Path) -> None:
+    """Puts a file on disk, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

@@ -1,11 +1,12 @@
 """Tasks that fail as one, and work that a cancelled task must still finish."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 @contextmanager
@@ -18,6 +19,28 @@ def unwrapped() -> Iterator[None]:
         if others:
             first.add_note(f"Of tasks beside it, {len(others)} failed too: {type(others[0]).__name__}: {others[0]}")
         raise first from first.__cause__
+
+
+async def each(items: Iterable[T], work: Callable[[T], Coroutine[Any, Any, R]], *, at_once: int) -> list[R]:
+    """Works on items side by side, and gives the results in their order. The first error ends all, and is raised.
+
+    Args:
+        items: What to work on; the next one is asked for when there is room for it.
+        work: What to do with one.
+        at_once: On how many at a time.
+    """
+    waiting = enumerate(items)
+    results: dict[int, R] = {}
+
+    async def work_on_some() -> None:
+        for place, item in waiting:
+            results[place] = await work(item)
+
+    with unwrapped():
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(at_once):
+                tasks.create_task(work_on_some())
+    return [results[place] for place in range(len(results))]
 
 
 async def to_the_end(

@@ -22,9 +22,10 @@ from urllib.parse import quote
 from inhaul import hashing, notes
 from inhaul.errors import FileChanged, ObjectDamaged
 from inhaul.hashing import Digest
+from inhaul.keys import UID
 from inhaul.settings import settings
 
-NAME = r"[0-9A-Za-z]{20}-[0-9A-Za-z_%-]{22,}(?:\.[^/]*)?"
+NAME = rf"{UID}-[0-9A-Za-z_%-]{{22,}}(?:\.[^/]*)?"
 """What `Entry.name` makes: uid, hash, suffix. What has another name is not from here."""
 
 _NAMED = re.compile(NAME)
@@ -126,7 +127,7 @@ class Copies:
             remove(self.condemn(entry.name))
             temporary.replace(target)
         if settings.durability == "batch":
-            _fsync_one(self._folder)
+            notes.fsync(self._folder)
         if (state := self._state(entry)) is not None:
             self._note(entry, state)
 
@@ -222,12 +223,4 @@ def _fsync(path: Path) -> None:
     if path.is_dir():
         for child in path.iterdir():
             _fsync(child)
-    _fsync_one(path)
-
-
-def _fsync_one(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    notes.fsync(path)

@@ -35,6 +35,7 @@ from sqlalchemy.sql.selectable import TableValuedAlias
 
 from inhaul.db.membership import is_in
 from inhaul.db.tables import TRASH, artifact, in_utc, retired_uid, storage
+from inhaul.keys import FAMILY
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
@@ -44,7 +45,6 @@ Known = tuple[int, str, str, int, str, str, int, str]
 family of that row ever had, size, hash, hash type, visibility, and the whole row as JSON."""
 
 _ROW = ("uid", "key", "object_key", "suffix", "accessor", "size", "hash", "hash_type", "version", "verified_by")
-FAMILY = 16  # characters of a uid that all versions of an artifact share
 LAST = chr(0x10FFFF)  # sorts behind every character of a key
 AFTER = "~"  # sorts behind every character of a uid
 

@@ -14,9 +14,10 @@ from functools import cache
 from sqlalchemy import Table, Text, TextClause, bindparam, func, select, text, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inhaul.db.bulk import AFTER, FAMILY, LIVE, STRINGS, insert_into
+from inhaul.db.bulk import AFTER, LIVE, STRINGS, insert_into
 from inhaul.db.membership import is_in
 from inhaul.db.tables import TRASH, artifact, retired_uid
+from inhaul.keys import FAMILY
 
 
 async def lock(conn: AsyncConnection, uids: Iterable[str], table: Table = artifact) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
+from inhaul import notes
 from inhaul.db import schema
 from inhaul.db.explained import NO_SPACE, primary
 from inhaul.errors import DatabaseBusy, DatabaseDenied, DatabaseFailed, StorageFull, UnsupportedDatabase
@@ -221,11 +222,7 @@ async def journal_mode(path: Path) -> str:
 def flush_log(path: Path) -> None:
     """Flushes what SQLite appends commits to: of its own accord it does that only before it moves them."""
     log = path.with_name(f"{path.name}-wal")
-    descriptor = os.open(log if log.exists() else path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    notes.fsync(log if log.exists() else path)
 
 
 def make_folder(path: Path) -> None:

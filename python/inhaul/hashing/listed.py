@@ -60,17 +60,18 @@ def from_etag(etag: str | None, size: int) -> Digest:
         size: Bytes of the object.
     """
     if md5 := _MD5.fullmatch(etag or ""):
-        parts = f"-{_parts(size)}" if size >= PART_SIZE else ""
+        parts = f"-{-(-size // part_size_of(size))}" if size >= PART_SIZE else ""
         if md5[2] in ("", parts):
             return Digest(_text(bytes.fromhex(md5[1])), f"md5{md5[2]}", size)
     return Digest(_text(hashlib.md5((etag or "").encode(), usedforsecurity=False).digest()), "etag", size)
 
 
-def _parts(size: int) -> int:
+def part_size_of(size: int) -> int:
+    """Bytes of each part, but for the last one, of content that is hashed in parts."""
     part_size = PART_SIZE
     while -(-size // part_size) > _MAX_PARTS:
         part_size *= 2
-    return -(-size // part_size)
+    return part_size
 
 
 def _text(md5: bytes) -> str:

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from threading import Thread
@@ -21,7 +21,7 @@ from inhaul.hashing.listed import hash_records
 from inhaul.ingestion.scan import content_names
 from inhaul.stores.base import Copy, Readable, Store
 from inhaul.stores.locations import as_text, is_pathish, resolved
-from inhaul.tasks import to_the_end, unwrapped
+from inhaul.tasks import each, to_the_end
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -183,20 +183,15 @@ class FolderContent(_OnDisk):
             raise KeyExists(errno.EEXIST, "There is something under this key: choose another one", object_key)
         files = await asyncio.to_thread(self._files, digest)
         stored: list[str] = []
-        verified: set[str] = set()
 
-        async def put(files: Iterator[tuple[str, Digest]]) -> None:
-            for name, expected in files:
-                key = f"{object_key}/{name}"
-                verified.add(await store.put_file(self._path / name, key, expected, exclusive=exclusive))
-                stored.append(key)
+        async def put(file: tuple[str, Digest]) -> str:
+            name, expected = file
+            verified = await store.put_file(self._path / name, f"{object_key}/{name}", expected, exclusive=exclusive)
+            stored.append(f"{object_key}/{name}")
+            return verified
 
         try:
-            with unwrapped():
-                async with asyncio.TaskGroup() as tasks:
-                    waiting = iter(files)
-                    for _ in range(_FILES_AT_ONCE):
-                        tasks.create_task(put(waiting))
+            verified = await each(files, put, at_once=_FILES_AT_ONCE)
         except BaseException:
             await to_the_end(store.remove(stored if exclusive else [f"{object_key}/"]))
             raise

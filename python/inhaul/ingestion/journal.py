@@ -142,7 +142,7 @@ class Uploads:
         finally:
             os.close(descriptor)
         if is_new:
-            notes.fsync_folder(self._file.parent)
+            notes.fsync(self._file.parent)
 
     def end(self, object_key: str) -> None:
         """It is over; see above why it is not forgotten."""

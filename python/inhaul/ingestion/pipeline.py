@@ -26,6 +26,7 @@ from inhaul.ingestion.plan import next_version
 from inhaul.ingestion.report import IngestEvent, IngestReport, Status
 from inhaul.ingestion.scan import Batch, Contents, Root, Scan, Scanner
 from inhaul.ingestion.upload import upload
+from inhaul.keys import stem, uid_of
 from inhaul.stores.base import Store
 from inhaul.tasks import to_the_end, unwrapped
 
@@ -297,10 +298,10 @@ async def _insert(
         await families.lock(conn, new_uids)
         older = defaultdict(list)
         for uid, version in (await families.versions_of(conn, new_uids)).items():
-            older[uid[:16]].append(version)
+            older[stem(uid)].append(version)
         for new in new_uids:
             with suppress(ValueError):  # of versions that are all words, none follows: the new one has none
-                versions[new] = next_version(older[new[:16]])
+                versions[new] = next_version(older[stem(new)])
         await families.supersede(conn, new_uids, constants.created_at)
     ids: Sequence[int] = ()
     if _fresh(batch):
@@ -317,13 +318,9 @@ async def _insert(
     own = {place for place, *_, record in known if bulk.row_values(record)["object_key"] == batch.row(place)[4]}
     kept, lost = batch.with_known(known, own)
     # Whatever else happened: an object that a row refers to is not ours to remove.
-    referred = await bulk.objects_of(conn, [_uid(key) for key in lost])
+    referred = await bulk.objects_of(conn, [uid_of(key) for key in lost])
     return Recorded(kept, None, constants.created_at, versions), [key for key in lost if key not in referred]
 
 
 def _fresh(batch: Batch) -> int:
     return batch.counts[Status.NEW] + batch.counts[Status.NEW_VERSION]
-
-
-def _uid(object_key: str) -> str:
-    return object_key.rpartition("/")[2][:20]

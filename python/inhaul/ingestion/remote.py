@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from inhaul.instance import Instance
 from inhaul.keys import OBJECTS
 from inhaul.stores.base import Listed, Readable, Store
 from inhaul.stores.schemes import locate, relative_key
-from inhaul.tasks import to_the_end, unwrapped
+from inhaul.tasks import each, to_the_end
 
 _FILES_AT_ONCE = 16  # of a folder
 _LONGEST_NAME = 255  # bytes, on nearly every file system
@@ -144,17 +144,13 @@ async def fetch(store: Readable, object_key: str, target: Path, digest: Digest, 
         raise _changed(store, object_key)
     check_names(name for name, _ in files)
 
-    async def fetch_some(files: Iterator[tuple[str, Listed]]) -> None:
-        for name, one in files:
-            path = target / name
-            await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
-            await store.fetch(one.key, path, one.size, one.etag)
+    async def fetch_one(file: tuple[str, Listed]) -> None:
+        name, one = file
+        path = target / name
+        await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
+        await store.fetch(one.key, path, one.size, one.etag)
 
-    with unwrapped():
-        async with asyncio.TaskGroup() as tasks:
-            waiting = iter(files)
-            for _ in range(_FILES_AT_ONCE):
-                tasks.create_task(fetch_some(waiting))
+    await each(files, fetch_one, at_once=_FILES_AT_ONCE)
 
 
 def check_names(names: Iterable[str]) -> None:

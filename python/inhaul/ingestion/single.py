@@ -20,7 +20,7 @@ from inhaul.ingestion.content import Content, Facts, FileContent, FolderContent,
 from inhaul.ingestion.plan import next_version
 from inhaul.ingestion.remote import holds
 from inhaul.instance import Instance, StorageRow
-from inhaul.keys import OBJECTS, key_problem, new_uid, next_uid, object_key, suffix
+from inhaul.keys import OBJECTS, key_problem, new_uid, next_uid, object_key, stem, suffix
 from inhaul.stores.base import Readable, Store
 from inhaul.stores.schemes import relative_key
 from inhaul.tasks import to_the_end
@@ -365,7 +365,7 @@ async def _matches(
         )
     rows = (await conn.execute(query.order_by(artifact.c.id))).mappings().all()
     if predecessor is not None:
-        family = [row for row in rows if row["uid"][:16] == predecessor.uid[:16]]
+        family = [row for row in rows if stem(row["uid"]) == stem(predecessor.uid)]
         other = next((row for row in rows if row not in family and row["visibility"] != TRASH), None)
         if other is not None and place.key is not None:
             raise KeyExists(errno.EEXIST, f"Artifact {other['uid']}, of another family, has this key", place.key)

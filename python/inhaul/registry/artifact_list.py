@@ -28,7 +28,7 @@ from inhaul.registry.verbs.folder import Folder
 from inhaul.registry.verbs.save import Draft
 from inhaul.settings import settings
 from inhaul.stores.locations import as_text
-from inhaul.tasks import unwrapped
+from inhaul.tasks import each
 from inhaul.upkeep.reports import VerifyReport
 from inhaul.upkeep.sources import Sources
 from inhaul.upkeep.verify import verify_rows
@@ -169,16 +169,7 @@ class ArtifactList(Sequence[A], Generic[A]):
             ObjectMissing: An object is not in the storage.
             ObjectChanged: A file was overwritten in place by a later version.
         """
-        room = asyncio.Semaphore(_DOWNLOADS)
-
-        async def cached(artifact: A) -> Path:
-            async with room:
-                return await artifact._cached()
-
-        with unwrapped():
-            async with asyncio.TaskGroup() as tasks:
-                caching = [tasks.create_task(cached(artifact)) for artifact in self]
-        return [task.result() for task in caching]
+        return await each(self, lambda artifact: artifact._cached(), at_once=_DOWNLOADS)
 
     async def verify(self, *, read: bool = False, repair: bool = False) -> VerifyReport:
         """Compares the objects of all artifacts with the registry.

@@ -22,7 +22,7 @@ from inhaul.formats.tables import together
 from inhaul.hashing import hash_bytes
 from inhaul.ingestion.plan import next_version
 from inhaul.instance import Instance, current
-from inhaul.keys import next_uid
+from inhaul.keys import next_uid, stem
 from inhaul.registry.artifact import Artifact
 from inhaul.registry.lineage.current_run import input_run, note_inputs, run_for
 from inhaul.registry.model.base import TracksUpdates
@@ -35,7 +35,7 @@ from inhaul.registry.queries.related import Fixed, ManyToMany, id_in
 from inhaul.registry.queries.versioning import IsVersioned
 from inhaul.registry.records.run import TracksRun
 from inhaul.registry.verbs import delete as deletion
-from inhaul.tasks import unwrapped
+from inhaul.tasks import each
 from inhaul.texts import check_name, check_text
 
 if TYPE_CHECKING:
@@ -290,7 +290,7 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
     async def _check_name_is_free(self, conn: AsyncConnection) -> None:
         """Keeps a collection in the trash whose name went to another family while all of its own was there."""
         is_live = _table.c.is_latest & (_table.c.visibility != Visibility.trash)
-        other_family = ~_table.c.uid.between(self._uid[:16], f"{self._uid[:16]}~")
+        other_family = ~_table.c.uid.between(stem(self._uid), f"{stem(self._uid)}~")
         taken = select(_table.c.uid).where(_table.c.name == self._name, is_live, other_family)
         if other := await conn.scalar(taken):
             what = f"{self!r} cannot come back: collection {other} has its name by now. Delete that one"
@@ -364,17 +364,9 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         return found
 
     async def _cache(self, members: Sequence[Artifact], run: "Run | None") -> list[Path]:
-        room = asyncio.Semaphore(_AT_ONCE)
-
-        async def fetch(artifact: Artifact) -> Path:
-            async with room:
-                return await artifact._cached()
-
-        with unwrapped():
-            async with asyncio.TaskGroup() as tasks:
-                fetching = [tasks.create_task(fetch(artifact)) for artifact in members]
+        paths = await each(members, lambda artifact: artifact._cached(), at_once=_AT_ONCE)
         await note_inputs(self._home, {member._id: member._run_id for member in members}, run)
-        return [task.result() for task in fetching]
+        return paths
 
 
 class Members(Fixed[Artifact]):
@@ -390,7 +382,7 @@ class Members(Fixed[Artifact]):
 
 async def _family(conn: AsyncConnection, uid: str) -> dict[str, str | None]:
     """The versions of a family by uid, which others cannot change before the transaction ends."""
-    query = select(_table.c.uid, _table.c.version).where(_table.c.uid.between(uid[:16], f"{uid[:16]}~"))
+    query = select(_table.c.uid, _table.c.version).where(_table.c.uid.between(stem(uid), f"{stem(uid)}~"))
     return {uid: version for uid, version in await conn.execute(query.with_for_update())}  # noqa: C416 - rows
 
 

@@ -14,7 +14,7 @@ from inhaul.errors import InhaulError, ObjectChanged, ObjectMissing, StorageFull
 from inhaul.stores.clients import Clients
 from inhaul.stores.faults import Kind, ShortReply
 from inhaul.stores.requests import Refused, Requests
-from inhaul.tasks import to_the_end, unwrapped
+from inhaul.tasks import each, to_the_end
 
 if TYPE_CHECKING:
     from obstore import GetOptions
@@ -103,18 +103,13 @@ async def _drop(file: Any, target: Path) -> None:
 
 async def _others(requests: Requests, key: str, descriptor: int, size: int, etag: str | None) -> None:
     """All ranges but the first, a few at a time."""
-    starts = iter(range(RANGE, size, RANGE))
 
-    async def work() -> None:
-        for start in starts:
-            content, _ = await read_range(requests, key, start, min(start + RANGE, size), size, etag)
-            # To the end: the number of a descriptor that was closed meanwhile may be another file's.
-            await to_the_end(asyncio.to_thread(_write, descriptor, content, start))
+    async def work(start: int) -> None:
+        content, _ = await read_range(requests, key, start, min(start + RANGE, size), size, etag)
+        # To the end: the number of a descriptor that was closed meanwhile may be another file's.
+        await to_the_end(asyncio.to_thread(_write, descriptor, content, start))
 
-    with unwrapped():
-        async with asyncio.TaskGroup() as group:
-            for _ in range(requests.limits.parts):
-                group.create_task(work())
+    await each(range(RANGE, size, RANGE), work, at_once=requests.limits.parts)
 
 
 def _write(descriptor: int, content: bytes, start: int) -> None:

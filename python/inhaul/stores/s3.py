@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from inhaul import _core
 from inhaul.errors import FileChanged, InvalidKey
 from inhaul.hashing import PART_SIZE, Digest, hash_bytes
+from inhaul.hashing.listed import part_size_of
 from inhaul.stores import fetch, multipart, objects
 from inhaul.stores.address import S3Address, locate, parse
 from inhaul.stores.base import PAGE, Listed, PartReader, Scheme, Stat, Upload, UploadJournal
@@ -313,9 +314,7 @@ class _Memory:
         self._data = memoryview(data)
         self._digest = digest
         self.size = len(data)
-        self.part_size = PART_SIZE
-        while self.part_size * 10_000 < self.size:
-            self.part_size *= 2
+        self.part_size = part_size_of(self.size)
         self.count = -(-self.size // self.part_size)
 
     def read(self, first: int, count: int) -> list[tuple[bytes, bytes]]:

@@ -16,7 +16,7 @@ from inhaul.ingestion.content import content_of
 from inhaul.ingestion.remote import check_names
 from inhaul.instance import Instance
 from inhaul.stores.base import Files, Listed, Readable
-from inhaul.tasks import unwrapped
+from inhaul.tasks import each
 from inhaul.upkeep.matching import Match
 from inhaul.upkeep.reports import Defect, Finding, VerifyReport
 from inhaul.upkeep.sources import Sources
@@ -96,16 +96,7 @@ class Checker:
         self.report.read += sum(match.size for match in matches)
         if self._store.files is not None:
             return await _hash_files(self._store.files, matches)
-        room = asyncio.Semaphore(AT_ONCE)
-
-        async def read(match: Match) -> Found:
-            async with room:
-                return await self._read_remote(match)
-
-        with unwrapped():
-            async with asyncio.TaskGroup() as tasks:
-                reading = [tasks.create_task(read(match)) for match in matches]
-        return [task.result() for task in reading]
+        return await each(matches, self._read_remote, at_once=AT_ONCE)
 
     async def _read_remote(self, match: Match) -> Found:
         try:

@@ -13,14 +13,14 @@ from inhaul.db.engine import Database
 from inhaul.errors import NoResultFound, StorageShared
 from inhaul.ingestion.activity import confirm, spare
 from inhaul.instance import Instance
-from inhaul.keys import OBJECTS, TEMPORARY
+from inhaul.keys import OBJECTS, TEMPORARY, UID, uid_of
 from inhaul.stores.base import Listed, Readable
 from inhaul.upkeep.matching import object_of
 from inhaul.upkeep.reports import GcReport
 
 T = TypeVar("T")
 
-_TEMPORARY = re.compile(rf"{re.escape(TEMPORARY)}/[0-9A-Za-z]{{20}}")
+_TEMPORARY = re.compile(rf"{re.escape(TEMPORARY)}/{UID}")
 
 
 class Known(NamedTuple):
@@ -75,10 +75,10 @@ async def orphans(
     if not named:
         return []
     async with database.read() as conn:
-        referred = await objects.referenced(conn, {_uid(name) for name in named.values()})
+        referred = await objects.referenced(conn, {uid_of(name) for name in named.values()})
     alone = {one: name for one, name in named.items() if one.key not in referred and f"{name}/" not in referred}
     times = {one: one.modified for one in alone}
-    return await _own(database, known, {one: _uid(name) for one, name in alone.items()}, times, shared=shared)
+    return await _own(database, known, {one: uid_of(name) for one, name in alone.items()}, times, shared=shared)
 
 
 async def _own(
@@ -96,10 +96,6 @@ async def _own(
     async with database.read() as conn:
         issued = await families.issued(conn, {uids[one] for one in doubtful}) if doubtful else set()
     return [one for one in uids if one not in doubtful or uids[one] in issued]
-
-
-def _uid(name: str) -> str:
-    return name.rpartition("/")[2][:20]
 
 
 class Collector:
@@ -133,7 +129,7 @@ class Collector:
             await self._check_alone()
             spare = await self._spare()
             old = [one for one in page if one.begun < self._before and not (spare and one.begun >= spare)]
-            uids = {one: _uid(name) for one in old if (name := object_of(one.key))}
+            uids = {one: uid_of(name) for one in old if (name := object_of(one.key))}
             times = {one: one.begun for one in uids}
             found = await _own(self._instance.database, self._known, uids, times, shared=self._shared)
             if found and self._report.deleted:

@@ -8,13 +8,13 @@ from zlib import crc32
 from inhaul.db import objects
 from inhaul.db.engine import Database
 from inhaul.db.objects import Row
-from inhaul.keys import OBJECTS
+from inhaul.keys import OBJECTS, UID
 from inhaul.stores.base import Listed, Readable
 
 _MOST = 1024  # rows in a chunk
 _MOST_BYTES = 256 << 20  # bytes of objects in a chunk
 _CUT = 256  # a chunk ends after every so many rows on average
-_NAMED = re.compile(rf"{re.escape(OBJECTS)}/[0-9A-Za-z]/[0-9A-Za-z]{{20}}(?:\.[^/]*)?(?=/|$)")
+_NAMED = re.compile(rf"{re.escape(OBJECTS)}/[0-9A-Za-z]/{UID}(?:\.[^/]*)?(?=/|$)")
 
 
 class Match(NamedTuple):

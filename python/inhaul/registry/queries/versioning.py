@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import families
 from inhaul.errors import NotStaged
+from inhaul.keys import stem
 from inhaul.registry.model.fields import Field
 from inhaul.texts import check_name, shown
 
@@ -51,7 +52,7 @@ class IsVersioned:
     @property
     def stem_uid(self) -> str:
         """What the uids of all versions start with."""
-        return self.uid[:16]
+        return stem(self.uid)
 
     @property
     def versions(self) -> "QuerySet[Self]":

@@ -15,7 +15,7 @@ from inhaul.db.membership import is_in
 from inhaul.db.sharers import sharers
 from inhaul.errors import InhaulError, InUse, KeyExists, ObjectShared, StorageShared
 from inhaul.instance import Instance
-from inhaul.keys import OBJECTS
+from inhaul.keys import OBJECTS, stem
 from inhaul.registry.model.uses import parts
 from inhaul.registry.model.visibility import Visibility
 from inhaul.registry.verbs.remove import keep_objects, remove_objects
@@ -80,7 +80,7 @@ async def check_key_is_free(conn: AsyncConnection, artifact: "Artifact", problem
     table = tables.artifact
     same_key = (table.c.storage_id == artifact._storage_id) & (table.c.key == artifact._key)
     is_live = table.c.is_latest & (table.c.visibility != Visibility.trash)
-    other_family = ~table.c.uid.startswith(artifact._uid[:16], autoescape=True)
+    other_family = ~table.c.uid.startswith(stem(artifact._uid), autoescape=True)
     if other := await conn.scalar(select(table.c.uid).where(same_key, is_live, other_family)):
         what = f"Artifact {artifact._uid} {problem}: artifact {other} has the key {artifact._key!r}. Delete that one"
         raise KeyExists(errno.EEXIST, f"{what}, or change the key of one of them", artifact._key)

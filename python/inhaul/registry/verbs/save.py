@@ -24,6 +24,7 @@ from inhaul.ingestion.content import Content, content_of, is_taken
 from inhaul.ingestion.remote import content_at, holds
 from inhaul.ingestion.single import OnDuplicate, Place, Predecessor, Staged
 from inhaul.instance import Instance
+from inhaul.keys import stem
 from inhaul.registry.annotation.slots import validate
 from inhaul.registry.model.fields import set_row
 from inhaul.registry.model.rows import columns, inserted, take
@@ -233,7 +234,7 @@ async def _save_predecessor(artifact: "Artifact", old: "Artifact") -> None:
     async with old._turn():
         if old._id is None:
             await save(old, old._home)
-    if artifact._is_staged and artifact._id is None and artifact._uid[:16] != old._uid[:16]:
+    if artifact._is_staged and artifact._id is None and stem(artifact._uid) != stem(old._uid):
         artifact._is_staged = False  # the old one turned out to be another artifact, of another family
 
 
@@ -282,7 +283,7 @@ async def _is_registered(artifact: "Artifact", instance: Instance) -> bool:
 def _is_saved(artifact: "Artifact", old: "Artifact | None") -> None:
     """Forgets what a saved artifact was made of; the one before it is no longer the latest."""
     artifact._staged = artifact._draft = artifact._stored = None
-    if old is not None and old._uid[:16] == artifact._uid[:16] and old._uid != artifact._uid:
+    if old is not None and stem(old._uid) == stem(artifact._uid) and old._uid != artifact._uid:
         set_row(old, {"is_latest": False})
 
 
