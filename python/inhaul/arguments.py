@@ -1,4 +1,4 @@
-"""Checks of what users pass, at the call: what is wrong is said there, and nothing has happened yet."""
+"""Checks of arguments at the call, so that wrong ones are refused before anything happens."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -9,14 +9,14 @@ from inhaul.stores.locations import as_text, is_pathish
 from inhaul.texts import check_path_text, shown
 
 OLDEST = timedelta(days=36_500)
-"""The greatest age that calls take: dates end somewhere."""
+"""The greatest age that calls accept, so that date arithmetic cannot overflow."""
 
 
 def check_time(name: str, value: object) -> None:
-    """Refuses what is neither None nor a time that says in which zone it is.
+    """Checks that a value is None or a time with a time zone.
 
     Raises:
-        TypeError: It is no datetime.
+        TypeError: It is not a datetime.
         ValueError: It has no time zone.
     """
     if value is None:
@@ -28,10 +28,10 @@ def check_time(name: str, value: object) -> None:
 
 
 def check_age(name: str, value: object, *, optional: bool = False) -> None:
-    """Refuses what is no length of time that ends before now.
+    """Checks that a value is a valid age.
 
     Raises:
-        TypeError: It is no timedelta, nor None if that means something.
+        TypeError: It is not a timedelta, nor None where that is allowed.
         ValueError: It is negative, or longer than the calendar.
     """
     if value is None and optional:
@@ -43,10 +43,10 @@ def check_age(name: str, value: object, *, optional: bool = False) -> None:
 
 
 def check_key(value: object, name: str = "key") -> None:
-    """Refuses what is neither None nor a valid key.
+    """Checks that a value is None or a valid key.
 
     Raises:
-        TypeError: It is no text.
+        TypeError: It is not a text.
         InvalidKey: It is not valid.
     """
     if value is None:
@@ -58,7 +58,7 @@ def check_key(value: object, name: str = "key") -> None:
 
 
 def check_flag(name: str, value: object, *, optional: bool = False) -> None:
-    """Refuses what is neither True nor False, nor None if that means something.
+    """Checks that a value is True or False, or None where that is allowed.
 
     Raises:
         TypeError: It is none of these.
@@ -68,7 +68,7 @@ def check_flag(name: str, value: object, *, optional: bool = False) -> None:
 
 
 def check_follow(value: object) -> None:
-    """Refuses what says nothing of which links are followed.
+    """Checks a value of `follow_symlinks`.
 
     Raises:
         TypeError: It is neither True, False nor `"anywhere"`.
@@ -78,7 +78,7 @@ def check_follow(value: object) -> None:
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
-    """Refuses what is none of the texts that an option knows.
+    """Checks that a value is one of the texts that an option accepts.
 
     Raises:
         ValueError: It is none of them.
@@ -88,10 +88,10 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
 
 
 def check_path(value: object) -> None:
-    """Refuses what is no path.
+    """Checks that a value is a path.
 
     Raises:
-        TypeError: It is no text and no path-like object, or one of bytes.
+        TypeError: It is neither a text nor a path-like object, or its path is bytes.
         InvalidText: It is empty or holds a NUL character.
     """
     path = as_text(value) if is_pathish(value) else None

@@ -63,7 +63,7 @@ def generate_cell_ranger_files(sample: str, basedir: str | Path | None = None) -
         The folder.
 
     Raises:
-        FileExistsError: There is such a folder already.
+        FileExistsError: The folder exists already.
         InvalidText: The name is empty, or holds a character that no database can store.
     """
     check_name("sample", sample)

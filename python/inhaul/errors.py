@@ -7,34 +7,34 @@ Each class is also the builtin that fits, so a handler need not know inhaul::
     ├── InvalidText (ValueError)            a text that no database, or no path, can hold
     ├── KeyExists (FileExistsError)         the key, or the record, is already there
     ├── NotStaged (AttributeError)          a field that is known only when the object is staged
-    ├── ValidationError (ValueError)        a name that is no feature, or a value that its feature does not take
-    ├── InUse (ValueError)                  something else needs what is to be deleted
+    ├── ValidationError (ValueError)        an unknown feature or label, or a value that its feature does not take
+    ├── InUse (ValueError)                  the record to delete is still referred to
     ├── UnknownField (ValueError)           a lookup names no field
     ├── NoResultFound (LookupError)         a query that must find one record found none
     ├── MultipleResultsFound (LookupError)  ... or more than one
     ├── FileChanged (OSError)               a file changed while it was read, or since it was staged
     ├── ObjectMissing (FileNotFoundError)   a record's object is not in its storage
     ├── ObjectChanged (OSError)             a file was overwritten in place after it was registered
-    ├── ObjectDamaged (OSError)             an object's bytes are not those that were registered
-    ├── ObjectShared (ValueError)           other records need bytes of what was to be deleted
+    ├── ObjectDamaged (OSError)             an object's bytes differ from those that were registered
+    ├── ObjectShared (ValueError)           other records need bytes of the object to delete
     ├── ObjectRefused (OSError)             a storage does not accept one object, whatever the credentials
-    ├── LinkRefused (OSError)               a link in a storage leads out of it, or to what is not to be changed
-    ├── NotEnoughMemory (MemoryError)       content that would take more memory than there is
+    ├── LinkRefused (OSError)               a link leads out of its storage, or a write would go through one
+    ├── NotEnoughMemory (MemoryError)       the content needs more memory than there is
     ├── StorageFull (OSError)               no space left (errno ENOSPC)
     ├── MissingLibrary (ImportError)        a format needs a library that is not installed
     ├── UnsupportedStorage (NotImplementedError)
-    ├── WrongStorage (ValueError)           what is at a root is not this registry's storage
-    ├── StorageShared (ValueError)          other registries store objects in a storage, too
-    ├── StorageMissing (FileNotFoundError)  the bucket does not exist, or the folder went while it was written to
+    ├── WrongStorage (ValueError)           the storage at a root is not this registry's
+    ├── StorageShared (ValueError)          other registries also store objects in a storage
+    ├── StorageMissing (FileNotFoundError)  the bucket does not exist, or the folder was moved during a write
     ├── StorageDenied (PermissionError)     the storage refuses this user or the credentials, or there are none
-    ├── StorageUnavailable (ConnectionError)  the storage did not answer, or not properly, for too long
+    ├── StorageUnavailable (ConnectionError)  the storage gave no valid answer for too long
     ├── UnsupportedDatabase (ValueError)    a database address inhaul cannot use
     ├── DatabaseUnreachable (ConnectionError) a database server does not answer, or refuses
-    │   └── CommitInDoubt                   ... or did not say whether it has committed
-    ├── DatabaseDenied (PermissionError)    the database may not be opened, or not be written
-    ├── DatabaseBusy (TimeoutError)         the database was locked, or a time limit of its server was reached
-    ├── DatabaseFailed (RuntimeError)       the database could not do it, for any other reason
-    ├── LeaseLost (TimeoutError)            this process was held up, and what it stored may have been collected
+    │   └── CommitInDoubt                   ... or did not confirm a commit
+    ├── DatabaseDenied (PermissionError)    this user may not open the database, or may only read it
+    ├── DatabaseBusy (TimeoutError)         the database was locked, or its server's time limit was reached
+    ├── DatabaseFailed (RuntimeError)       the database failed for any other reason
+    ├── LeaseLost (TimeoutError)            this process paused too long, and gc may have removed its objects
     ├── SchemaTooNew (RuntimeError)         the database was written by a newer inhaul
     ├── WrongWorld (TypeError)              a blocking record given to the async API, or the reverse
     └── WrongThread (RuntimeError)          a blocking call where it would deadlock, or after a fork
@@ -50,11 +50,11 @@ class InvalidKey(InhaulError, ValueError):
 
 
 class InvalidText(InhaulError, ValueError):
-    """A text that no database can hold, or no path; or an empty one where there has to be one."""
+    """The text cannot be stored in a database or used as a path, or it is empty where a text is required."""
 
 
 class KeyExists(InhaulError, FileExistsError):
-    """The key is taken, or the same content is already registered and a duplicate is not wanted."""
+    """The key is taken, or the same content is registered already and `on_duplicate` is `"error"`."""
 
 
 class NotStaged(InhaulError, AttributeError):
@@ -62,11 +62,11 @@ class NotStaged(InhaulError, AttributeError):
 
 
 class ValidationError(InhaulError, ValueError):
-    """Names are no registered features, or values are not of the dtype of their feature."""
+    """Names are not registered as features, or values do not have the dtype of their feature."""
 
 
 class InUse(InhaulError, ValueError):
-    """Other records, or the instance, need what is to be deleted."""
+    """Other records, or the instance, still need the record to delete."""
 
 
 class UnknownField(InhaulError, ValueError):
@@ -74,11 +74,11 @@ class UnknownField(InhaulError, ValueError):
 
 
 class NoResultFound(InhaulError, LookupError):
-    """No record matches, and exactly one was asked for."""
+    """No record matches, but exactly one was requested."""
 
 
 class MultipleResultsFound(InhaulError, LookupError):
-    """Several records match, and at most one was asked for."""
+    """Several records match, but at most one was requested."""
 
 
 class FileChanged(InhaulError, OSError):
@@ -86,7 +86,7 @@ class FileChanged(InhaulError, OSError):
 
 
 class ObjectMissing(InhaulError, FileNotFoundError):
-    """The record is there but its object is not in the storage."""
+    """The record exists, but its object is not in the storage."""
 
 
 class ObjectChanged(InhaulError, OSError):
@@ -94,23 +94,23 @@ class ObjectChanged(InhaulError, OSError):
 
 
 class ObjectDamaged(InhaulError, OSError):
-    """The bytes of the object are not those that were registered."""
+    """The bytes of the object differ from those that were registered."""
 
 
 class ObjectShared(InhaulError, ValueError):
-    """Other records have their bytes in, or around, the object that was to be deleted."""
+    """The object to delete contains bytes of other records, or lies inside their objects."""
 
 
 class ObjectRefused(InhaulError, OSError):
-    """The storage does not accept the object, or the request about it, and will not another time."""
+    """The storage refuses the object or a request about it; a retry will not help."""
 
 
 class LinkRefused(InhaulError, OSError):
-    """A link below the root of a storage leads out of it; or something would be written or removed behind one."""
+    """A link in a storage leads out of it, or a write or removal would go through a link."""
 
 
 class NotEnoughMemory(InhaulError, MemoryError):
-    """Content would take more memory than there is."""
+    """The content needs more memory than there is."""
 
 
 class StorageFull(InhaulError, OSError):
@@ -122,55 +122,55 @@ class MissingLibrary(InhaulError, ImportError):
 
 
 class UnsupportedStorage(InhaulError, NotImplementedError):
-    """The storage address names a kind of storage that inhaul does not serve."""
+    """The storage address names a kind of storage that inhaul does not support."""
 
 
 class WrongStorage(InhaulError, ValueError):
-    """What is at the root is another storage than the one registered, or belongs to another copy of the registry."""
+    """The storage at the root is not the registered one, or it belongs to another copy of the registry."""
 
 
 class StorageShared(InhaulError, ValueError):
-    """Other registries store objects in the storage, which could be taken for garbage."""
+    """Other registries also store objects in the storage, and these could be mistaken for garbage."""
 
 
 class StorageMissing(InhaulError, FileNotFoundError):
-    """The bucket of the storage does not exist, or its folder was moved or replaced while it was written to."""
+    """The bucket of the storage does not exist, or its folder was moved or replaced during a write."""
 
 
 class StorageDenied(InhaulError, PermissionError):
-    """The storage refuses this user, the credentials, or the request with them, or no credentials were found."""
+    """The storage refuses this user, the credentials or the request, or no credentials were found."""
 
 
 class StorageUnavailable(InhaulError, ConnectionError):
-    """The storage did not answer, or not properly, however often it was asked."""
+    """The storage gave no valid answer, even after retries."""
 
 
 class UnsupportedDatabase(InhaulError, ValueError):
-    """The database address, or the SQLite library in use, is one inhaul cannot work with."""
+    """inhaul cannot use the database address, or the installed SQLite library."""
 
 
 class DatabaseUnreachable(InhaulError, ConnectionError):
-    """The database server does not answer, or does not let the user in."""
+    """The database server does not answer, or refuses the user."""
 
 
 class CommitInDoubt(DatabaseUnreachable):
-    """The connection was lost during COMMIT, so nobody knows whether the changes are there; repeating the call does."""
+    """The connection was lost during COMMIT, so the changes may or may not be stored; repeat the call to find out."""
 
 
 class DatabaseDenied(InhaulError, PermissionError):
-    """This user may not open the database, or only read it."""
+    """This user may not open the database, or may only read it."""
 
 
 class DatabaseBusy(InhaulError, TimeoutError):
-    """The database did not let a call finish in time: it was locked, or busy, or its server has a time limit."""
+    """The call did not finish in time: the database was locked or busy, or its server has a time limit."""
 
 
 class DatabaseFailed(InhaulError, RuntimeError):
-    """The database could not do what it was asked, for a reason that has no error of its own."""
+    """The database failed for a reason that no other error covers."""
 
 
 class LeaseLost(InhaulError, TimeoutError):
-    """The call was held up for minutes, and garbage was collected meanwhile: what it stored may be gone."""
+    """The call paused for minutes while garbage was collected, so objects it stored may be gone."""
 
 
 class SchemaTooNew(InhaulError, RuntimeError):

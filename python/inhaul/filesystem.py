@@ -1,4 +1,4 @@
-"""What the system says of its folders and disks."""
+"""Questions to the operating system about folders and disks."""
 
 import errno
 import os
@@ -31,7 +31,7 @@ _NETWORK = {
 
 
 def working_folder() -> Path:
-    """The current folder, without links.
+    """Returns the current folder, without links.
 
     Raises:
         FileNotFoundError: It was removed.
@@ -44,7 +44,7 @@ def working_folder() -> Path:
 
 
 def temporary_folder(need: int) -> Path:
-    """Makes a folder for what is not kept, of about so many bytes.
+    """Makes a temporary folder for about `need` bytes.
 
     Raises:
         StorageFull: There is no room for it.
@@ -58,7 +58,7 @@ def temporary_folder(need: int) -> Path:
 
 
 def no_room_for_temporaries(path: str, need: int) -> StorageFull:
-    """The error to raise when a temporary file cannot be written."""
+    """Returns the error to raise when a temporary file cannot be written."""
     what = (
         f"No space left for temporary files. About {need} bytes are needed; free some, or set TMPDIR to another folder"
     )
@@ -66,7 +66,7 @@ def no_room_for_temporaries(path: str, need: int) -> StorageFull:
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether a disk had no room, whatever a library made of the error of the system."""
+    """True if an error means that a disk is full, also where a library wrapped the system's error."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     texts = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT)]
@@ -74,7 +74,7 @@ def is_full(error: BaseException) -> bool:
 
 
 def network_filesystem(path: Path) -> str | None:
-    """Names the file system that an existing path is on, when other machines may have it mounted too.
+    """Returns the name of a path's file system if other machines may have it mounted as well.
 
     FUSE counts as one: it serves sshfs, s3fs and GlusterFS, and a local disk seldom.
 
@@ -85,7 +85,7 @@ def network_filesystem(path: Path) -> str | None:
 
 
 def check_there(root: Root) -> None:
-    """Sees to it that what was reached from a folder is where its path leads. Blocks.
+    """Checks that an open folder is still the one at its path. Blocks.
 
     Raises:
         StorageMissing: It was moved or replaced since it was opened.

@@ -1,4 +1,4 @@
-"""An instance: one registry database, one default storage, and who works with them."""
+"""An instance: one registry database, one default storage, and the current user."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 
 _entered: ContextVar[tuple["Instance", ...]] = ContextVar("inhaul_instances", default=())
 _default: "Instance | None" = None
-_open: list["Instance"] = []  # entered anywhere: a thread that was started inside a block has a context of its own
+_open: list["Instance"] = []  # entered in any context: a thread started inside a block has its own context
 
 
 recoveries: "list[Callable[[Instance], Awaitable[None]]]" = []
-"""What is done before the first write of an instance, for those that crashed."""
+"""Functions that run before the first write of an instance, to finish the work of crashed processes."""
 
 
 class StorageRow(NamedTuple):
@@ -57,7 +57,7 @@ class StorageRow(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """The rows that everything this process writes refers to, and the uid of the registry."""
+    """The rows that all writes of this process refer to, and the uid of the registry."""
 
     user_id: int
     storage_id: int
@@ -70,11 +70,11 @@ class _Stores(dict[str, Store]):
     def __init__(self) -> None:
         super().__init__()
         self.closer = self._close()
-        with suppress(StopIteration):  # it starts, though nothing can be awaited here
+        with suppress(StopIteration):  # starts the generator; nothing can be awaited here
             self.closer.__anext__().send(None)
 
     async def _close(self) -> AsyncGenerator[None]:
-        """Stays suspended until the loop is shut down: `asyncio.run`, for one, then closes every open generator."""
+        """Stays suspended until the loop shuts down, when `asyncio.run` closes every open generator."""
         _unclosed[id(self)] = self
         try:
             yield
@@ -87,7 +87,7 @@ class _Stores(dict[str, Store]):
             await store.aclose()
 
 
-# A generator that nothing refers to would be closed by a task, which the end of `asyncio.run` cancels half-way.
+# Without a reference, a task would close the generator, and the end of `asyncio.run` would cancel that task half-way.
 _unclosed: dict[int, _Stores] = {}
 
 
@@ -174,7 +174,7 @@ class Instance:
         await self.aclose()
 
     async def identity(self) -> Identity:
-        """The rows of the current user and the default storage, made if they are missing."""
+        """Returns the rows of the current user and the default storage, and creates missing ones."""
         known_in = await self.database.file()
         if self._identity is None or self._identity[0] != known_in:
             async with self.database.write() as conn:
@@ -187,7 +187,7 @@ class Instance:
 
     @property
     def needs(self) -> dict[Table, int | None]:
-        """The rows that what is written next refers to: the user, the default storage, and the current run."""
+        """The rows that the next write refers to: the user, the default storage and the current run."""
         known = self._identity[1] if self._identity is not None else None
         return {
             tables.user: known.user_id if known is not None else None,
@@ -196,14 +196,14 @@ class Instance:
         }
 
     async def recover(self) -> None:
-        """Ends what crashed processes had begun. Whoever plans by what rows and files say, does this first."""
+        """Finishes the work of crashed processes. Call this before planning from rows and files."""
         for recover in recoveries:
             await recover(self)
 
     async def register(self, conn: AsyncConnection, root: str, identity: Identity) -> int:
-        """The row of the storage with this root, made if it is missing.
+        """Returns the row of the storage with this root, and creates it if it is missing.
 
-        That is in the transaction of what is stored there: where nothing comes to be, there is no storage.
+        The row belongs to the transaction of the objects stored there: if that fails, no storage is left.
         """
         if root == self.root:
             return identity.storage_id
@@ -226,11 +226,11 @@ class Instance:
         return storage_id
 
     def kind_of(self, root: str) -> StorageKind:
-        """What the row of a storage says besides its root."""
+        """Returns the columns of a storage's row besides its root."""
         return kind_of(root, self._options)
 
     async def writable(self, root: str) -> Store:
-        """What writes and removes objects of the storage with this root, which gets the registry's mark.
+        """Returns a store that writes and removes objects at this root, and puts the registry's mark there.
 
         Raises:
             WrongStorage: The root is not, or no longer, this registry's storage.
@@ -239,7 +239,7 @@ class Instance:
         storage_id = identity.storage_id if root == self.root else (await self.storage_at(root)).id
         known = (await self.database.file(), root)
         if storage_id is None:
-            # One uid for all that store there at once, or each would write the mark again.
+            # Concurrent calls share one uid; otherwise each would write the mark again.
             new = self._prepared.setdefault(root, ownership.Row("", "", new_uid(), root, None))
             self._prepared[root] = await ownership.claim_new(self.database, store, new.uid)
         elif known not in self._claimed:
@@ -249,24 +249,24 @@ class Instance:
         return store
 
     def is_prepared(self, root: str) -> bool:
-        """Whether a root got the registry's mark here, but was no storage then."""
+        """True if this instance put the registry's mark at a root that was not a storage yet."""
         return root in self._prepared
 
     async def forsake(self, conn: AsyncConnection, root: str) -> None:
-        """Takes away the mark of a root that did not become a storage, in a transaction that keeps others from it."""
+        """Removes the mark of a root that did not become a storage, in a transaction that locks out others."""
         row = self._prepared.pop(root, None)
         if row is not None and await _id_at(conn, root) is None:
             await ownership.withdraw(self.unclaimed(root), row)
 
     async def copies(self, root: str) -> Sequence[ownership.Mark]:
-        """The marks in a storage of registries that may have rows for objects of this one; see `ownership.copies`."""
+        """Returns marks of registries whose rows may name objects of this registry; see `ownership.copies`."""
         storage_id = (await self.storage_at(root)).id
         if storage_id is None:
             return []
         return await ownership.copies(self.store(root), await ownership.row_of(self.database, storage_id))
 
     async def separate(self) -> None:
-        """Makes the registry, which is a copy of another one, a registry of its own."""
+        """Gives the registry, a copy of another one, its own uid."""
         async with self.database.read() as conn:
             roots = list(await conn.scalars(select(tables.storage.c.root)))
         inside = [self.unclaimed(root) for root in roots if await ownership.is_inside(self.database, root)]
@@ -274,23 +274,23 @@ class Instance:
         self.forget()
 
     def forget(self) -> None:
-        """Forgets which row its default storage is, and where it has looked at a mark: rows have changed."""
+        """Forgets the row of the default storage and the checked marks, because rows have changed."""
         self._identity = None
         self._claimed.clear()
         self._prepared.clear()
 
     def store(self, root: str) -> Readable:
-        """What looks at the objects of the storage with this root, on the running event loop."""
+        """Returns a store that reads objects of the storage with this root, on the running event loop."""
         return self.unclaimed(root)
 
     async def withdraw(self, row: ownership.Row) -> None:
-        """Takes the registry's mark out of a storage that it no longer knows."""
+        """Removes the registry's mark from a storage that is no longer registered."""
         self._claimed = {known for known in self._claimed if known[1] != row.root}
         self._prepared.pop(row.root, None)
         await ownership.withdraw(self.unclaimed(row.root), row)
 
     def unclaimed(self, root: str) -> Store:
-        """What writes to a storage whether or not it is the registry's; see `writable`."""
+        """Returns a store that writes to a root without checking that it is the registry's; see `writable`."""
         if not is_remote(root):  # it has no connections to keep
             return make(root, self._options)
         loop = asyncio.get_running_loop()
@@ -304,7 +304,7 @@ class Instance:
         return stores[root]
 
     def path(self, root: str, object_key: str) -> "Path | UPath":
-        """Where an object of the storage with this root is; needs no event loop."""
+        """Returns the path of an object in the storage with this root; needs no event loop."""
         return make(root, self._options).path(object_key)
 
     def path_at(self, location: str) -> "Path | UPath":
@@ -315,11 +315,11 @@ class Instance:
         return self.path(str(place.at("")), place.prefix.rstrip("/"))
 
     async def storage_of(self, location: str) -> StorageRow | None:
-        """The storage that a resolved path or an address lies in.
+        """Returns the storage that contains a resolved path or an address.
 
-        Of nested ones it is the one in which it is registered, if it is, else the one with the longest root: a file is
-        not registered again because another storage was made around or below its own. None outside all of them; for an
-        address, the one that its bucket would be.
+        If storages are nested, returns the one where the path is registered, else the one with the longest root. So a
+        file is not registered again after another storage was made around or below its own. Outside all storages,
+        returns None for a path, and the storage that the bucket would become for an address.
         """
         storages = await self._storages()
         keys = {row: key for row in storages if (key := relative_key(location, row.root)) is not None}
@@ -335,10 +335,10 @@ class Instance:
         return holding[0]
 
     async def storages_below(self, folder: str, storage: StorageRow) -> list[str]:
-        """The roots of other storages below a resolved folder that lies in a storage, but in no other one of these.
+        """Returns the roots of other storages below a resolved folder of a storage, outermost ones only.
 
-        Without those below which that storage has artifacts in place: it is the one that files there belong to. And
-        without those among the objects of a storage, where no walk comes.
+        Leaves out a root below which the given storage has artifacts in place, since files there belong to it. Also
+        leaves out roots among the objects of a storage, which are never walked.
         """
         below: list[str] = []
         roots = {row.root for row in await self._storages() if relative_key(row.root, folder)}
@@ -356,32 +356,32 @@ class Instance:
         return below
 
     async def _storages(self) -> list[StorageRow]:
-        """All that are registered, and those that this instance writes to."""
+        """Returns all registered storages, and those that this instance writes to."""
         async with self.database.read() as conn:
             rows = (await conn.execute(select(tables.storage.c.id, tables.storage.c.root))).all()
         storages = [StorageRow(id, root) for id, root in rows]
         return storages + [StorageRow(None, root) for root in (self.root, self.remote) if root is not None]
 
     async def storage_at(self, root: str) -> StorageRow:
-        """The storage with this root, whether or not it is registered yet."""
+        """Returns the storage with this root, registered or not."""
         async with self.database.read() as conn:
             return StorageRow(await _id_at(conn, root), root)
 
     async def storages_beside(self, root: str) -> list[int]:
-        """The ids of the storage with this root and of the one its artifacts are uploaded to, as far as registered."""
+        """Returns the ids of the storage with this root and of its upload target, if they are registered."""
         roots = [root, self.remote if root == self.root else None]
         async with self.database.read() as conn:
             return list(await conn.scalars(select(tables.storage.c.id).where(tables.storage.c.root.in_(roots))))
 
 
 async def _id_at(conn: AsyncConnection, root: str) -> int | None:
-    """The id of the storage with this root, if there is one."""
+    """Returns the id of the storage with this root, or None."""
     found: int | None = await conn.scalar(select(tables.storage.c.id).where(tables.storage.c.root == root))
     return found
 
 
 async def ensure(conn: AsyncConnection, table: Table, column: str, value: str, **others: object) -> int:
-    """The id of the row that holds the value in a unique column, inserted with the other values if it is missing."""
+    """Returns the id of the row with this value in a unique column, and inserts the row if it is missing."""
     query = select(table.c.id).where(table.c[column] == value)
     found = (await conn.execute(query)).scalar()
     if found is None:
@@ -410,9 +410,9 @@ def connect(
             server that is not Amazon's. None: `settings.storage`, else `./.inhaul/storage`.
         db: `sqlite:///PATH` or `postgresql://...`. None: `settings.db`, else `registry.db` in the `.inhaul` folder,
             which is `<root>/.inhaul` when a folder is given as storage and `./.inhaul` otherwise.
-        storage_options: How to reach storage on S3, by the names that s3fs has for it, such as `key`, `secret`,
-            `profile` or `anon`. What is not given is found as the AWS tools find it. None of it is stored or shown.
-        local_storage: A folder where new artifacts are kept until `save(upload=True)` takes them to the storage on S3.
+        storage_options: Options for S3, named as in s3fs, such as `key`, `secret`, `profile` or `anon`. Missing ones
+            are looked up as the AWS tools do. Options are never stored or shown.
+        local_storage: A folder that keeps new artifacts until `save(upload=True)` moves them to the storage on S3.
 
     Raises:
         UnsupportedStorage: The storage is neither a folder nor on S3.
@@ -423,7 +423,7 @@ def connect(
             absolute path.
     """
     global _default
-    settings.read()  # a wrong one is told before anything is done
+    settings.read()  # raises for an invalid setting before anything is done
     options = dict(storage_options or {})
     check_options(options)
     given = settings.storage if storage is None else as_text(storage)
@@ -443,7 +443,7 @@ def connect(
 
 
 def _places(storage: str | None, db: str | None) -> tuple[Path, str]:
-    """The `.inhaul` folder of the instance, and the root of its default storage."""
+    """Returns the `.inhaul` folder of the instance, and the root of its default storage."""
     if storage is not None and not is_remote(storage):
         root = resolved_root(storage)
         return Path(root, OBJECTS), root
@@ -452,10 +452,10 @@ def _places(storage: str | None, db: str | None) -> tuple[Path, str]:
 
 
 def _project(db: str | None) -> Path:
-    """The current folder; where that was removed, the one that holds the registry takes its place.
+    """Returns the current folder, or the registry's folder if the current one was removed.
 
     Raises:
-        FileNotFoundError: It was removed, and no registry in a file is given.
+        FileNotFoundError: The current folder was removed, and no registry in a file is given.
     """
     try:
         return working_folder()
@@ -467,8 +467,8 @@ def _project(db: str | None) -> Path:
 
 
 def current() -> Instance:
-    """The innermost instance entered in this context, else the process default, else the last one entered elsewhere.
+    """Returns the innermost instance entered in this context, else the default, else the last one entered elsewhere.
 
-    Only where there is none of these, one is made from the settings.
+    If there is none of these, connects by the settings.
     """
     return next(reversed(_entered.get()), None) or _default or next(reversed(_open), None) or connect()

@@ -23,13 +23,13 @@ __all__ = (
 )
 
 OBJECTS = ".inhaul"
-"""Folder in a storage's root that holds what inhaul named; no key may lie in it, and no walk enters it."""
+"""Folder in a storage's root for the files that inhaul names; no key may lie in it, and no walk enters it."""
 
 MARKS = f"{OBJECTS}/registries"
 """Folder in a storage's root with the marks of the registries that write to it, each named by its uid."""
 
 TEMPORARY = f"{OBJECTS}/temporary"
-"""Folder in a storage's root for files that get the name they are meant for once they are complete."""
+"""Folder in a storage's root for files that get their final name once they are complete."""
 
 
 UID = "[0-9A-Za-z]{20}"
@@ -50,17 +50,17 @@ def uid_of(object_key: str) -> str:
 
 
 def is_of_objects(name: str) -> bool:
-    """Whether inhaul keeps objects, marks or temporary files in the folder of this name in `OBJECTS`."""
+    """True if inhaul keeps objects, marks or temporary files in the folder of this name in `OBJECTS`."""
     return len(name) == 1 or f"{OBJECTS}/{name}" in (MARKS, TEMPORARY)
 
 
 def key_problem(key: str) -> str | None:
-    """What is wrong with a key, in words; None if it is valid."""
+    """Returns what is wrong with a key, in words; None if it is valid."""
     if not is_storable(key) and "\0" not in key:
         return "it holds half of a surrogate pair, which is not UTF-8"
     return _core.key_problem(key)
 
 
 def named_anew(uid: str, suffix: str) -> str:
-    """An object key for an artifact that has, or had, another object: no other one has it."""
+    """Returns a new, unique object key for an artifact that has or had another object."""
     return f"{OBJECTS}/{uid[15]}/{uid}.{new_uid()[:6]}{suffix}"

@@ -1,7 +1,7 @@
-"""Small files that a process leaves for the next one: what it had begun, and what it found out.
+"""Small files in which a process notes its unfinished work and its findings for the next process.
 
-Such a file may be damaged: half of it is missing after a power cut, or something else has its name. It is then set
-aside under another name, with a warning, and whoever asked goes on without it. Everything here blocks.
+Such a file may be damaged: half of it is missing after a power cut, or something else has its name. It is then
+renamed, with a warning, and the caller goes on without it. All functions here block.
 """
 
 import errno
@@ -22,7 +22,7 @@ from inhaul.errors import StorageFull
 T = TypeVar("T")
 
 MOST = 1 << 16
-"""Bytes that a note is read of, unless it may have more."""
+"""The most bytes that are read of a note by default."""
 
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # neither a link nor a pipe in its place holds anybody up
 _DAMAGED = ".damaged"
@@ -30,7 +30,7 @@ _DAMAGED = ".damaged"
 
 @contextmanager
 def explained(file: Path) -> Iterator[None]:
-    """Says where room is needed when a disk is full."""
+    """Raises `StorageFull` with the path if the disk is full."""
     try:
         yield
     except OSError as error:
@@ -40,7 +40,7 @@ def explained(file: Path) -> Iterator[None]:
 
 
 def folder(path: Path) -> Path:
-    """Makes a folder for notes unless it is there; what has its name and is none is set aside."""
+    """Makes a folder for notes if it is missing, and renames anything else that has its name."""
     with suppress(FileNotFoundError):
         if path.is_symlink() or not path.is_dir():
             path.lstat()
@@ -50,10 +50,10 @@ def folder(path: Path) -> Path:
 
 
 def create(file: Path, content: Mapping[str, object]) -> int:
-    """Makes a durable note, and gives a descriptor of it that holds its lock.
+    """Makes a durable note, and returns a descriptor that holds its lock.
 
     Raises:
-        FileExistsError: There is one.
+        FileExistsError: The note exists already.
     """
     descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o644)
     try:
@@ -73,7 +73,7 @@ def take(file: Path, parse: Callable[[Any], T]) -> tuple[int, T] | None:
 
     Args:
         file: The note.
-        parse: Makes of its content, as JSON gives it, what it says. It may raise whatever wrong content makes it raise.
+        parse: Converts the content, as decoded from JSON. Any error it raises means that the note is damaged.
 
     Returns:
         A descriptor that holds its lock, and what it says. None when its process still runs, has just ended, or is
@@ -101,7 +101,7 @@ def take(file: Path, parse: Callable[[Any], T]) -> tuple[int, T] | None:
 
 
 def read(file: Path, parse: Callable[[Any], T], *, most: int = MOST) -> T | None:
-    """What a note says, which nobody holds; None if there is none, or it was damaged. See `take`."""
+    """Returns the content of a note that needs no lock; None if it is missing or damaged. See `take`."""
     try:
         descriptor = os.open(file, os.O_RDONLY | _FLAGS)
     except (FileNotFoundError, PermissionError):
@@ -125,10 +125,10 @@ def _said(file: Path, descriptor: int, parse: Callable[[Any], T], most: int) -> 
 
 
 def content_of(descriptor: int, most: int) -> bytes:
-    """The bytes of an open file.
+    """Returns the bytes of an open file.
 
     Raises:
-        ValueError: It is no regular file, or has more than so many.
+        ValueError: It is not a regular file, or has more than `most` bytes.
     """
     if not S_ISREG(os.fstat(descriptor).st_mode):
         raise ValueError("no regular file")
@@ -140,7 +140,7 @@ def content_of(descriptor: int, most: int) -> bytes:
 
 
 def lines(file: Path, *, most: int) -> list[str]:
-    """The lines of a note that is a list; see `read`. What is no text is replaced."""
+    """Returns the lines of a note that is a list; see `read`. Bytes that are not UTF-8 are replaced."""
     try:
         descriptor = os.open(file, os.O_RDONLY | _FLAGS)
     except FileNotFoundError:
@@ -158,10 +158,10 @@ def lines(file: Path, *, most: int) -> list[str]:
 
 
 def time_of(text: str) -> datetime:
-    """A time that a note tells.
+    """Parses a time in a note.
 
     Raises:
-        ValueError: It is none, or has no zone.
+        ValueError: It is not a time, or has no zone.
     """
     time = datetime.fromisoformat(text)
     if time.tzinfo is None:
@@ -170,11 +170,11 @@ def time_of(text: str) -> datetime:
 
 
 def set_aside(path: Path, why: str | None) -> None:
-    """Gives what is damaged another name, under which nobody looks for it, and says so."""
+    """Renames a damaged file, so that it is not used again, and warns."""
     aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_DAMAGED}")
     try:
         path.rename(aside)
-    except FileNotFoundError:  # somebody else was faster
+    except FileNotFoundError:  # another process was faster
         return
     except OSError as error:
         warnings.warn(f"{path} is damaged ({why}) and cannot be set aside: {error}", stacklevel=2)
@@ -183,7 +183,7 @@ def set_aside(path: Path, why: str | None) -> None:
 
 
 def write(file: Path, content: str) -> None:
-    """Writes a note whole, over another one or over a link that has its name."""
+    """Writes a note atomically, and replaces a note or a link of the same name."""
     new = file.with_name(f"{file.name}.{secrets.token_hex(4)}.new")
     try:
         with open(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644), "w") as text:  # noqa: PTH123 - to make it anew
@@ -195,7 +195,7 @@ def write(file: Path, content: str) -> None:
 
 
 def fsync(path: Path) -> None:
-    """Puts a file on disk, or the names in a folder."""
+    """Flushes a file, or the names in a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

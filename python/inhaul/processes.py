@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def this_process() -> str:
-    """A text that names this process and no other one, before or after it. Reads /proc."""
+    """Returns a name that no other process has, before or after this one. Reads /proc."""
     return _name(os.getpid())
 
 
@@ -16,9 +16,9 @@ def _name(pid: int) -> str:
 
 
 def is_gone(name: str) -> bool:
-    """Whether the process with this name has ended, as far as this machine can tell. Reads /proc.
+    """True if the process with this name is known to have ended. Reads /proc.
 
-    Of processes on other machines, or in other containers, nothing is known.
+    False for processes on other machines or in other containers, about which nothing is known.
     """
     world, pid, start = name.rsplit(" ", 2)
     if world != _world() or "?" in name:
@@ -33,7 +33,7 @@ def is_gone(name: str) -> bool:
 
 
 def _world() -> str:
-    """Where numbers of processes mean the same."""
+    """Returns a name for the scope in which process numbers are unique."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -42,7 +42,7 @@ def _world() -> str:
 
 
 def _start(pid: int) -> str:
-    """When a process began, for numbers are given again; empty when it has ended, and nobody has asked how."""
+    """Returns the start time of a process, since numbers are reused; empty if it has ended and is a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:

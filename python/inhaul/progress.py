@@ -1,4 +1,4 @@
-"""A progress bar where somebody watches."""
+"""A progress bar for terminals and notebooks."""
 
 import sys
 import warnings
@@ -14,7 +14,7 @@ with warnings.catch_warnings():
 
 @contextmanager
 def bar() -> Iterator[Callable[[IngestEvent], None] | None]:
-    """A bar that takes events; None where there is neither a terminal nor a notebook."""
+    """Yields a function that shows events in a bar; None if there is neither a terminal nor a notebook."""
     if not (sys.stderr.isatty() or _in_notebook()):
         yield None
         return

@@ -1,4 +1,4 @@
-"""Defaults that hold until a call says otherwise, read from the environment when they are first used."""
+"""Defaults that a call can override, read from the environment when first used."""
 
 import getpass
 import os
@@ -83,7 +83,7 @@ def _as_user(value: object) -> str:
 
 
 class _Setting(Generic[T]):
-    """A setting that has the value of the environment until it is given another one."""
+    """A setting whose value comes from the environment until it is assigned."""
 
     def __init__(self, read: Callable[[], T], check: Callable[[object], T] | None = None) -> None:
         self._read = read
@@ -108,15 +108,15 @@ class _Setting(Generic[T]):
 
 
 class Settings:
-    """What `connect()` and the writers fall back to. Each field can be set by the variable named with it.
+    """The defaults of `connect()` and of writers. An environment variable can set each field.
 
     Attributes:
         storage: Root of the default storage (`INHAUL_STORAGE`); None means `./.inhaul/storage`.
         db: Address of the registry database (`INHAUL_DB`); None means `registry.db` in the `.inhaul` folder.
         cache_dir: Where copies of remote objects are kept (`INHAUL_CACHE_DIR`, else `inhaul` in the user's folder for
             caches; `./.inhaul/cache/inhaul` for a user without a home).
-        cache_limit: Bytes they may take up (`INHAUL_CACHE_LIMIT`); None means any number. The least recently used ones
-            give way to others.
+        cache_limit: Most bytes that the copies may use (`INHAUL_CACHE_LIMIT`); None means no limit. The least recently
+            used copies are removed first.
         user: Handle recorded as `created_by` (`INHAUL_USER`, else the operating system's user).
         threads: Worker threads of one ingest (`INHAUL_THREADS`), 1 to 1,024; None means one per core.
         durability: `"batch"` flushes stored objects to disk before their rows commit; `"process"` leaves that to
@@ -137,10 +137,10 @@ class Settings:
         self._values: dict[str, Any] = {}
 
     def read(self) -> dict[str, Any]:
-        """All settings, now read.
+        """Reads and returns all settings.
 
         Raises:
-            ValueError: A variable of the environment has a value that its setting cannot have.
+            ValueError: An environment variable has an invalid value.
         """
         return {name: getattr(self, name) for name, one in vars(Settings).items() if isinstance(one, _Setting)}
 

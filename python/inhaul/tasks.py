@@ -11,7 +11,7 @@ R = TypeVar("R")
 
 @contextmanager
 def unwrapped() -> Iterator[None]:
-    """Raises the first error of a task group as itself; the others mostly have the same cause."""
+    """Raises the first error of a task group instead of the group; the others usually have the same cause."""
     try:
         yield
     except BaseExceptionGroup as group:
@@ -49,12 +49,12 @@ async def to_the_end(
     *,
     within: float | None = None,
 ) -> T:
-    """Runs to its end what nobody could clean up after before; a cancellation is raised when it is over.
+    """Finishes `work` even if cancelled, then raises the cancellation.
 
     Args:
-        work: What must end: a thread, above all, for it goes on when nobody waits for it any more.
-        undo: Called with the result when that is lost to a cancellation.
-        within: Seconds it may still take when it is cancelled; None for any number.
+        work: The work that must finish, such as a thread, which goes on even if nothing waits for it.
+        undo: Called with the result if a cancellation loses it.
+        within: Seconds that the work may still take after a cancellation; None for no limit.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -71,14 +71,14 @@ async def _ended(
     task: asyncio.Future[T], undo: Callable[[T], Coroutine[Any, Any, object]] | None, within: float | None
 ) -> None:
     await asyncio.wait([task], timeout=within)
-    task.cancel()  # does nothing to what is done
+    task.cancel()  # has no effect on a finished task
     await asyncio.wait([task])
     if not task.cancelled() and task.exception() is None and undo is not None:
         await undo(task.result())
 
 
 async def _over(task: asyncio.Future[None]) -> None:
-    """Waits for a task however often the waiting is cancelled."""
+    """Waits for a task, however often the wait is cancelled."""
     while not task.done():
         try:
             await asyncio.wait([task])

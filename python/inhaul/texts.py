@@ -3,19 +3,19 @@
 from inhaul.errors import InvalidText
 
 MOST_BYTES = 2_500
-"""Of a text that records are found by: the index of a PostgreSQL database has room for no more."""
+"""The most bytes of a text that records are found by: an index of PostgreSQL cannot hold more."""
 
 _SHOWN = 200  # characters of a value in an error
 
 
 def shown(value: object) -> str:
-    """A value in an error: its repr, in short if it is long."""
+    """Returns the repr of a value for an error, shortened if it is long."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text):,} characters)"
 
 
 def is_storable(text: str) -> bool:
-    """Whether every database can hold a text: it has no NUL character and no half of a surrogate pair."""
+    """True if every database can hold a text: it has no NUL character and no half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -24,10 +24,10 @@ def is_storable(text: str) -> bool:
 
 
 def check_text(name: str, value: object) -> None:
-    """Refuses what is neither None nor a text that every database can hold.
+    """Checks that a value is None or a text that every database can hold.
 
     Raises:
-        TypeError: It is no text.
+        TypeError: It is not a text.
         InvalidText: It holds a NUL character or half of a surrogate pair.
     """
     if value is None:
@@ -40,10 +40,10 @@ def check_text(name: str, value: object) -> None:
 
 
 def check_name(name: str, value: object) -> None:
-    """Refuses what is no text that every database can hold, or an empty one.
+    """Checks that a value is a text that every database can hold, and not empty.
 
     Raises:
-        TypeError: It is no text.
+        TypeError: It is not a text.
         InvalidText: It is empty or too long, or holds a NUL character or half of a surrogate pair.
     """
     if not isinstance(value, str):
@@ -56,7 +56,7 @@ def check_name(name: str, value: object) -> None:
 
 
 def check_path_text(value: str) -> None:
-    """Refuses what cannot be a path.
+    """Checks that a text can be a path.
 
     Raises:
         InvalidText: It is empty, or holds a NUL character.

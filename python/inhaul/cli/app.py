@@ -1,4 +1,4 @@
-"""What all commands share: the application, its options, and how errors are told.
+"""The parts that all commands share: the application, its options, and the printing of errors.
 
 Exit status: 0 when all is done, 1 when the output could not be written, 2 when a command could not run, 3 when some
 files failed.
@@ -30,7 +30,7 @@ SOME_FAILED = 3
 
 class _App(typer.Typer):
     def __call__(self, *arguments: Any, **options: Any) -> None:
-        """Runs a command; that nobody can read what it prints is told in one line, unless it is a closed pipe."""
+        """Runs a command. If output cannot be written, prints one line, unless the output is a closed pipe."""
         if sys.getfilesystemencoding() != "utf-8":  # in an old locale; keys are UTF-8, and so are names of files
             again = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
             os.execv(sys.executable, again)  # noqa: S606 - this very program
@@ -78,17 +78,17 @@ def _main(
 
 
 def console(*, stderr: bool = False) -> Console:
-    """For people where they watch. Who sets FORCE_COLOR does not mean that a pipe is a terminal."""
+    """Returns a console for people. FORCE_COLOR does not make a pipe a terminal."""
     stream = sys.stderr if stderr else sys.stdout
     return Console(stderr=stderr, force_terminal=stream is not None and stream.isatty())
 
 
 @asynccontextmanager
 async def connect(storage: str | None, db: str | None) -> AsyncIterator["inhaul.Instance"]:
-    """The instance of a command that needs a registry; it makes none.
+    """Connects for a command that needs an existing registry, and never creates one.
 
     Raises:
-        NoResultFound: There is none.
+        NoResultFound: There is no registry.
     """
     async with inhaul.connect(storage, db) as instance:
         if not await instance.database.has_registry():
@@ -98,7 +98,7 @@ async def connect(storage: str | None, db: str | None) -> AsyncIterator["inhaul.
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Runs a command; what a user can act on is told in one line."""
+    """Runs a command, and prints errors that a user can act on in one line."""
     try:
         return asyncio.run(work)
     except (InhaulError, OSError, ValueError) as error:
@@ -122,8 +122,8 @@ def _tell_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 def say(*cells: object, err: bool = False) -> None:
     """Prints a line, with tabs between its cells.
 
-    Whatever a command prints goes through here or through `add_row`: a key or a description may hold what would move
-    the cursor, or look like another line.
+    All output of commands goes through here or through `add_row`, since a key or a description may contain characters
+    that move the cursor or look like another line.
     """
     typer.echo("\t".join(printable(str(cell)) for cell in cells), err=err)
 
@@ -134,10 +134,10 @@ def add_row(table: Table, *cells: object) -> None:
 
 
 def printable(text: str) -> str:
-    """A text on one line, and without what is not to be seen; as Python writes it if it has such."""
+    """Returns a text on one line; its repr if it has control or invisible characters."""
     return text if text.isprintable() else repr(text)
 
 
 def escaped(text: str) -> str:
-    """A sentence on one line; only what is not to be seen is as Python writes it."""
+    """Returns a sentence on one line, with invisible characters escaped as in Python."""
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)

@@ -70,7 +70,7 @@ def ingest(
 
 @contextmanager
 def _progress() -> Iterator[Callable[[inhaul.IngestEvent], None] | None]:
-    """A display that takes events; None where there is no terminal."""
+    """Yields a function that displays events; None if there is no terminal."""
     err = console(stderr=True)
     if not err.is_terminal:
         yield None

@@ -1,4 +1,4 @@
-"""`inhaul storage move`: where objects are by now."""
+"""`inhaul storage move`: record where a storage is now."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`inhaul verify | gc | cache | testremote`: whether what is stored is what is registered, and what a store can do."""
+"""`inhaul verify | gc | cache | testremote`: check storages against the registry, and find out what a store can do."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -51,7 +51,7 @@ PART_SIZE = 8 * 1024 * 1024
 
 
 class Digest(NamedTuple):
-    """What content was found to be.
+    """The hash and size of content.
 
     Attributes:
         hash: Url-safe base64 without padding.
@@ -65,14 +65,14 @@ class Digest(NamedTuple):
 
     @property
     def hex(self) -> str:
-        """The hash as `md5sum` and `sha256sum` print it and, if it is of N parts, as S3 prints an ETag, with `-N`."""
+        """The hash as `md5sum` and `sha256sum` print it; one of N parts ends in `-N`, like an S3 ETag."""
         digest = base64.urlsafe_b64decode(self.hash + "==").hex()
         _, _, parts = self.hash_type.partition("-")
         return f"{digest}-{parts}" if parts.isdecimal() else digest
 
 
 class TreeDigest(NamedTuple):
-    """What a folder's content was found to be, and how many files it has."""
+    """The hash and size of a folder's content, and the number of its files."""
 
     digest: Digest
     n_objects: int

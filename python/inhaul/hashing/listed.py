@@ -1,4 +1,4 @@
-"""Hashes of content that is not read: from what a listing tells of it."""
+"""Hashes from the entries of a listing, without reading the content."""
 
 import hashlib
 import os
@@ -29,7 +29,7 @@ def hash_records(records: Iterable[tuple[str, Digest]]) -> TreeDigest:
 
 
 def hash_listed(records: Iterable[tuple[str, Digest]]) -> TreeDigest:
-    """What a listing tells of a folder, each file as `from_etag` has it.
+    """Returns the hash of a folder from its listing, where each file has the hash of `from_etag`.
 
     It is the `md5-tree` of the content if all of them tell the hash that inhaul would give the file. Else its type is
     `etag`: it tells whether the files are still the same, but nothing of their content.
@@ -45,12 +45,12 @@ def hash_listed(records: Iterable[tuple[str, Digest]]) -> TreeDigest:
 
 
 def is_unlike_ours(digest: Digest) -> bool:
-    """Whether it is the MD5 of all of a large file, which inhaul hashes in parts: a copied object has such an ETag."""
+    """True if a hash is the MD5 of a whole large file, which inhaul hashes in parts. Copied objects have such ETags."""
     return digest.hash_type == "md5" and digest.size >= PART_SIZE
 
 
 def from_etag(etag: str | None, size: int) -> Digest:
-    """What an object's ETag tells of its content.
+    """Returns the hash that an object's ETag gives for its content.
 
     Where it cannot be the MD5 of the content, or of the parts that inhaul would make, the hash is that of the ETag and
     its type `etag`: it tells whether the object is still the same, but nothing of its content.

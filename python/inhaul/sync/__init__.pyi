@@ -1601,9 +1601,9 @@ def connect(
             server that is not Amazon's. None: `settings.storage`, else `./.inhaul/storage`.
         db: `sqlite:///PATH` or `postgresql://...`. None: `settings.db`, else `registry.db` in the `.inhaul` folder,
             which is `<root>/.inhaul` when a folder is given as storage and `./.inhaul` otherwise.
-        storage_options: How to reach storage on S3, by the names that s3fs has for it, such as `key`, `secret`,
-            `profile` or `anon`. What is not given is found as the AWS tools find it. None of it is stored or shown.
-        local_storage: A folder where new artifacts are kept until `save(upload=True)` takes them to the storage on S3.
+        storage_options: Options for S3, named as in s3fs, such as `key`, `secret`, `profile` or `anon`. Missing ones
+            are looked up as the AWS tools do. Options are never stored or shown.
+        local_storage: A folder that keeps new artifacts until `save(upload=True)` moves them to the storage on S3.
 
     Raises:
         UnsupportedStorage: The storage is neither a folder nor on S3.
