@@ -157,9 +157,11 @@ async def test_only_the_first_write_of_a_process_looks_at_the_mark(tmp_path: Pat
         instance.unclaimed = counted  # type: ignore[method-assign, assignment]
         grow(tmp_path / "tree", 20)
         await ingest(tmp_path / "tree")
+        assert asked
+        asked.clear()
         for number in range(5):
             await Artifact(write(tmp_path / f"{number}.csv", str(number)), key=f"{number}.csv").save()
-        assert len(asked) == 1
+        assert not asked
 
 
 COPIES = ["save", "delete", "replace", "gc", "ingest"]
