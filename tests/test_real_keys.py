@@ -436,4 +436,22 @@ async def test_the_object_of_a_call_that_runs_is_not_taken(
     async with storing(instance.database, target=f"{place.root}/{KEY}"):
         with pytest.raises(KeyExists):
             await Artifact(source, key=KEY, key_is_virtual=False).save()
-    assert await (await Artifact(source, key=KEY, key_is_virtual=False).save()).load() == "old"
+
+
+async def test_an_equal_file_of_the_user_is_not_taken(instance: inhaul.Instance, place: Place, tmp_path: Path) -> None:
+    source = write(tmp_path / "table.txt", "old")
+    place.put(KEY, "old")
+    with pytest.raises(KeyExists, match="register what is there by its own path"):
+        await Artifact(source, key=KEY, key_is_virtual=False).save()
+    assert place.contents() == {KEY: "old"}
+
+
+async def test_what_a_killed_save_left_is_taken_once(
+    instance: inhaul.Instance, place: Place, tmp_path: Path, s3_server: S3Server
+) -> None:
+    source = write(tmp_path / "table.txt", "old")
+    await killed_save(place, source, s3_server)
+    await (await Artifact(source, key=KEY, key_is_virtual=False).save()).delete(permanent=True)
+    assert place.contents() == {KEY: "old"}, "it is under the user's key"
+    with pytest.raises(KeyExists):
+        await Artifact(source, key=KEY, key_is_virtual=False).save()

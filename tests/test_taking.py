@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import inhaul
-from inhaul import Artifact
+from inhaul import Artifact, Run, Storage, Transform
 from inhaul.errors import FileChanged, KeyExists, StorageFull
 from inhaul.ingestion import content
 from inhaul.stores.local import LocalStore
@@ -110,6 +110,49 @@ async def test_a_copy_goes_when_the_artifact_cannot_be_registered(instance: inha
     with pytest.raises(KeyExists):
         await Artifact(path, key="b.txt", on_duplicate="error").save()
     assert temporary(instance) == []
+
+
+async def test_a_file_that_cannot_be_understood_leaves_no_copy(
+    instance: inhaul.Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*arguments: object) -> None:
+        raise ValueError("damaged")
+
+    monkeypatch.setattr("inhaul.ingestion.content.suffixes.observations", damaged)
+    with pytest.raises(ValueError, match="damaged"):
+        await Artifact(large(tmp_path / "a.bin"), key="a.bin").save()
+    assert temporary(instance) == []
+
+
+async def test_a_large_file_that_is_not_registered_leaves_no_storage(instance: inhaul.Instance, tmp_path: Path) -> None:
+    old = await Artifact(write(tmp_path / "a.bin", "a"), key="a.bin").save()
+    await old.delete()
+    root = tmp_path / "another"
+    with pytest.raises(ValueError, match="trash"):
+        await Artifact(large(tmp_path / "b.bin"), is_new_version_of=old, storage=root).save()
+    assert [path for path in root.rglob("*") if path.is_file()] == []
+    assert await Storage.filter(root=str(root)).count() == 0
+
+
+async def test_a_run_that_cannot_be_saved_leaves_no_storage(
+    instance: inhaul.Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*arguments: object) -> None:
+        raise ValueError("refused")
+
+    monkeypatch.setattr(Run, "_save", refuse)
+    root = tmp_path / "another"
+    with pytest.raises(ValueError, match="refused"):
+        await Artifact(large(tmp_path / "a.bin"), key="a.bin", run=Run(Transform("t")), storage=root).save()
+    assert [path for path in root.rglob("*") if path.is_file()] == []
+    assert await Storage.filter(root=str(root)).count() == 0
+
+
+async def test_a_pipe_in_the_place_of_a_file_is_not_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "a")
+    os.mkfifo(tmp_path / "pipe")
+    assert content._whole(path, 1) == b"a"
+    assert content._whole(tmp_path / "pipe", 1) is None
 
 
 async def test_a_full_disk_leaves_no_copy(

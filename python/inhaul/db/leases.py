@@ -12,7 +12,9 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, delete, func, insert, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from inhaul.db.membership import is_in
 from inhaul.db.tables import UtcDateTime, lease
+from inhaul.keys import new_uid
 
 EXPIRES = timedelta(minutes=5)
 RENEWED = timedelta(seconds=30)
@@ -92,6 +94,18 @@ async def held(conn: AsyncConnection, *, collects: bool) -> list[Lease]:
 
 
 async def remove(conn: AsyncConnection, dead: Collection[Lease]) -> None:
-    """Removes leases, unless they were renewed since they were read."""
+    """Removes leases, unless they were renewed since they were read.
+
+    One with a target stays under another name, which its holder does not know: it proves whose the object there is.
+    """
     for one in dead:
-        await conn.execute(delete(lease).where(lease.c.uid == one.uid, lease.c.renewed_at == one.renewed_at))
+        same = (lease.c.uid == one.uid) & (lease.c.renewed_at == one.renewed_at)
+        if one.target is None:
+            await conn.execute(delete(lease).where(same))
+        else:
+            await conn.execute(update(lease).where(same).values(uid=new_uid()))
+
+
+async def forget(conn: AsyncConnection, dead: Collection[Lease]) -> None:
+    """Removes leases whose objects have their rows by now."""
+    await conn.execute(delete(lease).where(is_in(lease.c.uid, [one.uid for one in dead])))

@@ -92,6 +92,13 @@ async def forsake(instance: Instance, root: str, error: BaseException) -> None:
         error.add_note(f"{root} keeps the mark of this registry in {MARKS}: {problem!r}")
 
 
+async def abandon(instance: Instance, root: str, error: BaseException) -> None:
+    """As `forsake`, for a call that holds no lease any more."""
+    if instance.is_prepared(root):
+        async with storing(instance.database):
+            await forsake(instance, root, error)
+
+
 @asynccontextmanager
 async def collecting(database: Database) -> AsyncIterator[None]:
     """Says that garbage is collected; crashed ingests are not gone on with until the end."""
@@ -152,11 +159,17 @@ async def _collected(database: Database) -> None:
         await asyncio.sleep(_PAUSE)
 
 
-async def is_being_stored(database: Database, target: str) -> bool:
-    """Whether a call that runs stores something at this place; it may take that back."""
-    async with database.read() as conn:
-        living, _ = await _parted(conn, collects=False)
-    return any(one.target == target for one in living)
+async def was_left(conn: AsyncConnection, target: str) -> bool:
+    """True if a killed call of this registry stored at a place, and no running one does, which may take that back."""
+    living, dead = await _parted(conn, collects=False)
+    return any(one.target == target for one in dead) and not any(one.target == target for one in living)
+
+
+async def settle(conn: AsyncConnection, target: str) -> None:
+    """Forgets calls that are over and stored at a place, since its object gets a row in this transaction."""
+    _, dead = await _parted(conn, collects=False)
+    if left := [one for one in dead if one.target == target]:
+        await leases.forget(conn, left)
 
 
 async def spare(database: Database, *, fence: bool) -> datetime | None:

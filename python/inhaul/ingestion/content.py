@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
+from stat import S_ISREG
 from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
@@ -255,13 +256,14 @@ class MemoryContent:
 
 
 def _whole(path: Path, size: int) -> bytes | None:
-    """The content of a small file; None if it changes while it is read."""
-    with path.open("rb", buffering=0) as file:
+    """The content of a small file; None if it changes while it is read, or is not a file any more."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:  # noqa: PTH123
         before = os.fstat(file.fileno())
-        data = file.read(size + 1) if before.st_size == size else b""
+        if not S_ISREG(before.st_mode) or before.st_size != size:
+            return None
+        data = file.read(size + 1)
         after = os.fstat(file.fileno())
-    same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
-    return data if same and len(data) == size else None
+    return data if before.st_mtime_ns == after.st_mtime_ns and len(data) == size else None
 
 
 async def is_taken(store: Readable, key: str) -> bool:

@@ -15,7 +15,7 @@ from inhaul.db.sharers import sharers
 from inhaul.db.tables import TRASH, artifact
 from inhaul.errors import InvalidKey, KeyExists, NoResultFound
 from inhaul.hashing import Digest
-from inhaul.ingestion.activity import forsake, is_being_stored, storing
+from inhaul.ingestion.activity import abandon, storing, was_left
 from inhaul.ingestion.content import Content, Facts, FileContent, FolderContent, seems_taken
 from inhaul.ingestion.plan import next_version
 from inhaul.ingestion.remote import holds
@@ -57,7 +57,7 @@ class Staged(NamedTuple):
         object_key: Its object's key in the storage.
         version: Its version, None for the first of a family.
         follows: The uid of the version before it, or None.
-        is_left: Whether a call that was killed seems to have stored the object already, under a key of the user's.
+        is_left: Whether a call that was killed stored the object already, under a key of the user's.
     """
 
     content: Content
@@ -68,6 +68,12 @@ class Staged(NamedTuple):
     version: str | None
     follows: str | None
     is_left: bool = False
+
+    @property
+    def target(self) -> str | None:
+        """The place of the object if it is to be stored under a key of the user's."""
+        is_real = self.object_key == self.place.key and not self.place.in_place
+        return self.place.target(self.object_key) if is_real else None
 
 
 class Predecessor(NamedTuple):
@@ -202,8 +208,8 @@ async def stage(
         return await _owner(instance, place)
     may_be_copied = key_is_virtual is not False
     destination = partial(_destination, instance, place, may_be_copied) if saves and not place.in_place else None
-    facts = await content.read(destination)
     try:
+        facts = await content.read(destination)
         staged = await _planned(
             instance,
             content,
@@ -215,8 +221,9 @@ async def stage(
             predecessor=predecessor,
             own_uid=own_uid,
         )
-    except BaseException:
+    except BaseException as error:
         await to_the_end(content.release())
+        await to_the_end(abandon(instance, place.storage.root, error))
         raise
     if isinstance(staged, dict):
         await content.release()
@@ -234,13 +241,8 @@ async def _destination(
     if not may_be_copied or await _has_size(instance, place, size):
         yield None
         return
-    root = place.storage.root
     async with storing(instance.database):
-        try:
-            yield await instance.writable(root)
-        except BaseException as error:
-            await to_the_end(forsake(instance, root, error))
-            raise
+        yield await instance.writable(place.storage.root)
 
 
 async def _has_size(instance: Instance, place: Place, size: int) -> bool:
@@ -302,13 +304,11 @@ async def _planned(
 
 
 async def _is_left(instance: Instance, store: Readable, place: Place, where: str, facts: Facts) -> bool:
-    """Whether what is under a real key is what is to be stored there, and nobody's, as a killed call leaves it."""
-    if facts.n_objects is not None or not await holds(store, where, facts.digest):
-        return False
-    if await is_being_stored(instance.database, place.target(where)):
-        return False
+    """True if the object under a real key is one that a killed call stored of the same content, and it has no row."""
     async with instance.database.read() as conn:
-        return not await sharers(conn, place.storage.root, [where], limit=1)
+        if not await was_left(conn, place.target(where)) or await sharers(conn, place.storage.root, [where], limit=1):
+            return False
+    return facts.n_objects is None and await holds(store, where, facts.digest)
 
 
 async def _check_kind(store: Readable, place: Place, live: RowMapping, *, is_folder: bool) -> None:

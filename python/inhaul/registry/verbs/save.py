@@ -19,7 +19,7 @@ from inhaul.errors import FileChanged, InhaulError, KeyExists
 from inhaul.hashing import Digest, FollowSymlinks
 from inhaul.hashing.listed import from_etag
 from inhaul.ingestion import single
-from inhaul.ingestion.activity import confirm, forsake, storing
+from inhaul.ingestion.activity import abandon, confirm, settle, storing
 from inhaul.ingestion.content import Content, content_of, is_taken
 from inhaul.ingestion.remote import content_at, holds
 from inhaul.ingestion.single import OnDuplicate, Place, Predecessor, Staged
@@ -190,12 +190,16 @@ async def save(artifact: "Artifact", instance: Instance) -> None:
     storage = artifact._draft.storage if artifact._draft is not None else None
     fresh = not artifact._is_staged
     await stage(artifact, saves=True)
-    content = artifact._staged.content if artifact._staged is not None else None
+    staged = artifact._staged
     try:
         await _save_staged(artifact, instance, fresh=fresh)
+    except BaseException as error:
+        if staged is not None and artifact._id is None and artifact._stored is None and artifact._sent is None:
+            await to_the_end(abandon(instance, staged.place.storage.root, error))
+        raise
     finally:
-        if content is not None:
-            await to_the_end(content.release())
+        if staged is not None:
+            await to_the_end(staged.content.release())
     if storage is not None and not isinstance(storage, str) and storage._id is None:
         await _register(storage, artifact, instance)
 
@@ -206,16 +210,9 @@ async def _save_staged(artifact: "Artifact", instance: Instance, *, fresh: bool)
         await artifact._run._save(instance)
     if artifact._id is None:
         since = artifact._stored.since if artifact._stored is not None else None
-        staged = artifact._staged
-        is_real = staged is not None and not artifact._key_is_virtual and not staged.place.in_place
-        target = staged.place.target(staged.object_key) if staged is not None and is_real else None
+        target = artifact._staged.target if artifact._staged is not None else None
         async with storing(instance.database, resumed_since=since, target=target):
-            try:
-                await _save_new(artifact, instance, fresh=fresh)
-            except BaseException as error:
-                if artifact._staged is not None and artifact._stored is None and artifact._sent is None:
-                    await to_the_end(forsake(instance, artifact._staged.place.storage.root, error))
-                raise
+            await _save_new(artifact, instance, fresh=fresh)
     elif artifact._sent is not None:  # of a replacement
         await artifact._is_found(instance)
     await _meet_again(artifact, instance)
@@ -332,6 +329,8 @@ async def _insert(artifact: "Artifact", instance: Instance, staged: Staged, outc
             row = await inserted(conn, artifact, new | {"storage_id": storage_id})
             if staged.follows and staged.place.in_place:
                 await families.displace(conn, [artifact._uid])
+            if staged.target is not None:
+                await settle(conn, staged.target)
             outcome.apply = partial(apply, row)
     except BaseException:
         artifact._note(outcome, artifact._uid, sent)
