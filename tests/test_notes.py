@@ -6,9 +6,11 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -160,6 +162,20 @@ async def test_what_is_in_the_place_of_the_folder_of_notes_is_set_aside(tmp_path
             assert (await verify()).ok
     assert [path.name for path in outside.iterdir()] == ["theirs"]
     assert any(str(path) in str(one.message) for one in caught)
+
+
+def test_a_folder_of_notes_that_many_make_at_once_is_not_taken_for_a_damaged_one(tmp_path: Path) -> None:
+    workers = 8
+    start = Barrier(workers)
+
+    def make(path: Path) -> Path:
+        start.wait()
+        return notes.folder(path)
+
+    with ThreadPoolExecutor(workers) as pool:
+        for number in range(300):
+            path = tmp_path / str(number)
+            assert list(pool.map(make, [path] * workers)) == [path] * workers  # a warning would be an error
 
 
 def test_a_note_that_is_being_written_is_not_taken_for_a_damaged_one(tmp_path: Path) -> None:

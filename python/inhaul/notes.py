@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 from typing import Any, TypeVar
 
 from inhaul.errors import StorageFull
@@ -42,8 +42,7 @@ def explained(file: Path) -> Iterator[None]:
 def folder(path: Path) -> Path:
     """Makes a folder for notes if it is missing, and renames anything else that has its name."""
     with suppress(FileNotFoundError):
-        if path.is_symlink() or not path.is_dir():
-            path.lstat()
+        if not S_ISDIR(path.lstat().st_mode):  # asked once: another process may make the folder meanwhile
             set_aside(path, "no folder")
     path.mkdir(parents=True, exist_ok=True)
     return path
