@@ -10,14 +10,20 @@ import mudata
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 import inhaul
 from inhaul import Artifact, datasets
+from inhaul.formats import memory, suffixes
+from inhaul.formats.backed import open_backed
+from inhaul.registry import asynchronous
 from mudatas import pulling_nothing
+from test_round_trips import own_round_trip, same
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*pull.*:FutureWarning:mudata"),
     pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning"),
+    pytest.mark.filterwarnings("ignore:The data type:zarr.errors.UnstableSpecificationWarning"),
 ]
 
 WRITES_TEXTS_OF_PANDAS = isinstance(pd.Series(["a"]).dtype, pd.StringDtype)  # anndata does from pandas 3 on
@@ -125,6 +131,72 @@ async def test_missing_texts_of_a_mudata_stay_missing(instance: inhaul.Instance,
         (mdata.obs, "abc"),
     ):
         pd.testing.assert_frame_equal(table, frame(names))
+
+
+def with_parts(shape: tuple[int, int]) -> ad.AnnData:
+    """One with texts of every kind that an array can hold, wherever one can be."""
+
+    def parts(*shape: int) -> dict[str, Any]:
+        records = np.zeros(shape, [("t", "U3"), ("n", "i4")])
+        records["t"] = "abc"
+        made: dict[str, Any] = {"records": records, "fixed": np.full(shape, "fixed")}
+        made["objects"] = made["fixed"].astype(object)
+        if hasattr(np.dtypes, "StringDType"):
+            made["texts"] = np.full(shape, "texts", np.dtypes.StringDType())
+        return made
+
+    rows, columns = shape
+    adata = ad.AnnData(
+        np.ones(shape, "f4"),
+        *(pd.DataFrame({"t": list("aab")}, index=[f"{axis}{n}" for n in range(3)]) for axis in "ov"),
+        obsm=parts(rows, 2) | {"frame": pd.DataFrame({"t": list("xyz")}, index=[f"o{n}" for n in range(3)])},
+        varm=parts(columns, 2) | {"one": parts(columns)["records"]},
+        layers=parts(rows, columns) | {"sparse": sparse.eye_array(*shape, format="csr")},
+        obsp=parts(rows, rows),
+        varp=parts(columns, columns),
+        uns=parts(3) | {"nested": parts(2)},
+    )
+    adata.raw = adata
+    return adata
+
+
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+def test_a_view_is_stored_as_anndata_stores_its_copy(tmp_path: Path, suffix: str) -> None:
+    whole = with_parts((3, 3))
+    for view in (whole[:2], whole[:, ["v2", "v0"]], whole[[True, False, True], 1:], whole[:2][:1]):
+        path = Path(tempfile.mkdtemp(dir=tmp_path))
+        memory.write(view, path / f"a{suffix}", suffix)
+        assert view.is_view
+        own = own_round_trip(view, path / f"own{suffix}")
+        same(suffixes.load(path / f"a{suffix}", suffix, "AnnData"), own)
+        same(open_backed(path / f"a{suffix}", suffix, "AnnData", "a", asynchronous.classes)._read(), own)
+    same(whole, with_parts((3, 3)))
+
+
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+def test_a_view_inside_an_anndata_is_stored_as_its_copy(tmp_path: Path, suffix: str) -> None:
+    adata = ad.AnnData(np.ones((2, 2), "f4"), uns={"view": with_parts((3, 3))[:2]})
+    memory.write(adata, tmp_path / f"a{suffix}", suffix)
+    adata.uns["view"] = adata.uns["view"].copy()
+    same(
+        suffixes.load(tmp_path / f"a{suffix}", suffix, "AnnData").uns["view"],
+        own_round_trip(adata, tmp_path / f"own{suffix}").uns["view"],
+    )
+
+
+def test_a_view_of_a_mudata_is_stored_as_its_copy(tmp_path: Path) -> None:
+    with pulling_nothing():
+        mdata = mudata.MuData({"rna": with_parts((3, 3))})
+        records = [(0.5, "abc")] * 3  # mudata reads no records with whole numbers
+        mdata.obsm["records"] = np.array(records, [("n", "f8"), ("t", "U3")])
+        view = mdata[:2]
+        memory.write(view, tmp_path / "a.h5mu", ".h5mu")
+        assert view.is_view
+        loaded = suffixes.load(tmp_path / "a.h5mu", ".h5mu", "MuData")
+        view.copy().write_h5mu(tmp_path / "own.h5mu")
+        own = mudata.read_h5mu(tmp_path / "own.h5mu")
+    same(loaded["rna"], own["rna"])
+    same(dict(loaded.obsm), dict(own.obsm))
 
 
 TEXTS = pd.DataFrame({"t": pd.array(["a", None, "b"], dtype="string")}, index=list("abc"))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from inhaul.formats.arrays import open_h5, open_zarr
 from inhaul.formats.h5_sizes import check_h5
-from inhaul.formats.storable import check_anndata, with_categories
+from inhaul.formats.storable import check_anndata, is_unknown_view, with_categories
 from inhaul.formats.zarr_sizes import check_zarr
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ def write_zarr(adata: "AnnData", path: Path) -> None:
 
 def _write(adata: "AnnData", group: Any, *, in_chunks: bool = False) -> None:
     """Writes all of an AnnData, with texts as anndata stores them: repeated ones as categories."""
+    import numpy as np
     from anndata.experimental import write_dispatched
+    from anndata.io import write_elem
 
     def write_one(
         write: Any, store: Any, key: str, element: Any, *, dataset_kwargs: Mapping[str, Any], iospec: object
@@ -86,7 +88,11 @@ def _write(adata: "AnnData", group: Any, *, in_chunks: bool = False) -> None:
         if key.rpartition("/")[2] in _TABLES and str(PurePosixPath(store.name) / key) in _ANNOTATIONS:
             element = with_categories(adata, element)
         chunks = _chunks(element) if in_chunks else None
-        write(store, key, element, dataset_kwargs={**dataset_kwargs, **({"chunks": chunks} if chunks else {})})
+        options = {**dataset_kwargs, **({"chunks": chunks} if chunks else {})}
+        if is_unknown_view(element):
+            write_elem(store, key, np.asarray(element), dataset_kwargs=options)
+        else:
+            write(store, key, element, dataset_kwargs=options)
 
     write_dispatched(group, "/", adata, write_one)
 

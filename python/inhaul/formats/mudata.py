@@ -1,12 +1,13 @@
 """Multimodal data: MuData in HDF5 (.h5mu)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inhaul.formats.arrays import open_h5
 from inhaul.formats.h5_sizes import check_h5
 from inhaul.formats.libraries import library
-from inhaul.formats.storable import check_anndata, check_keys, with_categories
+from inhaul.formats.storable import check_anndata, check_keys, is_unknown_view, with_categories
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -43,6 +44,7 @@ def write_h5mu(mdata: "MuData", path: Path) -> None:
         mod={name: _shown(part) for name, part in mdata.mod.items()},
         strings_to_categoricals=lambda frame: with_categories(mdata, frame),
         update=_nothing,
+        **_aligned(mdata),
     )
     library("mudata", "mudata").write_h5mu(path, shown)  # the method would have a backed object refer to the new file
     for name, part in mdata.mod.items():
@@ -77,7 +79,19 @@ def _shown(adata: "AnnData") -> _Shown:
         var=with_categories(adata, adata.var),
         raw=raw,
         strings_to_categoricals=_nothing,
+        **_aligned(adata),
+        layers=_as_arrays(adata.layers),
     )
+
+
+def _aligned(data: Any) -> dict[str, dict[str, Any]]:
+    return {name: _as_arrays(getattr(data, name)) for name in ("obsm", "varm", "obsp", "varp")}
+
+
+def _as_arrays(parts: Mapping[Any, Any]) -> dict[Any, Any]:
+    import numpy as np
+
+    return {name: np.asarray(part) if is_unknown_view(part) else part for name, part in parts.items()}
 
 
 def _nothing(_frame: object = None) -> None:

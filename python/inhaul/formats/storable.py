@@ -79,6 +79,17 @@ def with_categories(adata: "AnnData", frame: "pd.DataFrame") -> "pd.DataFrame":
     return made
 
 
+def is_unknown_view(element: Any) -> bool:
+    """Whether this is an array in a view that anndata would write as if it were one of numbers.
+
+    anndata chooses a writer by class and kind. For records (V) and NumPy's own texts (T), it has writers of plain
+    arrays only.
+    """
+    import numpy as np
+
+    return isinstance(element, np.ndarray) and type(element) is not np.ndarray and element.dtype.kind in "VT"
+
+
 def _writes_texts_of_pandas() -> bool:
     """Whether anndata writes columns of `StringDtype`: if told so, and from release 0.13 on with pandas 3."""
     import anndata
