@@ -124,7 +124,7 @@ def other_csv(csv: Path) -> Path:
 async def test_a_key_can_be_changed_but_not_be_taken_away(instance: inhaul.Instance, csv: Path) -> None:
     artifact = await Artifact(csv, key="table.csv").save()
     for given in (artifact, await Artifact.get(artifact.uid), await Artifact(csv, key="table.csv")):
-        with pytest.raises(ValueError, match=r"'table.csv' can be changed to another one, but not be taken away"):
+        with pytest.raises(ValueError, match=r"'table.csv' can be changed, but not removed"):
             given.key = None
         assert given.key == "table.csv"
     artifact.key = "other.csv"
@@ -219,7 +219,7 @@ async def test_a_file_in_the_storage_is_registered_where_it_lies(instance: inhau
     assert artifact.path == inside
     with pytest.raises(ValueError, match=r"'plates/p1.csv', not 'q.csv'"):
         await Artifact(inside, key="q.csv")
-    with pytest.raises(AttributeError, match="cannot be renamed"):
+    with pytest.raises(AttributeError, match="the key cannot be changed"):
         artifact.key = "q.csv"
 
     inside.write_text("a\n2\n")
@@ -253,7 +253,7 @@ async def test_a_table_in_memory(instance: inhaul.Instance) -> None:
     table = pd.DataFrame({"gene": ["a", "b"], "count": [1, 2]})
     artifact = Artifact(table, key="counts.parquet")
     await artifact
-    with pytest.raises(ValueError, match="made in memory"):
+    with pytest.raises(ValueError, match="created from memory"):
         _ = artifact.path
     await artifact.save()
     assert (artifact.suffix, artifact.accessor, artifact.n_observations) == (".parquet", "DataFrame", 2)
@@ -329,11 +329,11 @@ async def test_restoring_where_the_key_is_taken(instance: inhaul.Instance, csv: 
     csv.write_text("other")
     other = await Artifact(csv, key="table.csv").save()
     taken = rf"artifact {other.uid} has the key 'table\.csv'\. Delete that one, or change the key of one of them"
-    with pytest.raises(KeyExists, match=f"Artifact {artifact.uid} cannot come back: {taken}"):
+    with pytest.raises(KeyExists, match=f"Artifact {artifact.uid} cannot be restored: {taken}"):
         await artifact.restore()
     again = await Artifact.get(artifact.uid)
     again.visibility = Visibility.hidden
-    with pytest.raises(KeyExists, match=f"Artifact {artifact.uid} cannot come back: {taken}"):
+    with pytest.raises(KeyExists, match=f"Artifact {artifact.uid} cannot be restored: {taken}"):
         await again.save()
     third = await Artifact(csv, key="third.csv").save()
     third.key = "table.csv"

@@ -79,7 +79,7 @@ async def test_one_set_saved_by_many_at_once(instance: inhaul.Instance) -> None:
 
 
 async def test_features_are_checked(instance: inhaul.Instance) -> None:
-    with pytest.raises(ValueError, match=r"'text' is no dtype: use one of int, float, .*cat\[ULabel\]"):
+    with pytest.raises(ValueError, match=r"'text' is not a dtype: use one of int, float, .*cat\[ULabel\]"):
         Feature("x", "text")
     with pytest.raises(ValueError, match="empty"):
         Feature("", "int")

@@ -66,7 +66,7 @@ async def test_what_is_made_and_used_belongs_to_the_current_run(instance: inhaul
     await inhaul.finish()
     assert (await Run.get(run.uid)).finished_at >= run.started_at
     assert (await Artifact(text_file(tmp_path, "four.txt"), key="four.txt").save()).run is None
-    with pytest.raises(ValueError, match=r"track\(\) begins one"):
+    with pytest.raises(ValueError, match=r"start one with track\(\)"):
         await inhaul.finish()
     with pytest.raises(ValueError, match="needs a current run"):
         await one.load(is_run_input=True)
@@ -296,7 +296,7 @@ async def test_params_that_are_given_are_recorded_as_those_of_a_tracked_function
 def test_keys_of_params_that_are_no_texts_are_refused(tmp_path: Path) -> None:
     with ih.connect(tmp_path / "storage"):
         for params in ({1: "a"}, {None: "a"}, {"a": [{2.5: "b"}]}):
-            with pytest.raises(TypeError, match="is no text, and would come back as one"):
+            with pytest.raises(TypeError, match="is not a text, and would come back as one"):
                 ih.track(ih.Transform("t"), params=params)
         circle: dict[str, object] = {}
         circle["self"] = circle
@@ -401,7 +401,7 @@ def test_what_cannot_be_tracked() -> None:
             with pytest.raises(TypeError, match="is a generator"):
                 track(function)
         for other in (partial(print, 1), 5):
-            with pytest.raises(TypeError, match="no function with a name"):
+            with pytest.raises(TypeError, match="not a function with a name"):
                 track(other)  # type: ignore[arg-type]
 
 

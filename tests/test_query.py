@@ -129,8 +129,8 @@ async def test_lookups_of_relations(instance: inhaul.Instance, tmp_path: Path) -
     [
         ("colour", "Artifact has no field 'colour'. It has accessor, created_at"),
         ("run__colour", "Run has no field 'colour'"),
-        ("size__above", "'above' is no operator. There are exact"),
-        ("size__gt__lt", "no operator"),
+        ("size__above", "'above' is not an operator. Use one of exact"),
+        ("size__gt__lt", "is not an operator"),
         ("_size", "no field"),
     ],
 )
@@ -245,7 +245,7 @@ async def test_records_of_other_registries(instance: inhaul.Instance, tmp_path: 
     await transform.save()
     assert (await Transform.get(transform.uid)).name == "clean up"
     assert transform.updated_at > transform.created_at
-    with pytest.raises(ValueError, match="no type of transform"):
+    with pytest.raises(ValueError, match="not a type of transform"):
         Transform("x", type="magic")
 
     root = await Storage(tmp_path / "other").save()
@@ -271,11 +271,11 @@ async def test_whole_floats_are_whole_numbers(instance: inhaul.Instance) -> None
     assert await keys(size=1e0, visibility=0.0, run__id__gte=1.0) == ["in/a.csv"]
     assert await keys(size__gt=1e4) == []
     for refused in (1.5, float("nan"), float("inf"), np.float64(0.5), True):
-        with pytest.raises(TypeError, match="is no int"):
+        with pytest.raises(TypeError, match="is not"):
             Artifact.filter(size__lt=refused)
-        with pytest.raises(TypeError, match="is no int"):
+        with pytest.raises(TypeError, match="is not"):
             Artifact.filter(size__in=[1, refused])
-    with pytest.raises(ValueError, match="no database holds"):
+    with pytest.raises(ValueError, match="too large for a database"):
         Artifact.filter(size__lt=1e30)
 
 
@@ -290,7 +290,7 @@ async def test_times_of_numpy_and_pandas_are_times_in_utc(instance: inhaul.Insta
     for long_ago in (np.datetime64("2001-01-01"), np.datetime64("2001-01-01", "ns"), pd.Timestamp("2001-01-01")):
         assert await Artifact.filter(created_at__gt=long_ago).count() == len(TEXTS)
         assert await Artifact.filter(created_at__lt=long_ago).count() == 0
-    with pytest.raises(TypeError, match="is no datetime"):
+    with pytest.raises(TypeError, match="is not"):
         Artifact.filter(created_at__gt=np.datetime64("NaT", "us"))
 
 
@@ -303,9 +303,9 @@ async def test_integers_of_numpy_are_integers(instance: inhaul.Instance) -> None
     assert await Artifact.filter(id__range=(np.int32(1), ids.max()), size__gte=np.int64(0)).exists()
     by_key = Artifact.filter().order_by("key")
     assert await by_key[np.int64(0) : np.int64(1)].all() == await by_key.limit(np.int8(1)).all() == [first]
-    with pytest.raises(TypeError, match="no number of records"):
+    with pytest.raises(TypeError, match="not a number of records"):
         by_key[np.True_ :]
-    with pytest.raises(TypeError, match="is no int"):
+    with pytest.raises(TypeError, match="is not"):
         Artifact.filter(id=np.float64(1.5))
 
 

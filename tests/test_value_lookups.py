@@ -139,19 +139,19 @@ def takes(dtype: str, value: int | float) -> bool:
 async def test_texts_are_compared_with_texts(artifacts: list[Artifact]) -> None:
     await features(n="int", seen="datetime")
     for lookup, value in (("n__contains", 5), ("seen__startswith", NOON)):
-        with pytest.raises(TypeError, match="is no text"):
+        with pytest.raises(TypeError, match="is not a text"):
             Artifact.features.filter(**{lookup: value})
 
 
 @pytest.mark.parametrize(
     ("lookup", "value", "error", "message"),
     [
-        ("n__gt", None, TypeError, "None is no value that a feature could have"),
-        ("n__contains", None, TypeError, "None is no text"),
+        ("n__gt", None, TypeError, "None cannot be the value of a feature"),
+        ("n__contains", None, TypeError, "None is not a text"),
         ("n__isnull", None, TypeError, "n__isnull=None: pass True or False"),
         ("n__in", 5, TypeError, "n__in=5: pass a list of values"),
         ("n__in", "abc", TypeError, "n__in='abc': pass a list of values"),
-        ("n__in", [1, None], TypeError, "None is no value"),
+        ("n__in", [1, None], TypeError, "None cannot be the value"),
         ("n__range", [1], ValueError, "the lowest and the highest value"),
     ],
 )

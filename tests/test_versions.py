@@ -107,7 +107,7 @@ async def test_what_a_version_may_be_called(instance: inhaul.Instance, tmp_path:
     assert [one.version for one in await first.versions.all()] == ["draft", "7.1", "8"]
 
     third.version = "7.1"
-    with pytest.raises(ValueError, match=f"'7.1' is that of artifact {second.uid}"):
+    with pytest.raises(ValueError, match=f"Artifact {second.uid} of the same family has version '7.1'"):
         await third.save()
     assert (await Artifact.get(third.uid)).version == "8"
     await second.delete()  # what is in the trash keeps its version

@@ -1,4 +1,4 @@
-"""What users hold: records of the registry, lists of them, and queries for them."""
+"""The classes that users work with: records of the registry, lists of them, and queries."""
 
 from inhaul.formats.accessor import AnnDataAccessor as AnnDataAccessor
 from inhaul.formats.accessor import BackedElement as BackedElement

@@ -57,34 +57,34 @@ if TYPE_CHECKING:
 class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
     """A dataset or model, stored as a file or folder.
 
-    Making one does no I/O. Staging it reads and hashes the content, and turns the artifact into the existing one if the
-    registry has it; `save()` stages it if need be, stores and registers it.
+    Creating an artifact does no I/O. Staging reads and hashes the content; if the registry has the content already, the
+    artifact becomes the existing one. `save()` stages the artifact if needed, then stores and registers it.
 
     Args:
         data: A path to a file or folder, or a DataFrame, AnnData or MuData.
-        key: The key in the storage, like `"experiment/cells.csv"`. Content under a known key that differs becomes a new
-            version; the same content is the existing artifact.
-        description: What it is.
-        version: What this version is called; numbered if None.
-        is_new_version_of: The artifact that it is a new version of, saved or not. What is not given here, key and
-            description, it inherits. It follows the newest of the family.
-        run: The run that makes it; None is the current one, False none.
-        visibility: Who sees it.
-        format: How an AnnData is stored: `"h5ad"` or `"zarr"`; None: as the suffix of the key says, else as h5ad.
-        accessor: What a file or folder shall load as where its suffix leaves that open: `"AnnData"` or `"MuData"`.
-        storage: Where it is stored, or lies: a storage, or its root, which is registered when the artifact is saved. A
-            folder that is not there is made, as by `connect`. None: that of the data, else the default one.
+        key: The key in the storage, like `"experiment/cells.csv"`. New content under a known key becomes a new version;
+            the same content gives the existing artifact.
+        description: A description of the artifact.
+        version: The name of this version; a number if None.
+        is_new_version_of: The previous version, saved or not. The new version follows the newest of the family, and
+            inherits key and description if they are not given.
+        run: The run that creates the artifact. None means the current run, False no run.
+        visibility: Whether queries show the artifact; see `Visibility`.
+        format: How an AnnData is stored: `"h5ad"` or `"zarr"`. None follows the suffix of the key, else uses h5ad.
+        accessor: The type to load a file or folder as if its suffix allows several: `"AnnData"` or `"MuData"`.
+        storage: The storage of the artifact, or the root of one, which is registered when the artifact is saved. A
+            missing folder is created, as by `connect`. None means the storage with the data, else the default one.
         key_is_virtual: False stores the object under the key itself.
-        follow_symlinks: Follow links in a folder that stay inside it, or with `"anywhere"` all; those that are not
-            followed are left out. The path itself may be a link at any time: the name is the link's.
-        on_duplicate: What to do with content that is registered under the same key, or under any if none is given:
-            `"return"` the existing artifact, `"create"` another one, or raise an `"error"`.
+        follow_symlinks: True follows links in a folder that stay inside it, `"anywhere"` follows all. Other links are
+            left out. The path itself may always be a link; the artifact takes the name of the link.
+        on_duplicate: What to do if the content is registered already under the same key, or under any key if none is
+            given: `"return"` the existing artifact, `"create"` another one, or raise an `"error"`.
 
     Raises:
-        TypeError: The data is none of these, or an argument has the wrong type.
+        TypeError: The data or another argument has the wrong type.
         InvalidKey: The key is not valid.
         ValueError: The data cannot be stored in the format, the version is empty or longer than 30 characters, an
-            option has a value it does not know, or the storage belongs to another registry.
+            option has an unknown value, or the storage belongs to another registry.
         UnsupportedStorage: The root of the storage is neither a folder nor on S3.
         WrongWorld: A record belongs to `inhaul.sync`, or the reverse.
     """
@@ -180,16 +180,16 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
 
     @property
     def key(self) -> str | None:
-        """The key in the storage; None if there is none, or before staging if it is to be inferred."""
+        """The key in the storage. None if there is none, or if staging has yet to infer it."""
         return self._key
 
     @key.setter
     def key(self, value: str | None) -> None:
         if self._is_staged and not self._key_is_virtual:
-            raise AttributeError(f"{self._key!r} is the place of a file in its storage: it cannot be renamed here")
+            raise AttributeError(f"{self._key!r} is the path of a file in its storage, so the key cannot be changed")
         check_key(value)
         if self._is_staged and value is None and self._key is not None:
-            raise ValueError(f"The key {self._key!r} can be changed to another one, but not be taken away")
+            raise ValueError(f"The key {self._key!r} can be changed, but not removed")
         if self._is_staged and value is not None and suffix(value) != self._suffix:
             raise ValueError(f"The key {value!r} should end in {self._suffix!r}, as its object does")
         self._key = value
@@ -198,7 +198,7 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
 
     @property
     def visibility(self) -> Visibility:
-        """Who sees the artifact."""
+        """The visibility: whether queries show the artifact."""
         return Visibility(self._visibility)
 
     @visibility.setter
@@ -207,27 +207,28 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
 
     @property
     def path(self) -> "Path | UPath":
-        """Where its bytes are; before saving, where they come from. On S3 a UPath, which s3fs opens.
+        """The path of the content; before saving, the path of the source. On S3 it is a UPath, which s3fs opens.
 
         Raises:
-            ValueError: It was made from memory and is not saved.
+            ValueError: The artifact was created from memory and is not saved.
         """
         if self._id is not None:
-            # Without an object of its own, its key is where its successor lies.
+            # If it has no object of its own, its successor lies under its key.
             return self._home.path(self._storage._root, self._object_key or self._key or "")
         source = self._staged.content.location if self._staged else self._draft.data if self._draft else None
         if not is_pathish(source):
-            raise ValueError(f"{self!r} was made in memory: it has a path once it is saved")
+            raise ValueError(f"{self!r} was created from memory, so it has no path before it is saved")
         return self._home.path_at(as_text(source))
 
     @classmethod
     def filter(cls, **lookups: Any) -> "QuerySet[Self]":
-        """Artifacts that meet all lookups, `field__op=value`.
+        """Returns the artifacts that meet all lookups, `field__op=value`.
 
-        Without a lookup by visibility, id or uid, only those with the default visibility; `visibility=None` means all.
+        Without a lookup by visibility, id or uid, it returns only artifacts with the default visibility.
+        `visibility=None` includes all.
 
         Raises:
-            UnknownField: A lookup names no field or operator.
+            UnknownField: A lookup has an unknown field or operator.
         """
         found: QuerySet[Self] = cls._world["QuerySet"](cls)
         return found.filter(**shown(lookups))
@@ -244,28 +245,28 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         follow_symlinks: FollowSymlinks = False,
         errors: Errors = "report",
     ) -> "ArtifactList[Self]":
-        """One artifact for each regular file below a folder, in path order.
+        """Returns one artifact for each regular file below a folder, in path order.
 
-        Saved without being staged before, the list reads each file only once. A file that cannot be ingested is in
-        `failed` afterwards and stops no other; links and special files are in `skipped`.
+        If the list is saved without being staged first, each file is read only once. A file that cannot be ingested is
+        listed in `failed` and does not stop the others. Links and special files are listed in `skipped`.
 
         Args:
-            path: The folder. An `.inhaulignore` file in it (gitignore syntax) leaves files out. Of a folder on S3
-                nothing is read, such files neither.
-            key: What precedes each file's relative path in its key; the folder's name if None. In a storage the key is
-                the path relative to its root.
-            run: The run that makes them; None is the current one, False none.
+            path: The folder. An `.inhaulignore` file in it (gitignore syntax) leaves files out. Files on S3 are not
+                read, not even this one.
+            key: The prefix that each file's relative path gets in its key; the folder's name if None. In a storage, the
+                key is the path relative to its root.
+            run: The run that creates the artifacts. None means the current run, False no run.
             duplicates: `"drop"` keeps only the first of files with equal content.
             exclude: Patterns in gitignore syntax of files to leave out.
-            follow_symlinks: Follow links that stay inside the folder, or with `"anywhere"` all: each is a file, or a
-                folder, by the link's own name. In a storage, where files stay what they are, those that lead out of it
-                are skipped.
-            errors: `"raise"` makes `save()` raise an `ExceptionGroup` of what failed, after the rest is saved.
+            follow_symlinks: True follows links that stay inside the folder, `"anywhere"` follows all. Each is a file or
+                folder with the name of the link. In a storage, files are registered in place, so links out of the
+                storage are skipped.
+            errors: `"raise"` makes `save()` raise an `ExceptionGroup` of the failures after the rest is saved.
 
         Raises:
             TypeError: An argument has the wrong type.
             InvalidKey: The key is not valid.
-            ValueError: An option has a value it does not know, or a pattern is wrong.
+            ValueError: An option has an unknown value, or a pattern is wrong.
         """
         instance = current()
         active = run_for(cls._world, run, instance)
@@ -274,18 +275,18 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         return made
 
     async def save(self, upload: bool | None = None) -> Self:
-        """Stores and registers the artifact; later, writes the fields that were changed.
+        """Stores and registers the artifact. If it is saved already, writes the changed fields.
 
         Args:
-            upload: True takes it from the local storage of the instance to the one on S3; None and False leave it where
-                it is. A user's own file stays where it is, too.
+            upload: True moves the object from the local storage of the instance to the one on S3. None and False leave
+                it in place. A user's own file also stays in place.
 
         Raises:
-            ValueError: `upload=True` without both storages, or a version that another one of the family has.
+            ValueError: `upload=True` without both storages, or another artifact of the family has this version.
             FileChanged: The content changed since it was staged.
-            KeyExists: A changed key is taken.
-            NoResultFound: It was deleted for good.
-            StorageFull: There is no room for it.
+            KeyExists: The changed key is taken.
+            NoResultFound: The artifact was permanently deleted.
+            StorageFull: The storage has no room for it.
         """
         check_flag("upload", upload, optional=True)
         if upload and self._home.remote is None:
@@ -299,24 +300,25 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         return self
 
     async def load(self, is_run_input: "bool | Run | None" = None, stream: bool = False, **options: Any) -> Any:
-        """Its content in memory, or opened; else the path of the file or folder.
+        """Loads the content into memory.
 
-        A DataFrame (.csv, .tsv, .parquet, .ipc, .feather), AnnData (.h5ad, AnnData zarr), MuData (.h5mu), an array
-        (.jpg, .png, .tif), what JSON and YAML hold, text (.txt, .md), an open HDF5 file or zarr group.
+        Returns a DataFrame (.csv, .tsv, .parquet, .ipc, .feather), an AnnData (.h5ad, AnnData zarr), a MuData (.h5mu),
+        an array (.jpg, .png, .tif), Python objects (JSON, YAML), text (.txt, .md), or an open HDF5 file or zarr group.
+        For other suffixes it returns the path of the file or folder.
 
         Args:
-            is_run_input: The run that it becomes an input of, unless that made it, or met it again. None and True are
-                the current one, which True says there must be; False none.
-            stream: Read an AnnData from its storage, without a copy of the file on this machine.
+            is_run_input: The run that records the artifact as an input, unless the run created it or met it again. None
+                and True mean the current run, and True requires one. False means no run.
+            stream: Read an AnnData directly from its storage, without a local copy of the file.
             **options: Passed on to the reader, such as `pandas.read_csv`.
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file was overwritten in place by a later version, or is not as large as is registered.
-            ObjectDamaged: An object that inhaul named is not as large, or is no file or folder, as is registered.
-            ValueError: The content is not what its suffix says.
+            ObjectChanged: The file was overwritten in place by a later version, or its size is not the registered one.
+            ObjectDamaged: An object that inhaul named does not have the registered size or kind (file or folder).
+            ValueError: The content does not match its suffix.
             MissingLibrary: The reader needs a library that is not installed.
-            ValueError: `is_run_input` is True and there is no run, or it is a run of another instance.
+            ValueError: `is_run_input` is True and there is no run, or the run belongs to another instance.
         """
         run = input_run(self, is_run_input)
         if self._id is None and self._draft is not None and not is_pathish(self._draft.data):
@@ -333,24 +335,24 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         return await asyncio.to_thread(suffixes.load, path, self._suffix, self._accessor, **options)
 
     async def backed(self, is_run_input: "bool | Run | None" = None, **options: Any) -> Any:
-        """Access to its content without loading it: only the bytes asked for are read.
+        """Opens the content without loading it: only the requested bytes are read.
 
-        An `AnnDataAccessor` for .h5ad and AnnData zarr, a `BackedAccessor` for other HDF5 files and zarr stores, a
-        `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv. The last two have the columns and types
-        of `load()`: they are read once to find these, unless options say how to read them.
+        Returns an `AnnDataAccessor` for .h5ad and AnnData zarr, a `BackedAccessor` for other HDF5 and zarr stores,
+        and a `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv. A .csv or .tsv has the columns and
+        types of `load()`: the file is read once to find them, unless options say how to read it.
 
         Args:
-            is_run_input: The run that it becomes an input of, unless that made it, or met it again. None and True are
-                the current one, which True says there must be; False none.
+            is_run_input: The run that records the artifact as an input, unless the run created it or met it again. None
+                and True mean the current run, and True requires one. False means no run.
             **options: Of pyarrow's format, such as `parse_options`, `read_options` and `convert_options` of
                 `pyarrow.dataset.CsvFileFormat`.
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file was overwritten in place by a later version, or is not as large as is registered.
-            ObjectDamaged: An object that inhaul named is not as large, or is no file or folder, as is registered.
-            ValueError: Its suffix has no such access, or the content is not what the suffix says.
-            TypeError: Options are given that nothing takes.
+            ObjectChanged: The file was overwritten in place by a later version, or its size is not the registered one.
+            ObjectDamaged: An object that inhaul named does not have the registered size or kind (file or folder).
+            ValueError: Content with this suffix cannot be opened, or does not match the suffix.
+            TypeError: The reader does not accept an option.
         """
         run = input_run(self, is_run_input)
         opened = await self._opened(**options)
@@ -360,22 +362,22 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
     async def _opened(self, **options: Any) -> Any:
         await self._staging()
         source = await reading.source(self)
-        # The name of a path on S3 takes importing what makes it.
+        # Converting an S3 path to text imports UPath.
         return await asyncio.to_thread(
             lambda: backed.open_backed(source, self._suffix, self._accessor, str(self.path), self._world, **options)
         )
 
     async def cache(self, is_run_input: "bool | Run | None" = None) -> Path:
-        """A path of its content on this machine: in local storage, of the object itself.
+        """Returns a local path of the content. In local storage, it is the path of the object itself.
 
         Args:
-            is_run_input: The run that it becomes an input of, unless that made it, or met it again. None and True are
-                the current one, which True says there must be; False none.
+            is_run_input: The run that records the artifact as an input, unless the run created it or met it again. None
+                and True mean the current run, and True requires one. False means no run.
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file was overwritten in place by a later version, or is not as large as is registered.
-            ObjectDamaged: An object that inhaul named is not as large, or is no file or folder, as is registered.
+            ObjectChanged: The file was overwritten in place by a later version, or its size is not the registered one.
+            ObjectDamaged: An object that inhaul named does not have the registered size or kind (file or folder).
         """
         run = input_run(self, is_run_input)
         path = await self._cached()
@@ -383,12 +385,12 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         return path
 
     async def view_lineage(self) -> Lineage:
-        """The graph of what it was made from and what was made from it.
+        """Returns the graph of the artifact's sources and of the artifacts created from it.
 
-        `str()` of it is Mermaid's text; a notebook shows a picture if graphviz is installed.
+        `str()` of the graph is Mermaid text. A notebook shows a picture if graphviz is installed.
 
         Raises:
-            ValueError: It is not saved.
+            ValueError: The artifact is not saved.
         """
         if self._id is None:
             raise ValueError(f"{self!r} is not saved, so it has no lineage")
@@ -397,16 +399,16 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
     async def verify(
         self, *, read: bool = False, repair: bool = False, source: "Pathish | None" = None
     ) -> VerifyReport:
-        """Compares its object with the registry.
+        """Compares the object with the registry.
 
         Args:
-            read: Read it although its ETag tells what it is. One that only has an ETag gets a hash of its content.
-            repair: Store it again if it is not as registered, where an equal copy is left.
-            source: What it was made from, or the folder of that, for a repair; see `inhaul.verify`.
+            read: Read the object even if its ETag suffices. An artifact with only an ETag gets a hash of its content.
+            repair: Store a damaged or missing object again if an equal copy exists.
+            source: The original file, or its folder, for a repair; see `inhaul.verify`.
 
         Raises:
-            ValueError: It is not saved, or a source is given without `repair`, or on S3.
-            FileNotFoundError: There is no such source.
+            ValueError: The artifact is not saved, or `source` is on S3 or given without `repair`.
+            FileNotFoundError: The source does not exist.
         """
         if self._id is None:
             raise ValueError(f"{self!r} is not saved, so there is nothing to compare it with")
@@ -419,27 +421,27 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         return report
 
     async def replace(self, data: "Data", run: "Run | Literal[False] | None" = None, format: str | None = None) -> None:
-        """Gives the artifact other content, at once: uid, key and version stay, but for the suffix of the key.
+        """Replaces the content immediately. Uid, key and version stay, except for the suffix of the key.
 
-        The new content gets an object of its own before the row switches to it, and the old one goes last. Whatever
-        fails leaves the artifact as it was. A file under its user's key is written over only then; what a crash leaves
-        to do, the next process does. If the columns of the old content are linked as features, those of the new one are
-        checked, and linked in their place.
+        The new content is stored as an object of its own, then the row switches to it, then the old object is removed.
+        A failure leaves the artifact as it was. A file under a key that its user chose is overwritten only after the
+        switch; after a crash, the next process completes this. If the columns of the old content are linked as
+        features, those of the new content are checked and linked instead.
 
         Args:
             data: A path outside all storages, or an object in memory.
-            run: The run that makes the new content: the artifact is then of this run, and the one before is among its
-                `previous_runs`. None is the current one, False none.
+            run: The run that creates the new content. It becomes the run of the artifact, and the previous run is added
+                to `previous_runs`. None means the current run, False no run.
             format: How an AnnData is stored; see `Artifact`.
 
         Raises:
-            TypeError: The data is none of these, or the run is none.
-            ValueError: The artifact is not saved, or is a folder under its user's key; or the data lies in a storage,
-                or is a folder for a file, or the reverse; or the run belongs to another instance.
-            KeyExists: With the new suffix, the key is that of another artifact, or of another file; or somebody else
-                replaces the artifact, too.
-            ObjectChanged: A file under its user's key is not what was registered.
-            ObjectShared: Such a file lies in the folder of another artifact.
+            TypeError: The data or the run has the wrong type.
+            ValueError: The artifact is not saved, or is a folder under a key that its user chose; or the data lies in a
+                storage, or is a folder for a file, or the reverse; or the run belongs to another instance.
+            KeyExists: With the new suffix, the key belongs to another artifact or file; or another process is replacing
+                the same artifact.
+            ObjectChanged: The file under a key that its user chose is not the registered one.
+            ObjectShared: That file lies in the folder of another artifact.
             ValidationError: A column is not of the dtype of its feature.
             FileChanged: The data changed while it was stored.
             StorageFull: There is no room for it.
@@ -447,7 +449,7 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         check_data(data, format)
         check_record(self._world, "run", run or None, "Run", optional=True)
         if self._id is None:
-            raise ValueError(f"{self!r} is not saved: make it of the other content")
+            raise ValueError(f"{self!r} is not saved: create it from the other content")
         active = run_for(self._world, run, self._home)
         if active is not None and active._id is not None:
             active._check_home(self._home)
@@ -457,21 +459,21 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
     async def delete(
         self, permanent: bool | None = None, storage: bool | None = None, using_key: str | None = None
     ) -> None:
-        """Puts the artifact into the trash; the second time, deletes it for good.
+        """Moves the artifact into the trash, or permanently deletes an artifact in the trash.
+
+        A permanent deletion cannot be undone. If the object cannot be removed, the call raises, and the same call, the
+        next write or `gc` removes the object later. Collections in the trash lose the artifact as a member.
 
         Args:
-            permanent: Delete for good at once.
-            storage: Whether the object goes too when the artifact goes for good; None: only one that inhaul named. Of a
-                user's own folder, what an ignore file leaves out stays.
+            permanent: True deletes permanently at once.
+            storage: Whether a permanent deletion removes the object. None removes it only if inhaul named it. Files
+                that an ignore file excludes from a user's own folder stay.
             using_key: Accepted for compatibility.
 
-        Nothing brings back what went for good. If its object cannot be removed, the call raises, and the same call, the
-        next write or `gc` removes the object later. Collections in the trash lose it as a member.
-
         Raises:
-            ValueError: It is not saved, or `using_key` is given.
+            ValueError: The artifact is not saved, or `using_key` is given.
             InUse: It is a member of a collection that is not in the trash.
-            ObjectShared: The object would go, but other artifacts have bytes in it, or are folders that hold it.
+            ObjectShared: The object to remove has bytes of other artifacts, or lies in a folder of one.
         """
         check_flag("permanent", permanent, optional=True)
         check_flag("storage", storage, optional=True)
@@ -499,8 +501,8 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         """Takes the artifact out of the trash.
 
         Raises:
-            KeyExists: Another artifact has its key by now.
-            NoResultFound: It was deleted for good.
+            KeyExists: Another artifact has its key now.
+            NoResultFound: The artifact was permanently deleted.
         """
         self._check_not_deleted()
         if self._visibility == Visibility.trash:
@@ -508,7 +510,7 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         return self
 
     async def _check(self) -> None:
-        """Raises what can be told to be wrong without reading the content."""
+        """Raises the errors that can be found without reading the content."""
         await saving.check(self)
 
     async def _staging(self) -> Self:
@@ -519,7 +521,7 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
     async def _save(self, instance: Instance) -> None:
         async with self._turn():
             if self._is_deleted:
-                raise NoResultFound(f"{self!r} was deleted for good: make a new artifact of the data")
+                raise NoResultFound(f"{self!r} was deleted for good: create a new artifact from the data")
             await saving.save(self, instance)
             if self._slots is not None:
                 await link(self, self._slots)
@@ -533,7 +535,7 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
             if values["visibility"] == Visibility.trash:
                 await deletion.check_unused(conn, [self._id] if self._id is not None else [])
             else:
-                await deletion.check_key_is_free(conn, self, "cannot come back")
+                await deletion.check_key_is_free(conn, self, "cannot be restored")
         elif "key" in values and self._is_latest and self._visibility != Visibility.trash:
             await deletion.check_key_is_free(conn, self, "cannot be renamed")
 
@@ -545,7 +547,7 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         return {"is_latest": await conn.scalar(latest)}
 
     def _turn(self) -> asyncio.Lock:
-        """A lock, for two tasks that stage or save one artifact would mix up its object and its row."""
+        """Returns the lock that keeps two tasks from staging or saving the artifact at once."""
         if self._lock is None:
             self._lock = asyncio.Lock()
         return self._lock

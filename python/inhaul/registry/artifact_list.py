@@ -44,15 +44,15 @@ if TYPE_CHECKING:
 A = TypeVar("A", bound="Artifact")
 
 _SHOWN = 5  # artifacts in a repr
-_DOWNLOADS = 32  # side by side
+_DOWNLOADS = 32  # at the same time
 _EDITABLE = ("_description", "_visibility", "_version", "_key")
 
 
 class ArtifactList(Sequence[A], Generic[A]):
-    """Artifacts of one folder in path order, held as columns; each becomes an `Artifact` when it is first touched.
+    """The artifacts of one folder in path order, held as columns. Each becomes an `Artifact` on first access.
 
-    Made by `Artifact.from_dir`; see there for the arguments. `save()` stores and registers all of it, and reads each
-    file only once if it was not staged before.
+    `Artifact.from_dir` creates such lists and documents the arguments. `save()` stores and registers all artifacts. If
+    the list was not staged before, it reads each file only once.
     """
 
     _world: ClassVar["World"]
@@ -75,12 +75,12 @@ class ArtifactList(Sequence[A], Generic[A]):
 
     @property
     def failed(self) -> list[Issue]:
-        """Files that should be here and are not, each with its path, reason and error."""
+        """The files that could not be ingested, each with its path, reason and error."""
         return self._report.failed
 
     @property
     def skipped(self) -> list[Issue]:
-        """Links, special files, and folders that are storages of their own, which were left out on purpose."""
+        """The links, special files, and folders that are separate storages, which were deliberately left out."""
         return self._report.skipped
 
     def __repr__(self) -> str:
@@ -88,7 +88,7 @@ class ArtifactList(Sequence[A], Generic[A]):
         return "\n".join([self._title(), *keys, *(f"  {line}" for line in self._left_out())])
 
     def _repr_html_(self) -> str:
-        """The first artifacts as a table for notebooks."""
+        """Returns the first artifacts as an HTML table for notebooks."""
         names = ("key", "size", "suffix", "accessor", "hash", "uid")
         rows = [[getattr(row, name) for name in names] for row in self._first_rows()]
         cells = ["".join(f"<td>{'' if one is None else html.escape(str(one))}</td>" for one in row) for row in rows]
@@ -136,13 +136,13 @@ class ArtifactList(Sequence[A], Generic[A]):
     async def save(self) -> Self:
         """Stores and registers all artifacts.
 
-        What is registered already stays as it is. Edits made to artifacts of the list are saved, too.
+        Artifacts that are registered already stay as they are. Edits of artifacts in the list are also saved.
 
         Raises:
-            FileNotFoundError: There is no such folder.
+            FileNotFoundError: The folder does not exist.
             NotADirectoryError: The path is a file.
-            ExceptionGroup: Some edits could not be saved; it says how many are, and has the error of each other one.
-                Or, with `errors="raise"`, files failed. Either comes after the rest was saved.
+            ExceptionGroup: Some edits could not be saved; it holds their errors and the number of saved edits. With
+                `errors="raise"`, it also holds the errors of failed files. It is raised after the rest is saved.
         """
         await self._save_all()
         return self
@@ -163,7 +163,7 @@ class ArtifactList(Sequence[A], Generic[A]):
             self._report.raise_failures()
 
     async def cache(self) -> list[Path]:
-        """Paths of all contents on this machine, some of them downloaded side by side; see `Artifact.cache`.
+        """Returns local paths of all contents, downloading several at a time; see `Artifact.cache`.
 
         Raises:
             ObjectMissing: An object is not in the storage.
@@ -175,8 +175,8 @@ class ArtifactList(Sequence[A], Generic[A]):
         """Compares the objects of all artifacts with the registry.
 
         Args:
-            read: Read objects although their ETag tells what they are.
-            repair: Store again what is not as registered, from the folder if it still has equal files.
+            read: Read objects even if their ETags suffice.
+            repair: Store damaged or missing objects again, from the folder if it still has equal files.
 
         Raises:
             ValueError: The list is not saved.
@@ -187,12 +187,12 @@ class ArtifactList(Sequence[A], Generic[A]):
         return await verify_rows(self._instance, files, Sources(files), read=read, repair=repair)
 
     def _files(self) -> dict[str, Path]:
-        """The files that the artifacts were made from, by uid."""
+        """Returns the source files of the artifacts, by uid."""
         columns = self._staged_columns()
         return {columns.values(at)["uid"]: Path(columns.row(at).path) for at in range(len(columns))}
 
     async def df(self) -> "pd.DataFrame":
-        """The artifacts as a table: path, key, status, uid, size in bytes, hash, and so on."""
+        """Returns the artifacts as a table: path, key, status, uid, size in bytes, hash, and so on."""
         return await asyncio.to_thread(self._df, self._staged_columns())
 
     def _df(self, columns: Columns) -> "pd.DataFrame":
@@ -200,10 +200,10 @@ class ArtifactList(Sequence[A], Generic[A]):
         return tables.frame(rows, Row._fields[:-2])
 
     async def _artifact_ids(self) -> list[int]:
-        """The ids of all its artifacts.
+        """Returns the ids of all artifacts.
 
         Raises:
-            ValueError: It is not saved.
+            ValueError: The list is not saved.
         """
         if not self._saved:
             raise ValueError(f"{self!r} is not saved: save it first")
@@ -220,7 +220,7 @@ class ArtifactList(Sequence[A], Generic[A]):
         return self._columns is not None
 
     async def _check(self) -> None:
-        """Raises what is wrong with the folder itself; reads no file."""
+        """Raises if the folder itself is invalid. Reads no file."""
         await self._folder.where()
 
     async def _staging(self) -> Self:
@@ -260,13 +260,13 @@ class ArtifactList(Sequence[A], Generic[A]):
         await self._hold(done)
 
     def _some_saved_alone(self) -> bool:
-        """Whether new artifacts were saved since the list was staged, so that what was planned no longer holds."""
+        """True if new artifacts were saved since the list was staged, so the plan is outdated."""
         columns = self._staged_columns()
         places = [columns.find(path) for path, artifact in self._touched.items() if artifact._id is not None]
         return any(place is not None and columns.row(place).status != Status.UNCHANGED for place in places)
 
     async def _hold(self, parts: list[Recorded]) -> None:
-        """Takes the outcome of staging or saving as what the list is now."""
+        """Sets the contents of the list from the outcome of staging or saving."""
         self._report = self._job.report() if self._job is not None else IngestReport()
         for part in parts:
             self._report.add(part.batch.counts, part.batch.nbytes, part.batch.issues)
@@ -285,14 +285,14 @@ class ArtifactList(Sequence[A], Generic[A]):
                 self._fill(artifact, place)
 
     async def _load_related(self, parts: list[Recorded]) -> None:
-        """Loads what the artifacts refer to, so that touching one does no I/O."""
+        """Loads the records that the artifacts refer to, so accessing an artifact does no I/O."""
         job = self._job
         if job is None:
             return
         users_where = self._world["QuerySet"](self._world["User"]).filter
         users = await users_where(handle=settings.user)._all()
         run_ids = [job.run_id] if job.run_id is not None else []
-        if any(part.ids is None or part.batch.counts[Status.UNCHANGED] for part in parts):  # rows that others made
+        if any(part.ids is None or part.batch.counts[Status.UNCHANGED] for part in parts):  # rows of other runs
             async with self._instance.database.read() as conn:
                 makers, runs = await bulk.referred(conn, job.root, job.key_prefix)
             users += await users_where(id__in=makers)._all()
@@ -314,7 +314,7 @@ class ArtifactList(Sequence[A], Generic[A]):
         return artifact
 
     def _fill(self, artifact: A, place: int) -> None:
-        """Makes an artifact what the columns say; an edit that was made to it stays."""
+        """Sets the fields of an artifact from the columns. Edits of it stay."""
         columns = self._staged_columns()
         edits = {name: getattr(artifact, name) for name in _EDITABLE if _is_edited(artifact, name)}
         values = columns.values(place)
@@ -333,7 +333,7 @@ class ArtifactList(Sequence[A], Generic[A]):
             setattr(artifact, name, value)
 
     def _staged_at(self, place: int, values: dict[str, Any]) -> Staged:
-        """What a new artifact needs to be saved alone."""
+        """Returns the staged state that a new artifact needs to be saved on its own."""
         columns, job = self._staged_columns(), self._job
         if job is None:
             raise NotStaged(f"{self!r}: await it first")

@@ -1,4 +1,4 @@
-"""Collections: artifacts that belong together, in an order."""
+"""Collections: ordered sets of artifacts."""
 
 import asyncio
 import errno
@@ -42,25 +42,25 @@ if TYPE_CHECKING:
     from inhaul.registry.queries.query_set import QuerySet
     from inhaul.registry.records.run import Run
 
-_ATTEMPTS = 5  # at a name that others write too
-_AT_ONCE = 8  # artifacts that are cached
+_ATTEMPTS = 5  # at a name that others write at the same time
+_AT_ONCE = 8  # artifacts cached at the same time
 
 _table, _members = tables.collection, tables.collection_artifact
 
 
 class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
-    """Artifacts in an order, under a name. Other artifacts under a known name are a new version of the collection.
+    """An ordered set of artifacts with a name. Other artifacts under a known name become a new version.
 
     Args:
         artifacts: Saved artifacts, each once.
-        name: What to call it.
-        description: What it is.
-        run: The run that makes it; None is the current one, False none.
+        name: The name of the collection.
+        description: A description of the collection.
+        run: The run that creates the collection. None means the current run, False no run.
 
     Raises:
-        TypeError: Something is no artifact.
-        ValueError: An artifact is not saved, is there twice, or belongs to another instance; there is none; or the name
-            is empty.
+        TypeError: An item is not an artifact.
+        ValueError: An artifact is not saved, is listed twice, or belongs to another instance; or there is no artifact;
+            or the name is empty.
         WrongWorld: An artifact belongs to the other API.
     """
 
@@ -94,11 +94,11 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         self._instance = current()
         ids = {id_in(self._instance, artifact, self._world["Artifact"]) for artifact in self._draft}
         if len(ids) < len(self._draft):
-            raise ValueError("An artifact is twice in the collection: each can be a member once")
+            raise ValueError("The collection lists an artifact twice: each can be a member once")
         self._name = name
         self._description = description
         self._visibility, self._n_missing = Visibility.default, 0
-        # The ids of hashes are of one length, and say how each was made.
+        # Hash types have a fixed length and name the hashing rule, so the text is unambiguous.
         members = "\n".join(f"{artifact._hash_type} {artifact._hash}" for artifact in self._draft)
         self._hash = hash_bytes(members.encode()).hash
         type(self).run.set(self, run_for(self._world, run, self._instance))
@@ -109,7 +109,7 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
 
     @property
     def visibility(self) -> Visibility:
-        """Who sees the collection."""
+        """The visibility: whether queries show the collection."""
         return Visibility(self._visibility)
 
     @visibility.setter
@@ -118,27 +118,28 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
 
     @classmethod
     def filter(cls, **lookups: Any) -> "QuerySet[Self]":
-        """Collections that meet all lookups, `field__op=value`.
+        """Returns the collections that meet all lookups, `field__op=value`.
 
-        Without a lookup by visibility, id or uid, only those with the default visibility; `visibility=None` means all.
+        Without a lookup by visibility, id or uid, it returns only collections with the default visibility.
+        `visibility=None` includes all.
 
         Raises:
-            UnknownField: A lookup names no field or operator.
+            UnknownField: A lookup has an unknown field or operator.
         """
         found: QuerySet[Self] = cls._world["QuerySet"](cls)
         return found.filter(**shown(lookups))
 
     async def delete(self, permanent: bool | None = None) -> None:
-        """Puts the collection into the trash; the second time, deletes it for good. Its members stay.
+        """Moves the collection into the trash, or permanently deletes a collection in the trash. Its members stay.
 
-        While it is in the trash, its members can be deleted for good. `n_missing` counts those that were: from then on
-        the collection can neither be loaded nor restored.
+        While the collection is in the trash, its members can be permanently deleted. `n_missing` counts these members.
+        A collection with missing members can neither be loaded nor restored.
 
         Args:
-            permanent: Delete for good at once.
+            permanent: True deletes permanently at once.
 
         Raises:
-            ValueError: It is not saved.
+            ValueError: The collection is not saved.
         """
         check_flag("permanent", permanent, optional=True)
         id = self._saved_id()
@@ -163,9 +164,9 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         """Takes the collection out of the trash.
 
         Raises:
-            KeyExists: Another collection has its name by now.
+            KeyExists: Another collection has its name now.
             ValueError: A member is in the trash.
-            NoResultFound: A member, or the collection, was deleted for good.
+            NoResultFound: A member, or the collection, was permanently deleted.
         """
         self._check_not_deleted()
         if self._visibility == Visibility.trash:
@@ -199,7 +200,7 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         raise KeyExists(errno.EEXIST, "Others keep writing to this collection: try again later", self._name)
 
     async def _check_trash(self, instance: Instance, rows: Sequence[RowMapping]) -> None:
-        """Refuses to make again what is in the trash."""
+        """Raises if an equal collection is in the trash."""
         for row in rows:
             if row["hash"] == self._hash and await self._has_members(instance, row["id"]):
                 raise KeyExists(
@@ -207,7 +208,7 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
                 )
 
     async def _check_members(self, conn: AsyncConnection) -> None:
-        """Refuses artifacts that have been deleted since they were loaded, and keeps others from deleting them."""
+        """Raises if an artifact was deleted since it was loaded. Locks the artifacts against deletion."""
         table = tables.artifact
         query = select(table.c.id, table.c.visibility).where(is_in(table.c.id, [one._id for one in self._draft]))
         rows = await conn.execute(query.order_by(table.c.uid).with_for_update(read=True))
@@ -219,13 +220,13 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
                 raise ValueError(f"{artifact!r} is in the trash: restore it before it becomes a member")
 
     async def _has_members(self, instance: Instance, id: int) -> bool:
-        """Whether a collection has the very same members, since others may have equal content."""
+        """True if a collection has exactly these members; other artifacts may have equal content."""
         query = select(_members.c.artifact_id).where(_members.c.collection_id == id).order_by(_members.c.position)
         async with instance.database.read() as conn:
             return [*await conn.scalars(query)] == [artifact._id for artifact in self._draft]
 
     async def _insert(self, instance: Instance, follows: str | None) -> None:
-        """Makes the row, the first of its name or the successor of one."""
+        """Inserts the row, as the first of its name or as a new version."""
         identity = await instance.identity()
         sent, now = columns(self), datetime.now(UTC)
         new = sent | {
@@ -273,10 +274,11 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         return {"is_latest": await conn.scalar(select(_table.c.is_latest).where(_table.c.id == self._id))}
 
     async def _check_complete(self, conn: AsyncConnection) -> None:
-        """Refuses a collection that lost members while it was in the trash."""
+        """Raises if the collection lost members while it was in the trash."""
         if n_missing := await conn.scalar(select(_table.c.n_missing).where(_table.c.id == self._id)):
             raise NoResultFound(
-                f"{self!r} is incomplete: {n_missing:,} of its members were deleted for good. Collect the others anew"
+                f"{self!r} is incomplete: {n_missing:,} of its members were deleted for good. "
+                "Create a new collection of the others"
             )
 
     async def _check_no_member_is_trashed(self, conn: AsyncConnection) -> None:
@@ -285,23 +287,23 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         query = select(table.c.uid, table.c.visibility).where(table.c.id.in_(members))
         rows = await conn.execute(query.order_by(table.c.uid).with_for_update(read=True))
         if trashed := [uid for uid, visibility in rows if visibility == Visibility.trash]:
-            raise ValueError(f"{self!r} cannot come back: restore its member {trashed[0]} first, which is in the trash")
+            raise ValueError(f"{self!r} cannot be restored: restore its member {trashed[0]} from the trash first")
 
     async def _check_name_is_free(self, conn: AsyncConnection) -> None:
-        """Keeps a collection in the trash whose name went to another family while all of its own was there."""
+        """Raises if another family has taken the name of a collection in the trash."""
         is_live = _table.c.is_latest & (_table.c.visibility != Visibility.trash)
         other_family = ~_table.c.uid.between(stem(self._uid), f"{stem(self._uid)}~")
         taken = select(_table.c.uid).where(_table.c.name == self._name, is_live, other_family)
         if other := await conn.scalar(taken):
-            what = f"{self!r} cannot come back: collection {other} has its name by now. Delete that one"
+            what = f"{self!r} cannot be restored: collection {other} has its name now. Delete that one first"
             raise KeyExists(errno.EEXIST, what, self._name)
 
     async def load(self, join: Literal["inner", "outer"] = "outer", is_run_input: "bool | Run | None" = None) -> Any:
-        """All members in memory, one below the other: DataFrames, or AnnData objects.
+        """Loads all members and concatenates them. The members must be DataFrames or AnnData objects.
 
         Args:
-            join: Of the columns or variables: those that all have, or all.
-            is_run_input: The run that the members become inputs of; see `Artifact.load`.
+            join: `"inner"` keeps the columns or variables that all members have, `"outer"` keeps all.
+            is_run_input: The run that records the members as inputs; see `Artifact.load`.
 
         Raises:
             ValueError: The members are neither all DataFrames nor all AnnData.
@@ -310,7 +312,7 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         members = await self._saved()
         accessors = {artifact._accessor for artifact in members}
         if accessors not in ({"DataFrame"}, {"AnnData"}):
-            raise ValueError(f"{self!r} cannot be loaded as one: its members are not all DataFrames, or all AnnData")
+            raise ValueError(f"{self!r} cannot be loaded as one: its members must be all DataFrames or all AnnData")
         if join not in ("inner", "outer"):
             raise ValueError(f"join={join!r}: use 'inner' or 'outer'")
         paths = await self._cache(members, run)
@@ -318,10 +320,10 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         return await asyncio.to_thread(_concatenated, loaded, [artifact._uid for artifact in members], join)
 
     async def cache(self, is_run_input: "bool | Run | None" = None) -> list[Path]:
-        """The paths of all members on this machine, in their order; several are fetched at once.
+        """Returns local paths of all members, in their order. Several are downloaded at once.
 
         Args:
-            is_run_input: The run that the members become inputs of; see `Artifact.load`.
+            is_run_input: The run that records the members as inputs; see `Artifact.load`.
 
         Raises:
             ObjectMissing: The object of a member is not in the storage.
@@ -332,29 +334,29 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
     async def mapped(
         self, obs_keys: Sequence[str] = (), join: Join = "inner", is_run_input: "bool | Run | None" = None
     ) -> MappedCollection:
-        """All observations of AnnData members as one indexed data set, as PyTorch's `DataLoader` takes it.
+        """Returns all observations of AnnData members as one indexed dataset for PyTorch's `DataLoader`.
 
         Args:
-            obs_keys: Columns of `obs` that each item has.
-            join: Of the variables: those that all members have, or all.
-            is_run_input: The run that the members become inputs of; see `Artifact.load`.
+            obs_keys: Columns of `obs` to include in each item.
+            join: `"inner"` keeps the variables that all members have, `"outer"` keeps all.
+            is_run_input: The run that records the members as inputs; see `Artifact.load`.
 
         Raises:
-            ValueError: A member is no AnnData, or has no such column.
+            ValueError: A member is not an AnnData, or lacks one of the columns.
         """
         run = input_run(self, is_run_input)
         members = await self._saved()
         if other := [artifact for artifact in members if artifact._accessor != "AnnData"]:
-            raise ValueError(f"{other[0]!r} is no AnnData: only these can be mapped")
+            raise ValueError(f"{other[0]!r} is not an AnnData: only AnnData can be mapped")
         paths = await self._cache(members, run)
         return await asyncio.to_thread(MappedCollection, paths, obs_keys, join)
 
     async def _saved(self) -> list[Artifact]:
-        """Its members.
+        """Returns the members.
 
         Raises:
-            ValueError: It is not saved.
-            NoResultFound: Some were deleted for good.
+            ValueError: The collection is not saved.
+            NoResultFound: Some members were permanently deleted.
         """
         if self._id is None:
             raise ValueError(f"{self!r} is not saved: save it first")
@@ -370,7 +372,7 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
 
 
 class Members(Fixed[Artifact]):
-    """The artifacts of a collection, in its order."""
+    """The artifacts of a collection, in order."""
 
     def _query(self) -> "QuerySet[Artifact]":
         artifact: Any = self._registry
@@ -381,7 +383,7 @@ class Members(Fixed[Artifact]):
 
 
 async def _family(conn: AsyncConnection, uid: str) -> dict[str, str | None]:
-    """The versions of a family by uid, which others cannot change before the transaction ends."""
+    """Returns the versions of a family by uid, locked until the transaction ends."""
     query = select(_table.c.uid, _table.c.version).where(_table.c.uid.between(stem(uid), f"{stem(uid)}~"))
     return {uid: version for uid, version in await conn.execute(query.with_for_update())}  # noqa: C416 - rows
 
@@ -389,11 +391,11 @@ async def _family(conn: AsyncConnection, uid: str) -> dict[str, str | None]:
 def _check_unused(family: Mapping[str, str | None], version: str | None) -> None:
     for uid, used in family.items():
         if version is not None and (used or "1") == version:
-            raise ValueError(f"Version {version!r} is that of collection {uid} of the same family: choose another one")
+            raise ValueError(f"Collection {uid} of the same family has version {version!r}: choose another one")
 
 
 def _concatenated(loaded: list[Any], uids: list[str], join: Literal["inner", "outer"]) -> Any:
-    """Objects as one: of AnnData, the column `artifact_uid` tells where each observation is from."""
+    """Concatenates objects. For AnnData, the column `artifact_uid` holds the source of each observation."""
     import pandas as pd
 
     if isinstance(loaded[0], pd.DataFrame):

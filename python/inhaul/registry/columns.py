@@ -32,9 +32,9 @@ class Columns:
     """All rows in path order.
 
     Args:
-        parts: The batches they are in.
-        constants: The columns that are the same in all rows that are new.
-        saved: Whether the new rows are in the registry, or only staged.
+        parts: The batches with the rows.
+        constants: The columns that are the same in all new rows.
+        saved: True if the new rows are in the registry, False if they are only staged.
     """
 
     def __init__(self, parts: Sequence[Recorded], constants: dict[str, Any], *, saved: bool) -> None:
@@ -48,17 +48,17 @@ class Columns:
         return self._starts[-1]
 
     def row(self, place: int) -> Row:
-        """The row at a place."""
+        """Returns the row at a place."""
         part = bisect_right(self._starts, place) - 1
         return Row._make(self.parts[part].batch.row(place - self._starts[part]))
 
     def find(self, path: str) -> int | None:
-        """The place of a path, None if it is not among the rows."""
+        """Returns the place of a path, None if no row has it."""
         place = bisect_left(range(len(self)), path, key=lambda place: self.row(place).path)
         return place if place < len(self) and self.row(place).path == path else None
 
     def values(self, place: int) -> dict[str, Any]:
-        """The artifact's columns at a place; its id is None while it is only staged."""
+        """Returns the artifact's columns at a place. The id is None if the artifact is only staged."""
         row = self.row(place)
         number = bisect_right(self._starts, place) - 1
         part = self.parts[number]
@@ -75,7 +75,7 @@ class Columns:
         return values
 
     def follows(self, place: int) -> str | None:
-        """The uid of the artifact that the one at a place is a new version of, if it is one."""
+        """Returns the uid of the previous version of the artifact at a place, None if there is none."""
         row = self.row(place)
         if row.status != Status.NEW_VERSION or row.record is None:
             return None
@@ -83,7 +83,7 @@ class Columns:
         return uid
 
     def _id(self, number: int, place: int) -> int:
-        """The id of a row that was inserted: ids are in the order of those of its part."""
+        """Returns the id of an inserted row. The ids of a part are in the order of its new rows."""
         if number not in self._ids:
             start, end = self._starts[number], self._starts[number + 1]
             fresh = [at for at in range(start, end) if self.row(at).status != Status.UNCHANGED]

@@ -1,4 +1,4 @@
-"""What an artifact is made from: checked at the call, be it a path or an object in memory."""
+"""The sources of artifacts, paths and objects in memory, which are checked at the call."""
 
 import os
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def checked_storage(artifact: "Artifact", storage: "Storage | Pathish | None") -> Storage | str | None:
-    """The storage that a user asks for, as a record or by its root.
+    """Returns the storage that a user passed, as a record or a root.
 
     Raises:
         TypeError: It is neither a storage nor a path.
@@ -43,24 +43,24 @@ def checked_storage(artifact: "Artifact", storage: "Storage | Pathish | None") -
 
 
 def check_data(data: object, format: str | None) -> None:
-    """Refuses what no artifact can be made from, and a format that it cannot be stored in.
+    """Checks that an artifact can be created from the data and stored in the format.
 
     Raises:
-        TypeError: It is neither a path nor an object that has a format.
-        ValueError: The path is empty, or there is no such format of the data.
+        TypeError: The data is neither a path nor an object that has a format.
+        ValueError: The path is empty, or the data cannot be stored in this format.
     """
     if is_pathish(data):
         check_path(data)
     elif memory.accessor_of(data) is None:
         raise TypeError(
-            f"An artifact is made from a path, a DataFrame, an AnnData or a MuData, not from {type(data).__name__}"
+            f"An artifact is created from a path, a DataFrame, an AnnData or a MuData, not from {type(data).__name__}"
         )
     if format is not None:
         memory.check_format(data, format)
 
 
 class FromMemory:
-    """Makes artifacts of what is in memory; what it measures is checked, and linked when it is saved."""
+    """Creates artifacts from objects in memory. Their features are checked, and linked on save."""
 
     _validates: bool = False
 
@@ -75,22 +75,22 @@ class FromMemory:
         is_new_version_of: "Artifact | None" = None,
         **options: Any,
     ) -> Self:
-        """An artifact of a DataFrame, stored as .parquet.
+        """Returns an artifact of a DataFrame, stored as .parquet.
 
-        Columns and variables that are registered features are checked, and linked when it is saved.
+        Columns that are registered features are checked, and linked when the artifact is saved.
 
         Args:
             df: The table.
-            key: See `Artifact`, as for the rest.
-            description: What it is.
-            run: The run that makes it.
-            version: What this version is called.
-            is_new_version_of: The artifact that it is a new version of.
-            **options: What else `Artifact` takes.
+            key: See `Artifact`, also for the other arguments.
+            description: A description of the artifact.
+            run: The run that creates the artifact.
+            version: The name of this version.
+            is_new_version_of: The previous version.
+            **options: Other arguments of `Artifact`.
 
         Raises:
-            TypeError: The data is no DataFrame.
-            ValidationError: When staged: a column is not of the dtype of its feature.
+            TypeError: The data is not a DataFrame.
+            ValidationError: On staging: a column does not have the dtype of its feature.
         """
         _expect(df, "DataFrame")
         given = {"key": key, "description": description, "run": run, "version": version}
@@ -107,20 +107,20 @@ class FromMemory:
         is_new_version_of: "Artifact | None" = None,
         **options: Any,
     ) -> Self:
-        """An artifact of an AnnData, stored as .h5ad unless `format` or the key says otherwise.
+        """Returns an artifact of an AnnData, stored as .h5ad unless `format` or the key says otherwise.
 
         Args:
             adata: The object, or the path of an .h5ad file or an AnnData zarr store.
-            key: See `Artifact`, as for the rest.
-            description: What it is.
-            run: The run that makes it.
-            version: What this version is called.
-            is_new_version_of: The artifact that it is a new version of.
-            **options: What else `Artifact` takes.
+            key: See `Artifact`, also for the other arguments.
+            description: A description of the artifact.
+            run: The run that creates the artifact.
+            version: The name of this version.
+            is_new_version_of: The previous version.
+            **options: Other arguments of `Artifact`.
 
         Raises:
             TypeError: The data is neither an AnnData nor a path.
-            ValidationError: When staged: a column is not of the dtype of its feature.
+            ValidationError: On staging: a column does not have the dtype of its feature.
         """
         _expect(adata, "AnnData", str, os.PathLike)
         given = {"key": key, "description": description, "run": run, "version": version, "accessor": "AnnData"}
@@ -137,22 +137,22 @@ class FromMemory:
         is_new_version_of: "Artifact | None" = None,
         **options: Any,
     ) -> Self:
-        """An artifact of a MuData, stored as .h5mu.
+        """Returns an artifact of a MuData, stored as .h5mu.
 
-        Columns and variables that are registered features are checked, and linked when it is saved.
+        Columns and variables that are registered features are checked, and linked when the artifact is saved.
 
         Args:
             mdata: The object, or the path of an .h5mu file.
-            key: See `Artifact`, as for the rest.
-            description: What it is.
-            run: The run that makes it.
-            version: What this version is called.
-            is_new_version_of: The artifact that it is a new version of.
-            **options: What else `Artifact` takes.
+            key: See `Artifact`, also for the other arguments.
+            description: A description of the artifact.
+            run: The run that creates the artifact.
+            version: The name of this version.
+            is_new_version_of: The previous version.
+            **options: Other arguments of `Artifact`.
 
         Raises:
             TypeError: The data is neither a MuData nor a path.
-            ValidationError: When staged: a column is not of the dtype of its feature.
+            ValidationError: On staging: a column does not have the dtype of its feature.
         """
         _expect(mdata, "MuData", str, os.PathLike)
         given = {"key": key, "description": description, "run": run, "version": version, "accessor": "MuData"}
@@ -160,7 +160,7 @@ class FromMemory:
 
     @classmethod
     def _validated(cls, data: "Data", **options: Any) -> Self:
-        """An artifact whose features are checked when it is staged, which the twin does in the constructor."""
+        """Returns an artifact whose features are checked when it is staged."""
         made = cls.__new__(cls)
         made._validates = True
         made.__init__(data, **options)  # type: ignore[misc]
@@ -168,10 +168,10 @@ class FromMemory:
 
 
 def _expect(data: object, accessor: str, *others: type) -> None:
-    """Refuses data that does not load as this.
+    """Checks that data has this accessor or one of the other types.
 
     Raises:
-        TypeError: It is neither that nor of the other types.
+        TypeError: It has neither.
     """
     if not isinstance(data, others) and memory.accessor_of(data) != accessor:
         raise TypeError(f"Pass {' or '.join([accessor, *(['a path'] if others else [])])}, not {type(data).__name__}")

@@ -90,7 +90,7 @@ _QuerySetR = TypeVar("_QuerySetR")
 class QuerySet(Generic[_QuerySetR]):
     """Records of one registry that meet some conditions.
 
-    Made by `filter` and `objects`; every method that is no verb returns a new query set.
+    `filter` and `objects` create it. Methods that do not access the database return a new query set.
     """
 
     def __init__(
@@ -105,34 +105,34 @@ class QuerySet(Generic[_QuerySetR]):
     def __repr__(self) -> str: ...
     def __bool__(self) -> bool: ...
     def filter(self, **lookups: Any) -> Self:
-        """Those that also meet these lookups.
+        """Returns the records that also meet these lookups.
 
         Raises:
-            UnknownField: A lookup names no field or operator.
-            TypeError: It is a slice, or a value has not the type of its field.
+            UnknownField: A lookup has an unknown field or operator.
+            TypeError: The query set is a slice, or a value does not have the type of its field.
         """
         ...
 
     def order_by(self, *fields: str) -> Self:
-        """Ordered by these fields; one with a minus before its name in descending order.
+        """Orders the records by these fields. A minus before a name means descending order.
 
         Raises:
-            UnknownField: A name is no field.
-            TypeError: It is a slice, or a field has no order.
+            UnknownField: A name is not a field.
+            TypeError: The query set is a slice, or a field has no order.
         """
         ...
 
     def limit(self, count: int) -> Self:
-        """The first `count` of them.
+        """Returns the first `count` records.
 
         Raises:
-            TypeError: It is no int.
+            TypeError: The count is not an int.
             ValueError: It is negative.
         """
         ...
 
     def latest_version(self) -> Self:
-        """Those that are the latest of their family.
+        """Returns the records that are the latest of their family.
 
         Raises:
             UnknownField: Records of this registry have no versions.
@@ -140,29 +140,29 @@ class QuerySet(Generic[_QuerySetR]):
         ...
 
     def search(self, text: str) -> Self:
-        """Those that have all words of a text in their names, keys or descriptions; see `Artifact.search`.
+        """Returns the records with all words of a text in their names, keys or descriptions; see `Artifact.search`.
 
         Raises:
-            TypeError: It is a slice, or the text is none.
+            TypeError: The query set is a slice, or the text is not a text.
             ValueError: The text holds a character that no database can store, or more than 100 words.
         """
         ...
 
     def all(self) -> list[_QuerySetR]:
-        """All of them."""
+        """Returns all records."""
         ...
 
     def one(self) -> _QuerySetR:
-        """The only one.
+        """Returns the only record.
 
         Raises:
-            NoResultFound: There is none.
+            NoResultFound: There is no record.
             MultipleResultsFound: There are several.
         """
         ...
 
     def one_or_none(self) -> _QuerySetR | None:
-        """The only one, None if there is none.
+        """Returns the only record, None if there is none.
 
         Raises:
             MultipleResultsFound: There are several.
@@ -170,48 +170,48 @@ class QuerySet(Generic[_QuerySetR]):
         ...
 
     def first(self) -> _QuerySetR | None:
-        """The first one, None if there is none."""
+        """Returns the first record, None if there is none."""
         ...
 
     def count(self) -> int:
-        """How many there are."""
+        """Returns the number of records."""
         ...
 
     def exists(self) -> bool:
-        """Whether there is any."""
+        """True if there is at least one record."""
         ...
 
     def delete(self, permanent: bool | None = None, storage: bool | None = None) -> None:
-        """Deletes all of them, as their own `delete()` does, in a few statements per 10,000.
+        """Deletes all records, as their own `delete()` does, in a few statements per 10,000.
 
-        What was deleted before an error stays deleted; one that can be foreseen is raised before anything is.
+        Records deleted before an error stay deleted. Errors that can be foreseen are raised before anything is deleted.
 
         Args:
-            permanent: Of artifacts and collections: True deletes for good; False moves into the trash; None moves into
-                the trash, and deletes for good what is there already. Other records have no trash.
-            storage: Of artifacts that go for good: whether their objects go; see `Artifact.delete`.
+            permanent: For artifacts and collections. True deletes permanently. False moves into the trash. None moves
+                into the trash, and permanently deletes records in the trash. Other records have no trash.
+            storage: Whether the objects of permanently deleted artifacts are removed; see `Artifact.delete`.
 
         Raises:
-            ValueError: An argument means nothing to these records.
-            InUse: Something else needs one of them.
-            ObjectShared: An object would go, but other artifacts have bytes in it.
+            ValueError: These records do not support an argument.
+            InUse: Another record needs one of them.
+            ObjectShared: An object would be removed, but other artifacts have bytes in it.
         """
         ...
 
     def df(self, include: str | Sequence[str] = ()) -> pd.DataFrame:
-        """All columns of their rows as a table indexed by id.
+        """Returns all columns as a table indexed by id.
 
         Args:
             include: Further columns of related records, such as `created_by__handle`, `run__transform__name`, or
-                `ulabels`, which stands for their names. Where there can be several records, a cell is a list.
+                `ulabels` for the names of the labels. If there can be several records, a cell is a list.
 
         Raises:
-            UnknownField: A name is no field.
+            UnknownField: A name is not a field.
         """
         ...
 
     def __iter__(self) -> Iterator[_QuerySetR]:
-        """They are those there were when it began, whatever is written meanwhile; a thousand are held at a time."""
+        """Iterates over the records that exist at the start, and ignores later writes. Holds a thousand at a time."""
         ...
 
     @overload
@@ -222,21 +222,21 @@ class QuerySet(Generic[_QuerySetR]):
 _ArtifactListA = TypeVar("_ArtifactListA", bound="Artifact")
 
 class ArtifactList(Sequence[_ArtifactListA], Generic[_ArtifactListA]):
-    """Artifacts of one folder in path order, held as columns; each becomes an `Artifact` when it is first touched.
+    """The artifacts of one folder in path order, held as columns. Each becomes an `Artifact` on first access.
 
-    Made by `Artifact.from_dir`; see there for the arguments. `save()` stores and registers all of it, and reads each
-    file only once if it was not staged before.
+    `Artifact.from_dir` creates such lists and documents the arguments. `save()` stores and registers all artifacts. If
+    the list was not staged before, it reads each file only once.
     """
 
     def __init__(self, folder: Folder) -> None: ...
     @property
     def failed(self) -> list[Issue]:
-        """Files that should be here and are not, each with its path, reason and error."""
+        """The files that could not be ingested, each with its path, reason and error."""
         ...
 
     @property
     def skipped(self) -> list[Issue]:
-        """Links, special files, and folders that are storages of their own, which were left out on purpose."""
+        """The links, special files, and folders that are separate storages, which were deliberately left out."""
         ...
 
     def __repr__(self) -> str: ...
@@ -249,18 +249,18 @@ class ArtifactList(Sequence[_ArtifactListA], Generic[_ArtifactListA]):
     def save(self) -> Self:
         """Stores and registers all artifacts.
 
-        What is registered already stays as it is. Edits made to artifacts of the list are saved, too.
+        Artifacts that are registered already stay as they are. Edits of artifacts in the list are also saved.
 
         Raises:
-            FileNotFoundError: There is no such folder.
+            FileNotFoundError: The folder does not exist.
             NotADirectoryError: The path is a file.
-            ExceptionGroup: Some edits could not be saved; it says how many are, and has the error of each other one.
-                Or, with `errors="raise"`, files failed. Either comes after the rest was saved.
+            ExceptionGroup: Some edits could not be saved; it holds their errors and the number of saved edits. With
+                `errors="raise"`, it also holds the errors of failed files. It is raised after the rest is saved.
         """
         ...
 
     def cache(self) -> list[Path]:
-        """Paths of all contents on this machine, some of them downloaded side by side; see `Artifact.cache`.
+        """Returns local paths of all contents, downloading several at a time; see `Artifact.cache`.
 
         Raises:
             ObjectMissing: An object is not in the storage.
@@ -272,8 +272,8 @@ class ArtifactList(Sequence[_ArtifactListA], Generic[_ArtifactListA]):
         """Compares the objects of all artifacts with the registry.
 
         Args:
-            read: Read objects although their ETag tells what they are.
-            repair: Store again what is not as registered, from the folder if it still has equal files.
+            read: Read objects even if their ETags suffice.
+            repair: Store damaged or missing objects again, from the folder if it still has equal files.
 
         Raises:
             ValueError: The list is not saved.
@@ -281,15 +281,15 @@ class ArtifactList(Sequence[_ArtifactListA], Generic[_ArtifactListA]):
         ...
 
     def df(self) -> pd.DataFrame:
-        """The artifacts as a table: path, key, status, uid, size in bytes, hash, and so on."""
+        """Returns the artifacts as a table: path, key, status, uid, size in bytes, hash, and so on."""
         ...
 
 class _Record:
-    """An object that is, or will be, a row of a registry.
+    """An object with a row in a registry, now or after saving.
 
-    Equal records are of the same class and have the same uid. The hash of a record stays the same when it is saved, so
-    that it may be in a set before. There, one that turns out to be an existing record, or a new version, is found, but
-    its equals are not.
+    Records are equal if they have the same class and the same uid. Saving does not change the hash of a record, so an
+    unsaved record may be put in a set. If the record then becomes an existing record or a new version, the set finds
+    the record itself, but not records equal to it.
     """
 
     id: Field[int]
@@ -300,18 +300,18 @@ class _Record:
     def __hash__(self) -> int: ...
     def __repr__(self) -> str: ...
     def save(self) -> Self:
-        """Writes the record if it is new, or the fields that were changed.
+        """Inserts a new record, or writes the changed fields.
 
-        A new record whose name is registered becomes that record, if its other fields are the same or not given.
+        A new record with a registered name becomes the registered record, if its other fields are equal or not given.
 
         Raises:
-            ValueError: Other fields differ from those that are registered under the name.
-            KeyExists: Another record has the name that was changed to.
+            ValueError: Other fields differ from the record that is registered under the name.
+            KeyExists: Another record has the new name.
         """
         ...
 
     def delete(self) -> None:
-        """Deletes the record for good.
+        """Permanently deletes the record.
 
         Raises:
             ValueError: It is not saved.
@@ -320,7 +320,7 @@ class _Record:
         ...
 
 class _TracksUpdates:
-    """A record that remembers when it was last written."""
+    """A record that stores the time of its last write."""
 
     updated_at: Field[datetime]
 
@@ -341,37 +341,37 @@ class _Registry(_Record):
 
     @classmethod
     def filter(cls, **lookups: Any) -> QuerySet[Self]:
-        """Records that meet all lookups, `field__op=value`.
+        """Returns the records that meet all lookups, `field__op=value`.
 
         Raises:
-            UnknownField: A lookup names no field or operator.
+            UnknownField: A lookup has an unknown field or operator.
         """
         ...
 
     @classmethod
     def get(cls, identifier: str | int) -> Self:
-        """The record with this uid or id.
+        """Returns the record with this uid or id.
 
         Raises:
-            NoResultFound: There is none.
+            NoResultFound: There is no such record.
         """
         ...
 
     @classmethod
     def search(cls, text: str) -> QuerySet[Self]:
-        """Records that have all words of a text in their names, keys or descriptions, whatever the case.
+        """Returns the records that have all words of a text in their names, keys or descriptions, ignoring case.
 
-        The best come first: those that are called so, then those whose name begins so.
+        The best matches come first: records with this name, then records whose name starts with it.
         """
         ...
 
     @classmethod
     def from_values(cls, values: Iterable[str], **fields: Any) -> list[Self]:
-        """A record for each name: the one that is registered, found in one query, else a new one that is not saved.
+        """Returns a record for each name: the registered one, found in one query, else a new, unsaved one.
 
         Args:
-            values: Names. One that is there twice gives one record.
-            **fields: What else the constructor of a new record takes, such as `dtype` of features.
+            values: Names. A repeated name gives one record.
+            **fields: Other arguments for the constructor of new records, such as `dtype` of features.
 
         Raises:
             TypeError: These records have no names, a new one takes more than a name, or `values` is one text.
@@ -381,7 +381,7 @@ class _Registry(_Record):
     __table__: Table
 
 class User(_Registry, _TracksUpdates):
-    """Somebody who creates records; the current one is `settings.user`.
+    """A person or program that creates records. The current one is `settings.user`.
 
     Args:
         handle: A unique name.
@@ -400,7 +400,7 @@ class Storage(_Registry, _TracksUpdates):
 
     Raises:
         UnsupportedStorage: The root is neither a folder nor on S3.
-        InvalidText: The root is empty, or holds a NUL character.
+        InvalidText: The root is empty, or contains a NUL character.
         InvalidKey: The root is not UTF-8.
     """
 
@@ -422,9 +422,9 @@ class Storage(_Registry, _TracksUpdates):
 
         Args:
             read: Read every object.
-            repair: Store again what is not as registered.
-            max_age: Take the word of calls that were not longer ago.
-            source: A folder that artifacts were made from, for repairs.
+            repair: Store damaged or missing objects again.
+            max_age: Trust earlier verifications up to this age.
+            source: The folder with the original files, for repairs.
 
         Raises:
             NoResultFound: The storage is not saved.
@@ -432,20 +432,20 @@ class Storage(_Registry, _TracksUpdates):
         ...
 
     def move(self, new: Pathish) -> Self:
-        """Records that the storage is somewhere else by now; its objects are where you have moved or copied them.
+        """Records the new root of the storage, after you have moved or copied its objects there.
 
-        With the root that it has, it says that what is there now is the storage. A copy of another registry becomes a
-        registry of its own. As long as both store objects in one storage, neither collects garbage there, nor deletes
-        objects without being told to.
+        With the current root, it confirms that the objects at the root belong to this storage. A copy of another
+        registry becomes a separate registry. While both store objects in one storage, neither collects garbage there,
+        and neither deletes objects unless explicitly requested.
 
         Args:
-            new: Where it is: a folder, or `s3://bucket/prefix`.
+            new: The new root: a folder, or `s3://bucket/prefix`.
 
         Raises:
             NoResultFound: The storage is not saved.
-            WrongStorage: Something else is there.
-            ValueError: There is another storage of the registry, with artifacts.
-            UnsupportedStorage: It is neither a folder nor on S3.
+            WrongStorage: The storage is not at the new root.
+            ValueError: Another storage of the registry with artifacts has this root.
+            UnsupportedStorage: The root is neither a folder nor on S3.
         """
         ...
 
@@ -461,37 +461,36 @@ def verify(
 ) -> VerifyReport:
     """Compares all objects of a storage with the registry.
 
-    Where the storage tells ETags made of MD5s, listing it is enough; otherwise every object is read and hashed. A call
-    that was interrupted is gone on with by the next one.
+    If the storage lists ETags that are based on MD5, listing it is enough. Otherwise every object is read and hashed.
+    The next call continues an interrupted one.
 
     Args:
         storage: The storage; the default one if None.
-        read: Read every object. Artifacts that only have an ETag get a hash of their content.
-        repair: Store again what is not as registered, where an equal copy is in `source`, in the cache or in another
-            artifact. A file under a key that a user chose is left as it is.
-        max_age: Take the word of earlier calls for objects that were verified not longer ago and have kept their size,
-            time and ETag.
-        source: A folder that artifacts were made from, for repairs: a file is found in it by the end of its key, as far
-            as there is one, so `d/a.csv` is looked for as that and as `a.csv`. Or the file of one of them.
+        read: Read every object. Artifacts with only an ETag get a hash of their content.
+        repair: Store damaged or missing objects again if an equal copy is in `source`, in the cache or in another
+            artifact. A file under a key that a user chose is never changed.
+        max_age: Trust earlier verifications up to this age, for objects whose size, time and ETag have not changed.
+        source: The folder with the original files, or one such file, for repairs. A file is searched in the folder by
+            the end of its key: `d/a.csv` is looked up as `d/a.csv` and as `a.csv`.
 
     Raises:
         NoResultFound: The registry does not know the storage.
         TypeError: An argument has the wrong type.
-        ValueError: `max_age` is negative, or more than 36,500 days; or a source is given without `repair`, or on S3.
-        FileNotFoundError: There is no such source.
-        DatabaseDenied: With `repair`: the registry may only be read.
+        ValueError: `max_age` is negative or more than 36,500 days, or `source` is on S3 or given without `repair`.
+        FileNotFoundError: The source does not exist.
+        DatabaseDenied: `repair` is True, but the registry is read-only.
     """
     ...
 
 class Transform(_Registry, _TracksUpdates):
-    """Something that makes artifacts: a script, notebook, function or pipeline.
+    """Code that creates artifacts: a script, notebook, function or pipeline.
 
     Args:
-        name: What to call it.
+        name: The name of the transform.
         type: One of `"script"`, `"notebook"`, `"function"`, `"pipeline"`.
 
     Raises:
-        ValueError: The type is none of these.
+        ValueError: The type is unknown.
     """
 
     name: Field[str]
@@ -505,14 +504,14 @@ class Run(_Registry, _TracksUpdates):
     """One execution of a transform. Saving it saves the transform first.
 
     Args:
-        transform: What is executed.
-        params: Its parameters, by name: what JSON can hold, and numbers of numpy. Paths, times, functions, records,
+        transform: The executed transform.
+        params: Its parameters by name: JSON values and numbers of numpy. Paths, times, functions, records,
             `nan` and `inf` are recorded as texts.
 
     Raises:
-        TypeError: The transform is no `Transform`; or the params are no dict, a key in them is no text, or JSON has no
-            form for something in them, which the message names.
-        ValueError: The params hold themselves, or half of a surrogate pair.
+        TypeError: The transform is not a `Transform`; or the params are not a dict, a key in them is not a text, or
+            JSON cannot represent an item, which the message names.
+        ValueError: The params contain themselves, or half of a surrogate pair.
     """
 
     transform: Relation[Transform]
@@ -526,18 +525,18 @@ class Run(_Registry, _TracksUpdates):
     def __repr__(self) -> str: ...
     @property
     def params(self) -> dict[str, Any] | None:
-        """Its parameters, as JSON has them. Items may be set; `save()` writes them."""
+        """The parameters as JSON values. Items may be set; `save()` writes them."""
         ...
 
     @params.setter
     def params(self, value: dict[str, Any] | None) -> None: ...
     @property
     def outputs(self) -> QuerySet[Any]:
-        """The artifacts it made, hidden and trashed ones included."""
+        """The artifacts that the run created, including hidden and trashed ones."""
         ...
 
 class _TracksRun:
-    """A record that remembers who made it, and in which run."""
+    """A record that stores its creator and its run."""
 
     created_by: Relation[User]
     run: Relation[Run | None]
@@ -548,7 +547,7 @@ class _TracksRun:
         ...
 
 class _FromMemory:
-    """Makes artifacts of what is in memory; what it measures is checked, and linked when it is saved."""
+    """Creates artifacts from objects in memory. Their features are checked, and linked on save."""
 
     @classmethod
     def from_df(
@@ -561,22 +560,22 @@ class _FromMemory:
         is_new_version_of: Artifact | None = None,
         **options: Any,
     ) -> Self:
-        """An artifact of a DataFrame, stored as .parquet.
+        """Returns an artifact of a DataFrame, stored as .parquet.
 
-        Columns and variables that are registered features are checked, and linked when it is saved.
+        Columns that are registered features are checked, and linked when the artifact is saved.
 
         Args:
             df: The table.
-            key: See `Artifact`, as for the rest.
-            description: What it is.
-            run: The run that makes it.
-            version: What this version is called.
-            is_new_version_of: The artifact that it is a new version of.
-            **options: What else `Artifact` takes.
+            key: See `Artifact`, also for the other arguments.
+            description: A description of the artifact.
+            run: The run that creates the artifact.
+            version: The name of this version.
+            is_new_version_of: The previous version.
+            **options: Other arguments of `Artifact`.
 
         Raises:
-            TypeError: The data is no DataFrame.
-            ValidationError: When staged: a column is not of the dtype of its feature.
+            TypeError: The data is not a DataFrame.
+            ValidationError: On staging: a column does not have the dtype of its feature.
         """
         ...
 
@@ -591,20 +590,20 @@ class _FromMemory:
         is_new_version_of: Artifact | None = None,
         **options: Any,
     ) -> Self:
-        """An artifact of an AnnData, stored as .h5ad unless `format` or the key says otherwise.
+        """Returns an artifact of an AnnData, stored as .h5ad unless `format` or the key says otherwise.
 
         Args:
             adata: The object, or the path of an .h5ad file or an AnnData zarr store.
-            key: See `Artifact`, as for the rest.
-            description: What it is.
-            run: The run that makes it.
-            version: What this version is called.
-            is_new_version_of: The artifact that it is a new version of.
-            **options: What else `Artifact` takes.
+            key: See `Artifact`, also for the other arguments.
+            description: A description of the artifact.
+            run: The run that creates the artifact.
+            version: The name of this version.
+            is_new_version_of: The previous version.
+            **options: Other arguments of `Artifact`.
 
         Raises:
             TypeError: The data is neither an AnnData nor a path.
-            ValidationError: When staged: a column is not of the dtype of its feature.
+            ValidationError: On staging: a column does not have the dtype of its feature.
         """
         ...
 
@@ -619,65 +618,65 @@ class _FromMemory:
         is_new_version_of: Artifact | None = None,
         **options: Any,
     ) -> Self:
-        """An artifact of a MuData, stored as .h5mu.
+        """Returns an artifact of a MuData, stored as .h5mu.
 
-        Columns and variables that are registered features are checked, and linked when it is saved.
+        Columns and variables that are registered features are checked, and linked when the artifact is saved.
 
         Args:
             mdata: The object, or the path of an .h5mu file.
-            key: See `Artifact`, as for the rest.
-            description: What it is.
-            run: The run that makes it.
-            version: What this version is called.
-            is_new_version_of: The artifact that it is a new version of.
-            **options: What else `Artifact` takes.
+            key: See `Artifact`, also for the other arguments.
+            description: A description of the artifact.
+            run: The run that creates the artifact.
+            version: The name of this version.
+            is_new_version_of: The previous version.
+            **options: Other arguments of `Artifact`.
 
         Raises:
             TypeError: The data is neither a MuData nor a path.
-            ValidationError: When staged: a column is not of the dtype of its feature.
+            ValidationError: On staging: a column does not have the dtype of its feature.
         """
         ...
 
 class FeatureManager:
-    """The features of an artifact: its feature sets by slot, and the values it is annotated with."""
+    """The features of an artifact: its feature sets by slot, and its annotations with values."""
 
     def __init__(self, artifact: _Record) -> None: ...
     def __repr__(self) -> str: ...
     def __getitem__(self, slot: str) -> QuerySet[Feature]:
-        """The features measured in a slot, such as `columns`, `obs` or `rna:var`."""
+        """Returns the features measured in a slot, such as `columns`, `obs` or `rna:var`."""
         ...
 
     def slots(self) -> list[str]:
-        """The slots that have a feature set."""
+        """Returns the slots that have a feature set."""
         ...
 
     def add_values(self, values: Mapping[str, Any]) -> None:
-        """Annotates the artifact with values of features; `annotate` does it for many artifacts.
+        """Annotates the artifact with values of features. For many artifacts, use `annotate`.
 
         Args:
-            values: By feature name; a list, or any other iterable such as a Series, stands for several. Those that are
-                there already stay.
+            values: Values by feature name. A list, or another iterable such as a Series, holds several values. Existing
+                values stay.
 
         Raises:
-            ValidationError: A name is no registered feature, or a value is not of its dtype. Nothing is written.
+            ValidationError: A name is not a registered feature, or a value does not have its dtype. Nothing is written.
             ValueError: The artifact is not saved.
-            TypeError: The values are not by feature name.
+            TypeError: The values are not a dict by feature name.
         """
         ...
 
     def get_values(self) -> dict[str, Any]:
-        """All values by feature name: the value if there is one, else a list of them."""
+        """Returns all values by feature name: a single value, or a list if there are several."""
         ...
 
     def remove_values(self, names: str | Iterable[str]) -> None:
-        """Removes all values of some features; a feature without values is no error."""
+        """Removes all values of some features. Features without values are ignored."""
         ...
 
     def add_feature_set(self, feature_set: FeatureSet, slot: str) -> None:
-        """Links a feature set, which is saved if it is new.
+        """Links a feature set, and saves the set if it is new.
 
         Raises:
-            TypeError: It is no feature set.
+            TypeError: The argument is not a feature set.
             WrongWorld: It belongs to the other API.
             ValueError: The artifact is not saved, the slot is empty, or the set belongs to another instance.
             KeyExists: The slot has another feature set.
@@ -690,52 +689,52 @@ class LabelManager:
     def __init__(self, artifact: _Record) -> None: ...
     def __repr__(self) -> str: ...
     def add(self, records: ULabel | Iterable[ULabel], feature: Feature | None = None) -> None:
-        """Adds labels; `annotate` does it for many artifacts.
+        """Adds labels. For many artifacts, use `annotate`.
 
         Args:
-            records: Saved labels. Those that are there already stay.
-            feature: What they are values of, if anything.
+            records: Saved labels. Existing labels stay.
+            feature: The feature that the labels are values of. None adds plain labels.
 
         Raises:
-            TypeError: Something is no label, or the feature is none.
-            WrongWorld: One of them belongs to the other API.
+            TypeError: An argument is not a label or a feature.
+            WrongWorld: A record belongs to the other API.
             ValueError: The artifact, a label or the feature is not saved or belongs to another instance, or the feature
                 is not of dtype `cat[ULabel]`.
         """
         ...
 
     def get(self, feature: Feature) -> QuerySet[ULabel]:
-        """The labels that are values of a feature.
+        """Returns the labels that are values of a feature.
 
         Raises:
-            TypeError: It is no feature.
+            TypeError: The argument is not a feature.
             WrongWorld: The feature belongs to the other API.
             ValueError: It is not saved, or belongs to another instance.
         """
         ...
 
     def remove(self, records: ULabel | Iterable[ULabel], feature: Feature | None = None) -> None:
-        """Removes labels: as values of a feature, or wherever they are if it is None.
+        """Removes labels as values of a feature. Without a feature, removes them everywhere.
 
         Raises:
-            TypeError: Something is no label, or the feature is none.
-            WrongWorld: One of them belongs to the other API.
+            TypeError: An argument is not a label or a feature.
+            WrongWorld: A record belongs to the other API.
             ValueError: A label or the feature is not saved, or belongs to another instance.
         """
         ...
 
     def add_from(self, other: _Record) -> None:
-        """Adds all labels of another artifact, for the features that they are there for.
+        """Adds all labels of another artifact, with the same features.
 
         Raises:
-            TypeError: The other one is no artifact.
+            TypeError: The argument is not an artifact.
             WrongWorld: It belongs to the other API.
             ValueError: One of them is not saved, or they belong to different instances.
         """
         ...
 
 class _Features:
-    """`features`: of a record, its manager; of a class, what finds records by their values."""
+    """`features`: on a record, its manager; on a class, an `Annotated` to find records by their values."""
 
     @overload
     def __get__(self, record: None, owner: type) -> Annotated: ...
@@ -743,7 +742,7 @@ class _Features:
     def __get__(self, record: _Registry, owner: type) -> FeatureManager: ...
 
 class _FeatureSets(_Related[FeatureSet]):
-    """The feature sets of a record. One that is added here gets its own uid as slot."""
+    """The feature sets of a record. A set that is added here gets its own uid as slot."""
 
 class _HasFeatures:
     """A record that can be annotated with features and labels."""
@@ -758,14 +757,14 @@ class _HasFeatures:
     def ulabels(self) -> _Related[ULabel]: ...
     @property
     def labels(self) -> LabelManager:
-        """The labels it has, and for which features."""
+        """The labels of the record, and their features."""
         ...
 
 class _IsDescribed:
-    """A record that tells all about itself."""
+    """A record that can be described."""
 
     def describe(self) -> Description:
-        """Its fields, where it comes from, and what it is linked and annotated with.
+        """Returns the fields of the record, its origin, its linked records and its annotations.
 
         Raises:
             ValueError: It is not saved.
@@ -783,10 +782,10 @@ class _IsVersioned:
 
     @property
     def version(self) -> str | None:
-        """What this version is called; None until it has a successor, unless it was given one.
+        """The name of this version. Without a chosen name, it is None until there is a newer version.
 
-        Any text of up to 30 characters that no other member of the family uses. Without one, a successor is called by
-        the family's highest major number plus one.
+        A name is a text of up to 30 characters, unique in the family. A newer version without a chosen name gets the
+        highest major number of the family plus one.
         """
         ...
 
@@ -794,45 +793,45 @@ class _IsVersioned:
     def version(self, value: str) -> None: ...
     @property
     def stem_uid(self) -> str:
-        """What the uids of all versions start with."""
+        """The common start of the uids of all versions."""
         ...
 
     @property
     def versions(self) -> QuerySet[Self]:
-        """All records of its family, hidden and trashed ones included, oldest first."""
+        """All records of the family from the oldest, including hidden and trashed ones."""
         ...
 
 class Artifact(_Registry, _FromMemory, _HasFeatures, _IsDescribed, _IsVersioned, _TracksRun, _TracksUpdates):
     """A dataset or model, stored as a file or folder.
 
-    Making one does no I/O. Staging it reads and hashes the content, and turns the artifact into the existing one if the
-    registry has it; `save()` stages it if need be, stores and registers it.
+    Creating an artifact does no I/O. Staging reads and hashes the content; if the registry has the content already, the
+    artifact becomes the existing one. `save()` stages the artifact if needed, then stores and registers it.
 
     Args:
         data: A path to a file or folder, or a DataFrame, AnnData or MuData.
-        key: The key in the storage, like `"experiment/cells.csv"`. Content under a known key that differs becomes a new
-            version; the same content is the existing artifact.
-        description: What it is.
-        version: What this version is called; numbered if None.
-        is_new_version_of: The artifact that it is a new version of, saved or not. What is not given here, key and
-            description, it inherits. It follows the newest of the family.
-        run: The run that makes it; None is the current one, False none.
-        visibility: Who sees it.
-        format: How an AnnData is stored: `"h5ad"` or `"zarr"`; None: as the suffix of the key says, else as h5ad.
-        accessor: What a file or folder shall load as where its suffix leaves that open: `"AnnData"` or `"MuData"`.
-        storage: Where it is stored, or lies: a storage, or its root, which is registered when the artifact is saved. A
-            folder that is not there is made, as by `connect`. None: that of the data, else the default one.
+        key: The key in the storage, like `"experiment/cells.csv"`. New content under a known key becomes a new version;
+            the same content gives the existing artifact.
+        description: A description of the artifact.
+        version: The name of this version; a number if None.
+        is_new_version_of: The previous version, saved or not. The new version follows the newest of the family, and
+            inherits key and description if they are not given.
+        run: The run that creates the artifact. None means the current run, False no run.
+        visibility: Whether queries show the artifact; see `Visibility`.
+        format: How an AnnData is stored: `"h5ad"` or `"zarr"`. None follows the suffix of the key, else uses h5ad.
+        accessor: The type to load a file or folder as if its suffix allows several: `"AnnData"` or `"MuData"`.
+        storage: The storage of the artifact, or the root of one, which is registered when the artifact is saved. A
+            missing folder is created, as by `connect`. None means the storage with the data, else the default one.
         key_is_virtual: False stores the object under the key itself.
-        follow_symlinks: Follow links in a folder that stay inside it, or with `"anywhere"` all; those that are not
-            followed are left out. The path itself may be a link at any time: the name is the link's.
-        on_duplicate: What to do with content that is registered under the same key, or under any if none is given:
-            `"return"` the existing artifact, `"create"` another one, or raise an `"error"`.
+        follow_symlinks: True follows links in a folder that stay inside it, `"anywhere"` follows all. Other links are
+            left out. The path itself may always be a link; the artifact takes the name of the link.
+        on_duplicate: What to do if the content is registered already under the same key, or under any key if none is
+            given: `"return"` the existing artifact, `"create"` another one, or raise an `"error"`.
 
     Raises:
-        TypeError: The data is none of these, or an argument has the wrong type.
+        TypeError: The data or another argument has the wrong type.
         InvalidKey: The key is not valid.
         ValueError: The data cannot be stored in the format, the version is empty or longer than 30 characters, an
-            option has a value it does not know, or the storage belongs to another registry.
+            option has an unknown value, or the storage belongs to another registry.
         UnsupportedStorage: The root of the storage is neither a folder nor on S3.
         WrongWorld: A record belongs to `inhaul.sync`, or the reverse.
     """
@@ -875,35 +874,36 @@ class Artifact(_Registry, _FromMemory, _HasFeatures, _IsDescribed, _IsVersioned,
     def __repr__(self) -> str: ...
     @property
     def key(self) -> str | None:
-        """The key in the storage; None if there is none, or before staging if it is to be inferred."""
+        """The key in the storage. None if there is none, or if staging has yet to infer it."""
         ...
 
     @key.setter
     def key(self, value: str | None) -> None: ...
     @property
     def visibility(self) -> Visibility:
-        """Who sees the artifact."""
+        """The visibility: whether queries show the artifact."""
         ...
 
     @visibility.setter
     def visibility(self, value: int) -> None: ...
     @property
     def path(self) -> Path | UPath:
-        """Where its bytes are; before saving, where they come from. On S3 a UPath, which s3fs opens.
+        """The path of the content; before saving, the path of the source. On S3 it is a UPath, which s3fs opens.
 
         Raises:
-            ValueError: It was made from memory and is not saved.
+            ValueError: The artifact was created from memory and is not saved.
         """
         ...
 
     @classmethod
     def filter(cls, **lookups: Any) -> QuerySet[Self]:
-        """Artifacts that meet all lookups, `field__op=value`.
+        """Returns the artifacts that meet all lookups, `field__op=value`.
 
-        Without a lookup by visibility, id or uid, only those with the default visibility; `visibility=None` means all.
+        Without a lookup by visibility, id or uid, it returns only artifacts with the default visibility.
+        `visibility=None` includes all.
 
         Raises:
-            UnknownField: A lookup names no field or operator.
+            UnknownField: A lookup has an unknown field or operator.
         """
         ...
 
@@ -919,151 +919,152 @@ class Artifact(_Registry, _FromMemory, _HasFeatures, _IsDescribed, _IsVersioned,
         follow_symlinks: FollowSymlinks = False,
         errors: Errors = "report",
     ) -> ArtifactList[Self]:
-        """One artifact for each regular file below a folder, in path order.
+        """Returns one artifact for each regular file below a folder, in path order.
 
-        Saved without being staged before, the list reads each file only once. A file that cannot be ingested is in
-        `failed` afterwards and stops no other; links and special files are in `skipped`.
+        If the list is saved without being staged first, each file is read only once. A file that cannot be ingested is
+        listed in `failed` and does not stop the others. Links and special files are listed in `skipped`.
 
         Args:
-            path: The folder. An `.inhaulignore` file in it (gitignore syntax) leaves files out. Of a folder on S3
-                nothing is read, such files neither.
-            key: What precedes each file's relative path in its key; the folder's name if None. In a storage the key is
-                the path relative to its root.
-            run: The run that makes them; None is the current one, False none.
+            path: The folder. An `.inhaulignore` file in it (gitignore syntax) leaves files out. Files on S3 are not
+                read, not even this one.
+            key: The prefix that each file's relative path gets in its key; the folder's name if None. In a storage, the
+                key is the path relative to its root.
+            run: The run that creates the artifacts. None means the current run, False no run.
             duplicates: `"drop"` keeps only the first of files with equal content.
             exclude: Patterns in gitignore syntax of files to leave out.
-            follow_symlinks: Follow links that stay inside the folder, or with `"anywhere"` all: each is a file, or a
-                folder, by the link's own name. In a storage, where files stay what they are, those that lead out of it
-                are skipped.
-            errors: `"raise"` makes `save()` raise an `ExceptionGroup` of what failed, after the rest is saved.
+            follow_symlinks: True follows links that stay inside the folder, `"anywhere"` follows all. Each is a file or
+                folder with the name of the link. In a storage, files are registered in place, so links out of the
+                storage are skipped.
+            errors: `"raise"` makes `save()` raise an `ExceptionGroup` of the failures after the rest is saved.
 
         Raises:
             TypeError: An argument has the wrong type.
             InvalidKey: The key is not valid.
-            ValueError: An option has a value it does not know, or a pattern is wrong.
+            ValueError: An option has an unknown value, or a pattern is wrong.
         """
         ...
 
     def save(self, upload: bool | None = None) -> Self:
-        """Stores and registers the artifact; later, writes the fields that were changed.
+        """Stores and registers the artifact. If it is saved already, writes the changed fields.
 
         Args:
-            upload: True takes it from the local storage of the instance to the one on S3; None and False leave it where
-                it is. A user's own file stays where it is, too.
+            upload: True moves the object from the local storage of the instance to the one on S3. None and False leave
+                it in place. A user's own file also stays in place.
 
         Raises:
-            ValueError: `upload=True` without both storages, or a version that another one of the family has.
+            ValueError: `upload=True` without both storages, or another artifact of the family has this version.
             FileChanged: The content changed since it was staged.
-            KeyExists: A changed key is taken.
-            NoResultFound: It was deleted for good.
-            StorageFull: There is no room for it.
+            KeyExists: The changed key is taken.
+            NoResultFound: The artifact was permanently deleted.
+            StorageFull: The storage has no room for it.
         """
         ...
 
     def load(self, is_run_input: bool | Run | None = None, stream: bool = False, **options: Any) -> Any:
-        """Its content in memory, or opened; else the path of the file or folder.
+        """Loads the content into memory.
 
-        A DataFrame (.csv, .tsv, .parquet, .ipc, .feather), AnnData (.h5ad, AnnData zarr), MuData (.h5mu), an array
-        (.jpg, .png, .tif), what JSON and YAML hold, text (.txt, .md), an open HDF5 file or zarr group.
+        Returns a DataFrame (.csv, .tsv, .parquet, .ipc, .feather), an AnnData (.h5ad, AnnData zarr), a MuData (.h5mu),
+        an array (.jpg, .png, .tif), Python objects (JSON, YAML), text (.txt, .md), or an open HDF5 file or zarr group.
+        For other suffixes it returns the path of the file or folder.
 
         Args:
-            is_run_input: The run that it becomes an input of, unless that made it, or met it again. None and True are
-                the current one, which True says there must be; False none.
-            stream: Read an AnnData from its storage, without a copy of the file on this machine.
+            is_run_input: The run that records the artifact as an input, unless the run created it or met it again. None
+                and True mean the current run, and True requires one. False means no run.
+            stream: Read an AnnData directly from its storage, without a local copy of the file.
             **options: Passed on to the reader, such as `pandas.read_csv`.
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file was overwritten in place by a later version, or is not as large as is registered.
-            ObjectDamaged: An object that inhaul named is not as large, or is no file or folder, as is registered.
-            ValueError: The content is not what its suffix says.
+            ObjectChanged: The file was overwritten in place by a later version, or its size is not the registered one.
+            ObjectDamaged: An object that inhaul named does not have the registered size or kind (file or folder).
+            ValueError: The content does not match its suffix.
             MissingLibrary: The reader needs a library that is not installed.
-            ValueError: `is_run_input` is True and there is no run, or it is a run of another instance.
+            ValueError: `is_run_input` is True and there is no run, or the run belongs to another instance.
         """
         ...
 
     def backed(self, is_run_input: bool | Run | None = None, **options: Any) -> Any:
-        """Access to its content without loading it: only the bytes asked for are read.
+        """Opens the content without loading it: only the requested bytes are read.
 
-        An `AnnDataAccessor` for .h5ad and AnnData zarr, a `BackedAccessor` for other HDF5 files and zarr stores, a
-        `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv. The last two have the columns and types
-        of `load()`: they are read once to find these, unless options say how to read them.
+        Returns an `AnnDataAccessor` for .h5ad and AnnData zarr, a `BackedAccessor` for other HDF5 and zarr stores,
+        and a `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv. A .csv or .tsv has the columns and
+        types of `load()`: the file is read once to find them, unless options say how to read it.
 
         Args:
-            is_run_input: The run that it becomes an input of, unless that made it, or met it again. None and True are
-                the current one, which True says there must be; False none.
+            is_run_input: The run that records the artifact as an input, unless the run created it or met it again. None
+                and True mean the current run, and True requires one. False means no run.
             **options: Of pyarrow's format, such as `parse_options`, `read_options` and `convert_options` of
                 `pyarrow.dataset.CsvFileFormat`.
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file was overwritten in place by a later version, or is not as large as is registered.
-            ObjectDamaged: An object that inhaul named is not as large, or is no file or folder, as is registered.
-            ValueError: Its suffix has no such access, or the content is not what the suffix says.
-            TypeError: Options are given that nothing takes.
+            ObjectChanged: The file was overwritten in place by a later version, or its size is not the registered one.
+            ObjectDamaged: An object that inhaul named does not have the registered size or kind (file or folder).
+            ValueError: Content with this suffix cannot be opened, or does not match the suffix.
+            TypeError: The reader does not accept an option.
         """
         ...
 
     def cache(self, is_run_input: bool | Run | None = None) -> Path:
-        """A path of its content on this machine: in local storage, of the object itself.
+        """Returns a local path of the content. In local storage, it is the path of the object itself.
 
         Args:
-            is_run_input: The run that it becomes an input of, unless that made it, or met it again. None and True are
-                the current one, which True says there must be; False none.
+            is_run_input: The run that records the artifact as an input, unless the run created it or met it again. None
+                and True mean the current run, and True requires one. False means no run.
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file was overwritten in place by a later version, or is not as large as is registered.
-            ObjectDamaged: An object that inhaul named is not as large, or is no file or folder, as is registered.
+            ObjectChanged: The file was overwritten in place by a later version, or its size is not the registered one.
+            ObjectDamaged: An object that inhaul named does not have the registered size or kind (file or folder).
         """
         ...
 
     def view_lineage(self) -> Lineage:
-        """The graph of what it was made from and what was made from it.
+        """Returns the graph of the artifact's sources and of the artifacts created from it.
 
-        `str()` of it is Mermaid's text; a notebook shows a picture if graphviz is installed.
+        `str()` of the graph is Mermaid text. A notebook shows a picture if graphviz is installed.
 
         Raises:
-            ValueError: It is not saved.
+            ValueError: The artifact is not saved.
         """
         ...
 
     def verify(self, *, read: bool = False, repair: bool = False, source: Pathish | None = None) -> VerifyReport:
-        """Compares its object with the registry.
+        """Compares the object with the registry.
 
         Args:
-            read: Read it although its ETag tells what it is. One that only has an ETag gets a hash of its content.
-            repair: Store it again if it is not as registered, where an equal copy is left.
-            source: What it was made from, or the folder of that, for a repair; see `inhaul.verify`.
+            read: Read the object even if its ETag suffices. An artifact with only an ETag gets a hash of its content.
+            repair: Store a damaged or missing object again if an equal copy exists.
+            source: The original file, or its folder, for a repair; see `inhaul.verify`.
 
         Raises:
-            ValueError: It is not saved, or a source is given without `repair`, or on S3.
-            FileNotFoundError: There is no such source.
+            ValueError: The artifact is not saved, or `source` is on S3 or given without `repair`.
+            FileNotFoundError: The source does not exist.
         """
         ...
 
     def replace(self, data: Data, run: Run | Literal[False] | None = None, format: str | None = None) -> None:
-        """Gives the artifact other content, at once: uid, key and version stay, but for the suffix of the key.
+        """Replaces the content immediately. Uid, key and version stay, except for the suffix of the key.
 
-        The new content gets an object of its own before the row switches to it, and the old one goes last. Whatever
-        fails leaves the artifact as it was. A file under its user's key is written over only then; what a crash leaves
-        to do, the next process does. If the columns of the old content are linked as features, those of the new one are
-        checked, and linked in their place.
+        The new content is stored as an object of its own, then the row switches to it, then the old object is removed.
+        A failure leaves the artifact as it was. A file under a key that its user chose is overwritten only after the
+        switch; after a crash, the next process completes this. If the columns of the old content are linked as
+        features, those of the new content are checked and linked instead.
 
         Args:
             data: A path outside all storages, or an object in memory.
-            run: The run that makes the new content: the artifact is then of this run, and the one before is among its
-                `previous_runs`. None is the current one, False none.
+            run: The run that creates the new content. It becomes the run of the artifact, and the previous run is added
+                to `previous_runs`. None means the current run, False no run.
             format: How an AnnData is stored; see `Artifact`.
 
         Raises:
-            TypeError: The data is none of these, or the run is none.
-            ValueError: The artifact is not saved, or is a folder under its user's key; or the data lies in a storage,
-                or is a folder for a file, or the reverse; or the run belongs to another instance.
-            KeyExists: With the new suffix, the key is that of another artifact, or of another file; or somebody else
-                replaces the artifact, too.
-            ObjectChanged: A file under its user's key is not what was registered.
-            ObjectShared: Such a file lies in the folder of another artifact.
+            TypeError: The data or the run has the wrong type.
+            ValueError: The artifact is not saved, or is a folder under a key that its user chose; or the data lies in a
+                storage, or is a folder for a file, or the reverse; or the run belongs to another instance.
+            KeyExists: With the new suffix, the key belongs to another artifact or file; or another process is replacing
+                the same artifact.
+            ObjectChanged: The file under a key that its user chose is not the registered one.
+            ObjectShared: That file lies in the folder of another artifact.
             ValidationError: A column is not of the dtype of its feature.
             FileChanged: The data changed while it was stored.
             StorageFull: There is no room for it.
@@ -1071,21 +1072,21 @@ class Artifact(_Registry, _FromMemory, _HasFeatures, _IsDescribed, _IsVersioned,
         ...
 
     def delete(self, permanent: bool | None = None, storage: bool | None = None, using_key: str | None = None) -> None:
-        """Puts the artifact into the trash; the second time, deletes it for good.
+        """Moves the artifact into the trash, or permanently deletes an artifact in the trash.
+
+        A permanent deletion cannot be undone. If the object cannot be removed, the call raises, and the same call, the
+        next write or `gc` removes the object later. Collections in the trash lose the artifact as a member.
 
         Args:
-            permanent: Delete for good at once.
-            storage: Whether the object goes too when the artifact goes for good; None: only one that inhaul named. Of a
-                user's own folder, what an ignore file leaves out stays.
+            permanent: True deletes permanently at once.
+            storage: Whether a permanent deletion removes the object. None removes it only if inhaul named it. Files
+                that an ignore file excludes from a user's own folder stay.
             using_key: Accepted for compatibility.
 
-        Nothing brings back what went for good. If its object cannot be removed, the call raises, and the same call, the
-        next write or `gc` removes the object later. Collections in the trash lose it as a member.
-
         Raises:
-            ValueError: It is not saved, or `using_key` is given.
+            ValueError: The artifact is not saved, or `using_key` is given.
             InUse: It is a member of a collection that is not in the trash.
-            ObjectShared: The object would go, but other artifacts have bytes in it, or are folders that hold it.
+            ObjectShared: The object to remove has bytes of other artifacts, or lies in a folder of one.
         """
         ...
 
@@ -1093,8 +1094,8 @@ class Artifact(_Registry, _FromMemory, _HasFeatures, _IsDescribed, _IsVersioned,
         """Takes the artifact out of the trash.
 
         Raises:
-            KeyExists: Another artifact has its key by now.
-            NoResultFound: It was deleted for good.
+            KeyExists: Another artifact has its key now.
+            NoResultFound: The artifact was permanently deleted.
         """
         ...
 
@@ -1106,22 +1107,22 @@ class _Related(Generic[_RelatedR]):
     def __init__(self, record: _Record, relation: ManyToMany) -> None: ...
     def __repr__(self) -> str: ...
     def filter(self, **lookups: Any) -> QuerySet[_RelatedR]:
-        """Those linked that meet the lookups."""
+        """Returns the linked records that meet the lookups."""
         ...
 
     def all(self) -> list[_RelatedR]:
-        """All that are linked."""
+        """Returns all linked records."""
         ...
 
     def df(self) -> pd.DataFrame:
-        """All columns of those linked, as a table indexed by id."""
+        """Returns all columns of the linked records as a table indexed by id."""
         ...
 
     def add(self, *records: _RelatedR) -> None:
-        """Links saved records; those linked already stay so.
+        """Links saved records. Records that are linked already stay linked.
 
         Raises:
-            TypeError: Something is no such record.
+            TypeError: An item is not a record of this kind.
             WrongWorld: A record belongs to the other API.
             ValueError: A record is not saved, or belongs to another instance.
             NoResultFound: A record has been deleted.
@@ -1129,10 +1130,10 @@ class _Related(Generic[_RelatedR]):
         ...
 
     def remove(self, *records: _RelatedR) -> None:
-        """Unlinks records; those not linked are no error.
+        """Unlinks records. It is not an error if a record is not linked.
 
         Raises:
-            TypeError: Something is no such record.
+            TypeError: An item is not a record of this kind.
             WrongWorld: A record belongs to the other API.
             ValueError: A record is not saved, or belongs to another instance.
         """
@@ -1141,7 +1142,7 @@ class _Related(Generic[_RelatedR]):
 _FixedR = TypeVar("_FixedR", bound="_Record")
 
 class _Fixed(_Related[_FixedR]):
-    """The records that a record is made of. It cannot get others: a record of others is another one."""
+    """The members of a record, which cannot change: other members need a new record."""
 
     def add(self, *records: _FixedR) -> None:
         """Refuses to add any.
@@ -1160,15 +1161,15 @@ class _Fixed(_Related[_FixedR]):
         ...
 
 class Feature(_Registry, _TracksUpdates):
-    """A dimension of measurement, like a column of a table, or something to say about artifacts.
+    """A dimension of measurement, like a column of a table, or a property that artifacts are annotated with.
 
     Args:
         name: Its unique name.
-        dtype: What its values are: `int`, `float`, `number`, `bool`, `str`, `datetime`, `cat`, or `cat[ULabel]` for
+        dtype: The type of its values: `int`, `float`, `number`, `bool`, `str`, `datetime`, `cat`, or `cat[ULabel]` for
             labels.
 
     Raises:
-        ValueError: There is no such dtype, or the name is empty.
+        ValueError: The dtype is unknown, or the name is empty.
     """
 
     name: Field[str]
@@ -1179,7 +1180,7 @@ class Feature(_Registry, _TracksUpdates):
     def __repr__(self) -> str: ...
 
 class FeatureValue(_Registry, _TracksUpdates):
-    """A value of a feature that artifacts are annotated with. Made by `artifact.features.add_values`."""
+    """A value of a feature that artifacts are annotated with. `artifact.features.add_values` creates them."""
 
     feature: Relation[Feature]
 
@@ -1194,13 +1195,13 @@ class FeatureValue(_Registry, _TracksUpdates):
     def __repr__(self) -> str: ...
 
 class FeatureSet(_Registry, _TracksUpdates):
-    """A set of features that are measured together. A set that is registered already is found again.
+    """A set of features that are measured together. Saving a set that is registered already gives the existing one.
 
     Args:
-        features: Its features; saving it saves those that are new.
+        features: Its features. Saving the set also saves new features.
 
     Raises:
-        ValueError: There is none, or one is there twice.
+        ValueError: There is no feature, or one is listed twice.
     """
 
     hash: Field[str]
@@ -1215,11 +1216,11 @@ class FeatureSet(_Registry, _TracksUpdates):
     def __repr__(self) -> str: ...
 
 class ULabel(_Registry, _TracksUpdates):
-    """A universal label, for anything that artifacts can be sorted by.
+    """A universal label, which can classify artifacts by anything.
 
     Args:
         name: Its unique name.
-        description: What it means.
+        description: The meaning of the label.
 
     Raises:
         ValueError: The name is empty.
@@ -1446,18 +1447,18 @@ class BackedAccessor:
         ...
 
 class Collection(_Registry, _IsDescribed, _IsVersioned, _TracksRun, _TracksUpdates):
-    """Artifacts in an order, under a name. Other artifacts under a known name are a new version of the collection.
+    """An ordered set of artifacts with a name. Other artifacts under a known name become a new version.
 
     Args:
         artifacts: Saved artifacts, each once.
-        name: What to call it.
-        description: What it is.
-        run: The run that makes it; None is the current one, False none.
+        name: The name of the collection.
+        description: A description of the collection.
+        run: The run that creates the collection. None means the current run, False no run.
 
     Raises:
-        TypeError: Something is no artifact.
-        ValueError: An artifact is not saved, is there twice, or belongs to another instance; there is none; or the name
-            is empty.
+        TypeError: An item is not an artifact.
+        ValueError: An artifact is not saved, is listed twice, or belongs to another instance; or there is no artifact;
+            or the name is empty.
         WrongWorld: An artifact belongs to the other API.
     """
 
@@ -1478,33 +1479,34 @@ class Collection(_Registry, _IsDescribed, _IsVersioned, _TracksRun, _TracksUpdat
     def __repr__(self) -> str: ...
     @property
     def visibility(self) -> Visibility:
-        """Who sees the collection."""
+        """The visibility: whether queries show the collection."""
         ...
 
     @visibility.setter
     def visibility(self, value: int) -> None: ...
     @classmethod
     def filter(cls, **lookups: Any) -> QuerySet[Self]:
-        """Collections that meet all lookups, `field__op=value`.
+        """Returns the collections that meet all lookups, `field__op=value`.
 
-        Without a lookup by visibility, id or uid, only those with the default visibility; `visibility=None` means all.
+        Without a lookup by visibility, id or uid, it returns only collections with the default visibility.
+        `visibility=None` includes all.
 
         Raises:
-            UnknownField: A lookup names no field or operator.
+            UnknownField: A lookup has an unknown field or operator.
         """
         ...
 
     def delete(self, permanent: bool | None = None) -> None:
-        """Puts the collection into the trash; the second time, deletes it for good. Its members stay.
+        """Moves the collection into the trash, or permanently deletes a collection in the trash. Its members stay.
 
-        While it is in the trash, its members can be deleted for good. `n_missing` counts those that were: from then on
-        the collection can neither be loaded nor restored.
+        While the collection is in the trash, its members can be permanently deleted. `n_missing` counts these members.
+        A collection with missing members can neither be loaded nor restored.
 
         Args:
-            permanent: Delete for good at once.
+            permanent: True deletes permanently at once.
 
         Raises:
-            ValueError: It is not saved.
+            ValueError: The collection is not saved.
         """
         ...
 
@@ -1512,18 +1514,18 @@ class Collection(_Registry, _IsDescribed, _IsVersioned, _TracksRun, _TracksUpdat
         """Takes the collection out of the trash.
 
         Raises:
-            KeyExists: Another collection has its name by now.
+            KeyExists: Another collection has its name now.
             ValueError: A member is in the trash.
-            NoResultFound: A member, or the collection, was deleted for good.
+            NoResultFound: A member, or the collection, was permanently deleted.
         """
         ...
 
     def load(self, join: Literal["inner", "outer"] = "outer", is_run_input: bool | Run | None = None) -> Any:
-        """All members in memory, one below the other: DataFrames, or AnnData objects.
+        """Loads all members and concatenates them. The members must be DataFrames or AnnData objects.
 
         Args:
-            join: Of the columns or variables: those that all have, or all.
-            is_run_input: The run that the members become inputs of; see `Artifact.load`.
+            join: `"inner"` keeps the columns or variables that all members have, `"outer"` keeps all.
+            is_run_input: The run that records the members as inputs; see `Artifact.load`.
 
         Raises:
             ValueError: The members are neither all DataFrames nor all AnnData.
@@ -1531,10 +1533,10 @@ class Collection(_Registry, _IsDescribed, _IsVersioned, _TracksRun, _TracksUpdat
         ...
 
     def cache(self, is_run_input: bool | Run | None = None) -> list[Path]:
-        """The paths of all members on this machine, in their order; several are fetched at once.
+        """Returns local paths of all members, in their order. Several are downloaded at once.
 
         Args:
-            is_run_input: The run that the members become inputs of; see `Artifact.load`.
+            is_run_input: The run that records the members as inputs; see `Artifact.load`.
 
         Raises:
             ObjectMissing: The object of a member is not in the storage.
@@ -1544,20 +1546,20 @@ class Collection(_Registry, _IsDescribed, _IsVersioned, _TracksRun, _TracksUpdat
     def mapped(
         self, obs_keys: Sequence[str] = (), join: Join = "inner", is_run_input: bool | Run | None = None
     ) -> MappedCollection:
-        """All observations of AnnData members as one indexed data set, as PyTorch's `DataLoader` takes it.
+        """Returns all observations of AnnData members as one indexed dataset for PyTorch's `DataLoader`.
 
         Args:
-            obs_keys: Columns of `obs` that each item has.
-            join: Of the variables: those that all members have, or all.
-            is_run_input: The run that the members become inputs of; see `Artifact.load`.
+            obs_keys: Columns of `obs` to include in each item.
+            join: `"inner"` keeps the variables that all members have, `"outer"` keeps all.
+            is_run_input: The run that records the members as inputs; see `Artifact.load`.
 
         Raises:
-            ValueError: A member is no AnnData, or has no such column.
+            ValueError: A member is not an AnnData, or lacks one of the columns.
         """
         ...
 
 class _Members(_Fixed[Artifact]):
-    """The artifacts of a collection, in its order."""
+    """The artifacts of a collection, in order."""
 
 def annotate(
     artifacts: Sequence[_Record] | QuerySet[Any],
@@ -1569,18 +1571,18 @@ def annotate(
     """Adds feature values and labels to many saved artifacts, in a few round trips per 10,000.
 
     Args:
-        artifacts: A list of them, what `Artifact.from_dir` made, or a query set.
-        values: By feature name, for all of them; or a sequence with those of each. A list, or any other iterable such
-            as a Series, stands for several values.
-        labels: For all of them; or a sequence with those of each.
-        feature: What the labels are values of, if anything.
+        artifacts: A list of artifacts, an `ArtifactList` from `Artifact.from_dir`, or a query set.
+        values: Values by feature name for all artifacts, or a sequence with one such dict for each artifact. A list, or
+            another iterable such as a Series, holds several values.
+        labels: Labels for all artifacts, or a sequence with one list of labels for each artifact.
+        feature: The feature that the labels are values of. None adds plain labels.
 
     Raises:
-        ValidationError: A name is no registered feature, or a value is not of its dtype. Nothing is written.
-        TypeError: Something is no artifact, no label, no feature, or no dict of values.
-        WrongWorld: One of them belongs to the other API.
+        ValidationError: A name is not a registered feature, or a value does not have its dtype. Nothing is written.
+        TypeError: An argument is not an artifact, a label, a feature or a dict of values.
+        WrongWorld: A record belongs to the other API.
         ValueError: An artifact, a label or the feature is not saved or belongs to another instance, the feature is not
-            of dtype `cat[ULabel]`, or there are not as many values or labels as artifacts.
+            of dtype `cat[ULabel]`, or the number of values or labels differs from the number of artifacts.
         NoResultFound: An artifact has been deleted.
     """
     ...
@@ -1616,21 +1618,22 @@ def connect(
     ...
 
 def track(transform: Transform | None = None, *, params: dict[str, Any] | None = None) -> Run:
-    """Begins a run, which is the current one of the instance until `finish()`.
+    """Starts a run, which is the current run of the instance until `finish()`.
 
-    Artifacts that are made from now on are its outputs, those that are loaded, cached or opened its inputs.
+    Artifacts created from now on become its outputs. Artifacts that are loaded, cached or opened become its inputs.
 
     Args:
-        transform: What runs. None: this script or notebook, named by its path in the project: in the git work tree, or
-            beside the registry's `.inhaul` folder. A transform with the same name and type is used again.
-        params: Its parameters by name, such as `vars(arguments)` of argparse; see `Run`. What that refuses, whatever
-            its repr does, is refused before the run begins.
+        transform: The transform that runs. None means this script or notebook, named by its path in the project: in the
+            git work tree, or beside the registry's `.inhaul` folder. A registered transform with the same name and type
+            is reused.
+        params: The parameters by name, such as `vars(arguments)` of argparse; see `Run`. Invalid parameters are refused
+            before the run starts.
 
     Raises:
-        TypeError: The transform is no `Transform`; or the params are no dict, a key in them is no text, or JSON has no
-            form for something in them.
-        ValueError: There is neither a script nor a notebook, and no transform was given; or the params hold themselves,
-            or half of a surrogate pair.
+        TypeError: The transform is not a `Transform`, the params are not a dict, a key in them is not a string, or a
+            value cannot be stored as JSON.
+        ValueError: No transform was given and this is neither a script nor a notebook; or the params contain
+            themselves, or half of a surrogate pair.
     """
     ...
 
@@ -1638,22 +1641,22 @@ def finish() -> None:
     """Ends the current run of the instance.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is no current run.
     """
     ...
 
 @overload
 def tracked(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes each call of a function a run of its own, with its arguments, given or default, as parameters.
+    """Records each call of a function as a run, with its arguments and their defaults as parameters.
 
-    To be written `@tracked` or `@tracked()`.
+    Use it as `@tracked` or `@tracked()`.
 
     A plain function becomes a coroutine function, and runs in a thread. The run of a call that raises stays unfinished.
-    Arguments that are long, or that JSON cannot hold, are recorded in short, as texts; one whose repr raises, by its
-    class. None of them ends the call.
+    Long arguments, and arguments that JSON cannot hold, are recorded as short texts. An argument whose repr raises is
+    recorded by its class. No argument makes the call fail.
 
     Raises:
-        TypeError: It is a generator, or has no name, like what `functools.partial` makes.
+        TypeError: The function is a generator function, or has no name, like a `functools.partial`.
     """
     ...
 

@@ -1,4 +1,4 @@
-"""Annotating artifacts, one or many: feature values and labels are checked, then written in a few statements."""
+"""Annotates one or many artifacts: checks feature values and labels, then writes them in a few statements."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ _SHOWN = 10  # problems that an error lists
 
 
 class _Batch(NamedTuple):
-    """What some artifacts get, found to be valid."""
+    """Checked values and labels of some artifacts."""
 
     values: dict[tuple[int, str], ValueRow]
     value_links: list[ValueLink]
@@ -47,18 +47,18 @@ async def annotate(
     """Adds feature values and labels to many saved artifacts, in a few round trips per 10,000.
 
     Args:
-        artifacts: A list of them, what `Artifact.from_dir` made, or a query set.
-        values: By feature name, for all of them; or a sequence with those of each. A list, or any other iterable such
-            as a Series, stands for several values.
-        labels: For all of them; or a sequence with those of each.
-        feature: What the labels are values of, if anything.
+        artifacts: A list of artifacts, an `ArtifactList` from `Artifact.from_dir`, or a query set.
+        values: Values by feature name for all artifacts, or a sequence with one such dict for each artifact. A list, or
+            another iterable such as a Series, holds several values.
+        labels: Labels for all artifacts, or a sequence with one list of labels for each artifact.
+        feature: The feature that the labels are values of. None adds plain labels.
 
     Raises:
-        ValidationError: A name is no registered feature, or a value is not of its dtype. Nothing is written.
-        TypeError: Something is no artifact, no label, no feature, or no dict of values.
-        WrongWorld: One of them belongs to the other API.
+        ValidationError: A name is not a registered feature, or a value does not have its dtype. Nothing is written.
+        TypeError: An argument is not an artifact, a label, a feature or a dict of values.
+        WrongWorld: A record belongs to the other API.
         ValueError: An artifact, a label or the feature is not saved or belongs to another instance, the feature is not
-            of dtype `cat[ULabel]`, or there are not as many values or labels as artifacts.
+            of dtype `cat[ULabel]`, or the number of values or labels differs from the number of artifacts.
         NoResultFound: An artifact has been deleted.
     """
     if isinstance(artifacts, Sequence) and not artifacts:
@@ -66,14 +66,14 @@ async def annotate(
     given: Any = artifacts
     owner = given if hasattr(given, "_artifact_ids") else given[0]
     if not hasattr(owner, "_world"):
-        raise TypeError(f"{owner!r} is no artifact: pass a list of artifacts, or a query for them")
+        raise TypeError(f"{owner!r} is not an artifact: pass a list of artifacts, or a query for them")
     world, instance = owner._world, owner._instance
     if owner is given:
         ids = await owner._artifact_ids()
     else:
         ids = [id_in(instance, artifact, world["Artifact"]) for artifact in given]
     if not _is_list(labels):
-        raise TypeError(f"labels={labels!r}: pass a list of labels, or a list with those of each artifact")
+        raise TypeError(f"labels={labels!r}: pass a list of labels, or one list of labels for each artifact")
     values_of_each: Any = [values or {}] if isinstance(values, Mapping | None) else values
     labels_of_each: Any = labels if any(map(_is_list, labels)) else [labels] * len(ids)
     for own in values_of_each:
@@ -84,7 +84,7 @@ async def annotate(
         lists_of_each *= len(ids)
     for name, each in (("values", lists_of_each), ("labels", labels_of_each)):
         if len(each) != len(ids):
-            raise ValueError(f"{len(each):,} {name} for {len(ids):,} artifacts: pass those for all, or those of each")
+            raise ValueError(f"{len(each):,} {name} for {len(ids):,} artifacts: pass one for all, or one for each")
     feature_id = None
     if feature is not None:
         feature_id = id_in(instance, feature, world["Feature"])
@@ -114,15 +114,15 @@ async def write(
 
     Args:
         world: The API of the records.
-        instance: Where the artifacts are.
-        ids: The artifacts.
-        values: What each gets, by feature name.
-        labels: What each gets.
+        instance: The instance of the artifacts.
+        ids: The ids of the artifacts.
+        values: The new values of each artifact, by feature name.
+        labels: The new labels of each artifact.
 
     Raises:
-        ValidationError: A name is no registered feature, or a value is not of its dtype.
-        TypeError: A name is no text.
-        ValueError: A name is none that a feature could have.
+        ValidationError: A name is not a registered feature, or a value does not have its dtype.
+        TypeError: A name is not a string.
+        ValueError: A name is not valid for a feature.
         NoResultFound: An artifact or label has been deleted.
     """
     features = await _features(world, instance, values)
@@ -143,7 +143,7 @@ async def write(
 async def _features(
     world: "World", instance: Instance, values: Sequence[Mapping[str, list[Any]]]
 ) -> dict[str, tuple[int, str]]:
-    """The id and dtype of each feature that values are for."""
+    """Returns the id and dtype of each feature in the values."""
     examples = {name: value for own in values for name, value in own.items()}
     for name in examples:
         check_name("feature", name)
@@ -158,7 +158,7 @@ async def _features(
 async def _label_ids(
     instance: Instance, features: Mapping[str, tuple[int, str]], values: Sequence[Mapping[str, list[Any]]]
 ) -> dict[str, int]:
-    """The ids of the labels that values name."""
+    """Returns the ids of the labels named in the values."""
     labelling = [name for name, (_, dtype) in features.items() if dtype == dtypes.LABELS]
     names = (
         {item for own in values for name in labelling for item in own.get(name, ()) if _could_be_name(item)}
@@ -185,10 +185,10 @@ def _batches(
     values: Sequence[Mapping[str, list[Any]]],
     labels: Sequence[Sequence[LabelLink]],
 ) -> list[_Batch]:
-    """What is to be written, in batches.
+    """Checks the values and returns them in batches to write.
 
     Raises:
-        ValidationError: Some values are not valid; it lists them all.
+        ValidationError: Some values are not valid; the message lists them.
     """
     batches = []
     problems: dict[str, None] = {}
@@ -219,7 +219,7 @@ def _batches(
 
 
 def _label_id(world: "World", instance: Instance, known: Mapping[str, int], item: Any) -> int | None:
-    """The id of a label that is given by its name, or as a record."""
+    """Returns the id of a label given by name or as a record, None if the label is unknown."""
     if isinstance(item, str):
         return known.get(item)
     return id_in(instance, item, world["ULabel"]) if isinstance(item, world["ULabel"]) else None

@@ -1,4 +1,4 @@
-"""What artifacts measure, and what is said about them: the features, labels and values of an artifact."""
+"""The features, labels and values of an artifact."""
 
 import errno
 import operator
@@ -33,7 +33,7 @@ _valued, _labelled = tables.artifact_feature_value, tables.artifact_ulabel
 
 
 class FeatureManager:
-    """The features of an artifact: its feature sets by slot, and the values it is annotated with."""
+    """The features of an artifact: its feature sets by slot, and its annotations with values."""
 
     _world: ClassVar["World"]
 
@@ -44,7 +44,7 @@ class FeatureManager:
         return f"FeatureManager({self._artifact!r})"
 
     def __getitem__(self, slot: str) -> "QuerySet[Feature]":
-        """The features measured in a slot, such as `columns`, `obs` or `rna:var`."""
+        """Returns the features measured in a slot, such as `columns`, `obs` or `rna:var`."""
         check_text("slot", slot)
         linked = select(_set.c.feature_set_id).where(_set.c.artifact_id == self._artifact._id, _set.c.slot == slot)
         member = tables.feature_set_feature
@@ -56,29 +56,29 @@ class FeatureManager:
         return found
 
     async def slots(self) -> list[str]:
-        """The slots that have a feature set."""
+        """Returns the slots that have a feature set."""
         query = select(_set.c.slot).where(_set.c.artifact_id == self._artifact._id).order_by(_set.c.slot)
         async with self._artifact._home.database.read() as conn:
             return list((await conn.execute(query)).scalars())
 
     async def add_values(self, values: Mapping[str, Any]) -> None:
-        """Annotates the artifact with values of features; `annotate` does it for many artifacts.
+        """Annotates the artifact with values of features. For many artifacts, use `annotate`.
 
         Args:
-            values: By feature name; a list, or any other iterable such as a Series, stands for several. Those that are
-                there already stay.
+            values: Values by feature name. A list, or another iterable such as a Series, holds several values. Existing
+                values stay.
 
         Raises:
-            ValidationError: A name is no registered feature, or a value is not of its dtype. Nothing is written.
+            ValidationError: A name is not a registered feature, or a value does not have its dtype. Nothing is written.
             ValueError: The artifact is not saved.
-            TypeError: The values are not by feature name.
+            TypeError: The values are not a dict by feature name.
         """
         if not isinstance(values, Mapping):
             raise TypeError(f"{values!r}: pass a dict of values by feature name")
         await annotate([self._artifact], values)
 
     async def get_values(self) -> dict[str, Any]:
-        """All values by feature name: the value if there is one, else a list of them."""
+        """Returns all values by feature name: a single value, or a list if there are several."""
         return await self._values()
 
     async def _values(self) -> dict[str, Any]:
@@ -90,7 +90,8 @@ class FeatureManager:
             .where(_valued.c.artifact_id == id)
         )
         labelled = (
-            # Under a feature of another dtype, as older releases let labels be, its name is no number.
+            # Older releases allowed labels for features of other dtypes, so the label name must not be decoded by that
+            # dtype.
             select(_feature.c.name, literal(dtypes.LABELS), tables.ulabel.c.name, tables.ulabel.c.id)
             .join(_labelled, _labelled.c.feature_id == _feature.c.id)
             .join(tables.ulabel, _labelled.c.ulabel_id == tables.ulabel.c.id)
@@ -104,7 +105,7 @@ class FeatureManager:
         return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
 
     async def remove_values(self, names: str | Iterable[str]) -> None:
-        """Removes all values of some features; a feature without values is no error."""
+        """Removes all values of some features. Features without values are ignored."""
         names = [names] if isinstance(names, str) else list(names)
         for name in names:
             check_text("feature", name)
@@ -118,10 +119,10 @@ class FeatureManager:
             await conn.execute(delete(_labelled).where(_labelled.c.artifact_id == id, _labelled.c.feature_id.in_(ids)))
 
     async def add_feature_set(self, feature_set: "FeatureSet", slot: str) -> None:
-        """Links a feature set, which is saved if it is new.
+        """Links a feature set, and saves the set if it is new.
 
         Raises:
-            TypeError: It is no feature set.
+            TypeError: The argument is not a feature set.
             WrongWorld: It belongs to the other API.
             ValueError: The artifact is not saved, the slot is empty, or the set belongs to another instance.
             KeyExists: The slot has another feature set.
@@ -157,25 +158,25 @@ class LabelManager:
         return f"LabelManager({self._artifact!r})"
 
     async def add(self, records: "ULabel | Iterable[ULabel]", feature: "Feature | None" = None) -> None:
-        """Adds labels; `annotate` does it for many artifacts.
+        """Adds labels. For many artifacts, use `annotate`.
 
         Args:
-            records: Saved labels. Those that are there already stay.
-            feature: What they are values of, if anything.
+            records: Saved labels. Existing labels stay.
+            feature: The feature that the labels are values of. None adds plain labels.
 
         Raises:
-            TypeError: Something is no label, or the feature is none.
-            WrongWorld: One of them belongs to the other API.
+            TypeError: An argument is not a label or a feature.
+            WrongWorld: A record belongs to the other API.
             ValueError: The artifact, a label or the feature is not saved or belongs to another instance, or the feature
                 is not of dtype `cat[ULabel]`.
         """
         await annotate([self._artifact], labels=_listed(records), feature=feature)
 
     def get(self, feature: "Feature") -> "QuerySet[ULabel]":
-        """The labels that are values of a feature.
+        """Returns the labels that are values of a feature.
 
         Raises:
-            TypeError: It is no feature.
+            TypeError: The argument is not a feature.
             WrongWorld: The feature belongs to the other API.
             ValueError: It is not saved, or belongs to another instance.
         """
@@ -190,11 +191,11 @@ class LabelManager:
         return found
 
     async def remove(self, records: "ULabel | Iterable[ULabel]", feature: "Feature | None" = None) -> None:
-        """Removes labels: as values of a feature, or wherever they are if it is None.
+        """Removes labels as values of a feature. Without a feature, removes them everywhere.
 
         Raises:
-            TypeError: Something is no label, or the feature is none.
-            WrongWorld: One of them belongs to the other API.
+            TypeError: An argument is not a label or a feature.
+            WrongWorld: A record belongs to the other API.
             ValueError: A label or the feature is not saved, or belongs to another instance.
         """
         instance = self._artifact._home
@@ -206,10 +207,10 @@ class LabelManager:
             await conn.execute(delete(_labelled).where(*conditions))
 
     async def add_from(self, other: "Record") -> None:
-        """Adds all labels of another artifact, for the features that they are there for.
+        """Adds all labels of another artifact, with the same features.
 
         Raises:
-            TypeError: The other one is no artifact.
+            TypeError: The argument is not an artifact.
             WrongWorld: It belongs to the other API.
             ValueError: One of them is not saved, or they belong to different instances.
         """
@@ -232,10 +233,10 @@ class Annotated:
         self._registry = registry
 
     def filter(self, **values: Any) -> "QuerySet[Any]":
-        """Records that have all these values, `feature=value` or `feature__op=value`; labels are meant by name.
+        """Returns records with all these values: `feature=value` or `feature__op=value`, with labels given by name.
 
-        The verbs of the query raise `ValidationError` when there is no such feature, or it could not have the value.
-        Numbers compare with numbers, whatever their type.
+        When the query runs, it raises `ValidationError` if a feature is unknown or cannot have the value. Numbers of
+        all types are compared by value.
         """
         query: QuerySet[Any] = self._registry.filter()
         conditions = tuple(value_condition(self._registry, lookup, value) for lookup, value in values.items())
@@ -243,7 +244,7 @@ class Annotated:
 
 
 class _Features:
-    """`features`: of a record, its manager; of a class, what finds records by their values."""
+    """`features`: on a record, its manager; on a class, an `Annotated` to find records by their values."""
 
     @overload
     def __get__(self, record: None, owner: type) -> Annotated: ...
@@ -257,7 +258,7 @@ class _Features:
 
 
 class FeatureSets(Related["FeatureSet"]):
-    """The feature sets of a record. One that is added here gets its own uid as slot."""
+    """The feature sets of a record. A set that is added here gets its own uid as slot."""
 
     def _row(self, other: "FeatureSet") -> dict[str, Any]:
         return Related._row(self, other) | {"slot": other._uid}
@@ -274,6 +275,6 @@ class HasFeatures:
 
     @property
     def labels(self) -> LabelManager:
-        """The labels it has, and for which features."""
+        """The labels of the record, and their features."""
         manager: LabelManager = self._world["LabelManager"](self)  # type: ignore[attr-defined]
         return manager

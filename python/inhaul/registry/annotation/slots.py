@@ -1,4 +1,4 @@
-"""The features that data in memory, or an annotated matrix on disk, measures: checked, and linked by slot."""
+"""Checks the features of data in memory or of an annotated matrix on disk, and links them by slot."""
 
 import asyncio
 import warnings
@@ -34,16 +34,16 @@ _SHOWN = 10  # problems that an error lists
 
 
 async def validate(world: "World", instance: "Instance", data: Any, accessor: str) -> Slots:
-    """The registered features that data measures, by slot; warns once of names that are no features.
+    """Returns the registered features of the data, by slot. Warns once of names that are not features.
 
     Args:
         world: The API of the features.
-        instance: Where they are registered.
+        instance: The instance that has the features.
         data: A DataFrame, AnnData or MuData, or the path of one of the last two.
-        accessor: Which of these.
+        accessor: The type of the data.
 
     Raises:
-        ValidationError: A column is not of the dtype of its feature.
+        ValidationError: A column does not have the dtype of its feature.
     """
     kinds = await asyncio.to_thread(measured, data, accessor)
     names = list(dict.fromkeys(name for slot in kinds.values() for name in slot if is_storable(name)))
@@ -69,29 +69,29 @@ async def validate(world: "World", instance: "Instance", data: Any, accessor: st
 
 
 async def link(artifact: "Record", slots: Slots) -> None:
-    """Links what was validated with a saved artifact, in place of what the slots had."""
+    """Links validated features with a saved artifact. They replace the previous links of the slots."""
     sets = await _saved(artifact, slots)
     async with artifact._home.database.write() as conn:
         await set_links(conn, artifact, sets, ())
 
 
 class Relinking(NamedTuple):
-    """The ids of the feature sets of an artifact by slot, with its old content and with new one."""
+    """The ids of the feature sets of an artifact by slot, for the old and for the new content."""
 
     old: Mapping[str, int]
     new: Mapping[str, int]
 
 
 async def relinking(artifact: "Record", content: "Content", data: Any) -> Relinking | None:
-    """What new content measures, checked; None if nothing is known of what the old one measures.
+    """Checks and returns the features of new content. Returns None if the old content has no linked features.
 
     Args:
-        artifact: Saved.
+        artifact: A saved artifact.
         content: The new content.
-        data: What it is made of.
+        data: The data of the new content.
 
     Raises:
-        ValidationError: A column is not of the dtype of its feature.
+        ValidationError: A column does not have the dtype of its feature.
     """
     query = select(_linked.c.slot, _linked.c.feature_set_id).where(_linked.c.artifact_id == artifact._id)
     async with artifact._home.database.read() as conn:
@@ -107,7 +107,7 @@ async def relinking(artifact: "Record", content: "Content", data: Any) -> Relink
 async def set_links(
     conn: AsyncConnection, artifact: "Record", sets: Mapping[str, int], instead_of: Iterable[str]
 ) -> None:
-    """Links feature sets with an artifact, in place of what these and some other slots had."""
+    """Links feature sets with an artifact. They replace the previous links of these slots and of some others."""
     slots = {*sets, *instead_of}
     await conn.execute(delete(_linked).where(_linked.c.artifact_id == artifact._id, _linked.c.slot.in_(slots)))
     for slot, id in sets.items():
@@ -116,7 +116,7 @@ async def set_links(
 
 
 async def _saved(artifact: "Record", slots: Slots) -> dict[str, int]:
-    """The ids of feature sets, which are saved if they are new, by slot."""
+    """Returns the ids of feature sets by slot. Saves new sets."""
     sets = {slot: artifact._world["FeatureSet"](features) for slot, features in slots.items()}
     for one in sets.values():
         await one._save(artifact._home)
@@ -124,5 +124,5 @@ async def _saved(artifact: "Record", slots: Slots) -> dict[str, int]:
 
 
 def _dtype(kind: str) -> str:
-    """The dtype to register a column of this kind with."""
+    """Returns the dtype to register for a column of this kind."""
     return "float" if kind == WHOLE else kind if kind in dtypes.NAMES else "str"

@@ -1,4 +1,4 @@
-"""The current run: what artifacts that are made or used are linked with."""
+"""The current run, which artifacts are linked with when they are created or used."""
 
 import asyncio
 import functools
@@ -26,32 +26,33 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound="Record")
 
-# The run of the innermost tracked function, and the instance it is registered in.
+# The run of the innermost tracked function, and the instance of the run.
 _running: ContextVar[tuple[Instance, Run] | None] = ContextVar("inhaul_run", default=None)
 
 
 async def track(transform: Transform | None = None, *, params: dict[str, Any] | None = None) -> Run:
-    """Begins a run, which is the current one of the instance until `finish()`.
+    """Starts a run, which is the current run of the instance until `finish()`.
 
-    Artifacts that are made from now on are its outputs, those that are loaded, cached or opened its inputs.
+    Artifacts created from now on become its outputs. Artifacts that are loaded, cached or opened become its inputs.
 
     Args:
-        transform: What runs. None: this script or notebook, named by its path in the project: in the git work tree, or
-            beside the registry's `.inhaul` folder. A transform with the same name and type is used again.
-        params: Its parameters by name, such as `vars(arguments)` of argparse; see `Run`. What that refuses, whatever
-            its repr does, is refused before the run begins.
+        transform: The transform that runs. None means this script or notebook, named by its path in the project: in the
+            git work tree, or beside the registry's `.inhaul` folder. A registered transform with the same name and type
+            is reused.
+        params: The parameters by name, such as `vars(arguments)` of argparse; see `Run`. Invalid parameters are refused
+            before the run starts.
 
     Raises:
-        TypeError: The transform is no `Transform`; or the params are no dict, a key in them is no text, or JSON has no
-            form for something in them.
-        ValueError: There is neither a script nor a notebook, and no transform was given; or the params hold themselves,
-            or half of a surrogate pair.
+        TypeError: The transform is not a `Transform`, the params are not a dict, a key in them is not a string, or a
+            value cannot be stored as JSON.
+        ValueError: No transform was given and this is neither a script nor a notebook; or the params contain
+            themselves, or half of a surrogate pair.
     """
     return await begin(Run, transform, params)
 
 
 async def begin(cls: type[Run], transform: Transform | None, params: dict[str, Any] | None) -> Run:
-    """Begins a run of the API that this class of runs belongs to."""
+    """Starts a run of this class, and so of its API."""
     check_record(cls._world, "transform", transform, "Transform", optional=True)
     instance = current()
     if transform is None:
@@ -64,11 +65,11 @@ async def finish() -> None:
     """Ends the current run of the instance.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is no current run.
     """
     instance = current()
     if instance.run is None:
-        raise ValueError("There is no run to finish: track() begins one")
+        raise ValueError("There is no run to finish: start one with track()")
     await instance.run._finish(instance)
     instance.run = None
 
@@ -78,16 +79,16 @@ def tracked(function: Callable[..., Any]) -> Callable[..., Any]: ...
 @overload
 def tracked(function: None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
 def tracked(function: Callable[..., Any] | None = None) -> Callable[..., Any]:
-    """Makes each call of a function a run of its own, with its arguments, given or default, as parameters.
+    """Records each call of a function as a run, with its arguments and their defaults as parameters.
 
-    To be written `@tracked` or `@tracked()`.
+    Use it as `@tracked` or `@tracked()`.
 
     A plain function becomes a coroutine function, and runs in a thread. The run of a call that raises stays unfinished.
-    Arguments that are long, or that JSON cannot hold, are recorded in short, as texts; one whose repr raises, by its
-    class. None of them ends the call.
+    Long arguments, and arguments that JSON cannot hold, are recorded as short texts. An argument whose repr raises is
+    recorded by its class. No argument makes the call fail.
 
     Raises:
-        TypeError: It is a generator, or has no name, like what `functools.partial` makes.
+        TypeError: The function is a generator function, or has no name, like a `functools.partial`.
     """
     if function is None:
         return tracked
@@ -108,19 +109,21 @@ def tracked(function: Callable[..., Any] | None = None) -> Callable[..., Any]:
 
 
 def check_function(function: Callable[..., Any]) -> None:
-    """Refuses what cannot be tracked.
+    """Raises if a function cannot be tracked.
 
     Raises:
-        TypeError: It is a generator function, or none that has a name.
+        TypeError: It is a generator function, or not a function with a name.
     """
     if not callable(function) or not hasattr(function, "__qualname__"):
-        raise TypeError(f"{function!r} is no function with a name, as its runs need: track a function that calls it")
+        raise TypeError(f"{function!r} is not a function with a name: track a named function that calls it")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"{function.__qualname__} is a generator, of which no call ends: track what goes through it")
+        raise TypeError(
+            f"{function.__qualname__} is a generator function and cannot be tracked: track the function that uses it"
+        )
 
 
 async def start_call(cls: type[Run], function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Instance, Run]:
-    """Begins the run of one call of a function."""
+    """Starts the run of one call of a function."""
     instance = current()
     module = "" if function.__module__ == "__main__" else f"{function.__module__}."
     transform = cls._world["Transform"](f"{module}{function.__qualname__}", type="function")
@@ -129,18 +132,18 @@ async def start_call(cls: type[Run], function: Callable[..., Any], args: Any, kw
 
 
 def _arguments(function: Callable[..., Any], args: Any, kwargs: Any) -> dict[str, Any]:
-    """All arguments of a call by name, with the defaults of those that were not given."""
+    """Returns all arguments of a call by name, including defaults."""
     signature = inspect.signature(function)
     call = signature.bind(*args, **kwargs)
     given = set(call.arguments)
-    call.apply_defaults()  # which also makes `*args` and `**kwargs` empty ones
+    call.apply_defaults()  # also adds empty `*args` and `**kwargs`
     defaults = {name for name, parameter in signature.parameters.items() if parameter.default is not parameter.empty}
     return {name: value for name, value in call.arguments.items() if name in given or name in defaults}
 
 
 @contextmanager
 def running(instance: Instance, run: Run) -> Iterator[None]:
-    """Makes a run the current one of this context."""
+    """Sets the current run of this context."""
     token = _running.set((instance, run))
     try:
         yield
@@ -149,7 +152,7 @@ def running(instance: Instance, run: Run) -> Iterator[None]:
 
 
 def active_run(run: "Run | Literal[False] | None", instance: Instance) -> Run | None:
-    """The run to link with: the one given, else the current one; none if it is False."""
+    """Returns the run to link with: the given run, else the current one. False gives None."""
     if run is None:
         inner = _running.get()
         run = inner[1] if inner is not None and inner[0] is instance else instance.run
@@ -157,13 +160,13 @@ def active_run(run: "Run | Literal[False] | None", instance: Instance) -> Run | 
 
 
 def run_for(world: "World", run: "Run | Literal[False] | None", instance: Instance) -> Run | None:
-    """The run that a new record of an API is linked with."""
+    """Returns the run to link a new record of an API with."""
     found = active_run(run, instance)
     return in_world(found, world) if run is None and found is not None else found
 
 
 def in_world(record: R, world: "World") -> R:
-    """A saved record as one of the given API."""
+    """Returns a saved record as a record of the given API."""
     if record._world is world:
         return record
     mapper = sqlalchemy.inspect(world[type(record).__name__])
@@ -177,12 +180,12 @@ def in_world(record: R, world: "World") -> R:
 
 
 def input_run(artifact: "Record", is_run_input: "bool | Run | None") -> Run | None:
-    """The run that an artifact, or a collection, becomes an input of when it is used: one given, or the current one.
+    """Returns the run that uses an artifact or a collection as an input: the given run, or the current one.
 
     Raises:
-        TypeError: It is neither a run nor True, False or None.
+        TypeError: `is_run_input` is neither a run nor True, False or None.
         WrongWorld: The run belongs to the other API.
-        ValueError: It has to be one, but there is no run; or the run belongs to another instance.
+        ValueError: `is_run_input` is True and there is no run, or the run belongs to another instance.
     """
     instance = artifact._home
     if is_run_input is False:
@@ -190,7 +193,7 @@ def input_run(artifact: "Record", is_run_input: "bool | Run | None") -> Run | No
     if is_run_input is None or is_run_input is True:
         run = active_run(None, instance)
         if run is None and is_run_input:
-            raise ValueError("is_run_input=True needs a current run: track() begins one")
+            raise ValueError("is_run_input=True needs a current run: start one with track()")
         return run
     check_record(artifact._world, "is_run_input", is_run_input, "Run")
     if is_run_input._id is not None:
@@ -199,12 +202,12 @@ def input_run(artifact: "Record", is_run_input: "bool | Run | None") -> Run | No
 
 
 async def note_inputs(instance: Instance, made: Mapping[int | None, int | None], run: Run | None) -> None:
-    """Makes artifacts inputs of a run, but for those that it made, or met again.
+    """Links artifacts as inputs of a run, except artifacts that the run created or met again.
 
     Args:
-        instance: Theirs.
-        made: The ids of the runs that made them, by their own ids. One that is not saved has none.
-        run: The run that uses them, if any.
+        instance: The instance of the artifacts.
+        made: The ids of the runs that created them, by artifact id. An unsaved artifact has the id None.
+        run: The run that uses them. None links nothing.
     """
     if run is None or not made:
         return
@@ -224,7 +227,7 @@ async def _start(cls: type[Run], instance: Instance, transform: Transform, param
 
 
 async def _known(instance: Instance, transform: Transform) -> Transform:
-    """The transform that has this name and type, saved now if there is none."""
+    """Returns the registered transform with this name and type. If there is none, saves this one."""
     if transform._id is not None:
         return transform
     same: QuerySet[Transform] = transform._world["QuerySet"](type(transform), instance=instance)

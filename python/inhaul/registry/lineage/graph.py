@@ -1,4 +1,4 @@
-"""Where an artifact comes from and where it went: runs and artifacts as a graph."""
+"""The lineage of an artifact: runs and artifacts as a graph."""
 
 import asyncio
 import shutil
@@ -15,7 +15,7 @@ from inhaul.db import tables
 from inhaul.db.membership import is_in
 from inhaul.instance import Instance
 
-_MOST = 200  # nodes of a graph: more cannot be read
+_MOST = 200  # nodes of a graph; a larger graph is unreadable
 _PATIENCE = 30  # seconds for graphviz
 
 _artifact, _run, _transform = tables.artifact, tables.run, tables.transform
@@ -24,13 +24,13 @@ _input, _previous = tables.artifact_input_of, tables.artifact_previous_run
 
 @dataclass
 class Lineage:
-    """The graph of an artifact: `str()` of it is Mermaid's text, and a notebook shows it as a picture.
+    """The graph of an artifact: `str()` gives Mermaid text, and a notebook shows a picture.
 
     Attributes:
-        labels: What to call each node: `a1` is the artifact with the id 1, `r1` the run with the id 1.
-        edges: From run to artifact where the run made it, from artifact to run where the run used it.
-        focus: The node of the artifact that was asked about.
-        complete: False if nodes were left out since there are too many.
+        labels: The label of each node: `a1` is the artifact with the id 1, `r1` the run with the id 1.
+        edges: From a run to the artifacts it created, and from an artifact to the runs that used it.
+        focus: The node of the artifact itself.
+        complete: False if nodes were left out because there are too many.
         svg: The picture, if this is a notebook and graphviz is installed.
     """
 
@@ -45,7 +45,7 @@ class Lineage:
 
     @property
     def mermaid(self) -> str:
-        """The graph as Mermaid's text."""
+        """The graph as Mermaid text."""
         lines = ["flowchart LR"]
         for node, label in self.labels.items():
             text = label.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace("\n", "<br/>")
@@ -77,7 +77,7 @@ class Lineage:
 
 
 async def trace(instance: Instance, id: int) -> Lineage:
-    """The graph of an artifact, by its id: all it was made from, and all that was made from it."""
+    """Returns the graph of an artifact: everything it was created from, and everything created from it."""
     graph = Lineage(focus=f"a{id}")
     async with instance.database.read() as conn:
         await _add(conn, graph, artifacts=[id])
@@ -125,7 +125,7 @@ async def _pairs(conn: AsyncConnection, query: Any) -> list[tuple[int, int]]:
 async def _add(
     conn: AsyncConnection, graph: Lineage, artifacts: Iterable[int] = (), runs: Iterable[int] = ()
 ) -> set[int]:
-    """Adds what is not there yet, as long as there is room; returns the ids of it."""
+    """Adds missing nodes while there is room, and returns their ids."""
     kind = "a" if artifacts else "r"
     new = [id for id in sorted(artifacts or runs) if f"{kind}{id}" not in graph.labels]
     room = _MOST - len(graph.labels)

@@ -1,4 +1,4 @@
-"""What this process runs: a script or a notebook, and a name for it that is the same wherever its project lies."""
+"""Names the script or notebook of this process. The name does not depend on the location of its project."""
 
 import configparser
 import os
@@ -10,40 +10,40 @@ from inhaul.keys import OBJECTS
 
 
 class Program(NamedTuple):
-    """A name, and a type as transforms have it."""
+    """The name and the type for a transform."""
 
     name: str
     type: str
 
 
 def program(registry: Path | None) -> Program:
-    """The script or notebook that this process runs. Looks at the disk.
+    """Returns the script or notebook of this process. Reads from disk.
 
     Args:
         registry: The file of the registry database, None for one on a server.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: The process runs neither.
     """
     main = sys.modules["__main__"]
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if shell is not None and "IPKernelApp" in shell.config:
-        # Jupyter and Visual Studio Code tell the kernel where the notebook is, others do not.
+        # Only Jupyter and Visual Studio Code pass the path of the notebook to the kernel.
         told = os.environ.get("JPY_SESSION_NAME") or shell.user_ns.get("__vsc_ipynb_file__") or "notebook"
-        # A relative path is so to a folder that only Jupyter knows; the kernel runs in that of the notebook.
+        # A relative path starts at a folder that only Jupyter knows. The kernel runs in the folder of the notebook.
         path = Path(told) if Path(told).is_absolute() else Path.cwd() / Path(told).name
         return Program(name_of(path, registry) if path.is_file() else path.name, "notebook")
     if not getattr(main, "__file__", None):
-        raise ValueError('There is no script or notebook to track: pass Transform("what runs", type="pipeline")')
+        raise ValueError('There is no script or notebook to track: pass Transform("its name", type="pipeline")')
     return Program(name_of(Path(str(main.__file__)), registry), "script")
 
 
 def name_of(path: Path, registry: Path | None) -> str:
-    """A name for a file: no other file has it, and in a copy of its project it has the same.
+    """Returns a unique name for a file, which stays the same in a copy of its project.
 
-    In a git work tree it is the path there, after the name of the repository unless the registry lies in it, too. Else
-    it is the path from the folder of the registry, if the file lies below that or beside it, as a storage folder lies
-    in a project. Of any other file it is the whole path.
+    In a git work tree, the name is the path in the tree. If the registry lies outside the tree, the name of the
+    repository comes first. Otherwise, for a file below the parent of the registry's folder, it is the path relative to
+    the registry's folder. For any other file, it is the whole path.
 
     Args:
         path: The file.
@@ -63,19 +63,19 @@ def name_of(path: Path, registry: Path | None) -> str:
 
 
 def _repository(tree: Path) -> str:
-    """The name of a git repository: that of what it was cloned from, else that of its folder."""
+    """Returns the name of a git repository: the name of its origin, else of its folder."""
     config = configparser.ConfigParser(strict=False, interpolation=None, allow_no_value=True)
     try:
         config.read(_common_folder(tree) / "config", "utf-8")
         origin = config.get('remote "origin"', "url", fallback=None)
-    except (OSError, ValueError, configparser.Error):  # it is not as git writes it
+    except (OSError, ValueError, configparser.Error):  # the file is not in git's format
         origin = None
     name = (origin or "").rstrip("/").replace(":", "/").rpartition("/")[2].removesuffix(".git")
     return name or tree.name
 
 
 def _common_folder(tree: Path) -> Path:
-    """Where a work tree has the configuration of its repository: a linked one has it elsewhere."""
+    """Returns the folder with the configuration of the repository, which a linked work tree shares."""
     git = tree / ".git"
     if git.is_dir():
         return git

@@ -1,4 +1,4 @@
-"""What all records have in common."""
+"""The base class of all records."""
 
 import asyncio
 import errno
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 
 class Record:
-    """An object that is, or will be, a row of a registry.
+    """An object with a row in a registry, now or after saving.
 
-    Equal records are of the same class and have the same uid. The hash of a record stays the same when it is saved, so
-    that it may be in a set before. There, one that turns out to be an existing record, or a new version, is found, but
-    its equals are not.
+    Records are equal if they have the same class and the same uid. Saving does not change the hash of a record, so an
+    unsaved record may be put in a set. If the record then becomes an existing record or a new version, the set finds
+    the record itself, but not records equal to it.
     """
 
     _world: ClassVar["World"]
@@ -41,10 +41,10 @@ class Record:
     _saving: asyncio.Lock | None = None
     _hashed: int | None = None
     _next_uid: str | None = None
-    _sent: Mapping[str, Any] | None = None  # its columns when they were sent, while nobody knows what came of it
+    _sent: Mapping[str, Any] | None = None  # its columns as sent, while the outcome of the COMMIT is unknown
     _naming: ClassVar[str | None] = None  # the field that names a record
-    _known_by: ClassVar[str | None] = None  # the field by which a new record is found to be an existing one
-    _details: ClassVar[tuple[str, ...]] = ()  # the other fields that users give such a record
+    _known_by: ClassVar[str | None] = None  # the field that identifies an existing record
+    _details: ClassVar[tuple[str, ...]] = ()  # the other fields that users set on such a record
     _id: int | None
     _uid: str
     _created_at: datetime
@@ -71,7 +71,7 @@ class Record:
         return f"{type(self).__name__}(uid={self._uid!r})"
 
     def _repr_html_(self) -> str:
-        """The columns that are known, as a table for notebooks."""
+        """Returns the known columns as an HTML table for notebooks."""
         state = inspect(self)
         rows = [(name.removeprefix("_"), state.dict.get(name)) for name in state.mapper.column_attrs.keys()]  # noqa: SIM118
         cells = [
@@ -80,19 +80,19 @@ class Record:
         return f"<table><caption>{type(self).__name__}</caption>{''.join(cells)}</table>"
 
     async def save(self) -> Self:
-        """Writes the record if it is new, or the fields that were changed.
+        """Inserts a new record, or writes the changed fields.
 
-        A new record whose name is registered becomes that record, if its other fields are the same or not given.
+        A new record with a registered name becomes the registered record, if its other fields are equal or not given.
 
         Raises:
-            ValueError: Other fields differ from those that are registered under the name.
-            KeyExists: Another record has the name that was changed to.
+            ValueError: Other fields differ from the record that is registered under the name.
+            KeyExists: Another record has the new name.
         """
         await self._save(self._home)
         return self
 
     async def delete(self) -> None:
-        """Deletes the record for good.
+        """Permanently deletes the record.
 
         Raises:
             ValueError: It is not saved.
@@ -121,16 +121,16 @@ class Record:
         self._is_deleted = True
 
     def _check_not_deleted(self) -> None:
-        """Refuses to change what is gone.
+        """Raises if the record was deleted.
 
         Raises:
             NoResultFound: It was deleted for good.
         """
         if self._is_deleted:
-            raise NoResultFound(f"{self!r} was deleted for good: make a new one")
+            raise NoResultFound(f"{self!r} was deleted for good: create a new one")
 
     def _saved_id(self) -> int:
-        """Its id.
+        """Returns the id.
 
         Raises:
             ValueError: It is not saved.
@@ -141,11 +141,11 @@ class Record:
 
     @property
     def _home(self) -> Instance:
-        """The instance it belongs to; of a new record, the current one."""
+        """The instance of the record; for a new record, the current one."""
         return self._instance or current()
 
     def _check_home(self, instance: Instance) -> None:
-        """Refuses to be linked with a record of another registry, where its id is that of something else.
+        """Raises if the record belongs to another registry, where its id means another record.
 
         Raises:
             ValueError: It belongs to another database.
@@ -159,7 +159,7 @@ class Record:
             return
         if self._saving is None:
             self._saving = asyncio.Lock()
-        async with self._saving:  # two artifacts of one new run save it, too
+        async with self._saving:  # two artifacts of one new run may save the run at once
             if self._id is None:
                 await self._write_new(instance)
 
@@ -191,26 +191,26 @@ class Record:
             raise
 
     def _first_uid(self) -> str:
-        """The uid to try first for a new row: the one that the hash of the record is of, if it was asked for."""
+        """Returns the uid to try first for a new row: the uid behind the hash of the record, if the hash was used."""
         return self._next_uid or new_uid()
 
     def _take_uid(self) -> str:
-        """The same, once: the next row that is tried has another one."""
+        """Returns the same uid once; the next attempt gets another one."""
         uid, self._next_uid = self._first_uid(), None
         return uid
 
     def _new_columns(self) -> dict[str, Any]:
-        """The columns of a new row that are known only when it is written."""
+        """Returns the columns of a new row that are known only at the time of writing."""
         return {}
 
     def _note(self, outcome: Outcome, uid: str, sent: Mapping[str, Any]) -> None:
-        """Remembers a row of which nobody knows whether it is there, so that the next save looks for it."""
+        """Records a row whose COMMIT is in doubt, so the next save looks for it."""
         if outcome.is_in_doubt:
             set_row(self, {"uid": uid})
             self._sent = sent
 
     async def _is_found(self, instance: Instance) -> bool:
-        """Whether the row whose COMMIT was in doubt is there after all. If so, the record becomes it."""
+        """Looks for a row whose COMMIT was in doubt. If the row exists, the record becomes it; returns True then."""
         async with instance.database.read() as conn:
             row = await found(conn, type(self), uid=self._uid)
         if row is not None:
@@ -219,13 +219,13 @@ class Record:
         return row is not None
 
     async def _become(self, row: Mapping[str, Any], instance: Instance, sent: Mapping[str, Any] | None = None) -> None:
-        """Turns into an existing record.
+        """Becomes an existing record.
 
         Args:
-            row: Its row.
-            instance: Where that is.
-            sent: The columns when they were sent; what was changed since is a change of the existing record. None for
-                now.
+            row: The row of the existing record.
+            instance: The instance of the row.
+            sent: The columns as they were sent. Later changes count as changes of the existing record. None means the
+                current columns.
         """
         sent = columns(self) if sent is None else sent
         async with instance.database.read() as conn:
@@ -234,7 +234,7 @@ class Record:
         self._sent = None
 
     async def _write_changes(self, instance: Instance, values: Mapping[str, Any] | None = None) -> None:
-        """Writes columns: those given, else those that were changed since the record was loaded or saved."""
+        """Writes the given columns, else the columns changed since the record was loaded or saved."""
         self._check_not_deleted()
         if not (changes(self) if values is None else values):
             return
@@ -245,7 +245,7 @@ class Record:
     async def _change(
         self, conn: AsyncConnection, instance: Instance, values: Mapping[str, Any] | None = None
     ) -> Callable[[], object]:
-        """The same in a transaction; returns what gives the record its new columns once that is committed."""
+        """Writes columns in a transaction. Returns a function that updates the record after the commit."""
         self._check_not_deleted()
         new = dict(changes(self) if values is None else values)
         sent = {name: value for name, value in columns(self).items() if name in new}
@@ -260,18 +260,18 @@ class Record:
         return partial(take, self, new, instance, sent)
 
     async def _follow_new(self, conn: AsyncConnection, row: Mapping[str, Any]) -> None:
-        """Does what follows from a new row, in the transaction that writes it."""
+        """Hook: writes what depends on a new row, in the same transaction."""
 
     async def _check_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> None:
-        """Refuses column values that may not be written, in the transaction that would write them."""
+        """Hook: raises if column values must not be written, in the same transaction."""
 
     async def _follow_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> dict[str, Any]:
-        """Does what follows from column values, in the transaction that writes them; returns what else they changed."""
+        """Hook: writes what depends on column values, in the same transaction. Returns further changed columns."""
         return {}
 
     @contextmanager
     def _no_clash(self) -> Iterator[None]:
-        """Says which record cannot be written because another one has its key, or its unique name."""
+        """Raises `KeyExists` with this record if another one has its key or unique name."""
         try:
             yield
         except IntegrityError as error:
@@ -279,6 +279,6 @@ class Record:
 
 
 class TracksUpdates:
-    """A record that remembers when it was last written."""
+    """A record that stores the time of its last write."""
 
     updated_at = Field[datetime]()

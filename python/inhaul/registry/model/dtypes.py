@@ -1,4 +1,4 @@
-"""What features take: the dtypes, and the text form in which the registry keeps their values."""
+"""The dtypes of features, and the text form of their values in the registry."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -13,12 +13,12 @@ LABELS = "cat[ULabel]"
 
 
 def is_int64(value: int) -> bool:
-    """Whether a database holds a whole number of this size."""
+    """True if a whole number has at most 64 bits, as databases require."""
     return -(2**63) <= value < 2**63
 
 
 class Value(NamedTuple):
-    """A value as the registry keeps it: exact as text, and as a number where it is one."""
+    """A value as stored in the registry: exact as text, and also as a number if it is one."""
 
     text: str
     number: float | None
@@ -27,11 +27,11 @@ class Value(NamedTuple):
 def _int(value: Any) -> Value | None:
     if isinstance(value, bool) or not isinstance(value, int) or not is_int64(value):
         return None
-    return Value(str(int(value)), float(value))  # a member of an enumeration is its number
+    return Value(str(int(value)), float(value))  # stores a member of an enumeration as its number
 
 
 def _whole(value: Any) -> Value | None:
-    """A whole number, or a float that is one."""
+    """Accepts a whole number, or a float with a whole value."""
     return _int(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
@@ -39,7 +39,7 @@ def _float(value: Any) -> Value | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
-        number = float(value) + 0.0  # there is one zero
+        number = float(value) + 0.0  # turns -0.0 into 0.0
     except OverflowError:
         return None
     return Value(repr(number), number) if math.isfinite(number) and number == value else None
@@ -62,11 +62,11 @@ def _text(value: Any) -> Value | None:
 def _datetime(value: Any) -> Value | None:
     if not isinstance(value, datetime) or value.tzinfo is None:
         return None
-    if getattr(value, "nanosecond", None):  # a time of pandas, which would lose them
+    if getattr(value, "nanosecond", None):  # a pandas time, whose nanoseconds would be lost
         return None
     try:
         value = value.astimezone(UTC)
-    except OverflowError:  # it is in UTC before the first year, or after the last
+    except OverflowError:  # in UTC, it is before the first year or after the last
         return None
     return Value(value.isoformat(timespec="microseconds"), None)
 
@@ -99,59 +99,59 @@ _BY_TYPE = {"bool": _bool, "int": _int, "float": _float, "datetime": _datetime}
 
 
 def plain(value: Any) -> Any:
-    """A scalar of numpy or pandas as the Python object it stands for; anything else as it is.
+    """Converts a numpy or pandas scalar to the Python object. Returns other values unchanged.
 
-    Times of theirs that name no zone are in UTC.
+    Their times without a time zone are taken as UTC.
     """
     module = type(value).__module__
     if module == "numpy" and getattr(value, "ndim", None) == 0:
         return _time(value) if value.dtype.kind == "M" else value.item()
     of_pandas = module.partition(".")[0] == "pandas"  # pandas 3 says "pandas" itself
-    is_time = of_pandas and isinstance(value, datetime) and value == value  # as "not a time" is not
+    is_time = of_pandas and isinstance(value, datetime) and value == value  # NaT does not equal itself
     return value.replace(tzinfo=UTC) if is_time and value.tzinfo is None else value
 
 
 def _time(value: Any) -> Any:
-    """A `numpy.datetime64` as a datetime, if there is one that is exactly it."""
+    """Converts a `numpy.datetime64` to a datetime if the conversion is exact."""
     exact = value.astype("datetime64[us]")
     found = exact.item()
     return found.replace(tzinfo=UTC) if isinstance(found, datetime) and exact == value else value
 
 
 def several(value: Any) -> list[Any]:
-    """What stands for several values, as a list of them: any iterable, such as a Series. A text or a dict is one."""
+    """Converts an iterable, such as a Series, to a list. A text, a dict or another value becomes a list of one."""
     if isinstance(value, str | bytes | Mapping) or hasattr(value, "_world") or not isinstance(value, Iterable):
         return [value]
     return list(value) if getattr(value, "ndim", 1) == 1 else [value]
 
 
 def encode(dtype: str, value: Any) -> Value | None:
-    """A value as a feature of this dtype keeps it; None if it does not take it."""
+    """Encodes a value for a feature of this dtype. Returns None if the dtype does not accept it."""
     return _DTYPES[dtype].encode(value)
 
 
 def compares(dtype: str, value: Any) -> bool:
-    """Whether values of this dtype may be compared with a value: numbers with any number, and texts with any text."""
+    """True if values of this dtype may be compared with a value: numbers with numbers, and texts with texts."""
     if "int" in _DTYPES[dtype].kinds:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, str) if _DTYPES[dtype].decode is str else encode(dtype, value) is not None
 
 
 def decode(dtype: str, text: str) -> Any:
-    """The value that was kept as this text."""
+    """Returns the value that is stored as this text."""
     return _DTYPES[dtype].decode(text)
 
 
 def takes(dtype: str) -> str:
-    """What a feature of this dtype takes, in words."""
+    """Describes the values that a feature of this dtype accepts."""
     return _DTYPES[dtype].takes
 
 
 def fits(dtype: str, kind: str) -> bool:
-    """Whether a feature of this dtype may describe a column of this kind; one without values fits any."""
+    """True if a feature of this dtype may describe a column of this kind. An empty column fits any dtype."""
     return kind == UNKNOWN or kind in _DTYPES[dtype].kinds
 
 
 def of(value: Any) -> str:
-    """The dtype to register a feature with that takes this value."""
+    """Returns the dtype to register for a feature with this value."""
     return next((name for name, encode in _BY_TYPE.items() if encode(value) is not None), "str")

@@ -1,4 +1,4 @@
-"""Changed fields of many saved records. One that cannot be written keeps no other from it."""
+"""Writes the changed fields of many saved records. A record that cannot be written does not stop the others."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from inhaul.errors import CommitInDoubt, DatabaseBusy, DatabaseDenied, DatabaseU
 from inhaul.instance import Instance
 from inhaul.registry.model.rows import changes
 
-_PER_TRANSACTION = 200  # records; with more, other tasks would wait noticeably while all of them take over their rows
+_PER_TRANSACTION = 200  # records; more would block the event loop noticeably while the records take over their rows
 _SHOWN = 3  # records that a note names
 _ABOUT_ALL = (CommitInDoubt, DatabaseBusy, DatabaseDenied, DatabaseUnreachable)  # errors that no single record causes
 
@@ -19,7 +19,7 @@ Failed = tuple[int, Exception]
 
 
 def is_edited(record: Any) -> bool:
-    """Whether a field of a saved record was changed since it was loaded or saved."""
+    """True if a field of a saved record was changed since the record was loaded or saved."""
     return record._id is not None and inspect(record).modified and bool(changes(record))
 
 
@@ -27,18 +27,18 @@ async def write(records: Sequence[Any], instance: Instance) -> list[Failed]:
     """Writes the changed fields of saved records, many in a transaction.
 
     Args:
-        records: Of one instance.
-        instance: Theirs.
+        records: Saved records of one instance.
+        instance: The instance of the records.
     """
     failed: list[Failed] = []
-    in_order = sorted(records, key=lambda record: record._id)  # or two writers could wait for each other
+    in_order = sorted(records, key=lambda record: record._id)  # in a fixed order, so two writers cannot deadlock
     for start in range(0, len(in_order), _PER_TRANSACTION):
         failed += await _write_part(in_order[start : start + _PER_TRANSACTION], instance)
     return failed
 
 
 async def _write_part(records: Sequence[Any], instance: Instance) -> list[Failed]:
-    """Writes records in one transaction, or in two if one of them fails, and so on until that one is alone."""
+    """Writes records in one transaction. On failure, splits them in half, until the failing record is alone."""
     try:
         await _write_together(records, instance)
     except Exception as error:
@@ -62,7 +62,7 @@ async def _write_together(records: Sequence[Any], instance: Instance) -> None:
 
 
 def failed(records: Sequence[Any], error: Exception) -> Failed:
-    """An error that names the records which were not saved because of it."""
+    """Adds the names of the unsaved records to an error."""
     more = f" and {len(records) - _SHOWN:,} others" if len(records) > _SHOWN else ""
     error.add_note(f"Not saved: {', '.join(map(repr, records[:_SHOWN]))}{more}")
     return len(records), error

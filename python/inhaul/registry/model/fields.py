@@ -1,4 +1,4 @@
-"""Fields of a record: columns of its row that know who may write them and when they are known."""
+"""The fields of a record: columns with rules on when they can be read and who may write them."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
@@ -17,9 +17,9 @@ class Field(Generic[T]):
     """A column. The mapped attribute behind it has the same name with an underscore before it.
 
     Args:
-        writable: Whether users may set it.
-        early: Whether it is known before the record is staged.
-        check: Called with its name and a value that a user sets, to refuse it.
+        writable: Whether users may set the field.
+        early: Whether the field is known before the record is staged.
+        check: A function of the name and a value set by a user, which raises if the value is invalid.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class Relation(Field[T]):
     """A column that refers to another record, `<name>_id`, and that record."""
 
     def set(self, record: "Record", value: "Record | None") -> None:
-        """Makes the record refer to another one, which is saved.
+        """Makes the record refer to another saved record.
 
         Raises:
-            WrongWorld: One of them belongs to `inhaul.sync`, the other does not.
+            WrongWorld: One of the two belongs to `inhaul.sync`, the other does not.
         """
         if value is not None and value._world is not record._world:
             raise WrongWorld(f"{value!r} and {record!r} are not of the same API: use inhaul or inhaul.sync for both")
@@ -70,14 +70,14 @@ class Relation(Field[T]):
 
 
 def set_row(record: Any, values: Mapping[str, Any]) -> None:
-    """Gives a record columns of its row, and what they refer to, as if it had been loaded."""
+    """Sets columns of a record, and the records they refer to, as if the record had been loaded."""
     there = instance_dict(record)
     for name, value in values.items():
         attribute = f"_{name}"
         now = there.get(attribute)
         if now is not None and now == value:
-            value = now  # the very same: of a dict, the one that users hold
+            value = now  # keep the same dict object, which users may hold
         elif isinstance(value, dict):
-            setattr(record, attribute, dict(value))  # which makes it one that notes what is changed in it
+            setattr(record, attribute, dict(value))  # SQLAlchemy converts the dict to one that tracks changes
             value = there[attribute]
         set_committed_value(record, attribute, value)

@@ -1,6 +1,6 @@
-"""Records that their name identifies: saving a name that is registered gives the existing record.
+"""Saves records that are identified by name: saving a registered name gives the existing record.
 
-One or many are written alike, some hundreds in one transaction of a few statements.
+One or many records are written the same way: up to some hundreds in one transaction of a few statements.
 """
 
 import errno
@@ -20,18 +20,18 @@ from inhaul.instance import Instance
 from inhaul.keys import new_uid
 from inhaul.registry.model.rows import all_with_related, columns, given, table_of, take
 
-PER_TRANSACTION = 200  # with more, the event loop would wait noticeably while all of them take over their rows
+PER_TRANSACTION = 200  # more would block the event loop noticeably while the records take over their rows
 
 
 class Failure(NamedTuple):
-    """A record that was not saved, and why."""
+    """A record that was not saved, and its error."""
 
     record: Any
     error: Exception
 
 
 class _Sent(NamedTuple):
-    """A new record, the columns it has when it is sent, and the uid of its row if that is new."""
+    """A new record, its columns as sent, and the uid for a new row."""
 
     record: Any
     columns: Mapping[str, Any]
@@ -39,7 +39,7 @@ class _Sent(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """A record and the row that it becomes. What differs from `since` in the record is a change of that row."""
+    """A record and the row that it becomes. Fields that differ from `since` count as changes of that row."""
 
     record: Any
     row: Mapping[str, Any]
@@ -47,17 +47,17 @@ class _Kept(NamedTuple):
 
 
 async def write(registry: Any, records: Sequence[Any], instance: Instance) -> list[Failure]:
-    """Saves new records of one registry in one transaction; many are passed in parts of `PER_TRANSACTION`.
+    """Saves new records of one registry in one transaction. Callers pass at most `PER_TRANSACTION` records.
 
-    A record whose name is registered becomes that record, if its other fields are the same or are not given.
+    A record with a registered name becomes the registered record, if its other fields are equal or not given.
 
     Args:
-        registry: Their class.
-        records: New ones. Of several with one name the first is written, and the others become the same record.
-        instance: Where they go.
+        registry: The class of the records.
+        records: New records. If several have the same name, the first is written and the others become it.
+        instance: The instance to save them in.
 
     Returns:
-        Those whose other fields differ from what is registered.
+        The failures: records whose other fields differ from the registered record.
     """
     identity = await instance.identity()
     sent = [_Sent(record, columns(record), record._uid or record._first_uid()) for record in records]
@@ -91,7 +91,7 @@ async def write(registry: Any, records: Sequence[Any], instance: Instance) -> li
 
 
 async def _own(conn: AsyncConnection, registry: Any, in_doubt: Sequence[_Sent]) -> dict[str, dict[str, Any]]:
-    """The rows, by uid, whose COMMIT was in doubt and that are there."""
+    """Returns the rows whose COMMIT was in doubt and that do exist, by uid."""
     if not in_doubt:
         return {}
     rows = await bulk.rows_with(conn, table_of(registry), "uid", [one.uid for one in in_doubt])
@@ -101,11 +101,11 @@ async def _own(conn: AsyncConnection, registry: Any, in_doubt: Sequence[_Sent]) 
 async def _registered(
     conn: AsyncConnection, registry: Any, sent: Sequence[_Sent], user_id: int
 ) -> dict[str, list[dict[str, Any]]]:
-    """The rows that have the names of records, by name; those that are missing are inserted."""
+    """Returns the rows with the names of records, by name. Inserts missing rows."""
     table, known_by, now = table_of(registry), registry._known_by, datetime.now(UTC)
     missing = {one.columns[known_by]: one for one in reversed(sent)}
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    # Inserted twice at most: a first uid may be that of a record which had the name before.
+    # Two attempts are enough: the first uid may belong to a record that had the name before.
     for attempt in range(3):
         if not missing:
             break
@@ -126,7 +126,7 @@ def _new_row(table: Table, one: _Sent, uid: str, user_id: int) -> dict[str, Any]
 
 
 def _match(registry: Any, one: _Sent, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | Exception:
-    """The row that a record is, of those that have its name; or why it is none of them."""
+    """Returns the row with the name that the record matches, or an error if it matches none."""
     details = {name: one.columns[name] for name in registry._details if one.columns[name] is not None}
     differences: list[str] = []
     for row in rows:
@@ -137,7 +137,7 @@ def _match(registry: Any, one: _Sent, rows: Sequence[Mapping[str, Any]]) -> Mapp
         return KeyExists(errno.EEXIST, f"{one.record!r} cannot be saved: others keep writing to its name")
     kind, name = registry.__name__, one.columns[registry._known_by]
     return ValueError(
-        f"{kind} {name!r} is registered with {' and '.join(differences)}: leave out what differs, or take another name"
+        f"{kind} {name!r} is registered with {' and '.join(differences)}: omit what differs, or use another name"
     )
 
 

@@ -1,7 +1,7 @@
-"""Rows as values, and records that take them over.
+"""Rows as values, and their transfer into records.
 
-A record is no part of a transaction: values are computed from it and written, and it takes the row over once that is
-committed. So whatever fails or is cancelled before leaves it as it was.
+Records do not take part in transactions. Values are computed from a record and written, and the record takes over the
+row after the commit. So a failure or cancellation before that leaves the record as it was.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,44 +17,44 @@ from inhaul.registry.model.fields import set_row
 
 
 def table_of(record: Any) -> Table:
-    """The table of a record, or of its class."""
+    """Returns the table of a record or of its class."""
     table: Table = inspect(record).mapper.local_table
     return table
 
 
 def columns(record: Any) -> dict[str, Any]:
-    """What a record has for each column of its row, None for what it does not have."""
+    """Returns the value of a record for each column of its row, None if it has no value."""
     there = inspect(record).dict
     return {name: _copied(there.get(attribute)) for name, attribute in _attributes(table_of(record))}
 
 
 @cache
 def _attributes(table: Table) -> list[tuple[str, str]]:
-    """The columns of a table, each with the attribute of records that holds it."""
+    """Returns the columns of a table, each with the name of the record attribute."""
     return [(name, f"_{name}") for name in table.c.keys()]  # noqa: SIM118
 
 
 def _copied(value: Any) -> Any:
-    """A value that does not change with its record."""
+    """Copies a value if changes of the record could change it."""
     return deepcopy(dict(value)) if isinstance(value, dict) else value
 
 
 def changes(record: Any) -> dict[str, Any]:
-    """The columns that were changed since the record was loaded or saved."""
+    """Returns the columns that were changed since the record was loaded or saved."""
     attributes = inspect(record).attrs
     now = columns(record)
     return {name: value for name, value in now.items() if attributes[f"_{name}"].history.has_changes()}
 
 
 async def inserted(conn: AsyncConnection, record: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Inserts the row of a new record; returns it together with what it refers to."""
+    """Inserts the row of a new record. Returns the row with the records that it refers to."""
     table = table_of(record)
     row = (await conn.execute(insert(table).values(given(table, values)).returning(table))).mappings().one()
     return await with_related(conn, record, dict(row))
 
 
 def given(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a new row without those that the database gives it."""
+    """Returns the values of a new row without the values that the database generates."""
     return {
         name: value
         for name, value in values.items()
@@ -63,7 +63,7 @@ def given(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def found(conn: AsyncConnection, registry: Any, **values: Any) -> dict[str, Any] | None:
-    """The row that has these values in unique columns."""
+    """Returns the row with these values in unique columns."""
     table = table_of(registry)
     query = select(table).where(*(table.c[name] == value for name, value in values.items()))
     row = (await conn.execute(query)).mappings().first()
@@ -71,18 +71,18 @@ async def found(conn: AsyncConnection, registry: Any, **values: Any) -> dict[str
 
 
 async def with_related(conn: AsyncConnection, record: Any, row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row together with the records that it refers to; see `all_with_related`."""
+    """Returns a row with the records that it refers to; see `all_with_related`."""
     return (await all_with_related(conn, [(record, row)]))[0]
 
 
 async def all_with_related(
     conn: AsyncConnection, rows: Sequence[tuple[Any, Mapping[str, Any]]]
 ) -> list[dict[str, Any]]:
-    """Rows together with the records that they refer to: those that their records have, else fresh ones.
+    """Returns rows with the records that they refer to: the objects that their records hold, else newly loaded ones.
 
     Args:
         conn: A connection in a transaction.
-        rows: Each with the record that it is, or will be, the row of.
+        rows: Each row with its present or future record.
     """
     known: dict[tuple[Any, int | None], Any] = {}
     whole = []
@@ -104,13 +104,13 @@ async def all_with_related(
 
 
 def take(record: Any, row: Mapping[str, Any], instance: Instance, sent: Mapping[str, Any]) -> None:
-    """Makes a record what its row says. What was changed since the row was sent stays a change that is not saved.
+    """Sets a record from its row. Changes made since the row was sent stay unsaved changes.
 
     Args:
         record: The record.
-        row: Columns, and what they refer to.
-        instance: Where the row is.
-        sent: The `columns` of the record when it was sent.
+        row: The columns, and the records that they refer to.
+        instance: The instance of the row.
+        sent: The `columns` of the record as they were sent.
     """
     there = inspect(record).dict
     since = {name: there.get(f"_{name}") for name, before in sent.items() if there.get(f"_{name}") != before}

@@ -1,4 +1,4 @@
-"""What to say of names that are no features, and of values that their features do not take."""
+"""Error messages for names that are not features, and for values that do not fit their features."""
 
 from collections.abc import Container, Mapping
 from typing import Any
@@ -12,26 +12,26 @@ _SHOWN = 10  # names that an error lists
 
 
 def check_registered(world: World, examples: Mapping[str, Any], found: Container[str]) -> None:
-    """Refuses names that are no features.
+    """Checks that all names are features.
 
     Args:
-        world: The API that the message is for.
-        examples: A value, or several, of each feature by its name.
-        found: The names that are features.
+        world: The API of the message.
+        examples: One or several example values by feature name.
+        found: The names of registered features.
 
     Raises:
-        ValidationError: One is none.
+        ValidationError: A name is not a feature.
     """
     if missing := [name for name in examples if name not in found]:
         raise ValidationError(unregistered(world, {name: dtypes.of(_first(examples[name])) for name in missing}))
 
 
 def unregistered(world: World, features: Mapping[str, str]) -> str:
-    """What to tell about names that are no features, with the line that registers each.
+    """Returns the message about names that are not features, with the line of code to register each.
 
     Args:
-        world: The API that the lines are for.
-        features: The dtype that fits, by name.
+        world: The API of the lines.
+        features: The fitting dtype of each name.
     """
     names = list(features)
     listed = ", ".join(map(repr, names[:_SHOWN])) + (
@@ -42,12 +42,12 @@ def unregistered(world: World, features: Mapping[str, str]) -> str:
 
 
 def problem(world: World, name: str, dtype: str, item: Any) -> str:
-    """What to tell about a value that its feature does not take.
+    """Returns the message about a value that its feature does not accept.
 
     Args:
-        world: The API that the message is for.
-        name: The feature, or a lookup of it.
-        dtype: Its dtype.
+        world: The API of the message.
+        name: The name of the feature, or a lookup by it.
+        dtype: The dtype of the feature.
         item: The value.
     """
     if dtype == dtypes.LABELS and isinstance(item, str):

@@ -1,4 +1,4 @@
-"""Records that go for good, unless others use them."""
+"""Permanently deletes records, unless others use them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from inhaul.instance import Instance
 _PER_TRANSACTION = 10_000  # records
 
 _Pairs = Select[tuple[int, int]]
-"""The ids of records that use others, each with the id of one that it uses."""
+"""Pairs of ids: a record, and another one that it uses."""
 
 
 def _pairs(user: Column[Any], used: Column[Any]) -> _Pairs:
@@ -23,7 +23,7 @@ def _pairs(user: Column[Any], used: Column[Any]) -> _Pairs:
 
 
 def _uses() -> dict[Table, list[tuple[str, _Pairs]]]:
-    """What uses the records of each table, and what to call it. What is a part of a record is no use of it."""
+    """Returns the named uses of the records of each table. A part of a record does not count as a use."""
     artifact, collection, value = tables.artifact.c, tables.collection.c, tables.feature_value.c
     valued, labelled = tables.artifact_feature_value.c, tables.artifact_ulabel.c
     with_values = _pairs(valued.artifact_id, value.feature_id).join(
@@ -72,7 +72,7 @@ _USES = _uses()
 
 
 def parts(ids: Sequence[int], on_deleted: Callable[[], object]) -> Iterator[tuple[Sequence[int], Outcome]]:
-    """Records in parts that are deleted in a transaction each, with what calls a function when the last one is."""
+    """Splits records into one part per transaction. Each comes with an outcome; the last one calls a function."""
     for start in range(0, len(ids), _PER_TRANSACTION):
         outcome = Outcome()
         if start + _PER_TRANSACTION >= len(ids):
@@ -83,14 +83,14 @@ def parts(ids: Sequence[int], on_deleted: Callable[[], object]) -> Iterator[tupl
 async def delete_records(
     instance: Instance, table: Table, ids: Sequence[int], what: str, on_deleted: Callable[[], object] = lambda: None
 ) -> None:
-    """Deletes records for good.
+    """Permanently deletes records.
 
     Args:
-        instance: Theirs.
-        table: Their table.
-        ids: Those that go.
-        what: What to call them in an error.
-        on_deleted: Called as soon as the rows are gone, before a cancellation can come between.
+        instance: The instance of the records.
+        table: The table of the records.
+        ids: The ids of the records.
+        what: The name of the records in an error message.
+        on_deleted: Called when the rows are deleted, before any cancellation takes effect.
 
     Raises:
         InUse: Others use one of them, or the instance does. Nothing is deleted.
@@ -102,7 +102,7 @@ async def delete_records(
     for part, outcome in parts(ids, on_deleted):
         own = is_in(table.c.id, part)
         async with instance.database.write(outcome) as conn:
-            # Nobody can begin to refer to rows that are locked so.
+            # No new reference to rows with this lock can be created.
             rows = await conn.execute(select(table.c.uid).where(own).order_by(table.c.id).with_for_update())
             uids = list(rows.scalars())
             await _check_unused(conn, table, part, ids, what)

@@ -1,4 +1,4 @@
-"""Who sees a record."""
+"""The visibility of records."""
 
 from enum import IntEnum
 from typing import Any
@@ -7,7 +7,7 @@ from inhaul.db.tables import TRASH
 
 
 class Visibility(IntEnum):
-    """Who sees an artifact or a collection: `filter()` shows the default ones only."""
+    """The visibility of an artifact or a collection. `filter()` only returns records with `default`."""
 
     default = 0
     hidden = 1
@@ -15,7 +15,7 @@ class Visibility(IntEnum):
 
 
 def shown(lookups: dict[str, Any]) -> dict[str, Any]:
-    """The lookups of `filter()`, which shows what has the default visibility unless it is asked for other records."""
+    """Adds the default visibility to lookups of `filter()` that do not select by visibility, id or uid."""
     if not any(name.split("__")[0] in ("visibility", "id", "uid") for name in lookups):
         return lookups | {"visibility": Visibility.default}
     return {name: value for name, value in lookups.items() if name != "visibility" or value is not None}

@@ -1,4 +1,4 @@
-"""The two worlds: the async classes, and the blocking ones of `inhaul.sync`. Both are mapped onto the same tables."""
+"""The two worlds: the async classes, and the blocking classes of `inhaul.sync`. Both map to the same tables."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ from inhaul.errors import WrongWorld
 
 @dataclass(slots=True, eq=False)
 class World:
-    """The classes of one API, by name: the registries, and the ones that queries and lists are made of."""
+    """The classes of one API, by name: the registries, query sets and lists."""
 
     blocking: bool = False
     classes: dict[str, Any] = field(default_factory=dict)
@@ -21,20 +21,20 @@ class World:
         return self.classes[name]
 
     def saving(self, record: str) -> str:
-        """The line of Python that saves a record in this API."""
+        """Returns the line of Python that saves a record in this API."""
         return f"{'' if self.blocking else 'await '}{record}.save()"
 
     def add(self, *classes: type) -> None:
-        """Makes classes part of this world."""
+        """Adds classes to this world."""
         for cls in classes:
             self.classes[cls.__name__] = cls
             cls._world = self  # type: ignore[attr-defined]
 
     def map(self) -> None:
-        """Maps the registries onto their tables.
+        """Maps the registries to their tables.
 
-        Each column gets the attribute of its name with an underscore before it, which a `Field` reads. Relations are
-        loaded with their record, and never written through.
+        Each column is mapped to an attribute named with a leading underscore, which a `Field` reads. Relations are
+        loaded with their record, and are never used for writing.
         """
         mapping = registry()
         for name, table in _TABLES.items():
@@ -49,18 +49,19 @@ class World:
                 if table.c[column].foreign_keys
             }
             mapper = mapping.map_imperatively(self[name], table, properties=relations, column_prefix="_")
-            # The constructor that SQLAlchemy puts in front takes anything, as far as its signature says.
+            # SQLAlchemy wraps the constructor in one whose signature accepts anything.
             self[name].__init__.__wrapped__ = mapper.class_manager.original_init
-        # Items that are set are changes. By its column, only the first class that is mapped would have it so.
+        # Setting an item of the params counts as a change. Associating by column would cover only the first mapped
+        # class.
         MutableDict.associate_with_attribute(self["Run"]._params)
 
 
 def check_record(world: World, name: str, value: Any, registry: str, *, optional: bool = False) -> None:
-    """Refuses what is no record of a registry, nor None if that means something.
+    """Checks that a value is a record of a registry, or None if that is allowed.
 
     Raises:
-        WrongWorld: It is such a record, but of the other API.
-        TypeError: It is none.
+        WrongWorld: The record belongs to the other API.
+        TypeError: The value is not such a record.
     """
     if isinstance(value, world[registry]) or (optional and value is None):
         return

@@ -1,4 +1,4 @@
-"""All that a registry knows of a record, to be read by people."""
+"""Human-readable descriptions of records."""
 
 import html
 from enum import Enum
@@ -15,7 +15,7 @@ Section = tuple[str, dict[str, str]]
 
 
 class Description:
-    """What is known of a record: `str()` of it is text, and a notebook shows tables.
+    """The description of a record: `str()` gives text, and a notebook shows tables.
 
     Attributes:
         sections: Titles, each with names and values.
@@ -40,17 +40,17 @@ class Description:
 
 
 class IsDescribed:
-    """A record that tells all about itself."""
+    """A record that can be described."""
 
     async def describe(self) -> Description:
-        """Its fields, where it comes from, and what it is linked and annotated with.
+        """Returns the fields of the record, its origin, its linked records and its annotations.
 
         Raises:
             ValueError: It is not saved.
         """
         record: Any = self
         if record._id is None:
-            raise ValueError(f"{self!r} is not saved, so nothing more is known of it")
+            raise ValueError(f"{self!r} is not saved, so there is nothing more to describe")
         mapper = inspect(type(record))
         names = [name.removeprefix("_") for name in mapper.column_attrs.keys()]  # noqa: SIM118 - no dict
         known = {name: getattr(record, name) for name in names if name != "id" and not name.endswith("_id")}
@@ -73,7 +73,7 @@ async def _features(record: Any) -> dict[str, str]:
 async def _linked(record: Any) -> dict[str, str]:
     found = {}
     fields = {name for name in dir(type(record)) if isinstance(getattr(type(record), name), ManyToMany)}
-    for field in sorted(fields - {"feature_values"}):  # which are told by feature
+    for field in sorted(fields - {"feature_values"}):  # which are listed by feature
         query = getattr(record, field)._query()
         records = await query[: _SHOWN + 1]._all()
         more = ", ..." if len(records) > _SHOWN else ""
@@ -83,7 +83,7 @@ async def _linked(record: Any) -> dict[str, str]:
 
 
 def _name(record: Any) -> str:
-    """What stands for a record."""
+    """Returns a short name for a record."""
     values = (getattr(record, f"_{name}", None) for name in NAMES)
     return str(next(value for value in values if value is not None))
 

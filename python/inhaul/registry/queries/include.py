@@ -1,4 +1,4 @@
-"""Columns of related records beside the rows of a query."""
+"""Adds columns of related records to the rows of a query."""
 
 from typing import Any, NamedTuple
 
@@ -14,8 +14,8 @@ class Included(NamedTuple):
     """A column of related records.
 
     Attributes:
-        query: Ids of the records asked about, each with a value of the column.
-        several: Whether one record can have several of them.
+        query: The ids of the queried records, each with a value of the column.
+        several: Whether one record can have several values.
     """
 
     query: Select[Any]
@@ -23,15 +23,15 @@ class Included(NamedTuple):
 
 
 def included(cls: Any, path: str) -> Included:
-    """The column that a path leads to.
+    """Returns the column at the end of a path.
 
     Args:
-        cls: The registry that is asked about.
-        path: Names of fields joined by two underscores, each a relation but the last; a relation at the end stands for
+        cls: The queried registry.
+        path: Names of fields joined by two underscores. All except the last are relations. A relation at the end gives
             the names of the records.
 
     Raises:
-        UnknownField: A name is no field of its registry; the message lists those there are.
+        UnknownField: A name is not a field of its registry; the message lists the known fields.
     """
     entity, names, several = cls, path.split("__"), False
     order = [cls._id]
@@ -48,7 +48,7 @@ def included(cls: Any, path: str) -> Included:
             query = query.join(link, link.c[linked.own.name] == entity._id)
             query = query.join(target, link.c[linked.other.name] == target._id)
             several = True
-            order += [link.c.position] if "position" in link.c else []  # of members, which have an order
+            order += [link.c.position] if "position" in link.c else []  # members are ordered
         elif name == "transform" and "_run" in mapper.relationships:
             names = ["run", name, *names]
             continue

@@ -1,4 +1,4 @@
-"""Lookups: `field__op=value`, across relations too, as conditions of a query."""
+"""Lookups `field__op=value`, also across relations, as conditions of a query."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Mapper
 
 NAMES = ("name", "handle", "key", "root", "value", "uid")
-"""Fields that can stand for a record; the first one that it has does."""
+"""Fields that can name a record, by priority."""
 
 _Condition = Callable[[Any, Any], ColumnElement[bool]]
 
 
 class lowered(FunctionElement[str]):  # noqa: N801 - a function of SQL
-    """A text in lower case. Both sides of a comparison need it: what is a letter, the database decides."""
+    """A text in lower case. Both sides of a comparison need it, since only the database knows how it changes case."""
 
     type = Text()
     inherit_cache = True
@@ -43,12 +43,12 @@ def _lower(element: lowered, compiler: SQLCompiler, **options: Any) -> str:
 
 @compiles(lowered, "postgresql")
 def _lower_postgresql(element: lowered, compiler: SQLCompiler, **options: Any) -> str:
-    # Keys are compared byte by byte, and by that rule only ASCII has cases.
+    # Keys use a bytewise collation, in which only ASCII letters have a case.
     return f'lower({compiler.process(element.clauses, **options)} COLLATE "default")'
 
 
 def _contains(column: Any, part: Any) -> ColumnElement[bool]:
-    """Whether there is something of a text to take away."""
+    """Tests for a substring by removing it: true if there is something to remove."""
     is_less: ColumnElement[bool] = func.replace(column, part, "") != column
     return is_less
 
@@ -58,12 +58,12 @@ def _range(column: Any, value: Iterable[Any]) -> ColumnElement[bool]:
     return column.between(low, high)  # type: ignore[no-any-return]
 
 
-# LIKE ignores case on SQLite, which takes no long patterns, and respects it on PostgreSQL; these are the same on both.
-# Values are checked before.
+# LIKE ignores case on SQLite and respects it on PostgreSQL, and SQLite limits its pattern length. These work the same
+# on both. The values are checked before.
 OPERATORS: dict[str, _Condition] = {
     "exact": lambda column, value: column.is_(None) if value is None else column == value,
     "iexact": lambda column, value: lowered(column) == lowered(value),
-    # Every text contains the empty one, but there is nothing of it to take away.
+    # Every text contains the empty text, but there is nothing to remove.
     "contains": lambda column, value: _contains(column, value) if value != "" else column.is_not(None),
     "icontains": lambda column, value: (
         _contains(lowered(column), lowered(value)) if value != "" else column.is_not(None)
@@ -83,22 +83,23 @@ OPERATORS: dict[str, _Condition] = {
 
 
 SEVERAL = ("in", "range")
-_AS_RECORDED = ("exact", "isnull")  # operators that compare a column as its type has it
+_AS_RECORDED = ("exact", "isnull")  # operators that use the column's own type
 TEXT_OPERATORS = ("iexact", "contains", "icontains", "startswith", "endswith")
 
 
 def condition(cls: type, lookup: str, value: Any, instance: Instance) -> ColumnElement[bool]:
-    """The condition of one lookup.
+    """Returns the condition of one lookup.
 
     Args:
-        cls: The registry that is queried.
-        lookup: Names of fields joined by two underscores, each a relation but the last, then an operator or none.
-        value: What to compare with; a record where the last name is a relation.
-        instance: Where the query is asked.
+        cls: The queried registry.
+        lookup: Names of fields joined by two underscores, optionally followed by an operator. All fields except the
+            last are relations.
+        value: The value to compare with: a record if the last field is a relation.
+        instance: The instance of the query.
 
     Raises:
-        UnknownField: A name is no field of its registry; the message lists those there are.
-        TypeError: The value has not the type of the field.
+        UnknownField: A name is not a field of its registry; the message lists the known fields.
+        TypeError: The value does not have the type of the field.
         WrongWorld: The record belongs to the other API.
         ValueError: The record is not saved, or is of another instance.
     """
@@ -130,7 +131,7 @@ def _condition(cls: type, path: list[str], value: Any, lookup: str, instance: In
         raise UnknownField(f"{lookup!r}: {cls.__name__} has no field {name!r}. It has {', '.join(known)}")
     operator = rest[0] if rest else "exact"
     if len(rest) > 1 or operator not in OPERATORS:
-        raise UnknownField(f"{lookup!r}: {operator!r} is no operator. There are {', '.join(OPERATORS)}")
+        raise UnknownField(f"{lookup!r}: {operator!r} is not an operator. Use one of {', '.join(OPERATORS)}")
     column = getattr(cls, attribute)
     checked = _checked(column.type, operator, value, lookup)
     if isinstance(column.type, Root) and operator not in _AS_RECORDED:
@@ -139,11 +140,11 @@ def _condition(cls: type, path: list[str], value: Any, lookup: str, instance: In
 
 
 def _checked(type_: TypeEngine[Any], operator: str, value: Any, lookup: str) -> Any:
-    """A value that a column of this type can be compared with.
+    """Returns a value that a column of this type can be compared with.
 
     Raises:
-        TypeError: It cannot.
-        ValueError: No database could hold it.
+        TypeError: The value cannot be compared with it.
+        ValueError: The value cannot be stored in a database.
     """
     if operator == "isnull":
         check_flag(lookup, value)
@@ -151,7 +152,7 @@ def _checked(type_: TypeEngine[Any], operator: str, value: Any, lookup: str) -> 
     if isinstance(type_, JSON):
         if operator == "exact" and value is None:
             return value
-        raise TypeError(f"{lookup}={value!r}: databases do not compare JSON, so look for None, or isnull")
+        raise TypeError(f"{lookup}={value!r}: databases do not compare JSON, so use None or isnull")
     kind: type = type_.python_type
     if operator in TEXT_OPERATORS and kind is not str:
         raise TypeError(f"{lookup!r} compares texts, and this field is {kind.__name__}")
@@ -160,18 +161,18 @@ def _checked(type_: TypeEngine[Any], operator: str, value: Any, lookup: str) -> 
         if item is None and operator == "exact":
             continue
         if not isinstance(item, kind) or (isinstance(item, bool) and kind is not bool):
-            raise TypeError(f"{lookup}={value!r}: {item!r} is no {kind.__name__}, which this field is")
+            raise TypeError(f"{lookup}={value!r}: this field is {kind.__name__}, but {item!r} is not")
         if isinstance(item, str):
             check_text(lookup, item)
         elif isinstance(item, int) and not dtypes.is_int64(item):
-            raise ValueError(f"{lookup}={item}: no database holds a number of this size")
+            raise ValueError(f"{lookup}={item}: the number is too large for a database")
         elif isinstance(item, datetime) and dtypes.encode("datetime", item) is None:
             raise ValueError(f"{lookup}={item!r}: pass {dtypes.takes('datetime')}, such as datetime.now(UTC)")
     return values if operator in SEVERAL else values[0]
 
 
 def _number(kind: type, value: Any) -> Any:
-    """A number as one of the field's kind if it is exactly that, such as 10000 for `1e4`; anything else as it is."""
+    """Converts a number to the type of the field if this is exact, such as `1e4` to 10000, else returns it as it is."""
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool) and dtypes.is_int64(value):
@@ -180,11 +181,11 @@ def _number(kind: type, value: Any) -> Any:
 
 
 def compared(operator: str, value: Any, lookup: str) -> list[Any]:
-    """What a lookup compares with, be it one or several.
+    """Returns the values that a lookup compares with.
 
     Raises:
-        TypeError: The operator takes a list, and this is none.
-        ValueError: The operator takes two values.
+        TypeError: The operator needs a list, but the value is not a list.
+        ValueError: The operator needs two values.
     """
     if operator not in SEVERAL:
         return [dtypes.plain(value)]
@@ -197,7 +198,7 @@ def compared(operator: str, value: Any, lookup: str) -> list[Any]:
 
 
 def fields(cls: type) -> list[str]:
-    """The names of the columns and relations of a registry."""
+    """Returns the names of the columns and relations of a registry."""
     mapper: Mapper[Any] = inspect(cls)
     own = [key.removeprefix("_") for key in (*mapper.columns.keys(), *mapper.relationships.keys())]
     return own + [name for name in dir(cls) if isinstance(getattr(cls, name), ManyToMany)]
@@ -206,7 +207,7 @@ def fields(cls: type) -> list[str]:
 def _among(
     cls: Any, relation: ManyToMany, rest: list[str], value: Any, lookup: str, instance: Instance
 ) -> ColumnElement[bool]:
-    """The condition that some of the records linked meet a lookup."""
+    """Returns the condition that at least one linked record meets a lookup."""
     target = cls._world[relation.registry]
     linked = select(relation.own).correlate(None)
     if not rest and value is not None:
@@ -223,12 +224,12 @@ def _among(
 
 
 def _asks_for_none(rest: list[str], value: Any) -> bool:
-    """Whether a lookup of a relation, by what follows its name, is for no record there."""
+    """True if the rest of a lookup after a relation asks for no related record."""
     return value is None if not rest else rest == ["isnull"] and value is True
 
 
 def _is_one_of(column: Any, records: Any, cls: type[Record], lookup: str, instance: Instance) -> ColumnElement[bool]:
-    """The condition that a column has the id of one of some records, or of those that a query set finds."""
+    """Returns the condition that a column holds the id of one of these records, or of a record in a query set."""
     if not hasattr(records, "_ids"):
         return is_in(column, [id_in(instance, record, cls) for record in compared("in", records, lookup)])
     if records._registry is not cls:

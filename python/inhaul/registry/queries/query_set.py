@@ -36,7 +36,7 @@ _CHUNK = 1000  # records that `async for` holds at a time
 class QuerySet(Generic[R]):
     """Records of one registry that meet some conditions.
 
-    Made by `filter` and `objects`; every method that is no verb returns a new query set.
+    `filter` and `objects` create it. Methods that do not access the database return a new query set.
     """
 
     _world: ClassVar["World"]
@@ -65,22 +65,22 @@ class QuerySet(Generic[R]):
         raise TypeError("A query set is neither true nor false, as it has asked nothing yet: use exists()")
 
     def filter(self, **lookups: Any) -> Self:
-        """Those that also meet these lookups.
+        """Returns the records that also meet these lookups.
 
         Raises:
-            UnknownField: A lookup names no field or operator.
-            TypeError: It is a slice, or a value has not the type of its field.
+            UnknownField: A lookup has an unknown field or operator.
+            TypeError: The query set is a slice, or a value does not have the type of its field.
         """
         self._check_whole()
         more = tuple(condition(self._registry, name, value, self._instance) for name, value in lookups.items())
         return self._with(conditions=self._conditions + more)
 
     def order_by(self, *fields: str) -> Self:
-        """Ordered by these fields; one with a minus before its name in descending order.
+        """Orders the records by these fields. A minus before a name means descending order.
 
         Raises:
-            UnknownField: A name is no field.
-            TypeError: It is a slice, or a field has no order.
+            UnknownField: A name is not a field.
+            TypeError: The query set is a slice, or a field has no order.
         """
         self._check_whole()
         columns = inspect(self._registry).columns
@@ -94,16 +94,16 @@ class QuerySet(Generic[R]):
         return self._with(order=fields)
 
     def limit(self, count: int) -> Self:
-        """The first `count` of them.
+        """Returns the first `count` records.
 
         Raises:
-            TypeError: It is no int.
+            TypeError: The count is not an int.
             ValueError: It is negative.
         """
         return self[:count]
 
     def latest_version(self) -> Self:
-        """Those that are the latest of their family.
+        """Returns the records that are the latest of their family.
 
         Raises:
             UnknownField: Records of this registry have no versions.
@@ -116,7 +116,7 @@ class QuerySet(Generic[R]):
         start, stop = dtypes.plain(part.start), dtypes.plain(part.stop)
         for bound in (start, stop):
             if bound is not None and (not isinstance(bound, int) or isinstance(bound, bool)):
-                raise TypeError(f"{bound!r} is no number of records: pass an int")
+                raise TypeError(f"{bound!r} is not a number of records: pass an int")
             if bound is not None and bound >= 2**63:
                 raise ValueError(f"{bound} is more than any database holds")
         start = start or 0
@@ -128,10 +128,10 @@ class QuerySet(Generic[R]):
         return self._with(window=(offset + start, max(0, min(left)) if left else None))
 
     def search(self, text: str) -> Self:
-        """Those that have all words of a text in their names, keys or descriptions; see `Artifact.search`.
+        """Returns the records with all words of a text in their names, keys or descriptions; see `Artifact.search`.
 
         Raises:
-            TypeError: It is a slice, or the text is none.
+            TypeError: The query set is a slice, or the text is not a text.
             ValueError: The text holds a character that no database can store, or more than 100 words.
         """
         return self._search(text)
@@ -159,7 +159,7 @@ class QuerySet(Generic[R]):
         return await self.filter(**{f"{field}__in": names})._all()
 
     async def all(self) -> list[R]:
-        """All of them."""
+        """Returns all records."""
         return await self._all()
 
     async def _all(self) -> list[R]:
@@ -167,10 +167,10 @@ class QuerySet(Generic[R]):
             return self._owned(await session.scalars(self._select()))
 
     async def one(self) -> R:
-        """The only one.
+        """Returns the only record.
 
         Raises:
-            NoResultFound: There is none.
+            NoResultFound: There is no record.
             MultipleResultsFound: There are several.
         """
         found = await self._one_or_none()
@@ -179,7 +179,7 @@ class QuerySet(Generic[R]):
         return found
 
     async def one_or_none(self) -> R | None:
-        """The only one, None if there is none.
+        """Returns the only record, None if there is none.
 
         Raises:
             MultipleResultsFound: There are several.
@@ -193,7 +193,7 @@ class QuerySet(Generic[R]):
         return found[0] if found else None
 
     async def first(self) -> R | None:
-        """The first one, None if there is none."""
+        """Returns the first record, None if there is none."""
         return await self._first_one()
 
     async def _first_one(self) -> R | None:
@@ -204,30 +204,30 @@ class QuerySet(Generic[R]):
             return self._owned(await session.scalars(self[:count]._select()))
 
     async def count(self) -> int:
-        """How many there are."""
+        """Returns the number of records."""
         async with self._reading() as conn:
             query = select(func.count()).select_from(self._ids().subquery())
             return int((await conn.execute(query)).scalar_one())
 
     async def exists(self) -> bool:
-        """Whether there is any."""
+        """True if there is at least one record."""
         async with self._reading() as conn:
             return (await conn.execute(self[:1]._ids())).first() is not None
 
     async def delete(self, permanent: bool | None = None, storage: bool | None = None) -> None:
-        """Deletes all of them, as their own `delete()` does, in a few statements per 10,000.
+        """Deletes all records, as their own `delete()` does, in a few statements per 10,000.
 
-        What was deleted before an error stays deleted; one that can be foreseen is raised before anything is.
+        Records deleted before an error stay deleted. Errors that can be foreseen are raised before anything is deleted.
 
         Args:
-            permanent: Of artifacts and collections: True deletes for good; False moves into the trash; None moves into
-                the trash, and deletes for good what is there already. Other records have no trash.
-            storage: Of artifacts that go for good: whether their objects go; see `Artifact.delete`.
+            permanent: For artifacts and collections. True deletes permanently. False moves into the trash. None moves
+                into the trash, and permanently deletes records in the trash. Other records have no trash.
+            storage: Whether the objects of permanently deleted artifacts are removed; see `Artifact.delete`.
 
         Raises:
-            ValueError: An argument means nothing to these records.
-            InUse: Something else needs one of them.
-            ObjectShared: An object would go, but other artifacts have bytes in it.
+            ValueError: These records do not support an argument.
+            InUse: Another record needs one of them.
+            ObjectShared: An object would be removed, but other artifacts have bytes in it.
         """
         check_flag("permanent", permanent, optional=True)
         check_flag("storage", storage, optional=True)
@@ -237,14 +237,14 @@ class QuerySet(Generic[R]):
         await registry._delete_all(self._instance, ids, permanent, storage)
 
     async def df(self, include: str | Sequence[str] = ()) -> "pd.DataFrame":
-        """All columns of their rows as a table indexed by id.
+        """Returns all columns as a table indexed by id.
 
         Args:
             include: Further columns of related records, such as `created_by__handle`, `run__transform__name`, or
-                `ulabels`, which stands for their names. Where there can be several records, a cell is a list.
+                `ulabels` for the names of the labels. If there can be several records, a cell is a list.
 
         Raises:
-            UnknownField: A name is no field.
+            UnknownField: A name is not a field.
         """
         return await self._df([include] if isinstance(include, str) else include)
 
@@ -265,7 +265,7 @@ class QuerySet(Generic[R]):
         return await asyncio.to_thread(tables.frame, rows, [*table.c.keys(), *more], index="id")
 
     async def __aiter__(self) -> AsyncIterator[R]:
-        """They are those there were when it began, whatever is written meanwhile; a thousand are held at a time."""
+        """Iterates over the records that exist at the start, and ignores later writes. Holds a thousand at a time."""
         async with self._reading(lasting=True) as conn, AsyncSession(conn, expire_on_commit=False) as session:
             records = await session.stream_scalars(self._select().execution_options(yield_per=_CHUNK))
             async for chunk in records.partitions():
@@ -287,7 +287,7 @@ class QuerySet(Generic[R]):
             yield conn
 
     def _check_whole(self) -> None:
-        """Refuses a slice, whose records are those of its conditions and order: with others it would be another one."""
+        """Raises if this is a slice: its records depend on its conditions and order, which cannot change afterwards."""
         if self._window != (0, None):
             raise TypeError("A slice cannot be filtered, ordered or searched: do that first, then slice")
 

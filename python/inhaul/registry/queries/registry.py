@@ -28,20 +28,20 @@ class Registry(Record):
 
     @classmethod
     def filter(cls, **lookups: Any) -> QuerySet[Self]:
-        """Records that meet all lookups, `field__op=value`.
+        """Returns the records that meet all lookups, `field__op=value`.
 
         Raises:
-            UnknownField: A lookup names no field or operator.
+            UnknownField: A lookup has an unknown field or operator.
         """
         found: QuerySet[Self] = cls._world["QuerySet"](cls)
         return found.filter(**lookups)
 
     @classmethod
     async def get(cls, identifier: str | int) -> Self:
-        """The record with this uid or id.
+        """Returns the record with this uid or id.
 
         Raises:
-            NoResultFound: There is none.
+            NoResultFound: There is no such record.
         """
         identifier = dtypes.plain(identifier)
         lookup = {"id": identifier} if isinstance(identifier, int) else {"uid": identifier}
@@ -52,19 +52,19 @@ class Registry(Record):
 
     @classmethod
     def search(cls, text: str) -> QuerySet[Self]:
-        """Records that have all words of a text in their names, keys or descriptions, whatever the case.
+        """Returns the records that have all words of a text in their names, keys or descriptions, ignoring case.
 
-        The best come first: those that are called so, then those whose name begins so.
+        The best matches come first: records with this name, then records whose name starts with it.
         """
         return cls.filter()._search(text)
 
     @classmethod
     async def from_values(cls, values: Iterable[str], **fields: Any) -> list[Self]:
-        """A record for each name: the one that is registered, found in one query, else a new one that is not saved.
+        """Returns a record for each name: the registered one, found in one query, else a new, unsaved one.
 
         Args:
-            values: Names. One that is there twice gives one record.
-            **fields: What else the constructor of a new record takes, such as `dtype` of features.
+            values: Names. A repeated name gives one record.
+            **fields: Other arguments for the constructor of new records, such as `dtype` of features.
 
         Raises:
             TypeError: These records have no names, a new one takes more than a name, or `values` is one text.

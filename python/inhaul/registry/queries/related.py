@@ -51,7 +51,7 @@ class ManyToMany:
         return manager
 
     def __set__(self, record: Record, value: object) -> None:
-        raise AttributeError("The links of a record are no attribute to set: use add() and remove() of it")
+        raise AttributeError("The links of a record cannot be assigned: use add() and remove()")
 
 
 class Related(Generic[R]):
@@ -79,22 +79,22 @@ class Related(Generic[R]):
         return query
 
     def filter(self, **lookups: Any) -> "QuerySet[R]":
-        """Those linked that meet the lookups."""
+        """Returns the linked records that meet the lookups."""
         return self._query().filter(**lookups)
 
     async def all(self) -> list[R]:
-        """All that are linked."""
+        """Returns all linked records."""
         return await self._query()._all()
 
     async def df(self) -> "pd.DataFrame":
-        """All columns of those linked, as a table indexed by id."""
+        """Returns all columns of the linked records as a table indexed by id."""
         return await self._query()._df()
 
     async def add(self, *records: R) -> None:
-        """Links saved records; those linked already stay so.
+        """Links saved records. Records that are linked already stay linked.
 
         Raises:
-            TypeError: Something is no such record.
+            TypeError: An item is not a record of this kind.
             WrongWorld: A record belongs to the other API.
             ValueError: A record is not saved, or belongs to another instance.
             NoResultFound: A record has been deleted.
@@ -121,10 +121,10 @@ class Related(Generic[R]):
         return id_in(self._record._home, other, self._registry)
 
     async def remove(self, *records: R) -> None:
-        """Unlinks records; those not linked are no error.
+        """Unlinks records. It is not an error if a record is not linked.
 
         Raises:
-            TypeError: Something is no such record.
+            TypeError: An item is not a record of this kind.
             WrongWorld: A record belongs to the other API.
             ValueError: A record is not saved, or belongs to another instance.
         """
@@ -134,7 +134,7 @@ class Related(Generic[R]):
 
 
 class Fixed(Related[R]):
-    """The records that a record is made of. It cannot get others: a record of others is another one."""
+    """The members of a record, which cannot change: other members need a new record."""
 
     async def add(self, *records: R) -> None:
         """Refuses to add any.
@@ -158,15 +158,15 @@ class Fixed(Related[R]):
 
 
 def id_in(instance: Instance, record: Any, registry: type[Record]) -> int:
-    """The id of a record that others of an instance are to be linked with.
+    """Returns the id of a record to link with others of an instance.
 
     Args:
-        instance: Theirs.
-        record: What a user passed.
-        registry: What it should be of.
+        instance: The instance of the others.
+        record: The value that a user passed.
+        registry: The expected class.
 
     Raises:
-        TypeError: It is no record of the registry.
+        TypeError: It is not a record of the registry.
         WrongWorld: It belongs to the other API.
         ValueError: It is not saved, or in another instance.
     """

@@ -1,4 +1,4 @@
-"""Lookups by values of features: numbers compare as numbers, exactly, and all else as the texts that are kept."""
+"""Lookups by values of features. Numbers are compared exactly as numbers, other values as their stored texts."""
 
 import math
 from collections.abc import Mapping
@@ -19,25 +19,25 @@ from inhaul.texts import check_text
 if TYPE_CHECKING:
     from inhaul.registry.model.world import World
 
-_EXACT = 2**53  # below it every whole number is a float
+_EXACT = 2**53  # every smaller whole number is exact as a float
 
 
 def feature_of(lookup: str) -> tuple[str, str]:
-    """The name of the feature in a lookup, and its operator."""
+    """Returns the feature name and the operator of a lookup."""
     name, separator, operator = lookup.rpartition("__")
     return (name, operator) if separator and operator in OPERATORS else (lookup, "exact")
 
 
 async def check_lookups(conn: AsyncConnection, world: "World", lookups: Mapping[str, Any]) -> None:
-    """Refuses lookups of what is no feature, or by a value that the feature could not have.
+    """Checks that lookups name features, with values that these features can have.
 
     Args:
         conn: A connection in a transaction.
-        world: The API that the message is for.
-        lookups: What is compared with, by lookup.
+        world: The API of the message.
+        lookups: The values to compare with, by lookup.
 
     Raises:
-        ValidationError: One is such.
+        ValidationError: A lookup is not valid.
     """
     names = {lookup: feature_of(lookup)[0] for lookup in lookups}
     table = tables.feature
@@ -54,16 +54,16 @@ async def check_lookups(conn: AsyncConnection, world: "World", lookups: Mapping[
 
 
 def value_condition(cls: Any, lookup: str, value: Any) -> ColumnElement[bool]:
-    """The condition that a record is annotated with a value of a feature.
+    """Returns the condition that a record is annotated with a value of a feature.
 
     Args:
         cls: The registry that is queried.
-        lookup: The name of the feature, then two underscores and an operator, or none.
-        value: What to compare with; its type says whether numbers or texts are compared.
+        lookup: The name of the feature, optionally with two underscores and an operator.
+        value: The value to compare with. Its type decides whether numbers or texts are compared.
 
     Raises:
-        TypeError: No feature could have the value, or the operator takes another one.
-        ValueError: No database could hold the name of the feature, or the value.
+        TypeError: No feature can have the value, or the operator does not accept it.
+        ValueError: The name of the feature or the value cannot be stored in a database.
     """
     name, operator = feature_of(lookup)
     check_text("feature", name)
@@ -92,7 +92,7 @@ def value_condition(cls: Any, lookup: str, value: Any) -> ColumnElement[bool]:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text, which this lookup compares with")
+        raise TypeError(f"{value!r} is not a text, but this lookup compares texts")
     return value
 
 
@@ -101,7 +101,7 @@ def _is_number(value: object) -> bool:
 
 
 def _numbers(operator: str, values: list[Any]) -> ColumnElement[bool]:
-    """The condition that a value is a number, and compares so with some."""
+    """Returns the condition that a value is a number and compares with the given numbers as the operator says."""
     if operator in ("exact", "in"):
         return _is_one_of(values)
     if operator == "range":
@@ -110,7 +110,7 @@ def _numbers(operator: str, values: list[Any]) -> ColumnElement[bool]:
 
 
 def _is_one_of(values: list[float]) -> ColumnElement[bool]:
-    """Whole numbers are found as numbers, others by their text, since a number may change on its way through JSON."""
+    """Matches whole numbers as numbers. Matches others by text, since JSON may change their last digits."""
     text, number = tables.feature_value.c.value, tables.feature_value.c.number
     exact = is_in(number, [float(value) for value in values if _is_exact(value)])
     texts = [text for value in values if not _is_exact(value) for text in _texts(value)]
@@ -118,25 +118,25 @@ def _is_one_of(values: list[float]) -> ColumnElement[bool]:
 
 
 def _is_exact(value: float) -> bool:
-    """Whether it is a whole number that every float on the way holds."""
+    """True if the value is a whole number that a float holds exactly."""
     return abs(value) < _EXACT and float(value).is_integer()
 
 
 def _texts(value: float) -> list[str]:
-    """The texts that values equal to a number are kept as."""
+    """Returns the stored texts of values equal to a number."""
     whole = int(value) if isinstance(value, int) or value.is_integer() else None
     encoded = [dtypes.encode("int", whole), dtypes.encode("float", value)]
     return [one.text for one in encoded if one is not None]
 
 
 def _beside(operator: str, value: float) -> ColumnElement[bool]:
-    """The condition to be below or above a number: where the floats are equal, what they stand for decides."""
+    """Returns the condition to be below or above a number. If the floats are equal, the exact values decide."""
     compare, text, number = OPERATORS[operator], tables.feature_value.c.value, tables.feature_value.c.number
     try:
         near = float(value)
     except OverflowError:
         near = math.inf if value > 0 else -math.inf
-    if math.isnan(near):  # is not beside anything; databases differ
+    if math.isnan(near):  # NaN is neither below nor above; databases differ here
         return false()
     if abs(near) < _EXACT or math.isinf(near):
         return compare(number, near)
@@ -148,10 +148,10 @@ def _beside(operator: str, value: float) -> ColumnElement[bool]:
 
 
 def _as_text(value: Any) -> str:
-    """A value as the registry keeps it."""
+    """Returns the stored text of a value."""
     if isinstance(value, str):
         return value
     encoded = dtypes.encode(dtypes.of(value), value)
     if encoded is None:
-        raise TypeError(f"{value!r} is no value that a feature could have")
+        raise TypeError(f"{value!r} cannot be the value of a feature")
     return encoded.text

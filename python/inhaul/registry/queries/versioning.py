@@ -1,4 +1,4 @@
-"""Versions of one thing, which are a family of records."""
+"""Versions: a family of records for the same thing."""
 
 from typing import TYPE_CHECKING, ClassVar, Self, cast
 
@@ -29,17 +29,17 @@ class IsVersioned:
     _uid: str
     _version: str | None
     _is_latest: bool
-    _given_version: str | None = None  # what a user chose; others are numbered
+    _given_version: str | None = None  # a version chosen by a user; other versions are numbered
 
     uid = Field[str]()
     is_latest = Field[bool]()
 
     @property
     def version(self) -> str | None:
-        """What this version is called; None until it has a successor, unless it was given one.
+        """The name of this version. Without a chosen name, it is None until there is a newer version.
 
-        Any text of up to 30 characters that no other member of the family uses. Without one, a successor is called by
-        the family's highest major number plus one.
+        A name is a text of up to 30 characters, unique in the family. A newer version without a chosen name gets the
+        highest major number of the family plus one.
         """
         if self._version is None and not self._is_staged:
             raise NotStaged(f"version of {self!r} is not known yet: await it first")
@@ -51,21 +51,21 @@ class IsVersioned:
 
     @property
     def stem_uid(self) -> str:
-        """What the uids of all versions start with."""
+        """The common start of the uids of all versions."""
         return stem(self.uid)
 
     @property
     def versions(self) -> "QuerySet[Self]":
-        """All records of its family, hidden and trashed ones included, oldest first."""
+        """All records of the family from the oldest, including hidden and trashed ones."""
         family: QuerySet[Self] = self._world["QuerySet"](type(self), instance=cast("Record", self)._home)
         return family.filter(uid__startswith=self.stem_uid).order_by("uid")
 
 
 def checked_version(value: str) -> str:
-    """A version that can be one.
+    """Checks and returns the name of a version.
 
     Raises:
-        TypeError: It is no text.
+        TypeError: It is not a string.
         ValueError: It is empty, too long, or holds a character that no database can store.
     """
     check_name("version", value)
@@ -75,7 +75,7 @@ def checked_version(value: str) -> str:
 
 
 async def check_unused(conn: AsyncConnection, uid: str, version: str) -> None:
-    """Refuses a version that another member of a record's family has, and keeps others from taking it meanwhile.
+    """Raises if another record of the family has this version. Locks the family, so no other can take it meanwhile.
 
     Raises:
         ValueError: The version is used.
@@ -83,4 +83,4 @@ async def check_unused(conn: AsyncConnection, uid: str, version: str) -> None:
     await families.lock(conn, [uid])
     for other, used in (await families.versions_of(conn, [uid])).items():
         if other != uid and (used or "1") == version:
-            raise ValueError(f"Version {version!r} is that of artifact {other} of the same family: choose another one")
+            raise ValueError(f"Artifact {other} of the same family has version {version!r}: choose another one")

@@ -1,4 +1,4 @@
-"""Features: what is measured in artifacts, or said about them."""
+"""Features: measurements in artifacts, or annotations of them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -22,15 +22,15 @@ from inhaul.texts import check_name
 
 
 class Feature(Registry, TracksUpdates):
-    """A dimension of measurement, like a column of a table, or something to say about artifacts.
+    """A dimension of measurement, like a column of a table, or a property that artifacts are annotated with.
 
     Args:
         name: Its unique name.
-        dtype: What its values are: `int`, `float`, `number`, `bool`, `str`, `datetime`, `cat`, or `cat[ULabel]` for
+        dtype: The type of its values: `int`, `float`, `number`, `bool`, `str`, `datetime`, `cat`, or `cat[ULabel]` for
             labels.
 
     Raises:
-        ValueError: There is no such dtype, or the name is empty.
+        ValueError: The dtype is unknown, or the name is empty.
     """
 
     _name: str
@@ -45,7 +45,7 @@ class Feature(Registry, TracksUpdates):
 
     def __init__(self, name: str, dtype: str) -> None:
         if dtype not in dtypes.NAMES:
-            raise ValueError(f"{dtype!r} is no dtype: use one of {', '.join(dtypes.NAMES)}")
+            raise ValueError(f"{dtype!r} is not a dtype: use one of {', '.join(dtypes.NAMES)}")
         check_name("name", name)
         self._name = name
         self._dtype = dtype
@@ -55,7 +55,7 @@ class Feature(Registry, TracksUpdates):
 
 
 class FeatureValue(Registry, TracksUpdates):
-    """A value of a feature that artifacts are annotated with. Made by `artifact.features.add_values`."""
+    """A value of a feature that artifacts are annotated with. `artifact.features.add_values` creates them."""
 
     _feature: Feature
     _value: str
@@ -78,13 +78,13 @@ class FeatureValue(Registry, TracksUpdates):
 
 
 class FeatureSet(Registry, TracksUpdates):
-    """A set of features that are measured together. A set that is registered already is found again.
+    """A set of features that are measured together. Saving a set that is registered already gives the existing one.
 
     Args:
-        features: Its features; saving it saves those that are new.
+        features: Its features. Saving the set also saves new features.
 
     Raises:
-        ValueError: There is none, or one is there twice.
+        ValueError: There is no feature, or one is listed twice.
     """
 
     _hash: str
@@ -123,11 +123,11 @@ class FeatureSet(Registry, TracksUpdates):
         try:
             await Registry._save(self, instance)
         except KeyExists:
-            if not await self._is_known(instance):  # as it is when somebody else saved the same set meanwhile
+            if not await self._is_known(instance):  # it is known if another process saved the same set meanwhile
                 raise
 
     async def _is_known(self, instance: Instance) -> bool:
-        """Turns into the set of the same features that is registered, if there is one."""
+        """Becomes the registered set of the same features. Returns False if there is none."""
         async with instance.database.read() as conn:
             known = await found(conn, type(self), **self._new_columns())
         if known is not None:
@@ -135,7 +135,7 @@ class FeatureSet(Registry, TracksUpdates):
         return known is not None
 
     def _new_columns(self) -> dict[str, Any]:
-        # Of uids, since a name may come to be that of another feature.
+        # The hash covers uids, since a name may later belong to another feature.
         return {"hash": hash_bytes("".join(sorted(feature._uid for feature in self._members)).encode()).hash}
 
     async def _follow_new(self, conn: AsyncConnection, row: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Storages that were moved, by whatever program: the registry is told where they are."""
+"""Records the new root of a storage that any program has moved."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from inhaul.registry.records.storage import Storage
     from inhaul.stores.locations import Pathish
 
-_LOOKED_AT = 10  # objects, where no mark says which storage it is
+_LOOKED_AT = 10  # objects to check if no mark identifies the storage
 
 
 async def move(storage: "Storage", new: "Pathish") -> None:
@@ -54,13 +54,13 @@ async def move(storage: "Storage", new: "Pathish") -> None:
 
 
 async def _take_over(conn: AsyncConnection, storage_id: int, root: str) -> None:
-    """Makes one storage of this one and the one at its new root, where that has no artifacts.
+    """Merges the storage row at the new root, if there is one without artifacts, into this storage.
 
-    It was made when the new root was the default storage of a call. What is still to be removed there, is to be so from
-    now on in this storage.
+    Such a row exists if the new root was the default storage of a call. Its pending removals become removals of this
+    storage.
     """
     table, deletion = tables.storage, tables.deletion
-    # Nobody can begin to refer to a row that is locked so.
+    # The lock prevents new references to the row.
     query = select(table.c.id).where(table.c.root == root, table.c.id != storage_id).with_for_update()
     there = await conn.scalar(query)
     if there is None:
@@ -74,13 +74,13 @@ async def _check_empty(conn: AsyncConnection, storage_id: int, root: str) -> Non
     artifact = tables.artifact
     query = select(func.count()).where(artifact.c.storage_id == storage_id)
     if held := (await conn.execute(query)).scalar_one():
-        raise ValueError(f"{root} is a storage of its own, with {held} artifacts: no other one can be there")
+        raise ValueError(f"{root} is a storage of its own, with {held} artifacts: another storage cannot move there")
 
 
 async def _check(
     instance: Instance, storage_id: int, store: Store, found: ownership.Mark | None, known: ownership.Row
 ) -> None:
-    """Refuses a root where the storage is not.
+    """Checks that the storage is at a root.
 
     Raises:
         WrongStorage: It is not there.
@@ -100,7 +100,7 @@ async def _check(
 
 
 async def _holds_objects(instance: Instance, storage_id: int, store: Readable) -> bool:
-    """Whether the newest objects of a storage, or some of them, are in another place."""
+    """True if at least one of the newest objects of a storage is in another place, or it has no objects."""
     async with instance.database.read() as conn:
         rows = await objects.newest(conn, storage_id, _LOOKED_AT)
     for row in rows:

@@ -1,4 +1,4 @@
-"""Parameters of runs in the form that JSON has for them, so that they come back as they are shown."""
+"""Parameters of runs, converted to JSON values when they are set."""
 
 import json
 import math
@@ -16,15 +16,15 @@ _LONGEST = 10_000  # characters of an argument of a function that is recorded as
 
 
 def as_params(name: str, value: Any) -> dict[str, Any] | None:
-    """Parameters that a user gives, as they are recorded: `None`, or a dict.
+    """Returns the parameters that a user gives as they are recorded: `None` or a dict.
 
-    Scalars of numpy are recorded as the numbers they are; paths, times, members of enumerations, functions, records and
-    the floats that JSON has no form for (`nan`, `inf` and `-inf`) as texts.
+    Scalars of numpy are recorded as numbers; paths, times, members of enumerations, functions, records and
+    floats that JSON cannot represent (`nan`, `inf` and `-inf`) as texts.
 
     Raises:
-        TypeError: It is no dict, a key in it is no text, or something in it has no such form.
-        ValueError: It holds itself.
-        InvalidText: It holds half of a surrogate pair.
+        TypeError: The value is not a dict, a key in it is not a text, or an item cannot be represented in JSON.
+        ValueError: It contains itself.
+        InvalidText: It contains half of a surrogate pair.
     """
     if value is None:
         return None
@@ -37,7 +37,7 @@ def as_params(name: str, value: Any) -> dict[str, Any] | None:
 
 
 def _as_param(name: str, param: Mapping[Any, Any]) -> dict[str, Any]:
-    """One parameter. Its repr may raise, so errors show it as `reprlib` does."""
+    """Returns one recorded parameter. Its repr may raise, so errors use `reprlib`."""
     (value,) = param.values()
     shown = f"{name}={reprlib.repr(value)} cannot be JSON"
     try:
@@ -54,7 +54,7 @@ def _as_param(name: str, param: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def recorded(argument: object) -> Any:
-    """An argument of a function, as `as_params` has it, else in short as a text: whatever it is, the call goes on."""
+    """Returns an argument of a function as `as_params` records it, else as a short text. Never raises."""
     with suppress(Exception):
         return _through_json(argument, _named, _LONGEST)
     with suppress(Exception):
@@ -70,7 +70,7 @@ def _through_json(value: object, other: Callable[[object], Any], longest: float 
 
 
 def _plain(value: Any, other: Callable[[object], Any]) -> Any:
-    """What JSON has a form for; `other` says what stands for anything else."""
+    """Converts a value to types that JSON has; `other` converts anything else."""
     value = dtypes.plain(value)
     if isinstance(value, float) and not math.isfinite(value):
         return str(float(value))
@@ -79,7 +79,7 @@ def _plain(value: Any, other: Callable[[object], Any]) -> Any:
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise TypeError(f"the key {reprlib.repr(key)} is no text, and would come back as one")
+                raise TypeError(f"the key {reprlib.repr(key)} is not a text, and would come back as one")
         return {str(key): _plain(one, other) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(one, other) for one in value]

@@ -23,14 +23,14 @@ TRANSFORM_TYPES = ("script", "notebook", "function", "pipeline")
 
 
 class Transform(Registry, TracksUpdates):
-    """Something that makes artifacts: a script, notebook, function or pipeline.
+    """Code that creates artifacts: a script, notebook, function or pipeline.
 
     Args:
-        name: What to call it.
+        name: The name of the transform.
         type: One of `"script"`, `"notebook"`, `"function"`, `"pipeline"`.
 
     Raises:
-        ValueError: The type is none of these.
+        ValueError: The type is unknown.
     """
 
     _name: str
@@ -45,13 +45,13 @@ class Transform(Registry, TracksUpdates):
 
     def __init__(self, name: str, type: str = "script") -> None:
         if type not in TRANSFORM_TYPES:
-            raise ValueError(f"{shown(type)} is no type of transform: use one of {', '.join(TRANSFORM_TYPES)}")
+            raise ValueError(f"{shown(type)} is not a type of transform: use one of {', '.join(TRANSFORM_TYPES)}")
         check_name("name", name)
         self._name = name
         self._type = type
 
     def _first_uid(self) -> str:
-        # Of several that save the same one at once, all find the one that is saved first: only uids are unique here.
+        # Only uids are unique here: if several processes save the same transform at once, all find the first one.
         digest = hash_bytes(f"{self._type} {self._name}".encode()).hash
         return digest.replace("-", "0").replace("_", "1")[:16] + "0000"
 
@@ -63,21 +63,21 @@ class Run(Registry, TracksUpdates):
     """One execution of a transform. Saving it saves the transform first.
 
     Args:
-        transform: What is executed.
-        params: Its parameters, by name: what JSON can hold, and numbers of numpy. Paths, times, functions, records,
+        transform: The executed transform.
+        params: Its parameters by name: JSON values and numbers of numpy. Paths, times, functions, records,
             `nan` and `inf` are recorded as texts.
 
     Raises:
-        TypeError: The transform is no `Transform`; or the params are no dict, a key in them is no text, or JSON has no
-            form for something in them, which the message names.
-        ValueError: The params hold themselves, or half of a surrogate pair.
+        TypeError: The transform is not a `Transform`; or the params are not a dict, a key in them is not a text, or
+            JSON cannot represent an item, which the message names.
+        ValueError: The params contain themselves, or half of a surrogate pair.
     """
 
     _transform: Transform
     _params: dict[str, Any] | None
     _started_at: datetime
     _finished_at: datetime | None
-    _inputs: frozenset[int] = frozenset()  # ids of artifacts that were noted as such, or need not be
+    _inputs: frozenset[int] = frozenset()  # ids of artifacts that are noted as inputs, or need not be
 
     transform = Relation[Transform]()
     started_at = Field[datetime]()
@@ -97,7 +97,7 @@ class Run(Registry, TracksUpdates):
 
     @property
     def params(self) -> dict[str, Any] | None:
-        """Its parameters, as JSON has them. Items may be set; `save()` writes them."""
+        """The parameters as JSON values. Items may be set; `save()` writes them."""
         return self._params
 
     @params.setter
@@ -106,7 +106,7 @@ class Run(Registry, TracksUpdates):
 
     @property
     def outputs(self) -> "QuerySet[Any]":
-        """The artifacts it made, hidden and trashed ones included."""
+        """The artifacts that the run created, including hidden and trashed ones."""
         artifacts: QuerySet[Any] = self._world["QuerySet"](self._world["Artifact"], instance=self._home)
         return artifacts.filter(run=self)
 
@@ -125,7 +125,7 @@ class Run(Registry, TracksUpdates):
 
 
 class TracksRun:
-    """A record that remembers who made it, and in which run."""
+    """A record that stores its creator and its run."""
 
     _created_by: User
     _created_by_id: int

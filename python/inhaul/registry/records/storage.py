@@ -35,7 +35,7 @@ class Storage(Registry, TracksUpdates):
 
     Raises:
         UnsupportedStorage: The root is neither a folder nor on S3.
-        InvalidText: The root is empty, or holds a NUL character.
+        InvalidText: The root is empty, or contains a NUL character.
         InvalidKey: The root is not UTF-8.
     """
 
@@ -67,9 +67,9 @@ class Storage(Registry, TracksUpdates):
 
         Args:
             read: Read every object.
-            repair: Store again what is not as registered.
-            max_age: Take the word of calls that were not longer ago.
-            source: A folder that artifacts were made from, for repairs.
+            repair: Store damaged or missing objects again.
+            max_age: Trust earlier verifications up to this age.
+            source: The folder with the original files, for repairs.
 
         Raises:
             NoResultFound: The storage is not saved.
@@ -77,20 +77,20 @@ class Storage(Registry, TracksUpdates):
         return await verify(self, read=read, repair=repair, max_age=max_age, source=source)
 
     async def move(self, new: "Pathish") -> Self:
-        """Records that the storage is somewhere else by now; its objects are where you have moved or copied them.
+        """Records the new root of the storage, after you have moved or copied its objects there.
 
-        With the root that it has, it says that what is there now is the storage. A copy of another registry becomes a
-        registry of its own. As long as both store objects in one storage, neither collects garbage there, nor deletes
-        objects without being told to.
+        With the current root, it confirms that the objects at the root belong to this storage. A copy of another
+        registry becomes a separate registry. While both store objects in one storage, neither collects garbage there,
+        and neither deletes objects unless explicitly requested.
 
         Args:
-            new: Where it is: a folder, or `s3://bucket/prefix`.
+            new: The new root: a folder, or `s3://bucket/prefix`.
 
         Raises:
             NoResultFound: The storage is not saved.
-            WrongStorage: Something else is there.
-            ValueError: There is another storage of the registry, with artifacts.
-            UnsupportedStorage: It is neither a folder nor on S3.
+            WrongStorage: The storage is not at the new root.
+            ValueError: Another storage of the registry with artifacts has this root.
+            UnsupportedStorage: The root is neither a folder nor on S3.
         """
         await move(self, new)
         return self
@@ -99,7 +99,7 @@ class Storage(Registry, TracksUpdates):
     async def _delete_rows(
         cls, instance: Instance, ids: Sequence[int], what: str, on_deleted: Callable[[], object]
     ) -> None:
-        """Deletes storages, and the marks that this registry has in them."""
+        """Deletes storages, and the marks of this registry in them."""
         rows = [await ownership.row_of(instance.database, id) for id in ids]
         await delete_records(instance, tables.storage, ids, what, on_deleted)
         for row in rows:
@@ -128,25 +128,24 @@ async def verify(
 ) -> VerifyReport:
     """Compares all objects of a storage with the registry.
 
-    Where the storage tells ETags made of MD5s, listing it is enough; otherwise every object is read and hashed. A call
-    that was interrupted is gone on with by the next one.
+    If the storage lists ETags that are based on MD5, listing it is enough. Otherwise every object is read and hashed.
+    The next call continues an interrupted one.
 
     Args:
         storage: The storage; the default one if None.
-        read: Read every object. Artifacts that only have an ETag get a hash of their content.
-        repair: Store again what is not as registered, where an equal copy is in `source`, in the cache or in another
-            artifact. A file under a key that a user chose is left as it is.
-        max_age: Take the word of earlier calls for objects that were verified not longer ago and have kept their size,
-            time and ETag.
-        source: A folder that artifacts were made from, for repairs: a file is found in it by the end of its key, as far
-            as there is one, so `d/a.csv` is looked for as that and as `a.csv`. Or the file of one of them.
+        read: Read every object. Artifacts with only an ETag get a hash of their content.
+        repair: Store damaged or missing objects again if an equal copy is in `source`, in the cache or in another
+            artifact. A file under a key that a user chose is never changed.
+        max_age: Trust earlier verifications up to this age, for objects whose size, time and ETag have not changed.
+        source: The folder with the original files, or one such file, for repairs. A file is searched in the folder by
+            the end of its key: `d/a.csv` is looked up as `d/a.csv` and as `a.csv`.
 
     Raises:
         NoResultFound: The registry does not know the storage.
         TypeError: An argument has the wrong type.
-        ValueError: `max_age` is negative, or more than 36,500 days; or a source is given without `repair`, or on S3.
-        FileNotFoundError: There is no such source.
-        DatabaseDenied: With `repair`: the registry may only be read.
+        ValueError: `max_age` is negative or more than 36,500 days, or `source` is on S3 or given without `repair`.
+        FileNotFoundError: The source does not exist.
+        DatabaseDenied: `repair` is True, but the registry is read-only.
     """
     instance = storage._home if storage is not None else current()
     root = storage._root if storage is not None else instance.root

@@ -20,11 +20,11 @@ _child, _parent = tables.ulabel_parent.c.child_id, tables.ulabel_parent.c.parent
 
 
 class ULabel(Registry, TracksUpdates):
-    """A universal label, for anything that artifacts can be sorted by.
+    """A universal label, which can classify artifacts by anything.
 
     Args:
         name: Its unique name.
-        description: What it means.
+        description: The meaning of the label.
 
     Raises:
         ValueError: The name is empty.
@@ -74,17 +74,17 @@ class Hierarchy(Related[ULabel]):
     """The parents or children of a label."""
 
     async def _insert(self, conn: AsyncConnection, rows: list[dict[str, Any]]) -> None:
-        """Links them, unless a label would become its own ancestor."""
+        """Links labels. Raises if a label would become its own ancestor."""
         for row in rows:
             above = _reachable([row["parent_id"]], _child, _parent)
             found = await conn.execute(above.with_only_columns(above.selected_columns[0]))
             if row["child_id"] in {row["parent_id"], *found.scalars()}:
-                raise ValueError(f"{self._record!r} would be above itself: labels form no circle")
+                raise ValueError(f"{self._record!r} would be above itself: labels cannot form a circle")
             await Related._insert(self, conn, [row])
 
 
 def _reachable(start: list[int | None], near: Column[Any], far: Column[Any]) -> Any:
-    """The ids that can be reached from some over one or more links."""
+    """Selects the ids that can be reached from some ids over one or more links."""
     reached = select(far.label("id")).where(near.in_(start)).cte(recursive=True)
     more = select(far).join(reached, near == reached.c.id)
     return select(reached.union(more).c.id).correlate(None)

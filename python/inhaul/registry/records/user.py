@@ -7,7 +7,7 @@ from inhaul.texts import check_name
 
 
 class User(Registry, TracksUpdates):
-    """Somebody who creates records; the current one is `settings.user`.
+    """A person or program that creates records. The current one is `settings.user`.
 
     Args:
         handle: A unique name.
