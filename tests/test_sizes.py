@@ -1,5 +1,7 @@
 """Content that declares more than is stored of it is refused before memory is taken for that, naming the size."""
 
+import gzip
+import io
 import json
 import re
 import resource
@@ -13,11 +15,14 @@ import h5py
 import mudata
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import tifffile
 import zarr
 from PIL import Image
+from pyarrow import parquet
 
+import children
 from inhaul.errors import NotEnoughMemory
 from inhaul.formats import h5_sizes, measured, suffixes, zarr_sizes
 from inhaul.formats.annotated import observations
@@ -218,3 +223,60 @@ def test_what_compresses_well_is_read(tmp_path: Path) -> None:
     assert suffixes.load(tmp_path / "a.h5ad", ".h5ad", "AnnData").obsm["zeros"].shape == (200, 1_100_000)
     ad.io.write_elem(zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2), "/", adata)
     assert suffixes.load(tmp_path / "a.zarr", ".zarr", "AnnData").obsm["zeros"].shape == (200, 1_100_000)
+
+
+def bomb(path: Path) -> None:
+    """A parquet file whose footer names the same rows again and again: 2^37 numbers."""
+    table = pa.table({"n": np.zeros(1 << 24), "m": np.zeros(1 << 24, "i1")})
+    parquet.write_table(table, path, row_group_size=1 << 24)
+    metadata = parquet.read_metadata(path)
+    footer = io.BytesIO()
+    for _ in range(13):
+        metadata.append_row_groups(metadata)
+    metadata.write_metadata_file(footer)
+    path.write_bytes(path.read_bytes() + footer.getvalue()[4:])
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.parquet.gz", "folder.parquet"])
+def test_a_parquet_file_that_memory_has_no_room_for_is_not_read(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    bomb(tmp_path / "bomb")
+    if name.startswith("folder"):
+        path.mkdir()
+        (tmp_path / "bomb").rename(path / "part.parquet")
+    else:
+        content = (tmp_path / "bomb").read_bytes()
+        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    suffix = "".join(Path(name).suffixes)
+    for options, size in ({}, 9 << 37), ({"columns": ["n"]}, 8 << 37):
+        with pytest.raises(
+            NotEnoughMemory, match=rf"{path} cannot be read as .*at least {size:,} bytes, and [\d,]+ are"
+        ):
+            suffixes.load(path, suffix, "DataFrame", **options)
+
+
+LOAD = """
+import resource, sys
+from pathlib import Path
+import pandas
+from inhaul.errors import NotEnoughMemory
+from inhaul.formats import suffixes
+taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + (300 << 20),) * 2)
+for name, suffix in ("a.csv.gz", ".csv.gz"), ("a.tsv.gz", ".tsv.gz"), ("a.feather.gz", ".feather.gz"):
+    try:
+        suffixes.load(Path(sys.argv[1], name), suffix, "DataFrame")
+    except NotEnoughMemory as error:
+        assert f"{name} cannot be read as {suffix}" in str(error) and "would take at least" in str(error), error
+    else:
+        raise AssertionError(name)
+assert len(suffixes.load(Path(sys.argv[1], "a.csv.gz"), ".csv.gz", "DataFrame", nrows=3)) == 3
+"""
+
+
+def test_a_compressed_file_that_memory_has_no_room_for_is_not_read(tmp_path: Path) -> None:
+    part = gzip.compress(b"1,2\n" * (4 << 20))
+    for name in ("a.csv.gz", "a.tsv.gz", "a.feather.gz"):
+        (tmp_path / name).write_bytes(part * 30)  # 480 MB
+    done = children.run(LOAD, str(tmp_path))
+    assert (done.returncode, done.stderr[-500:]) == (0, "")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from inhaul.formats.ranged import RangedFile, Remote, RemoteFiles, Source, sizes_below
 from inhaul.formats.separated import open_as_loaded
+from inhaul.formats.sizes import check_unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,11 +109,15 @@ def _contents(source: Remote) -> list[bytes]:
     keys = [source.key]
     if source.is_folder:
         keys = [key for key in sizes_below(source) if _is_part(PurePosixPath(key).relative_to(source.key))]
-    contents = (RangedFile(Remote(source.objects, key)).read() for key in keys)
-    return [
-        gzip.decompress(content) if key.lower().endswith(".gz") else content
-        for key, content in zip(keys, contents, strict=True)
-    ]
+    return [_content(Remote(source.objects, key)) for key in keys]
+
+
+def _content(file: Remote) -> bytes:
+    content = RangedFile(file).read()
+    if not file.key.lower().endswith(".gz"):
+        return content
+    check_unpacked(content)
+    return gzip.decompress(content)
 
 
 def _is_part(file: PurePath) -> bool:

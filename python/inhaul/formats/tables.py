@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from inhaul.formats.arrow import files_of
 from inhaul.formats.separated import engine_options
+from inhaul.formats.sizes import check_room, check_unpacked
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_SOME_ROWS = {"nrows", "chunksize", "iterator", "usecols", "skiprows"}  # options of pandas that leave out texts
 
 
 def frame(rows: Iterable[Any], columns: Sequence[str], index: str | None = None) -> "pd.DataFrame":
@@ -22,10 +25,18 @@ def frame(rows: Iterable[Any], columns: Sequence[str], index: str | None = None)
 
 
 def read_csv(path: Path, **options: Any) -> "pd.DataFrame":
-    """Reads comma-separated values, compressed or not: a file, or a folder of them, one below the other."""
+    """Reads comma-separated values, compressed or not: a file, or a folder of them, one below the other.
+
+    Raises:
+        NotEnoughMemory: A compressed file has more texts than memory has room for, and no option leaves some out.
+    """
     import pandas as pd
 
-    table: pd.DataFrame = together([pd.read_csv(file, **engine_options(file) | options) for file in files_of(path)])
+    files = files_of(path)
+    for file in files:
+        if file.name.lower().endswith(".gz") and not _SOME_ROWS & options.keys():
+            check_unpacked(file)
+    table: pd.DataFrame = together([pd.read_csv(file, **engine_options(file) | options) for file in files])
     return table
 
 
@@ -35,10 +46,41 @@ def read_tsv(path: Path, **options: Any) -> "pd.DataFrame":
 
 
 def read_parquet(path: Path, **options: Any) -> "pd.DataFrame":
-    """Reads a parquet file, or a folder of them."""
+    """Reads a parquet file, or a folder of them.
+
+    Raises:
+        NotEnoughMemory: It has more rows than memory has room for, and no option leaves some out.
+    """
     import pandas as pd
 
-    return pd.read_parquet(_unpacked(path), **options)
+    files = files_of(path) if path.is_dir() else [_unpacked(path)]
+    if "filters" not in options:
+        check_room(sum(_smallest_size(file, options.get("columns")) for file in files))
+    return pd.read_parquet(path if path.is_dir() else files[0], **options)
+
+
+def _smallest_size(file: Path | BytesIO, columns: Sequence[str] | None) -> int:
+    """Bytes that columns of a parquet file, or all of them, take in memory at least, as its footer says."""
+    from pyarrow import parquet
+
+    metadata = parquet.ParquetFile(file).metadata
+    schema = metadata.schema.to_arrow_schema()
+    size = 0
+    for place in range(metadata.num_columns):
+        name = metadata.schema.column(place).path.partition(".")[0]
+        if columns is None or name in columns:
+            width = _width(schema.field(name).type)
+            groups = (metadata.row_group(group).column(place) for group in range(metadata.num_row_groups))
+            size += sum(max(group.num_values * width, group.total_uncompressed_size) for group in groups)
+    return size
+
+
+def _width(kind: Any) -> int:
+    """Bytes that a value takes at least."""
+    try:
+        return max(1, int(kind.bit_width) // 8)
+    except ValueError:  # texts, lists and others of no fixed width
+        return 1
 
 
 def read_arrow(path: Path, **options: Any) -> "pd.DataFrame":
@@ -74,6 +116,7 @@ def together(tables: "Sequence[pd.DataFrame]", join: Literal["inner", "outer"] =
 def _unpacked(path: Path) -> Path | BytesIO:
     """A file without its gzip compression, which the readers of these formats do not undo."""
     if path.name.lower().endswith(".gz"):
+        check_unpacked(path)
         return BytesIO(gzip.decompress(path.read_bytes()))
     return path
 
