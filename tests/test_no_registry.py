@@ -58,7 +58,7 @@ def test_commands_that_read_make_nothing(tmp_path: Path, state: str) -> None:
     for command, arguments in READS.items():
         done = CliRunner().invoke(app, [command, *arguments, "--db", f"sqlite:///{file}"])
         assert done.exit_code == 2, (command, done.output)
-        says = f"inhaul: There is no registry at {file}: correct --storage or --db, or make one with `inhaul init`"
+        says = f"inhaul: There is no registry at {file}: correct --storage or --db, or create one with `inhaul init`"
         assert done.output.splitlines() == [says]
         assert everything(tmp_path) == before, command
 

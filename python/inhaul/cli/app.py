@@ -92,7 +92,7 @@ async def connect(storage: str | None, db: str | None) -> AsyncIterator["inhaul.
     """
     async with inhaul.connect(storage, db) as instance:
         if not await instance.database.has_registry():
-            what = "correct --storage or --db, or make one with `inhaul init`"
+            what = "correct --storage or --db, or create one with `inhaul init`"
             raise NoResultFound(f"There is no registry at {instance.database}: {what}")
         yield instance
 

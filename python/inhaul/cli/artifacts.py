@@ -1,4 +1,4 @@
-"""`inhaul ls | show`: what the registry holds."""
+"""`inhaul ls | show`: list and show artifacts."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from inhaul.cli.app import Database, Storage, add_row, app, connect, console, ru
 @app.command()
 def ls(
     limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
-    key_prefix: Annotated[str, typer.Option(help="Only keys that start so.")] = "",
+    key_prefix: Annotated[str, typer.Option(help="Only keys with this prefix.")] = "",
     storage: Storage = None,
     db: Database = None,
 ) -> None:

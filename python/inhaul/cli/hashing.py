@@ -20,11 +20,11 @@ def hash_paths(
         Literal["md5", "md5-whole", "sha256", "sha256-parts", "sha1-fl", "md5-tree", "md5-d"],
         typer.Option(help="`md5` hashes a file of 8 MiB and more in parts; `md5-whole` is what md5sum prints."),
     ] = "md5",
-    etag: Annotated[bool, typer.Option("--etag", help="Print the ETags that S3 gives, by --part-size.")] = False,
+    etag: Annotated[bool, typer.Option("--etag", help="Print S3 ETags for parts of --part-size.")] = False,
     part_size: Annotated[int, typer.Option(min=1, max=2**63 - 1, help="Bytes in a part.")] = PART_SIZE,
     as_json: Annotated[bool, typer.Option("--json", help="Print an object per line, with hashes in base64.")] = False,
 ) -> None:
-    """Print the hash of each path, in hex, as md5sum does; those of parts end in their number, as an ETag does."""
+    """Print the hash of each path in hex, as md5sum does. Like an ETag, a hash of parts ends in the number of parts."""
     if etag and algorithm != "md5":
         raise typer.BadParameter("an ETag is made of MD5: leave out --algorithm", param_hint="--etag")
 
@@ -37,7 +37,7 @@ def hash_paths(
             typer.echo(json.dumps({"path": path, **result._asdict()} | ({"etag": result.hex} if etag else {})))
         else:
             line = _line(result.hex, path)
-            typer.echo(escaped(line) if sys.stdout.isatty() else os.fsencode(line))  # a pipe gets what md5sum gives it
+            typer.echo(escaped(line) if sys.stdout.isatty() else os.fsencode(line))  # bytes as from md5sum
     if failed:
         raise typer.Exit(SOME_FAILED)
 
@@ -55,6 +55,6 @@ async def _hash(paths: list[str], algorithm: Algorithm | TreeAlgorithm, part_siz
 
 
 def _line(digest: str, path: str) -> str:
-    """The line of `md5sum`, which marks a name that it had to write on one line with a backslash in front."""
+    """Returns the line as `md5sum` prints it: a leading backslash marks an escaped name."""
     name = path.translate(_ESCAPES)
     return f"{digest}  {name}" if name == path else f"\\{digest}  {name}"

@@ -1,4 +1,4 @@
-"""`inhaul init | ingest`: files into the registry."""
+"""`inhaul init | ingest`: create the registry and ingest files."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from inhaul.cli.app import SOME_FAILED, Database, Storage, app, console, printab
 
 @app.command()
 def init(storage: Storage = None, db: Database = None) -> None:
-    """Make the registry. Nothing needs it: the first ingest does the same."""
+    """Create the registry. This is optional: the first ingest also creates it."""
 
     async def work() -> inhaul.Instance:
         async with inhaul.connect(storage, db) as instance:
@@ -31,24 +31,22 @@ def init(storage: Storage = None, db: Database = None) -> None:
 def ingest(
     folder: Annotated[str, typer.Argument(help="Every regular file below it becomes an artifact.")],
     key: Annotated[
-        str | None, typer.Option(help="What precedes each file's path in its key.", show_default="the folder's name")
+        str | None, typer.Option(help="Prefix of each file's path in its key.", show_default="the folder's name")
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(metavar="PATTERN", help="Leave out, in gitignore syntax; may be repeated.")
+        list[str] | None, typer.Option(metavar="PATTERN", help="Leave out files, in gitignore syntax. May be repeated.")
     ] = None,
     follow_symlinks: Annotated[
         bool, typer.Option("--follow-symlinks", help="Follow links that stay inside the folder.")
     ] = False,
-    follow_anywhere: Annotated[
-        bool, typer.Option("--follow-symlinks-anywhere", help="Follow links wherever they lead.")
-    ] = False,
+    follow_anywhere: Annotated[bool, typer.Option("--follow-symlinks-anywhere", help="Follow all links.")] = False,
     duplicates: Annotated[
-        Literal["keep", "drop"], typer.Option(help="Keep all files of equal content, or only the first.")
+        Literal["keep", "drop"], typer.Option(help="Keep all files with equal content, or only the first.")
     ] = "keep",
     storage: Storage = None,
     db: Database = None,
 ) -> None:
-    """Store and register every file of a folder. Running it again does what is left to do."""
+    """Store and register every file of a folder. A second run ingests only what is missing."""
 
     async def work() -> inhaul.IngestReport:
         async with inhaul.connect(storage, db):

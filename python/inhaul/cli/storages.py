@@ -1,4 +1,4 @@
-"""`inhaul storage move`: record where a storage is now."""
+"""`inhaul storage move`: record the new root of a storage."""
 
 from typing import Annotated
 
@@ -15,15 +15,15 @@ app.add_typer(storages, name="storage")
 
 @storages.command()
 def move(
-    old: Annotated[str, typer.Argument(help="The root that the registry knows.")],
-    new: Annotated[str, typer.Argument(help="Where it is now: a folder, or s3://bucket/prefix.")],
+    old: Annotated[str, typer.Argument(help="The registered root.")],
+    new: Annotated[str, typer.Argument(help="The new root: a folder, or s3://bucket/prefix.")],
     storage: Storage = None,
     db: Database = None,
 ) -> None:
-    """Record that a storage was moved; moves nothing itself.
+    """Record the new root of a storage that was moved. The command moves no files.
 
-    With the same root twice, what is there now is taken for the storage. A copy of another registry becomes a registry
-    of its own; as long as both store objects in one storage, neither collects garbage there.
+    Pass the same root twice to confirm that the objects there belong to this storage. A copy of another registry
+    becomes a separate registry. While both store objects in one storage, neither collects garbage there.
     """
 
     async def work() -> "inhaul.Storage":

@@ -1,4 +1,4 @@
-"""`inhaul verify | gc | cache | testremote`: check storages against the registry, and find out what a store can do."""
+"""`inhaul verify | gc | cache | testremote`: compare storages with the registry, and test the abilities of a store."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -16,21 +16,25 @@ _LONGEST = 36_500  # days: dates end somewhere
 
 @app.command()
 def verify(
-    read: Annotated[bool, typer.Option("--read", help="Read every object, also where its ETag would do.")] = False,
+    read: Annotated[bool, typer.Option("--read", help="Read every object, even if its ETag suffices.")] = False,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Store again what is wrong, where an equal copy is left.")
+        bool, typer.Option("--repair", help="Store damaged or missing objects again if an equal copy exists.")
     ] = False,
     source: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Repair from what is left in a folder that was ingested.")
+        Path | None, typer.Option(metavar="FOLDER", help="Repair from the files in a folder that was ingested.")
     ] = None,
     days: Annotated[
         float | None,
-        typer.Option(min=0, max=_LONGEST, help="Skip what was verified in so many days and kept its size and time."),
+        typer.Option(
+            min=0,
+            max=_LONGEST,
+            help="Skip unchanged objects verified within so many days.",
+        ),
     ] = None,
     storage: Storage = None,
     db: Database = None,
 ) -> None:
-    """Compare all objects of the storage with the registry. Interrupted, it goes on when it is run again."""
+    """Compare all objects of the storage with the registry. The next run continues an interrupted one."""
 
     async def work() -> inhaul.VerifyReport:
         async with connect(storage, db):
@@ -53,16 +57,16 @@ def verify(
 
 @app.command()
 def gc(
-    delete: Annotated[bool, typer.Option("--delete", help="Delete it, instead of only listing it.")] = False,
-    days: Annotated[float, typer.Option(min=0, max=_LONGEST, help="Only what is older.")] = 1,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete the garbage instead of only listing it.")] = False,
+    days: Annotated[float, typer.Option(min=0, max=_LONGEST, help="Only include older files.")] = 1,
     shared: Annotated[
         bool,
-        typer.Option("--shared", help="Only objects of artifacts of this registry, where others store theirs, too."),
+        typer.Option("--shared", help="In a shared storage, only include objects of this registry."),
     ] = False,
     storage: Storage = None,
     db: Database = None,
 ) -> None:
-    """List what nobody needs any more: objects no artifact refers to, and what crashes left half-done."""
+    """List garbage: objects that no artifact refers to, and leftovers of crashes."""
 
     async def work() -> inhaul.GcReport:
         async with connect(storage, db):
@@ -89,7 +93,7 @@ def cache(
     storage: Storage = None,
     db: Database = None,
 ) -> None:
-    """Print paths of artifacts on this machine, downloading those that are not."""
+    """Print local paths of artifacts. Missing ones are downloaded."""
 
     async def work() -> None:
         async with connect(storage, db):
@@ -101,7 +105,7 @@ def cache(
 
 @app.command()
 def testremote(url: Annotated[str, typer.Argument(help="s3://bucket/prefix?endpoint_url=...")]) -> None:
-    """Find out what a storage on S3 can do, by trying; nothing stays there."""
+    """Test the abilities of a storage on S3. The test files are removed."""
     report = run(inhaul.testremote(url))
     table = Table("", "works", "needed", "", box=None)
     for ability in report.abilities:

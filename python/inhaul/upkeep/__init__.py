@@ -1,1 +1,1 @@
-"""Whether what is stored is what is registered: verify, repair, collect garbage."""
+"""Verifies and repairs stored objects, and collects garbage."""

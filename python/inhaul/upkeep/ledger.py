@@ -1,4 +1,4 @@
-"""What was verified when, so that `verify` goes on where it was interrupted, and need not start over each time."""
+"""Records the time of each verification, so `verify` can resume and skip recent work."""
 
 import errno
 import hashlib
@@ -17,15 +17,14 @@ _SECONDS = 1.0  # between two times that it is written
 
 
 class Ledger:
-    """A small file with the time at which each chunk of a storage was last found to be as registered.
+    """A small file with the time when each chunk of a storage was last verified.
 
-    A chunk is known by its rows and what the storage says of their objects (size, time, ETag), so one that has changed
-    is another one. Its methods block.
+    A chunk is identified by its rows and by the size, time and ETag of their objects, so a changed chunk counts as a
+    new one. The methods block.
 
     Args:
-        file: The file, made when it is needed.
-        max_age: How long ago a chunk may have been verified to count. None: only what a call has verified that did not
-            come to its end.
+        file: The file, created when needed.
+        max_age: Trust chunks verified within this time. None trusts only an interrupted run.
     """
 
     def __init__(self, file: Path, max_age: timedelta | None) -> None:
@@ -44,7 +43,7 @@ class Ledger:
         self._since = since
 
     def knows(self, chunk: Sequence[Match], *, read: bool) -> bool:
-        """Whether a chunk was verified and need not be again."""
+        """True if a chunk was verified and can be skipped."""
         name = _name(chunk, read)
         at = self._verified.get(name)
         if at is None or self._since is None or at < self._since:
@@ -53,7 +52,7 @@ class Ledger:
         return True
 
     def add(self, chunk: Sequence[Match], *, read: bool) -> None:
-        """Notes that a chunk is as registered."""
+        """Records that a chunk was verified."""
         name = _name(chunk, read)
         self._verified[name] = datetime.now(UTC)
         self._met.add(name)
@@ -61,11 +60,11 @@ class Ledger:
             self.write()
 
     def write(self) -> None:
-        """Puts it on disk."""
+        """Writes the file."""
         self._write(self._verified, self._begun)
 
     def end(self) -> None:
-        """Notes that all is verified; what was not met does not exist any more."""
+        """Records that everything is verified. Drops chunks that no longer exist."""
         self._write({name: at for name, at in self._verified.items() if name in self._met}, None)
 
     def _write(self, verified: dict[str, datetime], begun: datetime | None) -> None:

@@ -1,4 +1,4 @@
-"""Rows beside the objects of a listing: what belongs together, what is missing, what is extra."""
+"""Matches rows with the objects of a listing, to find missing and extra objects."""
 
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -18,14 +18,14 @@ _NAMED = re.compile(rf"{re.escape(OBJECTS)}/[0-9A-Za-z]/{UID}(?:\.[^/]*)?(?=/|$)
 
 
 class Match(NamedTuple):
-    """An artifact's row, and its objects in the listing: one for a file, none if it is missing."""
+    """The row of an artifact and its objects in the listing: one for a file, none if it is missing."""
 
     row: Row
     found: Sequence[Listed]
 
     @property
     def size(self) -> int:
-        """Bytes found."""
+        """The number of bytes found."""
         return sum(one.size for one in self.found)
 
 
@@ -91,7 +91,7 @@ async def _objects(store: Readable, prefix: str) -> AsyncIterator[Listed]:
 
 
 class Chunker:
-    """Cuts matches into chunks, at places that a row more or less does not move: a chunk is known again next time."""
+    """Splits matches at content-defined points, so adding a row leaves other chunks unchanged."""
 
     def __init__(self) -> None:
         self._held: list[Match] = []
@@ -105,6 +105,6 @@ class Chunker:
         return self.rest() if ends or len(self._held) >= _MOST or self._bytes >= _MOST_BYTES else []
 
     def rest(self) -> list[Match]:
-        """What is left."""
+        """Returns the remaining matches."""
         chunk, self._held, self._bytes = self._held, [], 0
         return chunk

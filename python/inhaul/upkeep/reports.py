@@ -1,4 +1,4 @@
-"""What `verify` and `gc` tell."""
+"""The reports of `verify` and `gc`."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -6,10 +6,10 @@ from enum import StrEnum
 
 
 class Defect(StrEnum):
-    """What is wrong with an object."""
+    """A defect of an object."""
 
     MISSING = "missing"
-    """It is not there."""
+    """The object is missing."""
     TRUNCATED = "truncated"
     """It has fewer bytes than are registered."""
     WRONG_SIZE = "wrong_size"
@@ -29,12 +29,12 @@ class Finding:
     """An object that is not as registered.
 
     Attributes:
-        defect: What is wrong; None for one that a later version replaced in place.
-        path: Where it is, or should be.
+        defect: The defect. None for an object that a later version replaced in place.
+        path: The path where the object is, or should be.
         key: The artifact's key.
         uid: The artifact; None for an extra object.
-        detail: What was found, and what became of a repair.
-        repaired: Whether it was stored again.
+        detail: The details of the finding, and the outcome of a repair.
+        repaired: Whether the object was stored again.
     """
 
     defect: Defect | None
@@ -51,10 +51,10 @@ class VerifyReport:
 
     Attributes:
         checked: Artifacts whose objects were compared with the registry.
-        trusted: Artifacts that were not, since they were verified before and their objects have not changed.
-        unhashed: Artifacts of those checked that only have an ETag, so that it and the size were compared.
+        trusted: Artifacts that were skipped, since they were verified before and their objects have not changed.
+        unhashed: Checked artifacts with only an ETag, for which the ETag and the size were compared.
         read: Bytes read.
-        findings: What is not as registered.
+        findings: The objects that differ from the registry.
         superseded: Older versions whose bytes were replaced in place, as the registry knows.
         seconds: Wall time.
     """
@@ -69,7 +69,7 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether every object is, by now, as registered, and none is extra."""
+        """True if all objects are now as registered, and there are no extra objects."""
         return all(finding.repaired for finding in self.findings)
 
     @property
@@ -83,11 +83,11 @@ class GcReport:
     """The outcome of `gc`.
 
     Attributes:
-        deleted: Whether it was deleted, or only found.
+        deleted: True if the garbage was deleted, False if it was only listed.
         objects: Paths of objects that no artifact refers to.
         uploads: Keys of uploads in parts that were never completed.
-        temporaries: Paths of files that were to become objects or copies in the cache.
-        sessions: Paths of what crashed ingests left to be gone on with.
+        temporaries: Paths of unfinished files for objects or for copies in the cache.
+        sessions: Paths of the notes of crashed ingests, which a later ingest could resume.
         bytes: Size of the objects and temporaries.
     """
 

@@ -1,4 +1,4 @@
-"""Comparing objects with what the registry says of them."""
+"""Compares objects with the registry."""
 
 import asyncio
 import warnings
