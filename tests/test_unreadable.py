@@ -84,10 +84,11 @@ async def test_columns_that_parquet_has_no_form_for(instance: inhaul.Instance, t
 
 
 INDEXES: dict[str, Any] = {
-    "surrogate": ["\ud800", "a"],
+    "surrogate": pd.Series(["\ud800", "a"], dtype=object),
     "mixed": [1, "a"],
-    "string_view": pd.array(["x", "y"], dtype=pd.ArrowDtype(pa.string_view())),
 }
+if pd.__version__ < "3":  # pandas 3 reads it, as `str`
+    INDEXES["string_view"] = pd.array(["x", "y"], dtype=pd.ArrowDtype(pa.string_view()))
 
 
 @pytest.mark.parametrize("kind", INDEXES)
