@@ -111,7 +111,7 @@ class StoreTests:
             puts = [store.put_bytes(one, key, hash_bytes(one), exclusive=True) for one in contents]
             ends = await asyncio.gather(*puts, return_exceptions=True)
             winners = [one for one, end in zip(contents, ends, strict=True) if end == self.verified_by]
-            assert len(winners) == 1 or (winners and not conditions)
+            assert len(winners) == 1 or (winners and not conditions), ends
             assert all(isinstance(end, KeyExists) for end in ends if end != self.verified_by)
             assert await asyncio.to_thread(content, key) in winners
             assert await self.keys(store, key) == [key]
