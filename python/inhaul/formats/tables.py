@@ -64,12 +64,14 @@ def _smallest_size(file: Path | BytesIO, columns: Sequence[str] | None) -> int:
     from pyarrow import parquet
 
     metadata = parquet.ParquetFile(file).metadata
-    schema = metadata.schema.to_arrow_schema()
+    types = {field.name: field.type for field in metadata.schema.to_arrow_schema()}
     size = 0
     for place in range(metadata.num_columns):
-        name = metadata.schema.column(place).path.partition(".")[0]
+        name = metadata.schema.column(place).path
+        while name and name not in types:  # the path of a part of a column; a name may have dots, too
+            name = name.rpartition(".")[0]
         if columns is None or name in columns:
-            width = _width(schema.field(name).type)
+            width = _width(types[name])
             groups = (metadata.row_group(group).column(place) for group in range(metadata.num_row_groups))
             size += sum(max(group.num_values * width, group.total_uncompressed_size) for group in groups)
     return size
