@@ -9,9 +9,9 @@ use crate::ids::Uid;
 use crate::json;
 use crate::keys;
 use crate::listing::Listing;
+use crate::outcome::{Failure, Issue, Known, Reason, Status, VerifiedBy};
 use crate::packed::{self, Column, Texts};
-use crate::record::{Failure, Issue, Known, Reason, Status, VerifiedBy};
-use crate::shared::lock;
+use crate::sync::lock;
 
 /// Columns of a row to insert: uid, key, object key, suffix, accessor, size, hash, hash type, version, and by what it was
 /// verified.

@@ -17,7 +17,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::listing::{split, with_slash};
+use crate::paths::{split, with_slash};
 
 /// How often the kernel is asked again when somebody renames folders meanwhile.
 const TRIES: usize = 16;

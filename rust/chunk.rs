@@ -13,9 +13,9 @@ use crate::error::Error;
 use crate::hash::Hash;
 use crate::ids::{Uid, UidRule};
 use crate::listing::{Kind, Listing};
+use crate::outcome::{Failure, Issue, Known, Reason, Status, VerifiedBy};
 use crate::read::{Source, open_folder};
-use crate::record::{Failure, Issue, Known, Reason, Status, VerifiedBy};
-use crate::shared::lock;
+use crate::sync::lock;
 
 /// Files in a chunk: enough to fill lanes, few enough to share at the end.
 pub(crate) const CHUNK: usize = 128;
@@ -89,14 +89,14 @@ impl Item {
                 Ok(Row { ordinal, status, uid, size, hash, known, verified_by })
             }
             Plan::Copy(row) | Plan::Keep(row) if row.size == size && row.hash == hash => Ok(Row::clone(row)),
-            Plan::Copy(_) | Plan::Keep(_) => Err(not_as_staged()),
+            Plan::Copy(_) | Plan::Keep(_) => Err(Failure::not_as_staged()),
         }
     }
 
     /// Why there is no row. What was staged was a file, so it is not left out on purpose if it is none any more.
     pub(crate) fn failed(&self, failure: Failure) -> Failure {
         match self.plan {
-            Plan::Copy(_) if failure.reason.is_skip() => not_as_staged(),
+            Plan::Copy(_) if failure.reason.is_skip() => Failure::not_as_staged(),
             _ => failure,
         }
     }
@@ -108,11 +108,6 @@ impl Item {
             Plan::Copy(row) | Plan::Keep(row) => Some(row.hash),
         }
     }
-}
-
-/// What is said of a file that was staged with other content.
-pub(crate) fn not_as_staged() -> Failure {
-    Failure::new(Reason::Changed, "it is not what was staged: stage it again")
 }
 
 /// Neighbouring files of one listing.

@@ -9,20 +9,31 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ignore::Match;
+use ignore::gitignore::Gitignore;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, fstat, stat, statat};
 use rustix::io::Errno;
 
-use crate::beneath::{Links, Refusal};
+use crate::beneath::{Links, Refusal, Root};
 use crate::error::as_path;
 use crate::ignore::{IGNORE_FILE, Rules};
 use crate::keys::OWN_FOLDER;
-use crate::listing::Kind;
+use crate::listing::{Kind, Naming};
+use crate::outcome::{Failure, Issue, Reason};
 use crate::read::{Source, open_folder, special};
-use crate::record::{Failure, Issue, Reason};
-use crate::walk::Tree;
 
 /// Most bytes of a file that lists what to leave out.
 const MOST_RULES: u64 = 1 << 20;
+
+/// What a walk was asked to do.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    /// The root.
+    pub root: Arc<Root>,
+    /// How files are named.
+    pub naming: Arc<Naming>,
+    /// The caller's patterns.
+    pub exclude: Gitignore,
+}
 
 /// What a folder inherits from the folders above it.
 #[derive(Clone, Default)]

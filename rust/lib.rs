@@ -5,27 +5,31 @@
 pub mod batch;
 pub mod beneath;
 mod chunk;
-mod copy;
+pub mod direct;
 pub mod error;
-pub mod files;
 mod folder;
+#[cfg(any(feature = "python", test))]
+mod given;
 pub mod hash;
 pub mod ids;
 mod ignore;
 mod json;
 pub mod keys;
-#[cfg(any(feature = "python", test))]
-mod listed;
+mod large;
 mod listing;
 mod outbox;
+pub mod outcome;
 pub mod packed;
 pub mod part_reader;
 mod parts;
+mod paths;
 #[cfg(feature = "python")]
 mod python;
 mod read;
-pub mod record;
 pub mod scan;
+mod sending;
 mod shared;
+mod sync;
 mod walk;
 mod worker;
+mod write;

@@ -12,11 +12,9 @@ use crate::chunk::Chunk;
 use crate::error::{Error, Result};
 use crate::hash::md5::Backend;
 use crate::hash::{Algorithm, Hash, PART_SIZE, Parts};
+use crate::outcome::Failure;
 use crate::part_reader::PartReader;
-use crate::parts::changed;
-use crate::read::{ATTEMPTS, Source};
-use crate::record::{Failure, Reason, VerifiedBy};
-use crate::shared::Shared;
+use crate::read::{ATTEMPTS, Source, changed};
 
 /// Bytes of content in memory, and a little for each file.
 const BUDGET: u64 = 128 << 20;
@@ -37,13 +35,13 @@ pub(crate) fn room(size: u64) -> u64 {
 
 /// A file that has to be sent, or is being sent.
 pub(crate) struct Upload {
-    chunk: Arc<Chunk>,
-    index: usize,
+    pub(crate) chunk: Arc<Chunk>,
+    pub(crate) index: usize,
+    pub(crate) content: Content,
     reserved: u64,
-    content: Content,
 }
 
-enum Content {
+pub(crate) enum Content {
     /// All of it, and the row that it makes.
     Memory(Box<[u8]>, Row),
     /// To be read while it is sent, for the so-many-th time.
@@ -65,7 +63,7 @@ impl Upload {
 
     /// Makes ready to send the file as it is now; false when that was done often enough, or it has not
     /// changed and is not what was staged.
-    fn again(&mut self, algorithm: Algorithm) -> std::result::Result<bool, Failure> {
+    pub(crate) fn again(&mut self, algorithm: Algorithm) -> std::result::Result<bool, Failure> {
         let Content::File(source, parts, attempt) = &mut self.content else { return Ok(false) };
         if *attempt == ATTEMPTS || source.held_still()? {
             return Ok(false);
@@ -102,6 +100,12 @@ impl Outbox {
         self.ready.extend(uploads);
     }
 
+    /// Puts back what was taken, to be sent next. Its room was free for a moment only, so it waits for none.
+    pub(crate) fn put_back(&mut self, upload: Upload) {
+        self.reserved += upload.reserved;
+        self.ready.push_front(upload);
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.ready.is_empty()
     }
@@ -123,7 +127,7 @@ impl Outbox {
     }
 
     /// Takes back what was sent, and the room for it.
-    fn settle(&mut self, ticket: u64) -> Result<Upload> {
+    pub(crate) fn settle(&mut self, ticket: u64) -> Result<Upload> {
         let upload = self.sent.remove(&ticket);
         let upload = upload.ok_or_else(|| Error::Invalid(format!("no upload has the ticket {ticket}")))?;
         self.reserved -= upload.reserved;
@@ -161,62 +165,5 @@ impl Parcel {
             }
         };
         Self { ticket, object_key: listing.object_key(ordinal, item.uid), content }
-    }
-}
-
-impl Shared {
-    /// Reserves room, waiting for it if need be; false when the scan is to end.
-    pub(crate) fn wait_for_room(&self, bytes: u64) -> bool {
-        self.wait_for_work(|state| state.outbox.reserve(bytes).then_some(())).is_some()
-    }
-
-    /// Notes that files whose content was in memory are stored.
-    pub(crate) fn stored(&self, uploads: &[(u64, VerifiedBy)]) -> Result<()> {
-        let sent: Vec<Upload> = {
-            let mut state = self.lock();
-            uploads.iter().map(|&(ticket, _)| state.outbox.settle(ticket)).collect::<Result<_>>()?
-        };
-        for (upload, &(ticket, verified_by)) in sent.into_iter().zip(uploads) {
-            let Content::Memory(_, row) = upload.content else {
-                return Err(Error::Invalid(format!("upload {ticket} is settled with its hash")));
-            };
-            upload.chunk.settle(upload.index, Ok(Row { verified_by, ..row }));
-        }
-        self.update(|_| ());
-        Ok(())
-    }
-
-    /// Notes that a large file is stored, with the hash of what was sent.
-    pub(crate) fn stored_large(&self, ticket: u64, verified_by: VerifiedBy, hash: Hash) -> Result<()> {
-        let Upload { chunk, index, content, .. } = self.lock().outbox.settle(ticket)?;
-        let Content::File(_, parts, _) = content else {
-            return Err(Error::Invalid(format!("upload {ticket} is settled without a hash")));
-        };
-        let row = chunk.items[index].read(parts.size, hash);
-        chunk.settle(index, row.map(|row| Row { verified_by, ..row }));
-        self.update(|_| ());
-        Ok(())
-    }
-
-    /// Notes that a file could not be stored. One that changed while it was sent is sent again, a few times.
-    pub(crate) fn not_stored(&self, ticket: u64, mut failure: Failure) -> Result<()> {
-        let mut upload = self.lock().outbox.settle(ticket)?;
-        if failure.reason == Reason::Changed {
-            match upload.again(self.config.algorithm) {
-                Ok(true) => {
-                    self.update(|state| {
-                        // Its room was free for a moment only: it keeps its turn, and waits for nothing.
-                        state.outbox.reserved += upload.reserved;
-                        state.outbox.ready.push_front(upload);
-                    });
-                    return Ok(());
-                }
-                Ok(false) => {}
-                Err(other) => failure = other,
-            }
-        }
-        upload.chunk.settle(upload.index, Err(failure));
-        self.update(|_| ());
-        Ok(())
     }
 }

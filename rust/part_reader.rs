@@ -4,14 +4,12 @@ use std::os::fd::AsFd;
 
 use rustix::fs::CWD;
 
-use crate::chunk::not_as_staged;
 use crate::error::{Error, Result};
-use crate::files::error;
 use crate::hash::md5::{Backend, Digest, md5_many};
 use crate::hash::{Algorithm, Hash, Parts};
 use crate::listing::Kind;
+use crate::outcome::{Failure, Reason};
 use crate::read::Source;
-use crate::record::{Failure, Reason};
 
 /// An open file, and how it is cut into parts.
 #[derive(Debug)]
@@ -29,8 +27,7 @@ impl PartReader {
     /// # Errors
     /// It is none, the system refuses, or `part_size` is 0.
     pub fn open(path: &[u8], part_size: u64) -> Result<Self> {
-        let source =
-            Source::open(CWD.as_fd(), path, Kind::Unseen).map_err(|failure| error(&failure, path))?;
+        let source = Source::open(CWD.as_fd(), path, Kind::Unseen).map_err(|failure| failure.error(path))?;
         let parts = (part_size > 0).then(|| Algorithm::Md5Parts { part_size }.parts(source.size())).flatten();
         let parts = parts.ok_or_else(|| Error::Invalid("a part has at least one byte".to_owned()))?;
         Ok(Self::new(path.to_owned(), source, parts, Backend::active()?, None))
@@ -75,7 +72,7 @@ impl PartReader {
     pub fn read(&self, first: u32, buffers: &mut [&mut [u8]]) -> Result<Vec<Digest>> {
         for (buffer, index) in buffers.iter_mut().zip(first..) {
             let length = self.source.read(buffer, self.parts.range(index).start);
-            if length.map_err(|failure| error(&failure, &self.path))? < buffer.len() {
+            if length.map_err(|failure| failure.error(&self.path))? < buffer.len() {
                 return Err(self.changed());
             }
         }
@@ -96,7 +93,7 @@ impl PartReader {
         }
         let hash = self.parts.hash(digests.as_flattened());
         if self.staged.is_some_and(|staged| staged != hash) {
-            return Err(error(&not_as_staged(), &self.path));
+            return Err(Failure::not_as_staged().error(&self.path));
         }
         Ok(hash)
     }
@@ -109,11 +106,11 @@ impl PartReader {
         match self.source.held_still() {
             Ok(true) => Ok(()),
             Ok(false) => Err(self.changed()),
-            Err(failure) => Err(error(&failure, &self.path)),
+            Err(failure) => Err(failure.error(&self.path)),
         }
     }
 
     fn changed(&self) -> Error {
-        error(&Failure::new(Reason::Changed, "it changed while it was read"), &self.path)
+        Failure::new(Reason::Changed, "it changed while it was read").error(&self.path)
     }
 }

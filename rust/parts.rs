@@ -1,161 +1,79 @@
-//! Files that are too large for memory: hashed part by part, by whichever threads are free.
+//! Large files, hashed part by part by whichever threads are free.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::batch::Row;
-use crate::chunk::Chunk;
-use crate::copy::Target;
 use crate::hash::md5::{Digest, Work};
-use crate::hash::{Parts, sha256_of};
+use crate::hash::sha256_of;
+use crate::large::{Large, Pass};
 use crate::outbox::{LARGE, Upload};
-use crate::read::{ATTEMPTS, Source};
-use crate::record::{Failure, Reason, Status};
-use crate::shared::{Claim, Shared, Task, lock};
+use crate::outcome::{Failure, Reason, Status};
+use crate::shared::{Claim, Shared, Task};
 
-/// A large file of a chunk.
-#[derive(Clone)]
-pub(crate) struct Large {
-    pub(crate) chunk: Arc<Chunk>,
-    pub(crate) index: usize,
-    /// How many it had when it was looked at.
-    pub(crate) parts: usize,
-}
-
-impl Large {
-    /// Opens it for a first pass, which also copies what is surely new.
-    pub(crate) fn open(&self, shared: &Shared) -> Result<Job, Failure> {
-        let Self { chunk, index, .. } = self;
-        let source = chunk.open(shared.config.root(), *index)?;
+impl Shared {
+    /// Opens a large file for a first pass, which also copies what is surely new.
+    fn open_large(&self, file: &Large) -> Result<Pass, Failure> {
+        let Large { chunk, index, .. } = file;
+        let source = chunk.open(self.config.root(), *index)?;
         let is_new = chunk.items[*index].is_surely_new(source.size());
-        let target = if is_new { shared.create_target(chunk, *index) } else { Ok(None) };
+        let target = if is_new { self.create_target(chunk, *index) } else { Ok(None) };
         let target = target.map_err(|failure| failure.needing(source.size()))?;
-        Job::new(shared, self.clone(), source, target, 1)
+        Pass::first(self.config.algorithm, file.clone(), source, target)
     }
 
-    /// Notes what became of it.
-    pub(crate) fn settle(&self, shared: &Shared, outcome: Result<Row, Failure>) {
-        if shared.config.uploads {
-            shared.update(|state| state.outbox.release(LARGE));
+    /// Notes what became of a large file.
+    fn settle_large(&self, file: &Large, outcome: Result<Row, Failure>) {
+        if self.config.uploads {
+            self.update(|state| state.outbox.release(LARGE));
         }
-        shared.settle(&self.chunk, self.index, outcome);
-    }
-}
-
-/// One pass over one large file.
-pub(crate) struct Job {
-    file: Large,
-    source: Source,
-    target: Option<Arc<Target>>,
-    pub(crate) parts: Parts,
-    attempt: u32,
-    failed: AtomicBool,
-    progress: Mutex<Progress>,
-}
-
-struct Progress {
-    /// Of all parts, one after the other.
-    digests: Vec<u8>,
-    missing: u32,
-    failure: Option<Failure>,
-}
-
-impl Job {
-    fn new(
-        shared: &Shared,
-        file: Large,
-        source: Source,
-        target: Option<Arc<Target>>,
-        attempt: u32,
-    ) -> Result<Self, Failure> {
-        let Some(parts) = shared.config.algorithm.parts(source.size()) else {
-            return Err(Failure::new(Reason::Changed, "it outgrew its hash while it was read"));
-        };
-        let progress = Progress {
-            digests: vec![0; parts.count as usize * parts.digest_size()],
-            missing: parts.count,
-            failure: None,
-        };
-        let (failed, progress) = (AtomicBool::new(false), Mutex::new(progress));
-        Ok(Self { file, source, target, parts, attempt, failed, progress })
+        self.settle(&file.chunk, file.index, outcome);
     }
 
-    fn finish_part(&self, shared: &Shared, part: u32, result: Result<&[u8], Failure>) {
-        let (failure, digests) = {
-            let mut progress = lock(&self.progress);
-            match result {
-                Ok(digest) => {
-                    let start = part as usize * digest.len();
-                    progress.digests[start..start + digest.len()].copy_from_slice(digest);
-                }
-                Err(failure) => {
-                    self.failed.store(true, Ordering::Relaxed);
-                    progress.failure.get_or_insert(failure);
-                }
+    fn finish_part(&self, pass: &Pass, part: u32, result: Result<&[u8], Failure>) {
+        let next = match pass.note(part, result) {
+            None => return,
+            Some(Ok(digests)) => self.finish_pass(pass, &digests),
+            Some(Err(failure)) if failure.reason == Reason::Changed => {
+                pass.again(self.config.algorithm).map(Some)
             }
-            progress.missing -= 1;
-            if progress.missing > 0 {
-                return;
-            }
-            (progress.failure.take(), std::mem::take(&mut progress.digests))
-        };
-        let next = match failure {
-            None => self.finish(shared, &digests),
-            Some(failure) if failure.reason == Reason::Changed => self.again(shared),
-            Some(failure) => Err(failure),
+            Some(Err(failure)) => Err(failure),
         };
         match next {
             Ok(None) => {}
-            Ok(Some(job)) => shared.offer_parts(Arc::new(job), 0),
+            Ok(Some(pass)) => self.offer_parts(Arc::new(pass), 0),
             Err(failure) => {
-                if let Some(target) = &self.target {
+                if let Some(target) = &pass.target {
                     target.discard();
                 }
-                self.file.settle(shared, Err(failure.needing(self.parts.size)));
+                self.settle_large(&pass.file, Err(failure.needing(pass.parts.size)));
             }
         }
     }
 
     /// Settles the file, or says which pass has to follow.
-    fn finish(&self, shared: &Shared, digests: &[u8]) -> Result<Option<Self>, Failure> {
-        if !self.source.held_still()? {
-            return self.again(shared);
+    fn finish_pass(&self, pass: &Pass, digests: &[u8]) -> Result<Option<Pass>, Failure> {
+        if !pass.source.held_still()? {
+            return pass.again(self.config.algorithm).map(Some);
         }
-        let Large { chunk, index, .. } = &self.file;
-        let row = chunk.items[*index].read(self.parts.size, self.parts.hash(digests))?;
-        if let Some(target) = &self.target {
+        let Large { chunk, index, .. } = &pass.file;
+        let row = chunk.items[*index].read(pass.parts.size, pass.parts.hash(digests))?;
+        if let Some(target) = &pass.target {
             target.keep();
-        } else if row.status != Status::Unchanged && shared.config.uploads {
-            let upload = Upload::of_file(chunk, *index, self.source.clone(), self.parts);
-            shared.update(|state| state.outbox.put([upload]));
+        } else if row.status != Status::Unchanged && self.config.uploads {
+            let upload = Upload::of_file(chunk, *index, pass.source.clone(), pass.parts);
+            self.update(|state| state.outbox.put([upload]));
             return Ok(None);
         } else if row.status != Status::Unchanged
-            && let Some(target) = shared.create_target(chunk, *index)?
+            && let Some(target) = self.create_target(chunk, *index)?
         {
             // Of the size that is registered, but not its content: now it has to be copied.
-            let source = self.source.again()?;
-            return Self::new(shared, self.file.clone(), source, Some(target), 1).map(Some);
+            let source = pass.source.again()?;
+            return Pass::first(self.config.algorithm, pass.file.clone(), source, Some(target)).map(Some);
         }
-        self.file.settle(shared, Ok(row));
+        self.settle_large(&pass.file, Ok(row));
         Ok(None)
     }
-
-    fn again(&self, shared: &Shared) -> Result<Option<Self>, Failure> {
-        if self.attempt == ATTEMPTS {
-            return Err(changed());
-        }
-        if let Some(target) = &self.target {
-            target.restart()?;
-        }
-        let (file, target) = (self.file.clone(), self.target.clone());
-        Self::new(shared, file, self.source.again()?, target, self.attempt + 1).map(Some)
-    }
-}
-
-/// What is said of a file that does not hold still.
-pub(crate) fn changed() -> Failure {
-    Failure::new(Reason::Changed, format!("it changed while it was read, {ATTEMPTS} times"))
 }
 
 /// The parts of all large files, as one thread works on them.
@@ -187,33 +105,33 @@ impl PartsInHand<'_> {
     pub(crate) fn give_up(&mut self) {
         while let Some(claim) = self.shared.claim_part(0) {
             self.shared.put_down();
-            if let Claim::Part(job, index) = claim {
+            if let Claim::Part(pass, index) = claim {
                 let stopped = Failure::new(Reason::IoError, "the scan was stopped");
-                job.finish_part(self.shared, index, Err(stopped));
+                self.shared.finish_part(&pass, index, Err(stopped));
             }
         }
     }
 
     fn claim(&mut self) -> Option<Part> {
         loop {
-            let (job, index) = match self.shared.claim_part(self.held)? {
-                Claim::Part(job, index) => (job, index),
-                Claim::File(file) => match file.open(self.shared) {
-                    Ok(job) => {
-                        let job = Arc::new(job);
-                        self.shared.offer_parts(Arc::clone(&job), 1);
-                        (job, 0)
+            let (pass, index) = match self.shared.claim_part(self.held)? {
+                Claim::Part(pass, index) => (pass, index),
+                Claim::File(file) => match self.shared.open_large(&file) {
+                    Ok(pass) => {
+                        let pass = Arc::new(pass);
+                        self.shared.offer_parts(Arc::clone(&pass), 1);
+                        (pass, 0)
                     }
                     Err(failure) => {
                         self.shared.put_down();
-                        file.settle(self.shared, Err(failure));
+                        self.shared.settle_large(&file, Err(failure));
                         continue;
                     }
                 },
             };
             self.held += 1;
-            let range = job.parts.range(index);
-            return Some(Part { job, index, at: range.start, end: range.end, failure: None });
+            let range = pass.parts.range(index);
+            return Some(Part { pass, index, at: range.start, end: range.end, failure: None });
         }
     }
 
@@ -224,7 +142,7 @@ impl PartsInHand<'_> {
             Some(failure) => Err(failure),
             None => result.map_err(|error| Failure::new(Reason::IoError, error.to_string())),
         };
-        part.job.finish_part(self.shared, part.index, result);
+        self.shared.finish_part(&part.pass, part.index, result);
     }
 }
 
@@ -250,7 +168,7 @@ impl Work for PartsInHand<'_> {
 
 /// One part of a large file, copied by reading it if the file is to be copied.
 pub(crate) struct Part {
-    job: Arc<Job>,
+    pass: Arc<Pass>,
     index: u32,
     at: u64,
     end: u64,
@@ -260,17 +178,8 @@ pub(crate) struct Part {
 
 impl Part {
     fn copy(&mut self, slice: &mut [u8]) -> Result<usize, Failure> {
-        let wanted = slice.len().min(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
-        if self.job.failed.load(Ordering::Relaxed) {
-            return Err(changed());
-        }
-        let length = self.job.source.read(&mut slice[..wanted], self.at)?;
-        if length < wanted {
-            return Err(changed());
-        }
-        if let Some(target) = &self.job.target {
-            target.write(&slice[..length], self.at)?;
-        }
+        let length = slice.len().min(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
+        self.pass.copy(&mut slice[..length], self.at)?;
         self.at += length as u64;
         Ok(length)
     }

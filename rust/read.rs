@@ -14,10 +14,15 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::beneath::{Links, Root};
 use crate::listing::Kind;
-use crate::record::{Failure, Reason};
+use crate::outcome::{Failure, Reason};
 
 /// How often a file that changes is read before it is given up.
 pub(crate) const ATTEMPTS: u32 = 3;
+
+/// The failure of a file that keeps changing.
+pub(crate) fn changed() -> Failure {
+    Failure::new(Reason::Changed, format!("it changed while it was read, {ATTEMPTS} times"))
+}
 
 /// Longest wait for the file system's clock to step; Linux steps it every 10 ms at the slowest.
 const CLOCK_STEP: Duration = Duration::from_millis(20);

@@ -10,19 +10,22 @@ use rustix::process::nice;
 use crate::batch::Batch;
 use crate::beneath::{Links, Root};
 use crate::chunk::{CHUNK, Chunk, Item, Plan};
-use crate::copy::Destination;
 use crate::error::{Error, Result};
+use crate::folder::Tree;
 use crate::hash::md5::Backend;
 use crate::hash::{Algorithm, Hash, PART_SIZE};
 use crate::ids::{self, UidRule};
 use crate::ignore;
 use crate::keys;
-use crate::listing::{Listing, Naming, with_slash};
+use crate::listing::{Listing, Naming};
 use crate::outbox::Parcel;
-use crate::record::{Failure, Known, Status, VerifiedBy};
-use crate::shared::{Config, Interrupted, Shared, lock};
-use crate::walk::{Tree, Walk};
+use crate::outcome::{Failure, Known, Status, VerifiedBy};
+use crate::paths::with_slash;
+use crate::shared::{Config, Shared};
+use crate::sync::{Interrupted, lock};
+use crate::walk::Walk;
 use crate::worker;
+use crate::write::Destination;
 
 /// By how much the threads that read give way to the event loop and to who writes rows. They would fill all cores, and a
 /// timer of the loop would then fire 10 to 20 ms late instead of 5 to 10.

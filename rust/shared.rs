@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 use crate::batch::Row;
 use crate::beneath::Root;
 use crate::chunk::Chunk;
-use crate::copy::{Destination, Target};
 use crate::error::{Error, Result};
 use crate::folder::Visit;
 use crate::hash::Algorithm;
+use crate::large::{Large, Pass};
 use crate::listing::LISTING;
 use crate::outbox::Outbox;
-use crate::parts::{Job, Large};
-use crate::record::Failure;
+use crate::outcome::Failure;
+use crate::sync::{Interrupted, lock};
 use crate::walk::{Emitter, Walk};
+use crate::write::{Destination, Target};
 
 /// Chunks that may be read before the first of them is taken: four batches.
 const WINDOW: usize = 4 * LISTING / crate::chunk::CHUNK;
@@ -26,14 +27,6 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 /// How often a waiting caller looks whether it is interrupted.
 const ATTENTION: Duration = Duration::from_millis(50);
-
-/// Asked now and then by calls that wait; true ends them.
-pub(crate) type Interrupted<'a> = &'a mut dyn FnMut() -> bool;
-
-/// Locks, also after a panic: the panic itself is reported, and ends the scan.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// What holds for a whole scan.
 pub(crate) struct Config {
@@ -85,7 +78,7 @@ enum Queued {
     /// Nobody has opened it: the queue may be long, and descriptors are few.
     Unopened(Large),
     /// A pass over it, and its next part.
-    Open(Arc<Job>, u32),
+    Open(Arc<Pass>, u32),
 }
 
 /// What a thread gets that asks for a part.
@@ -93,7 +86,7 @@ pub(crate) enum Claim {
     /// A file to open; its first part comes with it.
     File(Large),
     /// A part by its number.
-    Part(Arc<Job>, u32),
+    Part(Arc<Pass>, u32),
 }
 
 /// Something for a thread to do.
@@ -311,12 +304,12 @@ impl Shared {
     }
 
     /// Offers the parts of an open file, from one on, before those of any other.
-    pub(crate) fn offer_parts(&self, job: Arc<Job>, next: u32) {
-        let parts = job.parts.count.saturating_sub(next) as usize;
+    pub(crate) fn offer_parts(&self, pass: Arc<Pass>, next: u32) {
+        let parts = pass.parts.count.saturating_sub(next) as usize;
         if parts > 0 {
             self.update(|state| {
                 state.parts += parts;
-                state.large.push_front(Queued::Open(job, next));
+                state.large.push_front(Queued::Open(pass, next));
             });
         }
     }
@@ -333,12 +326,12 @@ impl Shared {
                 state.parts -= file.parts;
                 Claim::File(file)
             }
-            Queued::Open(job, part) => {
+            Queued::Open(pass, part) => {
                 state.parts -= 1;
-                if part + 1 < job.parts.count {
-                    state.large.push_front(Queued::Open(Arc::clone(&job), part + 1));
+                if part + 1 < pass.parts.count {
+                    state.large.push_front(Queued::Open(Arc::clone(&pass), part + 1));
                 }
-                Claim::Part(job, part)
+                Claim::Part(pass, part)
             }
         };
         state.in_hand += 1;

@@ -7,29 +7,15 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use ignore::gitignore::Gitignore;
-
-use crate::beneath::Root;
-use crate::folder::{Folder, Visit, read_folder};
+use crate::folder::{Folder, Tree, Visit, read_folder};
 use crate::keys::{MAX_KEY, OWN_FOLDER};
-use crate::listing::{LISTING, Listing, Naming};
-use crate::record::{Failure, Reason};
+use crate::listing::{LISTING, Listing};
+use crate::outcome::{Failure, Reason};
 
 /// Listings that wait to be taken before the walk pauses.
 const READY: usize = 4;
 /// Entries of folders that were read ahead before only the emitter reads on.
 const AHEAD: usize = 8 * LISTING;
-
-/// What a walk was asked to do.
-#[derive(Debug)]
-pub(crate) struct Tree {
-    /// The root.
-    pub root: Arc<Root>,
-    /// How files are named.
-    pub naming: Arc<Naming>,
-    /// The caller's patterns.
-    pub exclude: Gitignore,
-}
 
 /// What all threads share of a walk, to be kept under a lock.
 pub(crate) struct Walk {

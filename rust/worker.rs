@@ -6,17 +6,18 @@ use std::sync::Arc;
 
 use crate::batch::Row;
 use crate::chunk::Chunk;
-use crate::copy::write_object;
 use crate::folder::read_folder;
 use crate::hash::md5::{Backend, Digest, Streams, md5_padded, pad, padded};
 use crate::hash::{Algorithm, PART_SIZE, Parts, whole};
+use crate::large::Large;
 use crate::listing::Kind;
 use crate::outbox::{LARGE, Upload, room};
-use crate::parts::{Large, PartsInHand, changed};
-use crate::read::{ATTEMPTS, Clocks, Opened, Source};
-use crate::record::{Failure, Reason, Status};
+use crate::outcome::{Failure, Reason, Status};
+use crate::parts::PartsInHand;
+use crate::read::{ATTEMPTS, Clocks, Opened, Source, changed};
 use crate::shared::{Config, Shared, Task};
 use crate::walk::Walk;
+use crate::write::write_object;
 
 /// Files up to this size are read whole, many of them before they are hashed together (measured: docs/design/0005).
 const SMALL: u64 = 64 << 10;

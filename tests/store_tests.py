@@ -12,7 +12,7 @@ import pytest
 
 from inhaul.errors import FileChanged, InvalidKey, KeyExists, ObjectChanged, ObjectMissing
 from inhaul.hashing import PART_SIZE, hash_bytes
-from inhaul.stores.base import Listed, Store
+from inhaul.stores.base import Store, StoredObject
 from trees import write
 
 BIG = random.Random(0).randbytes(PART_SIZE + 12345)
@@ -46,7 +46,7 @@ class StoreTests:
         for key in keys:
             await store.put_bytes(key.encode(), key, hash_bytes(key.encode()))
 
-    async def listed(self, store: Store, prefix: str = "") -> list[Listed]:
+    async def listed(self, store: Store, prefix: str = "") -> list[StoredObject]:
         return [one async for page in store.list(prefix) for one in page]
 
     async def keys(self, store: Store, prefix: str = "") -> list[str]:
@@ -63,7 +63,7 @@ class StoreTests:
         assert stat is not None
         assert stat.size == len(data)
         assert abs(stat.modified - datetime.now(UTC)) < timedelta(minutes=1)
-        assert await self.listed(store) == [Listed("a/b.txt", *stat)]
+        assert await self.listed(store) == [StoredObject("a/b.txt", *stat)]
         await store.fetch("a/b.txt", tmp_path / "copy", len(data), stat.etag)
         assert (tmp_path / "copy").read_bytes() == data
 

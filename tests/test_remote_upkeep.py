@@ -16,7 +16,7 @@ from inhaul.cache import Cache, Entry
 from inhaul.db import tables
 from inhaul.errors import ObjectChanged, ObjectDamaged, StorageUnavailable
 from inhaul.hashing import Digest, hash_bytes
-from inhaul.hashing.listed import from_etag
+from inhaul.hashing.etags import from_etag
 from inhaul.instance import ensure
 from inhaul.keys import new_uid, object_key
 from inhaul.stores import address

@@ -13,7 +13,7 @@ from typing_extensions import Buffer
 __all__ = [
     "Batch",
     "Contents",
-    "Listed",
+    "GivenFiles",
     "Listing",
     "PartReader",
     "Root",
@@ -249,7 +249,7 @@ class Listing:
         """Give the keys as a JSON array; their positions are the ordinals."""
 
 @final
-class Listed:
+class GivenFiles:
     """Files in a storage, in path order, that were listed with their hashes and are not read."""
 
     def __new__(
@@ -260,7 +260,7 @@ class Listed:
         files: Sequence[tuple[str, int, str, str]],
         left: Sequence[tuple[str, str, bool]],
         exclude: Sequence[str],
-    ) -> Listed:
+    ) -> GivenFiles:
         """Take what was listed.
 
         Args:

@@ -12,7 +12,7 @@ use pyo3::types::PyBytes;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::shared::{Interrupted, lock};
+use crate::sync::{Interrupted, lock};
 
 /// A path as the system knows it: any bytes.
 pub(super) struct PyPath(pub(super) Vec<u8>);

@@ -11,8 +11,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use rustix::fs::statfs;
 
+use crate::direct::{self, FolderAlgorithm};
 use crate::error::Error;
-use crate::files::{self, FolderAlgorithm};
 use crate::hash::md5::Backend;
 use crate::hash::{self, Algorithm, Hash, PART_SIZE};
 use crate::ids::Uid;
@@ -53,13 +53,13 @@ fn hash_files<'py>(
     let paths: Vec<Vec<u8>> = paths.into_iter().map(|path| path.0).collect();
     let root = root.map(|root| Arc::clone(&root.get().0));
     let outcomes = stoppable(py, stop.map(Bound::get), |interrupted| {
-        files::hash_files(root.clone(), &paths, algorithm, threads, interrupted)
+        direct::hash_files(root.clone(), &paths, algorithm, threads, interrupted)
     })?;
     let results = outcomes.into_iter().zip(&paths).map(|(outcome, path)| match outcome {
         Ok((size, hash)) => Ok(digest(size, &hash).into_pyobject(py)?.into_any()),
         Err(failure) => {
             let whole = root.as_ref().map_or_else(|| path.clone(), |root| root.whole(path));
-            Ok(exception(py, files::error(&failure, &whole)).into_value(py).into_bound(py).into_any())
+            Ok(exception(py, failure.error(&whole)).into_value(py).into_bound(py).into_any())
         }
     });
     results.collect()
@@ -86,7 +86,7 @@ fn hash_dir<'py>(
     let algorithm = named(algorithm, FolderAlgorithm::named(algorithm), "md5-tree, md5-d")?;
     let (threads, links) = (self::threads(threads), follow_symlinks.links()?);
     let (hash, bytes, files) = stoppable(py, stop.map(Bound::get), |interrupted| {
-        files::hash_folder(path.open()?, algorithm, exclude, links, threads, interrupted)
+        direct::hash_folder(path.open()?, algorithm, exclude, links, threads, interrupted)
     })?;
     Ok((hash.text(), hash.kind(), bytes, files))
 }
@@ -144,7 +144,7 @@ fn copy_file(
     let expected = expected.map(parse).transpose()?;
     let (to, from) = (&root.get().0, source_root.map(|root| Arc::clone(&root.get().0)));
     let (size, hash) = blocking(py, |interrupted| {
-        files::copy_file(from, &source.0, to, &name.0, expected, threads(0), interrupted)
+        direct::copy_file(from, &source.0, to, &name.0, expected, threads(0), interrupted)
     })?;
     Ok(digest(size, &hash))
 }
@@ -152,7 +152,7 @@ fn copy_file(
 #[pyfunction]
 fn write_file(py: Python<'_>, root: &Bound<'_, Root>, name: PyPath, data: Data) -> PyResult<()> {
     let root = &root.get().0;
-    blocking(py, |_| files::write_file(root, &name.0, data.bytes()))
+    blocking(py, |_| direct::write_file(root, &name.0, data.bytes()))
 }
 
 #[pyfunction]
@@ -170,7 +170,7 @@ mod _core {
     #[pymodule_export]
     use super::part_reader::PartReader;
     #[pymodule_export]
-    use super::scan::{Batch, Contents, Listed, Listing, Scanner};
+    use super::scan::{Batch, Contents, GivenFiles, Listing, Scanner};
     #[pymodule_export]
     use super::{
         accessor, check_patterns, copy_file, filesystem_magic, hash_bytes, hash_dir, hash_files, key_problem,

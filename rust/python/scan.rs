@@ -15,17 +15,18 @@ use super::beneath::{Follow, Place, Root};
 use super::convert::{blocking, exception, threads};
 use super::part_reader::PartReader;
 use crate::batch::{self, COLUMNS};
-use crate::copy::Destination;
 use crate::error::Result;
+use crate::given;
 use crate::hash::{Algorithm, Hash, PART_SIZE};
 use crate::ids::Uid;
 use crate::keys;
-use crate::listed;
-use crate::listing::{self, Naming, with_slash};
+use crate::listing::{self, Naming};
 use crate::outbox::{Parcel, ParcelContent};
+use crate::outcome::{self, Failure, Reason, Status, VerifiedBy};
 use crate::packed;
-use crate::record::{self, Failure, Reason, Status, VerifiedBy};
+use crate::paths::with_slash;
 use crate::scan::{Options, Scan};
+use crate::write::Destination;
 
 /// What Python tells of a key: ordinal, uid, highest uid, size, hash, hash type, visibility, record.
 type Known = (usize, String, String, u64, String, String, i64, String);
@@ -43,9 +44,9 @@ fn verified_by(name: &str) -> PyResult<VerifiedBy> {
 /// The visibility of rows in the trash.
 const TRASH: i64 = -1;
 
-fn by_ordinal(known: Vec<Known>) -> Result<HashMap<usize, Arc<record::Known>>> {
+fn by_ordinal(known: Vec<Known>) -> Result<HashMap<usize, Arc<outcome::Known>>> {
     let parse = |(ordinal, uid, highest, size, hash, hash_type, visibility, record): Known| {
-        let known = record::Known {
+        let known = outcome::Known {
             uid: Uid::parse(&uid)?,
             highest: Uid::parse(&highest)?,
             size,
@@ -73,10 +74,10 @@ impl Listing {
 }
 
 #[pyclass(frozen, module = "inhaul._core")]
-pub(super) struct Listed(listed::Listed);
+pub(super) struct GivenFiles(given::GivenFiles);
 
 #[pymethods]
-impl Listed {
+impl GivenFiles {
     #[new]
     fn new(
         py: Python<'_>,
@@ -107,8 +108,8 @@ impl Listed {
             in_place: true,
             ..Naming::default()
         };
-        let listed = py.detach(|| listed::Listed::new(Arc::new(naming), ordinal, files, left, &exclude));
-        listed.map(Self).map_err(|error| exception(py, error))
+        let files = py.detach(|| given::GivenFiles::new(Arc::new(naming), ordinal, files, left, &exclude));
+        files.map(Self).map_err(|error| exception(py, error))
     }
 
     fn __len__(&self) -> usize {

@@ -18,7 +18,7 @@ from inhaul.errors import FileChanged, KeyExists, ObjectMissing, StorageDenied
 from inhaul.filesystem import is_full, no_room_for_temporaries, temporary_folder
 from inhaul.formats import memory, suffixes
 from inhaul.hashing import Digest, FollowSymlinks
-from inhaul.hashing.listed import hash_records
+from inhaul.hashing.etags import hash_records
 from inhaul.ingestion.scan import content_names
 from inhaul.stores.base import Copy, Readable, Store
 from inhaul.stores.locations import as_text, is_pathish, resolved

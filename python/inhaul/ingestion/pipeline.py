@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from inhaul.db import bulk, families, provenance
 from inhaul.db.tables import TRASH
 from inhaul.filesystem import check_there
-from inhaul.ingestion import listed
+from inhaul.ingestion import bucket_listing
 from inhaul.ingestion.activity import confirm, storing
 from inhaul.ingestion.job import Job
 from inhaul.ingestion.journal import Session
@@ -84,7 +84,7 @@ async def stage(job: Job, session: Session, on_read: Callable[[Batch, int, bool]
     contents = Contents()
     staged: list[Batch] = []
     if job.address is not None:
-        async for batch in listed.batches(job, job.address, session):
+        async for batch in bucket_listing.batches(job, job.address, session):
             staged.append(batch.without_duplicates(contents) if job.drop_duplicates else batch)
             on_read(batch, sum(map(len, staged)), False)
         return staged
@@ -112,7 +112,7 @@ async def ingest(job: Job, session: Session, on_recorded: Callable[[Recorded, in
             done += len(recorded.batch)
             on_recorded(recorded, done, False)
 
-        batches = listed.batches(job, job.address, session)
+        batches = bucket_listing.batches(job, job.address, session)
         await _record(job, None, None, batches, lambda: (done, False), tell)
         return
     folder = await asyncio.to_thread(job.opened)

@@ -12,11 +12,11 @@ from inhaul import hashing, keys
 from inhaul.errors import FileChanged, InvalidKey, ObjectChanged, ObjectMissing
 from inhaul.filesystem import temporary_folder
 from inhaul.hashing import Digest, TreeDigest
-from inhaul.hashing.listed import from_etag, hash_listed
+from inhaul.hashing.etags import from_etag, hash_listed
 from inhaul.ingestion.content import Content, Destination, Facts, is_taken, loading_as
 from inhaul.instance import Instance
 from inhaul.keys import OBJECTS
-from inhaul.stores.base import Listed, Readable, Store
+from inhaul.stores.base import Readable, Store, StoredObject
 from inhaul.stores.schemes import locate, relative_key
 from inhaul.tasks import each, to_the_end
 
@@ -68,7 +68,7 @@ class PrefixContent(_Remote):
         return Facts(tree.digest, tree.n_objects, None, _verified_by(tree.digest))
 
 
-async def _files(store: Readable, folder: str) -> list[tuple[str, Listed]]:
+async def _files(store: Readable, folder: str) -> list[tuple[str, StoredObject]]:
     """The objects of a folder artifact, by their path in it; those that stand for folders are none.
 
     Raises:
@@ -86,7 +86,7 @@ async def _files(store: Readable, folder: str) -> list[tuple[str, Listed]]:
     return files
 
 
-def _tree(files: Iterable[tuple[str, Listed]]) -> TreeDigest:
+def _tree(files: Iterable[tuple[str, StoredObject]]) -> TreeDigest:
     """What a listing tells of a folder's content."""
     return hash_listed((name, from_etag(one.etag, one.size)) for name, one in files)
 
@@ -144,7 +144,7 @@ async def fetch(store: Readable, object_key: str, target: Path, digest: Digest, 
         raise _changed(store, object_key)
     check_names(name for name, _ in files)
 
-    async def fetch_one(file: tuple[str, Listed]) -> None:
+    async def fetch_one(file: tuple[str, StoredObject]) -> None:
         name, one = file
         path = target / name
         await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)

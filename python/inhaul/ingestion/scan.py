@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeAlias
 
-from inhaul._core import Batch, Contents, Listed, Listing, PartReader, Root, Scanner, check_patterns
+from inhaul._core import Batch, Contents, GivenFiles, Listing, PartReader, Root, Scanner, check_patterns
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Batch",
     "Contents",
-    "Listed",
+    "GivenFiles",
     "Listing",
     "PartReader",
     "Root",

@@ -31,7 +31,7 @@ class Stat(NamedTuple):
     modified: datetime
 
 
-class Listed(NamedTuple):
+class StoredObject(NamedTuple):
     """An object met in a listing; see `Stat`.
 
     Attributes:
@@ -268,7 +268,7 @@ class Readable(Protocol):
     async def read(self, object_key: str) -> bytes | None:
         """The content of a small object; None if there is none."""
 
-    def list(self, prefix: str = "") -> AsyncIterator[Sequence[Listed]]:
+    def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
         """The objects whose key starts with a prefix, up to 1,000 at a time.
 
         They come by the bytes of their keys, but by path segments from some servers that are not Amazon's.

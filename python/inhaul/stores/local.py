@@ -34,7 +34,7 @@ from inhaul.hashing import Digest, aio, hash_like
 from inhaul.keys import MARKS, OBJECTS, TEMPORARY, key_problem, new_uid
 from inhaul.notes import MOST, content_of
 from inhaul.settings import settings
-from inhaul.stores.base import PAGE, Copy, Listed, Stat, Upload
+from inhaul.stores.base import PAGE, Copy, Stat, StoredObject, Upload
 from inhaul.stores.locations import check_encoding
 from inhaul.tasks import to_the_end
 
@@ -332,7 +332,7 @@ class LocalStore:
         except PermissionError as error:
             raise _unreadable(self._path / key) from error
 
-    async def list(self, prefix: str = "") -> AsyncIterator[Sequence[Listed]]:
+    async def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
         """See `Store`."""
         if folder := prefix.rpartition("/")[0]:
             self._checked(f"{folder}/x")  # the folder of what inhaul named is no key itself
@@ -340,7 +340,7 @@ class LocalStore:
         while page := await asyncio.to_thread(list, islice(objects, PAGE)):
             yield page
 
-    def _walk(self, prefix: str) -> Iterator[Listed]:
+    def _walk(self, prefix: str) -> Iterator[StoredObject]:
         """The files whose path starts with a prefix; links to files are included if they stay below the root."""
         under_way = [self._entries(prefix)]
         while under_way:
@@ -350,7 +350,7 @@ class LocalStore:
             elif stat is None:
                 under_way.append(self._entries(max(key, prefix, key=len)))
             else:
-                yield Listed(key, *stat)
+                yield StoredObject(key, *stat)
 
     def _entries(self, prefix: str) -> Iterator[tuple[str, Stat | None]]:
         """The entries of a folder whose path starts with a prefix, by the bytes of their keys: None goes with folders.

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Self
 from inhaul import _core
 from inhaul.errors import FileChanged, InvalidKey
 from inhaul.hashing import PART_SIZE, Digest, hash_bytes
-from inhaul.hashing.listed import part_size_of
+from inhaul.hashing.etags import part_size_of
 from inhaul.stores import fetch, multipart, objects
 from inhaul.stores.address import S3Address, locate, parse
-from inhaul.stores.base import PAGE, Listed, PartReader, Scheme, Stat, Upload, UploadJournal
+from inhaul.stores.base import PAGE, PartReader, Scheme, Stat, StoredObject, Upload, UploadJournal
 from inhaul.stores.clients import Limits, check_options
 from inhaul.stores.multipart import NoJournal
 from inhaul.stores.requests import Refused, Requests
@@ -181,14 +181,16 @@ class S3Store:
         """The content of a small object; None if there is none."""
         return await objects.read(self._requests, self._key(object_key))
 
-    async def list(self, prefix: str = "") -> AsyncIterator[Sequence[Listed]]:
+    async def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
         """The objects whose key starts with a prefix, up to 1,000 at a time, in the order of the server."""
         start = len(self.address.key(""))
         token: dict[str, str] = {}
         while True:
             page = await self._page(prefix, token)
             yield [
-                Listed(one["Key"][start:], one["Size"], fetch.tag(one.get("ETag")), one["LastModified"].astimezone(UTC))
+                StoredObject(
+                    one["Key"][start:], one["Size"], fetch.tag(one.get("ETag")), one["LastModified"].astimezone(UTC)
+                )
                 for one in page.get("Contents", ())
             ]
             if not page.get("IsTruncated"):

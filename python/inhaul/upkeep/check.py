@@ -11,11 +11,11 @@ from inhaul.db import objects
 from inhaul.db.objects import Row
 from inhaul.errors import InhaulError, ObjectChanged, ObjectMissing, StorageDenied, StorageMissing, StorageUnavailable
 from inhaul.hashing import Digest
-from inhaul.hashing.listed import from_etag, hash_listed
+from inhaul.hashing.etags import from_etag, hash_listed
 from inhaul.ingestion.content import content_of
 from inhaul.ingestion.remote import check_names
 from inhaul.instance import Instance
-from inhaul.stores.base import Files, Listed, Readable
+from inhaul.stores.base import Files, Readable, StoredObject
 from inhaul.tasks import each
 from inhaul.upkeep.matching import Match
 from inhaul.upkeep.reports import Defect, Finding, VerifyReport
@@ -247,7 +247,7 @@ async def look(store: Readable, row: Row) -> Match:
             await asyncio.to_thread(store.files.look, row.object_key or "")
         return Match(row, [one async for page in store.list(row.prefix) for one in page])
     stat = await store.stat(row.prefix)
-    return Match(row, [Listed(row.prefix, *stat)] if stat is not None else [])
+    return Match(row, [StoredObject(row.prefix, *stat)] if stat is not None else [])
 
 
 async def look_or_leave(store: Readable, row: Row) -> Match:

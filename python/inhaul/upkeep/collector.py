@@ -14,7 +14,7 @@ from inhaul.errors import NoResultFound, StorageShared
 from inhaul.ingestion.activity import confirm, spare
 from inhaul.instance import Instance
 from inhaul.keys import OBJECTS, TEMPORARY, UID, uid_of
-from inhaul.stores.base import Listed, Readable
+from inhaul.stores.base import Readable, StoredObject
 from inhaul.upkeep.matching import object_of
 from inhaul.upkeep.reports import GcReport
 
@@ -60,8 +60,8 @@ async def known_storage(instance: Instance, root: str) -> Known:
 
 
 async def orphans(
-    database: Database, known: Known, listed: Iterable[Listed], spare: datetime | None, *, shared: bool
-) -> Sequence[Listed]:
+    database: Database, known: Known, listed: Iterable[StoredObject], spare: datetime | None, *, shared: bool
+) -> Sequence[StoredObject]:
     """Those objects of a listing that the registry made and no row refers to.
 
     Args:

@@ -9,7 +9,7 @@ from inhaul.db import objects
 from inhaul.db.engine import Database
 from inhaul.db.objects import Row
 from inhaul.keys import OBJECTS, UID
-from inhaul.stores.base import Listed, Readable
+from inhaul.stores.base import Readable, StoredObject
 
 _MOST = 1024  # rows in a chunk
 _MOST_BYTES = 256 << 20  # bytes of objects in a chunk
@@ -21,7 +21,7 @@ class Match(NamedTuple):
     """The row of an artifact and its objects in the listing: one for a file, none if it is missing."""
 
     row: Row
-    found: Sequence[Listed]
+    found: Sequence[StoredObject]
 
     @property
     def size(self) -> int:
@@ -48,7 +48,7 @@ async def prefixes(database: Database, storage_id: int) -> list[str]:
 
 async def match(
     database: Database, store: Readable, storage_id: int, prefix: str
-) -> AsyncIterator[tuple[Match | None, Listed | None]]:
+) -> AsyncIterator[tuple[Match | None, StoredObject | None]]:
     """Merges the rows under a prefix with its listing; an object that no row has comes alone."""
     rows, listed = _rows(database, storage_id, prefix), _objects(store, prefix)
     row, one = await anext(rows, None), await anext(listed, None)
@@ -68,7 +68,7 @@ async def match(
         row = await anext(rows, None)
 
 
-def _is_part(one: Listed, row: Row) -> bool:
+def _is_part(one: StoredObject, row: Row) -> bool:
     return row.n_objects is not None and one.key.startswith(row.prefix)
 
 
@@ -84,7 +84,7 @@ async def _rows(database: Database, storage_id: int, prefix: str) -> AsyncIterat
             return
 
 
-async def _objects(store: Readable, prefix: str) -> AsyncIterator[Listed]:
+async def _objects(store: Readable, prefix: str) -> AsyncIterator[StoredObject]:
     async for page in store.list(prefix):
         for one in page:
             yield one

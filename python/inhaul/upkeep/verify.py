@@ -15,7 +15,7 @@ from inhaul.db.objects import Row
 from inhaul.errors import WrongStorage
 from inhaul.ingestion.activity import spare
 from inhaul.instance import Instance
-from inhaul.stores.base import Listed, Readable
+from inhaul.stores.base import Readable, StoredObject
 from inhaul.tasks import to_the_end
 from inhaul.upkeep import matching
 from inhaul.upkeep.check import AT_ONCE, Checker, look_or_leave, superseded
@@ -119,7 +119,7 @@ async def _check_all(
     is_own: bool,
 ) -> None:
     """Has all rows of a storage checked, chunk by chunk, and, in one of its own, finds objects without one."""
-    chunks, extras = Chunker(), list[Listed]()
+    chunks, extras = Chunker(), list[StoredObject]()
 
     async def report_extras() -> None:
         if not extras:

@@ -13,7 +13,7 @@ from inhaul.db.engine import Outcome
 from inhaul.db.sharers import sharers
 from inhaul.errors import KeyExists, NoResultFound, ObjectChanged, ObjectMissing
 from inhaul.hashing import Digest
-from inhaul.hashing.listed import from_etag
+from inhaul.hashing.etags import from_etag
 from inhaul.ingestion.activity import confirm, forsake, storing
 from inhaul.ingestion.content import content_of, is_taken
 from inhaul.ingestion.remote import holds

@@ -17,7 +17,7 @@ from inhaul.db.engine import Outcome
 from inhaul.db.sharers import sharers
 from inhaul.errors import FileChanged, InhaulError, KeyExists
 from inhaul.hashing import Digest, FollowSymlinks
-from inhaul.hashing.listed import from_etag
+from inhaul.hashing.etags import from_etag
 from inhaul.ingestion import single
 from inhaul.ingestion.activity import abandon, confirm, settle, storing
 from inhaul.ingestion.content import Content, content_of, is_taken

@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 
 use crate::beneath::Refusal;
-use crate::error::describe;
+use crate::error::{Error, as_path, describe};
 use crate::hash::Hash;
 use crate::ids::Uid;
 
@@ -149,6 +149,12 @@ impl Failure {
         Self { reason, message: message.into(), errno: None, writing: false }
     }
 
+    /// The failure of a file that was staged with other content.
+    #[must_use]
+    pub fn not_as_staged() -> Self {
+        Self::new(Reason::Changed, "it is not what was staged: stage it again")
+    }
+
     /// A failure to find, open or read a file.
     #[must_use]
     pub fn reading(errno: Errno) -> Self {
@@ -204,6 +210,24 @@ impl Failure {
             self.message = format!("{}, which needs {size} bytes", self.message);
         }
         self
+    }
+
+    /// The error of a call that was about one file only.
+    #[must_use]
+    pub fn error(&self, path: &[u8]) -> Error {
+        if self.errno == Some(Errno::XDEV) {
+            return Error::link(path, self.message.clone());
+        }
+        match self.errno {
+            Some(errno) if self.reason == Reason::Special => {
+                Error::Os { path: as_path(path).to_owned(), errno, message: self.message.clone() }
+            }
+            Some(errno) if self.reason != Reason::Changed => Error::os(path, errno),
+            _ if matches!(self.reason, Reason::NotUtf8 | Reason::InvalidKey) => {
+                Error::Key { path: as_path(path).to_owned(), message: self.message.clone() }
+            }
+            _ => Error::Changed { path: as_path(path).to_owned(), message: self.message.clone() },
+        }
     }
 
     /// The failure of the file at `path`.

@@ -8,7 +8,7 @@ use rustix::fs::ftruncate;
 use rustix::io::{Errno, pwrite};
 
 use crate::beneath::{Refusal, Root};
-use crate::record::Failure;
+use crate::outcome::Failure;
 
 /// A storage root that objects are written into.
 #[derive(Debug)]

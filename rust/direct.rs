@@ -3,19 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rustix::io::Errno;
-
 use crate::batch::Row;
 use crate::beneath::{Links, Root};
 use crate::chunk::{CHUNK, Chunk, Item, Plan};
-use crate::copy::{Destination, write_object};
 use crate::error::{Error, Result, as_path};
 use crate::hash::{Algorithm, Hash, PART_SIZE, tree};
 use crate::ids::Uid;
-use crate::listing::{Kind, Listing, Naming, split};
-use crate::record::{Failure, Reason, Status, VerifiedBy};
+use crate::listing::{Kind, Listing, Naming};
+use crate::outcome::{Failure, Status, VerifiedBy};
+use crate::paths::split;
 use crate::scan::{Options, Scan};
-use crate::shared::{Config, Interrupted};
+use crate::shared::Config;
+use crate::sync::Interrupted;
+use crate::write::{Destination, write_object};
 
 /// A file's size and hash, or why there is none.
 pub type Outcome = std::result::Result<(u64, Hash), Failure>;
@@ -70,7 +70,7 @@ pub fn copy_file(
     let outcomes = read_files(config, [(source, plan)].into_iter(), interrupted)?;
     only(outcomes)?.map_err(|failure| {
         let path = if failure.writing { to.whole(name) } else { whole };
-        error(&failure, &path)
+        failure.error(&path)
     })
 }
 
@@ -80,7 +80,7 @@ pub fn copy_file(
 /// The file cannot be written or exists. Then none is left.
 pub fn write_file(to: &Arc<Root>, name: &[u8], data: &[u8]) -> Result<()> {
     let destination = Arc::new(Destination { root: Arc::clone(to), overwrite: false });
-    write_object(&destination, name, data).map_err(|failure| error(&failure, &to.whole(name)))
+    write_object(&destination, name, data).map_err(|failure| failure.error(&to.whole(name)))
 }
 
 /// What the hash of a folder covers.
@@ -144,7 +144,7 @@ pub fn hash_folder(
         }
         for chunk in chunks {
             if let Some(issue) = chunk.issues().iter().find(|issue| !issue.failure.reason.is_skip()) {
-                return Err(error(&issue.failure, &issue.path));
+                return Err(issue.failure.error(&issue.path));
             }
             let listing = &chunk.listing;
             for (item, outcome) in chunk.items.iter().zip(chunk.outcomes()) {
@@ -152,7 +152,7 @@ pub fn hash_folder(
                 let row = match outcome {
                     Ok(row) => row,
                     Err(failure) if failure.reason.is_skip() => continue,
-                    Err(failure) => return Err(error(&failure, &listing.path(ordinal))),
+                    Err(failure) => return Err(failure.error(&listing.path(ordinal))),
                 };
                 match algorithm {
                     FolderAlgorithm::Tree => {
@@ -230,22 +230,4 @@ fn read_files<'a>(
 
 fn only(mut outcomes: Vec<Outcome>) -> Result<Outcome> {
     outcomes.pop().ok_or(Error::Stopped)
-}
-
-/// The error of a call that was about one file only.
-#[must_use]
-pub fn error(failure: &Failure, path: &[u8]) -> Error {
-    if failure.errno == Some(Errno::XDEV) {
-        return Error::link(path, failure.message.clone());
-    }
-    match failure.errno {
-        Some(errno) if failure.reason == Reason::Special => {
-            Error::Os { path: as_path(path).to_owned(), errno, message: failure.message.clone() }
-        }
-        Some(errno) if failure.reason != Reason::Changed => Error::os(path, errno),
-        _ if matches!(failure.reason, Reason::NotUtf8 | Reason::InvalidKey) => {
-            Error::Key { path: as_path(path).to_owned(), message: failure.message.clone() }
-        }
-        _ => Error::Changed { path: as_path(path).to_owned(), message: failure.message.clone() },
-    }
 }

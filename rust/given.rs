@@ -9,18 +9,19 @@ use crate::error::Result;
 use crate::hash::Hash;
 use crate::ids::UidRule;
 use crate::ignore;
-use crate::listing::{Kind, Listing, Naming, split};
-use crate::record::{Failure, Known, Reason, VerifiedBy};
+use crate::listing::{Kind, Listing, Naming};
+use crate::outcome::{Failure, Known, Reason, VerifiedBy};
+use crate::paths::split;
 
 /// Files in path order, each with its size and hash.
 #[derive(Debug)]
-pub(crate) struct Listed {
+pub(crate) struct GivenFiles {
     /// All but what was left out.
     pub listing: Arc<Listing>,
     contents: Vec<(u64, Hash)>,
 }
 
-impl Listed {
+impl GivenFiles {
     /// Takes what was listed: the path below the root, size and hash of each file, and the path of each that is
     /// `left` out, with why; but not what is `excluded`.
     ///
@@ -91,7 +92,7 @@ impl Listed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Reason, Status};
+    use crate::outcome::{Reason, Status};
 
     #[test]
     fn files_are_planned_without_reading_them() {
@@ -107,7 +108,7 @@ mod tests {
         let left = |path: &str| (path.to_owned(), Failure::new(Reason::InvalidKey, "it is odd"));
         let left = vec![left("a//b"), left("out//e")];
         let excluded = ["out/".to_owned(), "*.tmp".to_owned()];
-        let listed = Listed::new(Arc::new(naming), 0, listed, left, &excluded).unwrap();
+        let listed = GivenFiles::new(Arc::new(naming), 0, listed, left, &excluded).unwrap();
         assert_eq!(listed.listing.keys_json(), r#"["data/a","data/b/c.csv","data/b/other"]"#);
 
         let first = listed.plan(b"salt", &HashMap::new(), &HashSet::new()).unwrap();

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from inhaul.db import bulk
-from inhaul.hashing.listed import from_etag
+from inhaul.hashing.etags import from_etag
 from inhaul.ingestion.job import Job
 from inhaul.ingestion.journal import Session
-from inhaul.ingestion.scan import Batch, Listed
+from inhaul.ingestion.scan import Batch, GivenFiles
 from inhaul.keys import OBJECTS
 from inhaul.stores.schemes import as_path
 
@@ -47,19 +47,19 @@ async def batches(job: Job, address: str, session: Session) -> AsyncIterator[Bat
 
 def _sorted(
     job: Job, address: str, ordinal: int, files: list[tuple[str, int, str, str]], left: list[tuple[str, str, bool]]
-) -> Listed:
+) -> GivenFiles:
     """The files in byte order: SeaweedFS, for one, lists what is in `a/` before `a.csv`."""
     files.sort(key=lambda file: file[0].encode())
     if left:
         as_path(address)  # imports, off the loop, what their issues name them by
-    return Listed(address, job.key_prefix, ordinal, files, left, job.exclude)
+    return GivenFiles(address, job.key_prefix, ordinal, files, left, job.exclude)
 
 
-async def _plan(job: Job, session: Session, listed: Listed) -> Batch:
+async def _plan(job: Job, session: Session, given: GivenFiles) -> Batch:
     known: Sequence[bulk.Known] = ()
     if job.storage_id is not None:
         async with job.instance.database.read() as conn:
-            known = await bulk.lookup(conn, job.storage_id, await asyncio.to_thread(listed.keys_json))
+            known = await bulk.lookup(conn, job.storage_id, await asyncio.to_thread(given.keys_json))
     may_be = (one for one in known if one[5] in ("md5-tree", "etag"))
     folders = {one[0] for one in may_be if bulk.row_values(one[-1])["n_objects"] is not None}
-    return await asyncio.to_thread(listed.plan, session.salt, known, folders)
+    return await asyncio.to_thread(given.plan, session.salt, known, folders)
