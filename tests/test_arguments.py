@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -38,18 +38,72 @@ async def instance(tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
         ({"is_new_version_of": "uid"}, TypeError, "is_new_version_of='uid'"),
         ({"run": "today"}, TypeError, "run='today'"),
         ({"run": Transform("t")}, TypeError, "pass a Run"),
+        ({"run": 0}, TypeError, "run=0: pass a Run"),
+        ({"run": pd.NA}, TypeError, "run=<NA>: pass a Run"),
         ({"run": inhaul.sync.Run(inhaul.sync.Transform("t"))}, WrongWorld, "other API"),
         ({"visibility": "public"}, ValueError, "public"),
-        ({"visibility": 7}, ValueError, "7"),
+        ({"visibility": 7}, ValueError, r"visibility=7: pass one of Visibility.default \(0\)"),
         ({"key_is_virtual": "no"}, TypeError, "key_is_virtual='no'"),
         ({"key_is_virtual": 0}, TypeError, "key_is_virtual=0"),
         ({"on_duplicate": None}, ValueError, "'return', 'create' or 'error'"),
         ({"on_duplicate": ["return"]}, ValueError, "'return', 'create' or 'error'"),
+        ({"on_duplicate": pd.NA}, ValueError, "'return', 'create' or 'error'"),
     ],
 )
 def test_artifact(tmp_path: Path, options: dict[str, Any], error: type[Exception], named: str) -> None:
     with pytest.raises(error, match=named):
         Artifact(tmp_path / "t.txt", **({"key": "t.txt"} | options))
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"storage": 3}, "3"),
+        ({"storage": b"x"}, "b'x'"),
+        ({"storage": "s3://bucket", "local_storage": 3}, "3"),
+        ({"db": Path("registry.db")}, "sqlite:///"),
+    ],
+)
+def test_connect(options: dict[str, Any], named: str) -> None:
+    before = inhaul.instance.current()
+    with pytest.raises(TypeError, match=named):
+        inhaul.connect(**options)
+    assert inhaul.instance.current() is before
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: inhaul.verify("storage"),  # type: ignore[arg-type]
+        lambda: inhaul.verify(Artifact(__file__, key="a.py")),  # type: ignore[arg-type]
+        lambda: inhaul.gc("storage"),  # type: ignore[arg-type]
+        lambda: inhaul.testremote(None),  # type: ignore[arg-type]
+        lambda: inhaul.testremote(Path("bucket")),  # type: ignore[arg-type]
+        lambda: Artifact.filter(is_latest__gt=True).all(),
+        lambda: Artifact.filter(is_latest__range=(False, True)).all(),
+        lambda: Artifact.filter().df(include=b"x"),  # type: ignore[arg-type]
+        lambda: Artifact.filter().df(include=[1]),  # type: ignore[list-item]
+    ],
+)
+async def test_calls(instance: inhaul.Instance, call: Callable[[], Awaitable[object]]) -> None:
+    with pytest.raises(TypeError, match=r"pass a|have no order"):
+        await call()
+
+
+@pytest.mark.parametrize("field", [None, 5, b"key"])
+def test_order_by(field: Any) -> None:
+    with pytest.raises(TypeError, match="order_by="):
+        Artifact.filter().order_by(field)
+
+
+@pytest.mark.parametrize("storage", ["storage", 3])
+def test_verify_of_the_other_api(tmp_path: Path, storage: Any) -> None:
+    with inhaul.sync.connect(tmp_path / "storage"):
+        with pytest.raises(TypeError, match="pass a Storage"):
+            inhaul.sync.verify(storage)
+        inhaul.sync.Artifact(write(tmp_path / "a.txt", "a"), key="a.txt").save()
+        assert inhaul.sync.verify(inhaul.sync.Storage.filter().one()).ok
+        assert inhaul.sync.gc(inhaul.sync.Storage.filter().one()).objects == []
 
 
 @pytest.mark.parametrize("data", [5, None, b"t.txt", ["t.txt"], {"a": 1}, pd.Series([1])])

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from children import run
 from inhaul import _core, hashing
 from inhaul.errors import FileChanged
-from inhaul.hashing import listed
+from inhaul.hashing import etags
 from s3_servers import S3Server
 
 MIB = 1024 * 1024
@@ -424,26 +424,26 @@ def test_the_records_of_a_folder_hash_as_the_folder(tmp_path: Path) -> None:
         (tmp_path / name).write_text(name)
     paths = [path for path in tmp_path.rglob("*") if path.is_file()]
     records = [(path.relative_to(tmp_path).as_posix(), hashing.hash_file(path)) for path in paths]
-    assert listed.hash_records(records) == hashing.hash_tree(tmp_path)
+    assert etags.hash_records(records) == hashing.hash_tree(tmp_path)
     with pytest.raises(ValueError, match="no file"):
-        listed.hash_records([])
+        etags.hash_records([])
 
 
 def test_an_etag_is_a_hash_where_it_can_be_one() -> None:
     md5 = "d41d8cd98f00b204e9800998ecf8427e"
-    assert listed.from_etag(md5, 0) == hashing.hash_bytes(b"")
-    assert listed.from_etag(f"{md5}-3", 17 * MIB).hash_type == "md5-3"
-    assert listed.from_etag(f"{md5}-10000", 100 << 30).hash_type == "etag"  # its parts are of 16 MiB
-    assert listed.from_etag(f"{md5}-6400", 100 << 30).hash_type == "md5-6400"
-    assert listed.from_etag(md5, 17 * MIB).hash_type == "md5"
+    assert etags.from_etag(md5, 0) == hashing.hash_bytes(b"")
+    assert etags.from_etag(f"{md5}-3", 17 * MIB).hash_type == "md5-3"
+    assert etags.from_etag(f"{md5}-10000", 100 << 30).hash_type == "etag"  # its parts are of 16 MiB
+    assert etags.from_etag(f"{md5}-6400", 100 << 30).hash_type == "md5-6400"
+    assert etags.from_etag(md5, 17 * MIB).hash_type == "md5"
     for etag in (f"{md5}-2", f"{md5}-4", f"{md5}-", md5[:-1], "0x8D4BCC2E4835CD0", None):
-        digest = listed.from_etag(etag, 17 * MIB)
+        digest = etags.from_etag(etag, 17 * MIB)
         assert digest == hashing.Digest(hashing.hash_bytes((etag or "").encode()).hash, "etag", 17 * MIB)
-    assert listed.from_etag(f"{md5}-1", MIB).hash_type == "etag"  # whose part may be any
+    assert etags.from_etag(f"{md5}-1", MIB).hash_type == "etag"  # whose part may be any
 
 
 def test_the_md5_of_a_large_object_is_made_again(tmp_path: Path) -> None:
     content = os.urandom(9 * MIB)
     (tmp_path / "large").write_bytes(content)
-    digest = listed.from_etag(hashlib.md5(content).hexdigest(), len(content))
+    digest = etags.from_etag(hashlib.md5(content).hexdigest(), len(content))
     assert hashing.hash_like(tmp_path / "large", digest.hash_type) == digest

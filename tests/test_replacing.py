@@ -19,6 +19,7 @@ from inhaul.stores.local import LocalStore
 from proxy import Delay, Status
 from registries import PART, artifacts, assert_consistent, seeds
 from s3_places import Place
+from striking import Struck, cancel
 from trees import write
 
 
@@ -68,6 +69,27 @@ async def test_a_folder(instance: inhaul.Instance, database_url: str, tmp_path: 
         await folder.replace(tmp_path / "one" / "a.txt")
     with pytest.raises(ValueError, match="is a file: a folder cannot"):
         await file.replace(tmp_path / "one")
+
+
+async def test_nothing_is_left_by_a_call_that_was_cancelled_anywhere_and_repeated(tmp_path: Path) -> None:
+    file = write(tmp_path / "new.txt", "new")
+    async with inhaul.connect(storage=tmp_path / "storage") as instance:
+        for step in itertools.count(1):
+            artifact = await Artifact(write(tmp_path / "old.txt", str(step)), key=f"{step}.txt").save()
+            call = Struck(artifact.replace(file), step, cancel)
+
+            async def run(call: Struck = call) -> None:
+                await call
+
+            task = asyncio.create_task(run())
+            await asyncio.wait([task])
+            await artifact.replace(file)
+            assert await artifact.load() == "new", step
+            stored = sorted(Path(instance.root, ".inhaul").rglob("*.txt"))
+            assert stored == sorted([one.path async for one in Artifact.filter()]), step
+            if not call.is_struck:
+                assert not task.cancelled()
+                break
 
 
 async def test_what_is_refused(instance: inhaul.Instance, tmp_path: Path) -> None:

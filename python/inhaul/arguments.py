@@ -73,7 +73,7 @@ def check_follow(value: object) -> None:
     Raises:
         TypeError: It is neither True, False nor `"anywhere"`.
     """
-    if not isinstance(value, bool) and value != "anywhere":
+    if not isinstance(value, bool) and not (isinstance(value, str) and value == "anywhere"):
         raise TypeError(f"follow_symlinks={value!r}: pass True, False or 'anywhere'")
 
 
@@ -83,7 +83,7 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     Raises:
         ValueError: It is none of them.
     """
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name}={shown(value)}: use {', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}")
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul import ownership
+from inhaul.arguments import check_path
 from inhaul.cache import Cache
 from inhaul.db import families, tables
 from inhaul.db.bulk import any_at, insert_into
@@ -34,6 +35,7 @@ from inhaul.stores.schemes import (
     resolved_root,
 )
 from inhaul.tasks import to_the_end
+from inhaul.texts import shown
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -423,6 +425,11 @@ def connect(
             absolute path.
     """
     global _default
+    for path in (storage, local_storage):
+        if path is not None:
+            check_path(path)
+    if db is not None and not isinstance(db, str):
+        raise TypeError(f"db={shown(db)}: pass an address, such as 'sqlite:///registry.db'")
     settings.read()  # raises for an invalid setting before anything is done
     options = dict(storage_options or {})
     check_options(options)

@@ -150,7 +150,7 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         check_text("description", description)
         check_text("accessor", accessor)
         check_record(self._world, "is_new_version_of", is_new_version_of, "Artifact", optional=True)
-        check_record(self._world, "run", run or None, "Run", optional=True)
+        check_record(self._world, "run", None if run is False else run, "Run", optional=True)
         check_flag("key_is_virtual", key_is_virtual, optional=True)
         check_follow(follow_symlinks)
         check_choice("on_duplicate", on_duplicate, ("return", "create", "error"))
@@ -447,7 +447,7 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
             StorageFull: There is no room for it.
         """
         check_data(data, format)
-        check_record(self._world, "run", run or None, "Run", optional=True)
+        check_record(self._world, "run", None if run is False else run, "Run", optional=True)
         if self._id is None:
             raise ValueError(f"{self!r} is not saved: create it from the other content")
         active = run_for(self._world, run, self._home)

@@ -13,6 +13,7 @@ from inhaul.stores import address
 from inhaul.stores.clients import Clients, Limits, check_options
 from inhaul.stores.fetch import tag
 from inhaul.stores.requests import Requests
+from inhaul.texts import check_name
 
 _PARTS = (bytes(5 << 20), b"1")  # no part but the last may be smaller
 _LIMITS = Limits(no_progress=20, give_up=20)
@@ -66,6 +67,7 @@ async def testremote(url: str, storage_options: Mapping[str, Any] | None = None)
         StorageDenied: The credentials are refused.
         StorageUnavailable: The server does not answer.
     """
+    check_name("url", url)
     place = address.parse(url)
     check_options(storage_options or {})
     report = RemoteReport(str(place))

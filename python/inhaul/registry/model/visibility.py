@@ -1,9 +1,10 @@
 """The visibility of records."""
 
 from enum import IntEnum
-from typing import Any
+from typing import Any, Never
 
 from inhaul.db.tables import TRASH
+from inhaul.texts import shown as describe
 
 
 class Visibility(IntEnum):
@@ -12,6 +13,11 @@ class Visibility(IntEnum):
     default = 0
     hidden = 1
     trash = TRASH
+
+    @classmethod
+    def _missing_(cls, value: object) -> Never:
+        names = ", ".join(f"Visibility.{one.name} ({one.value})" for one in cls)
+        raise ValueError(f"visibility={describe(value)}: pass one of {names}")
 
 
 def shown(lookups: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import registry, relationship
 
 from inhaul.db import tables
 from inhaul.errors import WrongWorld
+from inhaul.texts import shown
 
 
 @dataclass(slots=True, eq=False)
@@ -68,6 +69,17 @@ def check_record(world: World, name: str, value: Any, registry: str, *, optional
     if type(value).__name__ == registry and hasattr(value, "_world"):
         raise WrongWorld(f"{name}={value!r} belongs to the other API: use inhaul or inhaul.sync for both")
     raise TypeError(f"{name}={value!r}: pass {'an' if registry == 'Artifact' else 'a'} {registry}")
+
+
+def check_storage(value: Any) -> None:
+    """Checks that a value is a Storage of either API, or None.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    world = getattr(value, "_world", None)
+    if value is not None and not (isinstance(world, World) and isinstance(value, world["Storage"])):
+        raise TypeError(f"storage={shown(value)}: pass a Storage")
 
 
 _TABLES = {

@@ -156,6 +156,8 @@ def _checked(type_: TypeEngine[Any], operator: str, value: Any, lookup: str) -> 
     kind: type = type_.python_type
     if operator in TEXT_OPERATORS and kind is not str:
         raise TypeError(f"{lookup!r} compares texts, and this field is {kind.__name__}")
+    if kind is bool and operator not in ("exact", "in"):
+        raise TypeError(f"{lookup!r}: this field is True or False, which have no order: use it without {operator!r}")
     values = [_number(kind, item) for item in compared(operator, value, lookup)]
     for item in values:
         if item is None and operator == "exact":

@@ -15,6 +15,7 @@ from inhaul.keys import MARKS
 from inhaul.registry.model.base import TracksUpdates
 from inhaul.registry.model.fields import Field, Relation
 from inhaul.registry.model.uses import delete_records
+from inhaul.registry.model.world import check_storage
 from inhaul.registry.queries.registry import Registry
 from inhaul.registry.records.move_storage import move
 from inhaul.registry.records.user import User
@@ -147,6 +148,7 @@ async def verify(
         FileNotFoundError: The source does not exist.
         DatabaseDenied: `repair` is True, but the registry is read-only.
     """
+    check_storage(storage)
     instance = storage._home if storage is not None else current()
     root = storage._root if storage is not None else instance.root
     return await verify_storage(instance, root, read=read, repair=repair, max_age=max_age, source=source)

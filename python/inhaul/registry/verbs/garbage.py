@@ -5,6 +5,7 @@ from datetime import timedelta
 from inhaul import ownership
 from inhaul.arguments import check_age, check_flag
 from inhaul.instance import current
+from inhaul.registry.model.world import check_storage
 from inhaul.registry.records.storage import Storage
 from inhaul.registry.verbs.remove import end_removals
 from inhaul.upkeep.collect import collect
@@ -42,6 +43,7 @@ async def gc(
     check_flag("delete", delete)
     check_flag("shared", shared)
     check_age("older_than", older_than)
+    check_storage(storage)
     instance = storage._home if storage is not None else current()
     known = await known_storage(instance, storage._root if storage is not None else instance.root)
     if delete:

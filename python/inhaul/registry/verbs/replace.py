@@ -30,7 +30,18 @@ if TYPE_CHECKING:
     from inhaul.registry.artifact import Artifact
     from inhaul.registry.records.run import Run
 
+_LEAVE = 1.0  # seconds that a cancelled call may still take to remove the object that it replaced
 _NOT_YET = "{!r} has its new content, but not under its key yet: the next call, or process, sees to that"
+
+
+class _Switched(Outcome):
+    """The outcome of the transaction that gives a row its new object.
+
+    Attributes:
+        old: The object that the row referred to until then.
+    """
+
+    old: str | None = None
 
 
 async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: str | None) -> None:
@@ -70,21 +81,22 @@ async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: s
     if run is not None:
         values["run_id"] = run._id
     stored = _as_stored(object_key, facts.n_objects)
-    outcome = Outcome()
+    outcome = _Switched()
     try:
         async with storing(instance.database):
             values["verified_by"] = await content.store(store, object_key, facts.digest)
             await store.sync()
-            old = await _switch(artifact, values, run, relinked, outcome)
-            await instance.database.sync()  # before the object that the row had is written over, or goes
+            await _switch(artifact, values, run, relinked, outcome)
+            await instance.database.sync()  # before the object that the row had is written over
     except BaseException as error:
         artifact._note(outcome, artifact._uid, columns(artifact))
         await to_the_end(_give_up(artifact, stored, note, outcome, error))
         raise
+    finally:
+        if outcome.is_committed and note is None:  # also when it was cancelled at that moment
+            await to_the_end(_remove_old(artifact, store, outcome.old), within=_LEAVE)
     if note is not None and before is not None:
         await _settle(artifact, content, note, before, values, relinked)
-    if note is None and old is not None and not await instance.copies(store.root):
-        await _remove_old(artifact, store, old)
     if run is not None:
         async with instance.database.write() as conn:
             await provenance.unlink_inputs(conn, run.id)
@@ -104,10 +116,12 @@ def _with_suffix(key: str, suffix: str, other: str) -> str:
     return key[: len(key) - len(suffix)] + other
 
 
-async def _remove_old(artifact: "Artifact", store: Store, object_key: str) -> None:
-    """Removes what nobody refers to any more. The replacement is done, so that this fails is no failure of it."""
+async def _remove_old(artifact: "Artifact", store: Store, object_key: str | None) -> None:
+    """Removes the object that the row no longer refers to. If this fails, the replacement has still succeeded."""
     try:
-        await store.remove([object_key])
+        await artifact._home.database.sync()  # or a power cut could bring back the row that refers to it
+        if object_key is not None and not await artifact._home.copies(store.root):
+            await store.remove([object_key])
     except (InhaulError, OSError) as error:
         warnings.warn(
             f"{artifact!r} is replaced, and gc() can remove what it was, {object_key!r}: {error}", stacklevel=2
@@ -190,9 +204,9 @@ async def _undo(
 
 
 async def _switch(
-    artifact: "Artifact", values: dict[str, Any], run: "Run | None", relinked: Relinking | None, outcome: Outcome
-) -> str | None:
-    """Gives the row its new values and feature sets, and says which object it referred to until now."""
+    artifact: "Artifact", values: dict[str, Any], run: "Run | None", relinked: Relinking | None, outcome: "_Switched"
+) -> None:
+    """Gives the row its new values and feature sets."""
     table = tables.artifact
     with artifact._no_clash():
         async with artifact._home.database.write(outcome) as conn:
@@ -214,7 +228,7 @@ async def _switch(
             if relinked is not None:
                 await set_links(conn, artifact, relinked.new, relinked.old)
             outcome.apply = partial(set_row, artifact, values | ({"run": run} if run is not None else {}))
-    return None if old is None else _as_stored(old, n_objects)
+            outcome.old = None if old is None else _as_stored(old, n_objects)
 
 
 async def _give_up(
