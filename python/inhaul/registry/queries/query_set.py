@@ -250,7 +250,7 @@ class QuerySet(Generic[R]):
 
     async def _df(self, include: Sequence[str] = ()) -> "pd.DataFrame":
         for path in include:
-            check_name("include", path)
+            check_text("include", path)
         table = inspect(self._registry).local_table
         more = {path: included(self._registry, path) for path in include if path not in table.c}
         query = select(table).where(table.c.id.in_(self._ids())).order_by(*self._columns())
