@@ -35,6 +35,7 @@ class S3Server:
         parts_again: Whether it takes a part of an upload in place of one that it has.
         ranges: Whether it answers a request for a range with no more than that.
         slashes: Whether an object may have a key that ends in a slash.
+        exact: Whether to delete `a/none` leaves the object `a` alone.
         endpoint_url: Where it answers.
         port: Its port on 127.0.0.1.
         options: `storage_options` that let in.
@@ -45,7 +46,9 @@ class S3Server:
     def __init__(self, port: int, name: str) -> None:
         self.name = name
         self.checksums = name != "ceph"
-        self.conditions = self.part_etags = self.parts_again = self.ranges = self.slashes = name != "rclone"
+        self.conditions = self.part_etags = self.parts_again = self.ranges = self.slashes = self.exact = (
+            name != "rclone"
+        )
         self.port = port
         self.endpoint_url = f"http://127.0.0.1:{port}"
         self.options = {"key": KEY, "secret": SECRET}

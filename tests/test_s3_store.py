@@ -29,6 +29,10 @@ class TestS3Store(StoreTests):
         return lambda key: s3_server.client.get_object(Bucket=where.bucket, Key=where.key(key))["Body"].read()
 
     @pytest.fixture
+    def exact(self, s3_server: S3Server) -> bool:
+        return s3_server.exact
+
+    @pytest.fixture
     def conditions(self, s3_server: S3Server) -> bool:
         return s3_server.conditions
 
