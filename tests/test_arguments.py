@@ -83,6 +83,7 @@ def test_connect(options: dict[str, Any], named: str) -> None:
         lambda: Artifact.filter(is_latest__range=(False, True)).all(),
         lambda: Artifact.filter().df(include=b"x"),  # type: ignore[arg-type]
         lambda: Artifact.filter().df(include=[1]),  # type: ignore[list-item]
+        lambda: Artifact.filter().df(include=[None]),  # type: ignore[list-item]
     ],
 )
 async def test_calls(instance: inhaul.Instance, call: Callable[[], Awaitable[object]]) -> None:

@@ -16,6 +16,9 @@ from store_tests import SIZES, Content, StoreTests
 class TestS3Store(StoreTests):
     module = s3
     verified_by = "etag"
+    # Seen with bare aiobotocore: of four uploads that were completed at once, SeaweedFS let several succeed in 4 of
+    # 100 rounds on a busy machine, Ceph in 100 of 100.
+    part_conditions = False
 
     @pytest.fixture
     async def store(self, s3_root: str) -> AsyncIterator[S3Store]:

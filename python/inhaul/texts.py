@@ -23,14 +23,14 @@ def is_storable(text: str) -> bool:
     return "\0" not in text
 
 
-def check_text(name: str, value: object) -> None:
-    """Checks that a value is None or a text that every database can hold.
+def check_text(name: str, value: object, *, optional: bool = True) -> None:
+    """Checks that a value is a text that every database can hold, or None where that is allowed.
 
     Raises:
         TypeError: It is not a text.
         InvalidText: It holds a NUL character or half of a surrogate pair.
     """
-    if value is None:
+    if value is None and optional:
         return
     if not isinstance(value, str):
         raise TypeError(f"{name}={shown(value)}: pass a text")

@@ -17,7 +17,7 @@ from inhaul.registry.model import dtypes
 from inhaul.registry.queries.include import included
 from inhaul.registry.queries.lookups import condition, lowered
 from inhaul.registry.queries.value_lookups import check_lookups
-from inhaul.texts import check_name, check_text
+from inhaul.texts import check_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +85,7 @@ class QuerySet(Generic[R]):
         self._check_whole()
         columns = inspect(self._registry).columns
         for field in fields:
-            check_name("order_by", field)
+            check_text("order_by", field, optional=False)
             if f"_{field.removeprefix('-')}" not in columns:
                 known = ", ".join(sorted(key.removeprefix("_") for key in columns.keys()))  # noqa: SIM118
                 raise UnknownField(f"{self._registry.__name__} has no field {field!r} to order by. It has {known}")
@@ -250,7 +250,7 @@ class QuerySet(Generic[R]):
 
     async def _df(self, include: Sequence[str] = ()) -> "pd.DataFrame":
         for path in include:
-            check_text("include", path)
+            check_text("include", path, optional=False)
         table = inspect(self._registry).local_table
         more = {path: included(self._registry, path) for path in include if path not in table.c}
         query = select(table).where(table.c.id.in_(self._ids())).order_by(*self._columns())

@@ -87,7 +87,8 @@ async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: s
             values["verified_by"] = await content.store(store, object_key, facts.digest)
             await store.sync()
             await _switch(artifact, values, run, relinked, outcome)
-            await instance.database.sync()  # before the object that the row had is written over
+            if note is not None:
+                await instance.database.sync()  # before the object that the row had is written over
     except BaseException as error:
         artifact._note(outcome, artifact._uid, columns(artifact))
         await to_the_end(_give_up(artifact, stored, note, outcome, error))
