@@ -163,7 +163,10 @@ class Job:
         )
 
     async def session(self) -> Session:
-        """The session of this job: a crashed one's, or a new one, which only a job that stores objects begins."""
+        """The session of this job: a crashed one's, or a new one, which only a job that stores objects begins.
+
+        Whoever asks for it uses it within `left_on_failure`.
+        """
         await self.instance.recover()
         target = (str(self.path), self.root, self.key_prefix)
 

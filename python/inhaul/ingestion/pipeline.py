@@ -150,13 +150,12 @@ async def _storing(job: Job, session: Session) -> AsyncIterator[Store | None]:
         yield None
         return
     resumed_since = session.started if session.resumed else None
-    with session.left_on_failure():
-        async with storing(job.instance.database, resumed_since=resumed_since):
-            store = await job.instance.writable(job.root)
-            await to_the_end(asyncio.to_thread(session.begin))
-            await store.create()
-            yield store
-        await to_the_end(asyncio.to_thread(session.end))
+    async with storing(job.instance.database, resumed_since=resumed_since):
+        store = await job.instance.writable(job.root)
+        await to_the_end(asyncio.to_thread(session.begin))
+        await store.create()
+        yield store
+    await to_the_end(asyncio.to_thread(session.end))
 
 
 @asynccontextmanager

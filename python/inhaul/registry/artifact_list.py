@@ -252,10 +252,13 @@ class ArtifactList(Sequence[A], Generic[A]):
             if self._session is not None:
                 self._session.release()  # or this call could not go on with it
             self._job = job = await self._folder.job()
-            await pipeline.ingest(job, await job.session(), add)
+            session = await job.session()
+            with session.left_on_failure():
+                await pipeline.ingest(job, session, add)
         else:
             found, batches = len(self._columns), [part.batch for part in self._columns.parts]
-            await pipeline.save(self._job, self._session, batches, lambda recorded: add(recorded, found, True))
+            with self._session.left_on_failure():
+                await pipeline.save(self._job, self._session, batches, lambda recorded: add(recorded, found, True))
         self._saved = True
         await self._hold(done)
 

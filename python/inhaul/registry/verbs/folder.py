@@ -125,13 +125,13 @@ async def ingest(
     report = job.report()
     tell = pipeline.teller(report, on_event)
     session = await job.session()
-    if job.drop_duplicates:
-        with session.left_on_failure():
+    with session.left_on_failure():
+        if job.drop_duplicates:
             staged = await pipeline.stage(job, session, lambda *_read: None)
-        found = sum(map(len, staged))
-        await pipeline.save(job, session, staged, lambda recorded: tell(recorded.batch, found, True))
-    else:
-        await pipeline.ingest(job, session, lambda recorded, *walk: tell(recorded.batch, *walk))
+            found = sum(map(len, staged))
+            await pipeline.save(job, session, staged, lambda recorded: tell(recorded.batch, found, True))
+        else:
+            await pipeline.ingest(job, session, lambda recorded, *walk: tell(recorded.batch, *walk))
     report.seconds = perf_counter() - start
     if errors == "raise":
         report.raise_failures()
