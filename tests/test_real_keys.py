@@ -438,6 +438,48 @@ async def test_the_object_of_a_call_that_runs_is_not_taken(
             await Artifact(source, key=KEY, key_is_virtual=False).save()
 
 
+async def test_a_save_waits_for_another_one_of_the_same_key(
+    instance: inhaul.Instance, place: Place, tmp_path: Path
+) -> None:
+    """Of several uploads in parts that end at once, some servers let more than one succeed."""
+    saving = Artifact(write(tmp_path / "table.txt", "old"), key=KEY, key_is_virtual=False)
+    async with storing(instance.database, target=f"{place.root}/{KEY}"):
+        task = asyncio.create_task(saving.save())
+        await asyncio.wait([task], timeout=1)
+        assert not task.done()
+        assert await asyncio.to_thread(place.contents) == {}
+        other = Artifact(write(tmp_path / "b.txt", "b"), key="b.txt", key_is_virtual=False)
+        await other.save()  # waits for nobody
+    await task
+    assert await asyncio.to_thread(place.contents) == {KEY: "old", "b.txt": "b"}
+
+
+async def test_a_cancelled_save_that_waits_for_another_one_leaves_no_lease(
+    instance: inhaul.Instance, place: Place, tmp_path: Path
+) -> None:
+    saving = Artifact(write(tmp_path / "table.txt", "old"), key=KEY, key_is_virtual=False)
+    async with storing(instance.database, target=f"{place.root}/{KEY}"):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await saving.save()
+    await asyncio.wait_for(saving.save(), 5)
+
+
+@pytest.mark.parametrize("size", [1, 9 << 20], ids=["at once", "in parts"])
+async def test_one_of_many_saves_of_a_key_succeeds_and_has_its_own_content(
+    database_url: str, s3_root: str, tmp_path: Path, size: int
+) -> None:
+    sources = [write(tmp_path / f"{number}.txt", str(number) * size) for number in range(4)]
+    async with inhaul.connect(storage=s3_root, db=database_url):
+        artifacts = [await Artifact(source, key=KEY, key_is_virtual=False) for source in sources]
+        ends = await asyncio.gather(*(one.save() for one in artifacts), return_exceptions=True)
+        saved = [one for one in ends if isinstance(one, Artifact)]
+        assert len(saved) == 1, ends
+        assert all(isinstance(end, KeyExists) for end in ends if end is not saved[0])
+        assert await saved[0].load() == sources[artifacts.index(saved[0])].read_text()
+        assert (await inhaul.verify(read=True)).ok
+
+
 async def test_an_equal_file_of_the_user_is_not_taken(instance: inhaul.Instance, place: Place, tmp_path: Path) -> None:
     source = write(tmp_path / "table.txt", "old")
     place.put(KEY, "old")

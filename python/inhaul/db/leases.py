@@ -72,6 +72,12 @@ async def let_nobody_in(conn: AsyncConnection) -> None:
         await conn.execute(text("LOCK TABLE lease IN SHARE ROW EXCLUSIVE MODE"))
 
 
+async def lock(conn: AsyncConnection, target: str) -> None:
+    """Waits until no other transaction looks who stores at a place, or takes a lease for it; on SQLite none does."""
+    if conn.dialect.name == "postgresql":
+        await conn.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(target, 0))))
+
+
 async def renew(conn: AsyncConnection, uid: str) -> bool:
     """Says that the holder lives; False if the lease is gone. Until the transaction ends, nobody can remove it."""
     return (await conn.execute(update(lease).where(lease.c.uid == uid).values(renewed_at=_now(conn)))).rowcount == 1

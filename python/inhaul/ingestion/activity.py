@@ -29,8 +29,11 @@ from inhaul.tasks import to_the_end
 
 _CLOCKS = timedelta(minutes=15)  # by which the clocks of databases and storages may differ
 _LEAVE = 5.0  # seconds in which a mark is taken away
-_PAUSE = 0.25  # seconds between two looks whether a collector is done
+_PAUSE = 0.25  # seconds between two looks whether those that are waited for are done
 _SESSION = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}\.json")
+
+_running: set[str] = set()
+"""Leases of calls of this process. It may have others that are over, which it could not remove from the registry."""
 
 _lease: ContextVar[str | None] = ContextVar("inhaul_lease", default=None)
 
@@ -45,7 +48,8 @@ async def storing(
         database: The registry.
         resumed_since: When the first of objects was stored that are written over, or adopted; None for new ones. They
             are none that somebody is about to remove as garbage.
-        target: The place where an object is stored under a key that a user chose.
+        target: The place where an object is stored under a key that a user chose. One call at a time stores there, and
+            the others wait: not every server lets only one of several uploads in parts that end at once succeed.
     """
     async with _held(database, resumed_since, collects=False, target=target) as uid:
         if resumed_since is not None:
@@ -117,17 +121,25 @@ async def _held(
     uid = new_uid()
     holder = await asyncio.to_thread(this_process)
 
-    async def take() -> None:
+    async def take() -> bool:
         async with database.write() as conn:
+            if target is not None:
+                await leases.lock(conn, target)
+                living, _ = await _parted(conn, collects=False)
+                if any(one.target == target and (one.holder != holder or one.uid in _running) for one in living):
+                    return False
             await leases.take(conn, uid, holder, since, collects=collects, target=target)
+            return True
 
     async def end() -> None:
         with suppress(InhaulError, OSError):  # it ends by itself, and what it was for is over
             async with database.write() as conn:
                 await leases.end(conn, uid)
 
+    _running.add(uid)
     try:
-        await to_the_end(take())
+        while not await to_the_end(take()):  # noqa: ASYNC110 - what is waited for may be another process
+            await asyncio.sleep(_PAUSE)
         renewing = asyncio.create_task(_renew(database, uid))
         try:
             yield uid
@@ -135,6 +147,7 @@ async def _held(
             renewing.cancel()
             await to_the_end(asyncio.wait([renewing]))
     finally:
+        _running.discard(uid)
         await to_the_end(end())
 
 

@@ -48,7 +48,8 @@ async def upload(artifact: "Artifact") -> None:
         raise ObjectChanged(f"{artifact!r} was overwritten in place by a later version, so it cannot be uploaded")
     if await _is_uploaded(artifact, remote):
         return
-    async with storing(instance.database):
+    target = None if artifact._key_is_virtual else f"{remote}/{object_key}"
+    async with storing(instance.database, target=target):
         # Under a name that no other upload of the artifact has: what one leaves unfinished, it can remove.
         new_key = named_anew(artifact._uid, artifact._suffix) if artifact._key_is_virtual else object_key
         outcome = Outcome()
