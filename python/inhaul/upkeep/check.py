@@ -1,4 +1,4 @@
-"""Whether objects hold what is registered, and if not, what is wrong with each."""
+"""Compares objects with their rows, and finds out what is wrong with those that differ."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,16 +22,16 @@ from inhaul.upkeep.reports import Defect, Finding, VerifyReport
 from inhaul.upkeep.sources import Sources
 
 AT_ONCE = 32
-"""Requests, or downloads, side by side."""
+"""The most requests or downloads at the same time."""
 
 Found = Digest | Exception
-"""What an object was found to be, or why it cannot be told."""
+"""The digest of an object, or the error that kept it from being read."""
 
 _BAD = (InhaulError, OSError, ValueError)
-"""What one object can be like that cannot be read, whatever the others are like."""
+"""Errors that concern one object; the check goes on with the others."""
 
 _NO_STORE = (StorageUnavailable, StorageMissing)
-"""What is about all objects."""
+"""Errors that concern the whole storage; the check ends."""
 
 
 class Checker:
@@ -39,11 +39,11 @@ class Checker:
 
     Args:
         instance: Whose registry it is.
-        store: The objects.
-        report: What the outcome is added to.
-        read: Whether objects are read although their ETag tells what they are.
-        repair: Whether what is wrong is stored again.
-        sources: What artifacts were made from, to repair them.
+        store: The storage that holds the objects.
+        report: The report to add findings to.
+        read: Read objects even if their ETag already tells their digest.
+        repair: Store damaged objects again.
+        sources: Files and folders that artifacts were made from, for repairs.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Checker:
         self._sources = sources or Sources()
 
     async def check(self, matches: Sequence[Match]) -> bool:
-        """Checks some artifacts, and says whether all is well."""
+        """Checks some artifacts. Returns True if all are as registered."""
         found: list[Found | None] = [told_by_listing(match) if match.found else None for match in matches]
         unread = [at for at, match in enumerate(matches) if match.found and (found[at] is None or self._read_all)]
         for at, digest in zip(unread, await self._read([matches[at] for at in unread]), strict=True):
@@ -79,7 +79,7 @@ class Checker:
         return not doubtful or await self._confirm(doubtful)
 
     async def _is_it(self, match: Match, digest: Digest) -> bool:
-        """Whether an object is what is registered. What was registered unread, and is read now, is so no more."""
+        """Returns True if an object is as registered. Records a digest that is read for the first time."""
         row = match.row
         unknown = row.hash_type == "etag" or row.verified_by == "none"
         learned = unknown and self._read_all and digest.hash_type != "etag"
@@ -92,7 +92,7 @@ class Checker:
         return True
 
     async def _read(self, matches: Sequence[Match]) -> list[Found]:
-        """Hashes objects by the rule that their rows name."""
+        """Hashes objects with the hash types of their rows."""
         self.report.read += sum(match.size for match in matches)
         if self._store.files is not None:
             return await _hash_files(self._store.files, matches)
@@ -109,7 +109,7 @@ class Checker:
             return error
 
     async def _confirm(self, doubtful: Sequence[tuple[Match, Found | None]]) -> bool:
-        """Looks again at what does not seem right, since others work meanwhile; says whether it is."""
+        """Looks again at objects that seem wrong; others may have changed them. Returns True if all are right."""
         async with self._instance.database.read() as conn:
             rows = await objects.rows_of(conn, [match.row.uid for match, _ in doubtful])
             others = await objects.with_content(
@@ -118,9 +118,9 @@ class Checker:
         right = True
         for match, found in doubtful:
             if rows.get(match.row.uid) != match.row:
-                continue  # it was replaced or deleted meanwhile
+                continue  # replaced or deleted meanwhile
             now, digest = match, found
-            if digest is None or isinstance(digest, ObjectMissing | ObjectChanged):  # since it was listed
+            if digest is None or isinstance(digest, ObjectMissing | ObjectChanged):  # changed since the listing
                 now, digest = await self._look_again(match.row)
                 if isinstance(digest, Digest) and await self._is_it(now, digest):
                     continue
@@ -150,7 +150,7 @@ class Checker:
         self.report.findings.append(finding)
 
     async def _store_again(self, row: Row, finding: Finding) -> str:
-        """Stores what is not as registered again, and says from where, or why not."""
+        """Stores a damaged object again. Returns a text that says from where, or why it could not."""
         if not row.key_is_virtual:
             return "its key was chosen by a user, so it is left as it is"
         entry = Entry(row.uid, row.suffix, row.digest, row.n_objects is not None)
@@ -182,7 +182,7 @@ class Checker:
         )
 
     async def _store_from(self, copy: Path, row: Row) -> bool:
-        """Stores an object again from a copy, if that is equal."""
+        """Stores an object again from a copy, if the copy is as registered. Returns True if it did."""
         try:
             if await asyncio.to_thread(_hash, copy, row) != row.digest:
                 return False
@@ -216,13 +216,13 @@ def _detail(row: Row, found: Found | None, twin: Row | None) -> str:
 
 
 def superseded(store: Readable, row: Row) -> Finding:
-    """What to tell of an artifact whose bytes were replaced in place."""
+    """Returns the finding for an artifact whose file was overwritten in place by a later version."""
     path = store.location(row.key or "")
     return Finding(None, path, row.key, row.uid, "a later version was written over it in place")
 
 
 def told_by_listing(match: Match) -> Digest | None:
-    """What a listing tells of an object; None if it does not tell, and its bytes have to."""
+    """Returns the digest of an object by its listing; None if its bytes must be read for that."""
     row = match.row
     if any(one.etag is None for one in match.found):
         return None
@@ -230,17 +230,17 @@ def told_by_listing(match: Match) -> Digest | None:
     digest = hash_listed(digests).digest if row.n_objects is not None else digests[0][1]
     if digest == row.digest or row.hash_type == "etag":
         return digest
-    # Hashes of two kinds cannot be compared: what was stored in parts has an MD5 of another kind once it was copied.
-    # And an ETag that was no MD5 of the content when it was stored may look like one.
+    # Hashes of different types cannot be compared: the ETag of an object stored in parts changes its type when the
+    # object is copied. And an ETag that was not an MD5 of the content may look like one.
     return digest if digest.hash_type == row.hash_type and row.verified_by == "etag" else None
 
 
 async def look(store: Readable, row: Row) -> Match:
-    """An artifact's objects, asked for alone.
+    """Looks up the objects of one artifact, without a listing of the storage.
 
     Raises:
         LinkRefused: A link on the way leads out of the storage.
-        StorageDenied: They may not be looked at.
+        StorageDenied: The storage denies it.
     """
     if row.n_objects is not None:
         if store.files is not None:  # a listing leaves out what is behind such a link
@@ -251,7 +251,7 @@ async def look(store: Readable, row: Row) -> Match:
 
 
 async def look_or_leave(store: Readable, row: Row) -> Match:
-    """The same; none where they may not be looked at, so that the checker looks again, and says why."""
+    """As `look`, but finds nothing if the storage denies it: the checker then looks again, and reports why."""
     try:
         return await look(store, row)
     except StorageDenied:
@@ -259,11 +259,11 @@ async def look_or_leave(store: Readable, row: Row) -> Match:
 
 
 async def fetch(store: Readable, match: Match, target: Path) -> None:
-    """Writes an artifact's objects to a new file, or folder.
+    """Downloads an artifact's objects to a new file or folder.
 
     Raises:
-        InvalidKey: No folder can hold the objects.
-        ObjectMissing: One is not there any more.
+        InvalidKey: The keys of the objects cannot be paths in a folder.
+        ObjectMissing: An object no longer exists.
     """
     row = match.row
     if row.n_objects is None:
@@ -285,7 +285,7 @@ def _hash(path: Path, row: Row) -> Digest:
 
 
 async def _hash_files(files: Files, matches: Sequence[Match]) -> list[Found]:
-    """Hashes side by side what has the usual rule, as nearly all has."""
+    """Hashes files in parallel with the usual hash type, then the few that need another one."""
     keys = [match.row.object_key or "" for match in matches]
     usual = [at for at, match in enumerate(matches) if match.row.n_objects is None]
     found: dict[int, Found] = dict(zip(usual, await files.hash([keys[at] for at in usual]), strict=True))

@@ -1,4 +1,4 @@
-"""What nobody needs any more: objects without a row, and what crashes left half-done."""
+"""Garbage collection: removes objects without a row, and what crashed calls left behind."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -15,14 +15,14 @@ from inhaul.upkeep.reports import GcReport
 
 
 async def collect(instance: Instance, known: Known, *, delete: bool, older_than: timedelta, shared: bool) -> GcReport:
-    """Finds what nobody needs any more in a storage and on this machine, and deletes it if told to; see `inhaul.gc`.
+    """Finds garbage in a storage and on this machine, and optionally deletes it; see `inhaul.gc`.
 
     Args:
-        instance: The instance whose storage, cache and sessions are looked at.
-        known: The storage.
-        delete: Delete it.
-        older_than: How old it must be.
-        shared: Look only at objects of artifacts that this registry has or had.
+        instance: The instance whose cache and sessions are searched.
+        known: The storage to search.
+        delete: Delete the garbage.
+        older_than: The minimum age of garbage.
+        shared: Consider only objects of artifacts that this registry has or had.
     """
     async with collecting(instance.database) if delete else nullcontext(), _crashed(instance) as sessions:
         async with instance.database.read() as conn:

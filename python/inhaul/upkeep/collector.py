@@ -1,4 +1,4 @@
-"""What in a storage is garbage, and whose: nothing is taken that is not provably this registry's."""
+"""Finds the garbage in a storage. Only objects that provably belong to this registry are removed."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,12 +24,12 @@ _TEMPORARY = re.compile(rf"{re.escape(TEMPORARY)}/{UID}")
 
 
 class Known(NamedTuple):
-    """A storage that the registry knows.
+    """A registered storage.
 
     Attributes:
-        store: Its objects.
+        store: Where its objects are.
         id: The id of its row.
-        row: What the registry knows of it.
+        row: Its ownership, as the registry records it.
     """
 
     store: Readable
@@ -37,12 +37,12 @@ class Known(NamedTuple):
     row: ownership.Row
 
     async def others(self) -> Sequence[ownership.Mark]:
-        """The marks of other registries. Ask after objects were listed: whoever stored one has a mark by then."""
+        """Returns the marks of other registries. Call it after a listing: its writers all have a mark by then."""
         return await ownership.others(self.store, self.row.registry)
 
 
 async def known_storage(instance: Instance, root: str) -> Known:
-    """The storage with this root.
+    """Returns the registered storage with this root.
 
     Raises:
         NoResultFound: The registry does not know the storage.
@@ -62,14 +62,14 @@ async def known_storage(instance: Instance, root: str) -> Known:
 async def orphans(
     database: Database, known: Known, listed: Iterable[StoredObject], spare: datetime | None, *, shared: bool
 ) -> Sequence[StoredObject]:
-    """Those objects of a listing that the registry made and no row refers to.
+    """Returns the objects of a listing that this registry made and no row refers to.
 
     Args:
         database: The registry.
         known: The storage.
         listed: The objects.
-        spare: Leave out what was written since then; see `activity.spare`.
-        shared: Whether other registries store objects there, too.
+        spare: Leave out objects written since this time; see `activity.spare`.
+        shared: Whether other registries also store objects there.
     """
     named = {one: name for one in listed if (name := object_of(one.key)) and not (spare and one.modified >= spare)}
     if not named:
@@ -84,10 +84,10 @@ async def orphans(
 async def _own(
     database: Database, known: Known, uids: Mapping[T, str], times: Mapping[T, datetime], *, shared: bool
 ) -> list[T]:
-    """Those that the registry made: of artifacts that it has or had, or since the storage is its own.
+    """Returns those that this registry made: objects of its artifacts, past or present, or newer than its mark.
 
-    Of what was there before a copy became a registry of its own, rows of the other one may still name anything. Some
-    servers tell whole seconds, so what has the time of the mark may be from before it.
+    In a copy of a registry, only objects newer than the mark count: the original may still refer to the older ones.
+    Some servers round times to seconds, so an object with the time of the mark may be older than the mark.
     """
     if known.row.is_copy:
         uids = {one: uid for one, uid in uids.items() if known.row.marked_at and times[one] > known.row.marked_at}
@@ -99,7 +99,7 @@ async def _own(
 
 
 class Collector:
-    """Looks through one storage for what nobody needs any more."""
+    """Searches one storage for garbage."""
 
     def __init__(self, instance: Instance, known: Known, before: datetime, report: GcReport, *, shared: bool) -> None:
         self._instance = instance
@@ -109,7 +109,7 @@ class Collector:
         self._shared = shared
 
     async def collect_objects(self) -> None:
-        """Objects that no row refers to."""
+        """Collects objects that no row refers to."""
         store, report, folders = self._known.store, self._report, set()
         async for page in store.list(f"{OBJECTS}/"):
             await self._check_alone()
@@ -124,7 +124,7 @@ class Collector:
             await self._remove([folder for folder in folders if not [page async for page in store.list(folder)]])
 
     async def collect_uploads(self) -> None:
-        """Uploads in parts that were never completed, of objects that inhaul named."""
+        """Collects unfinished multipart uploads of objects that inhaul named."""
         async for page in self._known.store.uploads():
             await self._check_alone()
             spare = await self._spare()
@@ -138,7 +138,7 @@ class Collector:
             self._report.uploads += [one.key for one in found]
 
     async def collect_temporaries(self) -> None:
-        """Files that never got their name. Whose they are, they do not say."""
+        """Collects temporary files. Their names do not say whose they are, so a shared storage keeps them."""
         since = self._known.row.marked_at
         if self._shared or since is None:
             return
@@ -153,10 +153,10 @@ class Collector:
             self._report.bytes += sum(one.size for one in found)
 
     async def _check_alone(self) -> None:
-        """Refuses a storage that others use, too.
+        """Refuses a storage that other registries use.
 
         Raises:
-            StorageShared: It is one, and was not said to be; or one of the others is a copy of this registry.
+            StorageShared: Others use it and `shared` is not set, or one of them is a copy of this registry.
         """
         others = await self._known.others()
         if copies := ownership.related(self._known.row, others):
@@ -176,5 +176,5 @@ class Collector:
             return
         store = await self._instance.writable(self._known.store.root)
         async with self._instance.database.write() as conn:
-            await confirm(conn)  # or a crashed ingest may be going on with them
+            await confirm(conn)  # otherwise a resumed ingest may be using these objects
         await store.remove(keys)

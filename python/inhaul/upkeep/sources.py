@@ -1,4 +1,4 @@
-"""What artifacts were made from, as far as it is still there, to store them again."""
+"""Finds the files and folders that artifacts were made from, for repairs."""
 
 import asyncio
 import errno
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class Sources:
-    """Files and folders that may be what artifacts were made from. Whoever takes one compares its content.
+    """Files and folders that artifacts may have been made from. The caller must compare their content.
 
     Args:
-        known: By the uids of artifacts.
-        place: A file, or a folder in which a file is looked for by the end of the artifact's key.
+        known: Paths by the uid of their artifact.
+        place: A file, or a folder to search for a path that matches the end of the artifact's key.
     """
 
     def __init__(self, known: Mapping[str, Path] | None = None, place: Path | None = None) -> None:
@@ -29,11 +29,11 @@ class Sources:
 
     @classmethod
     async def at(cls, place: "Pathish | None", *, repair: bool) -> "Sources":
-        """Those at a path that a user gives.
+        """Returns the sources at a path that the user passed.
 
         Raises:
-            TypeError: It is no path.
-            ValueError: It is on S3, or there is nothing to repair.
+            TypeError: It is not a path.
+            ValueError: It is on S3, or `repair` is not set.
             FileNotFoundError: There is no such file or folder.
         """
         if place is None:
@@ -49,7 +49,7 @@ class Sources:
         return cls(place=path)
 
     def of(self, row: Row) -> Iterator[Path]:
-        """Those of an artifact, the likeliest first. Looks at the disk."""
+        """Yields the possible sources of an artifact, the likeliest first. Blocks."""
         for path in self._candidates(row):
             if path.is_dir() if row.n_objects is not None else path.is_file() and path.stat().st_size == row.size:
                 yield path

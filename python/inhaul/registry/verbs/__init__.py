@@ -1,1 +1,1 @@
-"""What is done to artifacts: save, replace, read, relocate, delete."""
+"""The verbs of artifacts: save, replace, read, relocate, delete."""

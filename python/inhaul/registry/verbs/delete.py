@@ -1,4 +1,4 @@
-"""Artifacts on their way out: into the trash, back from it, or gone for good."""
+"""Moves artifacts and collections into the trash, restores them, or deletes them permanently."""
 
 import errno
 from collections import defaultdict
@@ -34,7 +34,7 @@ _artifact, _collection, _member = tables.artifact, tables.collection, tables.col
 
 
 async def check_unused(conn: AsyncConnection, ids: Sequence[int]) -> None:
-    """Refuses to delete members of collections, but for those in the trash.
+    """Refuses to delete members of collections that are not in the trash.
 
     Raises:
         InUse: One is a member.
@@ -60,12 +60,12 @@ async def check_unused(conn: AsyncConnection, ids: Sequence[int]) -> None:
 
 
 async def move(artifact: "Artifact | Collection", visibility: Visibility) -> None:
-    """Moves a record into the trash, or out of it."""
+    """Moves a record into the trash or out of it."""
     await artifact._write_changes(artifact._home, {"visibility": visibility})
 
 
 async def check_key_is_free(conn: AsyncConnection, artifact: "Artifact", problem: str) -> None:
-    """Keeps an artifact in the trash, or under its old key, whose key is that of another family by now.
+    """Refuses to restore or rename an artifact if another family has its key by now.
 
     Args:
         conn: A connection in the transaction that would bring it back, or rename it.
@@ -89,7 +89,7 @@ async def check_key_is_free(conn: AsyncConnection, artifact: "Artifact", problem
 async def parted(
     instance: Instance, table: Table, ids: Sequence[int], permanent: bool | None
 ) -> tuple[Sequence[int], Sequence[int]]:
-    """Those of some records that go for good, and those that go into the trash, by the argument of `delete`."""
+    """Splits records into those to delete permanently and those to move into the trash."""
     if permanent is not None:
         return (ids, []) if permanent else ([], ids)
     query = select(table.c.id).where(is_in(table.c.id, ids), table.c.visibility == Visibility.trash)
@@ -99,7 +99,7 @@ async def parted(
 
 
 async def check_all_unused(instance: Instance, ids: Sequence[int]) -> None:
-    """The same before anything is written."""
+    """As above, before anything is written."""
     async with instance.database.read() as conn:
         await check_unused(conn, ids)
 
@@ -125,7 +125,7 @@ async def trash(instance: Instance, table: Table, ids: Sequence[int]) -> None:
 async def remove_collections(
     instance: Instance, ids: Sequence[int], on_deleted: Callable[[], object] = lambda: None
 ) -> None:
-    """Deletes collections for good; their members stay."""
+    """Deletes collections permanently; their members stay."""
     for part, outcome in parts(ids, on_deleted):
         async with instance.database.write(outcome) as conn:
             uids = await _locked(conn, _collection, part)
@@ -137,7 +137,7 @@ async def remove_collections(
 async def remove(
     instance: Instance, ids: Sequence[int], storage: bool | None, on_deleted: Callable[[], object] = lambda: None
 ) -> None:
-    """Deletes artifacts for good, with their objects as `Artifact.delete` says.
+    """Deletes artifacts permanently, with their objects as `Artifact.delete` says.
 
     Args:
         instance: Theirs.
@@ -176,7 +176,7 @@ async def remove(
 
 
 async def check_no_copies(instance: Instance, root: str, advice: str) -> None:
-    """Refuses to remove objects that a copy of the registry may have rows for.
+    """Refuses to remove objects that a copy of the registry may refer to.
 
     Raises:
         StorageShared: There is one that uses the storage.
@@ -186,7 +186,7 @@ async def check_no_copies(instance: Instance, root: str, advice: str) -> None:
 
 
 async def end_deletion(instance: Instance, uids: Sequence[str], storage: bool | None) -> None:
-    """Removes the objects of artifacts whose rows are gone, or leaves them for good if `storage` is False."""
+    """Removes the objects of deleted artifacts, or keeps them forever if `storage` is False."""
     work = keep_objects(instance, uids) if storage is False else remove_objects(instance, uids)
     try:
         await to_the_end(work, within=_LEAVE)
@@ -198,7 +198,7 @@ async def end_deletion(instance: Instance, uids: Sequence[str], storage: bool | 
 
 
 async def _locked(conn: AsyncConnection, table: Table, ids: Sequence[int]) -> list[str]:
-    """The uids of records, whose families nobody else can change before the transaction ends."""
+    """Returns the uids of records, and locks their families until the transaction ends."""
     uids = list(await conn.scalars(select(table.c.uid).where(is_in(table.c.id, ids))))
     await families.lock(conn, uids, table)
     return uids
@@ -207,7 +207,7 @@ async def _locked(conn: AsyncConnection, table: Table, ids: Sequence[int]) -> li
 async def _check_alone(
     conn: AsyncConnection, ids: Sequence[int], storage: bool | None, *, besides: Sequence[int]
 ) -> None:
-    """Refuses to remove objects that other artifacts have bytes in.
+    """Refuses to remove objects that other artifacts share.
 
     Raises:
         ObjectShared: There is one.
@@ -245,7 +245,7 @@ async def _check_reach(instance: Instance, conn: AsyncConnection, ids: Sequence[
 
 
 async def discard(artifact: "Artifact", root: str, object_key: str, error: BaseException) -> bool:
-    """Removes what was stored for an artifact in vain, unless its row refers to it after all.
+    """Removes an object whose artifact could not be saved, unless a row refers to it after all.
 
     Args:
         artifact: Saved.
@@ -270,7 +270,7 @@ async def discard(artifact: "Artifact", root: str, object_key: str, error: BaseE
 
 
 async def check_alone(conn: AsyncConnection, uid: str, root: str, object_key: str, *, besides: Sequence[int]) -> None:
-    """Refuses to remove or replace an object that other artifacts have bytes in.
+    """Refuses to remove or replace an object that other artifacts share.
 
     Args:
         conn: A connection in a transaction.

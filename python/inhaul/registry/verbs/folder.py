@@ -1,4 +1,4 @@
-"""Folders on their way in: what `Artifact.from_dir` and `ingest` both ask for."""
+"""Ingests folders: the arguments that `Artifact.from_dir` and `ingest` share, and `ingest` itself."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -60,7 +60,7 @@ class Folder:
             check_patterns(self.exclude)
 
     async def where(self) -> Job:
-        """The job that the call means, but for its run."""
+        """Returns the job of the call, without its run."""
         return await Job.resolve(
             self.instance,
             self.path,
@@ -71,7 +71,7 @@ class Folder:
         )
 
     async def job(self) -> Job:
-        """The job that the call means; its run is saved once the folder is known to be there."""
+        """Returns the job of the call. Saves its run, after the folder was found."""
         job = await self.where()
         if self.run is None:
             return job

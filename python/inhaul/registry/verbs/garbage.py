@@ -1,4 +1,4 @@
-"""Garbage: what nobody needs any more."""
+"""Garbage collection, as users call it."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""The content of an artifact: on this machine, or where it is."""
+"""Reads the content of an artifact: from this machine, or directly from its storage."""
 
 import asyncio
 import errno
@@ -73,7 +73,7 @@ def _check(artifact: "Artifact", store: Readable, path: Path) -> None:
 
 
 class _Measure(NamedTuple):
-    """The number of files of a folder, None of a file; and the size in bytes."""
+    """Returns the number of files of a folder, or None for a file; and the size in bytes."""
 
     n_objects: int | None
     size: int
@@ -84,7 +84,7 @@ class _Measure(NamedTuple):
 
 
 def _measure(files: Files, object_key: str, status: os.stat_result) -> _Measure | None:
-    """What a file or folder measures; None of anything else."""
+    """As above; None for anything that is neither a file nor a folder."""
     if S_ISREG(status.st_mode):
         return _Measure(None, status.st_size)
     if not S_ISDIR(status.st_mode):
@@ -128,5 +128,5 @@ async def _look_again(artifact: "Artifact") -> None:
 
 
 def _root(artifact: "Artifact") -> str:
-    """The root of its storage."""
+    """Returns the root of its storage."""
     return artifact._staged.place.storage.root if artifact._staged is not None else artifact._storage._root

@@ -33,7 +33,7 @@ _NOTES = "replacing"
 
 
 class Held(NamedTuple):
-    """An object and what it holds."""
+    """An object and its digest."""
 
     object_key: str
     digest: Digest
@@ -57,7 +57,7 @@ class Note:
 
     @classmethod
     def left_behind(cls, home: Path) -> list[Self]:
-        """Those of crashed processes, now locked."""
+        """Returns the notes of crashed processes, locked."""
         left = []
         for file in sorted((home / _NOTES).glob("*.json")):
             # Of a damaged one, the row refers to something that is whole, if not under the key.
@@ -67,7 +67,7 @@ class Note:
         return left
 
     def begin(self) -> None:
-        """Makes it durable, and holds it.
+        """Writes the note to disk, and locks it.
 
         Raises:
             KeyExists: Another process replaces the same artifact, or crashed doing so.
@@ -83,19 +83,19 @@ class Note:
                 raise KeyExists(errno.EEXIST, message, self.old.object_key) from None
 
     def end(self) -> None:
-        """Forgets it."""
+        """Removes the note."""
         self._file.unlink(missing_ok=True)
         self.release()
 
     def release(self) -> None:
-        """Leaves it to the next process."""
+        """Unlocks the note, for the next process."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 def _said(content: Any) -> tuple[Held, str]:
-    """What an object was, and the key of the new one, as a note tells."""
+    """Parses a note: the old object, and the key of the new one."""
     digest = Digest(*content["digest"])
     if [type(one) for one in (content["key"], content["staged"], *digest)] != [str, str, str, str, int]:
         raise ValueError("a key or a digest is none")
@@ -128,7 +128,7 @@ async def settle(instance: Instance, note: Note, content: Content | None = None)
 
 
 async def _put(instance: Instance, store: Store, row: RowMapping, note: Note, content: Content | None) -> None:
-    """Puts the content of the staged object under the artifact's key."""
+    """Writes the content of the staged object under the artifact's key."""
     key, digest = row["key"], Digest(row["hash"], row["hash_type"], row["size"])
     if await holds(store, key, digest):
         return
@@ -188,7 +188,7 @@ async def _row(instance: Instance, uid: str, *, waits: bool) -> RowMapping | Non
 
 
 async def recover(instance: Instance) -> None:
-    """Ends what crashed processes had begun to replace."""
+    """Finishes the replacements of crashed processes."""
 
     async def let_go(notes: Iterable[Note]) -> None:
         for note in notes:

@@ -1,4 +1,4 @@
-"""From the local storage of an instance to its storage on S3."""
+"""Uploads artifacts from the local storage of an instance to its remote storage."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -94,7 +94,7 @@ async def _is_uploaded(artifact: "Artifact", remote: str) -> bool:
 
 
 async def _store(artifact: "Artifact", object_key: str, remote: str, new_key: str) -> str:
-    """Uploads the object; returns how it was verified."""
+    """Uploads the object. Returns how it was verified."""
     instance = artifact._home
     digest = Digest(artifact._hash, artifact._hash_type, artifact._size)
     try:

@@ -42,13 +42,13 @@ async def remove_objects(instance: Instance, uids: Sequence[str]) -> None:
 
 
 async def keep_objects(instance: Instance, uids: Sequence[str]) -> None:
-    """Leaves objects of deleted artifacts where they are."""
+    """Forgets deletions, and keeps their objects."""
     while page := await _page(instance, uids=uids):
         await _forget(instance, page)
 
 
 async def end_removals(instance: Instance, root: str) -> None:
-    """Removes the objects in a storage that deletions left, as when their process crashed.
+    """Removes the objects that crashed deletions left in a storage.
 
     Raises:
         InhaulError, OSError: The storage does not let them go.
@@ -86,7 +86,7 @@ async def _forget(instance: Instance, page: Sequence[Removal]) -> None:
 
 
 async def _resume(instance: Instance, root: str, page: Sequence[Removal]) -> bool:
-    """Removes what a process left; False if the storage is a folder that is not on this machine."""
+    """Removes what a process left. Returns False if the storage is a folder on another machine."""
     store = instance.store(root)
     if not await store.is_there():
         return False

@@ -1,4 +1,4 @@
-"""New content for an artifact that stays itself."""
+"""Replaces the content of an artifact."""
 
 import asyncio
 import warnings
@@ -104,7 +104,7 @@ async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: s
 
 
 async def _check_key_after(artifact: "Artifact", content: Content) -> None:
-    """Refuses content whose suffix changes the key to one that the object cannot have."""
+    """Refuses content whose suffix would make the key invalid."""
     if artifact._key is None or content.suffix == artifact._suffix:
         return
     key = _with_suffix(artifact._key, artifact._suffix, content.suffix)
@@ -130,7 +130,7 @@ async def _remove_old(artifact: "Artifact", store: Store, object_key: str | None
 
 
 async def _registered(artifact: "Artifact") -> RowMapping:
-    """The row of an artifact under its user's key, whose object may be replaced."""
+    """Returns the row of an artifact with a real key, if its object may be replaced."""
     table = tables.artifact
     async with artifact._home.database.read() as conn:
         row = (await conn.execute(select(table).where(table.c.id == artifact._id))).mappings().first()
@@ -146,7 +146,7 @@ async def _registered(artifact: "Artifact") -> RowMapping:
 
 
 async def _note(artifact: "Artifact", row: RowMapping, staged: str) -> Note:
-    """Sees to it that the object is as registered, and notes that it is about to be replaced."""
+    """Checks that the object is as registered, and writes a note of the replacement."""
     held = Held(row["object_key"], Digest(row["hash"], row["hash_type"], row["size"]))
     if not await holds(artifact._home.store(artifact._storage._root), *held):
         raise ObjectChanged(f"{artifact.path} is not what was registered: register it again before it is replaced")
@@ -163,7 +163,7 @@ async def _settle(
     values: dict[str, Any],
     relinked: Relinking | None,
 ) -> None:
-    """Puts the content under the key, or everything back as it was."""
+    """Writes the content under the key. If that fails, restores the old state."""
     try:
         await settle(artifact._home, note, content)
     except BaseException as error:
@@ -235,7 +235,7 @@ async def _switch(
 async def _give_up(
     artifact: "Artifact", stored: str, note: Note | None, outcome: Outcome, error: BaseException
 ) -> None:
-    """Removes the new object of a replacement that failed, unless its row was committed, or may be."""
+    """Removes the new object of a failed replacement, unless its row was or may be committed."""
     try:
         if outcome.is_undone and await discard(artifact, artifact._storage._root, stored, error) and note is not None:
             await asyncio.to_thread(note.end)
@@ -245,5 +245,5 @@ async def _give_up(
 
 
 def _as_stored(object_key: str, n_objects: int | None) -> str:
-    """What to remove of an object: a folder's content lies below its key."""
+    """Returns the key or prefix to remove: the content of a folder lies below its key."""
     return object_key if n_objects is None else f"{object_key}/"

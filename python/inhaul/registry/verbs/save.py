@@ -1,4 +1,4 @@
-"""One artifact on its way in: staged, stored, registered."""
+"""Saves one artifact: stages it, stores its object, adds its row."""
 
 import asyncio
 import errno
@@ -47,7 +47,7 @@ class _Overtaken(Exception):
 
 
 class Draft(NamedTuple):
-    """The arguments of an artifact that is not staged."""
+    """The arguments of an artifact that is not staged yet."""
 
     data: "Data"
     key: str | None
@@ -61,7 +61,7 @@ class Draft(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """The object that an attempt to save an artifact has stored, and when that began."""
+    """The object that an earlier attempt to save an artifact stored, and when it began to."""
 
     object_key: str
     since: datetime
@@ -140,7 +140,7 @@ async def stage(artifact: "Artifact", *, saves: bool = False) -> None:
 
 
 async def check(artifact: "Artifact") -> None:
-    """Raises what staging would raise without having read the content."""
+    """Raises the errors that staging can raise before it reads the content."""
     if artifact._draft is not None and artifact._instance is not None:
         old = artifact._draft.is_new_version_of
         await _located(artifact, artifact._draft, artifact._instance, old._key if old is not None else None)
@@ -149,7 +149,7 @@ async def check(artifact: "Artifact") -> None:
 async def _located(
     artifact: "Artifact", draft: Draft, instance: Instance, inherited: str | None
 ) -> tuple[Content, Place]:
-    """The content, and where it goes."""
+    """Returns the content, and its place in a storage."""
     content = await _content(instance, draft, draft.key or inherited)
     is_labelled = any(one is not None for one in (artifact._description, artifact._run, draft.is_new_version_of))
     root = await asyncio.to_thread(resolved_root, _root(draft.storage)) if draft.storage is not None else None
@@ -171,7 +171,7 @@ async def _content(instance: Instance, draft: Draft, key: str | None) -> Content
 
 
 async def _predecessor(artifact: "Artifact") -> Predecessor:
-    """What the staging of a new version has to know of the old one, which is staged for it."""
+    """Stages the predecessor of a new version, and returns what the staging of the new version needs of it."""
     async with artifact._turn():
         await stage(artifact)
     pending: dict[str, str | None] = {}
@@ -205,7 +205,7 @@ async def save(artifact: "Artifact", instance: Instance) -> None:
 
 
 async def _save_staged(artifact: "Artifact", instance: Instance, *, fresh: bool) -> None:
-    """The same for a staged artifact."""
+    """As `save`, for a staged artifact."""
     if artifact._run is not None:
         await artifact._run._save(instance)
     if artifact._id is None:
@@ -220,7 +220,7 @@ async def _save_staged(artifact: "Artifact", instance: Instance, *, fresh: bool)
 
 
 async def _register(storage: "Storage", artifact: "Artifact", instance: Instance) -> None:
-    """Turns a storage that was not saved into the one that its artifact was saved in."""
+    """Fills an unsaved `Storage` from the row of the storage in which its artifact was saved."""
     query = select(tables.storage).where(tables.storage.c.id == artifact._storage_id)
     async with instance.database.read() as conn:
         row = (await conn.execute(query)).mappings().one()
@@ -270,7 +270,7 @@ async def _save_new(artifact: "Artifact", instance: Instance, *, fresh: bool) ->
 
 
 async def _is_registered(artifact: "Artifact", instance: Instance) -> bool:
-    """Whether the row of an earlier attempt is there, whose COMMIT was in doubt."""
+    """Returns True if an earlier attempt, whose COMMIT was in doubt, has made the row."""
     draft = artifact._draft
     if found := await artifact._is_found(instance):
         _is_saved(artifact, draft.is_new_version_of if draft is not None else None)
@@ -278,14 +278,14 @@ async def _is_registered(artifact: "Artifact", instance: Instance) -> bool:
 
 
 def _is_saved(artifact: "Artifact", old: "Artifact | None") -> None:
-    """Forgets what a saved artifact was made of; the one before it is no longer the latest."""
+    """Drops the staged state of a saved artifact. Its predecessor is no longer the latest."""
     artifact._staged = artifact._draft = artifact._stored = None
     if old is not None and stem(old._uid) == stem(artifact._uid) and old._uid != artifact._uid:
         set_row(old, {"is_latest": False})
 
 
 async def _store(artifact: "Artifact", instance: Instance, staged: Staged, *, reread: bool) -> None:
-    """Stores the object, or sees to it that the file in the storage is still what was staged."""
+    """Stores the object; of a file that stays in place, checks that it has not changed since it was staged."""
     content, digest = staged.content, staged.facts.digest
     if not staged.place.in_place:
         store = await instance.writable(staged.place.storage.root)
@@ -338,7 +338,7 @@ async def _insert(artifact: "Artifact", instance: Instance, staged: Staged, outc
 
 
 async def _make_way(conn: AsyncConnection, artifact: "Artifact", now: datetime) -> None:
-    """Has the family of a new version ready for it, unless somebody else was faster."""
+    """Prepares the family for a new version. Raises `_Overtaken` if another writer was faster."""
     await families.lock(conn, [artifact._uid])
     family = await families.versions_of(conn, [artifact._uid])
     highest = await families.highest(conn, tables.artifact, artifact._uid)
@@ -348,7 +348,7 @@ async def _make_way(conn: AsyncConnection, artifact: "Artifact", now: datetime) 
 
 
 async def _meet_again(artifact: "Artifact", instance: Instance) -> None:
-    """Sees to it that the object of an existing artifact is there, and notes the run that met it."""
+    """Stores the object of an existing artifact again if it is missing, and links the run that found it."""
     if artifact._met is None:
         return
     content, run = artifact._met
@@ -380,7 +380,7 @@ async def _is_there(artifact: "Artifact", store: Readable, object_key: str) -> b
 
 
 async def _discard(artifact: "Artifact", instance: Instance, staged: Staged, error: BaseException) -> None:
-    """Removes the object of an artifact that could not be saved, unless it is registered after all, by whomever."""
+    """Removes the object of an artifact that could not be saved, unless a row refers to it."""
     if staged.place.in_place:
         return
     try:

@@ -1,4 +1,4 @@
-"""Many records saved at once."""
+"""Saves many records in one call."""
 
 import asyncio
 from collections import defaultdict
@@ -16,7 +16,7 @@ _IN_A_ROW = 2_000  # records that are looked at before other tasks have a turn
 
 
 async def save(records: Iterable[Registry]) -> None:
-    """Saves records of any registries. One that cannot be saved keeps no other from it.
+    """Saves records of any type. If one fails, all others are still saved.
 
     New labels, features, transforms and users are written first, hundreds in a transaction, then changed fields of such
     records; then the others are saved side by side, as by their own `save()`.
@@ -76,13 +76,13 @@ async def save(records: Iterable[Registry]) -> None:
 
 
 async def _others_turn(at: int) -> None:
-    """Lets other tasks run now and then in a loop over records."""
+    """Lets other tasks run from time to time during a loop over records."""
     if at % _IN_A_ROW == 0:
         await asyncio.sleep(0)
 
 
 async def _written(registry: type, new: Sequence[Any], instance: Instance) -> list[Failed]:
-    """Writes records that share a transaction; returns errors, each with the number of records that it is about."""
+    """Writes records in one transaction. Returns errors, each with the number of records that it concerns."""
     try:
         return [edits.failed([record], error) for record, error in await named.write(registry, new, instance)]
     except Exception as error:
@@ -90,7 +90,7 @@ async def _written(registry: type, new: Sequence[Any], instance: Instance) -> li
 
 
 async def _saved_each(records: Iterable[Any], instance: Instance) -> list[Failed]:
-    """Saves records side by side; returns errors, each with the number of records that it is about.
+    """Saves records concurrently. Returns errors, each with the number of records that it concerns.
 
     Those that share a key or name are versions of each other, in their order: they are saved one after the other.
     """
