@@ -230,7 +230,7 @@ def twin(cls: type, **members: object) -> type:
 
 
 def _base(base: Any) -> Any:
-    """What a twin has in the place of a base, which may be a generic class with its arguments."""
+    """Returns the twin of a base class, which may be generic with arguments."""
     origin = get_origin(base) or base
     return twin(origin) if isinstance(origin, type) and origin.__module__.startswith("inhaul.") else base
 

@@ -1,4 +1,4 @@
-"""What is beside the registries: their bases, what their records and queries hand out, and sample data."""
+"""The classes beside the registries: their bases, the types that they return, and sample data."""
 
 from inhaul import datasets
 from inhaul.registry import (

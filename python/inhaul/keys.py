@@ -40,7 +40,7 @@ FAMILY = 16
 
 
 def stem(uid: str) -> str:
-    """What the uids of all versions of a record begin with."""
+    """Returns what the uids of all versions of a record begin with."""
     return uid[:FAMILY]
 
 

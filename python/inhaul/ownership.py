@@ -1,4 +1,4 @@
-"""Whose a storage is: what may be written to it, and removed from it, by whom.
+"""The ownership of storages: which registry may write to one, and remove objects from it.
 
 Each registry that writes to a storage keeps a small object there, its mark. It says which of the registry's storages
 this is, and where the registry is. So a registry notices that another one stores objects beside its own, that what is
@@ -30,7 +30,7 @@ from inhaul.tasks import to_the_end
 
 
 class Place(NamedTuple):
-    """Where a registry is. A copy of it differs in that, and only in that.
+    """The place of a registry. A copy of a registry differs from it only in its place.
 
     Attributes:
         database: The path of its file; for PostgreSQL the cluster and the name of the database.
@@ -44,7 +44,7 @@ class Place(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """What a registry says of itself in a storage.
+    """The mark of a registry in a storage.
 
     Attributes:
         registry: Its uid.
@@ -66,7 +66,7 @@ class Mark(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What a registry knows of one of its storages, and of itself.
+    """The facts that a registry records about one of its storages, and about itself.
 
     Attributes:
         registry: Its uid; empty if it has none yet.
@@ -102,7 +102,7 @@ async def registry_uid(conn: AsyncConnection) -> str:
 
 
 async def claim(database: Database, store: Store, storage_id: int) -> None:
-    """Sees to it that a storage has the registry's mark, and that it is the storage that the registry means.
+    """Ensures that a storage has the registry's mark, and that it is the storage that the registry means.
 
     Raises:
         WrongStorage: It is another storage, or belongs to another copy of the registry.
@@ -134,7 +134,7 @@ async def claim_new(database: Database, store: Store, uid: str) -> Row:
 
 
 async def _mark_as(database: Database, store: Store, row: Row) -> None:
-    """Sees to it that what is at a root has the mark of a storage."""
+    """Ensures that what is at a root has the mark of a storage."""
     ours = await _mark(database, row)
     found = await check(database, store, row)
     if found is None:
@@ -147,7 +147,7 @@ async def _mark_as(database: Database, store: Store, row: Row) -> None:
 
 
 async def check(database: Database, store: Readable, row: Row) -> Mark | None:
-    """Sees to it that a storage is the one that the registry means, if it has its mark, which is returned.
+    """Ensures that a storage is the one that the registry means, if it has its mark, which is returned.
 
     Raises:
         WrongStorage: It is another storage, or belongs to another copy of the registry.
@@ -221,7 +221,7 @@ async def separate(database: Database, stores: Iterable[Store]) -> None:
 
 
 async def is_copy(database: Database, row: Row, found: Mark) -> bool:
-    """Whether the mark is that of a registry of which this one is a copy."""
+    """Returns True if the mark is that of a registry of which this one is a copy."""
     ours = await _mark(database, row)
     return not (_is_inside_alike(found, ours) or await asyncio.to_thread(_are_same, found.place, ours.place))
 
@@ -288,7 +288,7 @@ async def _made_at(conn: AsyncConnection, store: Readable, registry: str) -> dat
 
 
 async def is_inside(database: Database, root: str) -> bool:
-    """Whether a storage is copied and moved together with its registry."""
+    """Returns True if a storage is copied and moved together with its registry."""
     if database.path is None or is_remote(root):
         return False
     folder = await asyncio.to_thread(roots.folder_of, database.path)
@@ -296,7 +296,7 @@ async def is_inside(database: Database, root: str) -> bool:
 
 
 async def _root_of(database: Database, mark: Mark) -> str | None:
-    """Where the storage is that a mark of this registry means, as far as the registry knows."""
+    """Returns where the storage is that a mark of this registry means, as far as the registry knows."""
     async with database.read() as conn:
         root: str | None = await conn.scalar(select(tables.storage.c.root).where(tables.storage.c.uid == mark.storage))
     return root
@@ -317,7 +317,7 @@ async def _check(database: Database, row: Row, found: Mark, ours: Mark) -> None:
 
 
 def told_apart(root: str, others: Sequence[Mark]) -> str:
-    """What to do where copies of a registry store objects in one storage."""
+    """Returns what to do where copies of a registry store objects in one storage."""
     named = "; ".join(f"{one.registry} ({one})" for one in others)
     marks = ", ".join(f"{root}/{MARKS}/{one.registry}" for one in others)
     return (
@@ -328,12 +328,12 @@ def told_apart(root: str, others: Sequence[Mark]) -> str:
 
 
 def _is_inside_alike(found: Mark, ours: Mark) -> bool:
-    """Whether the storage was copied or moved together with its registry."""
+    """Returns True if the storage was copied or moved together with its registry."""
     return ours.inside != "" and found.inside == ours.inside
 
 
 def _are_same(marked: Place, ours: Place) -> bool:
-    """Whether a registry is the one that wrote a mark, rather than a copy of it."""
+    """Returns True if a registry is the one that wrote a mark, rather than a copy of it."""
     if not marked.file:
         return marked.database == ours.database
     if marked.file == ours.file:  # moved on its disk, or seen from another container
@@ -365,7 +365,7 @@ async def _place(database: Database) -> Place:
 
 
 async def row_of(database: Database, storage_id: int) -> Row:
-    """What the registry knows of a storage."""
+    """Returns what the registry knows of a storage."""
     storage, mark = tables.storage, tables.storage_mark
     who = (func.coalesce(column, "") for column in (tables.registry.c.uid, tables.registry.c.origin))
     query = select(*who, storage.c.uid, storage.c.root, mark.c.made_at)

@@ -44,7 +44,7 @@ _SHARE = 16  # this part of the limit is freed at once, and filled before the fo
 
 
 class Partial(NamedTuple):
-    """What a killed process left: a file or folder, its size in bytes."""
+    """A file or folder that a killed process left, and its size in bytes."""
 
     path: Path
     size: int
@@ -178,7 +178,7 @@ class Cache:
             await to_the_end(asyncio.to_thread(turn.end))
 
     def _is_there_or_ours(self, entry: Entry, turn: Turn) -> bool:
-        """Whether the entry is there, or it is our turn to download it."""
+        """Returns True if the entry is there, or it is our turn to download it."""
         if self._copies.find(entry):
             return True
         with self._explained(entry):

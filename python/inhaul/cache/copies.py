@@ -35,7 +35,7 @@ _IN_THE_WAY = (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR)
 
 
 class Entry(NamedTuple):
-    """What to keep a copy of.
+    """A key of the cache: the content to keep a copy of.
 
     Attributes:
         uid: The artifact's.
@@ -78,7 +78,7 @@ class Copies:
         self._wrong: dict[str, str] = {}  # how copies look that were found to be wrong, by name
 
     def find(self, entry: Entry) -> bool:
-        """Whether a copy is there and is what was fetched; notes that it was asked for now."""
+        """Returns True if a copy is there and is what was fetched; notes that it was asked for now."""
         state = self._state(entry)
         if state is None or self._wrong.get(entry.name) == state:
             return False
@@ -179,7 +179,7 @@ class Copies:
             notes.write(notes.folder(self._notes) / entry.name, state)
 
     def _holds(self, entry: Entry) -> bool:
-        """Whether a copy has the right bytes, as far as they can tell."""
+        """Returns True if a copy has the right bytes, as far as they can tell."""
         if entry.digest.hash_type == "etag":
             return False
         try:
@@ -219,7 +219,7 @@ def remove(path: Path) -> None:
 
 
 def _fsync(path: Path) -> None:
-    """Puts a file on disk, or a folder with all that is in it."""
+    """Flushes a file, or a folder with all its content, to disk."""
     if path.is_dir():
         for child in path.iterdir():
             _fsync(child)

@@ -18,7 +18,7 @@ class Turn:
 
     @property
     def taken(self) -> bool:
-        """Whether it is ours."""
+        """True if this process has the turn."""
         return self._descriptor is not None
 
     def take(self) -> None:
@@ -35,7 +35,7 @@ class Turn:
                 os.close(descriptor)
 
     def end(self) -> None:
-        """Leaves it to others. The file goes while it is locked, so that none collects."""
+        """Ends the turn. Removes the lock file while it is locked, so that no file is left behind."""
         if self._descriptor is not None:
             self._file.unlink(missing_ok=True)
             os.close(self._descriptor)

@@ -1,1 +1,1 @@
-"""Where rows live: the tables, the engine, and the statements that move rows in bulk."""
+"""The registry database: its tables, the engine, and bulk statements."""

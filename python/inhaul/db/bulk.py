@@ -99,7 +99,7 @@ class NewRows(Protocol):
 
 
 async def any_under(conn: AsyncConnection, storage_id: int, prefix: str) -> bool:
-    """Whether the storage has any artifact, trashed ones included, whose key starts with the prefix."""
+    """Returns True if the storage has any artifact, trashed ones included, whose key starts with the prefix."""
     under = (_a.c.storage_id == storage_id) & (_a.c.key >= prefix) & (_a.c.key < prefix + LAST)
     for condition in (LIVE[conn.dialect.name], _TRASHED):
         found = await conn.execute(select(literal(1)).select_from(_a).where(under, text(condition)).limit(1))
@@ -120,7 +120,7 @@ async def any_at(conn: AsyncConnection, storage_id: int, key: str) -> bool:
 
 
 async def lookup(conn: AsyncConnection, storage_id: int, keys_json: str) -> Sequence[Known]:
-    """What the registry knows of these keys, in one query.
+    """Returns what the registry knows of these keys, in one query.
 
     Args:
         conn: A connection in a transaction.

@@ -268,7 +268,7 @@ class Database:
             return await postgresql.engine(self._address)
 
     async def _exists(self) -> bool:
-        """Whether there is a database to be opened; of a server, its connection says so."""
+        """Returns True if there is a database to be opened; of a server, its connection says so."""
         return self.path is None or await asyncio.to_thread(sqlite.status_of, self.path) is not None
 
     async def file(self) -> tuple[int, ...]:
@@ -322,7 +322,7 @@ class _Opened(NamedTuple):
 
 
 class _OfLoop:
-    """What a database has on one event loop."""
+    """The engine and the connections of a database on one event loop."""
 
     def __init__(self) -> None:
         self.opened: _Opened | None = None

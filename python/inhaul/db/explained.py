@@ -116,7 +116,7 @@ def reached(database: str) -> Iterator[None]:
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether the error of a COMMIT is the database's word that it did not commit."""
+    """Returns True if the error of a COMMIT is the database's word that it did not commit."""
     if not isinstance(error, DBAPIError):
         return False
     if isinstance(error.orig, sqlite3.Error):
@@ -179,7 +179,7 @@ def _mistrust(cause: BaseException | None) -> str | None:
 
 
 def _text(cause: BaseException | None) -> str:
-    """What it all began with, without the names of classes that drivers put before it."""
+    """Returns the first cause of an error, without the names of classes that drivers put before it."""
     while cause is not None and cause.__cause__ is not None:
         cause = cause.__cause__
     return str(cause).partition("\n")[0] or type(cause).__name__  # after it come details and hints

@@ -42,7 +42,7 @@ async def highest(conn: AsyncConnection, table: Table, uid: str) -> str:
 
 
 async def issued(conn: AsyncConnection, uids: Iterable[str]) -> set[str]:
-    """Those of these uids that are of a family in which an artifact is, or was until it was deleted for good."""
+    """Returns the uids whose family has an artifact, or had one that was deleted permanently."""
     return set((await conn.execute(_issued(conn.dialect.name), _json(uids))).scalars())
 
 

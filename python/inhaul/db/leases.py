@@ -40,7 +40,7 @@ class Lease(NamedTuple):
 
 
 async def now(conn: AsyncConnection) -> datetime:
-    """What the database's clock says; for SQLite it is that of this machine."""
+    """Returns what the database's clock says; for SQLite it is that of this machine."""
     if conn.dialect.name == "sqlite":
         return datetime.now(UTC)
     time: datetime = (await conn.execute(select(func.clock_timestamp()))).scalar_one()
@@ -67,7 +67,7 @@ async def take(
 
 
 async def let_nobody_in(conn: AsyncConnection) -> None:
-    """Has whoever takes or renews a lease wait until the transaction ends; on SQLite they do anyway."""
+    """Blocks taking and renewing leases until the transaction ends, as SQLite does anyway."""
     if conn.dialect.name == "postgresql":
         await conn.execute(text("LOCK TABLE lease IN SHARE ROW EXCLUSIVE MODE"))
 

@@ -148,7 +148,7 @@ def _is_port(text: str) -> bool:
 
 
 def _arguments(given: dict[str, str]) -> dict[str, Any]:
-    """What the driver is to connect with."""
+    """Returns the arguments for the driver."""
     arguments: dict[str, Any] = {
         argument: given[name]
         for name, argument in (("user", "user"), ("password", "password"), ("dbname", "database"))

@@ -1,4 +1,4 @@
-"""What the rows say about the objects of a storage: which there should be, and what they should hold."""
+"""The objects of a storage as the rows describe them: their keys and their digests."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ PAGE = 32_768
 
 
 class Row(NamedTuple):
-    """What an artifact's row says about its object; the fields are those of the artifact."""
+    """The part of an artifact's row that describes its object. The fields are those of the artifact."""
 
     uid: str
     storage_id: int
@@ -36,12 +36,12 @@ class Row(NamedTuple):
 
     @property
     def digest(self) -> Digest:
-        """What the object should be."""
+        """The digest that the object should have."""
         return Digest(self.hash, self.hash_type, self.size)
 
     @property
     def prefix(self) -> str:
-        """What the keys of its objects start with: of a folder, the slash is part of it."""
+        """The prefix of its objects' keys; for a folder it ends in a slash."""
         return f"{self.object_key}/" if self.n_objects is not None else self.object_key or ""
 
 

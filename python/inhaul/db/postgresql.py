@@ -63,7 +63,7 @@ async def _connect(server: Server, **options: Any) -> "Connection":
 
 
 async def _is_pooled(connection: "Connection") -> bool:
-    """Whether something between here and the server hands its connections round, as PgBouncer does.
+    """Returns True if something between here and the server hands its connections round, as PgBouncer does.
 
     The process that serves a statement is then another one than that which the connection was said to have.
     """

@@ -42,7 +42,7 @@ class Removal(NamedTuple):
 
     @property
     def prefix(self) -> str:
-        """What to remove: of a folder, all below its key."""
+        """The key to remove, or for a folder the prefix."""
         return f"{self.object_key}/" if self.is_folder else self.object_key
 
 

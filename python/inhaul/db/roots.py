@@ -29,7 +29,7 @@ def set_folder(dialect: Dialect, folder: str) -> None:
 
 
 def recorded(root: str, dialect: Dialect) -> str:
-    """What the row of a storage has for a root."""
+    """Returns the root as the row of a storage records it."""
     folder = _folders.get(dialect)
     if folder is None or "://" in root:
         return root
@@ -51,7 +51,7 @@ class Root(TypeDecorator[str]):
 
     @property
     def python_type(self) -> type[str]:
-        """What its values are."""
+        """The type of its values."""
         return str
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:

@@ -34,12 +34,12 @@ _OURS = {"uid", "storage_id", "key_is_virtual", "object_key", "hash_type", "veri
 
 
 def is_current(connection: Connection) -> bool:
-    """Whether the database holds the tables as they are now."""
+    """Returns True if the database holds the tables as they are now."""
     return _has_version(connection) and _revision(connection) == REVISION
 
 
 def has_registry(connection: Connection) -> bool:
-    """Whether the database holds a registry, of whichever release."""
+    """Returns True if the database holds a registry, of whichever release."""
     return _has_version(connection) or _former_revision(connection) is not None
 
 

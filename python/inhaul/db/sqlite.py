@@ -104,7 +104,7 @@ async def when_free(conn: AsyncConnection, script: str, database: str) -> None:
 
 
 def status_of(path: Path) -> os.stat_result | None:
-    """What the system says of a file; None where there is none.
+    """Returns what the system says of a file; None where there is none.
 
     Raises:
         DatabaseDenied: This user may not look into its folder.
@@ -189,7 +189,7 @@ def _has_log(path: Path) -> bool:
 
 
 def _reading_uri(path: Path) -> str:
-    """How to open a file that may only be read.
+    """Returns how to open a file that may only be read.
 
     In the mode with a log, SQLite reads only where it can make files beside it, or finds them there. Without a log the
     file is complete, so it can be read as one that nobody changes. Nothing is made beside it, for it might then be this
@@ -206,7 +206,7 @@ def _reading_uri(path: Path) -> str:
 
 
 async def journal_mode(path: Path) -> str:
-    """How the file is to be journaled where it is."""
+    """Returns the journal mode for the file system of the file."""
     network = await asyncio.to_thread(network_filesystem, path)
     if network is None:
         return "WAL"

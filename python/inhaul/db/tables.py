@@ -56,7 +56,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     @property
     def python_type(self) -> type[datetime]:
-        """What its values are: a decorated type does not say so by itself."""
+        """The type of its values, which a decorated type does not state by itself."""
         return datetime
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:

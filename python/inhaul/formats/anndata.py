@@ -108,5 +108,5 @@ def _chunks(element: Any) -> tuple[int, ...] | None:
 
 
 def _is_array(element: Any) -> bool:
-    """Whether this is an array, in memory or, of an AnnData that is backed, in HDF5."""
+    """Returns True if this is an array, in memory or, of an AnnData that is backed, in HDF5."""
     return hasattr(element, "strides") or hasattr(element, "maxshape")

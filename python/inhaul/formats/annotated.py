@@ -15,7 +15,7 @@ _TABLES = ("obs", "var")
 
 
 def is_anndata_zarr(path: Path) -> bool:
-    """Whether a zarr store holds an AnnData; a broken one does not."""
+    """Returns True if a zarr store holds an AnnData; a broken one does not."""
     try:
         with zarr_files(path) as store:
             encoding = zarr_node(store)["attributes"].get("encoding-type")
@@ -82,7 +82,7 @@ def open_annotated(source: Source, suffix: str) -> Any:
 
 
 def observations(path: Path, suffix: str) -> int:
-    """How many observations an AnnData or MuData has, without reading them."""
+    """Returns how many observations an AnnData or MuData has, without reading them."""
     node = open_checked(path, suffix)
     try:
         return elements.length_of(node["obs"])
@@ -91,12 +91,12 @@ def observations(path: Path, suffix: str) -> int:
 
 
 def _refers_from_root(node: Any) -> bool:
-    """Whether anndata looks for categories from the root of the store, as in tables of releases before 0.8."""
+    """Returns True if anndata looks for categories from the root of the store, as in tables of releases before 0.8."""
     return any(name in node and node[name].attrs.get("encoding-version") == "0.1.0" for name in _TABLES)
 
 
 def _has_elements(node: Any) -> bool:
-    """Whether the elements are where they are now, and say what they are or need not."""
+    """Returns True if the elements are where they are now, and say what they are or need not."""
     if any(name not in node for name in _TABLES):
         raise ValueError("it holds no AnnData: there is no obs, or no var")
     if any("_index" not in node[name].attrs for name in _TABLES) or any(name.startswith("raw.") for name in node):

@@ -105,7 +105,7 @@ def files_of(path: Path) -> list[Path]:
 
 
 def _contents(source: Remote) -> list[bytes]:
-    """What `files_of` a path would give, fetched and not compressed."""
+    """Returns what `files_of` a path would give, fetched and not compressed."""
     keys = [source.key]
     if source.is_folder:
         keys = [key for key in sizes_below(source) if _is_part(PurePosixPath(key).relative_to(source.key))]
@@ -121,5 +121,5 @@ def _content(file: Remote) -> bytes:
 
 
 def _is_part(file: PurePath) -> bool:
-    """Whether a file of a folder holds a part of a table."""
+    """Returns True if a file of a folder holds a part of a table."""
     return not any(part.startswith((".", "_")) for part in file.parts)

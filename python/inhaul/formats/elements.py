@@ -115,7 +115,7 @@ def as_names(index: "pd.Index[Any]") -> "pd.Index[str]":
 
 
 def is_null(node: Any) -> bool:
-    """Whether this stands for None."""
+    """Returns True if this stands for None."""
     return _encoding(node)[0] == "null" or (hasattr(node, "shape") and node.shape is None)
 
 

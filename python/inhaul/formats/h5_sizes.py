@@ -78,7 +78,7 @@ class _Texts:
                 raise ValueError(f"{name} is in a heap of texts that is damaged")
 
     def _is_whole(self, heap: int) -> bool:
-        """Whether a heap ends. The library would look for the next part for ever behind one without a size."""
+        """Returns True if a heap ends. The library would look for the next part for ever behind one without a size."""
         if not 0 < heap < self._size:
             return True  # that of no text; others are refused by the library
         self._raw.seek(self._base + heap)

@@ -54,7 +54,7 @@ def read_tiff(path: Path, **options: Any) -> "np.ndarray[Any, Any]":
 
 
 def _is_deep_png(path: Path) -> bool:
-    """Whether this is a PNG file of colours with 16 bits per channel."""
+    """Returns True if this is a PNG file of colours with 16 bits per channel."""
     with path.open("rb") as file:
         start = file.read(_COLOUR + 1)
     return len(start) > _COLOUR and start.startswith(_PNG) and start[_DEPTH] == 16 and bool(start[_COLOUR] & 6)

@@ -50,7 +50,7 @@ def measured(data: Any, accessor: str) -> dict[str, dict[str, str]]:
 
 
 def is_slot(name: str) -> bool:
-    """Whether this is the name of a slot of measured data."""
+    """Returns True if this is the name of a slot of measured data."""
     return name.rpartition(":")[2] in ("columns", "obs", "var")
 
 

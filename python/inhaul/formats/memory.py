@@ -95,5 +95,5 @@ def _size(part: Any) -> int:
 
 
 def observations(data: Any) -> int:
-    """How many rows an object has."""
+    """Returns how many rows an object has."""
     return int(data.shape[0])

@@ -102,12 +102,12 @@ class RangedFile(io.RawIOBase):
 
 
 def as_file(source: Source) -> Path | RangedFile:
-    """What a library that reads files can open."""
+    """Returns a file object or path that a library can open."""
     return source if isinstance(source, Path) else RangedFile(source)
 
 
 def as_zarr_store(source: Source) -> Any:
-    """What zarr can open: a folder, a zip file, or a folder of objects."""
+    """Returns a store that zarr can open: a folder, a zip file, or a folder of objects."""
     import zarr
 
     if isinstance(source, Path):
@@ -152,21 +152,21 @@ class RemoteFiles:
             self._found[key] = {"type": "file", "size": size}
 
     def info(self, path: str) -> dict[str, Any]:
-        """Whether it is a file or folder, and its size."""
+        """Returns the kind and the size of a file or folder."""
         if path not in self._found:
             raise FileNotFoundError(path)
         return self._found[path]
 
     def isdir(self, path: str) -> bool:
-        """Whether it is a folder."""
+        """Returns True if it is a folder."""
         return bool(self._found.get(path, {}).get("type") == "directory")
 
     def isfile(self, path: str) -> bool:
-        """Whether it is a file."""
+        """Returns True if it is a file."""
         return bool(self._found.get(path, {}).get("type") == "file")
 
     def find(self, path: str, **_: Any) -> dict[str, dict[str, Any]]:
-        """What is in a folder and those in it."""
+        """Returns all files and folders below a folder, by path."""
         return {name: info for name, info in self._found.items() if name.startswith(f"{path}/")}
 
     def open(self, path: str, mode: str = "rb") -> RangedFile:

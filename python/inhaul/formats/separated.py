@@ -103,7 +103,7 @@ def open_as_loaded(files: Sequence[Path | bytes], parse: Any, opened: "Callable[
 
 
 def _columns(files: Sequence[Path | bytes], parse: Any) -> tuple[dict[str, _Column], int]:
-    """What the columns of CSV files hold for pandas, and how many rows there are."""
+    """Returns what the columns of CSV files hold for pandas, and how many rows there are."""
     found: dict[str, _Column] = {}
     rows = 0
     for file in files:
@@ -116,7 +116,7 @@ def _columns(files: Sequence[Path | bytes], parse: Any) -> tuple[dict[str, _Colu
 
 
 def _counts(opened: "Dataset") -> tuple[int, list[int]]:
-    """How many rows there are for Arrow, and how many values of each column are missing."""
+    """Returns how many rows there are for Arrow, and how many values of each column are missing."""
     rows, missing = 0, [0] * len(opened.schema)
     for batch in opened.to_batches():
         rows += batch.num_rows
@@ -152,7 +152,7 @@ def _opened(file: Path | bytes) -> Any:
 
 
 def _lines_of_header(files: Sequence[Path | bytes], parse: Any) -> int:
-    """How many lines come before the rows: blank ones, and those that the names of the columns take."""
+    """Returns how many lines come before the rows: blank ones, and those that the names of the columns take."""
     for file in files:
         with _opened(file) as binary, TextIOWrapper(binary, "utf-8-sig", newline="") as text:
             lines = csv.reader(text, delimiter=parse.delimiter, quotechar=parse.quote_char or '"')
@@ -180,7 +180,7 @@ def _chunks(file: Path | bytes, parse: Any) -> "Iterator[pd.DataFrame]":
 
 
 def _options(file: Path | bytes, parse: Any) -> dict[str, Any]:
-    """How texts are taken apart, as pandas has it."""
+    """Returns the options for splitting lines into fields, as pandas has them."""
     return {
         "sep": parse.delimiter,
         "quotechar": parse.quote_char or '"',
@@ -192,7 +192,7 @@ def _options(file: Path | bytes, parse: Any) -> dict[str, Any]:
 
 
 def _kind(values: "pd.Series[Any]") -> str:
-    """What values of a chunk are."""
+    """Returns the kind of the values in a chunk."""
     from pandas.api.types import infer_dtype
 
     if not len(values):
@@ -209,7 +209,7 @@ _WHOLE = ("natural", "int64", "uint64")
 
 
 def _wider(one: str, other: str) -> str:
-    """What a column is that holds both."""
+    """Returns the type of a column that holds values of both types."""
     if one in ("none", other) or other == "none":
         return other if one == "none" else one
     if "empty" in (one, other):

@@ -80,7 +80,7 @@ def with_categories(adata: "AnnData", frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def is_unknown_view(element: Any) -> bool:
-    """Whether this is an array in a view that anndata would write as if it were one of numbers.
+    """Returns True if this is an array in a view that anndata would write as if it were one of numbers.
 
     anndata chooses a writer by class and kind. For records (V) and NumPy's own texts (T), it has writers of plain
     arrays only.
@@ -91,7 +91,7 @@ def is_unknown_view(element: Any) -> bool:
 
 
 def _writes_texts_of_pandas() -> bool:
-    """Whether anndata writes columns of `StringDtype`: if told so, and from release 0.13 on with pandas 3."""
+    """Returns True if anndata writes columns of `StringDtype`: if told so, and from release 0.13 on with pandas 3."""
     import anndata
     import pandas as pd
 

@@ -55,7 +55,7 @@ _LOADERS: dict[str | None, Mapping[str, Loader]] = {
 
 
 def accessor_of(path: Path, suffix: str) -> str | None:
-    """What a file or folder loads as; a zarr store is looked into.
+    """Returns what a file or folder loads as; a zarr store is looked into.
 
     Args:
         path: The file or folder.
@@ -78,7 +78,7 @@ def check_accessor(accessor: str, suffix: str) -> None:
 
 
 def load(path: Path, suffix: str, accessor: str | None, **options: Any) -> Any:
-    """What a file or folder holds, or its path when nothing loads its suffix.
+    """Returns what a file or folder holds, or its path when nothing loads its suffix.
 
     Args:
         path: The file or folder.
@@ -102,7 +102,7 @@ def load(path: Path, suffix: str, accessor: str | None, **options: Any) -> Any:
 
 
 def observations(path: Path, suffix: str, accessor: str | None) -> int | None:
-    """How many observations a file or folder holds, where that is cheap to tell, else None."""
+    """Returns how many observations a file or folder holds, where that is cheap to tell, else None."""
     try:
         if accessor in ("AnnData", "MuData"):
             return annotated.observations(path, suffix)

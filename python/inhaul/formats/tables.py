@@ -210,7 +210,7 @@ def _explained(table: "pd.DataFrame", attempt: Callable[["pd.DataFrame"], None],
 
 
 def parquet_rows(path: Path) -> int:
-    """How many rows a parquet file has, from its footer."""
+    """Returns how many rows a parquet file has, from its footer."""
     from pyarrow import parquet
 
     return int(parquet.read_metadata(path).num_rows)

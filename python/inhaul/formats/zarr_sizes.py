@@ -68,7 +68,7 @@ def _size_of_chunk(node: Mapping[str, Any]) -> int:
 
 
 def _after_texts(node: Mapping[str, Any]) -> Sequence[Mapping[str, Any]] | None:
-    """What the chunks of an array went through after the codec of texts, in order; None if it holds others.
+    """Returns what the chunks of an array went through after the codec of texts, in order; None if it holds others.
 
     In version 3 of zarr, chunks may be kept together in shards: into these nobody looks.
     """

@@ -1,1 +1,1 @@
-"""How data comes in: scan, plan, store, record."""
+"""The ingestion of files and objects: scan, plan, store, record."""

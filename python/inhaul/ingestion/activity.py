@@ -1,4 +1,4 @@
-"""Who is writing objects at the moment, for those who would remove what has no row yet.
+"""Leases of the calls that store objects now, so that garbage collection spares objects without a row yet.
 
 Whoever stores objects holds a lease in the registry, from before the first object until the last row is committed. So
 does whoever collects garbage: what a crashed ingest left is not collected while the same call again goes on with it. A
@@ -62,7 +62,7 @@ async def storing(
 
 
 async def confirm(conn: AsyncConnection) -> None:
-    """Sees to it that what was stored since `storing` began is not collected before the transaction ends.
+    """Ensures that what was stored since `storing` began is not collected before the transaction ends.
 
     Raises:
         LeaseLost: It may have been already.

@@ -267,7 +267,7 @@ def _whole(path: Path, size: int) -> bytes | None:
 
 
 async def is_taken(store: Readable, key: str) -> bool:
-    """Whether there is a file, or anything below a folder, under a key."""
+    """Returns True if there is a file, or anything below a folder, under a key."""
     if await store.stat(key) is not None:
         return True
     async for page in store.list(f"{key}/"):

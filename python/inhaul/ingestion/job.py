@@ -1,4 +1,4 @@
-"""What a call asks to be ingested, resolved: which folder, into which storage, under which keys."""
+"""The resolved arguments of an ingest: which folder, into which storage, under which keys."""
 
 import asyncio
 import errno
@@ -180,7 +180,7 @@ class Job:
         return session
 
     async def _edited_since(self, session: Session) -> bool:
-        """Whether an artifact of the crashed session may have moved to another key.
+        """Returns True if an artifact of the crashed session may have moved to another key.
 
         Its object would be written over, since object names derive from the path the artifact came from.
         """
@@ -238,12 +238,12 @@ class Job:
         )
 
     def _destination(self, store: Store | None) -> Root | None:
-        """Where objects are copied to."""
+        """Returns the root that objects are copied to."""
         return store.files.opened() if store is not None and store.files is not None else None
 
 
 def _theirs(folder: Path, roots: Sequence[str], follow_symlinks: FollowSymlinks) -> list[str]:
-    """What in a folder is that of other storages, whose roots these are."""
+    """Returns what in a folder is that of other storages, whose roots these are."""
     found = [root for root in roots if Path(root).is_relative_to(folder) and Path(root).is_dir()]
     if not roots or not follow_symlinks:
         return found

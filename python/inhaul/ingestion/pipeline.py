@@ -38,7 +38,7 @@ Found = Callable[[], tuple[int, bool]]
 """How many files there are so far, and whether that is final."""
 
 Stage = Callable[[Job, Scan], Coroutine[None, None, None]]
-"""What runs beside a scan until that is over."""
+"""A task that runs beside a scan until the scan ends."""
 
 
 class Recorded(NamedTuple):

@@ -1,4 +1,4 @@
-"""What becomes of each file.
+"""Plans what happens to each file.
 
 The registry is asked once per listing; the scanner then decides for each file as soon as it is read:
 

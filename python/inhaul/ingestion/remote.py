@@ -87,17 +87,17 @@ async def _files(store: Readable, folder: str) -> list[tuple[str, StoredObject]]
 
 
 def _tree(files: Iterable[tuple[str, StoredObject]]) -> TreeDigest:
-    """What a listing tells of a folder's content."""
+    """Returns what a listing tells of a folder's content."""
     return hash_listed((name, from_etag(one.etag, one.size)) for name, one in files)
 
 
 def _verified_by(digest: Digest) -> str:
-    """How the content of an object is known that was not read."""
+    """Returns how the content of an object is known that was not read."""
     return "none" if digest.hash_type == "etag" else "etag"
 
 
 async def content_at(instance: Instance, address: str, *, accessor: str | None = None) -> Content:
-    """What is at an address on S3: an object, or all below a folder.
+    """Returns what is at an address on S3: an object, or all below a folder.
 
     Raises:
         FileNotFoundError: There is nothing.
@@ -154,7 +154,7 @@ async def fetch(store: Readable, object_key: str, target: Path, digest: Digest, 
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Sees to it that objects can be the files of a folder, before the first is written.
+    """Ensures that objects can be the files of a folder, before the first is written.
 
     Raises:
         InvalidKey: A name leads out of it or is too long for a file, or a file would have to be a folder, too.
@@ -178,7 +178,7 @@ def _changed(store: Readable, object_key: str) -> ObjectChanged:
 
 
 async def holds(store: Readable, object_key: str, digest: Digest) -> bool:
-    """Whether an object has this content: by its ETag, or by reading it where that does not tell."""
+    """Returns True if an object has this content: by its ETag, or by reading it where that does not tell."""
     found = await store.stat(object_key)
     if found is None or found.size != digest.size:
         return False

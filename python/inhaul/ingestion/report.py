@@ -1,4 +1,4 @@
-"""What an ingest tells: per file where something went wrong, in sum where it did not."""
+"""The report of an ingest: totals, and one entry for each file that failed or was skipped."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """What became of a file whose content is in the registry now."""
+    """The outcome for a file whose content is in the registry now."""
 
     NEW = "new"
     NEW_VERSION = "new_version"

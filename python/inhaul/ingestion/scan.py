@@ -102,7 +102,7 @@ class Scan:
             yield batch
 
     async def uploads(self) -> Sequence[Upload] | None:
-        """What is to be sent next, None at the end. Each has to be settled by one of the methods below."""
+        """Returns what is to be sent next, None at the end. Each has to be settled by one of the methods below."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._scanner.next_uploads)
 
     def stored(self, uploads: Sequence[tuple[int, str]]) -> None:

@@ -42,7 +42,7 @@ class Place(NamedTuple):
     in_place: bool
 
     def target(self, object_key: str) -> str:
-        """Where an object with a key would be."""
+        """Returns where an object with a key would be."""
         return f"{self.storage.root}/{object_key}"
 
 
@@ -246,7 +246,7 @@ async def _destination(
 
 
 async def _has_size(instance: Instance, place: Place, size: int) -> bool:
-    """Whether an artifact has this size, among those that content here would be if it was registered before."""
+    """Returns True if an artifact has this size, among those that content here would be if it was registered before."""
     storages = await instance.storages_beside(place.storage.root)
     query = select(artifact.c.id).where(artifact.c.storage_id.in_(storages), artifact.c.size == size)
     query = query.where(artifact.c.key == place.key) if place.key is not None else query
@@ -266,7 +266,7 @@ async def _planned(
     predecessor: Predecessor | None,
     own_uid: str,
 ) -> Staged | dict[str, Any]:
-    """What content becomes: a new artifact, or the existing one that has it."""
+    """Returns a new artifact, staged, or the row of the existing one that has this content."""
     storages = await instance.storages_beside(place.storage.root)
     async with instance.database.read() as conn:
         if predecessor is not None:

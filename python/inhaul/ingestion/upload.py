@@ -37,7 +37,7 @@ async def upload(scan: Scan, sender: Sender, session: Session) -> None:
 
 
 class _Senders:
-    """What the senders share."""
+    """The state that the senders share."""
 
     def __init__(self, scan: Scan, sender: Sender, session: Session) -> None:
         self._scan = scan

@@ -1,1 +1,1 @@
-"""Where bytes live."""
+"""Storages: local folders and S3."""

@@ -50,7 +50,7 @@ class S3Address(NamedTuple):
         return f"{self.prefix}/{object_key}" if self.prefix else object_key
 
     def key_problem(self, object_key: str) -> str | None:
-        """What is wrong with a key that is relative to the root: it could lead out of it, or cannot be sent."""
+        """Returns what is wrong with a key that is relative to the root: it could lead out of it, or cannot be sent."""
         if problem := key_problem(object_key.removeprefix(f"{OBJECTS}/")):
             return problem
         if len(self.key(object_key).encode()) > _LONGEST:

@@ -1,4 +1,4 @@
-"""What a storage can do, wherever its bytes are."""
+"""The interface of a storage, local or remote."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -78,7 +78,7 @@ class PartReader(Protocol):
 
 
 class UploadJournal(Protocol):
-    """What is remembered of uploads in parts, so that a repeated call goes on with them. Its methods may block."""
+    """A record of multipart uploads, so that a repeated call resumes them. Its methods may block."""
 
     def get(self, object_key: str) -> str | None:
         """The upload that a crash left behind for a key."""
@@ -91,7 +91,7 @@ class UploadJournal(Protocol):
 
 
 class Files(Protocol):
-    """What else can be done with objects that are files of this machine: nothing has to be fetched."""
+    """The further interface of a storage whose objects are local files."""
 
     def opened(self) -> Root:
         """The root, opened. Blocks.
@@ -108,7 +108,7 @@ class Files(Protocol):
         """
 
     def look(self, object_key: str) -> "os.stat_result | None":
-        """What the system says of a file or folder; None if there is nothing. Blocks.
+        """Returns what the system says of a file or folder; None if there is nothing. Blocks.
 
         Raises:
             LinkRefused: A link on the way leads out of the storage.
@@ -116,14 +116,14 @@ class Files(Protocol):
         """
 
     def check_readable(self, object_key: str) -> None:
-        """Sees to it that a file or folder that is there may be read. Blocks.
+        """Ensures that a file or folder that is there may be read. Blocks.
 
         Raises:
             StorageDenied: It may not.
         """
 
     async def hash(self, object_keys: Sequence[str]) -> Sequence[Digest | OSError]:
-        """Hashes files side by side, by the usual rule; each result is a digest, or what is wrong with that file."""
+        """Hashes files in parallel by the usual rule. Each result is a digest, or the error of that file."""
 
     async def hash_like(self, object_key: str, hash_type: str) -> Digest:
         """Hashes a file or folder by the rule that a recorded hash was made by.
@@ -208,7 +208,7 @@ class Address(Protocol):
         """The address with another prefix in the same bucket."""
 
     def may_be_beside(self, storage: Self) -> bool:
-        """Whether a location may be in the bucket of a storage: a server that it does not name may be any."""
+        """Returns True if a location may be in the bucket of a storage: a server that it does not name may be any."""
 
 
 class Readable(Protocol):
@@ -226,29 +226,29 @@ class Readable(Protocol):
     def files(self) -> Files | None: ...  # noqa: D102
 
     async def is_there(self) -> bool:
-        """Whether the root is there, as far as this machine knows without a request."""
+        """Returns True if the root is there, as far as this machine knows without a request."""
 
     def path(self, object_key: str) -> "Path | UPath":
-        """Where an object is, or would be.
+        """Returns where an object is, or would be.
 
         Raises:
             InvalidKey: The key could lead out of the root.
         """
 
     def location(self, object_key: str) -> str:
-        """Where an object is, for people."""
+        """Returns where an object is, for people."""
 
     def key_problem(self, object_key: str) -> str | None:
-        """What is wrong with a key, in words; None if the storage can have it."""
+        """Returns what is wrong with a key, in words; None if the storage can have it."""
 
     async def reader(self, object_key: str) -> "tuple[ObjectStore, str] | None":
-        """What reads parts of an object, or of those below a folder: an obstore, and the key there.
+        """Returns a reader of parts of an object, or of those below a folder: an obstore, and the key there.
 
         None where objects are files of this machine, or where the server sends no parts.
         """
 
     async def stat(self, object_key: str) -> Stat | None:
-        """What the store says of an object; None if there is none."""
+        """Returns what the store says of an object; None if there is none."""
 
     async def check_target(self, object_key: str) -> None:
         """Refuses a key that a user chose if no object can be put there. Nothing is made.

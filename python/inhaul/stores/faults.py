@@ -1,4 +1,4 @@
-"""What an error of the S3 clients means, told by its type, status and code."""
+"""The meaning of errors of the S3 clients, by type, status and code."""
 
 import re
 from enum import Enum, auto
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Kind(Enum):
-    """What to do about a failed request."""
+    """The reaction to a failed request."""
 
     RETRY = auto()  # it may work the next time
     SLOWER = auto()  # the server wants fewer requests
@@ -42,7 +42,7 @@ NOTHING_DONE = (
 
 
 class Damaged(Exception):
-    """What the server says it has is not what was sent."""
+    """The server's digest differs from that of the bytes sent."""
 
 
 class ShortReply(Exception):
@@ -120,7 +120,7 @@ _OBSTORE_CAUSE = re.compile(r'message: "([\w ]+)"|"(dns error)"')  # the system'
 
 
 def classify(error: Exception) -> Fault:
-    """What an error raised by aiobotocore or by obstore means; one that is not known may pass."""
+    """Returns what an error raised by aiobotocore or by obstore means; one that is not known may pass."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):  # botocore's ClientError
         return _client_error(response)

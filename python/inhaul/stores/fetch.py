@@ -40,7 +40,7 @@ class WholeReply(InhaulError):
 
 
 class _NotTaken(InhaulError):
-    """What was to take the bytes failed, which no repetition helps."""
+    """The receiver of the bytes failed, so a retry does not help."""
 
 
 async def fetch(requests: Requests, key: str, target: Path, size: int, etag: str | None) -> None:
@@ -120,7 +120,7 @@ def _write(descriptor: int, content: bytes, start: int) -> None:
 
 
 async def read_through(requests: Requests, key: str, size: int, take: Take) -> None:
-    """Has the bytes of an object of that size taken, from the first to the last, whatever its ETag."""
+    """Downloads the bytes of an object of a known size in order, whatever its ETag."""
     try:
         for start in range(0, max(size, 1), RANGE):
             content, _ = await read_range(requests, key, start, min(start + RANGE, size), size, None)
@@ -188,7 +188,7 @@ async def read_range(
 
 
 def _check(requests: Requests, key: str, size: int, etag: str | None, wanted: int, same: str | None) -> None:
-    """Looks whether a reply is about the right object, for not every server heeds the condition that it must be."""
+    """Checks that a reply is about the right object: not every server heeds the condition of the request."""
     if size != wanted:
         raise ObjectChanged(f"{key!r} in {requests.address} has {size} bytes, not {wanted}")
     if same is not None and etag and tag(etag) != tag(same):

@@ -73,7 +73,7 @@ class LocalStore:
         return await asyncio.to_thread(self._path.is_dir)
 
     def path(self, object_key: str) -> Path:
-        """Where an object is, or would be.
+        """Returns where an object is, or would be.
 
         Raises:
             InvalidKey: The key could lead out of the root, or this process cannot name its file.
@@ -239,7 +239,7 @@ class LocalStore:
         return _as_stat(status) if status is not None and S_ISREG(status.st_mode) else None
 
     def look(self, object_key: str) -> os.stat_result | None:
-        """What the system says of a file or folder; None if there is nothing. Blocks.
+        """Returns what the system says of a file or folder; None if there is nothing. Blocks.
 
         Raises:
             LinkRefused: A link on the way leads out of the storage.
@@ -256,7 +256,7 @@ class LocalStore:
             return None
 
     def check_readable(self, object_key: str) -> None:
-        """Sees to it that a file or folder that is there may be read. Blocks.
+        """Ensures that a file or folder that is there may be read. Blocks.
 
         Raises:
             StorageDenied: It may not.
@@ -292,7 +292,7 @@ class LocalStore:
                 raise KeyExists(errno.EEXIST, "There is a folder under this key: choose another one", key)
 
     async def hash(self, object_keys: Sequence[str]) -> Sequence[Digest | OSError]:
-        """Hashes files side by side, by the usual rule; each result is a digest, or what is wrong with that file."""
+        """Hashes files in parallel by the usual rule. Each result is a digest, or the error of that file."""
         keys = [self._checked(key) for key in object_keys]
         try:
             root = await asyncio.to_thread(self.opened)
@@ -371,7 +371,7 @@ class LocalStore:
             yield from self._stats(folder, names[start : start + PAGE])
 
     def _stats(self, folder: str, keys: Sequence[str]) -> Sequence[tuple[str, Stat | None]]:
-        """What is to be told of some entries of a folder: not what is neither file nor folder, or gone by now."""
+        """Stats some entries of a folder; leaves out those that are neither file nor folder, or gone by now."""
         told: list[tuple[str, Stat | None]] = []
         with suppress(*_NOT_LISTED), self._folder(folder) as here:
             for key in keys:
@@ -451,7 +451,7 @@ class LocalStore:
             raise refused
 
     async def check_removal(self, object_keys: Iterable[str]) -> None:
-        """Sees to it that objects can be reached to remove them; see `remove`.
+        """Ensures that objects can be reached to remove them; see `remove`.
 
         Raises:
             LinkRefused: A link is on the way to one.

@@ -1,4 +1,4 @@
-"""What users give: paths of this machine, and texts that may be addresses."""
+"""The paths and addresses that users pass."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ _ENDPOINT = "?endpoint_url="
 
 
 def is_pathish(data: object) -> TypeIs["Pathish"]:
-    """Whether something is a path or an address."""
+    """Returns True if something is a path or an address."""
     upath = sys.modules.get("upath")
     return isinstance(data, str | os.PathLike) or (upath is not None and isinstance(data, upath.UPath))
 

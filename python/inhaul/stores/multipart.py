@@ -324,7 +324,7 @@ class _Upload:
         return None
 
     async def _read_back(self) -> bool:
-        """Whether what is stored is what was read, where the ETag does not tell."""
+        """Returns True if what is stored is what was read, where the ETag does not tell."""
         part_size = self._reader.part_size
         found = [hashlib.md5(usedforsecurity=False) for _ in self._md5s]
 

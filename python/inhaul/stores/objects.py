@@ -1,4 +1,4 @@
-"""Whole objects: sent and asked for by obstore."""
+"""Puts and gets whole objects with obstore."""
 
 import asyncio
 import hashlib
@@ -124,7 +124,7 @@ def _damaged(requests: Requests, key: str) -> StorageUnavailable:
 
 
 async def check_free(requests: Requests, key: str) -> None:
-    """Looks whether there is an object, for not every server heeds the condition that there must be none.
+    """Checks that there is no object: not every server heeds the condition of the request.
 
     What an earlier call may have stored although it failed is removed first. Where it may not be seen whether there is
     one, the condition alone has to do.
@@ -171,7 +171,7 @@ async def settle(requests: Requests) -> None:
 
 
 def is_ours(found: "GetResult", write_id: str) -> bool:
-    """Whether an object was made by this write."""
+    """Returns True if an object was made by this write."""
     return found.attributes.get(WRITE_ID) == write_id
 
 
@@ -207,7 +207,7 @@ async def _create(requests: Requests, key: str, data: bytes, write: Write) -> st
 
 
 async def _verify(requests: Requests, key: str, data: bytes, md5_hex: str, etag: str | None) -> str | None:
-    """How an object that was just stored is found right, or None if it is damaged.
+    """Returns how an object that was just stored is found right, or None if it is damaged.
 
     Args:
         requests: The storage.
@@ -244,7 +244,7 @@ async def _verify(requests: Requests, key: str, data: bytes, md5_hex: str, etag:
 
 
 async def stat(requests: Requests, key: str) -> Stat | None:
-    """What the storage says of an object; None if there is none."""
+    """Returns what the storage says of an object; None if there is none."""
     from obstore import head_async
 
     try:

@@ -1,4 +1,4 @@
-"""What a server that speaks the language of S3 can do, found out by trying."""
+"""Finds out by trial what an S3-compatible server can do."""
 
 import hashlib
 import secrets
@@ -136,7 +136,7 @@ class _Probe:
         self._report.abilities.append(Ability(name, problem is None, needed, problem or ""))
 
     async def _refused(self, request: Awaitable[Any]) -> str | None:
-        """What is wrong with the answer to a request that must be refused."""
+        """Returns what is wrong with the answer to a request that must be refused."""
         from botocore.exceptions import ClientError
 
         try:
@@ -258,7 +258,7 @@ def _status(reply: Mapping[str, Any]) -> int:
 
 
 def _compared(etag: str | None, expected: str) -> str | None:
-    """What is wrong with an ETag."""
+    """Returns the fault of an ETag, in words."""
     found = tag(etag)
     if found == expected:
         return None

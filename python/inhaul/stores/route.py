@@ -27,7 +27,7 @@ _STYLES = ("auto", "path", "virtual")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What all clients of a storage are given.
+    """The connection settings that all clients of a storage share.
 
     Attributes:
         endpoint_url: The server; None for the one of the region.
@@ -58,7 +58,7 @@ class Route:
         }
 
     def client_options(self) -> "ClientConfig":
-        """What obstore needs to know. Blocks: it reads certificates.
+        """Returns what obstore needs to know. Blocks: it reads certificates.
 
         Raises:
             StorageUnavailable: A file of certificates cannot be read.

@@ -70,7 +70,7 @@ class S3Store:
         return True
 
     def path(self, object_key: str) -> "UPath":
-        """Where an object is, or would be; opened by s3fs.
+        """Returns where an object is, or would be; opened by s3fs.
 
         Raises:
             InvalidKey: The key could lead out of the root, or cannot be sent.
@@ -96,7 +96,7 @@ class S3Store:
         return await self._requests.send(lambda to: to.reader(), needs=objects.GET), self._key(object_key)
 
     async def _serves_ranges(self, object_key: str) -> bool:
-        """Whether the server answers with a part of an object when it is asked for one; it is tried once.
+        """Returns True if the server answers with a part of an object when it is asked for one; it is tried once.
 
         Args:
             object_key: An object, or a folder of objects, to try it with.
@@ -174,7 +174,7 @@ class S3Store:
         return await multipart.put(self._requests, object_key, reader, uploads, exclusive=exclusive)
 
     async def stat(self, object_key: str) -> Stat | None:
-        """What the storage says of an object; None if there is none."""
+        """Returns what the storage says of an object; None if there is none."""
         return await objects.stat(self._requests, self._key(object_key))
 
     async def read(self, object_key: str) -> bytes | None:
@@ -267,7 +267,7 @@ class S3Store:
             await objects.remove(self._requests, keys[start : start + PAGE])
 
     async def sync(self) -> None:
-        """What was put is durable already."""
+        """Does nothing: an object is durable when its request ends."""
 
     async def aclose(self) -> None:
         """See `Readable`."""
@@ -332,4 +332,4 @@ class _Memory:
 
 
 SCHEME = Scheme(lambda root, options: S3Store(parse(root), options), parse, locate, check_options, _region)
-"""What `s3://` means."""
+"""The scheme of `s3://`."""

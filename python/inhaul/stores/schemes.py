@@ -38,7 +38,7 @@ class StorageKind(NamedTuple):
 
 
 def is_remote(text: str) -> bool:
-    """Whether a path is an address of something that is reached over a network.
+    """Returns True if a path is an address of something that is reached over a network.
 
     Raises:
         UnsupportedStorage: It is an address of an unknown kind.
@@ -52,7 +52,7 @@ def type_of(root: str) -> str:
 
 
 def kind_of(root: str, options: Mapping[str, Any]) -> StorageKind:
-    """What the row of a storage says besides its root."""
+    """Returns what the row of a storage says besides its root."""
     scheme = _scheme(root)
     if scheme is None:
         return StorageKind(LOCAL, None)

@@ -1728,7 +1728,7 @@ def ingest(
     ...
 
 def save(records: Iterable[_Registry]) -> None:
-    """Saves records of any registries. One that cannot be saved keeps no other from it.
+    """Saves records of any type. If one fails, all others are still saved.
 
     New labels, features, transforms and users are written first, hundreds in a transaction, then changed fields of such
     records; then the others are saved side by side, as by their own `save()`.

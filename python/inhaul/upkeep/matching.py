@@ -36,7 +36,7 @@ def object_of(key: str) -> str | None:
 
 
 async def prefixes(database: Database, storage_id: int) -> list[str]:
-    """What to list to meet all objects of a storage's rows, and all that inhaul named."""
+    """Returns what to list to meet all objects of a storage's rows, and all that inhaul named."""
     async with database.read() as conn:
         ends = await objects.key_range(conn, storage_id)
     if ends is None:

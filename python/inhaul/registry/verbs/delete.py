@@ -73,7 +73,7 @@ async def check_key_is_free(conn: AsyncConnection, artifact: "Artifact", problem
         problem: What it cannot do.
 
     Raises:
-        KeyExists: It is.
+        KeyExists: Another family has the key.
     """
     if artifact._key is None:
         return
