@@ -20,6 +20,7 @@ from inhaul.errors import (
     KeyExists,
     NoResultFound,
     ObjectChanged,
+    ObjectMissing,
     ObjectShared,
     StorageUnavailable,
 )
@@ -46,6 +47,12 @@ class Place:
             write(Path(self.root, key), content)
         else:
             self._client.put_object(Bucket=self._bucket, Key=f"{self._prefix}/{key}", Body=content.encode())
+
+    def remove(self, key: str) -> None:
+        if self._client is None:
+            Path(self.root, key).unlink()
+        else:
+            self._client.delete_object(Bucket=self._bucket, Key=f"{self._prefix}/{key}")
 
     def contents(self) -> dict[str, str]:
         """What is stored, by key; the registry of a local storage apart."""
@@ -184,6 +191,13 @@ async def test_what_was_edited_since_is_not_written_over(place: Place, artifact:
     with pytest.raises(ObjectChanged, match="not what was registered"):
         await artifact.replace(write(tmp_path / "new.txt", "new"))
     assert place.contents() == {KEY: "edited"}
+
+
+async def test_what_is_gone_is_not_replaced(place: Place, artifact: Artifact, tmp_path: Path) -> None:
+    place.remove(KEY)
+    with pytest.raises(ObjectMissing, match="register it again before it is replaced"):
+        await artifact.replace(write(tmp_path / "new.txt", "new"))
+    assert place.contents() == {}
 
 
 async def test_what_lies_in_another_artifact_stays(

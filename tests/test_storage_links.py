@@ -93,6 +93,12 @@ async def test_nothing_is_saved_behind_a_link_that_stays_inside(instance: Instan
         await Artifact(write(tmp_path / "b.txt", "b"), key="link/b.txt", key_is_virtual=False).save()
 
 
+async def test_nothing_is_saved_behind_a_link_to_itself(instance: Instance, tmp_path: Path) -> None:
+    _link(Path(instance.root, "loop"), Path("loop"))
+    with pytest.raises(LinkRefused, match='"loop" is a link to "loop"'):
+        await Artifact(write(tmp_path / "b.txt", "b"), key="loop/b.txt", key_is_virtual=False).save()
+
+
 async def test_the_root_itself_may_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     _link(tmp_path / "storage", Path("disk"))

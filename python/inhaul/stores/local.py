@@ -395,6 +395,10 @@ class LocalStore:
             raise
         except PermissionError as error:
             raise _unreadable(self._path / key) from error
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise LinkRefused(error.errno, "Links lead to each other", str(self._path / key)) from error
 
     async def uploads(self) -> AsyncIterator[Sequence[Upload]]:
         """There are none."""

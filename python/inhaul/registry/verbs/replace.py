@@ -1,6 +1,7 @@
 """Replaces the content of an artifact."""
 
 import asyncio
+import errno
 import warnings
 from datetime import UTC, datetime
 from functools import partial
@@ -11,7 +12,7 @@ from sqlalchemy import RowMapping, select, update
 from inhaul.arguments import check_key
 from inhaul.db import provenance, tables
 from inhaul.db.engine import Outcome
-from inhaul.errors import InhaulError, NoResultFound, ObjectChanged
+from inhaul.errors import InhaulError, NoResultFound, ObjectChanged, ObjectMissing
 from inhaul.hashing import Digest
 from inhaul.ingestion.activity import confirm, storing
 from inhaul.ingestion.content import Content, content_of
@@ -148,7 +149,11 @@ async def _registered(artifact: "Artifact") -> RowMapping:
 async def _note(artifact: "Artifact", row: RowMapping, staged: str) -> Note:
     """Checks that the object is as registered, and writes a note of the replacement."""
     held = Held(row["object_key"], Digest(row["hash"], row["hash_type"], row["size"]))
-    if not await holds(artifact._home.store(artifact._storage._root), *held):
+    store = artifact._home.store(artifact._storage._root)
+    if await store.stat(held.object_key) is None:
+        what = f"The object of artifact {artifact._uid} is gone: register it again before it is replaced"
+        raise ObjectMissing(errno.ENOENT, what, store.location(held.object_key))
+    if not await holds(store, *held):
         raise ObjectChanged(f"{artifact.path} is not what was registered: register it again before it is replaced")
     note = Note(artifact._home.home, artifact._uid, held, staged)
     await to_the_end(asyncio.to_thread(note.begin), lambda _: asyncio.to_thread(note.end))
