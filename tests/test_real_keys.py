@@ -24,7 +24,7 @@ from inhaul.errors import (
     ObjectShared,
     StorageUnavailable,
 )
-from inhaul.ingestion.activity import storing
+from inhaul.ingestion.activity import storing, target_of
 from inhaul.ingestion.content import FileContent
 from s3_servers import S3Server
 from striking import breaker
@@ -447,7 +447,7 @@ async def test_the_object_of_a_call_that_runs_is_not_taken(
     """It could be taken back, and the row of the other call would have no object."""
     source = write(tmp_path / "table.txt", "old")
     place.put(KEY, "old")
-    async with storing(instance.database, target=f"{place.root}/{KEY}"):
+    async with storing(instance.database, target=target_of(place.root, KEY)):
         with pytest.raises(KeyExists):
             await Artifact(source, key=KEY, key_is_virtual=False).save()
 
@@ -457,7 +457,7 @@ async def test_a_save_waits_for_another_one_of_the_same_key(
 ) -> None:
     """Of several uploads in parts that end at once, some servers let more than one succeed."""
     saving = Artifact(write(tmp_path / "table.txt", "old"), key=KEY, key_is_virtual=False)
-    async with storing(instance.database, target=f"{place.root}/{KEY}"):
+    async with storing(instance.database, target=target_of(place.root, KEY)):
         task = asyncio.create_task(saving.save())
         await asyncio.wait([task], timeout=1)
         assert not task.done()
@@ -472,7 +472,7 @@ async def test_a_cancelled_save_that_waits_for_another_one_leaves_no_lease(
     instance: inhaul.Instance, place: Place, tmp_path: Path
 ) -> None:
     saving = Artifact(write(tmp_path / "table.txt", "old"), key=KEY, key_is_virtual=False)
-    async with storing(instance.database, target=f"{place.root}/{KEY}"):
+    async with storing(instance.database, target=target_of(place.root, KEY)):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
                 await saving.save()

@@ -13,6 +13,7 @@ import pytest
 import inhaul.sync as ln
 from inhaul import Artifact, Status, connect, gc, ingest
 from inhaul.errors import KeyExists, ObjectChanged, ObjectMissing, StorageUnavailable
+from inhaul.ingestion.activity import storing, target_of
 from inhaul.instance import Instance
 from inhaul.stores.s3 import S3Store
 from registries import query
@@ -80,6 +81,19 @@ async def upload_one(bucket: Bucket, local: Path, file: Path, database_url: str,
     assert bucket.keys() == [artifact.object_key]
     await artifact.delete(permanent=True)
     assert bucket.keys() == []
+
+
+async def test_an_upload_waits_for_a_save_of_the_same_real_key(
+    instance: Instance, bucket: Bucket, file: Path, s3_root: str
+) -> None:
+    artifact = await Artifact(file, key="a.txt", key_is_virtual=False).save()
+    async with storing(instance.database, target=target_of(s3_root, "a.txt")):
+        task = asyncio.create_task(artifact.save(upload=True))
+        await asyncio.wait([task], timeout=1)
+        assert not task.done()
+        assert await asyncio.to_thread(bucket.keys) == []
+    await task
+    assert await asyncio.to_thread(bucket.get, "a.txt") == CONTENT
 
 
 async def test_a_new_artifact_is_uploaded_at_once(instance: Instance, bucket: Bucket, local: Path) -> None:

@@ -38,6 +38,11 @@ _running: set[str] = set()
 _lease: ContextVar[str | None] = ContextVar("inhaul_lease", default=None)
 
 
+def target_of(root: str, object_key: str) -> str:
+    """Returns the name that leases give the place of an object under a key that a user chose."""
+    return f"{root}/{object_key}"
+
+
 @asynccontextmanager
 async def storing(
     database: Database, *, resumed_since: datetime | None = None, target: str | None = None
@@ -48,8 +53,8 @@ async def storing(
         database: The registry.
         resumed_since: When the first of objects was stored that are written over, or adopted; None for new ones. They
             are none that somebody is about to remove as garbage.
-        target: The place where an object is stored under a key that a user chose. One call at a time stores there, and
-            the others wait: not every server lets only one of several uploads in parts that end at once succeed.
+        target: The place of an object under a key that a user chose, see `target_of`. One call at a time stores
+            there, the others wait: some servers let several uploads in parts that end at once succeed.
     """
     async with _held(database, resumed_since, collects=False, target=target) as uid:
         if resumed_since is not None:

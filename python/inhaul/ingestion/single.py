@@ -15,7 +15,7 @@ from inhaul.db.sharers import sharers
 from inhaul.db.tables import TRASH, artifact
 from inhaul.errors import InvalidKey, KeyExists, NoResultFound
 from inhaul.hashing import Digest
-from inhaul.ingestion.activity import abandon, storing, was_left
+from inhaul.ingestion.activity import abandon, storing, target_of, was_left
 from inhaul.ingestion.content import Content, Facts, FileContent, FolderContent, seems_taken
 from inhaul.ingestion.plan import next_version
 from inhaul.ingestion.remote import holds
@@ -40,10 +40,6 @@ class Place(NamedTuple):
     storage: StorageRow
     key: str | None
     in_place: bool
-
-    def target(self, object_key: str) -> str:
-        """Returns where an object with a key would be."""
-        return f"{self.storage.root}/{object_key}"
 
 
 class Staged(NamedTuple):
@@ -73,7 +69,7 @@ class Staged(NamedTuple):
     def target(self) -> str | None:
         """The place of the object if it is to be stored under a key of the user's."""
         is_real = self.object_key == self.place.key and not self.place.in_place
-        return self.place.target(self.object_key) if is_real else None
+        return target_of(self.place.storage.root, self.object_key) if is_real else None
 
 
 class Predecessor(NamedTuple):
@@ -306,7 +302,9 @@ async def _planned(
 async def _is_left(instance: Instance, store: Readable, place: Place, where: str, facts: Facts) -> bool:
     """True if the object under a real key is one that a killed call stored of the same content, and it has no row."""
     async with instance.database.read() as conn:
-        if not await was_left(conn, place.target(where)) or await sharers(conn, place.storage.root, [where], limit=1):
+        if not await was_left(conn, target_of(place.storage.root, where)) or await sharers(
+            conn, place.storage.root, [where], limit=1
+        ):
             return False
     return facts.n_objects is None and await holds(store, where, facts.digest)
 

@@ -398,7 +398,8 @@ class LocalStore:
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
-            raise LinkRefused(error.errno, "Links lead to each other", str(self._path / key)) from error
+            what = "Links lead to each other: remove them, or choose another key"
+            raise LinkRefused(error.errno, what, str(self._path / key)) from error
 
     async def uploads(self) -> AsyncIterator[Sequence[Upload]]:
         """There are none."""

@@ -14,7 +14,7 @@ from inhaul.db.sharers import sharers
 from inhaul.errors import KeyExists, NoResultFound, ObjectChanged, ObjectMissing
 from inhaul.hashing import Digest
 from inhaul.hashing.etags import from_etag
-from inhaul.ingestion.activity import confirm, forsake, storing
+from inhaul.ingestion.activity import confirm, forsake, settle, storing, target_of
 from inhaul.ingestion.content import content_of, is_taken
 from inhaul.ingestion.remote import holds
 from inhaul.keys import named_anew
@@ -48,7 +48,7 @@ async def upload(artifact: "Artifact") -> None:
         raise ObjectChanged(f"{artifact!r} was overwritten in place by a later version, so it cannot be uploaded")
     if await _is_uploaded(artifact, remote):
         return
-    target = None if artifact._key_is_virtual else f"{remote}/{object_key}"
+    target = None if artifact._key_is_virtual else target_of(remote, object_key)
     async with storing(instance.database, target=target):
         # Under a name that no other upload of the artifact has: what one leaves unfinished, it can remove.
         new_key = named_anew(artifact._uid, artifact._suffix) if artifact._key_is_virtual else object_key
@@ -137,5 +137,7 @@ async def _switch(
             done = await conn.execute(update(table).where(same).values(new))
             if done.rowcount != 1:
                 raise NoResultFound(f"{artifact!r} was deleted or replaced while it was uploaded")
+            if not artifact._key_is_virtual:
+                await settle(conn, target_of(remote, object_key))
             whole = await with_related(conn, artifact, columns(artifact) | new)
             outcome.apply = partial(set_row, artifact, new | {"storage": whole["storage"]})
