@@ -23,6 +23,7 @@ from PIL import Image
 from pyarrow import parquet
 
 import children
+import inhaul.sync as ln
 from inhaul.errors import NotEnoughMemory
 from inhaul.formats import h5_sizes, measured, suffixes, zarr_sizes
 from inhaul.formats.annotated import observations
@@ -133,6 +134,16 @@ def test_an_array_of_an_hdf5_file_has_no_more_than_is_stored(tmp_path: Path) -> 
         # All of a chunk is in memory to read a part of it.
         file["obs"].create_dataset("chunk", (4,), "f4", chunks=(HUGE,), maxshape=(None,), compression="gzip")
     refused(tmp_path / "a.h5ad", ".h5ad", "AnnData", rf"obs/chunk would take {HUGE * 4:,} bytes")
+
+
+def test_an_array_of_an_hdf5_file_on_s3_has_no_more_than_is_stored(s3_root: str, tmp_path: Path) -> None:
+    cells().write_h5ad(tmp_path / "a.h5ad")
+    with h5py.File(tmp_path / "a.h5ad", "r+") as file:
+        file.create_dataset("layers/x", (HUGE, 4), "f4", chunks=(4, 4), compression="gzip")[:4] = 1
+    with ln.connect(s3_root, f"sqlite:///{tmp_path}/registry.db"):
+        artifact = ln.Artifact(tmp_path / "a.h5ad", key="a.h5ad").save()
+        with pytest.raises(ValueError, match=rf"{artifact.uid}.*layers/x would take {HUGE * 16:,} bytes"):
+            artifact.backed()
 
 
 @pytest.mark.parametrize("version", [2, 3])

@@ -7,7 +7,7 @@ from typing import Any
 
 from inhaul.formats import elements
 from inhaul.formats.arrays import ZARR, close_node, open_node, zarr_files, zarr_node
-from inhaul.formats.h5_sizes import check_h5
+from inhaul.formats.h5_sizes import check_arrays, check_h5
 from inhaul.formats.ranged import Remote, Source, as_file, fetched_zarr_store
 from inhaul.formats.zarr_sizes import check_zarr
 
@@ -32,15 +32,18 @@ def open_checked(source: Source, suffix: str) -> Any:
     """Opens an AnnData or MuData: its root.
 
     Raises:
-        ValueError: It has data in other files, or runs code; or a file of this machine declares more than it stores.
+        ValueError: It has data in other files, or runs code; or it declares more than it stores; of an object on S3,
+            only arrays of HDF5 are asked.
     """
     node = open_node(source, suffix)
     try:
-        if isinstance(source, Path):
-            if suffix in ZARR:
-                check_zarr(source)
-            else:
-                check_h5(node, source)
+        if isinstance(source, Remote):
+            if suffix not in ZARR:
+                check_arrays(node)
+        elif suffix in ZARR:
+            check_zarr(source)
+        else:
+            check_h5(node, source)
     except BaseException:
         close_node(node)
         raise

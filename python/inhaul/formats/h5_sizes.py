@@ -52,6 +52,27 @@ def check_h5(file: "h5py.File", path: Path) -> None:
         h5o.visit(file.id, look, info=True)
 
 
+def check_arrays(file: "h5py.File") -> None:
+    """Refuses an HDF5 file with arrays that are larger than what is stored of them can be. No content is read.
+
+    Args:
+        file: The file, wherever it is.
+
+    Raises:
+        ValueError: It has such arrays.
+    """
+    from h5py import h5d, h5o
+
+    size = file.id.get_filesize()
+
+    def look(name: bytes) -> None:
+        node = h5o.open(file.id, name)
+        if isinstance(node, h5d.DatasetID):
+            _check_array(name.decode(errors="replace"), node, size)
+
+    h5o.visit(file.id, look)
+
+
 class _Texts:
     """Looks at texts, and at the heaps that they are in, each once.
 
