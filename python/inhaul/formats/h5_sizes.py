@@ -44,7 +44,8 @@ def check_h5(file: "h5py.File", path: Path) -> None:
                 texts.check(f"An attribute of {shown}", values)
             node = h5o.open(file.id, name)
             if isinstance(node, h5d.DatasetID):
-                _check_array(shown, node, size)
+                if (declared := _declared(node)) > ALLOWED:
+                    check(shown, declared, min(node.get_storage_size(), size))
                 for values in _texts_of(raw, node):
                     texts.check(shown, values)
 
@@ -53,7 +54,10 @@ def check_h5(file: "h5py.File", path: Path) -> None:
 
 
 def check_arrays(file: "h5py.File") -> None:
-    """Refuses an HDF5 file with arrays that are larger than what is stored of them can be. No content is read.
+    """Refuses a remote HDF5 file with arrays that are larger than what the whole file can hold.
+
+    Only headers are read, which `confined.check_h5` has fetched. How much is stored of one array is not asked: the
+    answer is in an index of its chunks, which may be long.
 
     Args:
         file: The file, wherever it is.
@@ -68,7 +72,7 @@ def check_arrays(file: "h5py.File") -> None:
     def look(name: bytes) -> None:
         node = h5o.open(file.id, name)
         if isinstance(node, h5d.DatasetID):
-            _check_array(name.decode(errors="replace"), node, size)
+            check(name.decode(errors="replace"), _declared(node), size)
 
     h5o.visit(file.id, look)
 
@@ -119,13 +123,12 @@ class _Texts:
         return True
 
 
-def _check_array(name: str, dataset: Any, size: int) -> None:
+def _declared(dataset: Any) -> int:
+    """The bytes that an array would take in memory; at least those of one chunk."""
     items = math.prod(dataset.shape or (0,))
     if _is_chunked(dataset):
         items = max(items, math.prod(dataset.get_create_plist().get_chunk()))
-    declared = items * dataset.get_type().get_size()
-    if declared > ALLOWED:
-        check(name, declared, min(dataset.get_storage_size(), size))
+    return int(items * dataset.get_type().get_size())
 
 
 def _texts_of(raw: BinaryIO, dataset: Any) -> Iterator[bytes]:
