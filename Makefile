@@ -11,15 +11,18 @@ SCALE ?= 1
 ROUNDS := $(if $(filter 1,$(SCALE)),3,1)
 SECONDS ?= 600
 
+# The files of tests with these names, each in the folder of what it tests.
+tests = $(foreach name,$1,$(or $(wildcard tests/*/test_$(name).py),$(error There is no tests/*/test_$(name).py)))
+
 # The first seed of the tests that repeat at random. Called again, they go on where one failed.
 SEED ?= 0
-RANDOM_TESTS := $(patsubst %,tests/test_%.py,bad_input cache cancel commit_in_doubt concurrent crash flips gc interrupted leases ownership projects remote_upkeep removing replacing round_trips s3_end_to_end s3_lifecycle s3_long states storage_links upload verify)
+RANDOM_TESTS := $(call tests,bad_input cache cancel commit_in_doubt concurrent crash flips gc interrupted leases ownership projects remote_upkeep removing replacing round_trips s3_end_to_end s3_lifecycle s3_long states storage_links upload verify)
 
 # What also runs with PgBouncer before PostgreSQL. By hand, any other test does: `POOLED=1 pytest -k postgresql`.
-POOLED_TESTS := $(patsubst %,tests/test_%.py,concurrent engine leases many membership migrations query)
+POOLED_TESTS := $(call tests,concurrent engine leases many membership migrations query)
 
 # Tests of storage on S3, which `make soak` also runs on other servers than SeaweedFS: Ceph, from Debian's packages, and rclone.
-S3_TESTS := $(patsubst %,tests/test_%.py,cloud remote_probe remote_upkeep s3_differences s3_end_to_end s3_faults s3_lifecycle s3_multipart s3_route s3_store)
+S3_TESTS := $(call tests,cloud remote_probe remote_upkeep s3_differences s3_end_to_end s3_faults s3_lifecycle s3_multipart s3_route s3_store)
 
 RUST := $(shell find rust -name '*.rs') Cargo.toml
 

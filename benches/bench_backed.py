@@ -20,7 +20,7 @@ import s3fs
 import zarr
 from scipy import sparse
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 import inhaul.sync as ih
 from inhaul.formats.ranged import RangedFile

@@ -16,7 +16,7 @@ import corpus
 from harness import HERE, Bench, Figures, main, ratio, run
 from sink import sink
 
-sys.path.append(str(HERE.parent / "tests"))
+sys.path.append(str(HERE.parent / "tests" / "support"))
 from s3_servers import S3Server, seaweedfs
 
 IN_FLIGHT = 64

@@ -97,5 +97,5 @@ def _prepare_kernels() -> None:
         "JUPYTER_RUNTIME_DIR": f"{folder}/jupyter",
         # `inhaul` is called in a tutorial, also where its environment is not activated.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(_HERE.parent / "tests"),  # for the S3 server of the tests
+        "PYTHONPATH": str(_HERE.parent / "tests" / "support"),  # for the S3 server of the tests
     }

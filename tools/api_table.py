@@ -100,11 +100,13 @@ def has(api: Any, section: str, name: str) -> bool:
     return hasattr(api.Artifact, name)
 
 
-def is_there(test: str) -> bool:
-    """Whether a test exists."""
+def place(test: str) -> str | None:
+    """Returns the path and the name of a test, or None if there is no such test."""
     file, _, name = test.partition("::")
-    path = TESTS / f"test_{file}.py"
-    return path.exists() and re.search(rf"^(async )?def {name}\(", path.read_text(), re.MULTILINE) is not None
+    for path in TESTS.rglob(f"test_{file}.py"):
+        if re.search(rf"^(async )?def {name}\(", path.read_text(), re.MULTILINE):
+            return f"{path.relative_to(TESTS.parent)}::{name}"
+    return None
 
 
 def names(section: str, name: str) -> tuple[str, str]:
@@ -125,9 +127,10 @@ def main() -> None:
         lines += ["", f"## {section}", "", "| item | `inhaul` | `inhaul.sync` | test |", "|---|---|---|---|"]
         for name, test in items.items():
             wrong += [f"{api.__name__} has no {name}" for api in (inhaul, inhaul.sync) if not has(api, section, name)]
-            wrong += [] if is_there(test) else [f"there is no test {test}"]
+            shown_by = place(test)
+            wrong += [] if shown_by else [f"there is no test {test}"]
             first, second = names(section, name)
-            lines.append(f"| {name} | `{first}` | `{second}` | `tests/test_{test.replace('::', '.py::')}` |")
+            lines.append(f"| {name} | `{first}` | `{second}` | `{shown_by}` |")
     if wrong:
         sys.exit("\n".join(wrong))
     Path(sys.argv[1]).write_text("\n".join(lines) + "\n")

@@ -15,4 +15,4 @@ def test_the_table_has_every_file_and_no_empty_cell() -> None:
 @pytest.mark.parametrize("file", outcomes.FILES)
 def test_each_way_ends_as_the_table_says(file: str) -> None:
     seen = outcomes.row(file, outcomes.outcomes(file))
-    assert seen in outcomes.table(), "run `python tests/outcomes.py`, and see whether its change is right"
+    assert seen in outcomes.table(), "run `python tests/support/outcomes.py`, and see whether its change is right"

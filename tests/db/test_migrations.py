@@ -23,7 +23,7 @@ from inhaul.registry.records.feature import FeatureValue
 REGISTRIES = (Artifact, Collection, Feature, FeatureSet, FeatureValue, Run, Storage, Transform, ULabel, User)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 DRIVERS = {"sqlite": "aiosqlite", "postgresql": "asyncpg"}
-GOLDEN = Path(__file__).with_name("golden")
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 PREPARE = """
 import asyncio, sys

@@ -17,16 +17,6 @@ from trees import grow
 
 FILES = 800
 
-INGEST = """
-import asyncio, sys, inhaul
-async def main():
-    async with inhaul.connect(sys.argv[1], sys.argv[2]):
-        print("ready", flush=True)
-        await inhaul.ingest(sys.argv[3])
-        print("done", flush=True)
-asyncio.run(main())
-"""
-
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -37,7 +27,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def whole_run(root: Path, url: str, tree: Path) -> float:
     """Seconds that an uninterrupted ingest takes in a process of its own, from its first line to its last."""
-    with subprocess.Popen([sys.executable, "-c", INGEST, root, url, tree], stdout=subprocess.PIPE) as child:
+    with subprocess.Popen([sys.executable, "-c", children.INGEST, root, url, tree], stdout=subprocess.PIPE) as child:
         assert child.stdout
         child.stdout.readline()
         start = time.monotonic()
@@ -47,7 +37,7 @@ def whole_run(root: Path, url: str, tree: Path) -> float:
 
 def killed_after(seconds: float, *arguments: str | Path) -> bool:
     """Runs an ingest and kills it so many seconds after its first line; false when it was done by then."""
-    with subprocess.Popen([sys.executable, "-c", INGEST, *arguments], stdout=subprocess.PIPE) as child:
+    with subprocess.Popen([sys.executable, "-c", children.INGEST, *arguments], stdout=subprocess.PIPE) as child:
         assert child.stdout
         assert child.stdout.readline() == b"ready\n"
         try:
@@ -78,7 +68,7 @@ async def test_the_same_call_after_a_kill_ends_as_if_nothing_had_happened(
         await assert_consistent(database_url, root, orphans=True)
     before = {row["key"]: row["uid"] for row in await artifacts(database_url)}
 
-    finished = children.run(INGEST, str(root), database_url, str(tree))
+    finished = children.run(children.INGEST, str(root), database_url, str(tree))
     assert (finished.returncode, finished.stderr) == (0, "")
     latest = await assert_holds(database_url, root, tree)
     kept = comparable(latest)
@@ -101,7 +91,7 @@ async def test_a_kill_while_versions_change_loses_neither(tmp_path: Path, corpus
         path.write_bytes(path.read_bytes() + b"more")
     killed_after(rng.uniform(0, seconds), root, url, tree)
     await assert_consistent(url, root, orphans=True)
-    assert children.run(INGEST, str(root), url, str(tree)).returncode == 0
+    assert children.run(children.INGEST, str(root), url, str(tree)).returncode == 0
     await assert_holds(url, root, tree)
     rows = {row["uid"]: row for row in await artifacts(url)}
     assert len(rows) == FILES + FILES // 2
@@ -116,9 +106,9 @@ async def test_a_kill_at_a_system_call(tmp_path: Path, corpus: Path, call: str, 
     when = random.Random(f"{seed} {call}").choice([1, 2, 3, 5, 8, 50, 700])
     strace = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}")
     inject = ("-e", f"inject={call}:signal=KILL:when={when}")
-    children.run(INGEST, str(root), url, str(corpus), wrapper=(*strace, *inject))
+    children.run(children.INGEST, str(root), url, str(corpus), wrapper=(*strace, *inject))
     await assert_consistent(url, root, orphans=True)
-    assert children.run(INGEST, str(root), url, str(corpus)).returncode == 0
+    assert children.run(children.INGEST, str(root), url, str(corpus)).returncode == 0
     await assert_holds(url, root, corpus)
 
 

@@ -1,6 +1,6 @@
 """What becomes of each file of the corpus, by each way in and out.
 
-`python tests/outcomes.py` writes the table in `docs/reference/formats.md` again, which `test_corpus.py` checks.
+`python tests/support/outcomes.py` writes the table in `docs/reference/formats.md` again, which `test_corpus.py` checks.
 """
 
 import tempfile
@@ -22,8 +22,8 @@ from PIL import Image
 import inhaul.sync as ln
 from inhaul.errors import InhaulError
 
-CORPUS = Path(__file__).with_name("corpus")
-TABLE = Path(__file__).parents[1] / "docs" / "reference" / "formats.md"
+CORPUS = Path(__file__).parents[1] / "corpus"
+TABLE = Path(__file__).parents[2] / "docs" / "reference" / "formats.md"
 FILES = sorted(path.relative_to(CORPUS).as_posix() for path in CORPUS.glob("*/*"))
 WAYS = ("rows", "`load`", "`backed`", "`from_*(path)`", "`mapped`", "`from_*(object)`")
 NOT_OFFERED = "not offered"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import children
 import inhaul
 import inhaul.sync
 from inhaul import Artifact, Storage, connect, gc, ingest
@@ -18,7 +19,6 @@ from inhaul.errors import NoResultFound
 from inhaul.ingestion.activity import storing
 from inhaul.instance import current
 from registries import assert_consistent, seeds, storing_since
-from test_crash import INGEST
 from trees import grow
 
 NOW = timedelta(0)
@@ -160,7 +160,7 @@ async def test_what_a_killed_ingest_left_is_gone_on_with_or_collected(tmp_path: 
     rng = random.Random(seed)
     url, root, tree = f"sqlite:///{tmp_path}/registry.db", tmp_path / "storage", tmp_path / "tree"
     grow(tree, 500)
-    with subprocess.Popen([sys.executable, "-c", INGEST, root, url, tree], stdout=subprocess.PIPE) as child:
+    with subprocess.Popen([sys.executable, "-c", children.INGEST, root, url, tree], stdout=subprocess.PIPE) as child:
         assert child.stdout
         child.stdout.readline()
         try:

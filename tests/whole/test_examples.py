@@ -42,7 +42,7 @@ def test_examples(tmp_path: Path) -> None:
     for name in ("my_file.jpg", "paradisi05_laminopathic_nuclei.jpg"):
         _picture(name)
     Path("myfile.csv").write_text("a,b\n1,2\n")
-    text = Path(__file__).with_name("examples.txt").read_text()
+    text = (Path(__file__).parents[1] / "examples.txt").read_text()
     examples = doctest.DocTestParser().get_doctest(text, {"edit": _edit}, "examples", "examples.txt", 0)
     report: list[str] = []
     with inhaul.sync.connect(tmp_path / "root"):

@@ -21,7 +21,7 @@ import inhaul.sync as ln
 from inhaul import Artifact, Collection
 from test_backed import assert_same
 
-CORPUS = Path(__file__).parent / "corpus"
+CORPUS = Path(__file__).parents[1] / "corpus"
 SCANPY = Path(scanpy.__file__).parent / "datasets"
 
 pytestmark = [

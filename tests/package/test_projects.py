@@ -124,7 +124,7 @@ async def test_absolute_roots_of_older_registries_become_relative(tmp_path: Path
     file = tmp_path / "lab" / "reg.db"
     file.parent.mkdir()
     old = sqlite3.connect(file)
-    old.executescript((Path(__file__).parent / "golden" / "0002.sql").read_text())
+    old.executescript((Path(__file__).parents[1] / "golden" / "0002.sql").read_text())
     old.execute("UPDATE storage SET root = ?", (str(tmp_path / "lab" / "objects"),))
     old.commit()
     old.close()

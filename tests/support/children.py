@@ -4,6 +4,17 @@ import subprocess
 import sys
 from contextlib import suppress
 
+# Ingests a folder: its arguments are a storage, the address of a database, and the folder.
+INGEST = """
+import asyncio, sys, inhaul
+async def main():
+    async with inhaul.connect(sys.argv[1], sys.argv[2]):
+        print("ready", flush=True)
+        await inhaul.ingest(sys.argv[3])
+        print("done", flush=True)
+asyncio.run(main())
+"""
+
 
 def run(
     script: str, *arguments: str, wrapper: tuple[str, ...] = (), timeout: float = 60

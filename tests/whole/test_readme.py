@@ -13,7 +13,7 @@ import pytest
 import inhaul
 import inhaul.sync
 
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 EXAMPLE = re.compile(r"^```python\n(.*?)^```\n\s*^```text\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 DATA = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import inhaul.sync as ih
 from inhaul._blocking import twins
 
-PROJECT = Path(__file__).parent.parent  # whose settings say where the stub is
+PROJECT = Path(__file__).parents[2]  # whose settings say where the stub is
 ASYNC = ("Coroutine", "Awaitable", "AsyncGenerator", "AsyncIterator", "AsyncIterable")
 
 
