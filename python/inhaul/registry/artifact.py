@@ -1,6 +1,7 @@
 """Artifacts: datasets and models stored as files or folders."""
 
 import asyncio
+import errno
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -10,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.arguments import check_choice, check_flag, check_follow, check_key
 from inhaul.db import families, objects, tables
-from inhaul.errors import NoResultFound
+from inhaul.db.objects import Row
+from inhaul.errors import NoResultFound, ObjectMissing
 from inhaul.formats import backed, suffixes
 from inhaul.hashing import FollowSymlinks
 from inhaul.ingestion.single import OnDuplicate, Staged
@@ -360,8 +362,8 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         return opened
 
     async def _opened(self, **options: Any) -> Any:
-        await self._staging()
-        source = await reading.source(self)
+        row = await self._current_row()
+        source = await reading.source(self._home.store(self._root()), row) or await self._local_path(row)
         # Converting an S3 path to text imports UPath.
         return await asyncio.to_thread(
             lambda: backed.open_backed(source, self._suffix, self._accessor, str(self.path), self._world, **options)
@@ -553,5 +555,27 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         return self._lock
 
     async def _cached(self) -> Path:
+        return await self._local_path(await self._current_row())
+
+    async def _current_row(self) -> Row:
+        """Returns the row, after staging. If a later version may have overwritten the object, reads it again."""
         await self._staging()
-        return await reading.cached(self)
+        if self._id is not None:
+            set_row(self, await reading.changes_since(self._home, self._row()))
+        return self._row()
+
+    def _row(self) -> Row:
+        """Returns the part of the row that describes the object."""
+        return Row(*(getattr(self, f"_{name}") for name in Row._fields))
+
+    def _root(self) -> str:
+        """Returns the root of the storage that has, or will have, the object."""
+        return self._staged.place.storage.root if self._staged is not None else self._storage.root
+
+    async def _local_path(self, row: Row) -> Path:
+        path = self.path
+        if self._id is not None or not isinstance(path, Path):
+            return await reading.cached(self._home, self._root(), row, path)
+        if not await asyncio.to_thread(path.exists):
+            raise ObjectMissing(errno.ENOENT, f"What {self!r} was made of is not there", str(path))
+        return path

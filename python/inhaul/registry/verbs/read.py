@@ -5,75 +5,79 @@ import errno
 import os
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import TYPE_CHECKING, NamedTuple
-
-from sqlalchemy import select
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inhaul.cache import Entry
-from inhaul.db import tables
+from inhaul.db import objects
+from inhaul.db.objects import Row
 from inhaul.errors import ObjectChanged, ObjectDamaged, ObjectMissing
-from inhaul.formats.ranged import Remote, Source
-from inhaul.hashing import Digest
+from inhaul.formats.ranged import Remote
 from inhaul.ingestion.content import is_taken
 from inhaul.ingestion.remote import fetch
 from inhaul.ingestion.scan import content_names
-from inhaul.registry.model.fields import set_row
+from inhaul.instance import Instance
 from inhaul.stores.base import Files, Readable
 
 if TYPE_CHECKING:
-    from inhaul.registry.artifact import Artifact
+    from upath import UPath
 
 
-async def cached(artifact: "Artifact") -> Path:
-    """A path of the content of a staged artifact: of the object itself, or of a copy in the cache.
+async def changes_since(instance: Instance, row: Row) -> dict[str, Any]:
+    """Returns columns that may have changed since a row was read: a later version overwrites an object in place."""
+    if row.key_is_virtual:
+        return {}
+    async with instance.database.read() as conn:
+        now = (await objects.rows_of(conn, [row.uid])).get(row.uid)
+    return {"object_key": now.object_key, "size": now.size, "n_objects": now.n_objects} if now is not None else {}
+
+
+async def cached(instance: Instance, root: str, row: Row, path: "Path | UPath") -> Path:
+    """Returns a local path of the content of an artifact: of the object itself, or of a copy in the cache.
+
+    Args:
+        instance: The instance of the artifact.
+        root: The root of its storage.
+        row: The row of the artifact, or of one that is staged.
+        path: The path of the object.
 
     Raises:
         ObjectMissing: The object is not in the storage.
-        ObjectChanged: The file was overwritten in place by a later version, or the user's file is another one by now.
-        ObjectDamaged: The object has not the size, or is not of the kind, that is registered.
-        StorageDenied: It may not be read.
+        ObjectChanged: A later version overwrote the file in place, or the user's file is now another one.
+        ObjectDamaged: The object does not have the registered size or kind.
+        StorageDenied: The object cannot be read.
     """
-    await _look_again(artifact)
-    path = artifact.path
-    if artifact._id is not None and artifact._object_key is None:
-        raise ObjectChanged(errno.ESTALE, f"Artifact {artifact._uid} was overwritten in place", str(path))
+    store, object_key = instance.store(root), row.object_key
+    if object_key is None:
+        raise ObjectChanged(errno.ESTALE, f"Artifact {row.uid} was overwritten in place", str(path))
     if isinstance(path, Path):
-        if artifact._id is not None:
-            await asyncio.to_thread(_check, artifact, artifact._home.store(_root(artifact)), path)
-        elif not await asyncio.to_thread(path.exists):
-            raise ObjectMissing(errno.ENOENT, f"What {artifact!r} was made of is not there", str(path))
+        await asyncio.to_thread(_check, row, object_key, store, path)
         return path
-
-    store, object_key = artifact._home.store(_root(artifact)), artifact._object_key or ""
-
-    digest = Digest(artifact._hash, artifact._hash_type, artifact._size)
+    is_folder = row.n_objects is not None
 
     async def download(target: Path) -> None:
-        await fetch(store, object_key, target, digest, is_folder=artifact._n_objects is not None)
+        await fetch(store, object_key, target, row.digest, is_folder=is_folder)
 
-    entry = Entry(artifact._uid, artifact._suffix, digest, artifact._n_objects is not None)
-    return await artifact._home.cache.get(entry, download)
+    return await instance.cache.get(Entry(row.uid, row.suffix, row.digest, is_folder), download)
 
 
-def _check(artifact: "Artifact", store: Readable, path: Path) -> None:
-    """Refuses an object on this machine that cannot be what is registered, which its size and kind tell unread."""
-    object_key = artifact._object_key or ""
+def _check(row: Row, object_key: str, store: Readable, path: Path) -> None:
+    """Raises if the size or kind of a local object differs from its row. Does not read the object."""
     status = store.files.look(object_key) if store.files is not None else None
     if status is None or store.files is None:
-        raise ObjectMissing(errno.ENOENT, f"The object of artifact {artifact._uid} is not there", str(path))
+        raise ObjectMissing(errno.ENOENT, f"The object of artifact {row.uid} is not there", str(path))
     store.files.check_readable(object_key)
     found = _measure(store.files, object_key, status)
-    expected = _Measure(artifact._n_objects, artifact._size)
+    expected = _Measure(row.n_objects, row.size)
     if found == expected:
         return
-    what = f"This is {found or 'neither a file nor a folder'}, but artifact {artifact._uid} is {expected}"
-    if artifact._key_is_virtual:
+    what = f"This is {found or 'neither a file nor a folder'}, but artifact {row.uid} is {expected}"
+    if row.key_is_virtual:
         raise ObjectDamaged(errno.EIO, f"{what}: verify(repair=True) stores it again if it can", str(path))
     raise ObjectChanged(errno.ESTALE, f"{what}: register it again to have a new version", str(path))
 
 
 class _Measure(NamedTuple):
-    """Returns the number of files of a folder, or None for a file; and the size in bytes."""
+    """The number of files in a folder, None for a file; and the size in bytes."""
 
     n_objects: int | None
     size: int
@@ -84,7 +88,7 @@ class _Measure(NamedTuple):
 
 
 def _measure(files: Files, object_key: str, status: os.stat_result) -> _Measure | None:
-    """As above; None for anything that is neither a file nor a folder."""
+    """Returns the measure of an object. None if it is neither a file nor a folder."""
     if S_ISREG(status.st_mode):
         return _Measure(None, status.st_size)
     if not S_ISDIR(status.st_mode):
@@ -96,37 +100,16 @@ def _measure(files: Files, object_key: str, status: os.stat_result) -> _Measure 
     return _Measure(len(found), sum(one.st_size for one in found if one is not None))
 
 
-async def source(artifact: "Artifact") -> Source:
-    """The content of a staged artifact where it is, to be read in part; a copy where the server sends no parts.
+async def source(store: Readable, row: Row) -> Remote | None:
+    """Returns the object of an artifact for reading in parts. None if only a local path of it can be read.
 
     Raises:
         ObjectMissing: The object is not in the storage.
-        ObjectChanged: The file was overwritten in place by a later version, or the user's file is another one by now.
-        ObjectDamaged: The object has not the size, or is not of the kind, that is registered.
     """
-    await _look_again(artifact)
-    object_key = artifact._object_key
-    store = artifact._home.store(_root(artifact))
+    object_key = row.object_key
     reader = await store.reader(object_key) if object_key is not None else None
     if object_key is None or reader is None:
-        return await cached(artifact)
+        return None
     if not await is_taken(store, object_key):
-        raise ObjectMissing(errno.ENOENT, f"The object of artifact {artifact._uid} is not in {store.root}", object_key)
-    return Remote(*reader, is_folder=artifact._n_objects is not None)
-
-
-async def _look_again(artifact: "Artifact") -> None:
-    """Learns what became of an object under its real key since the row was loaded: it is another artifact's, or new."""
-    if artifact._id is None or artifact._key_is_virtual:
-        return
-    table = tables.artifact.c
-    query = select(table.object_key, table.size, table.n_objects).where(table.id == artifact._id)
-    async with artifact._home.database.read() as conn:
-        row = (await conn.execute(query)).first()
-    if row is not None:
-        set_row(artifact, row._asdict())
-
-
-def _root(artifact: "Artifact") -> str:
-    """Returns the root of its storage."""
-    return artifact._staged.place.storage.root if artifact._staged is not None else artifact._storage._root
+        raise ObjectMissing(errno.ENOENT, f"The object of artifact {row.uid} is not in {store.root}", object_key)
+    return Remote(*reader, is_folder=row.n_objects is not None)
