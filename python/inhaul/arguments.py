@@ -96,5 +96,5 @@ def check_path(value: object) -> None:
     """
     path = as_text(value) if is_pathish(value) else None
     if not isinstance(path, str):
-        raise TypeError(f"{value!r} is no path: pass a text, a pathlib.Path or a UPath")
+        raise TypeError(f"{value!r} is not a path: pass a text, a pathlib.Path or a UPath")
     check_path_text(path)

@@ -91,5 +91,5 @@ def check_there(root: Root) -> None:
         StorageMissing: It was moved or replaced since it was opened.
     """
     if not root.is_there():
-        what = "The folder was moved, or replaced by another, while it was worked on: run it again"
+        what = "The folder was moved or replaced during the call: repeat the call"
         raise StorageMissing(errno.ENOENT, what, root.path)

@@ -36,7 +36,7 @@ def explained(file: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise StorageFull(error.errno, "No space left. More room is needed; free some", str(file)) from error
+        raise StorageFull(error.errno, "No space left: free some", str(file)) from error
 
 
 def folder(path: Path) -> Path:

@@ -158,8 +158,8 @@ async def check(database: Database, store: Readable, row: Row) -> Mark | None:
     elif row.marked_at is not None:
         raise WrongStorage(
             f"{row.root} has lost the mark of this registry, {database}: it was emptied or moved, or its disk is "
-            f"not mounted. {_move(row.root, 'NEW')} says that it is at NEW, {_move(row.root, row.root)} that it is "
-            "what is there now"
+            f"not mounted. If it is at NEW now, run {_move(row.root, 'NEW')}. If it is what is at {row.root} now, run "
+            f"{_move(row.root, row.root)}"
         )
     return found
 
@@ -309,10 +309,10 @@ async def _check(database: Database, row: Row, found: Mark, ours: Mark) -> None:
             raise WrongStorage(f"{row.root} is the storage that is registered as {other}: run {_move(other, row.root)}")
     if await is_copy(database, row, found):
         raise WrongStorage(
-            f"{row.root} belongs to the registry at {found}, of which {ours} is a copy, unless it was moved. "
-            f"To store objects there nevertheless, run {_move(row.root, row.root)}: the copy is a registry of its own "
-            "from then on. As the rows of both name the same objects, neither may collect garbage there, nor delete "
-            f"objects without storage=True. Or copy the storage, too, and run {_move(row.root, 'NEW')}"
+            f"{row.root} belongs to the registry at {found}. The registry at {ours} is a copy of it, or it was moved. "
+            f"To store objects there nevertheless, run {_move(row.root, row.root)}: this makes the copy an independent "
+            "registry. The rows of both name the same objects, so neither can collect garbage there, or delete "
+            f"objects without storage=True. Or copy the storage to NEW and run {_move(row.root, 'NEW')}"
         )
 
 
@@ -321,9 +321,9 @@ def told_apart(root: str, others: Sequence[Mark]) -> str:
     named = "; ".join(f"{one.registry} ({one})" for one in others)
     marks = ", ".join(f"{root}/{MARKS}/{one.registry}" for one in others)
     return (
-        f"A copy of this registry, or the one of which it is a copy, stores objects in {root}, too: {named}. Rows of "
-        "both may name the same objects. Copy the storage for one of them, and record that with `inhaul storage move`. "
-        f"If the other one is no more, or is not used with this storage, remove its mark: {marks}"
+        f"A copy of this registry, or its original, also stores objects in {root}: {named}. The rows of both may name "
+        "the same objects. Copy the storage for one of them, and record that with `inhaul storage move`. "
+        f"If the other registry no longer exists, or does not use this storage, remove its mark: {marks}"
     )
 
 

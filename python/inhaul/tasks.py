@@ -17,17 +17,17 @@ def unwrapped() -> Iterator[None]:
     except BaseExceptionGroup as group:
         first, *others = group.exceptions
         if others:
-            first.add_note(f"Of tasks beside it, {len(others)} failed too: {type(others[0]).__name__}: {others[0]}")
+            first.add_note(f"{len(others)} other tasks also failed: {type(others[0]).__name__}: {others[0]}")
         raise first from first.__cause__
 
 
 async def each(items: Iterable[T], work: Callable[[T], Coroutine[Any, Any, R]], *, at_once: int) -> list[R]:
-    """Works on items side by side, and gives the results in their order. The first error ends all, and is raised.
+    """Works on items concurrently, and returns the results in their order. Raises the first error and cancels the rest.
 
     Args:
-        items: What to work on; the next one is asked for when there is room for it.
-        work: What to do with one.
-        at_once: On how many at a time.
+        items: The items; each is taken from the iterable when its work can begin.
+        work: The work on one item.
+        at_once: The number of items in work at a time.
     """
     waiting = enumerate(items)
     results: dict[int, R] = {}
@@ -63,7 +63,7 @@ async def to_the_end(
         ending = asyncio.ensure_future(_ended(task, undo, within))
         await _over(ending)
         if error := ending.exception():
-            cancelled.add_note(f"What was under way could not be undone: {type(error).__name__}: {error}")
+            cancelled.add_note(f"Unfinished work could not be undone: {type(error).__name__}: {error}")
         raise
 
 

@@ -100,12 +100,15 @@ def test_ingest_shows_progress_on_a_terminal(folder: Path) -> None:
     ("arguments", "message"),
     [
         (["ingest", "missing"], "inhaul: There is no such folder: missing\n"),
-        (["ingest", "data/a.csv"], "inhaul: This is a file, not a folder: use Artifact(path): data/a.csv\n"),
-        (["ingest", "gs://bucket/data"], "inhaul: gs:// addresses are not served"),
-        (["ingest", "~nobody-of-this-name"], "inhaul: Its first part is the home of no user: ~nobody-of-this-name\n"),
+        (["ingest", "data/a.csv"], "inhaul: This is a file: pass a folder: data/a.csv\n"),
+        (["ingest", "gs://bucket/data"], "inhaul: gs:// is not supported"),
+        (
+            ["ingest", "~nobody-of-this-name"],
+            "inhaul: The home folder at its start belongs to no user: ~nobody-of-this-name\n",
+        ),
         (["ingest", "data", "--key", "../up"], "inhaul: '../up' cannot be a key: "),
         (["ls", "--db", "mysql://host/name"], "inhaul: "),
-        (["ls", "--storage", "gs://bucket"], "inhaul: gs:// addresses are not served"),
+        (["ls", "--storage", "gs://bucket"], "inhaul: gs:// is not supported"),
         (["ls", "--storage", "typo"], "inhaul: There is no registry at "),
         (["show", "nobody"], "inhaul: There is no registry at "),
         (["verify", "--db", "sqlite:///typo.db"], "inhaul: There is no registry at "),
@@ -182,7 +185,7 @@ def test_output_that_goes_nowhere_is_told_in_one_line(folder: Path) -> None:
         done = shell(f"{command} >/dev/full")
         assert (done.returncode, done.stderr) == (
             1,
-            "inhaul: what it prints cannot be written: No space left on device\n",
+            "inhaul: the output cannot be written: No space left on device\n",
         )
         assert shell(f"{command} | true").stderr == ""
     assert shell("ingest data 2>&-").returncode == 0

@@ -241,7 +241,7 @@ async def test_a_file_that_is_no_database(sqlite: Database, tmp_path: Path) -> N
     (tmp_path / "registry.db").write_bytes(b"key,value\n" * 1000)
     running = set(threading.enumerate())
     for use in (sqlite.read, sqlite.write):
-        with pytest.raises(UnsupportedDatabase, match=r"registry\.db is no SQLite database"):
+        with pytest.raises(UnsupportedDatabase, match=r"registry\.db is not an SQLite database"):
             async with use():
                 pass
     # One that tells a closed loop of its end prints a traceback.
@@ -285,7 +285,7 @@ async def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path, content
     file.write_bytes(content)
     database = Database(f"sqlite:///{file}")
     for use in (database.read, database.write):
-        with pytest.raises(UnsupportedDatabase, match=r"answer\.txt is no SQLite database"):
+        with pytest.raises(UnsupportedDatabase, match=r"answer\.txt is not an SQLite database"):
             async with use():
                 pass
     await database.aclose()
@@ -296,7 +296,7 @@ async def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path, content
 async def test_a_server_that_does_not_answer() -> None:
     database = Database("postgresql://ann:s3cret@127.0.0.1:1/lab")
     for use in (database.read, database.write):
-        with pytest.raises(DatabaseUnreachable, match=r"127.0.0.1:1/lab.*see that the server runs") as caught:
+        with pytest.raises(DatabaseUnreachable, match=r"127.0.0.1:1/lab.*check that the server runs") as caught:
             async with use():
                 pass
         assert isinstance(caught.value, ConnectionError)
@@ -312,7 +312,7 @@ async def test_a_server_that_refuses(postgresql_server: PostgreSQL) -> None:
             await conn.execute(text("CREATE ROLE locked NOLOGIN"))
         try:
             stranger = parts.netloc.replace("postgres:", "locked:", 1)
-            with pytest.raises(DatabaseUnreachable, match="correct user name"):
+            with pytest.raises(DatabaseUnreachable, match="correct the user name"):
                 await Database(parts._replace(netloc=stranger).geturl()).prepare()
         finally:
             async with Database(url).write() as conn:

@@ -92,5 +92,5 @@ async def test_descriptions_params_and_searches_may_be_long(
 
 
 def test_no_file_has_half_of_a_character_in_its_name(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedDatabase, match="no file here can have"):
+    with pytest.raises(UnsupportedDatabase, match="names of files cannot have here"):
         inhaul.connect(tmp_path, db=f"sqlite:///{tmp_path}/a\ud800")

@@ -179,7 +179,7 @@ async def test_an_artifact_table_of_another_program_is_not_migrated(database: Da
         await conn.execute(text("CREATE TABLE artifact (uid VARCHAR(20), object_key TEXT)"))
         await conn.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
         await conn.execute(text("INSERT INTO alembic_version VALUES ('0001')"))
-    with pytest.raises(UnsupportedDatabase, match=r"tables of the same names \(artifact\)"):
+    with pytest.raises(UnsupportedDatabase, match=r"tables with the same names \(artifact\)"):
         await database.prepare()
     async with engine_of(database_url).begin() as conn:
         assert (await conn.scalars(text("SELECT version_num FROM alembic_version"))).all() == ["0001"]
@@ -199,7 +199,7 @@ async def test_tables_of_something_else_are_left_alone(tmp_path: Path) -> None:
     other = sqlite3.connect(path)
     other.execute("CREATE TABLE user (name TEXT)")
     database = Database(f"sqlite:///{path}")
-    with pytest.raises(UnsupportedDatabase, match=r"registry\.db is no registry but has tables of .*\(user\)"):
+    with pytest.raises(UnsupportedDatabase, match=r"registry\.db is not a registry but has tables with .*\(user\)"):
         await database.prepare()
     await database.aclose()
     assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("user",)]

@@ -283,7 +283,7 @@ async def test_hdf5(instance: inhaul.Instance, tmp_path: Path) -> None:
     datasets.anndata_with_obs().write_h5ad(tmp_path / "b.h5")
     artifact = await stored(tmp_path / "b.h5", accessor="AnnData")
     assert (await artifact.load()).shape == (40, 100)
-    with pytest.raises(ValueError, match=r"accessor='MuData': what ends in '.h5ad' can be AnnData"):
+    with pytest.raises(ValueError, match=r"accessor='MuData': '.h5ad' can be AnnData"):
         await Artifact(SCANPY / "10x_pbmc68k_reduced.h5ad", key="a.h5ad", accessor="MuData")
 
 
@@ -420,7 +420,7 @@ async def test_bad_arguments(instance: inhaul.Instance, tmp_path: Path) -> None:
         Artifact(tmp_path, key="a", format="h5ad")
     with pytest.raises(ValueError, match=r"'a.zarr' should end in '.h5ad'"):
         await Artifact(adata, key="a.zarr", format="h5ad")
-    with pytest.raises(ValueError, match=r"accessor='AnnData': what ends in '.csv' can be DataFrame"):
+    with pytest.raises(ValueError, match=r"accessor='AnnData': '.csv' can be DataFrame"):
         await Artifact.from_anndata(SKLEARN / "data" / "iris.csv", "a.csv")
     with pytest.raises(TypeError, match="Pass DataFrame, not AnnData"):
         Artifact.from_df(adata, "a.parquet")

@@ -97,7 +97,7 @@ async def test_what_cannot_be_mapped_is_said(instance: inhaul.Instance, tmp_path
         adata.var_names = [f"{name}1", f"{name}2"]
         members.append(await Artifact(adata, key=f"{name}.h5ad").save())
     collection = await Collection(members, "both").save()
-    with pytest.raises(ValueError, match="share no variable: pass join='outer'"):
+    with pytest.raises(ValueError, match="have no variable in common: pass join='outer'"):
         await collection.mapped()
     with pytest.raises(TypeError, match=r"pass a list of names, such as \['n'\]"):
         await collection.mapped("n", join="outer")

@@ -93,7 +93,7 @@ def test_a_heap_of_texts_has_an_end(tmp_path: Path) -> None:
         place += 16 + -(-struct.unpack_from("<Q", content, place + 8)[0] // 8) * 8
     content[place + 8 : place + 16] = bytes(8)
     (tmp_path / "a.h5ad").write_bytes(content)
-    refused(tmp_path / "a.h5ad", ".h5ad", "AnnData", "is in a heap of texts that is damaged")
+    refused(tmp_path / "a.h5ad", ".h5ad", "AnnData", "the heap with its texts is damaged")
 
 
 def test_values_of_variable_length_are_texts_or_lists(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ async def main():
         try:
             await write()
         except DatabaseDenied as error:
-            assert "may only be read" in str(error), error
+            assert "may only read" in str(error), error
         else:
             print(name, "did not fail")
 
@@ -218,7 +218,7 @@ async def test_a_folder_that_may_not_be_looked_into_is_named(lab: Lab) -> None:
     lab.registry.parent.chmod(0o700)
     for script in (READ, WRITE):
         ran = lab.run(script)
-        what = "[Errno 13] This user may not look into its folder: have its owner change that, or name another file"
+        what = "[Errno 13] This user may not look into its folder: ask its owner for access, or name another file"
         assert ran.stderr.splitlines()[-1] == f"inhaul.errors.DatabaseDenied: {what}: '{lab.registry}'"
 
 
@@ -226,7 +226,7 @@ async def test_a_file_where_the_folder_of_a_registry_has_to_be(tmp_path: Path) -
     (tmp_path / "file").touch()
     database = Database(f"sqlite:///{tmp_path}/file/sub/registry.db")
     assert not await database.has_registry()
-    with pytest.raises(UnsupportedDatabase, match="a file is where its folder has to be"):
+    with pytest.raises(UnsupportedDatabase, match="a file has the name of its folder"):
         await database.prepare()
 
 
@@ -323,7 +323,7 @@ async def main():
         try:
             return print("no error:", await call())
         except StorageDenied as error:
-            assert "This user may not read it: have its owner" in str(error), error
+            assert "This user may not read it: ask its owner" in str(error), error
             return error.filename
     for artifact in await Artifact.filter().order_by("id").all():
         path = str(artifact.path)
@@ -380,5 +380,5 @@ except StorageDenied as error:
 print(ih.Artifact.filter().count())
 """)
         assert ran.stderr == ""
-        assert "This user may not write here: have the owner of the storage change that" in ran.stdout
+        assert "This user may not write here: ask the owner of the storage for access" in ran.stdout
         assert ran.stdout.endswith("0\n")

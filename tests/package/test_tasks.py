@@ -49,7 +49,7 @@ async def test_a_cancellation_stays_one() -> None:
         await to_the_end(fails())
     assert not hasattr(await cancelled(asyncio.create_task(to_the_end(fails()))), "__notes__")
     error = await cancelled(asyncio.create_task(to_the_end(works(), fails)))
-    assert error.__notes__ == ["What was under way could not be undone: OSError: no room"]
+    assert error.__notes__ == ["Unfinished work could not be undone: OSError: no room"]
 
 
 async def test_it_has_so_many_seconds() -> None:
@@ -73,7 +73,7 @@ async def test_the_first_of_several_errors() -> None:
         async with asyncio.TaskGroup() as tasks:
             for what in ("one", "two", "three"):
                 tasks.create_task(fail(what))
-    assert raised.value.__notes__ == ["Of tasks beside it, 2 failed too: ValueError: two"]
+    assert raised.value.__notes__ == ["2 other tasks also failed: ValueError: two"]
 
 
 async def test_items_are_worked_on_a_few_at_a_time_and_the_results_are_in_order() -> None:

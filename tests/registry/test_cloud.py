@@ -241,7 +241,7 @@ async def test_other_content_is_never_cached_for_an_etag(
         with pytest.raises(ObjectChanged, match=r"register the object again.*parts\.bin"):
             await one.cache()
     else:  # its ETag was an MD5, which what is read is compared with
-        with pytest.raises(ObjectDamaged, match="What was fetched is not what is registered"):
+        with pytest.raises(ObjectDamaged, match="The fetched bytes are not those that were registered"):
             await one.cache()
     with pytest.raises(ObjectChanged, match=r"register the object again.*folder"):
         await folder.cache()

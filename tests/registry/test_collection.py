@@ -319,7 +319,7 @@ async def test_cells_are_mapped(instance: inhaul.Instance, tmp_path: Path) -> No
     without_x = ad.AnnData(obs=by_columns.obs)
     with pytest.raises(ValueError, match="there is no X"):
         await (await Collection([await Artifact(without_x, key="n.h5ad").save()], "none").save()).mapped()
-    with pytest.raises(ValueError, match="'A' is there twice"):
+    with pytest.raises(ValueError, match="two variables are named 'A'"):
         twice = await Artifact(cells(["A", "B", "A"], 0, "twice"), key="t.h5ad").save()
         await (await Collection([twice], "twice").save()).mapped()
     with pytest.raises(ValueError, match="is not an AnnData"):

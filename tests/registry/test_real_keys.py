@@ -412,7 +412,7 @@ async def test_a_save_that_was_killed_before_its_row_can_be_repeated(
     await killed_save(place, source, s3_server)
     assert place.contents() == {KEY: "x" * size}
     assert (await inhaul.gc(delete=True, older_than=timedelta(0))).objects == []
-    with pytest.raises(KeyExists, match="register what is there by its own path"):
+    with pytest.raises(KeyExists, match="register that file by its own path"):
         await Artifact(write(tmp_path / "other.txt", "y" * size), key=KEY, key_is_virtual=False)
 
     several = [Artifact(write(tmp_path / f"{n}.txt", str(n)), key=f"{n}.txt", key_is_virtual=False) for n in range(9)]
@@ -497,7 +497,7 @@ async def test_one_of_many_saves_of_a_key_succeeds_and_has_its_own_content(
 async def test_an_equal_file_of_the_user_is_not_taken(instance: inhaul.Instance, place: Place, tmp_path: Path) -> None:
     source = write(tmp_path / "table.txt", "old")
     place.put(KEY, "old")
-    with pytest.raises(KeyExists, match="register what is there by its own path"):
+    with pytest.raises(KeyExists, match="register that file by its own path"):
         await Artifact(source, key=KEY, key_is_virtual=False).save()
     assert place.contents() == {KEY: "old"}
 

@@ -110,7 +110,7 @@ async def test_an_object_and_a_folder_of_one_name_are_no_versions_of_each_other(
         paths.reverse()
     artifact = await Artifact(paths[0]).save()
     assert (artifact.n_objects is None) == (first == "object")
-    with pytest.raises(KeyExists, match=f"Artifact {artifact.uid} is an? {first}.*still there"):
+    with pytest.raises(KeyExists, match=f"Artifact {artifact.uid} is an? {first}.*still exists"):
         await Artifact(paths[1]).save()
     again = await Artifact.get(artifact.uid)
     assert again.is_latest

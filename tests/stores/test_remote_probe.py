@@ -16,9 +16,9 @@ LACKS = {
     "seaweedfs": set[str](),
     "ceph": {"refuse a wrong SHA-256"},
     "rclone": {
-        "answer a range with no more (206)",
+        "answer a range with only that (206)",
         "refuse a wrong SHA-256",
-        "keep what is there (If-None-Match)",
+        "keep an existing object (If-None-Match)",
         "refuse another ETag (If-Match)",
         "its ETag is by AWS's rule",
     },

@@ -297,7 +297,7 @@ def test_advice_fits_calls_that_block(instance: ih.Instance, folder: Path) -> No
     changed = ih.Artifact(source, key="b.txt")
     assert changed.size == 1
     source.write_text("changed")
-    with pytest.raises(OSError, match="not what was staged") as late:
+    with pytest.raises(OSError, match="changed since it was staged") as late:
         changed.save()
     assert changed.size == 7  # it is staged again
     with pytest.raises(ValueError, match="Not registered as features") as unregistered:

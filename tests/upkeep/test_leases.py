@@ -146,7 +146,7 @@ async def test_who_was_held_up_while_garbage_was_collected_writes_no_rows(
             else:
                 await Artifact(next(tree.rglob("*.csv")), key="k.csv").save()
 
-        with pytest.raises(LeaseLost, match="make the call again"):
+        with pytest.raises(LeaseLost, match="repeat the call"):
             await store()
         assert await Artifact.objects.count() == 0
         await store()

@@ -84,9 +84,9 @@ async def test_a_source_that_cannot_be_one_is_refused(tmp_path: Path, tree: Path
                 await call(source=tree)
             with pytest.raises(FileNotFoundError, match="no such file or folder"):
                 await call(repair=True, source=tmp_path / "none")
-            with pytest.raises(ValueError, match="of this machine"):
+            with pytest.raises(ValueError, match="on this machine"):
                 await call(repair=True, source="s3://bucket/x")
-            with pytest.raises(TypeError, match="is no path"):
+            with pytest.raises(TypeError, match="is not a path"):
                 await call(repair=True, source=5)  # type: ignore[arg-type]
 
 

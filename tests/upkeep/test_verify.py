@@ -326,7 +326,9 @@ async def test_a_storage_that_is_not_registered_is_refused(tmp_path: Path) -> No
     async with connect(tmp_path / "moved"):
         assert (await verify()).ok
     async with connect(tmp_path / "another", f"sqlite:///{tmp_path}/moved/.inhaul/registry.db"):
-        with pytest.raises(NoResultFound, match=f"not a storage .*: it knows {tmp_path}/moved. .*inhaul storage move"):
+        with pytest.raises(
+            NoResultFound, match=f"not a storage .*: its storages are {tmp_path}/moved. .*inhaul storage move"
+        ):
             await verify()
 
 

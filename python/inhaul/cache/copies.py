@@ -107,9 +107,9 @@ class Copies:
         if found != entry.digest:
             raise ObjectDamaged(
                 errno.EIO,
-                f"What was fetched is not what is registered: {found.size} bytes, {found.hash_type} {found.hash} "
-                f"instead of {entry.digest.size} bytes, {entry.digest.hash_type} {entry.digest.hash}. "
-                "If it stays so, the object is damaged: verify() says which are",
+                f"The fetched bytes are not those that were registered: {found.size} bytes, {found.hash_type} "
+                f"{found.hash} instead of {entry.digest.size} bytes, {entry.digest.hash_type} {entry.digest.hash}. "
+                "If this happens again, the object is damaged: verify() lists damaged objects",
                 str(target),
             )
         if settings.durability == "batch":

@@ -36,7 +36,7 @@ class _App(typer.Typer):
             os.execv(sys.executable, again)  # noqa: S606 - this very program
         warnings.showwarning = _tell_warning
         if sys.stdout is None:
-            typer.echo("inhaul: standard output is closed: redirect it to /dev/null to throw it away", err=True)
+            typer.echo("inhaul: standard output is closed: redirect it to /dev/null to discard it", err=True)
             sys.exit(_COULD_NOT_WRITE)
         try:
             try:
@@ -46,7 +46,7 @@ class _App(typer.Typer):
         except OSError as error:  # those of the work itself end in `run`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end of the process
             if not isinstance(error, BrokenPipeError):
-                say(f"inhaul: what it prints cannot be written: {error.strerror}", err=True)
+                say(f"inhaul: the output cannot be written: {error.strerror}", err=True)
             sys.exit(_COULD_NOT_WRITE)
 
 
@@ -54,7 +54,7 @@ app = _App(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Files into a governed artifact store: hashed, stored once complete, versioned, queryable.",
+    help="Store files as artifacts: hashed, complete or absent, versioned, found by queries.",
 )
 
 Storage = Annotated[str | None, typer.Option(help="Root of the default storage.", show_default="./.inhaul/storage")]

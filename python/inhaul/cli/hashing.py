@@ -22,11 +22,11 @@ def hash_paths(
     ] = "md5",
     etag: Annotated[bool, typer.Option("--etag", help="Print S3 ETags for parts of --part-size.")] = False,
     part_size: Annotated[int, typer.Option(min=1, max=2**63 - 1, help="Bytes in a part.")] = PART_SIZE,
-    as_json: Annotated[bool, typer.Option("--json", help="Print an object per line, with hashes in base64.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, with hashes in base64.")] = False,
 ) -> None:
     """Print the hash of each path in hex, as md5sum does. Like an ETag, a hash of parts ends in the number of parts."""
     if etag and algorithm != "md5":
-        raise typer.BadParameter("an ETag is made of MD5: leave out --algorithm", param_hint="--etag")
+        raise typer.BadParameter("an ETag always uses MD5: leave out --algorithm", param_hint="--etag")
 
     failed = False
     for path, result in zip(paths, run(_hash(paths, algorithm, part_size)), strict=True):

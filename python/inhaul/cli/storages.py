@@ -32,7 +32,7 @@ def move(
             found = await inhaul.Storage.filter(root=root).one_or_none()
             if found is None:
                 known = [printable(one.root) for one in await inhaul.Storage.objects.all()]
-                raise NoResultFound(f"The registry knows no storage {root}: it knows {', '.join(known)}")
+                raise NoResultFound(f"{root} is not a storage of the registry. Its storages are {', '.join(known)}")
             return await found.move(new)
 
     typer.echo(f"storage\t{printable(run(work()).root)}")

@@ -28,7 +28,7 @@ def verify(
         typer.Option(
             min=0,
             max=_LONGEST,
-            help="Skip unchanged objects verified within so many days.",
+            help="Skip unchanged objects verified within this many days.",
         ),
     ] = None,
     storage: Storage = None,
@@ -58,7 +58,7 @@ def verify(
 @app.command()
 def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Delete the garbage instead of only listing it.")] = False,
-    days: Annotated[float, typer.Option(min=0, max=_LONGEST, help="Only include older files.")] = 1,
+    days: Annotated[float, typer.Option(min=0, max=_LONGEST, help="Only include files older than this.")] = 1,
     shared: Annotated[
         bool,
         typer.Option("--shared", help="In a shared storage, only include objects of this registry."),

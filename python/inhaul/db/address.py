@@ -50,7 +50,7 @@ def _sqlite(rest: str) -> Path:
     try:
         os.fsencode(path)
     except UnicodeEncodeError:
-        what = "the address has a character that no file here can have in its name: remove it, or set PYTHONUTF8=1"
+        what = "the address has a character that names of files cannot have here: remove it, or set PYTHONUTF8=1"
         raise UnsupportedDatabase(what) from None
     file = Path(path[1:])
     return file if file.is_absolute() else working_folder() / file

@@ -177,8 +177,8 @@ class Database:
             if not is_refusal(error):
                 await conn.invalidate()
                 raise CommitInDoubt(
-                    f"{self}: the connection was lost while changes were committed, so nobody knows whether they are: "
-                    "repeat the call, which finds out"
+                    f"{self}: the connection was lost during COMMIT, so the changes may or may not be stored: "
+                    "repeat the call to find out"
                 ) from error
             outcome.is_in_doubt = False
             await transaction.rollback()  # SQLite leaves it open, and the pool would give the connection on like that

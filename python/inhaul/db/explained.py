@@ -21,13 +21,13 @@ from inhaul.errors import (
     ValidationError,
 )
 
-NO_SPACE = "No space left for the registry: free some, and repeat the call; gc() finds objects that got no rows"
+NO_SPACE = "No space left for the registry: free some, and repeat the call; gc() finds objects without rows"
 _TOO_LONG = "a value is too long for the database ({}): shorten it"
 
 _LOST = (
-    "the connection was lost ({}): see that the server runs, then try again. "
-    "Where records were taken slowly, its idle_in_transaction_session_timeout may have ended it: "
-    "take them faster, such as by all(), or raise it for the role"
+    "the connection was lost ({}): check that the server runs, then try again. "
+    "If records were read slowly, its idle_in_transaction_session_timeout may have ended it: "
+    "read them faster, for example with all(), or raise the limit for the role"
 )
 
 # A foreign key, as PostgreSQL and SQLite say it
@@ -36,38 +36,38 @@ _NO_SUCH_ROW = sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
 
 # By SQLSTATE or, where it is shorter, by the first characters of one. Braces stand for what the server said.
 _STATES: dict[str, tuple[type[InhaulError], str]] = {
-    "08": (DatabaseUnreachable, "the connection failed ({}): see that the server runs, then try again"),
-    "22": (ValidationError, "the database does not take a value ({}): pass another one"),
-    "25006": (DatabaseDenied, "the server lets this connection only read: write to the primary, or as another role"),
+    "08": (DatabaseUnreachable, "the connection failed ({}): check that the server runs, then try again"),
+    "22": (ValidationError, "the database does not accept a value ({}): pass another one"),
+    "25006": (DatabaseDenied, "this connection may only read: write to the primary, or use another role"),
     "25P03": (
         DatabaseBusy,
         "the server ended a transaction that waited longer than its idle_in_transaction_session_timeout: "
-        "take the records faster, such as by all(), or raise it for the role",
+        "read the records faster, for example with all(), or raise the limit for the role",
     ),
     "25P04": (DatabaseBusy, "the server ended a transaction at its transaction_timeout: raise it for the role"),
     "26000": (
         UnsupportedDatabase,
-        "a connection pooler loses prepared statements ({}), and was not recognised: connect with the server itself",
+        "a connection pooler that was not recognised loses prepared statements ({}): connect to the server itself",
     ),
-    "28": (DatabaseUnreachable, "the server refuses the user ({}): correct user name and password"),
+    "28": (DatabaseUnreachable, "the server refuses the user ({}): correct the user name and the password"),
     "3D000": (DatabaseUnreachable, "there is no such database: create it, or correct its name"),
     "3F000": (UnsupportedDatabase, "no schema of the search_path exists ({}): create one, or set another search_path"),
-    "40": (DatabaseBusy, "another transaction was in the way ({}): repeat the call"),
-    "42501": (DatabaseDenied, "the role lacks a right ({}): have its owner grant it"),
-    "42703": (UnsupportedDatabase, "its tables are not as inhaul made them ({}): undo what has changed them"),
-    "42P01": (UnsupportedDatabase, "its tables are not as inhaul made them ({}): undo what has changed them"),
-    "53": (DatabaseBusy, "the server lacks resources ({}): try again later, or with more"),
+    "40": (DatabaseBusy, "the transaction conflicts with another one ({}): repeat the call"),
+    "42501": (DatabaseDenied, "the role lacks a privilege ({}): ask the owner to grant it"),
+    "42703": (UnsupportedDatabase, "its tables differ from those that inhaul made ({}): undo the change"),
+    "42P01": (UnsupportedDatabase, "its tables differ from those that inhaul made ({}): undo the change"),
+    "53": (DatabaseBusy, "the server lacks resources ({}): try again later, or add resources"),
     "53100": (StorageFull, "The database server has no space left: free some"),
     "53300": (DatabaseBusy, "the server takes no more connections ({}): close some, or raise max_connections"),
     "54": (ValidationError, _TOO_LONG),
     "55P03": (DatabaseBusy, "another transaction held a lock for longer than the lock_timeout: repeat the call"),
-    "57": (DatabaseUnreachable, "the server ended the connection ({}): see that it runs, then try again"),
+    "57": (DatabaseUnreachable, "the server ended the connection ({}): check that it runs, then try again"),
     "57014": (
         DatabaseBusy,
         "the server ended a statement ({}): if that was its statement_timeout, raise it for the role",
     ),
 }
-# The classes of violated constraints, of lost races, of what ran out, and of what a trigger raises.
+# Violated constraints, lost races, missing resources, and errors of triggers.
 _ROLLED_BACK = ("23", "40", "53", "P0")
 _NUMBERS = {DatabaseDenied: errno.EACCES, StorageFull: errno.ENOSPC}
 _STATES["42P05"] = _STATES["26000"]
@@ -75,7 +75,7 @@ _STATES["42P05"] = _STATES["26000"]
 
 @contextmanager
 def explained(database: str) -> Iterator[None]:
-    """Turns the errors of a database into ours, but for a value that must be unique: what it is, the caller knows."""
+    """Turns errors of a database into ours, except violations of uniqueness: only the caller knows what they mean."""
     try:
         yield
     except IntegrityError as error:
@@ -91,13 +91,13 @@ def explained(database: str) -> Iterator[None]:
         raise _of_server(cause, database, lost=lost) from error
     except NoConnectionFree as error:
         raise DatabaseBusy(
-            f"{database}: no connection became free within 30 s: do less at once, or find what holds them"
+            f"{database}: no connection became free within 30 s: make fewer calls at once, or find out what holds them"
         ) from error
 
 
 @contextmanager
 def reached(database: str) -> Iterator[None]:
-    """Turns the errors of a server that cannot be connected with into ours."""
+    """Turns errors of connecting to a server into ours."""
     try:
         yield
     except InhaulError:
@@ -107,16 +107,16 @@ def reached(database: str) -> Iterator[None]:
         if _state(cause) is not None:
             raise _of_server(cause, database) from error
         if (reason := _mistrust(cause)) is not None:
-            problem = f"the certificate of the server is not trusted ({reason}): name a file with that of its issuer"
-            raise DatabaseUnreachable(f"{database}: {problem} as sslrootcert, and the host as it does") from error
+            problem = f"the certificate of the server is not trusted ({reason}): set sslrootcert to a file with that of"
+            raise DatabaseUnreachable(f"{database}: {problem} its issuer, and use its name of the host") from error
         if isinstance(cause, OSError) or type(cause).__module__.startswith("asyncpg"):
-            problem = f"no connection ({_text(cause)}): see that the server runs, and that the address is right"
+            problem = f"no connection ({_text(cause)}): check that the server runs, and that the address is right"
             raise DatabaseUnreachable(f"{database}: {problem}") from error
         raise
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Returns True if the error of a COMMIT is the database's word that it did not commit."""
+    """Returns True if the error of a COMMIT shows that the database did not commit."""
     if not isinstance(error, DBAPIError):
         return False
     if isinstance(error.orig, sqlite3.Error):
@@ -125,7 +125,7 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def primary(error: sqlite3.Error) -> int:
-    """The result code of SQLite without its refinement."""
+    """The primary result code of SQLite, without the extension."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
@@ -134,17 +134,17 @@ def _of_sqlite(cause: sqlite3.Error, database: str) -> InhaulError:
     if code == sqlite3.SQLITE_FULL or getattr(cause, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE:
         return StorageFull(errno.ENOSPC, NO_SPACE, database)
     if code == sqlite3.SQLITE_NOTADB:
-        return UnsupportedDatabase(f"{database} is no SQLite database: name another file")
+        return UnsupportedDatabase(f"{database} is not an SQLite database: name another file")
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-        what = "SQLite cannot open or write it, or make files beside it: check whose it and its folder are"
+        what = "SQLite cannot open it, write it or make files beside it: check the owner and mode of it and its folder"
         return DatabaseDenied(errno.EACCES, what, database)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return DatabaseBusy(f"{database} was locked by another process: see what holds it, then try again")
+        return DatabaseBusy(f"{database} was locked by another process: find out what holds it, then try again")
     if code == sqlite3.SQLITE_TOOBIG:
         return ValidationError(f"{database}: {_TOO_LONG.format(cause)}")
     if code == sqlite3.SQLITE_CORRUPT:
-        return DatabaseFailed(f"{database} is damaged ({cause}): put a copy in its place")
-    return DatabaseFailed(f"{database}: SQLite could not do it: {cause}")
+        return DatabaseFailed(f"{database} is damaged ({cause}): replace it with a copy")
+    return DatabaseFailed(f"{database}: SQLite failed: {cause}")
 
 
 def _of_server(cause: BaseException | None, database: str, *, lost: bool = False) -> InhaulError:
@@ -153,7 +153,7 @@ def _of_server(cause: BaseException | None, database: str, *, lost: bool = False
     if lost and (kind is None or state.startswith("08")):
         kind, problem = DatabaseUnreachable, _LOST
     if kind is None:
-        return DatabaseFailed(f"{database}: the server could not do it ({_text(cause)}, SQLSTATE {state or 'unknown'})")
+        return DatabaseFailed(f"{database}: the server failed ({_text(cause)}, SQLSTATE {state or 'unknown'})")
     problem = problem.format(_text(cause))
     if kind in _NUMBERS:
         return kind(_NUMBERS[kind], problem, database)

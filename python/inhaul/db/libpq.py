@@ -135,12 +135,12 @@ def _check(given: dict[str, str]) -> None:
     if not all(_is_port(port) for port in given.get("port", "").split(",")):
         # What stands there may be half a password.
         raise UnsupportedDatabase(
-            "a port in the address is no number from 1 to 65535; where a password has special characters, %-encode them"
+            "a port in the address is not a number from 1 to 65535; %-encode special characters of a password"
         )
 
     hosts, ports = (given.get(name, "").count(",") for name in ("host", "port"))
     if ports not in (0, hosts):
-        raise UnsupportedDatabase("the address has not as many ports as hosts: name one for all, or one for each")
+        raise UnsupportedDatabase("the address must have one port for all hosts, or one for each")
 
 
 def _is_port(text: str) -> bool:

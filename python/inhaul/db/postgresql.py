@@ -30,7 +30,7 @@ async def engine(server: Server) -> AsyncEngine:
         encoding = first.get_settings().server_encoding
         if encoding != "UTF8":
             raise UnsupportedDatabase(
-                f"{server} keeps texts as {encoding}, which has not all characters: "
+                f"{server} has the encoding {encoding}, which lacks characters: "
                 "make a database with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
             )
         pooled = await _is_pooled(first)
@@ -88,10 +88,10 @@ async def denied(conn: AsyncConnection, *, has_tables: bool) -> str | None:
     query = select(*asked, func.current_schema(), has_right)
     read_only, is_standby, role, schema, may_write = (await conn.execute(query)).one()
     if is_standby:
-        return "this server is a standby, which may only be read: write to its primary"
+        return "this server is a read-only standby: write to its primary"
     if read_only == "on":
-        return "the server lets this role only read (default_transaction_read_only): write as another role"
-    if may_write or schema is None:  # what a missing schema leads to, the server says itself
+        return "this role may only read (default_transaction_read_only): write as another role"
+    if may_write or schema is None:  # the server has an error of its own for a missing schema
         return None
     right = f"INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema}" if has_tables else f"CREATE ON SCHEMA {schema}"
     return f"the role {role} may not write here: GRANT {right} TO {role}"

@@ -69,7 +69,7 @@ def bring_up_to_date(connection: Connection, database: str) -> None:
             _upgrade(connection, database, revision)
     elif taken := metadata.tables.keys() & sa.inspect(connection).get_table_names():
         raise UnsupportedDatabase(
-            f"{database} is no registry but has tables of the same names ({', '.join(sorted(taken))}): "
+            f"{database} is not a registry but has tables with the same names ({', '.join(sorted(taken))}): "
             "choose another database"
         )
     else:
@@ -77,16 +77,16 @@ def bring_up_to_date(connection: Connection, database: str) -> None:
 
 
 def refuse(connection: Connection, database: str, denied: str) -> NoReturn:
-    """Says what is wrong with tables that are not as they are now, where they may not be made or migrated.
+    """Refuses a database whose tables are missing or of another release, and which this user may not write.
 
     Args:
-        connection: To the database.
-        database: What to call the database in an error.
-        denied: Why they may not.
+        connection: A connection to the database.
+        database: The name of the database in errors.
+        denied: The reason why this user may not write.
 
     Raises:
         SchemaTooNew: A newer release of inhaul has migrated the database.
-        DatabaseDenied: An older one has, or there are no tables.
+        DatabaseDenied: An older release has made the tables, or there are none.
     """
     revision = None
     for version in (_former_version, _version):
@@ -97,7 +97,7 @@ def refuse(connection: Connection, database: str, denied: str) -> NoReturn:
     if revision > REVISION:
         raise _too_new(database, revision)
     what = f"It was written by an older inhaul (schema {revision}, this release needs {REVISION}), and {denied}"
-    raise DatabaseDenied(errno.EACCES, f"{what}. Have someone who may write connect once with this release", database)
+    raise DatabaseDenied(errno.EACCES, f"{what}. Ask a user who may write to connect once with this release", database)
 
 
 def _too_new(database: str, revision: str) -> SchemaTooNew:

@@ -98,7 +98,7 @@ async def when_free(conn: AsyncConnection, script: str, database: str) -> None:
             if clock() > deadline:
                 raise DatabaseBusy(
                     f"{database} was locked by another process for {_PATIENCE:.0f} s: "
-                    "see what holds it (`fuser` names the processes), then try again"
+                    "find out what holds it (`fuser` names the processes), then try again"
                 ) from error
         await asyncio.sleep(random.uniform(*_RETRY))  # noqa: S311 - only spreads the processes
 
@@ -114,7 +114,7 @@ def status_of(path: Path) -> os.stat_result | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
-        what = "This user may not look into its folder: have its owner change that, or name another file"
+        what = "This user may not look into its folder: ask its owner for access, or name another file"
         raise DatabaseDenied(error.errno, what, str(path)) from error
 
 
@@ -141,16 +141,16 @@ def check_file(path: Path) -> None:
         with path.open("rb") as file:
             start = file.read(len(_FIRST_BYTES))
     except PermissionError as error:
-        raise DatabaseDenied(error.errno, "This user may not read it: have its owner change that", str(path)) from error
+        raise DatabaseDenied(error.errno, "This user may not read it: ask its owner for access", str(path)) from error
     if start and start != _FIRST_BYTES:
-        raise UnsupportedDatabase(f"{path} is no SQLite database: name another file")
+        raise UnsupportedDatabase(f"{path} is not an SQLite database: name another file")
 
 
 def denied(path: Path) -> str | None:
     """Why nothing may be written to a file; None where it may, or where there is none yet."""
     if not path.exists() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         return None
-    return "the file and its folder may only be read by this user: have their owner let you write, or use a copy"
+    return "this user may only read the file or its folder: ask their owner for access, or use a copy"
 
 
 @asynccontextmanager
@@ -199,7 +199,7 @@ def _reading_uri(path: Path) -> str:
         is_logged = file.read(19)[18:] == b"\2"
     has_log = _has_log(path)
     if is_logged and has_log and not path.with_name(f"{path.name}-shm").exists():
-        what = f"Its last changes are in {path.name}-wal, where only who may write can read: have its owner open it"
+        what = f"Its last changes are in {path.name}-wal, which only its owner can read: ask the owner to open the file"
         raise DatabaseDenied(errno.EACCES, what, str(path))
     immutable = "&immutable=1" if is_logged and not has_log else ""
     return f"file:{quote(str(path))}?mode=ro&readonly_shm=1{immutable}"
@@ -211,7 +211,7 @@ async def journal_mode(path: Path) -> str:
     if network is None:
         return "WAL"
     warnings.warn(
-        f"{path} is on {network}, where locks may fail and machines then undo each other's writes: "
+        f"{path} is on {network}, where locks may fail, and machines then overwrite each other's changes: "
         "keep the registry on a local disk, or use PostgreSQL",
         NetworkFilesystemWarning,
         stacklevel=2,
@@ -220,7 +220,7 @@ async def journal_mode(path: Path) -> str:
 
 
 def flush_log(path: Path) -> None:
-    """Flushes what SQLite appends commits to: of its own accord it does that only before it moves them."""
+    """Flushes the log to disk. SQLite itself flushes it only before a checkpoint."""
     log = path.with_name(f"{path.name}-wal")
     notes.fsync(log if log.exists() else path)
 
@@ -231,13 +231,13 @@ def make_folder(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise UnsupportedDatabase(
-            f"{path} cannot be made: a file is where its folder has to be. Name another"
+            f"{path} cannot be created: a file has the name of its folder. Name another"
         ) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(error.errno, NO_SPACE, str(path)) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise DatabaseDenied(error.errno, "Its folder cannot be made: choose another one", str(path)) from error
+            raise DatabaseDenied(error.errno, "Its folder cannot be created: choose another one", str(path)) from error
         raise
 
 

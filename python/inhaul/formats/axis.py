@@ -36,7 +36,7 @@ class Axis:
     def __len__(self) -> int:
         if self.span is not None:
             raise ValueError(
-                f"How many names {self.span.start!r} to {self.span.stop!r} are is known only once they are read"
+                f"The number of names from {self.span.start!r} to {self.span.stop!r} is known only after reading them"
             )
         chosen = self.positions if self.labels is None else self.labels
         return self.size if chosen is None else len(chosen)
@@ -60,9 +60,7 @@ class Axis:
         if self.span is not None:
             return replace(self, rest=(*self.rest, index))
         if isinstance(index, bool):
-            raise IndexError(
-                f"{index} is no mask: make it of what was read, as in accessor.obs[name].to_memory() == value"
-            )
+            raise IndexError(f"{index} is not a mask: make one from a column that was read with to_memory()")
         if isinstance(index, slice) and (isinstance(index.start, str) or isinstance(index.stop, str)):
             if self.labels is None:
                 return replace(self, span=index)
@@ -97,7 +95,7 @@ class Axis:
         known = names()
         if not known.is_unique:
             twice = known[known.duplicated()][0]
-            raise ValueError(f"{twice!r} is there twice on this axis: choose by position, or by a mask")
+            raise ValueError(f"This axis has the name {twice!r} twice: select by position, or with a mask")
         if self.span is not None:
             among = np.arange(self.size) if self.positions is None else self.positions
             chosen = among[_between(known[among], self.span)]
@@ -125,7 +123,7 @@ def whole_index(index: Any, axes: int) -> tuple[Any, ...]:
     parts = index if isinstance(index, tuple) else (index,)
     gaps = [place for place, part in enumerate(parts) if part is Ellipsis]
     if len(gaps) > 1:
-        raise IndexError("`...` can be there once")
+        raise IndexError("Use `...` only once")
     if len(parts) - len(gaps) > axes:
         raise IndexError(f"{len(parts) - len(gaps)} indices for {axes} {'axis' if axes == 1 else 'axes'}")
     filling = (slice(None),) * (axes - len(parts) + len(gaps))

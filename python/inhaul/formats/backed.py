@@ -87,9 +87,9 @@ def open_backed(source: Source, suffix: str, accessor: str | None, name: str, wo
         TypeError: Options are given that nothing takes.
     """
     if suffix not in SUFFIXES:
-        raise ValueError(f"{name}: what ends in {suffix!r} has no backed access. These have: {', '.join(SUFFIXES)}")
+        raise ValueError(f"{name}: {suffix!r} has no backed access. These suffixes have it: {', '.join(SUFFIXES)}")
     if options and suffix not in FORMS:
-        raise TypeError(f"{name}: what ends in {suffix!r} is opened without options, so not with {set(options)}")
+        raise TypeError(f"{name}: {suffix!r} is opened without options: leave {', '.join(options)} out")
     with told_as(f"{name} cannot be opened as {suffix}", options=bool(options)):
         if suffix in FORMS:
             return open_dataset(source, suffix, **options)
@@ -108,6 +108,6 @@ def open_backed(source: Source, suffix: str, accessor: str | None, name: str, wo
 
 def _tiledb(source: Source, open_store: Callable[[Path], Any], name: str, world: Any) -> Any:
     if not isinstance(source, Path):
-        raise ValueError("its library opens files of this machine only: load() opens a copy")
+        raise ValueError("its library opens only files on this machine: load() opens a copy")
     opened = open_store(source)
     return world["BackedAccessor"](opened, opened, name)

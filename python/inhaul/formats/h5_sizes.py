@@ -100,7 +100,7 @@ class _Texts:
         for heap in {*np.unique(texts["heap"]).tolist()} - self._heaps:
             self._heaps.add(heap)
             if not self._is_whole(heap):
-                raise ValueError(f"{name} is in a heap of texts that is damaged")
+                raise ValueError(f"{name}: the heap with its texts is damaged")
 
     def _is_whole(self, heap: int) -> bool:
         """Returns True if a heap ends. The library would look for the next part for ever behind one without a size."""

@@ -57,7 +57,7 @@ class MappedCollection:
         if join == "outer":
             self.var_names = reduce(lambda all, more: all.union(more, sort=False), names)
         if not len(self.var_names) and all(map(len, names)):
-            raise ValueError("The files share no variable: pass join='outer' for all that any of them has")
+            raise ValueError("The files have no variable in common: pass join='outer' for the variables of all files")
         self._places = [own.get_indexer(self.var_names) for own in names]
         self._ends = [*accumulate(store.rows for store in self._opened())]
 
@@ -136,7 +136,7 @@ def _var_names(path: Path) -> Any:
             close_node(group)
     if not names.is_unique:
         twice = names[names.duplicated()][0]
-        raise ValueError(f"{path}: the variable {twice!r} is there twice: store it with var_names_make_unique()")
+        raise ValueError(f"{path}: two variables are named {twice!r}: store it again after var_names_make_unique()")
     return names
 
 

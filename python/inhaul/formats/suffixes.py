@@ -67,14 +67,14 @@ def accessor_of(path: Path, suffix: str) -> str | None:
 
 
 def check_accessor(accessor: str, suffix: str) -> None:
-    """Refuses an accessor that content with a suffix cannot be loaded as.
+    """Refuses an accessor that does not fit the suffix.
 
     Raises:
-        ValueError: It cannot.
+        ValueError: It does not fit.
     """
     fitting = [name for name, loaders in _LOADERS.items() if name is not None and suffix in loaders]
     if accessor not in fitting:
-        raise ValueError(f"accessor={accessor!r}: what ends in {suffix!r} can be {' or '.join(fitting) or 'none'}")
+        raise ValueError(f"accessor={accessor!r}: {suffix!r} can be {' or '.join(fitting) or 'none'}")
 
 
 def load(path: Path, suffix: str, accessor: str | None, **options: Any) -> Any:
@@ -95,7 +95,7 @@ def load(path: Path, suffix: str, accessor: str | None, **options: Any) -> Any:
     loader = _LOADERS[accessor].get(suffix) or _OTHERS.get(suffix)
     if loader is None:
         if options:
-            raise TypeError(f"{path}: {suffix or 'a file without suffix'} has no reader that could take {set(options)}")
+            raise TypeError(f"{path}: {suffix or 'a file without suffix'} has no reader with {', '.join(options)}")
         return path
     with told_as(f"{path} cannot be read as {suffix}", options=bool(options)):
         return loader(path, **options)

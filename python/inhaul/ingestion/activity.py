@@ -76,8 +76,8 @@ async def confirm(conn: AsyncConnection) -> None:
     if uid is not None and not await leases.renew(conn, uid):
         minutes = leases.EXPIRES.total_seconds() / 60
         raise LeaseLost(
-            f"This process was held up for more than {minutes:g} minutes, and garbage was collected meanwhile: "
-            "nothing was registered, so make the call again"
+            f"This process paused for more than {minutes:g} minutes, and garbage was collected meanwhile. "
+            "Nothing was registered: repeat the call"
         )
 
 

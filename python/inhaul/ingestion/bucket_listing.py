@@ -32,7 +32,7 @@ async def batches(job: Job, address: str, session: Session) -> AsyncIterator[Bat
             if OBJECTS in path.split("/") or path.startswith(others):
                 continue  # what inhaul stored is registered already; and what is in another storage, there
             if f"/{path}".endswith("/") and not one.size:
-                left.append((path, "It is empty and stands for a folder", False))
+                left.append((path, "It is an empty object that stands for a folder", False))
             elif problem := store.key_problem(one.key):
                 left.append((path, problem, True))
             else:

@@ -181,7 +181,7 @@ class FolderContent(_OnDisk):
     async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
         """See `Content`."""
         if exclusive and await seems_taken(store, object_key):
-            raise KeyExists(errno.EEXIST, "There is something under this key: choose another one", object_key)
+            raise KeyExists(errno.EEXIST, "There is an object under this key: choose another key", object_key)
         files = await asyncio.to_thread(self._files, digest)
         stored: list[str] = []
 

@@ -281,5 +281,5 @@ def _folder(path: str) -> tuple[Path, str]:
     if not folder.exists():
         raise FileNotFoundError(errno.ENOENT, "There is no such folder", path)
     if not folder.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, "This is a file, not a folder: use Artifact(path)", path)
+        raise NotADirectoryError(errno.ENOTDIR, "This is a file: pass a folder", path)
     return folder, Path(path).expanduser().absolute().name or folder.name

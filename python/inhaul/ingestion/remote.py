@@ -41,7 +41,7 @@ class _Remote:
 
     async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
         """Refuses, for what is in a storage already is registered in place."""
-        raise FileNotFoundError(errno.ENOENT, "The object is gone, and nothing else holds its content", self.location)
+        raise FileNotFoundError(errno.ENOENT, "The object is gone, and there is no other copy of it", self.location)
 
     async def release(self) -> None:
         """See `Content`. Nothing is kept."""
@@ -54,7 +54,7 @@ class ObjectContent(_Remote):
         """Asks for its ETag."""
         found = await self._store.stat(self._key)
         if found is None:
-            raise FileChanged(errno.EBUSY, "The object was removed meanwhile", self.location)
+            raise FileChanged(errno.EBUSY, "The object was removed during the call", self.location)
         digest = from_etag(found.etag, found.size)
         return Facts(digest, None, None, _verified_by(digest))
 
@@ -169,7 +169,7 @@ def check_names(names: Iterable[str]) -> None:
         taken.add(name)
         folders.update(name[:end] for end, character in enumerate(name) if character == "/")
     if both := min(taken & folders, default=None):
-        raise InvalidKey(f"{both!r} would have to be a file and a folder: there are objects below it, too")
+        raise InvalidKey(f"{both!r} would be both a file and a folder: there are also objects below it")
 
 
 def _changed(store: Readable, object_key: str) -> ObjectChanged:

@@ -144,7 +144,7 @@ async def locate(
     if key is not None:
         _check(key)
         if suffix(key) != content.suffix:
-            raise ValueError(f"The key {key!r} should end in {content.suffix!r}, as what it names does")
+            raise ValueError(f"The key {key!r} should end in {content.suffix!r}, the suffix of the content")
     return Place(await instance.storage_at(root or instance.root), key, in_place=False)
 
 
@@ -294,7 +294,7 @@ async def _planned(
         if await seems_taken(store, where):
             is_left = await _is_left(instance, store, place, where, facts)
             if not is_left:
-                what = "There is a file under this key: choose another one, or register what is there by its own path"
+                what = "There is a file under this key: choose another key, or register that file by its own path"
                 raise KeyExists(errno.EEXIST, what, where)
     return Staged(content, facts, place, uid, where, version, follows, is_left)
 
@@ -323,9 +323,7 @@ async def _check_kind(store: Readable, place: Place, live: RowMapping, *, is_fol
         is_there = any([page async for page in store.list(f"{live['object_key']}/")])
     if is_there:
         kind, other = ("an object", "a folder") if is_folder else ("a folder", "an object")
-        what = (
-            f"Artifact {live['uid']} is {kind} with this key, and is still there: {other} cannot follow it. Rename one"
-        )
+        what = f"Artifact {live['uid']} is {kind} with this key, and still exists: {other} cannot follow it. Rename one"
         raise KeyExists(errno.EEXIST, what, place.key)
 
 

@@ -25,7 +25,7 @@ RANGE = 8 << 20
 """Bytes that one request fetches."""
 
 
-NEEDS = "s3:GetObject; without s3:ListBucket, an object that is gone looks forbidden, too"
+NEEDS = "s3:GetObject; without s3:ListBucket, a missing object also looks forbidden"
 """The permissions that reading takes."""
 
 _NOT_PARTIAL = "Received non-partial response"  # as obstore says it

@@ -398,7 +398,7 @@ class LocalStore:
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
-            what = "Links lead to each other: remove them, or choose another key"
+            what = "Links form a loop: remove them, or choose another key"
             raise LinkRefused(error.errno, what, str(self._path / key)) from error
 
     async def uploads(self) -> AsyncIterator[Sequence[Upload]]:
@@ -575,14 +575,14 @@ def _no_folder(key: str, place: "Path | str") -> KeyExists:
 
 
 def _unreadable(path: Path) -> StorageDenied:
-    what = "This user may not read it: have its owner, or who keeps the storage, change that (`chmod a+rX`)"
+    what = "This user may not read it: ask its owner for access (`chmod a+rX`)"
     return StorageDenied(errno.EACCES, what, str(path))
 
 
 def _unwritable(error: OSError, path: Path, size: int) -> OSError:
     """The error to raise for one met while writing: no space left says where and how much was needed."""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and not isinstance(error, InhaulError):
-        what = "This user may not write here: have the owner of the storage change that, or choose another storage"
+        what = "This user may not write here: ask the owner of the storage for access, or choose another storage"
         return StorageDenied(error.errno, what, str(path))
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return error

@@ -50,7 +50,7 @@ def resolved(path: str) -> Path:
     try:
         known = Path(path).expanduser()
     except RuntimeError as error:
-        raise FileNotFoundError(errno.ENOENT, "Its first part is the home of no user", path) from error
+        raise FileNotFoundError(errno.ENOENT, "The home folder at its start belongs to no user", path) from error
     if not known.is_absolute():
         known = working_folder() / known
     try:
@@ -58,7 +58,7 @@ def resolved(path: str) -> Path:
     except RuntimeError:  # before Python 3.13, which follows such links as far as it can
         whole = known
     if _is_loop(whole):
-        raise OSError(errno.ELOOP, "Links on the way lead to each other", path)
+        raise OSError(errno.ELOOP, "Links in the path form a loop", path)
     return whole
 
 

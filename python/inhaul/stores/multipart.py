@@ -78,8 +78,8 @@ async def put(
         if result := await _Upload(requests, object_key, reader, uploads, exclusive).run(expected):
             return result
     raise StorageUnavailable(
-        f"{object_key!r} in {requests.address} was damaged on its way, or its upload was removed, {_TRIES} times: "
-        "check the network, and that nothing ends uploads that are under way"
+        f"{object_key!r} in {requests.address} was damaged in transit, or its upload was removed, {_TRIES} times: "
+        "check the network, and that nothing aborts running uploads"
     )
 
 
@@ -125,7 +125,7 @@ class _Upload:
             await asyncio.to_thread(self._reader.check)
             digest = self._digest()  # before the object appears: a reader may know what it has to be
             if expected is not None and digest != expected:
-                raise FileChanged(f"what was read for {self._object_key!r} is not what was staged: stage it again")
+                raise FileChanged(f"the content of {self._object_key!r} changed since it was staged: stage it again")
             etag = await to_the_end(self._complete(upload_id), within=_LEAVE)
             await asyncio.to_thread(self._uploads.end, self._object_key)
             if etag is None:

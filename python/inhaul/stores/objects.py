@@ -39,7 +39,7 @@ _NO_ETAG = "ETag Header missing from response"  # as obstore says it of a succes
 
 PUT = "s3:PutObject"
 GET = "s3:GetObject"
-HEAD = "s3:GetObject, and s3:ListBucket to see what is not there"
+HEAD = "s3:GetObject, and s3:ListBucket to see that an object is missing"
 DELETE = "s3:DeleteObject"
 ABORT = "s3:AbortMultipartUpload"
 
@@ -120,7 +120,7 @@ async def _put_exclusively(requests: Requests, key: str, data: bytes, md5_hex: s
 
 
 def _damaged(requests: Requests, key: str) -> StorageUnavailable:
-    return StorageUnavailable(f"{key!r} in {requests.address} was damaged on its way {_TRIES} times: check the network")
+    return StorageUnavailable(f"{key!r} in {requests.address} was damaged in transit {_TRIES} times: check the network")
 
 
 async def check_free(requests: Requests, key: str) -> None:
@@ -157,7 +157,7 @@ async def withdraw(requests: Requests, key: str, write_id: str) -> str | None:
                 del requests.unsettled[key]
     except (InhaulError, TimeoutError) as failure:
         reason = str(failure) or type(failure).__name__
-        return f"An object may have been stored as {key!r} and could not be removed again ({reason}): see to it"
+        return f"An object may be left under {key!r}, as it could not be removed ({reason}): check, and remove it"
     return None
 
 
@@ -317,7 +317,7 @@ async def remove(requests: Requests, keys: Sequence[str]) -> None:
         keys = [key for key, fault in left.items() if fault.kind in AGAIN]
         for key, fault in left.items():
             if fault.kind not in (*AGAIN, Kind.GONE):
-                raise ObjectRefused(f"{requests.address} keeps {key!r} ({fault}): see whether it permits {DELETE}")
+                raise ObjectRefused(f"{requests.address} keeps {key!r} ({fault}): check that it permits {DELETE}")
     if keys:
         raise StorageUnavailable(f"{requests.address} could not remove {len(keys)} objects, {keys[0]!r} first")
 

@@ -107,11 +107,11 @@ class _Probe:
                 ("ETag is the MD5", False, self._etag),
                 ("read it back", True, self._read),
                 ("read a range", True, self._range),
-                ("answer a range with no more (206)", False, self._partial),
+                ("answer a range with only that (206)", False, self._partial),
                 ("list it at once", True, self._list),
                 ("refuse a wrong Content-MD5", False, self._wrong_md5),
                 ("refuse a wrong SHA-256", False, self._wrong_sha256),
-                ("keep what is there (If-None-Match)", False, self._exclusive),
+                ("keep an existing object (If-None-Match)", False, self._exclusive),
                 ("refuse another ETag (If-Match)", False, self._if_match),
                 ("upload in parts", True, self._multipart),
                 ("its ETag is by AWS's rule", False, self._multipart_etag),
@@ -168,7 +168,7 @@ class _Probe:
         reply = await self._s3.get_object(**self._small, Range="bytes=10-19")
         await reply["Body"].read()
         status = _status(reply)
-        return None if status == 206 else f"status {status}: objects are fetched whole, and not in parts side by side"
+        return None if status == 206 else f"status {status}: objects are fetched whole, not in parallel parts"
 
     async def _list(self) -> str | None:
         page = await self._s3.list_objects_v2(**self._bucket, Prefix=self._prefix)
@@ -262,7 +262,7 @@ def _compared(etag: str | None, expected: str) -> str | None:
     found = tag(etag)
     if found == expected:
         return None
-    return f"it is {found or 'not told'}: what is stored is read back once, and to verify it"
+    return f"it is {found or 'missing'}: objects are read back when they are stored, and to verify them"
 
 
 def _hex(content: bytes) -> str:

@@ -142,8 +142,8 @@ class Requests:
                 )
             case Kind.UNTRUSTED:
                 return StorageUnavailable(
-                    f"{where}: the certificate of the server is not trusted ({fault}): have AWS_CA_BUNDLE name a file "
-                    'of those to trust, or pass it as storage_options={"client_kwargs": {"verify": ...}}'
+                    f"{where}: the certificate of the server is not trusted ({fault}): set AWS_CA_BUNDLE to a file of "
+                    'trusted certificates, or pass it as storage_options={"client_kwargs": {"verify": ...}}'
                 )
             case Kind.SKEWED:
                 return StorageDenied(f"{where}: the clock of this machine is wrong ({fault}): set it")
@@ -153,5 +153,5 @@ class Requests:
                 return ObjectRefused(f"{where}: the storage refuses the request ({fault})")
             case _:
                 return StorageUnavailable(
-                    f"{where}: no success in {self.limits.give_up:g} s ({fault}): see whether it is up, then call again"
+                    f"{where}: no success in {self.limits.give_up:g} s ({fault}): check the server, then call again"
                 )

@@ -100,12 +100,12 @@ def check(options: Mapping[str, Any]) -> None:
     _known("config_kwargs s3", config.get("s3") or {}, ("addressing_style",))
     _known("config_kwargs proxies_config", config.get("proxies_config") or {}, ("proxy_ca_bundle",))
     if (style := (config.get("s3") or {}).get("addressing_style", "auto")) not in _STYLES:
-        raise ValueError(f"storage_options: addressing_style={style!r} is none of {', '.join(_STYLES)}")
+        raise ValueError(f"storage_options: addressing_style={style!r} is not one of {', '.join(_STYLES)}")
     if config.get("signature_version", "s3v4") != "s3v4":
         raise ValueError("storage_options: signature_version can only be 's3v4'; for no signature pass anon=True")
     for file in (client.get("verify"), (config.get("proxies_config") or {}).get("proxy_ca_bundle")):
         if not isinstance(file, bool | str | os.PathLike | None):
-            raise ValueError(f"storage_options: {file!r} has to be the path of a file of certificates")
+            raise ValueError(f"storage_options: {file!r} must be the path of a file with certificates")
     for proxy in (config.get("proxies") or {}).values():
         _check_proxy(proxy, "storage_options: the proxy")
 
@@ -113,7 +113,7 @@ def check(options: Mapping[str, Any]) -> None:
 def _known(name: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
     if unknown := sorted(set(given) - set(known)):
         raise ValueError(
-            f"storage_options: {name} {', '.join(unknown)} would not reach every client: known are {', '.join(known)}"
+            f"storage_options: {name} {', '.join(unknown)} would not reach every client: use {', '.join(known)}"
         )
 
 
@@ -121,7 +121,7 @@ def _check_proxy(proxy: str, name: str) -> str:
     url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if url.scheme not in ("http", "https") or not url.hostname:
         # Its text may hold a password.
-        raise ValueError(f"{name} has to be the http(s) address of a proxy, not one of {url.scheme}://")
+        raise ValueError(f"{name} must be the http(s) address of a proxy, not a {url.scheme}:// address")
     return url.geturl()
 
 

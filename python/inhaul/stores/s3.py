@@ -133,7 +133,7 @@ class S3Store:
         if expected.size < PART_SIZE:
             data, digest = await asyncio.to_thread(_read, source, expected.size)
             if digest != expected:
-                raise FileChanged(f"{source} is not what it was when it was staged: stage it again")
+                raise FileChanged(f"{source} changed since it was staged: stage it again")
             return await self.put_small(object_key, data, _md5_hex(digest), exclusive=exclusive)
         reader = await asyncio.to_thread(_core.PartReader, source)
         return await self._put_whole(object_key, reader, expected, exclusive)

@@ -134,7 +134,7 @@ def resolved_root(storage: str) -> str:
     folder = Path(root)
     if any(above == OBJECTS and is_of_objects(name) for above, name in pairwise(folder.parts)):
         raise UnsupportedStorage(
-            f"{root} lies among the objects of another storage, whose gc looks there: take another"
+            f"{root} lies among the objects of another storage, where its gc looks for garbage: choose another root"
         )
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "This is a file: the root of a storage is a folder", storage)
@@ -182,5 +182,5 @@ def _scheme(text: str) -> str | None:
         return None
     if scheme[1] not in SCHEMES:
         known = " and ".join(f"{one}://" for one in SCHEMES)
-        raise UnsupportedStorage(f"{scheme[0]} addresses are not served: this release knows local folders and {known}")
+        raise UnsupportedStorage(f"{scheme[0]} is not supported: this release knows local folders and {known}")
     return scheme[1]

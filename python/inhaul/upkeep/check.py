@@ -177,9 +177,7 @@ class Checker:
                                 return f"stored again from artifact {other.uid}"
         except _BAD as error:
             return f"it could not be stored again: {error}"
-        return (
-            "no equal copy is left to repair it from: pass the folder that it was made from, if that is left, as source"
-        )
+        return "there is no equal copy to repair it from: pass the folder that it came from as source"
 
     async def _store_from(self, copy: Path, row: Row) -> bool:
         """Stores an object again from a copy, if the copy is as registered. Returns True if it did."""
@@ -218,7 +216,7 @@ def _detail(row: Row, found: Found | None, twin: Row | None) -> str:
 def superseded(store: Readable, row: Row) -> Finding:
     """Returns the finding for an artifact whose file was overwritten in place by a later version."""
     path = store.location(row.key or "")
-    return Finding(None, path, row.key, row.uid, "a later version was written over it in place")
+    return Finding(None, path, row.key, row.uid, "a later version overwrote it in place")
 
 
 def told_by_listing(match: Match) -> Digest | None:

@@ -51,7 +51,7 @@ async def known_storage(instance: Instance, root: str) -> Known:
         known = {root: id for id, root in await conn.execute(select(tables.storage.c.id, tables.storage.c.root))}
     if root not in known:
         why = (
-            f"it knows {', '.join(sorted(known))}. If that was moved, run `inhaul storage move OLD NEW`"
+            f"its storages are {', '.join(sorted(known))}. If one was moved, run `inhaul storage move OLD NEW`"
             if known
             else "nothing has been saved with it yet"
         )
@@ -164,8 +164,8 @@ class Collector:
         if others and not self._shared:
             named = "; ".join(f"{one.registry} ({one})" for one in others)
             raise StorageShared(
-                f"Other registries store objects in {self._known.row.root}, too: {named}. shared=True, or --shared, "
-                "looks only at objects of artifacts that this registry has or had"
+                f"Other registries also store objects in {self._known.row.root}: {named}. With shared=True, or "
+                "--shared, gc looks only at objects of artifacts that this registry has or had"
             )
 
     async def _spare(self) -> datetime | None:

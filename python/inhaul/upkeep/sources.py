@@ -42,7 +42,7 @@ class Sources:
         if not repair:
             raise ValueError(f"source={place!r} is for repairs: pass repair=True, too")
         if is_remote(as_text(place)):
-            raise ValueError(f"source={place!r}: pass a folder or file of this machine")
+            raise ValueError(f"source={place!r}: pass a folder or file on this machine")
         path = await asyncio.to_thread(resolved, as_text(place))
         if not await asyncio.to_thread(path.exists):
             raise FileNotFoundError(errno.ENOENT, "There is no such file or folder", str(path))
