@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -58,6 +58,13 @@ class StorageRow(NamedTuple):
     root: str
 
 
+class CurrentRun(Protocol):
+    """The saved run that what is written next belongs to."""
+
+    @property
+    def id(self) -> int: ...  # noqa: D102 - of its row
+
+
 class Identity(NamedTuple):
     """The rows that all writes of this process refer to, and the uid of the registry."""
 
@@ -104,6 +111,7 @@ class Instance:
         remote: Root of the storage that artifacts of the default storage can be uploaded to, or None.
         database: The registry database.
         cache: Copies of remote objects.
+        run: The current run; None if there is none.
     """
 
     def __init__(
@@ -125,7 +133,7 @@ class Instance:
         self._prepared: dict[str, ownership.Row] = {}
         self._identity: tuple[tuple[int, ...], Identity] | None = None
         self._replaced: Instance | None = None
-        self.run: Any = None
+        self.run: CurrentRun | None = None
 
     def __repr__(self) -> str:
         remote = f", remote={self.remote!r}" if self.remote else ""
@@ -194,7 +202,7 @@ class Instance:
         return {
             tables.user: known.user_id if known is not None else None,
             tables.storage: known.storage_id if known is not None else None,
-            tables.run: self.run._id if self.run is not None else None,
+            tables.run: self.run.id if self.run is not None else None,
         }
 
     async def recover(self) -> None:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 import sqlalchemy
 from sqlalchemy.orm.attributes import set_committed_value
@@ -68,9 +68,9 @@ async def finish() -> None:
         ValueError: There is no current run.
     """
     instance = current()
-    if instance.run is None:
+    if (run := _tracked(instance)) is None:
         raise ValueError("There is no run to finish: start one with track()")
-    await instance.run._finish(instance)
+    await run._finish(instance)
     instance.run = None
 
 
@@ -151,11 +151,16 @@ def running(instance: Instance, run: Run) -> Iterator[None]:
         _running.reset(token)
 
 
+def _tracked(instance: Instance) -> Run | None:
+    """Returns the run between `track` and `finish`."""
+    return cast("Run | None", instance.run)  # `begin` alone sets it
+
+
 def active_run(run: "Run | Literal[False] | None", instance: Instance) -> Run | None:
     """Returns the run to link with: the given run, else the current one. False gives None."""
     if run is None:
         inner = _running.get()
-        run = inner[1] if inner is not None and inner[0] is instance else instance.run
+        run = inner[1] if inner is not None and inner[0] is instance else _tracked(instance)
     return None if run is False else run
 
 
