@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from inhaul.formats import elements
 from inhaul.formats.arrays import close_node
@@ -13,6 +13,12 @@ from inhaul.formats.broken import told_as
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
+
+
+class Classes(Protocol):
+    """The accessors of one API, by the names of the classes here and in `backed`: the async or the blocking ones."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
 
 
 class Opened(NamedTuple):
@@ -141,7 +147,7 @@ class AnnDataAccessor:
         name: Where it is.
     """
 
-    _world: ClassVar[Any]  # where its other classes come from, as of every class that has a twin
+    _world: ClassVar[Classes]  # set on every class that has a twin
 
     def __init__(self, group: Any, name: str, parts: Mapping[str, Any], obs: Axis, var: Axis) -> None:
         self.name = name
@@ -314,20 +320,20 @@ _SINGLE = {"obs": "o", "var": "v", "X": "ov"}
 _SEVERAL = {"obsm": "o", "varm": "v", "layers": "ov", "obsp": "oo", "varp": "vv"}
 
 
-def open_accessor(group: Any, name: str, world: Any) -> AnnDataAccessor:
+def open_accessor(group: Any, name: str, classes: Classes) -> AnnDataAccessor:
     """Opens an AnnData.
 
     Args:
         group: Its root, in present form.
         name: Where it is, for users.
-        world: The classes to make.
+        classes: The classes to make.
     """
     parts = _parts(group, name)
     raw = group["raw"] if "raw" in group and not elements.is_null(group["raw"]) else None
     parts["raw"] = None
     if raw is not None and "X" in raw:
         parts["raw"] = {**_parts(raw, name), "obs": parts["obs"]}
-    made: AnnDataAccessor = world["AnnDataAccessor"](
+    made: AnnDataAccessor = classes["AnnDataAccessor"](
         group, name, parts, *(Axis(parts[table].shape[0]) for table in ("obs", "var"))
     )
     return made

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from inhaul.formats import tiledb
-from inhaul.formats.accessor import open_accessor
+from inhaul.formats.accessor import Classes, open_accessor
 from inhaul.formats.annotated import open_annotated
 from inhaul.formats.arrays import HDF5, ZARR, close_node, open_node
 from inhaul.formats.arrow import FORMS, open_dataset
@@ -68,7 +68,7 @@ class BackedAccessor:
         await asyncio.to_thread(close_node, self.storage)
 
 
-def open_backed(source: Source, suffix: str, accessor: str | None, name: str, world: Any, **options: Any) -> Any:
+def open_backed(source: Source, suffix: str, accessor: str | None, name: str, classes: Classes, **options: Any) -> Any:
     """Opens content, reading no more than what its shape takes. To be called in a thread.
 
     Args:
@@ -76,7 +76,7 @@ def open_backed(source: Source, suffix: str, accessor: str | None, name: str, wo
         suffix: Its canonical suffix.
         accessor: What it loads as.
         name: Where it is, for users.
-        world: The classes to make.
+        classes: The classes to make.
         **options: Passed on to pyarrow; see `open_dataset`.
 
     Returns:
@@ -94,20 +94,20 @@ def open_backed(source: Source, suffix: str, accessor: str | None, name: str, wo
         if suffix in FORMS:
             return open_dataset(source, suffix, **options)
         if suffix in _TILEDB:
-            return _tiledb(source, _TILEDB[suffix], name, world)
+            return _tiledb(source, _TILEDB[suffix], name, classes)
         if accessor != "AnnData":
             node = open_node(source, suffix)
-            return world["BackedAccessor"](node.file if suffix in HDF5 else node.store, node, name)
+            return classes["BackedAccessor"](node.file if suffix in HDF5 else node.store, node, name)
         group = open_annotated(source, suffix)
         try:
-            return open_accessor(group, name, world)
+            return open_accessor(group, name, classes)
         except BaseException:
             close_node(group)
             raise
 
 
-def _tiledb(source: Source, open_store: Callable[[Path], Any], name: str, world: Any) -> Any:
+def _tiledb(source: Source, open_store: Callable[[Path], Any], name: str, classes: Classes) -> Any:
     if not isinstance(source, Path):
         raise ValueError("its library opens only files on this machine: load() opens a copy")
     opened = open_store(source)
-    return world["BackedAccessor"](opened, opened, name)
+    return classes["BackedAccessor"](opened, opened, name)
