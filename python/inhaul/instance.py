@@ -1,7 +1,7 @@
 """An instance: one registry database, one default storage, and the current user."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from inhaul import ownership
 from inhaul.arguments import check_path
 from inhaul.cache import Cache
+from inhaul.content import real_keys, removal
 from inhaul.db import families, tables
 from inhaul.db.bulk import any_at, insert_into
 from inhaul.db.engine import Database
@@ -45,10 +46,6 @@ if TYPE_CHECKING:
 _entered: ContextVar[tuple["Instance", ...]] = ContextVar("inhaul_instances", default=())
 _default: "Instance | None" = None
 _open: list["Instance"] = []  # entered in any context: a thread started inside a block has its own context
-
-
-recoveries: "list[Callable[[Instance], Awaitable[None]]]" = []
-"""Functions that run before the first write of an instance, to finish the work of crashed processes."""
 
 
 class StorageRow(NamedTuple):
@@ -207,8 +204,8 @@ class Instance:
 
     async def recover(self) -> None:
         """Finishes the work of crashed processes. Call this before planning from rows and files."""
-        for recover in recoveries:
-            await recover(self)
+        await removal.recover(self)
+        await real_keys.recover(self)
 
     async def register(self, conn: AsyncConnection, root: str, identity: Identity) -> int:
         """Returns the row of the storage with this root, and creates it if it is missing.

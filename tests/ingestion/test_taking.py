@@ -118,7 +118,7 @@ async def test_a_file_that_cannot_be_understood_leaves_no_copy(
     def damaged(*arguments: object) -> None:
         raise ValueError("damaged")
 
-    monkeypatch.setattr("inhaul.ingestion.content.suffixes.observations", damaged)
+    monkeypatch.setattr("inhaul.content.files.suffixes.observations", damaged)
     with pytest.raises(ValueError, match="damaged"):
         await Artifact(large(tmp_path / "a.bin"), key="a.bin").save()
     assert temporary(instance) == []

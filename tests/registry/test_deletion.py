@@ -8,8 +8,8 @@ import pytest
 
 import inhaul
 from inhaul import Artifact, Storage, Visibility
+from inhaul.content.files import FileContent
 from inhaul.errors import NoResultFound, ObjectShared
-from inhaul.ingestion.content import FileContent
 from registries import assert_consistent, query
 from trees import write
 

@@ -14,6 +14,7 @@ import pytest
 
 import inhaul
 from inhaul import Artifact, Run, Transform
+from inhaul.content.files import FileContent
 from inhaul.errors import (
     DatabaseFailed,
     InvalidKey,
@@ -25,7 +26,6 @@ from inhaul.errors import (
     StorageUnavailable,
 )
 from inhaul.ingestion.activity import storing, target_of
-from inhaul.ingestion.content import FileContent
 from s3_servers import S3Server
 from striking import breaker
 from trees import write
@@ -265,8 +265,8 @@ async def test_two_at_once(instance: inhaul.Instance, place: Place, artifact: Ar
 _KILLED = """
 import asyncio, os, signal, sys
 import inhaul
-from inhaul.ingestion.content import FileContent
-from inhaul.registry.verbs import real_keys
+from inhaul.content.files import FileContent
+from inhaul.content import real_keys
 from inhaul.registry.verbs import replace as replacing
 from inhaul.stores.local import LocalStore
 from inhaul.stores.s3 import S3Store

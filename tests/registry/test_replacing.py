@@ -13,8 +13,8 @@ import pytest
 
 import inhaul
 from inhaul import Artifact, Run, Transform
+from inhaul.content.files import FileContent
 from inhaul.errors import FileChanged, KeyExists, NoResultFound, StorageDenied
-from inhaul.ingestion.content import FileContent
 from inhaul.stores.local import LocalStore
 from proxy import Delay, Status
 from registries import PART, artifacts, assert_consistent, seeds

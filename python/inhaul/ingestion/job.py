@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import select
 
+from inhaul.content.base import is_taken
 from inhaul.db.tables import artifact, retired_uid
 from inhaul.errors import InvalidKey
 from inhaul.hashing import FollowSymlinks
-from inhaul.ingestion.content import is_taken
 from inhaul.ingestion.journal import Session
 from inhaul.ingestion.report import IngestReport, left_out
 from inhaul.ingestion.scan import Batch, Root, Scanner

@@ -1,11 +1,9 @@
 """The scanner's batches, awaited."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from inhaul._core import Batch, Contents, GivenFiles, Listing, PartReader, Root, Scanner, check_patterns
@@ -13,7 +11,7 @@ from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
     from inhaul.db import bulk
-    from inhaul.hashing import Digest, FollowSymlinks
+    from inhaul.hashing import Digest
 
 __all__ = [
     "Batch",
@@ -26,35 +24,10 @@ __all__ = [
     "Scanner",
     "Upload",
     "check_patterns",
-    "content_names",
 ]
 
 Upload: TypeAlias = tuple[int, str, bytes, str] | tuple[int, str, PartReader, None]
 """A file to send: ticket, object key, and its content with the MD5 in hex, or a reader that hashes it on the way."""
-
-
-def content_names(folder: Path | Root, follow_symlinks: "FollowSymlinks" = False) -> Iterator[str]:
-    """The files that make up a folder's content, relative to it.
-
-    Without links that are not followed, special files, and what an ignore file leaves out.
-    """
-    scanner = Scanner(
-        folder,
-        key_prefix="",
-        in_place=True,
-        destination=None,
-        uploads=False,
-        salt=b"",
-        overwrite=False,
-        exclude=(),
-        follow_symlinks=follow_symlinks,
-        threads=1,
-    )
-    try:
-        while (listing := scanner.next_listing()) is not None:
-            yield from json.loads(listing.keys_json())
-    finally:
-        scanner.close()
 
 
 class Scan:

@@ -10,36 +10,22 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from inhaul.content.base import Content, Facts, seems_taken
+from inhaul.content.fetch import holds
 from inhaul.db import families
 from inhaul.db.sharers import sharers
 from inhaul.db.tables import TRASH, artifact
 from inhaul.errors import InvalidKey, KeyExists, NoResultFound
 from inhaul.hashing import Digest
 from inhaul.ingestion.activity import abandon, storing, target_of, was_left
-from inhaul.ingestion.content import Content, Facts, FileContent, FolderContent, seems_taken
+from inhaul.ingestion.place import Place, is_object
 from inhaul.ingestion.plan import next_version
-from inhaul.ingestion.remote import holds
-from inhaul.instance import Instance, StorageRow
-from inhaul.keys import OBJECTS, key_problem, new_uid, next_uid, object_key, stem, suffix
+from inhaul.instance import Instance
+from inhaul.keys import new_uid, next_uid, object_key, stem
 from inhaul.stores.base import Readable, Store
-from inhaul.stores.schemes import relative_key
 from inhaul.tasks import to_the_end
 
 OnDuplicate = Literal["return", "create", "error"]
-
-
-class Place(NamedTuple):
-    """Where an artifact's content lies or will lie.
-
-    Attributes:
-        storage: The storage.
-        key: The artifact's key, or None.
-        in_place: Whether the content is in the storage already.
-    """
-
-    storage: StorageRow
-    key: str | None
-    in_place: bool
 
 
 class Staged(NamedTuple):
@@ -86,85 +72,6 @@ class Predecessor(NamedTuple):
     pending: dict[str, str | None]
 
 
-async def locate(
-    instance: Instance,
-    content: Content,
-    key: str | None,
-    *,
-    inherited: str | None = None,
-    labelled: bool,
-    root: str | None = None,
-) -> Place:
-    """Finds out where content goes, or that it is there already.
-
-    Args:
-        instance: Whose storages count.
-        content: The content.
-        key: The key asked for, or None.
-        inherited: The key to take outside a storage if none was asked for.
-        labelled: Whether something else than a key says what the artifact is.
-        root: The root of the storage asked for; None: the one that the content lies in, or the default one.
-
-    Raises:
-        InvalidKey: The key is not valid, or the path is an object of no artifact.
-        ValueError: The key or the storage disagrees with where the content lies, or the key with its suffix; or nothing
-            says what it is.
-    """
-    where = content.location
-    storage = await instance.storage_of(where) if where is not None else None
-    if where is not None and root is not None:
-        if relative_key(where, root) is not None and (storage is None or len(storage.root) < len(root)):
-            storage = await instance.storage_at(root)
-        if storage is not None and storage.root != root:
-            raise ValueError(
-                f"{where} lies in the storage {storage.root}, not in {root}: leave storage= out, or pass a copy that "
-                "lies outside all storages"
-            )
-    if where is not None and storage is not None:
-        inferred = relative_key(where, storage.root)
-        if not inferred:
-            raise InvalidKey(f"{where} is the root of a storage: pass a file or folder in it")
-        if not _is_object(inferred):
-            inferred = await _key_of_link(instance, content, storage) or inferred
-            if isinstance(content, FolderContent) and content.follow_symlinks:
-                raise ValueError(
-                    f"{where} lies in the storage {storage.root}, where links in a folder are not followed: leave "
-                    "follow_symlinks= out, or pass a folder outside all storages"
-                )
-            if key is not None and key != inferred:
-                raise ValueError(
-                    f"{where} lies in the storage {storage.root}, where its key is {inferred!r}, not {key!r}: "
-                    "leave key= out, or move the file"
-                )
-            _check(inferred)
-        return Place(storage, inferred, in_place=True)
-    key = inherited if key is None else key
-    if key is None and not labelled:
-        raise ValueError("Pass one of key, run or description as a parameter")
-    if key is not None:
-        _check(key)
-        if suffix(key) != content.suffix:
-            raise ValueError(f"The key {key!r} should end in {content.suffix!r}, the suffix of the content")
-    return Place(await instance.storage_at(root or instance.root), key, in_place=False)
-
-
-async def _key_of_link(instance: Instance, content: Content, storage: StorageRow) -> str | None:
-    """The key of a link to content of the same storage: it has a name of its own, and its own lifetime."""
-    if not isinstance(content, FileContent | FolderContent) or content.link is None:
-        return None
-    own = await instance.storage_of(content.link)
-    return relative_key(content.link, storage.root) if own is None or own.root == storage.root else None
-
-
-def _check(key: str) -> None:
-    if problem := key_problem(key):
-        raise InvalidKey(f"{key!r} cannot be a key: {problem}")
-
-
-def _is_object(key: str) -> bool:
-    return key.split("/", 1)[0] == OBJECTS
-
-
 async def stage(
     instance: Instance,
     content: Content,
@@ -200,7 +107,7 @@ async def stage(
         NoResultFound: The predecessor has been deleted.
         ValueError: The predecessor is in the trash, or the version was used before.
     """
-    if place.in_place and place.key is not None and _is_object(place.key):
+    if place.in_place and place.key is not None and is_object(place.key):
         return await _owner(instance, place)
     may_be_copied = key_is_virtual is not False
     destination = partial(_destination, instance, place, may_be_copied) if saves and not place.in_place else None

@@ -49,7 +49,7 @@ from inhaul.upkeep.verify import verify_rows
 if TYPE_CHECKING:
     from upath import UPath
 
-    from inhaul.ingestion.content import Data
+    from inhaul.content.given import Data
     from inhaul.registry.artifact_list import ArtifactList
     from inhaul.registry.queries.query_set import QuerySet
     from inhaul.registry.records.run import Run

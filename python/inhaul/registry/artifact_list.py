@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overloa
 from sqlalchemy import inspect
 from sqlalchemy.orm.attributes import set_committed_value
 
+from inhaul.content.base import Content, Facts
+from inhaul.content.files import FileContent
+from inhaul.content.remote import ObjectContent
 from inhaul.db import bulk
 from inhaul.errors import NotStaged
 from inhaul.formats import tables
 from inhaul.hashing import Digest
 from inhaul.ingestion import pipeline
-from inhaul.ingestion.content import Content, Facts, FileContent
 from inhaul.ingestion.pipeline import Recorded
-from inhaul.ingestion.remote import ObjectContent
+from inhaul.ingestion.place import Place
 from inhaul.ingestion.report import IngestEvent, IngestReport, Issue, Status
-from inhaul.ingestion.single import Place, Staged
+from inhaul.ingestion.single import Staged
 from inhaul.instance import StorageRow
 from inhaul.registry.columns import Columns, Row
 from inhaul.registry.model import edits

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
-    from inhaul.ingestion.content import Data
+    from inhaul.content.given import Data
     from inhaul.registry.artifact import Artifact
     from inhaul.registry.records.run import Run
     from inhaul.stores.locations import Pathish

@@ -14,11 +14,11 @@ from sqlalchemy.orm import Mapper
 from upath import UPath
 
 from inhaul import instance as _instance
+from inhaul.content.given import Data
 from inhaul.formats.accessor import Opened
 from inhaul.formats.axis import Axis
 from inhaul.formats.mapped import Join, MappedCollection
 from inhaul.hashing import FollowSymlinks
-from inhaul.ingestion.content import Data
 from inhaul.ingestion.report import IngestEvent, IngestReport
 from inhaul.ingestion.report import Issue as Issue
 from inhaul.ingestion.report import Reason as Reason

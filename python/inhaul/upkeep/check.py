@@ -7,13 +7,13 @@ from pathlib import Path
 
 from inhaul import hashing
 from inhaul.cache import Entry
+from inhaul.content.fetch import check_names
+from inhaul.content.given import content_of
 from inhaul.db import objects
 from inhaul.db.objects import Row
 from inhaul.errors import InhaulError, ObjectChanged, ObjectMissing, StorageDenied, StorageMissing, StorageUnavailable
 from inhaul.hashing import Digest
 from inhaul.hashing.etags import from_etag, hash_listed
-from inhaul.ingestion.content import content_of
-from inhaul.ingestion.remote import check_names
 from inhaul.instance import Instance
 from inhaul.stores.base import Files, Readable, StoredObject
 from inhaul.tasks import each

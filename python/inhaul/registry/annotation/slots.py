@@ -19,7 +19,7 @@ from inhaul.stores.locations import as_text
 from inhaul.texts import is_storable
 
 if TYPE_CHECKING:
-    from inhaul.ingestion.content import Content
+    from inhaul.content.base import Content
     from inhaul.instance import Instance
     from inhaul.registry.model.base import Record
     from inhaul.registry.model.world import World

@@ -10,6 +10,7 @@ from sqlalchemy import Table, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul import ownership
+from inhaul.content.removal import keep_objects, remove_objects
 from inhaul.db import families, removals, tables
 from inhaul.db.membership import is_in
 from inhaul.db.sharers import sharers
@@ -18,7 +19,6 @@ from inhaul.instance import Instance
 from inhaul.keys import OBJECTS, stem
 from inhaul.registry.model.uses import parts
 from inhaul.registry.model.visibility import Visibility
-from inhaul.registry.verbs.remove import keep_objects, remove_objects
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 from inhaul import ownership
 from inhaul.arguments import check_age, check_flag
+from inhaul.content.removal import end_removals
 from inhaul.instance import current
 from inhaul.registry.model.world import check_storage
 from inhaul.registry.records.storage import Storage
-from inhaul.registry.verbs.remove import end_removals
 from inhaul.upkeep.collect import collect
 from inhaul.upkeep.collector import known_storage
 from inhaul.upkeep.reports import GcReport

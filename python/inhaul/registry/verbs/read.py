@@ -8,13 +8,13 @@ from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inhaul.cache import Entry
+from inhaul.content.base import is_taken
+from inhaul.content.fetch import fetch
+from inhaul.content.files import content_names
 from inhaul.db import objects
 from inhaul.db.objects import Row
 from inhaul.errors import ObjectChanged, ObjectDamaged, ObjectMissing
 from inhaul.formats.ranged import Remote
-from inhaul.ingestion.content import is_taken
-from inhaul.ingestion.remote import fetch
-from inhaul.ingestion.scan import content_names
 from inhaul.instance import Instance
 from inhaul.stores.base import Files, Readable
 

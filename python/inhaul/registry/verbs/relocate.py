@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import update
 
+from inhaul.content.base import is_taken
+from inhaul.content.fetch import holds
+from inhaul.content.given import content_of
 from inhaul.db import objects, tables
 from inhaul.db.engine import Outcome
 from inhaul.db.sharers import sharers
@@ -15,8 +18,6 @@ from inhaul.errors import KeyExists, NoResultFound, ObjectChanged, ObjectMissing
 from inhaul.hashing import Digest
 from inhaul.hashing.etags import from_etag
 from inhaul.ingestion.activity import confirm, forsake, settle, storing, target_of
-from inhaul.ingestion.content import content_of, is_taken
-from inhaul.ingestion.remote import holds
 from inhaul.keys import named_anew
 from inhaul.registry.model.fields import set_row
 from inhaul.registry.model.rows import columns, found, with_related

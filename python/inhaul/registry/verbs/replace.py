@@ -10,24 +10,25 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import RowMapping, select, update
 
 from inhaul.arguments import check_key
+from inhaul.content.base import Content
+from inhaul.content.fetch import holds
+from inhaul.content.given import content_of
+from inhaul.content.real_keys import Held, Note, settle, switch
 from inhaul.db import provenance, tables
 from inhaul.db.engine import Outcome
 from inhaul.errors import InhaulError, NoResultFound, ObjectChanged, ObjectMissing
 from inhaul.hashing import Digest
 from inhaul.ingestion.activity import confirm, storing
-from inhaul.ingestion.content import Content, content_of
-from inhaul.ingestion.remote import holds
 from inhaul.keys import named_anew
 from inhaul.registry.annotation.slots import Relinking, relinking, set_links
 from inhaul.registry.model.fields import set_row
 from inhaul.registry.model.rows import columns, with_related
 from inhaul.registry.verbs.delete import check_alone, check_no_copies, discard
-from inhaul.registry.verbs.real_keys import Held, Note, settle, switch
 from inhaul.stores.base import Store
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
-    from inhaul.ingestion.content import Data
+    from inhaul.content.given import Data
     from inhaul.registry.artifact import Artifact
     from inhaul.registry.records.run import Run
 

@@ -12,6 +12,9 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from inhaul.content.base import Content, is_taken
+from inhaul.content.fetch import holds
+from inhaul.content.given import content_of
 from inhaul.db import bulk, families, provenance, tables
 from inhaul.db.engine import Outcome
 from inhaul.db.sharers import sharers
@@ -20,9 +23,8 @@ from inhaul.hashing import Digest, FollowSymlinks
 from inhaul.hashing.etags import from_etag
 from inhaul.ingestion import single
 from inhaul.ingestion.activity import abandon, confirm, settle, storing
-from inhaul.ingestion.content import Content, content_of, is_taken
-from inhaul.ingestion.remote import content_at, holds
-from inhaul.ingestion.single import OnDuplicate, Place, Predecessor, Staged
+from inhaul.ingestion.place import Place, content_at, locate
+from inhaul.ingestion.single import OnDuplicate, Predecessor, Staged
 from inhaul.instance import Instance
 from inhaul.keys import stem
 from inhaul.registry.annotation.slots import validate
@@ -34,7 +36,7 @@ from inhaul.stores.schemes import is_remote, relative_key, resolved_root
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
-    from inhaul.ingestion.content import Data
+    from inhaul.content.given import Data
     from inhaul.registry.artifact import Artifact
     from inhaul.registry.records.run import Run
     from inhaul.registry.records.storage import Storage
@@ -153,9 +155,7 @@ async def _located(
     content = await _content(instance, draft, draft.key or inherited)
     is_labelled = any(one is not None for one in (artifact._description, artifact._run, draft.is_new_version_of))
     root = await asyncio.to_thread(resolved_root, _root(draft.storage)) if draft.storage is not None else None
-    return content, await single.locate(
-        instance, content, draft.key, inherited=inherited, labelled=is_labelled, root=root
-    )
+    return content, await locate(instance, content, draft.key, inherited=inherited, labelled=is_labelled, root=root)
 
 
 def _root(storage: "Storage | str") -> str:

@@ -13,13 +13,13 @@ from itertools import groupby
 from operator import attrgetter
 from weakref import WeakKeyDictionary
 
+from inhaul.content.base import ObjectAccess
+from inhaul.content.fetch import holds
+from inhaul.content.files import content_names
 from inhaul.db import removals
 from inhaul.db.removals import Removal
 from inhaul.db.sharers import sharers
 from inhaul.errors import InhaulError, LinkRefused
-from inhaul.ingestion.remote import holds
-from inhaul.ingestion.scan import content_names
-from inhaul.instance import Instance, recoveries
 from inhaul.keys import OBJECTS
 from inhaul.stores.base import Files, Store
 
@@ -27,10 +27,12 @@ _NOT_GONE = (
     "Objects of artifacts that were deleted for good are still in {}. Another process, or gc(), will remove them: {}"
 )
 
-_given_up: WeakKeyDictionary[Instance, set[str]] = WeakKeyDictionary()  # roots of storages that this process left alone
+_given_up: WeakKeyDictionary[ObjectAccess, set[str]] = (
+    WeakKeyDictionary()
+)  # roots of storages that this process left alone
 
 
-async def remove_objects(instance: Instance, uids: Sequence[str]) -> None:
+async def remove_objects(instance: ObjectAccess, uids: Sequence[str]) -> None:
     """Removes the objects of artifacts that this call has deleted, or one before it that failed.
 
     Raises:
@@ -41,13 +43,13 @@ async def remove_objects(instance: Instance, uids: Sequence[str]) -> None:
         await _remove(instance, page, page, is_late=False)
 
 
-async def keep_objects(instance: Instance, uids: Sequence[str]) -> None:
+async def keep_objects(instance: ObjectAccess, uids: Sequence[str]) -> None:
     """Forgets deletions, and keeps their objects."""
     while page := await _page(instance, uids=uids):
         await _forget(instance, page)
 
 
-async def end_removals(instance: Instance, root: str) -> None:
+async def end_removals(instance: ObjectAccess, root: str) -> None:
     """Removes the objects that crashed deletions left in a storage.
 
     Raises:
@@ -61,7 +63,7 @@ async def end_removals(instance: Instance, root: str) -> None:
         warnings.warn(_NOT_GONE.format(root, error), stacklevel=2)
 
 
-async def recover(instance: Instance) -> None:
+async def recover(instance: ObjectAccess) -> None:
     """The same for all storages, but no more than one write can wait for."""
     given_up = _given_up.setdefault(instance, set())
     page = await _page(instance, besides=[*given_up])
@@ -74,18 +76,18 @@ async def recover(instance: Instance) -> None:
 
 
 async def _page(
-    instance: Instance, uids: Sequence[str] | None = None, root: str | None = None, besides: Sequence[str] = ()
+    instance: ObjectAccess, uids: Sequence[str] | None = None, root: str | None = None, besides: Sequence[str] = ()
 ) -> list[Removal]:
     async with instance.database.read() as conn:
         return await removals.pending(conn, uids=uids, root=root, besides=besides)
 
 
-async def _forget(instance: Instance, page: Sequence[Removal]) -> None:
+async def _forget(instance: ObjectAccess, page: Sequence[Removal]) -> None:
     async with instance.database.write() as conn:
         await removals.done(conn, page)
 
 
-async def _resume(instance: Instance, root: str, page: Sequence[Removal]) -> bool:
+async def _resume(instance: ObjectAccess, root: str, page: Sequence[Removal]) -> bool:
     """Removes what a process left. Returns False if the storage is a folder on another machine."""
     store = instance.store(root)
     if not await store.is_there():
@@ -98,7 +100,7 @@ async def _resume(instance: Instance, root: str, page: Sequence[Removal]) -> boo
     return True
 
 
-async def _remove(instance: Instance, page: Sequence[Removal], going: Iterable[Removal], *, is_late: bool) -> None:
+async def _remove(instance: ObjectAccess, page: Sequence[Removal], going: Iterable[Removal], *, is_late: bool) -> None:
     """Removes objects, unless other artifacts have bytes in them by now, and then forgets all of a page.
 
     Args:
@@ -141,6 +143,3 @@ def _names(files: Files, object_key: str, until: datetime | None) -> list[str]:
 def _changed(files: Files, object_key: str) -> datetime:
     status = files.look(object_key)
     return datetime.fromtimestamp(max(status.st_mtime, status.st_ctime) if status is not None else 0, UTC)
-
-
-recoveries.append(recover)

@@ -16,14 +16,14 @@ from typing import Any, NamedTuple, Self
 from sqlalchemy import RowMapping, select, update
 
 from inhaul import notes
+from inhaul.content.base import Content, ObjectAccess
+from inhaul.content.fetch import copy_of, holds
+from inhaul.content.given import content_of
 from inhaul.db import tables
 from inhaul.db.engine import Outcome
 from inhaul.db.sharers import sharers
 from inhaul.errors import InhaulError, KeyExists, ObjectChanged
 from inhaul.hashing import Digest
-from inhaul.ingestion.content import Content, content_of
-from inhaul.ingestion.remote import copy_of, holds
-from inhaul.instance import Instance, recoveries
 from inhaul.stores.base import Store
 from inhaul.tasks import to_the_end
 
@@ -102,7 +102,7 @@ def _said(content: Any) -> tuple[Held, str]:
     return Held(content["key"], digest), content["staged"]
 
 
-async def settle(instance: Instance, note: Note, content: Content | None = None) -> None:
+async def settle(instance: ObjectAccess, note: Note, content: Content | None = None) -> None:
     """Puts what an artifact's row refers to under its key, has the row refer to that, and removes what is left over.
 
     Args:
@@ -127,7 +127,7 @@ async def settle(instance: Instance, note: Note, content: Content | None = None)
     await store.remove([key for key in leftovers if key not in needed])
 
 
-async def _put(instance: Instance, store: Store, row: RowMapping, note: Note, content: Content | None) -> None:
+async def _put(instance: ObjectAccess, store: Store, row: RowMapping, note: Note, content: Content | None) -> None:
     """Writes the content of the staged object under the artifact's key."""
     key, digest = row["key"], Digest(row["hash"], row["hash_type"], row["size"])
     if await holds(store, key, digest):
@@ -148,7 +148,7 @@ async def _put(instance: Instance, store: Store, row: RowMapping, note: Note, co
 
 
 async def switch(
-    instance: Instance,
+    instance: ObjectAccess,
     uid: str,
     storage_id: int,
     object_key: str,
@@ -174,7 +174,7 @@ async def switch(
     return is_there
 
 
-async def _row(instance: Instance, uid: str, *, waits: bool) -> RowMapping | None:
+async def _row(instance: ObjectAccess, uid: str, *, waits: bool) -> RowMapping | None:
     """An artifact's row when no other transaction is writing it: one whose COMMIT is in doubt may still switch it.
 
     Raises:
@@ -187,7 +187,7 @@ async def _row(instance: Instance, uid: str, *, waits: bool) -> RowMapping | Non
         return (await conn.execute(query)).mappings().first()
 
 
-async def recover(instance: Instance) -> None:
+async def recover(instance: ObjectAccess) -> None:
     """Finishes the replacements of crashed processes."""
 
     async def let_go(notes: Iterable[Note]) -> None:
@@ -202,7 +202,7 @@ async def recover(instance: Instance) -> None:
         await let_go(left)
 
 
-async def _end(instance: Instance, note: Note) -> None:
+async def _end(instance: ObjectAccess, note: Note) -> None:
     try:
         await settle(instance, note)
         await asyncio.to_thread(note.end)
@@ -212,6 +212,3 @@ async def _end(instance: Instance, note: Note) -> None:
             f"until its key can be written: {error}",
             stacklevel=2,
         )
-
-
-recoveries.append(recover)

@@ -1,0 +1,82 @@
+"""Objects in memory as content."""
+
+import asyncio
+import shutil
+import time
+import weakref
+from pathlib import Path
+from threading import Thread
+
+from inhaul.content.base import Destination, Facts
+from inhaul.content.files import FileContent, FolderContent
+from inhaul.filesystem import is_full, no_room_for_temporaries, temporary_folder
+from inhaul.formats import memory
+from inhaul.hashing import Digest
+from inhaul.stores.base import Store
+
+_TRIES = 100  # at a folder that something still writes to
+
+
+class MemoryContent:
+    """An object in memory, which is written to a temporary file or folder to be hashed and stored.
+
+    Args:
+        data: The object.
+        suffix: The suffix to store it under, which says in which format.
+    """
+
+    location = None
+
+    def __init__(self, data: object, suffix: str) -> None:
+        self.suffix = suffix
+        self.accessor = memory.accessor_of(data)
+        self._data = data
+        self._written: FileContent | FolderContent | None = None
+
+    async def read(self, destination: Destination | None = None) -> Facts:
+        """See `Content`."""
+        self._written = await asyncio.to_thread(self._write)
+        facts = await self._written.read(destination)
+        return facts._replace(n_observations=memory.observations(self._data))
+
+    def _write(self) -> FileContent | FolderContent:
+        need = memory.size_of(self._data)
+        folder = temporary_folder(need)
+        discard = weakref.finalize(self, _discard, folder)
+        path = folder / f"data{self.suffix}"
+        try:
+            memory.write(self._data, path, self.suffix)
+        except BaseException as error:
+            discard()  # not when this goes: the error refers to it for as long as somebody keeps it
+            if is_full(error):
+                raise no_room_for_temporaries(str(path), need) from error
+            raise
+        return FolderContent(path) if path.is_dir() else FileContent(path)
+
+    async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
+        """See `Content`."""
+        written = self._written if self._written is not None else await asyncio.to_thread(self._write)
+        return await written.store(store, object_key, digest, exclusive=exclusive)
+
+    async def release(self) -> None:
+        """See `Content`."""
+        if self._written is not None:
+            await self._written.release()
+
+
+def _discard(folder: Path) -> None:
+    """Removes a folder; in a thread, for the last reference to what owned it may go on an event loop."""
+    try:
+        Thread(target=_remove, args=(folder,), name="inhaul-discard").start()
+    except RuntimeError:  # the process ends, and starts no threads any more
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    times_gone = 0
+    for _ in range(_TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        times_gone = 0 if folder.exists() else times_gone + 1
+        if times_gone == 2:
+            break
+        time.sleep(0.1)  # the threads of a writer that failed may still write, and make the folder again

@@ -1,0 +1,84 @@
+"""Objects on a network as content: registered where they are, and not read."""
+
+import errno
+from collections.abc import Iterable
+
+from inhaul import keys
+from inhaul.content.base import Destination, Facts, ObjectAccess
+from inhaul.errors import FileChanged, InvalidKey
+from inhaul.hashing import Digest, TreeDigest
+from inhaul.hashing.etags import from_etag, hash_listed
+from inhaul.keys import OBJECTS
+from inhaul.stores.base import Readable, Store, StoredObject
+
+
+class _Remote:
+    """Something on S3, by its key in a store; `location` is its whole address."""
+
+    def __init__(self, location: str, instance: ObjectAccess, root: str, key: str) -> None:
+        self.location = location
+        self.suffix = keys.suffix(key)
+        self.accessor = keys.accessor(self.suffix)
+        self._instance = instance
+        self._root = root
+        self._key = key
+
+    @property
+    def _store(self) -> Readable:
+        return self._instance.store(self._root)  # the running loop's
+
+    async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
+        """Refuses, for what is in a storage already is registered in place."""
+        raise FileNotFoundError(errno.ENOENT, "The object is gone, and there is no other copy of it", self.location)
+
+    async def release(self) -> None:
+        """See `Content`. Nothing is kept."""
+
+
+class ObjectContent(_Remote):
+    """An object."""
+
+    async def read(self, destination: Destination | None = None) -> Facts:
+        """Asks for its ETag."""
+        found = await self._store.stat(self._key)
+        if found is None:
+            raise FileChanged(errno.EBUSY, "The object was removed during the call", self.location)
+        digest = from_etag(found.etag, found.size)
+        return Facts(digest, None, None, _verified_by(digest))
+
+
+class PrefixContent(_Remote):
+    """All objects below a folder."""
+
+    async def read(self, destination: Destination | None = None) -> Facts:
+        """Lists them."""
+        tree = tree_of(await files_below(self._store, self._key))
+        return Facts(tree.digest, tree.n_objects, None, _verified_by(tree.digest))
+
+
+async def files_below(store: Readable, folder: str) -> list[tuple[str, StoredObject]]:
+    """The objects of a folder artifact, by their path in it; those that stand for folders are none.
+
+    Raises:
+        InvalidKey: One has a key that no file can have.
+    """
+    files = []
+    async for page in store.list(f"{folder}/"):
+        for one in page:
+            name = one.key.removeprefix(f"{folder}/")
+            if OBJECTS in name.split("/") or (f"/{name}".endswith("/") and not one.size):
+                continue
+            if problem := store.key_problem(one.key):
+                raise InvalidKey(f"{folder!r} in {store.root} cannot be a folder: it holds {one.key!r}, but {problem}")
+            files.append((name, one))
+    return files
+
+
+def tree_of(files: Iterable[tuple[str, StoredObject]]) -> TreeDigest:
+    """Returns what a listing tells of a folder's content."""
+    return hash_listed((name, from_etag(one.etag, one.size)) for name, one in files)
+
+
+def _verified_by(digest: Digest) -> str:
+    """Returns how the content of an object is known that was not read."""
+    return "none" if digest.hash_type == "etag" else "etag"
