@@ -64,7 +64,7 @@ def _loop_stays_free() -> Iterator[None]:
             # For each connection the driver looks for ~/.pgpass and ~/.postgresql.
             function.can_block_in("asyncpg/connect_utils.py", "_parse_connect_arguments")
             # It resolves the path of the storage, which is what the instance is known by.
-            function.can_block_in("inhaul/instance.py", "connect")
+            function.can_block_in("inhaul/instance/connecting.py", "connect")
             # A blocking call blocks; what it waits for runs on another loop, which is watched like any other.
             function.can_block_in("inhaul/_blocking.py", "run")
             # Migrations are Python files, loaded when a release first meets an older database.

@@ -7,9 +7,9 @@ import pytest
 
 import children
 import inhaul
-import inhaul.instance as instances
 from inhaul import Artifact, Storage, User
 from inhaul.errors import UnsupportedDatabase, UnsupportedStorage
+from inhaul.stores import pool
 
 
 def test_where_things_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_one_instance_in_several_loops(tmp_path: Path) -> None:
 
 async def test_the_stores_of_a_loop_are_made_once(s3_root: str) -> None:
     async with inhaul.connect(s3_root) as instance:
-        before = len(instances._unclosed)
+        before = len(pool._unclosed)
         stores = {id(instance.store(instance.root)) for _ in range(3)}
-        assert (len(stores), len(instances._unclosed)) == (1, before + 1)
-    assert len(instances._unclosed) == before
+        assert (len(stores), len(pool._unclosed)) == (1, before + 1)
+    assert len(pool._unclosed) == before

@@ -249,7 +249,7 @@ async def test_storages_inside_a_storage_on_s3_are_left_out_of_its_walk(tmp_path
     outer = parse(s3_root)
     inner = str(outer._replace(prefix=f"{outer.prefix}/sub/inner"))
     async with connect(tmp_path / "default", f"sqlite:///{tmp_path}/reg.db") as instance:
-        store = instance.unclaimed(s3_root)
+        store = instance.stores.at(s3_root)
         for key in ("a.csv", "sub/b.csv", "sub/inner/c.csv", "sub/inner/d/e.csv", "sub/inner2/f.csv"):
             await store.put_bytes(key.encode(), key, hash_bytes(key.encode()))
         for root in (s3_root, inner, inner.replace("/sub/inner", "/empty")):

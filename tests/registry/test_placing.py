@@ -227,7 +227,7 @@ async def test_a_root_that_somebody_else_registers_meanwhile_keeps_its_mark(
     await Artifact(write(tmp_path / "a.txt", "a"), key="a.txt", storage=shelf).save()
     (mark,) = (shelf / ".inhaul" / "registries").iterdir()
     before = mark.read_bytes()
-    await ownership.claim_new(instance.database, instance.unclaimed(str(shelf)), "of nobody")
+    await ownership.claim_new(instance.database, instance.stores.at(str(shelf)), "of nobody")
     assert mark.read_bytes() == before
 
 

@@ -24,6 +24,7 @@ import inhaul
 import inhaul.sync as ih
 from inhaul import _blocking
 from inhaul.errors import NotStaged, WrongThread, WrongWorld
+from inhaul.instance.handle import stack
 
 
 @pytest.fixture
@@ -375,7 +376,7 @@ def test_shows_a_bar_on_a_terminal_only(folder: Path) -> None:
 def test_threads_started_inside_a_block_use_its_instance(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inhaul.instance, "_default", None)  # another test's
+    monkeypatch.setattr(stack, "_defaults", [])  # those of other tests
     with ih.connect(tmp_path / "root"):
         names = ["0.txt", "1.txt"]
         with ThreadPoolExecutor() as pool:
@@ -390,7 +391,7 @@ def test_threads_of_their_own_use_what_was_connected_without_a_block(
         root: str = ih.Artifact(folder / "sub" / "0.txt", key="0.txt").save().storage.root
         return root
 
-    monkeypatch.setattr(inhaul.instance, "_default", None)  # another test's
+    monkeypatch.setattr(stack, "_defaults", [])  # those of other tests
     ih.connect(tmp_path / "main")
     with ih.connect(tmp_path / "other"), ThreadPoolExecutor() as pool:
         assert pool.submit(save).result() == str(tmp_path / "main")

@@ -14,10 +14,10 @@ from sqlalchemy import insert
 from inhaul import Artifact, Defect, Storage, connect, gc, verify
 from inhaul.cache import Cache, Entry
 from inhaul.db import tables
+from inhaul.db.unique import ensure
 from inhaul.errors import ObjectChanged, ObjectDamaged, StorageUnavailable
 from inhaul.hashing import Digest, hash_bytes
 from inhaul.hashing.etags import from_etag
-from inhaul.instance import ensure
 from inhaul.keys import new_uid, object_key
 from inhaul.stores import address
 from inhaul.stores.clients import Limits

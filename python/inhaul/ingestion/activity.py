@@ -89,21 +89,21 @@ async def forsake(instance: Instance, root: str, error: BaseException) -> None:
         root: The root.
         error: Why it is no storage. It gets a note if the mark has to stay.
     """
-    if not instance.is_prepared(root):
+    if not instance.claims.is_prepared(root):
         return
     try:
         async with asyncio.timeout(_LEAVE), instance.database.write() as conn:
             await leases.let_nobody_in(conn)
             living, _ = await _parted(conn, collects=False)
             if all(one.uid == _lease.get() for one in living):
-                await instance.forsake(conn, root)
+                await instance.claims.forsake(conn, root)
     except (InhaulError, OSError) as problem:
         error.add_note(f"{root} keeps the mark of this registry in {MARKS}: {problem!r}")
 
 
 async def abandon(instance: Instance, root: str, error: BaseException) -> None:
     """As `forsake`, for a call that holds no lease any more."""
-    if instance.is_prepared(root):
+    if instance.claims.is_prepared(root):
         async with storing(instance.database):
             await forsake(instance, root, error)
 

@@ -87,10 +87,10 @@ class Job:
             job = await cls._resolve_remote(instance, text, key)
             return replace(job, exclude=exclude, drop_duplicates=drop_duplicates)
         folder, name = await asyncio.to_thread(_folder, text)
-        storage = await instance.storage_of(str(folder))
+        storage = await instance.storages.of(str(folder))
         in_place = storage is not None
         if storage is None:
-            storage = await instance.storage_at(instance.root)
+            storage = await instance.storages.at(instance.root)
             prefix = key if key is not None else name
             problem = key_problem(prefix)
         else:
@@ -103,7 +103,7 @@ class Job:
             problem = key_problem(prefix) if prefix else None
         if problem:
             raise InvalidKey(f"{prefix!r} cannot be the key of {folder}: {problem}. Pass another one as key=")
-        others = await instance.storages_below(storage.root, storage) if in_place else []
+        others = await instance.storages.below(storage.root, storage) if in_place else []
         return cls(
             instance=instance,
             path=folder,
@@ -127,7 +127,7 @@ class Job:
         """The job of a folder on S3, which lies in a storage, if only in the one that its bucket becomes."""
         place = locate(address)
         place = place.at(place.prefix.rstrip("/"))
-        storage = await instance.storage_of(str(place))
+        storage = await instance.storages.of(str(place))
         prefix = relative_key(str(place), storage.root) if storage is not None else None
         if storage is None or prefix is None:
             raise InvalidKey(f"{address} lies in no storage")
@@ -143,7 +143,7 @@ class Job:
             raise FileNotFoundError(errno.ENOENT, "There is no such folder", address)
         own = parse(storage.root)
         folder = str(own.at(own.key(prefix).rstrip("/")))
-        others = await instance.storages_below(folder, storage)
+        others = await instance.storages.below(folder, storage)
         keys = [relative_key(root, storage.root) or "" for root in others]
         if others:
             await asyncio.to_thread(as_path, address)  # imports, off the loop, what the report names them by

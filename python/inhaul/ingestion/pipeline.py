@@ -186,7 +186,7 @@ def _sending(store: Store | None, session: Session) -> Sequence[Stage]:
 async def _plan(job: Job, scan: Scan) -> None:
     """Tells the scanner what the registry knows of each listing."""
     database, prefix = job.instance.database, f"{job.key_prefix}/" if job.key_prefix else ""
-    storages = await job.instance.storages_beside(job.root)
+    storages = await job.instance.storages.beside(job.root)
     async with database.read() as conn:
         storages = [one for one in storages if await bulk.any_under(conn, one, prefix)]
     async for listing in scan.listings():

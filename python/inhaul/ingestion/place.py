@@ -38,7 +38,7 @@ async def content_at(instance: Instance, address: str, *, accessor: str | None =
     """
     place = schemes.locate(address)
     location = str(place)
-    storage = await instance.storage_of(location)
+    storage = await instance.storages.of(location)
     key = relative_key(location, storage.root) if storage is not None else None
     if storage is None or not key:
         raise InvalidKey(f"{address} is the root of a storage: pass an object or a folder in it")
@@ -75,10 +75,10 @@ async def locate(
             says what it is.
     """
     where = content.location
-    storage = await instance.storage_of(where) if where is not None else None
+    storage = await instance.storages.of(where) if where is not None else None
     if where is not None and root is not None:
         if relative_key(where, root) is not None and (storage is None or len(storage.root) < len(root)):
-            storage = await instance.storage_at(root)
+            storage = await instance.storages.at(root)
         if storage is not None and storage.root != root:
             raise ValueError(
                 f"{where} lies in the storage {storage.root}, not in {root}: leave storage= out, or pass a copy that "
@@ -109,14 +109,14 @@ async def locate(
         _check_key(key)
         if suffix(key) != content.suffix:
             raise ValueError(f"The key {key!r} should end in {content.suffix!r}, the suffix of the content")
-    return Place(await instance.storage_at(root or instance.root), key, in_place=False)
+    return Place(await instance.storages.at(root or instance.root), key, in_place=False)
 
 
 async def _key_of_link(instance: Instance, content: Content, storage: StorageRow) -> str | None:
     """The key of a link to content of the same storage: it has a name of its own, and its own lifetime."""
     if not isinstance(content, FileContent | FolderContent) or content.link is None:
         return None
-    own = await instance.storage_of(content.link)
+    own = await instance.storages.of(content.link)
     return relative_key(content.link, storage.root) if own is None or own.root == storage.root else None
 
 

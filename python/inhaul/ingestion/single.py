@@ -150,7 +150,7 @@ async def _destination(
 
 async def _has_size(instance: Instance, place: Place, size: int) -> bool:
     """Returns True if an artifact has this size, among those that content here would be if it was registered before."""
-    storages = await instance.storages_beside(place.storage.root)
+    storages = await instance.storages.beside(place.storage.root)
     query = select(artifact.c.id).where(artifact.c.storage_id.in_(storages), artifact.c.size == size)
     query = query.where(artifact.c.key == place.key) if place.key is not None else query
     async with instance.database.read() as conn:
@@ -170,7 +170,7 @@ async def _planned(
     own_uid: str,
 ) -> Staged | dict[str, Any]:
     """Returns a new artifact, staged, or the row of the existing one that has this content."""
-    storages = await instance.storages_beside(place.storage.root)
+    storages = await instance.storages.beside(place.storage.root)
     async with instance.database.read() as conn:
         if predecessor is not None:
             await _check_alive(conn, predecessor)

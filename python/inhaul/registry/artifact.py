@@ -216,11 +216,11 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         """
         if self._id is not None:
             # If it has no object of its own, its successor lies under its key.
-            return self._home.path(self._storage._root, self._object_key or self._key or "")
+            return self._home.stores.path(self._storage._root, self._object_key or self._key or "")
         source = self._staged.content.location if self._staged else self._draft.data if self._draft else None
         if not is_pathish(source):
             raise ValueError(f"{self!r} was created from memory, so it has no path before it is saved")
-        return self._home.path_at(as_text(source))
+        return self._home.stores.path_at(as_text(source))
 
     @classmethod
     def filter(cls, **lookups: Any) -> "QuerySet[Self]":

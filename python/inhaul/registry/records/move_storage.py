@@ -33,7 +33,7 @@ async def move(storage: "Storage", new: "Pathish") -> None:
     async with instance.database.write() as conn:
         await ownership.registry_uid(conn)  # it has one from now on
     known = await ownership.row_of(instance.database, storage._id)
-    store = instance.unclaimed(root)
+    store = instance.stores.at(root)
     found = await ownership.read(store, known.registry)
     if root != known.root:
         await _check(instance, storage._id, store, found, known)
@@ -43,7 +43,7 @@ async def move(storage: "Storage", new: "Pathish") -> None:
     await ownership.write(instance.database, store, known)
     if known.marked_at is None or found is None:
         await ownership.note(instance.database, store, known.registry, storage._id)
-    kind = instance.kind_of(root)
+    kind = instance.stores.kind_of(root)
     async with instance.database.write() as conn:
         await _take_over(conn, storage._id, root)
         table = tables.storage

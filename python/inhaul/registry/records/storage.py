@@ -105,14 +105,14 @@ class Storage(Registry, TracksUpdates):
         await delete_records(instance, tables.storage, ids, what, on_deleted)
         for row in rows:
             try:
-                await instance.withdraw(row)
+                await instance.claims.withdraw(row)
             except (InhaulError, OSError) as error:
                 warnings.warn(f"{row.root} keeps the mark of this registry in {MARKS}: {error}", stacklevel=2)
 
     async def _save(self, instance: Instance) -> None:
         if self._id is None:
             self._root = await asyncio.to_thread(resolved_root, self._root)
-            self._type, self._region = instance.kind_of(self._root)
+            self._type, self._region = instance.stores.kind_of(self._root)
         await Registry._save(self, instance)
 
     def __repr__(self) -> str:

@@ -52,7 +52,7 @@ async def replace(artifact: "Artifact", data: "Data", run: "Run | None", form: s
     await instance.database.check_writable()
     await instance.recover()
     content = await content_of(data, key=artifact._key, form=form)
-    if content.location is not None and (inside := await instance.storage_of(content.location)) is not None:
+    if content.location is not None and (inside := await instance.storages.of(content.location)) is not None:
         raise ValueError(f"{content.location} lies in the storage {inside.root}: pass something outside all storages")
     facts = await content.read()
     kind, other = ("a file", "a folder") if artifact._n_objects is None else ("a folder", "a file")

@@ -1,0 +1,81 @@
+"""The roots that one process writes to, because the mark of its registry is there."""
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from inhaul import ownership
+from inhaul.db import families, tables
+from inhaul.db.engine import Database
+from inhaul.db.unique import ensure
+from inhaul.instance.storages import id_at
+from inhaul.keys import new_uid
+from inhaul.stores.base import Store
+from inhaul.stores.pool import Stores
+
+
+class Claims:
+    """Puts the mark at roots, and remembers where that was done or checked."""
+
+    def __init__(self, database: Database, stores: Stores) -> None:
+        self._database = database
+        self._stores = stores
+        self._claimed: set[tuple[tuple[int, ...], str]] = set()
+        self._prepared: dict[str, ownership.Row] = {}
+
+    async def writable(self, root: str, storage_id: int | None) -> Store:
+        """Returns a store that writes and removes objects at this root, and puts the registry's mark there.
+
+        Args:
+            root: The root.
+            storage_id: Its row; None while it has none, which it gets with its first object.
+
+        Raises:
+            WrongStorage: The root is not, or no longer, this registry's storage.
+        """
+        store, known = self._stores.at(root), (await self._database.file(), root)
+        if storage_id is None:
+            # Concurrent calls share one uid; otherwise each would write the mark again.
+            new = self._prepared.setdefault(root, ownership.Row("", "", new_uid(), root, None))
+            self._prepared[root] = await ownership.claim_new(self._database, store, new.uid)
+        elif known not in self._claimed:
+            await ownership.claim(self._database, store, storage_id)
+            self._claimed.add(known)
+            self._prepared.pop(root, None)
+        return store
+
+    async def register(self, conn: AsyncConnection, root: str, user_id: int, registry: str) -> int:
+        """Returns the row of the storage with this root, and creates it if it is missing."""
+        known = await id_at(conn, root)
+        if known is not None:
+            return known
+        store = self._stores.at(root)
+        if store.files is not None:  # of one on a network, `writable` finds out
+            await ownership.check_unknown_root(conn, store, registry)
+        others = {**self._stores.kind_of(root)._asdict(), "created_by_id": user_id}
+        prepared = self._prepared.get(root)
+        if prepared is None or await families.highest(conn, tables.storage, prepared.uid):  # it was one, and is deleted
+            return await ensure(conn, tables.storage, "root", root, **others)
+        storage_id = await ensure(conn, tables.storage, "root", root, **others, uid=prepared.uid)
+        if prepared.marked_at is not None:
+            await ownership.note_in(conn, storage_id, prepared.marked_at)
+        return storage_id
+
+    def is_prepared(self, root: str) -> bool:
+        """True if this instance put the registry's mark at a root that was not a storage yet."""
+        return root in self._prepared
+
+    async def forsake(self, conn: AsyncConnection, root: str) -> None:
+        """Removes the mark of a root that did not become a storage, in a transaction that locks out others."""
+        row = self._prepared.pop(root, None)
+        if row is not None and await id_at(conn, root) is None:
+            await ownership.withdraw(self._stores.at(root), row)
+
+    async def withdraw(self, row: ownership.Row) -> None:
+        """Removes the registry's mark from a storage that is no longer registered."""
+        self._claimed = {known for known in self._claimed if known[1] != row.root}
+        self._prepared.pop(row.root, None)
+        await ownership.withdraw(self._stores.at(row.root), row)
+
+    def forget(self) -> None:
+        """Forgets the checked marks, because rows have changed."""
+        self._claimed.clear()
+        self._prepared.clear()

@@ -1,0 +1,103 @@
+"""How an instance is made, and which one is current."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inhaul.arguments import check_path
+from inhaul.db.engine import Database
+from inhaul.db.roots import folder_of
+from inhaul.filesystem import working_folder
+from inhaul.instance.handle import Instance, stack
+from inhaul.keys import OBJECTS
+from inhaul.settings import settings
+from inhaul.stores.locations import as_text
+from inhaul.stores.schemes import check_options, is_remote, resolved_root
+from inhaul.texts import shown
+
+if TYPE_CHECKING:
+    from inhaul.stores.locations import Pathish
+
+
+def connect(
+    storage: "Pathish | None" = None,
+    db: str | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    local_storage: "Pathish | None" = None,
+) -> Instance:
+    """Connects to a registry and its default storage.
+
+    The instance is the process default from now on. Used in a `with` block, it is current inside the block only.
+
+    Args:
+        storage: Root of the default storage: a folder, or `s3://bucket/prefix`, with `?endpoint_url=https://...` for a
+            server that is not Amazon's. None: `settings.storage`, else `./.inhaul/storage`.
+        db: `sqlite:///PATH` or `postgresql://...`. None: `settings.db`, else `registry.db` in the `.inhaul` folder,
+            which is `<root>/.inhaul` when a folder is given as storage and `./.inhaul` otherwise.
+        storage_options: Options for S3, named as in s3fs, such as `key`, `secret`, `profile` or `anon`. Missing ones
+            are looked up as the AWS tools do. Options are never stored or shown.
+        local_storage: A folder that keeps new artifacts until `save(upload=True)` moves them to the storage on S3.
+
+    Raises:
+        UnsupportedStorage: The storage is neither a folder nor on S3.
+        UnsupportedDatabase: The database is neither SQLite nor PostgreSQL.
+        ValueError: A storage option is unknown, a variable of the environment has a wrong value, or `local_storage` is
+            given and the storage is not on S3.
+        FileNotFoundError: The working folder is gone, and neither the storage nor an SQLite registry is given by an
+            absolute path.
+    """
+    for path in (storage, local_storage):
+        if path is not None:
+            check_path(path)
+    if db is not None and not isinstance(db, str):
+        raise TypeError(f"db={shown(db)}: pass an address, such as 'sqlite:///registry.db'")
+    settings.read()  # raises for an invalid setting before anything is done
+    options = dict(storage_options or {})
+    check_options(options)
+    given = settings.storage if storage is None else as_text(storage)
+    db = db or settings.db
+    home, root = _places(given, db)
+    remote = None
+    if local_storage is not None:
+        root, remote = resolved_root(as_text(local_storage)), root
+        if is_remote(root) or not is_remote(remote):
+            raise ValueError(
+                f"local_storage={root!r} with storage={remote!r}: the first has to be a folder, the second on S3"
+            )
+    address = db or f"sqlite:///{home / 'registry.db'}"
+    instance = Instance(home, root, Database(address), options, remote)
+    stack.make_default(instance)
+    return instance
+
+
+def _places(storage: str | None, db: str | None) -> tuple[Path, str]:
+    """Returns the `.inhaul` folder of the instance, and the root of its default storage."""
+    if storage is not None and not is_remote(storage):
+        root = resolved_root(storage)
+        return Path(root, OBJECTS), root
+    home = _project(db) / OBJECTS
+    return home, str(home / "storage") if storage is None else resolved_root(storage)
+
+
+def _project(db: str | None) -> Path:
+    """Returns the current folder, or the registry's folder if the current one was removed.
+
+    Raises:
+        FileNotFoundError: The current folder was removed, and no registry in a file is given.
+    """
+    try:
+        return working_folder()
+    except FileNotFoundError:
+        file = Database(db).path if db else None
+        if file is None:
+            raise
+        return Path(folder_of(file))
+
+
+def current() -> Instance:
+    """Returns the innermost instance entered in this context, else the default, else the last one entered elsewhere.
+
+    If there is none of these, connects by the settings.
+    """
+    return stack.current() or connect()

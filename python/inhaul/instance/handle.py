@@ -1,0 +1,189 @@
+"""The instance itself: what is opened and closed as one, and the rows that each write refers to."""
+
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, Self
+
+from sqlalchemy import Table, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from inhaul import ownership
+from inhaul.cache import Cache
+from inhaul.content import real_keys, removal
+from inhaul.db import tables
+from inhaul.db.engine import Database
+from inhaul.db.unique import ensure
+from inhaul.instance.claims import Claims
+from inhaul.instance.stack import Stack
+from inhaul.instance.storages import Storages
+from inhaul.settings import settings
+from inhaul.stores.base import Readable, Store
+from inhaul.stores.pool import Stores
+
+
+class CurrentRun(Protocol):
+    """The saved run that what is written next belongs to."""
+
+    @property
+    def id(self) -> int: ...  # noqa: D102 - of its row
+
+
+class Identity(NamedTuple):
+    """The rows that all writes of this process refer to, and the uid of the registry."""
+
+    user_id: int
+    storage_id: int
+    registry: str
+
+
+class Instance:
+    """A registry and its default storage.
+
+    Opens lazily, creates nothing before the first write, and may be used from several event loops. Made by `connect`.
+
+    Attributes:
+        home: The `.inhaul` folder that holds the instance's own files.
+        root: Root of the default storage, as its row has it: an absolute path, or `s3://bucket/prefix`.
+        remote: Root of the storage that artifacts of the default storage can be uploaded to, or None.
+        database: The registry database.
+        stores: The stores of this process.
+        storages: The storages that the registry knows.
+        claims: The roots that this process writes to.
+        cache: Copies of remote objects.
+        run: The current run; None if there is none.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        root: str,
+        database: Database,
+        storage_options: Mapping[str, Any] | None = None,
+        remote: str | None = None,
+    ) -> None:
+        self.home = home
+        self.root = root
+        self.remote = remote
+        self.database = database
+        self.stores = Stores(storage_options)
+        self.storages = Storages(database, root, remote)
+        self.claims = Claims(database, self.stores)
+        self.cache = Cache(settings.cache_dir.absolute(), settings.cache_limit)
+        self._identity: tuple[tuple[int, ...], Identity] | None = None
+        self.run: CurrentRun | None = None
+
+    def __repr__(self) -> str:
+        remote = f", remote={self.remote!r}" if self.remote else ""
+        return f"Instance(storage={self.root!r}{remote}, db={self.database!r})"
+
+    async def open(self) -> Self:
+        """Creates or migrates the database and registers the default storage and the user.
+
+        Nothing needs it: the first write does the same.
+        """
+        await self.identity()
+        return self
+
+    async def aclose(self) -> None:
+        """Closes this event loop's connections."""
+        try:
+            await self.stores.aclose()
+        finally:
+            await self.database.aclose()
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self.open().__await__()
+
+    def enter(self) -> None:
+        """Makes the instance current in this context, and no longer the process default."""
+        stack.enter(self)
+
+    def leave(self) -> None:
+        """Undoes `enter`."""
+        stack.leave(self)
+
+    async def __aenter__(self) -> Self:
+        self.enter()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.leave()
+        await self.aclose()
+
+    async def identity(self) -> Identity:
+        """Returns the rows of the current user and the default storage, and creates missing ones."""
+        known_in = await self.database.file()
+        if self._identity is None or self._identity[0] != known_in:
+            async with self.database.write() as conn:
+                registry = await ownership.registry_uid(conn)
+                user_id = await ensure(conn, tables.user, "handle", settings.user)
+                storage_id = await self.claims.register(conn, self.root, user_id, registry)
+            self._identity = (await self.database.file(), Identity(user_id, storage_id, registry))
+            await self.recover()
+        return self._identity[1]
+
+    @property
+    def needs(self) -> dict[Table, int | None]:
+        """The rows that the next write refers to: the user, the default storage and the current run."""
+        known = self._identity[1] if self._identity is not None else None
+        return {
+            tables.user: known.user_id if known is not None else None,
+            tables.storage: known.storage_id if known is not None else None,
+            tables.run: self.run.id if self.run is not None else None,
+        }
+
+    async def recover(self) -> None:
+        """Finishes the work of crashed processes. Call this before planning from rows and files."""
+        await removal.recover(self)
+        await real_keys.recover(self)
+
+    async def register(self, conn: AsyncConnection, root: str, identity: Identity) -> int:
+        """Returns the row of the storage with this root, and creates it if it is missing.
+
+        The row belongs to the transaction of the objects stored there: if that fails, no storage is left.
+        """
+        if root == self.root:
+            return identity.storage_id
+        return await self.claims.register(conn, root, identity.user_id, identity.registry)
+
+    async def writable(self, root: str) -> Store:
+        """Returns a store that writes and removes objects at this root, and puts the registry's mark there.
+
+        Raises:
+            WrongStorage: The root is not, or no longer, this registry's storage.
+        """
+        identity = await self.identity()
+        return await self.claims.writable(
+            root, identity.storage_id if root == self.root else (await self.storages.at(root)).id
+        )
+
+    async def copies(self, root: str) -> Sequence[ownership.Mark]:
+        """Returns marks of registries whose rows may name objects of this registry; see `ownership.copies`."""
+        storage_id = (await self.storages.at(root)).id
+        if storage_id is None:
+            return []
+        return await ownership.copies(self.store(root), await ownership.row_of(self.database, storage_id))
+
+    async def separate(self) -> None:
+        """Gives the registry, a copy of another one, its own uid."""
+        async with self.database.read() as conn:
+            roots = list(await conn.scalars(select(tables.storage.c.root)))
+        inside = [self.stores.at(root) for root in roots if await ownership.is_inside(self.database, root)]
+        await ownership.separate(self.database, inside)
+        self.forget()
+
+    def forget(self) -> None:
+        """Forgets the row of the default storage and the checked marks, because rows have changed."""
+        self._identity = None
+        self.claims.forget()
+
+    def store(self, root: str) -> Readable:
+        """Returns a store that reads objects of the storage with this root, on the running event loop."""
+        return self.stores.at(root)
+
+
+stack: Stack[Instance] = Stack("inhaul_instances")
+"""The instances in use."""

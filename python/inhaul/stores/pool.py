@@ -1,0 +1,83 @@
+"""The stores of one instance. Connections belong to an event loop, and are closed when it ends."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inhaul.stores.base import Store
+from inhaul.stores.schemes import StorageKind, is_remote, kind_of, locate, make
+from inhaul.tasks import to_the_end
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+
+class _OfLoop(dict[str, Store]):
+    """The stores of one event loop, by root."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closer = self._close()
+        with suppress(StopIteration):  # starts the generator; nothing can be awaited here
+            self.closer.__anext__().send(None)
+
+    async def _close(self) -> AsyncGenerator[None]:
+        """Stays suspended until the loop shuts down, when `asyncio.run` closes every open generator."""
+        _unclosed[id(self)] = self
+        try:
+            yield
+        finally:
+            del _unclosed[id(self)]
+            await to_the_end(self._close_all())
+
+    async def _close_all(self) -> None:
+        for store in self.values():
+            await store.aclose()
+
+
+# Without a reference, a task would close the generator, and the end of `asyncio.run` would cancel that task half-way.
+_unclosed: dict[int, _OfLoop] = {}
+
+
+class Stores:
+    """Makes the stores with the options of an instance, and keeps those that have connections."""
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        self._options = dict(options or {})
+        self._loops: dict[asyncio.AbstractEventLoop, _OfLoop] = {}
+
+    def at(self, root: str) -> Store:
+        """Returns the store with this root, on the running event loop; nobody checked whose the root is."""
+        if not is_remote(root):  # it has no connections to keep
+            return make(root, self._options)
+        loop = asyncio.get_running_loop()
+        for closed in [known for known in list(self._loops) if known.is_closed()]:
+            self._loops.pop(closed, None)
+        stores = self._loops.get(loop)
+        if stores is None:
+            stores = self._loops[loop] = _OfLoop()
+        if root not in stores:
+            stores[root] = make(root, self._options)
+        return stores[root]
+
+    def path(self, root: str, object_key: str) -> "Path | UPath":
+        """Returns the path of an object in the storage with this root; needs no event loop."""
+        return make(root, self._options).path(object_key)
+
+    def path_at(self, location: str) -> "Path | UPath":
+        """The path of a location of this machine, or at an address."""
+        if not is_remote(location):
+            return Path(location)
+        place = locate(location)
+        return self.path(str(place.at("")), place.prefix.rstrip("/"))
+
+    def kind_of(self, root: str) -> StorageKind:
+        """Returns the columns of a storage's row besides its root."""
+        return kind_of(root, self._options)
+
+    async def aclose(self) -> None:
+        """Closes the connections of the running event loop."""
+        if stores := self._loops.pop(asyncio.get_running_loop(), None):
+            await stores.closer.aclose()
