@@ -488,7 +488,7 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
             elif permanent or (permanent is None and self._visibility == Visibility.trash):
                 await deletion.remove(self._home, [id], storage, self._note_deletion)
             elif self._visibility != Visibility.trash:
-                await deletion.move(self, Visibility.trash)
+                await self._write_changes(self._home, {"visibility": Visibility.trash})
 
     @classmethod
     async def _delete_all(
@@ -508,7 +508,7 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         """
         self._check_not_deleted()
         if self._visibility == Visibility.trash:
-            await deletion.move(self, Visibility.default)
+            await self._write_changes(self._home, {"visibility": Visibility.default})
         return self
 
     async def _check(self) -> None:
@@ -537,9 +537,9 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
             if values["visibility"] == Visibility.trash:
                 await deletion.check_unused(conn, [self._id] if self._id is not None else [])
             else:
-                await deletion.check_key_is_free(conn, self, "cannot be restored")
+                await deletion.check_key_is_free(conn, self._row(), "cannot be restored")
         elif "key" in values and self._is_latest and self._visibility != Visibility.trash:
-            await deletion.check_key_is_free(conn, self, "cannot be renamed")
+            await deletion.check_key_is_free(conn, self._row(), "cannot be renamed")
 
     async def _follow_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> dict[str, Any]:
         if "visibility" not in values:

@@ -148,7 +148,7 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         if permanent or (permanent is None and self._visibility == Visibility.trash):
             await deletion.remove_collections(self._home, [id], self._note_deletion)
         elif self._visibility != Visibility.trash:
-            await deletion.move(self, Visibility.trash)
+            await self._write_changes(self._home, {"visibility": Visibility.trash})
 
     @classmethod
     async def _delete_all(
@@ -170,7 +170,7 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         """
         self._check_not_deleted()
         if self._visibility == Visibility.trash:
-            await deletion.move(self, Visibility.default)
+            await self._write_changes(self._home, {"visibility": Visibility.default})
         return self
 
     async def _save(self, instance: Instance) -> None:

@@ -4,7 +4,6 @@ import errno
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Table, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,6 +12,7 @@ from inhaul import ownership
 from inhaul.content.removal import keep_objects, remove_objects
 from inhaul.db import families, removals, tables
 from inhaul.db.membership import is_in
+from inhaul.db.objects import Row
 from inhaul.db.sharers import sharers
 from inhaul.errors import InhaulError, InUse, KeyExists, ObjectShared, StorageShared
 from inhaul.instance import Instance
@@ -20,10 +20,6 @@ from inhaul.keys import OBJECTS, stem
 from inhaul.registry.model.uses import parts
 from inhaul.registry.model.visibility import Visibility
 from inhaul.tasks import to_the_end
-
-if TYPE_CHECKING:
-    from inhaul.registry.artifact import Artifact
-    from inhaul.registry.collection import Collection
 
 _NAMED = 5  # artifacts in an error
 _PER_TRANSACTION = 10_000  # artifacts
@@ -59,31 +55,26 @@ async def check_unused(conn: AsyncConnection, ids: Sequence[int]) -> None:
     )
 
 
-async def move(artifact: "Artifact | Collection", visibility: Visibility) -> None:
-    """Moves a record into the trash or out of it."""
-    await artifact._write_changes(artifact._home, {"visibility": visibility})
-
-
-async def check_key_is_free(conn: AsyncConnection, artifact: "Artifact", problem: str) -> None:
-    """Refuses to restore or rename an artifact if another family has its key by now.
+async def check_key_is_free(conn: AsyncConnection, row: Row, problem: str) -> None:
+    """Refuses to restore or rename an artifact if another family has its key.
 
     Args:
-        conn: A connection in the transaction that would bring it back, or rename it.
-        artifact: It, with the key that it would have.
-        problem: What it cannot do.
+        conn: A connection in the transaction that restores or renames the artifact.
+        row: The row of the artifact, with the new key.
+        problem: What cannot be done, for the message.
 
     Raises:
         KeyExists: Another family has the key.
     """
-    if artifact._key is None:
+    if row.key is None:
         return
     table = tables.artifact
-    same_key = (table.c.storage_id == artifact._storage_id) & (table.c.key == artifact._key)
+    same_key = (table.c.storage_id == row.storage_id) & (table.c.key == row.key)
     is_live = table.c.is_latest & (table.c.visibility != Visibility.trash)
-    other_family = ~table.c.uid.startswith(stem(artifact._uid), autoescape=True)
+    other_family = ~table.c.uid.startswith(stem(row.uid), autoescape=True)
     if other := await conn.scalar(select(table.c.uid).where(same_key, is_live, other_family)):
-        what = f"Artifact {artifact._uid} {problem}: artifact {other} has the key {artifact._key!r}. Delete that one"
-        raise KeyExists(errno.EEXIST, f"{what}, or change the key of one of them", artifact._key)
+        what = f"Artifact {row.uid} {problem}: artifact {other} has the key {row.key!r}. Delete that one"
+        raise KeyExists(errno.EEXIST, f"{what}, or change the key of one of them", row.key)
 
 
 async def parted(
@@ -244,25 +235,26 @@ async def _check_reach(instance: Instance, conn: AsyncConnection, ids: Sequence[
         await instance.store(root).check_removal(object_keys)
 
 
-async def discard(artifact: "Artifact", root: str, object_key: str, error: BaseException) -> bool:
-    """Removes an object whose artifact could not be saved, unless a row refers to it after all.
+async def discard(instance: Instance, uid: str, root: str, object_key: str, error: BaseException) -> bool:
+    """Removes a new object of an artifact that could not be saved, unless its row refers to the object.
 
     Args:
-        artifact: Saved.
-        root: The storage.
-        object_key: The new object; a folder of them has a slash at its end.
-        error: Why it is not needed. It gets a note if the object has to stay.
+        instance: The instance of the artifact.
+        uid: The uid of the artifact.
+        root: The root of the storage.
+        object_key: The new object. The key of a folder ends in a slash.
+        error: The error of the save. If the object stays, it gets a note.
 
     Returns:
-        Whether it was removed.
+        True if the object was removed.
     """
     table = tables.artifact
     try:
-        async with artifact._home.database.read() as conn:
-            referred = await conn.scalar(select(table.c.object_key).where(table.c.id == artifact._id))
+        async with instance.database.read() as conn:
+            referred = await conn.scalar(select(table.c.object_key).where(table.c.uid == uid))
         if referred == object_key.removesuffix("/"):
             return False
-        await (await artifact._home.writable(root)).remove([object_key])
+        await (await instance.writable(root)).remove([object_key])
     except (InhaulError, OSError) as problem:
         error.add_note(f"The new object {object_key!r} is left for gc() to find: {problem}")
         return False

@@ -60,7 +60,9 @@ async def upload(artifact: "Artifact") -> None:
             await _switch(artifact, object_key, remote, values, outcome)
         except BaseException as error:
             if artifact._key_is_virtual and outcome.is_undone:
-                await to_the_end(discard(artifact, remote, new_key + "/" * (artifact._n_objects is not None), error))
+                await to_the_end(
+                    discard(instance, artifact._uid, remote, new_key + "/" * (artifact._n_objects is not None), error)
+                )
                 await to_the_end(forsake(instance, remote, error))
             if isinstance(error, NoResultFound) and await _is_uploaded(artifact, remote):
                 return

@@ -243,7 +243,8 @@ async def _give_up(
 ) -> None:
     """Removes the new object of a failed replacement, unless its row was or may be committed."""
     try:
-        if outcome.is_undone and await discard(artifact, artifact._storage._root, stored, error) and note is not None:
+        instance, uid, root = artifact._home, artifact._uid, artifact._storage._root
+        if outcome.is_undone and await discard(instance, uid, root, stored, error) and note is not None:
             await asyncio.to_thread(note.end)
     finally:
         if note is not None:
