@@ -39,6 +39,7 @@ from inhaul.registry.verbs import relocate as uploading
 from inhaul.registry.verbs import replace as replacing
 from inhaul.registry.verbs import save as saving
 from inhaul.registry.verbs.folder import Duplicates, Errors, Folder
+from inhaul.registry.verbs.registered import Registered
 from inhaul.registry.verbs.save import Draft, Met, Stored
 from inhaul.stores.locations import as_text, is_pathish
 from inhaul.texts import check_text
@@ -298,7 +299,9 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         await self._save(self._home)
         if upload:
             async with self._turn():
-                await uploading.upload(self)
+                row = await uploading.upload(self._registered())
+                if row is not None:
+                    await self._become(row, self._home)
         return self
 
     async def load(self, is_run_input: "bool | Run | None" = None, stream: bool = False, **options: Any) -> Any:
@@ -456,7 +459,7 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         if active is not None and active._id is not None:
             active._check_home(self._home)
         async with self._turn():
-            await replacing.replace(self, data, active, format)
+            await replacing.replace(self._registered(), data, active, format)
 
     async def delete(
         self, permanent: bool | None = None, storage: bool | None = None, using_key: str | None = None
@@ -571,6 +574,10 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
     def _root(self) -> str:
         """Returns the root of the storage that has, or will have, the object."""
         return self._staged.place.storage.root if self._staged is not None else self._storage.root
+
+    def _registered(self) -> Registered:
+        """Returns the saved artifact as the verbs take it."""
+        return Registered(self._home, self._root(), self._row(), self)
 
     async def _local_path(self, row: Row) -> Path:
         path = self.path

@@ -225,6 +225,14 @@ async def note_inputs(instance: Instance, made: Mapping[int | None, int | None],
         run._inputs |= new
 
 
+async def saved_id(run: Run | None, instance: Instance) -> int | None:
+    """Saves a run, and returns its id. Returns None without a run."""
+    if run is None:
+        return None
+    await run._save(instance)
+    return run.id
+
+
 async def _start(cls: type[Run], instance: Instance, transform: Transform, params: dict[str, Any] | None) -> Run:
     run = cls(await _known(instance, transform), params)
     await run._save(instance)

@@ -1,16 +1,13 @@
 """The base class of all records."""
 
 import asyncio
-import errno
 import html
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sqlalchemy import inspect, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db.engine import Outcome
@@ -18,8 +15,18 @@ from inhaul.errors import KeyExists, NoResultFound
 from inhaul.instance import Instance, current
 from inhaul.keys import new_uid
 from inhaul.registry.model import named
-from inhaul.registry.model.fields import Field, set_row
-from inhaul.registry.model.rows import changes, columns, found, inserted, table_of, take, with_related
+from inhaul.registry.model.fields import Field
+from inhaul.registry.model.rows import (
+    changes,
+    columns,
+    found,
+    inserted,
+    no_clash,
+    note_doubt,
+    table_of,
+    take,
+    with_related,
+)
 from inhaul.registry.model.uses import delete_records
 
 if TYPE_CHECKING:
@@ -178,7 +185,7 @@ class Record:
             new["created_by_id"] = identity.user_id
         outcome = Outcome()
         try:
-            with self._no_clash():
+            with no_clash(self):
                 async with instance.database.write(outcome) as conn:
                     row = await inserted(conn, self, new)
                     await self._follow_new(conn, row)
@@ -187,7 +194,7 @@ class Record:
             if self._sent is None or not await self._is_found(instance):
                 raise
         except BaseException:
-            self._note(outcome, new["uid"], sent)
+            note_doubt(self, outcome, new["uid"], sent)
             raise
 
     def _first_uid(self) -> str:
@@ -202,12 +209,6 @@ class Record:
     def _new_columns(self) -> dict[str, Any]:
         """Returns the columns of a new row that are known only at the time of writing."""
         return {}
-
-    def _note(self, outcome: Outcome, uid: str, sent: Mapping[str, Any]) -> None:
-        """Records a row whose COMMIT is in doubt, so the next save looks for it."""
-        if outcome.is_in_doubt:
-            set_row(self, {"uid": uid})
-            self._sent = sent
 
     async def _is_found(self, instance: Instance) -> bool:
         """Looks for a row whose COMMIT was in doubt. If the row exists, the record becomes it; returns True then."""
@@ -251,7 +252,7 @@ class Record:
         sent = {name: value for name, value in columns(self).items() if name in new}
         new["updated_at"] = datetime.now(UTC)
         table = table_of(self)
-        with self._no_clash():
+        with no_clash(self):
             await self._check_changes(conn, new)
             done = await conn.execute(update(table).where(table.c.id == self._id).values(new))
             if done.rowcount != 1:
@@ -268,14 +269,6 @@ class Record:
     async def _follow_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> dict[str, Any]:
         """Hook: writes what depends on column values, in the same transaction. Returns further changed columns."""
         return {}
-
-    @contextmanager
-    def _no_clash(self) -> Iterator[None]:
-        """Raises `KeyExists` with this record if another one has its key or unique name."""
-        try:
-            yield
-        except IntegrityError as error:
-            raise KeyExists(errno.EEXIST, f"{self!r} cannot be saved: another record has its key or name") from error
 
 
 class TracksUpdates:

@@ -18,7 +18,7 @@ from inhaul.db.engine import Outcome
 from inhaul.errors import KeyExists
 from inhaul.instance import Instance
 from inhaul.keys import new_uid
-from inhaul.registry.model.rows import all_with_related, columns, given, table_of, take
+from inhaul.registry.model.rows import all_with_related, columns, given, note_doubt, table_of, take
 
 PER_TRANSACTION = 200  # more would block the event loop noticeably while the records take over their rows
 
@@ -82,7 +82,7 @@ async def write(registry: Any, records: Sequence[Any], instance: Instance) -> li
             outcome.apply = partial(_take, kept, rows, instance)
     except BaseException:
         for one in sent:
-            one.record._note(outcome, one.uid, one.columns)
+            note_doubt(one.record, outcome, one.uid, one.columns)
         raise
     for one in in_doubt:
         if one.uid in own:

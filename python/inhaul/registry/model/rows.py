@@ -4,14 +4,19 @@ Records do not take part in transactions. Values are computed from a record and 
 row after the commit. So a failure or cancellation before that leaves the record as it was.
 """
 
-from collections.abc import Mapping, Sequence
+import errno
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import cache
 from typing import Any
 
 from sqlalchemy import Table, insert, inspect, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
+from inhaul.db.engine import Outcome
+from inhaul.errors import KeyExists
 from inhaul.instance import Instance
 from inhaul.registry.model.fields import set_row
 
@@ -122,3 +127,26 @@ def take(record: Any, row: Mapping[str, Any], instance: Instance, sent: Mapping[
         other = row.get(name.removeprefix("_"))
         if other is not None and other._instance is None:
             other._instance = instance
+
+
+def note_doubt(record: Any, outcome: Outcome, uid: str, sent: Mapping[str, Any]) -> None:
+    """Notes in a record that the COMMIT of its row is in doubt, if so: the next save looks for the row.
+
+    Args:
+        record: The record.
+        outcome: The outcome of the transaction.
+        uid: The uid of the row.
+        sent: The `columns` of the record as they were sent.
+    """
+    if outcome.is_in_doubt:
+        set_row(record, {"uid": uid})
+        record._sent = sent
+
+
+@contextmanager
+def no_clash(record: object) -> Iterator[None]:
+    """Raises `KeyExists` with a record if another one has its key or unique name."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise KeyExists(errno.EEXIST, f"{record!r} cannot be saved: another record has its key or name") from error

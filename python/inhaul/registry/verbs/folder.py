@@ -13,7 +13,7 @@ from inhaul.ingestion.job import Job
 from inhaul.ingestion.report import IngestEvent, IngestReport
 from inhaul.ingestion.scan import check_patterns
 from inhaul.instance import Instance, current
-from inhaul.registry.lineage.current_run import active_run
+from inhaul.registry.lineage.current_run import active_run, saved_id
 from inhaul.texts import check_text
 
 if TYPE_CHECKING:
@@ -73,10 +73,7 @@ class Folder:
     async def job(self) -> Job:
         """Returns the job of the call. Saves its run, after the folder was found."""
         job = await self.where()
-        if self.run is None:
-            return job
-        await self.run._save(self.instance)
-        return replace(job, run_id=self.run._id)
+        return replace(job, run_id=await saved_id(self.run, self.instance))
 
 
 async def ingest(

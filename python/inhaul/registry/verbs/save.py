@@ -29,7 +29,7 @@ from inhaul.instance import Instance
 from inhaul.keys import stem
 from inhaul.registry.annotation.slots import validate
 from inhaul.registry.model.fields import set_row
-from inhaul.registry.model.rows import columns, inserted, take
+from inhaul.registry.model.rows import columns, inserted, note_doubt, take
 from inhaul.stores.base import Readable
 from inhaul.stores.locations import as_text, is_pathish
 from inhaul.stores.schemes import is_remote, relative_key, resolved_root
@@ -333,7 +333,7 @@ async def _insert(artifact: "Artifact", instance: Instance, staged: Staged, outc
                 await settle(conn, staged.target)
             outcome.apply = partial(apply, row)
     except BaseException:
-        artifact._note(outcome, artifact._uid, sent)
+        note_doubt(artifact, outcome, artifact._uid, sent)
         raise
 
 
