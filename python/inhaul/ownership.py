@@ -6,12 +6,10 @@ at a root is not the storage it knows, and that it is itself a copy. What follow
 """
 
 import asyncio
-import json
 import os
 import socket
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import func, select, update
@@ -21,48 +19,12 @@ from inhaul.db import roots, tables
 from inhaul.db.bulk import insert_into
 from inhaul.db.engine import Database
 from inhaul.db.leases import now
-from inhaul.errors import KeyExists, StorageDenied, WrongStorage
-from inhaul.hashing import hash_bytes
+from inhaul.errors import StorageDenied, WrongStorage
 from inhaul.keys import MARKS, new_uid
+from inhaul.stores import marks
 from inhaul.stores.base import Readable, Store
+from inhaul.stores.marks import Mark, Place
 from inhaul.stores.schemes import is_remote
-from inhaul.tasks import to_the_end
-
-
-class Place(NamedTuple):
-    """The place of a registry. A copy of a registry differs from it only in its place.
-
-    Attributes:
-        database: The path of its file; for PostgreSQL the cluster and the name of the database.
-        host: The machine whose path it is; empty for PostgreSQL.
-        file: The number of the file on that machine; empty for PostgreSQL.
-    """
-
-    database: str
-    host: str = ""
-    file: str = ""
-
-
-class Mark(NamedTuple):
-    """The mark of a registry in a storage.
-
-    Attributes:
-        registry: Its uid.
-        storage: The uid of the storage in that registry; empty if the mark cannot be read.
-        place: Where the registry was when it wrote the mark.
-        inside: The path of the registry's file from the root, if the storage is copied and moved with it; else empty.
-        origin: The uid of the first registry of which it is a copy, or its own; empty if the mark cannot be read.
-    """
-
-    registry: str
-    storage: str
-    place: Place
-    inside: str
-    origin: str
-
-    def __str__(self) -> str:
-        at = f" on {self.place.host}" if self.place.host else ""
-        return f"{self.place.database or self.registry}{at}"
 
 
 class Row(NamedTuple):
@@ -138,12 +100,12 @@ async def _mark_as(database: Database, store: Store, row: Row) -> None:
     ours = await _mark(database, row)
     found = await check(database, store, row)
     if found is None:
-        found = await _create(store, ours)
+        found = await marks.create(store, ours)
         await _check(database, row, found, ours)
     if found.storage != ours.storage and await _root_of(database, found) == row.root:
         return  # somebody else has just registered it
-    if found != ours and (found.storage != ours.storage or not _is_inside_alike(found, ours)):
-        await _write(store, ours)
+    if found != ours and (found.storage != ours.storage or not marks.are_inside_alike(found, ours)):
+        await marks.write(store, ours)
 
 
 async def check(database: Database, store: Readable, row: Row) -> Mark | None:
@@ -152,7 +114,7 @@ async def check(database: Database, store: Readable, row: Row) -> Mark | None:
     Raises:
         WrongStorage: It is another storage, or belongs to another copy of the registry.
     """
-    found = await _seen(store, row.registry)
+    found = await marks.seen(store, row.registry)
     if found is not None:
         await _check(database, row, found, await _mark(database, row))
     elif row.marked_at is not None:
@@ -170,16 +132,11 @@ async def check_unknown_root(conn: AsyncConnection, store: Readable, registry: s
     Raises:
         WrongStorage: It is one.
     """
-    found = await _seen(store, registry)
+    found = await marks.seen(store, registry)
     table = tables.storage
     old = await conn.scalar(select(table.c.root).where(table.c.uid == found.storage)) if found is not None else None
     if old not in (None, store.root):  # or somebody else has just registered it
         raise WrongStorage(f"{store.root} is the storage that is registered as {old}: run {_move(old, store.root)}")
-
-
-async def others(store: Readable, registry: str) -> list[Mark]:
-    """The marks of other registries."""
-    return [await read(store, uid) or _unreadable(uid) async for uid in _registries(store) if uid != registry]
 
 
 def related(row: Row, others: Iterable[Mark]) -> list[Mark]:
@@ -193,7 +150,7 @@ def related(row: Row, others: Iterable[Mark]) -> list[Mark]:
 async def copies(store: Readable, row: Row) -> list[Mark]:
     """The marks in a storage of registries whose rows may name the same objects; see `related`."""
     try:
-        return related(row, await others(store, row.registry))
+        return related(row, await marks.others(store, row.registry))
     except StorageDenied:  # the marks may not be listed
         if row.is_copy or store.files is not None:
             raise
@@ -209,9 +166,9 @@ async def separate(database: Database, stores: Iterable[Store]) -> None:
     """
     async with database.write() as conn:
         old, new = await registry_uid(conn), new_uid()
-    moved = [(store, found) for store in stores if (found := await read(store, old)) is not None]
+    moved = [(store, found) for store in stores if (found := await marks.read(store, old)) is not None]
     for store, found in moved:
-        await _write(store, found._replace(registry=new))
+        await marks.write(store, found._replace(registry=new))
     async with database.write() as conn:
         table = tables.registry
         values = {"uid": new, "created_at": await now(conn)}
@@ -223,44 +180,17 @@ async def separate(database: Database, stores: Iterable[Store]) -> None:
 async def is_copy(database: Database, row: Row, found: Mark) -> bool:
     """Returns True if the mark is that of a registry of which this one is a copy."""
     ours = await _mark(database, row)
-    return not (_is_inside_alike(found, ours) or await asyncio.to_thread(_are_same, found.place, ours.place))
-
-
-async def read(store: Readable, registry: str) -> Mark | None:
-    """The mark of a registry in a storage; None if there is none."""
-    content = await store.read(f"{MARKS}/{registry}")
-    if content is None:
-        return None
-    try:
-        said = json.loads(content)
-        place = Place(*map(str, said["place"]))
-        return Mark(registry, str(said["storage"]), place, str(said["inside"]), str(said["origin"]))
-    except (ValueError, KeyError, TypeError):
-        return _unreadable(registry)
-
-
-def _unreadable(registry: str) -> Mark:
-    return Mark(registry, "", Place(""), "", "")
-
-
-async def _seen(store: Readable, registry: str) -> Mark | None:
-    """Like `read`; None also where S3 denies access, as it does to what is not there for those who may not list."""
-    try:
-        return await read(store, registry)
-    except StorageDenied:
-        if store.files is not None:
-            raise
-        return None
+    return not (marks.are_inside_alike(found, ours) or await asyncio.to_thread(marks.are_same, found.place, ours.place))
 
 
 async def write(database: Database, store: Store, row: Row) -> None:
     """Writes the registry's mark over one that is there."""
-    await _write(store, await _mark(database, row._replace(root=store.root)))
+    await marks.write(store, await _mark(database, row._replace(root=store.root)))
 
 
 async def withdraw(store: Store, row: Row) -> None:
     """Removes the registry's mark from a storage that it no longer knows, so that others have that to themselves."""
-    found = await read(store, row.registry) if row.marked_at is not None else None
+    found = await marks.read(store, row.registry) if row.marked_at is not None else None
     if found is not None and found.storage == row.uid:
         await store.remove([f"{MARKS}/{row.registry}"])
 
@@ -319,29 +249,12 @@ async def _check(database: Database, row: Row, found: Mark, ours: Mark) -> None:
 def told_apart(root: str, others: Sequence[Mark]) -> str:
     """Returns what to do where copies of a registry store objects in one storage."""
     named = "; ".join(f"{one.registry} ({one})" for one in others)
-    marks = ", ".join(f"{root}/{MARKS}/{one.registry}" for one in others)
+    files = ", ".join(f"{root}/{MARKS}/{one.registry}" for one in others)
     return (
         f"A copy of this registry, or its original, also stores objects in {root}: {named}. The rows of both may name "
         "the same objects. Copy the storage for one of them, and record that with `inhaul storage move`. "
-        f"If the other registry no longer exists, or does not use this storage, remove its mark: {marks}"
+        f"If the other registry no longer exists, or does not use this storage, remove its mark: {files}"
     )
-
-
-def _is_inside_alike(found: Mark, ours: Mark) -> bool:
-    """Returns True if the storage was copied or moved together with its registry."""
-    return ours.inside != "" and found.inside == ours.inside
-
-
-def _are_same(marked: Place, ours: Place) -> bool:
-    """Returns True if a registry is the one that wrote a mark, rather than a copy of it."""
-    if not marked.file:
-        return marked.database == ours.database
-    if marked.file == ours.file:  # moved on its disk, or seen from another container
-        return True
-    if marked.host != ours.host:
-        return False
-    # Restored from a backup, or moved to another disk.
-    return marked.database == ours.database or not Path(marked.database).exists()
 
 
 async def _mark(database: Database, row: Row) -> Mark:
@@ -373,28 +286,6 @@ async def row_of(database: Database, storage_id: int) -> Row:
     query = query.outerjoin(tables.registry, tables.registry.c.id == 1).where(storage.c.id == storage_id)
     async with database.read() as conn:
         return Row._make((await conn.execute(query)).one())
-
-
-async def _create(store: Store, mark: Mark) -> Mark:
-    """Writes a mark where there seems to be none, and gives the one that is there then."""
-    try:
-        await _write(store, mark, exclusive=True)
-    except KeyExists:  # another process of the registry was faster, or it could not be read before
-        return await read(store, mark.registry) or mark
-    return mark
-
-
-async def _write(store: Store, mark: Mark, *, exclusive: bool = False) -> None:
-    said = {"storage": mark.storage, "place": mark.place, "inside": mark.inside, "origin": mark.origin}
-    content = json.dumps(said).encode()
-    # To the end: others may have seen it already, so it must not be taken back.
-    await to_the_end(store.put_bytes(content, f"{MARKS}/{mark.registry}", hash_bytes(content), exclusive=exclusive))
-
-
-async def _registries(store: Readable) -> AsyncIterator[str]:
-    async for page in store.list(f"{MARKS}/"):
-        for one in page:
-            yield one.key.removeprefix(f"{MARKS}/")
 
 
 def _move(old: str, new: str) -> str:

@@ -19,6 +19,7 @@ from inhaul.instance.stack import Stack
 from inhaul.instance.storages import Storages
 from inhaul.settings import settings
 from inhaul.stores.base import Readable, Store
+from inhaul.stores.marks import Mark
 from inhaul.stores.pool import Stores
 
 
@@ -160,7 +161,7 @@ class Instance:
             root, identity.storage_id if root == self.root else (await self.storages.at(root)).id
         )
 
-    async def copies(self, root: str) -> Sequence[ownership.Mark]:
+    async def copies(self, root: str) -> Sequence[Mark]:
         """Returns marks of registries whose rows may name objects of this registry; see `ownership.copies`."""
         storage_id = (await self.storages.at(root)).id
         if storage_id is None:

@@ -14,7 +14,9 @@ from inhaul.errors import NoResultFound, StorageShared
 from inhaul.ingestion.activity import confirm, spare
 from inhaul.instance import Instance
 from inhaul.keys import OBJECTS, TEMPORARY, UID, uid_of
+from inhaul.stores import marks
 from inhaul.stores.base import Readable, StoredObject
+from inhaul.stores.marks import Mark
 from inhaul.upkeep.matching import object_of
 from inhaul.upkeep.reports import GcReport
 
@@ -36,9 +38,9 @@ class Known(NamedTuple):
     id: int
     row: ownership.Row
 
-    async def others(self) -> Sequence[ownership.Mark]:
+    async def others(self) -> Sequence[Mark]:
         """Returns the marks of other registries. Call it after a listing: its writers all have a mark by then."""
-        return await ownership.others(self.store, self.row.registry)
+        return await marks.others(self.store, self.row.registry)
 
 
 async def known_storage(instance: Instance, root: str) -> Known:

@@ -12,8 +12,10 @@ from inhaul.db.leases import now
 from inhaul.errors import NoResultFound, WrongStorage
 from inhaul.instance import Instance
 from inhaul.registry.model.fields import set_row
+from inhaul.stores import marks
 from inhaul.stores.base import Readable, Store
 from inhaul.stores.locations import as_text
+from inhaul.stores.marks import Mark
 from inhaul.stores.schemes import resolved_root
 from inhaul.upkeep.check import look
 
@@ -34,7 +36,7 @@ async def move(storage: "Storage", new: "Pathish") -> None:
         await ownership.registry_uid(conn)  # it has one from now on
     known = await ownership.row_of(instance.database, storage._id)
     store = instance.stores.at(root)
-    found = await ownership.read(store, known.registry)
+    found = await marks.read(store, known.registry)
     if root != known.root:
         await _check(instance, storage._id, store, found, known)
     if found is not None and await ownership.is_copy(instance.database, known._replace(root=root), found):
@@ -77,9 +79,7 @@ async def _check_empty(conn: AsyncConnection, storage_id: int, root: str) -> Non
         raise ValueError(f"{root} is a storage of its own, with {held} artifacts: another storage cannot move there")
 
 
-async def _check(
-    instance: Instance, storage_id: int, store: Store, found: ownership.Mark | None, known: ownership.Row
-) -> None:
+async def _check(instance: Instance, storage_id: int, store: Store, found: Mark | None, known: ownership.Row) -> None:
     """Checks that the storage is at a root.
 
     Raises:
