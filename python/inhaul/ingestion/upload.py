@@ -11,7 +11,7 @@ from collections import deque
 from inhaul.errors import FileChanged, InhaulError, StorageDenied, StorageFull, StorageMissing, StorageUnavailable
 from inhaul.ingestion.journal import Session
 from inhaul.ingestion.scan import PartReader, Scan, Upload
-from inhaul.stores.base import Sender
+from inhaul.stores.sending import Sender
 from inhaul.tasks import unwrapped
 
 _SENDERS = 64  # as many as requests are under way at once

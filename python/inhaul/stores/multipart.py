@@ -20,11 +20,11 @@ from inhaul.errors import (
 )
 from inhaul.hashing import Digest
 from inhaul.stores import objects
-from inhaul.stores.base import PartReader, UploadJournal
 from inhaul.stores.clients import Clients
 from inhaul.stores.faults import Damaged, Kind
 from inhaul.stores.fetch import read_through, tag
 from inhaul.stores.requests import Refused, Requests
+from inhaul.stores.sending import PartReader, UploadJournal
 from inhaul.tasks import to_the_end, unwrapped
 
 _TOGETHER = 32 << 20  # bytes of parts read in one go: their hashes run side by side

@@ -1,0 +1,59 @@
+"""The interface of a storage on a network during an ingest: files are hashed while they are sent."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from inhaul.hashing import Digest
+
+
+class PartReader(Protocol):
+    """Content that is read part by part, each with its MD5; see `_core.PartReader`."""
+
+    @property
+    def size(self) -> int: ...  # noqa: D102
+
+    @property
+    def part_size(self) -> int: ...  # noqa: D102
+
+    @property
+    def count(self) -> int: ...  # noqa: D102
+
+    def read(self, first: int, count: int) -> list[tuple[bytes, bytes]]: ...  # noqa: D102
+
+    def digest(self, md5s: Sequence[bytes]) -> tuple[str, str, int]: ...  # noqa: D102
+
+    def check(self) -> None: ...  # noqa: D102
+
+
+class UploadJournal(Protocol):
+    """A record of multipart uploads, so that a repeated call resumes them. Its methods may block."""
+
+    def get(self, object_key: str) -> str | None:
+        """The upload that a crash left behind for a key."""
+
+    def begin(self, object_key: str, upload_id: str) -> None:
+        """Remembers an upload, durably."""
+
+    def end(self, object_key: str) -> None:
+        """Forgets it: it is complete or aborted."""
+
+
+class Sender(Protocol):
+    """Sends objects that are hashed on the way, so that their digest is known only when they are stored."""
+
+    async def put_small(self, object_key: str, data: bytes, md5_hex: str, *, resumed: bool = False) -> str:
+        """Sends an object of less than a part in one request; returns how what was stored was verified.
+
+        Args:
+            object_key: Where to.
+            data: The content.
+            md5_hex: Its MD5.
+            resumed: Whether an equal object may be there already; then it is not sent again.
+        """
+
+    async def put_large(self, object_key: str, reader: PartReader, uploads: UploadJournal) -> tuple[Digest, str]:
+        """Sends an object in parts; returns what it was found to be, and how what was stored was verified.
+
+        Raises:
+            FileChanged: The content did not hold still.
+        """
