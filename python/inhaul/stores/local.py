@@ -9,25 +9,21 @@ import asyncio
 import errno
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from stat import S_IMODE, S_ISDIR, S_ISREG
-from typing import ParamSpec, Self
+from typing import Self
 
 from inhaul import _core
 from inhaul._core import Root
 from inhaul.errors import (
-    InhaulError,
     InvalidKey,
     KeyExists,
     LinkRefused,
     ObjectChanged,
     ObjectMissing,
-    StorageDenied,
-    StorageFull,
 )
 from inhaul.filesystem import check_there
 from inhaul.hashing import Digest, aio, hash_like
@@ -35,15 +31,15 @@ from inhaul.keys import MARKS, OBJECTS, TEMPORARY, key_problem, new_uid
 from inhaul.notes import MOST, content_of
 from inhaul.settings import settings
 from inhaul.stores.base import PAGE, Copy, Stat, StoredObject, Upload
+from inhaul.stores.descriptors import closing
+from inhaul.stores.local_listing import Listing, as_stat
+from inhaul.stores.local_refusals import explained, no_folder, too_long, unreadable, unwritable
+from inhaul.stores.local_removal import Removal
 from inhaul.stores.locations import check_encoding
 from inhaul.tasks import to_the_end
 
-P = ParamSpec("P")
-
 _FOLDERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_LONGEST = 1024  # characters of a key
 _NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
-_NOT_LISTED = (FileNotFoundError, NotADirectoryError, LinkRefused)
 
 Write = Callable[[Root, str], object]
 """Creates a file: below a root, under a name."""
@@ -91,6 +87,10 @@ class LocalStore:
     async def reader(self, object_key: str) -> None:
         """See `Readable`."""
 
+    @property
+    def _removal(self) -> Removal:  # not kept: the root is to be closed when nothing refers to the store
+        return Removal(self.opened, self._checked)
+
     def _checked(self, object_key: str) -> str:
         if problem := self.key_problem(object_key):
             raise InvalidKey(f"{object_key!r} is no key of {self.root}: {problem}")
@@ -128,7 +128,7 @@ class LocalStore:
             for name in _FOLDERS:
                 os.close(root.create_folder(f"{OBJECTS}/{name}"))
         except OSError as error:
-            raise _unwritable(error, self._path, 0) from error
+            raise unwritable(error, self._path, 0) from error
 
     async def put_file(self, source: Path, object_key: str, expected: Digest, *, exclusive: bool = False) -> str:
         """See `Store`."""
@@ -145,7 +145,7 @@ class LocalStore:
 
     def _copied(self, source: Path, size: int) -> "LocalCopy":
         new = new_uid()
-        with self._explained(f"{TEMPORARY}/{new}", size):
+        with explained(self._path, f"{TEMPORARY}/{new}", size):
             root = self.opened(create=True)
             return LocalCopy(self, new, Digest(*_core.copy_file(source, root, f"{TEMPORARY}/{new}", None, None)))
 
@@ -161,25 +161,13 @@ class LocalStore:
     def _put(self, write: Write, object_key: str, size: int, exclusive: bool) -> str | None:
         """Writes an object; returns the key of what a cancelled call has to remove."""
         key = self._checked(object_key)
-        with self._explained(key, size):
+        with explained(self._path, key, size):
             root = self.opened(create=True)
             if key.startswith(f"{OBJECTS}/") and not key.startswith(f"{MARKS}/"):
                 write(root, key)
             else:
                 self._put_whole(root, write, key, exclusive)
         return key if exclusive or key.startswith(f"{OBJECTS}/") else None
-
-    @contextmanager
-    def _explained(self, key: str, size: int) -> Iterator[None]:
-        """Says of errors in writing an object which one it is, and how many bytes it needs."""
-        try:
-            yield
-        except NotADirectoryError as error:
-            raise _no_folder(key, error.filename or self._path / key) from error
-        except OSError as error:
-            if error.errno == errno.ENAMETOOLONG:
-                raise _too_long(key, self._path) from error
-            raise _unwritable(error, self._path / key, size) from error
 
     async def _take_back(self, object_key: str | None) -> None:
         if object_key is not None:
@@ -188,7 +176,7 @@ class LocalStore:
     def _put_whole(self, root: Root, write: Write, key: str, exclusive: bool) -> None:
         """Writes to a file that gets its name when it is complete; `exclusive`, if that is free."""
         new = new_uid()
-        with _closing(root.create_folder(TEMPORARY)) as here, _closing(root.create_folder(_folder(key))) as there:
+        with closing(root.create_folder(TEMPORARY)) as here, closing(root.create_folder(_folder(key))) as there:
             try:
                 write(root, f"{TEMPORARY}/{new}")
                 self._name(here, new, there, key, exclusive)
@@ -215,9 +203,9 @@ class LocalStore:
     def put_temporary(self, new: str, object_key: str, exclusive: bool) -> str:
         """Makes a temporary file an object; returns its key. The file is gone then, also where this fails. Blocks."""
         key, root = self._checked(object_key), self.opened()
-        with self._explained(key, 0), _closing(root.create_folder(TEMPORARY)) as here:
+        with explained(self._path, key, 0), closing(root.create_folder(TEMPORARY)) as here:
             try:
-                with _closing(root.create_folder(_folder(key))) as there:
+                with closing(root.create_folder(_folder(key))) as there:
                     self._name(here, new, there, key, exclusive)
             except FileNotFoundError as error:
                 raise ObjectMissing(errno.ENOENT, "The copy was removed", str(self._path / TEMPORARY / new)) from error
@@ -236,7 +224,7 @@ class LocalStore:
 
     def _stat(self, object_key: str) -> Stat | None:
         status = self.look(object_key)
-        return _as_stat(status) if status is not None and S_ISREG(status.st_mode) else None
+        return as_stat(status) if status is not None and S_ISREG(status.st_mode) else None
 
     def look(self, object_key: str) -> os.stat_result | None:
         """Returns what the system says of a file or folder; None if there is nothing. Blocks.
@@ -246,10 +234,10 @@ class LocalStore:
         """
         key = self._checked(object_key)
         try:
-            with _closing(self.opened().open(key, os.O_PATH, follow=True)) as found:
+            with closing(self.opened().open(key, os.O_PATH, follow=True)) as found:
                 return os.fstat(found)
         except PermissionError as error:
-            raise _unreadable(self._path / key) from error
+            raise unreadable(self._path / key) from error
         except OSError as error:
             if error.errno not in _NOTHING:
                 raise
@@ -264,7 +252,7 @@ class LocalStore:
         path = self.path(object_key)
         rights = os.R_OK | (os.X_OK if path.is_dir() else 0)
         if not os.access(path, rights, effective_ids=True):
-            raise _unreadable(path)
+            raise unreadable(path)
 
     async def check_target(self, object_key: str) -> None:
         """See `Readable`."""
@@ -274,7 +262,7 @@ class LocalStore:
         there = next(folder for folder in (self._path, *self._path.parents) if folder.exists())
         longest = os.pathconf(there, "PC_NAME_MAX")
         if any(len(name.encode()) > longest for name in key.split("/")):
-            raise _too_long(key, self._path, longest)
+            raise too_long(key, self._path, longest)
         parts = key.split("/")
         for end in range(1, len(parts) + 1):
             place = "/".join(parts[:end])
@@ -287,7 +275,7 @@ class LocalStore:
             if status is None:
                 return
             if end < len(parts) and not S_ISDIR(status.st_mode):
-                raise _no_folder(key, self._path / place)
+                raise no_folder(key, self._path / place)
             if end == len(parts) and S_ISDIR(status.st_mode):
                 raise KeyExists(errno.EEXIST, "There is a folder under this key: choose another one", key)
 
@@ -300,7 +288,7 @@ class LocalStore:
             return [error] * len(keys)
         found = await aio.hash_files(keys, root=root)
         return [
-            _unreadable(self._path / key) if isinstance(one, PermissionError) else one
+            unreadable(self._path / key) if isinstance(one, PermissionError) else one
             for key, one in zip(keys, found, strict=True)
         ]
 
@@ -317,7 +305,7 @@ class LocalStore:
         try:
             return hash_like(key, hash_type, root=self.opened())
         except PermissionError as error:
-            raise _unreadable(self._path / key) from error
+            raise unreadable(self._path / key) from error
 
     async def read(self, object_key: str) -> bytes | None:
         """See `Store`."""
@@ -325,81 +313,20 @@ class LocalStore:
 
     def _read(self, key: str) -> bytes | None:
         try:
-            with _closing(self.opened().open(key, os.O_RDONLY | os.O_NONBLOCK, follow=True)) as found:
+            with closing(self.opened().open(key, os.O_RDONLY | os.O_NONBLOCK, follow=True)) as found:
                 return content_of(found, MOST)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except PermissionError as error:
-            raise _unreadable(self._path / key) from error
+            raise unreadable(self._path / key) from error
 
     async def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
         """See `Store`."""
         if folder := prefix.rpartition("/")[0]:
             self._checked(f"{folder}/x")  # the folder of what inhaul named is no key itself
-        objects = self._walk(prefix)
+        objects = Listing(self._path, self.opened, self._stat).objects(prefix)
         while page := await asyncio.to_thread(list, islice(objects, PAGE)):
             yield page
-
-    def _walk(self, prefix: str) -> Iterator[StoredObject]:
-        """The files whose path starts with a prefix; links to files are included if they stay below the root."""
-        under_way = [self._entries(prefix)]
-        while under_way:
-            key, stat = next(under_way[-1], (None, None))
-            if key is None:
-                under_way.pop()
-            elif stat is None:
-                under_way.append(self._entries(max(key, prefix, key=len)))
-            else:
-                yield StoredObject(key, *stat)
-
-    def _entries(self, prefix: str) -> Iterator[tuple[str, Stat | None]]:
-        """The entries of a folder whose path starts with a prefix, by the bytes of their keys: None goes with folders.
-
-        It holds no descriptor from one step to the next, so that folders may lie in each other in any number.
-        """
-        folder, slash, _ = prefix.rpartition("/")
-        if len(folder) > _LONGEST:
-            return  # no object has such a key
-        names = []
-        with suppress(*_NOT_LISTED), self._folder(folder) as here, os.scandir(here) as entries:
-            for entry in entries:
-                key = f"{folder}{slash}{entry.name}{'/' * entry.is_dir(follow_symlinks=False)}"
-                if key.startswith(prefix) or (key.endswith("/") and prefix.startswith(key)):
-                    names.append(key)
-        names.sort(key=os.fsencode)
-        for start in range(0, len(names), PAGE):
-            yield from self._stats(folder, names[start : start + PAGE])
-
-    def _stats(self, folder: str, keys: Sequence[str]) -> Sequence[tuple[str, Stat | None]]:
-        """Stats some entries of a folder; leaves out those that are neither file nor folder, or gone by now."""
-        told: list[tuple[str, Stat | None]] = []
-        with suppress(*_NOT_LISTED), self._folder(folder) as here:
-            for key in keys:
-                if key.endswith("/"):
-                    told.append((key, None))
-                    continue
-                with suppress(*_NOT_LISTED):
-                    status = os.stat(key.rpartition("/")[2], dir_fd=here, follow_symlinks=False)
-                    stat = _as_stat(status) if S_ISREG(status.st_mode) else self._stat(key)
-                    if stat is not None:
-                        told.append((key, stat))
-        return told
-
-    @contextmanager
-    def _folder(self, key: str) -> Iterator[int]:
-        """A folder to be read."""
-        try:
-            with _closing(self.opened().open(key, os.O_RDONLY | os.O_DIRECTORY, follow=True)) as descriptor:
-                yield descriptor
-        except StorageDenied:
-            raise
-        except PermissionError as error:
-            raise _unreadable(self._path / key) from error
-        except OSError as error:
-            if error.errno != errno.ELOOP:
-                raise
-            what = "Links form a loop: remove them, or choose another key"
-            raise LinkRefused(error.errno, what, str(self._path / key)) from error
 
     async def uploads(self) -> AsyncIterator[Sequence[Upload]]:
         """There are none."""
@@ -422,9 +349,9 @@ class LocalStore:
             raise ObjectMissing(errno.ENOENT, "There is no such object", str(self._path / key)) from error
         except PermissionError as error:
             self.check_readable(key)
-            raise _unwritable(error, target, size) from error
+            raise unwritable(error, target, size) from error
         except OSError as error:
-            raise _unwritable(error, target, size) from error
+            raise unwritable(error, target, size) from error
         if found != size:
             target.unlink()
             raise ObjectChanged(errno.ESTALE, f"The object has {found} bytes, not {size}", str(self._path / key))
@@ -436,24 +363,7 @@ class LocalStore:
         Raises:
             LinkRefused: A link is on the way to one.
         """
-        await asyncio.to_thread(self._remove, list(object_keys))
-
-    def _remove(self, object_keys: Sequence[str]) -> None:
-        refused: LinkRefused | None = None
-        for object_key in object_keys:
-            key = self._checked(object_key.removesuffix("/"))
-            try:
-                if object_key.endswith("/"):
-                    self._remove_folders(key, with_files=True)
-                else:
-                    with self._holding(key) as (folder, name):
-                        os.unlink(name, dir_fd=folder)
-            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                continue
-            except LinkRefused as error:
-                refused = refused or error
-        if refused is not None:  # once the others are gone
-            raise refused
+        await asyncio.to_thread(self._removal.remove, list(object_keys))
 
     async def check_removal(self, object_keys: Iterable[str]) -> None:
         """Ensures that objects can be reached to remove them; see `remove`.
@@ -461,12 +371,7 @@ class LocalStore:
         Raises:
             LinkRefused: A link is on the way to one.
         """
-        await asyncio.to_thread(self._check_removal, {key.rpartition("/")[0] for key in object_keys})
-
-    def _check_removal(self, folders: Iterable[str]) -> None:
-        for folder in folders:
-            with suppress(FileNotFoundError, NotADirectoryError):
-                os.close(self.opened().open(folder, os.O_PATH | os.O_DIRECTORY, follow=False))
+        await asyncio.to_thread(self._removal.check, {key.rpartition("/")[0] for key in object_keys})
 
     async def prune(self, object_key: str) -> None:
         """Removes the empty folders below a folder, and itself if nothing is left in it.
@@ -474,37 +379,7 @@ class LocalStore:
         Raises:
             LinkRefused: A link is on the way to it.
         """
-        await asyncio.to_thread(self._remove_folders, self._checked(object_key), with_files=False)
-
-    def _remove_folders(self, key: str, *, with_files: bool) -> None:
-        """Removes a folder with all that is in it, or only those that are empty."""
-        folders = [key]
-        for folder in folders:  # it grows
-            try:
-                descriptor = self.opened().open(folder, os.O_RDONLY | os.O_DIRECTORY, follow=False)
-            except FileNotFoundError:  # somebody else removes it, too
-                continue
-            with _closing(descriptor) as here:
-                with os.scandir(here) as found:
-                    entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
-                folders += [f"{folder}/{name}" for name, is_folder in entries if is_folder]
-                for name in (name for name, is_folder in entries if with_files and not is_folder):
-                    with suppress(FileNotFoundError):
-                        os.unlink(name, dir_fd=here)
-        for folder in reversed(folders):
-            with suppress(FileNotFoundError), self._holding(folder) as (above, name):
-                try:
-                    os.rmdir(name, dir_fd=above)
-                except OSError as error:
-                    if with_files or error.errno != errno.ENOTEMPTY:
-                        raise
-
-    @contextmanager
-    def _holding(self, key: str) -> Iterator[tuple[int, str]]:
-        """The folder that something to be removed is in, and its name there."""
-        folder, _, name = key.rpartition("/")
-        with _closing(self.opened().open(folder, os.O_PATH | os.O_DIRECTORY, follow=False)) as descriptor:
-            yield descriptor, name
+        await asyncio.to_thread(self._removal.folders, self._checked(object_key), with_files=False)
 
     async def sync(self) -> None:
         """Returns once what was put is there: on disk, unless the settings leave that to the system.
@@ -546,48 +421,6 @@ class LocalCopy:
 def _folder(key: str) -> str:
     """The key of the folder that an object is in."""
     return key.rpartition("/")[0]
-
-
-@contextmanager
-def _closing(descriptor: int) -> Iterator[int]:
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _as_stat(status: os.stat_result) -> Stat:
-    return Stat(status.st_size, None, datetime.fromtimestamp(status.st_mtime, UTC))
-
-
-def _too_long(key: str, root: Path, longest: int | None = None) -> InvalidKey:
-    name = max(key.split("/"), key=lambda name: len(name.encode()))
-    most = f" of at most {longest} bytes" if longest is not None else ""
-    return InvalidKey(
-        f"{key!r} cannot be a key of {root}: a name in it has {len(name.encode())} bytes, and the file system takes "
-        f"shorter ones{most}. Choose another key, or leave key_is_virtual=False out"
-    )
-
-
-def _no_folder(key: str, place: "Path | str") -> KeyExists:
-    what = f"There is a file at {place}, where this key needs a folder: choose another one"
-    return KeyExists(errno.EEXIST, what, key)
-
-
-def _unreadable(path: Path) -> StorageDenied:
-    what = "This user may not read it: ask its owner for access (`chmod a+rX`)"
-    return StorageDenied(errno.EACCES, what, str(path))
-
-
-def _unwritable(error: OSError, path: Path, size: int) -> OSError:
-    """The error to raise for one met while writing: no space left says where and how much was needed."""
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and not isinstance(error, InhaulError):
-        what = "This user may not write here: ask the owner of the storage for access, or choose another storage"
-        return StorageDenied(error.errno, what, str(path))
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return error
-    need = f"{size} bytes are" if size else "More room is"
-    return StorageFull(error.errno, f"No space left. {need} needed; free some, or choose another storage", str(path))
 
 
 async def _unlink(written: Path | None) -> None:

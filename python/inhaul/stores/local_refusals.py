@@ -1,0 +1,54 @@
+"""The errors of a folder, as those of a storage: which file, and what to do."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from inhaul.errors import InhaulError, InvalidKey, KeyExists, StorageDenied, StorageFull
+
+
+@contextmanager
+def explained(root: Path, key: str, size: int) -> Iterator[None]:
+    """Says of errors in writing an object which one it is, and how many bytes it needs."""
+    try:
+        yield
+    except NotADirectoryError as error:
+        raise no_folder(key, error.filename or root / key) from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise too_long(key, root) from error
+        raise unwritable(error, root / key, size) from error
+
+
+def too_long(key: str, root: Path, longest: int | None = None) -> InvalidKey:
+    """A name in a key has more bytes than the file system takes."""
+    name = max(key.split("/"), key=lambda name: len(name.encode()))
+    most = f" of at most {longest} bytes" if longest is not None else ""
+    return InvalidKey(
+        f"{key!r} cannot be a key of {root}: a name in it has {len(name.encode())} bytes, and the file system takes "
+        f"shorter ones{most}. Choose another key, or leave key_is_virtual=False out"
+    )
+
+
+def no_folder(key: str, place: Path | str) -> KeyExists:
+    """A file is where a key needs a folder."""
+    what = f"There is a file at {place}, where this key needs a folder: choose another one"
+    return KeyExists(errno.EEXIST, what, key)
+
+
+def unreadable(path: Path) -> StorageDenied:
+    """This user may not read a file or folder."""
+    what = "This user may not read it: ask its owner for access (`chmod a+rX`)"
+    return StorageDenied(errno.EACCES, what, str(path))
+
+
+def unwritable(error: OSError, path: Path, size: int) -> OSError:
+    """The error to raise for one met while writing: no space left says where and how much was needed."""
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and not isinstance(error, InhaulError):
+        what = "This user may not write here: ask the owner of the storage for access, or choose another storage"
+        return StorageDenied(error.errno, what, str(path))
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return error
+    need = f"{size} bytes are" if size else "More room is"
+    return StorageFull(error.errno, f"No space left. {need} needed; free some, or choose another storage", str(path))

@@ -1,0 +1,77 @@
+"""The removal of files and folders below a root. Nothing is removed behind a link: its bytes may be others'."""
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from inhaul.errors import LinkRefused
+from inhaul.hashing import Root
+from inhaul.stores.descriptors import closing
+
+
+class Removal:
+    """Removes what is below a root. All of it blocks.
+
+    Args:
+        opened: Returns the root, opened.
+        checked: Returns a key that leads nowhere else.
+    """
+
+    def __init__(self, opened: Callable[[], Root], checked: Callable[[str], str]) -> None:
+        self._opened = opened
+        self._checked = checked
+
+    def remove(self, object_keys: Sequence[str]) -> None:
+        """See `Store.remove`."""
+        refused: LinkRefused | None = None
+        for object_key in object_keys:
+            key = self._checked(object_key.removesuffix("/"))
+            try:
+                if object_key.endswith("/"):
+                    self.folders(key, with_files=True)
+                else:
+                    with self._holding(key) as (folder, name):
+                        os.unlink(name, dir_fd=folder)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                continue
+            except LinkRefused as error:
+                refused = refused or error
+        if refused is not None:  # once the others are gone
+            raise refused
+
+    def check(self, folders: Iterable[str]) -> None:
+        """Raises `LinkRefused` if a link is on the way to one of the folders."""
+        for folder in folders:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                os.close(self._opened().open(folder, os.O_PATH | os.O_DIRECTORY, follow=False))
+
+    def folders(self, key: str, *, with_files: bool) -> None:
+        """Removes a folder with all that is in it, or only those that are empty."""
+        folders = [key]
+        for folder in folders:  # it grows
+            try:
+                descriptor = self._opened().open(folder, os.O_RDONLY | os.O_DIRECTORY, follow=False)
+            except FileNotFoundError:  # somebody else removes it, too
+                continue
+            with closing(descriptor) as here:
+                with os.scandir(here) as found:
+                    entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
+                folders += [f"{folder}/{name}" for name, is_folder in entries if is_folder]
+                for name in (name for name, is_folder in entries if with_files and not is_folder):
+                    with suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=here)
+        for folder in reversed(folders):
+            with suppress(FileNotFoundError), self._holding(folder) as (above, name):
+                try:
+                    os.rmdir(name, dir_fd=above)
+                except OSError as error:
+                    if with_files or error.errno != errno.ENOTEMPTY:
+                        raise
+
+    @contextmanager
+    def _holding(self, key: str) -> Iterator[tuple[int, str]]:
+        """The folder that something to be removed is in, and its name there."""
+        folder, _, name = key.rpartition("/")
+        with closing(self._opened().open(folder, os.O_PATH | os.O_DIRECTORY, follow=False)) as descriptor:
+            yield descriptor, name
