@@ -8,6 +8,7 @@ from pathlib import Path
 from inhaul import _core
 from inhaul._core import Root
 from inhaul.errors import StorageFull, StorageMissing
+from inhaul.space import says_full
 
 # `f_type` of statfs(2), from linux/magic.h and the sources of the file systems that are not in it.
 _NETWORK = {
@@ -52,7 +53,7 @@ def temporary_folder(need: int) -> Path:
     try:
         return Path(tempfile.mkdtemp(prefix="inhaul-"))
     except OSError as error:
-        if not is_full(error) and not isinstance(error, FileNotFoundError):
+        if not says_full(error) and not isinstance(error, FileNotFoundError):
             raise
         raise no_room_for_temporaries(error.filename or os.environ.get("TMPDIR", os.curdir), need) from error
 
@@ -63,14 +64,6 @@ def no_room_for_temporaries(path: str, need: int) -> StorageFull:
         f"No space left for temporary files. About {need} bytes are needed; free some, or set TMPDIR to another folder"
     )
     return StorageFull(errno.ENOSPC, what, path)
-
-
-def is_full(error: BaseException) -> bool:
-    """True if an error means that a disk is full, also where a library wrapped the system's error."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    texts = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT)]
-    return any(text in str(error) for text in texts)
 
 
 def network_filesystem(path: Path) -> str | None:

@@ -63,4 +63,4 @@ def key_problem(key: str) -> str | None:
 
 def named_anew(uid: str, suffix: str) -> str:
     """Returns a new, unique object key for an artifact that has or had another object."""
-    return f"{OBJECTS}/{uid[15]}/{uid}.{new_uid()[:6]}{suffix}"
+    return f"{OBJECTS}/{uid[FAMILY - 1]}/{uid}.{new_uid()[:6]}{suffix}"

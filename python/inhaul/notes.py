@@ -4,20 +4,17 @@ Such a file may be damaged: half of it is missing after a power cut, or somethin
 renamed, with a warning, and the caller goes on without it. All functions here block.
 """
 
-import errno
 import fcntl
 import json
 import os
 import secrets
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any, TypeVar
-
-from inhaul.errors import StorageFull
 
 T = TypeVar("T")
 
@@ -26,17 +23,6 @@ MOST = 1 << 16
 
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # neither a link nor a pipe in its place holds anybody up
 _DAMAGED = ".damaged"
-
-
-@contextmanager
-def explained(file: Path) -> Iterator[None]:
-    """Raises `StorageFull` with the path if the disk is full."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise StorageFull(error.errno, "No space left: free some", str(file)) from error
 
 
 def folder(path: Path) -> Path:

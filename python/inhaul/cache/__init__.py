@@ -15,13 +15,14 @@ import secrets
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
+from inhaul import space
 from inhaul.cache.copies import NAME, Copies, Entry, remove, size_of
 from inhaul.cache.turns import Turn
 from inhaul.errors import ObjectDamaged, StorageFull
@@ -210,20 +211,10 @@ class Cache:
                 finally:
                     await to_the_end(asyncio.to_thread(remove, temporary))
 
-    @contextmanager
-    def _explained(self, entry: Entry) -> Iterator[None]:
+    def _explained(self, entry: Entry) -> AbstractContextManager[None]:
         """Says what was needed where when a disk is full."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or isinstance(error, StorageFull):
-                raise
-            raise StorageFull(
-                error.errno,
-                f"No space left in the cache. {entry.digest.size} bytes are needed; free some, or set INHAUL_CACHE_DIR "
-                "to a folder elsewhere",
-                str(self.folder / entry.name),
-            ) from error
+        need = f"{entry.digest.size} bytes are needed; free some, or set INHAUL_CACHE_DIR to a folder elsewhere"
+        return space.explained(self.folder / entry.name, need, " in the cache")
 
     @asynccontextmanager
     async def _reserved(self, need: int) -> AsyncIterator[None]:

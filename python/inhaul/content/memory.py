@@ -9,9 +9,10 @@ from threading import Thread
 
 from inhaul.content.base import Destination, Facts
 from inhaul.content.files import FileContent, FolderContent
-from inhaul.filesystem import is_full, no_room_for_temporaries, temporary_folder
+from inhaul.filesystem import no_room_for_temporaries, temporary_folder
 from inhaul.formats import memory
 from inhaul.hashing import Digest
+from inhaul.space import says_full
 from inhaul.stores.base import Store
 
 _TRIES = 100  # at a folder that something still writes to
@@ -48,7 +49,7 @@ class MemoryContent:
             memory.write(self._data, path, self.suffix)
         except BaseException as error:
             discard()  # not when this goes: the error refers to it for as long as somebody keeps it
-            if is_full(error):
+            if says_full(error):
                 raise no_room_for_temporaries(str(path), need) from error
             raise
         return FolderContent(path) if path.is_dir() else FileContent(path)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 
 from sqlalchemy import RowMapping, select, update
 
-from inhaul import notes
+from inhaul import notes, space
 from inhaul.content.base import Content, ObjectAccess
 from inhaul.content.fetch import copy_of, holds
 from inhaul.content.given import content_of
@@ -73,7 +73,7 @@ class Note:
             KeyExists: Another process replaces the same artifact, or crashed doing so.
             StorageFull: There is no room for it.
         """
-        with notes.explained(self._file):
+        with space.explained(self._file):
             notes.folder(self._file.parent)
             try:
                 known = {"key": self.old.object_key, "digest": self.old.digest, "staged": self.staged}

@@ -26,6 +26,7 @@ from inhaul.db import schema
 from inhaul.db.explained import NO_SPACE, primary
 from inhaul.errors import DatabaseBusy, DatabaseDenied, DatabaseFailed, StorageFull, UnsupportedDatabase
 from inhaul.filesystem import network_filesystem
+from inhaul.space import is_full
 
 _PATIENCE = 30.0  # seconds to wait for the write of another process to end
 _RETRY = (0.001, 0.01)  # seconds between two looks whether it has
@@ -234,7 +235,7 @@ def make_folder(path: Path) -> None:
             f"{path} cannot be created: a file has the name of its folder. Name another"
         ) from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             raise StorageFull(error.errno, NO_SPACE, str(path)) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise DatabaseDenied(error.errno, "Its folder cannot be created: choose another one", str(path)) from error

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from inhaul import notes
+from inhaul import notes, space
 
 _MOST_UPLOADS = 1 << 26  # bytes
 
@@ -75,7 +75,7 @@ class Session:
         """
         if self._unlock is not None:
             return
-        with notes.explained(self._file):
+        with space.explained(self._file):
             notes.folder(self._file.parent)
             self._hold(notes.create(self._file, {"salt": self.salt.hex(), "started": self.started.isoformat()}))
 
@@ -127,7 +127,7 @@ class Uploads:
         known = self._all()
         if known.get(object_key) == upload_id:
             return
-        with notes.explained(self._file):
+        with space.explained(self._file):
             self._append(json.dumps([object_key, upload_id]))
         known[object_key] = upload_id
 

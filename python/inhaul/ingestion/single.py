@@ -4,7 +4,6 @@ import errno
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import RowMapping, select
@@ -21,7 +20,7 @@ from inhaul.ingestion.activity import abandon, storing, target_of, was_left
 from inhaul.ingestion.place import Place, is_object
 from inhaul.ingestion.plan import next_version
 from inhaul.instance import Instance
-from inhaul.keys import new_uid, next_uid, object_key, stem
+from inhaul.keys import new_uid, next_uid, object_key, stem, uid_of
 from inhaul.stores.base import Readable, Store
 from inhaul.tasks import to_the_end
 
@@ -236,7 +235,7 @@ async def _check_kind(store: Readable, place: Place, live: RowMapping, *, is_fol
 
 async def _owner(instance: Instance, place: Place) -> dict[str, Any]:
     """The artifact that a path among the objects belongs to."""
-    name = Path(place.key or "").parts[2][:20] if len(Path(place.key or "").parts) > 2 else ""
+    name = uid_of("/".join((place.key or "").split("/")[:3]))
     query = select(artifact).where(artifact.c.uid == name, artifact.c.storage_id == place.storage.id)
     async with instance.database.read() as conn:
         row = (await conn.execute(query)).mappings().first()

@@ -1,7 +1,6 @@
 """Objects are fetched into new files, big ones in ranges side by side."""
 
 import asyncio
-import errno
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiofiles
 
-from inhaul.errors import InhaulError, ObjectChanged, ObjectMissing, StorageFull
+from inhaul import space
+from inhaul.errors import InhaulError, ObjectChanged, ObjectMissing
 from inhaul.stores.clients import Clients
 from inhaul.stores.faults import Kind, ShortReply
 from inhaul.stores.requests import Refused, Requests
@@ -60,7 +60,7 @@ async def fetch(requests: Requests, key: str, target: Path, size: int, etag: str
         StorageFull: The disk has no room for the file.
     """
     wanted = f'"{etag}"' if etag is not None else None
-    try:
+    with space.explained(target, f"{size} bytes are needed; free some"):
         try:
             first, found = await read_range(requests, key, 0, min(RANGE, size), size, wanted)
             async with _new_file(target) as descriptor:
@@ -74,10 +74,6 @@ async def fetch(requests: Requests, key: str, target: Path, size: int, etag: str
                     await to_the_end(asyncio.to_thread(_write, descriptor, content, start))
 
                 await _whole(requests, key, size, wanted, take)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise StorageFull(error.errno, f"No space left. {size} bytes are needed; free some", str(target)) from error
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from inhaul.errors import InhaulError, InvalidKey, KeyExists, StorageDenied, StorageFull
+from inhaul.space import is_full
 
 
 @contextmanager
@@ -48,7 +49,7 @@ def unwritable(error: OSError, path: Path, size: int) -> OSError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and not isinstance(error, InhaulError):
         what = "This user may not write here: ask the owner of the storage for access, or choose another storage"
         return StorageDenied(error.errno, what, str(path))
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    if not is_full(error):
         return error
     need = f"{size} bytes are" if size else "More room is"
     return StorageFull(error.errno, f"No space left. {need} needed; free some, or choose another storage", str(path))
