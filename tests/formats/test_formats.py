@@ -31,6 +31,7 @@ import inhaul
 from inhaul import Artifact, datasets, keys
 from inhaul.errors import MissingLibrary
 from inhaul.formats import memory, suffixes
+from inhaul.formats.known import SUFFIXES
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*pull.*:FutureWarning:mudata"),
@@ -436,10 +437,10 @@ async def test_bad_arguments(instance: inhaul.Instance, tmp_path: Path) -> None:
 
 
 UNBROKEN = (".txt", ".md", ".tiledb", ".tiledbsoma")  # for those of TileDB see above
-BROKEN = [suffix for loaders in suffixes._LOADERS.values() for suffix in loaders if suffix not in UNBROKEN]
+BROKEN = [suffix for suffix in SUFFIXES if suffix not in UNBROKEN]
 
 
-@pytest.mark.parametrize("suffix", sorted(set(BROKEN)))
+@pytest.mark.parametrize("suffix", sorted(BROKEN))
 async def test_broken_content_is_stored_and_named_when_it_is_loaded(
     instance: inhaul.Instance, tmp_path: Path, suffix: str
 ) -> None:
@@ -490,13 +491,17 @@ async def test_a_missing_library_says_what_to_install(
         await artifact.load()
 
 
-@given(st.text(max_size=12), st.sampled_from(sorted({suffix for by in suffixes._LOADERS.values() for suffix in by})))
+@given(st.text(max_size=12), st.sampled_from(sorted(SUFFIXES)))
 def test_a_suffix_that_loads_is_found_in_any_name(stem: str, suffix: str) -> None:
     stem = f"x{stem.replace('/', '')}"
     assert keys.suffix(stem + suffix) in (suffix, keys.suffix(f"a{keys.suffix(stem)}{suffix}"))
     assert keys.suffix("X" + suffix.upper()) == suffix
-    if (accessor := keys.accessor(suffix)) is not None:
-        assert suffix in suffixes._LOADERS[accessor]
+
+
+def test_each_suffix_has_a_loader_for_all_that_it_may_load_as_and_an_ingest_calls_it_the_same() -> None:
+    for suffix, known in SUFFIXES.items():
+        assert None not in [suffixes._loader(suffix, accessor) for accessor in known.accessors or (None,)]
+        assert (keys.suffix(f"x{suffix}"), keys.accessor(suffix)) == (suffix, known.accessor)
 
 
 @given(st.sampled_from(["h5ad", "zarr", None]), st.none() | st.text(max_size=20))

@@ -34,7 +34,8 @@ from scipy import sparse
 
 from inhaul import keys
 from inhaul.formats import measured, suffixes
-from inhaul.formats.backed import SUFFIXES, BackedAccessor, open_backed
+from inhaul.formats.backed import BackedAccessor, open_backed
+from inhaul.formats.known import BACKED
 from inhaul.registry import asynchronous
 
 CPU_SECONDS = 5  # of one way to read a file
@@ -97,7 +98,7 @@ def changed(folder: Path, number: int, work: Path) -> Path:
 
 
 def _backed(path: Path, suffix: str, accessor: str | None) -> None:
-    if suffix not in SUFFIXES:
+    if suffix not in BACKED:
         return
     opened = open_backed(path, suffix, accessor, str(path), asynchronous.classes)
     if accessor == "AnnData":

@@ -10,15 +10,16 @@ from zipfile import Path as ZipPath
 from zipfile import ZipFile
 
 from inhaul.formats.confined import check_h5, check_zarr
+from inhaul.formats.known import BACKED
 from inhaul.formats.ranged import Source, as_file, as_zarr_store
 
 if TYPE_CHECKING:
     import h5py
     import zarr
 
-HDF5 = (".h5ad", ".h5mu", ".h5", ".hdf5")
+HDF5 = tuple(suffix for suffix, form in BACKED.items() if form == "hdf5")
 """The suffixes of HDF5 files."""
-ZARR = (".zarr", ".zarr.zip", ".zrad", ".anndata.zarr", ".mudata.zarr", ".ome.zarr", ".spatialdata.zarr")
+ZARR = tuple(suffix for suffix, form in BACKED.items() if form == "zarr")
 """The suffixes of zarr stores."""
 
 

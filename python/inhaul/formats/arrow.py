@@ -5,6 +5,7 @@ from io import BytesIO
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from inhaul.formats.known import BACKED
 from inhaul.formats.ranged import RangedFile, Remote, RemoteFiles, Source, sizes_below
 from inhaul.formats.separated import open_as_loaded
 from inhaul.formats.sizes import check_unpacked
@@ -14,16 +15,8 @@ if TYPE_CHECKING:
 
     from pyarrow.dataset import Dataset
 
-FORMS = {
-    ".parquet": "parquet",
-    ".ipc": "ipc",
-    ".feather": "ipc",
-    ".csv": "csv",
-    ".csv.gz": "csv",
-    ".tsv": "csv",
-    ".tsv.gz": "csv",
-}
-"""The format of a dataset by suffix."""
+FORMS = ("parquet", "arrow", "csv", "tsv")
+"""The forms that datasets have."""
 
 
 def open_dataset(source: Source, suffix: str, **options: Any) -> "Dataset":
@@ -39,11 +32,11 @@ def open_dataset(source: Source, suffix: str, **options: Any) -> "Dataset":
     """
     from pyarrow import dataset, feather, fs
 
-    form = FORMS[suffix]
-    if form == "csv":
+    form = BACKED[suffix]
+    if form in ("csv", "tsv"):
         return _open_csv(source, suffix, **options)
     made = dataset.ParquetFileFormat(**options) if form == "parquet" else dataset.IpcFileFormat(**options)
-    if form == "ipc" and (first := _feather_1(source)) is not None:
+    if form == "arrow" and (first := _feather_1(source)) is not None:
         return dataset.dataset(feather.read_table(first))
     # Columns that are in the names of folders are as `load()` has them.
     folders = dataset.HivePartitioning.discover(infer_dictionary=True) if _is_folder(source) else None

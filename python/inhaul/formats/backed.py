@@ -9,14 +9,13 @@ from typing import Any, Self
 from inhaul.formats import tiledb
 from inhaul.formats.accessor import Classes, open_accessor
 from inhaul.formats.annotated import open_annotated
-from inhaul.formats.arrays import HDF5, ZARR, close_node, open_node
+from inhaul.formats.arrays import close_node, open_node
 from inhaul.formats.arrow import FORMS, open_dataset
 from inhaul.formats.broken import told_as
+from inhaul.formats.known import BACKED
 from inhaul.formats.ranged import Source
 
-_TILEDB: dict[str, Callable[[Path], Any]] = {".tiledb": tiledb.open_array, ".tiledbsoma": tiledb.open_soma}
-SUFFIXES = (*HDF5, *ZARR, *FORMS, *_TILEDB)
-"""What can be accessed without loading it."""
+_TILEDB: dict[str, Callable[[Path], Any]] = {"tiledb": tiledb.open_array, "tiledbsoma": tiledb.open_soma}
 
 
 class BackedAccessor:
@@ -86,18 +85,19 @@ def open_backed(source: Source, suffix: str, accessor: str | None, name: str, cl
         ValueError: The suffix has no such access, or the content is broken; the message names it.
         TypeError: Options are given that nothing takes.
     """
-    if suffix not in SUFFIXES:
-        raise ValueError(f"{name}: {suffix!r} has no backed access. These suffixes have it: {', '.join(SUFFIXES)}")
-    if options and suffix not in FORMS:
+    form = BACKED.get(suffix)
+    if form is None:
+        raise ValueError(f"{name}: {suffix!r} has no backed access. These suffixes have it: {', '.join(BACKED)}")
+    if options and form not in FORMS:
         raise TypeError(f"{name}: {suffix!r} is opened without options: leave {', '.join(options)} out")
     with told_as(f"{name} cannot be opened as {suffix}", options=bool(options)):
-        if suffix in FORMS:
+        if form in FORMS:
             return open_dataset(source, suffix, **options)
-        if suffix in _TILEDB:
-            return _tiledb(source, _TILEDB[suffix], name, classes)
+        if form in _TILEDB:
+            return _tiledb(source, _TILEDB[form], name, classes)
         if accessor != "AnnData":
             node = open_node(source, suffix)
-            return classes["BackedAccessor"](node.file if suffix in HDF5 else node.store, node, name)
+            return classes["BackedAccessor"](node.file if form == "hdf5" else node.store, node, name)
         group = open_annotated(source, suffix)
         try:
             return open_accessor(group, name, classes)

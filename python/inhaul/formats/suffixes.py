@@ -1,56 +1,34 @@
 """How content with a suffix is loaded, and what can be told of it without loading."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from inhaul import keys
 from inhaul.formats import anndata, annotated, arrays, documents, images, mudata, tables, tiledb
 from inhaul.formats.broken import told_as
+from inhaul.formats.known import SUFFIXES
 
 Loader = Callable[..., Any]
 
-_TABLES: dict[str, Loader] = {
-    ".csv": tables.read_csv,
-    ".csv.gz": tables.read_csv,
-    ".tsv": tables.read_tsv,
-    ".tsv.gz": tables.read_tsv,
-    ".parquet": tables.read_parquet,
-    ".parquet.gz": tables.read_parquet,
-    ".ipc": tables.read_arrow,
-    ".ipc.gz": tables.read_arrow,
-    ".feather": tables.read_arrow,
-    ".feather.gz": tables.read_arrow,
-}
-_HDF5 = (".h5", ".hdf5")
-_ZARR = (".zarr", ".zarr.zip")
-_ANNDATA: dict[str, Loader] = {
-    ".h5ad": anndata.read_h5ad,
-    ".zrad": anndata.read_zarr,
-    ".anndata.zarr": anndata.read_zarr,
-}
-
-# What content loads as whatever its suffix leaves open.
-_OTHERS: dict[str, Loader] = {
-    **dict.fromkeys(_HDF5, arrays.open_h5),
-    **dict.fromkeys((*_ZARR, ".mudata.zarr", ".ome.zarr", ".spatialdata.zarr"), arrays.open_zarr),
-    **dict.fromkeys((".jpg", ".jpeg", ".png"), images.read_image),
-    **dict.fromkeys((".tif", ".tiff", ".ome.tif", ".ome.tiff"), images.read_tiff),
-    ".tiledb": tiledb.open_array,
-    ".tiledbsoma": tiledb.open_soma,
-    ".json": documents.read_json,
-    ".yaml": documents.read_yaml,
-    ".yml": documents.read_yaml,
-    ".txt": documents.read_text,
-    ".md": documents.read_text,
-}
-
-# By accessor; HDF5 and zarr say only inside what they hold.
-_LOADERS: dict[str | None, Mapping[str, Loader]] = {
-    None: _OTHERS,
-    "DataFrame": _TABLES,
-    "AnnData": _ANNDATA | dict.fromkeys(_HDF5, anndata.read_h5ad) | dict.fromkeys(_ZARR, anndata.read_zarr),
-    "MuData": dict.fromkeys((".h5mu", *_HDF5), mudata.read_h5mu),
+# By form, and by what is asked for: None for what the library of the form gives.
+_LOADERS: dict[tuple[str, str | None], Loader] = {
+    ("csv", "DataFrame"): tables.read_csv,
+    ("tsv", "DataFrame"): tables.read_tsv,
+    ("parquet", "DataFrame"): tables.read_parquet,
+    ("arrow", "DataFrame"): tables.read_arrow,
+    ("hdf5", None): arrays.open_h5,
+    ("hdf5", "AnnData"): anndata.read_h5ad,
+    ("hdf5", "MuData"): mudata.read_h5mu,
+    ("zarr", None): arrays.open_zarr,
+    ("zarr", "AnnData"): anndata.read_zarr,
+    ("tiledb", None): tiledb.open_array,
+    ("tiledbsoma", None): tiledb.open_soma,
+    ("image", None): images.read_image,
+    ("tiff", None): images.read_tiff,
+    ("json", None): documents.read_json,
+    ("yaml", None): documents.read_yaml,
+    ("text", None): documents.read_text,
 }
 
 
@@ -61,7 +39,8 @@ def accessor_of(path: Path, suffix: str) -> str | None:
         path: The file or folder.
         suffix: Its canonical suffix.
     """
-    if suffix in _ZARR:
+    known = SUFFIXES.get(suffix)
+    if known is not None and known.form == "zarr" and known.may_hold:
         return "AnnData" if annotated.is_anndata_zarr(path) else None
     return keys.accessor(suffix)
 
@@ -72,7 +51,7 @@ def check_accessor(accessor: str, suffix: str) -> None:
     Raises:
         ValueError: It does not fit.
     """
-    fitting = [name for name, loaders in _LOADERS.items() if name is not None and suffix in loaders]
+    fitting = SUFFIXES[suffix].accessors if suffix in SUFFIXES else ()
     if accessor not in fitting:
         raise ValueError(f"accessor={accessor!r}: {suffix!r} can be {' or '.join(fitting) or 'none'}")
 
@@ -92,13 +71,20 @@ def load(path: Path, suffix: str, accessor: str | None, **options: Any) -> Any:
         TypeError: Options are given and there is no reader, or it does not know them.
         OSError: The file cannot be read.
     """
-    loader = _LOADERS[accessor].get(suffix) or _OTHERS.get(suffix)
+    loader = _loader(suffix, accessor)
     if loader is None:
         if options:
             raise TypeError(f"{path}: {suffix or 'a file without suffix'} has no reader with {', '.join(options)}")
         return path
     with told_as(f"{path} cannot be read as {suffix}", options=bool(options)):
         return loader(path, **options)
+
+
+def _loader(suffix: str, accessor: str | None) -> Loader | None:
+    known = SUFFIXES.get(suffix)
+    if known is None or known.accessor not in (None, accessor):
+        return None
+    return _LOADERS.get((known.form, accessor if accessor in known.accessors else None))
 
 
 def observations(path: Path, suffix: str, accessor: str | None) -> int | None:
