@@ -3,7 +3,7 @@
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,6 +12,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 import ceph
+import inhaul
 from proxy import proxy
 from s3_places import Place
 from s3_servers import S3Server, moto, rclone, seaweedfs
@@ -78,6 +79,19 @@ def _loop_stays_free() -> Iterator[None]:
         for thread in threading.enumerate():
             if thread.name == "inhaul-discard":
                 thread.join()
+
+
+@pytest.fixture
+async def instance(tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
+    """The current instance, empty, with its storage in a folder and SQLite in there."""
+    async with inhaul.connect(storage=tmp_path / "storage") as instance:
+        yield instance
+
+
+@pytest.fixture
+def no_power_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes writes faster: they outlive a killed process, but not a power failure."""
+    monkeypatch.setattr(inhaul.settings, "durability", "process")
 
 
 @pytest.fixture(scope="session")

@@ -47,10 +47,9 @@ async def cable(server: PostgreSQL) -> AsyncIterator[Wire]:
 
 
 @pytest.fixture
-async def instance(
-    tmp_path: Path, direct_url: str, cable: Wire, monkeypatch: pytest.MonkeyPatch
+async def wired_instance(
+    tmp_path: Path, direct_url: str, cable: Wire, no_power_fails: None
 ) -> AsyncIterator[inhaul.Instance]:
-    monkeypatch.setattr(inhaul.settings, "durability", "process")  # no power fails here, and it is faster
     url = f"postgresql://postgres@127.0.0.1:{cable.port}{urlsplit(direct_url).path}"
     async with inhaul.connect(tmp_path / "storage", url) as instance:
         await instance.open()
@@ -106,7 +105,7 @@ async def rows_have_objects(url: str) -> list[dict[str, Any]]:
 
 @seeds(3, 50)
 async def test_save_removes_nothing_in_doubt(
-    instance: inhaul.Instance, server: PostgreSQL, cable: Wire, direct_url: str, tmp_path: Path, seed: int
+    wired_instance: inhaul.Instance, server: PostgreSQL, cable: Wire, direct_url: str, tmp_path: Path, seed: int
 ) -> None:
     rng = random.Random(f"save {seed}")
     real = rng.random() < 0.3
@@ -129,7 +128,7 @@ async def test_save_removes_nothing_in_doubt(
 
 @seeds(3, 50)
 async def test_replace_removes_nothing_in_doubt(
-    instance: inhaul.Instance, server: PostgreSQL, cable: Wire, direct_url: str, tmp_path: Path, seed: int
+    wired_instance: inhaul.Instance, server: PostgreSQL, cable: Wire, direct_url: str, tmp_path: Path, seed: int
 ) -> None:
     rng = random.Random(f"replace {seed}")
     real = rng.random() < 0.3
@@ -155,7 +154,7 @@ async def test_replace_removes_nothing_in_doubt(
 
 
 async def test_an_object_in_doubt_stays_although_its_row_is_not_seen_yet(
-    instance: inhaul.Instance, server: PostgreSQL, cable: Wire, direct_url: str, tmp_path: Path
+    wired_instance: inhaul.Instance, server: PostgreSQL, cable: Wire, direct_url: str, tmp_path: Path
 ) -> None:
     artifact = await Artifact(write(tmp_path / "a.txt", "a"), key="a.txt")
     await hold(server, True)
@@ -163,7 +162,7 @@ async def test_an_object_in_doubt_stays_although_its_row_is_not_seen_yet(
     assert isinstance(error, CommitInDoubt)
     assert "repeat the call" in str(error)
     assert await Artifact.filter().count() == 0
-    assert [path.name[:20] for path in Path(instance.root).glob(".inhaul/?/*")] == [artifact.uid]
+    assert [path.name[:20] for path in Path(wired_instance.root).glob(".inhaul/?/*")] == [artifact.uid]
     await hold(server, False)
     while not await Artifact.filter().count():
         await asyncio.sleep(0.01)
@@ -171,7 +170,7 @@ async def test_an_object_in_doubt_stays_although_its_row_is_not_seen_yet(
 
 
 async def test_what_was_edited_in_doubt_is_saved(
-    instance: inhaul.Instance, server: PostgreSQL, cable: Wire, direct_url: str, tmp_path: Path
+    wired_instance: inhaul.Instance, server: PostgreSQL, cable: Wire, direct_url: str, tmp_path: Path
 ) -> None:
     label = ULabel("a", "before")
     run = Run(await Transform("t").save(), {"depth": 1})
@@ -192,7 +191,7 @@ async def test_what_was_edited_in_doubt_is_saved(
 
 
 async def test_a_collection_in_doubt_is_there_once(
-    instance: inhaul.Instance, server: PostgreSQL, cable: Wire, direct_url: str, tmp_path: Path
+    wired_instance: inhaul.Instance, server: PostgreSQL, cable: Wire, direct_url: str, tmp_path: Path
 ) -> None:
     artifact = await Artifact(write(tmp_path / "a.txt", "a"), key="a.txt").save()
     collection = Collection([artifact], "c")
@@ -203,7 +202,7 @@ async def test_a_collection_in_doubt_is_there_once(
 
 
 async def test_a_call_that_is_cancelled_during_commit_returns_soon(
-    instance: inhaul.Instance, server: PostgreSQL, tmp_path: Path, direct_url: str
+    wired_instance: inhaul.Instance, server: PostgreSQL, tmp_path: Path, direct_url: str
 ) -> None:
     artifact = await Artifact(write(tmp_path / "a.txt", "a"), key="a.txt")
     await hold(server, True)
@@ -212,6 +211,6 @@ async def test_a_call_that_is_cancelled_during_commit_returns_soon(
         async with asyncio.timeout(0.3):
             await artifact.save()
     assert monotonic() - start < 3
-    assert list(Path(instance.root).glob(".inhaul/?/*"))
+    assert list(Path(wired_instance.root).glob(".inhaul/?/*"))
     await repeated(server, artifact.save(), at_once=True)
     assert [row["id"] for row in await rows_have_objects(direct_url)] == [artifact.id]

@@ -43,12 +43,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-async def instance(tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
-    async with inhaul.connect(storage=tmp_path / "storage") as instance:
-        yield instance
-
-
 def cells() -> anndata.AnnData:
     """With elements of every kind."""
     adata = datasets.anndata_pbmc68k_reduced()

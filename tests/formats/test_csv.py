@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import math
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +18,6 @@ import inhaul
 from inhaul import Artifact, Collection
 from inhaul.formats import tables
 from inhaul.formats.arrow import open_dataset
-
-
-@pytest.fixture
-async def instance(tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
-    async with inhaul.connect(storage=tmp_path / "storage") as instance:
-        yield instance
-
-
-@pytest.fixture(params=["local", "s3"])
-async def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
-    root = tmp_path / "storage" if request.param == "local" else request.getfixturevalue("s3_root")
-    async with inhaul.connect(root, f"sqlite:///{tmp_path}/registry.db") as instance:
-        yield instance
 
 
 def same(opened: pa.Table, loaded: pd.DataFrame) -> None:

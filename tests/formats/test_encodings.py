@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import zipfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +30,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Moving element:FutureWarning"),
     pytest.mark.filterwarnings("ignore:Not registered as features:UserWarning"),
 ]
-
-
-@pytest.fixture
-async def instance(tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
-    async with inhaul.connect(storage=tmp_path / "storage") as instance:
-        yield instance
-
-
-@pytest.fixture(params=["local", "s3"])
-async def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
-    root = tmp_path / "storage" if request.param == "local" else request.getfixturevalue("s3_root")
-    async with inhaul.connect(root, f"sqlite:///{tmp_path}/registry.db") as instance:
-        yield instance
 
 
 def cells() -> ad.AnnData:

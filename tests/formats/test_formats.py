@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,6 @@ SKLEARN = Path(sklearn.datasets.__file__).parent
 SKIMAGE = Path(skimage.__file__).parent / "data"
 
 
-@pytest.fixture
-async def instance(tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
-    async with inhaul.connect(storage=tmp_path / "storage") as instance:
-        yield instance
-
-
 async def stored(path: Path, **options: Any) -> Artifact:
     return await Artifact(path, key=f"in/{path.name}", **options).save()
 
@@ -74,14 +68,6 @@ def with_categories(adata: anndata.AnnData) -> anndata.AnnData:
     made = adata.copy()
     made.strings_to_categoricals()
     return made
-
-
-@pytest.fixture(params=["local", "s3"])
-async def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
-    """An instance whose objects are here, or on a server and read from verified copies."""
-    root = tmp_path / "storage" if request.param == "local" else request.getfixturevalue("s3_root")
-    async with inhaul.connect(root, f"sqlite:///{tmp_path}/registry.db") as instance:
-        yield instance
 
 
 async def test_an_h5ad_file_of_scanpy(anywhere: inhaul.Instance) -> None:

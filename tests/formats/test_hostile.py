@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import anndata as ad
@@ -24,12 +24,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Not registered as features:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*pull.*:FutureWarning:mudata"),
 ]
-
-
-@pytest.fixture
-async def instance(tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
-    async with inhaul.connect(storage=tmp_path / "storage") as instance:
-        yield instance
 
 
 def link(file: h5py.File, group: str, other: Path) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anndata as ad
@@ -16,12 +15,6 @@ from pyarrow import feather
 
 import inhaul
 from inhaul import Artifact, Collection
-
-
-@pytest.fixture
-async def instance(tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
-    async with inhaul.connect(storage=tmp_path / "storage") as instance:
-        yield instance
 
 
 async def stored(path: Path) -> Artifact:

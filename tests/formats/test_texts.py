@@ -1,7 +1,6 @@
 """Texts of annotated matrices come back as anndata itself gives them back, or are refused before they are stored."""
 
 import tempfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,6 @@ pytestmark = [
 
 WRITES_TEXTS_OF_PANDAS = isinstance(pd.Series(["a"]).dtype, pd.StringDtype)  # anndata does from pandas 3 on
 KEYS = ("a.h5ad", "a.zarr")
-
-
-@pytest.fixture
-async def instance(tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
-    async with inhaul.connect(storage=tmp_path / "storage") as instance:
-        yield instance
 
 
 def frame(names: str) -> pd.DataFrame:

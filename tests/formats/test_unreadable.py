@@ -1,7 +1,7 @@
 """What could not be read again is refused by name before it is stored, and nothing is left of it."""
 
 import datetime
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,11 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-async def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[inhaul.Instance]:
+@pytest.fixture(autouse=True)
+def _temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are where the tests see them."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    async with inhaul.connect(storage=tmp_path / "storage") as instance:
-        yield instance
 
 
 async def refused(data: Any, key: str, message: str, tmp_path: Path, make: Any = Artifact) -> None:

@@ -18,11 +18,7 @@ from trees import grow, write
 
 FILES = 30
 
-
-@pytest.fixture(autouse=True)
-def _without_flushing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests that survive no crash need not wait for the disk."""
-    monkeypatch.setattr(inhaul.settings, "durability", "process")
+pytestmark = pytest.mark.usefixtures("no_power_fails")
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anndata as ad
@@ -22,12 +21,6 @@ from inhaul import Artifact, Feature, hashing
 TABLE = pd.DataFrame({"n": [1, 2]})
 
 pytestmark = pytest.mark.filterwarnings("ignore:Not registered as features:UserWarning")
-
-
-@pytest.fixture
-async def instance(tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
-    async with inhaul.connect(storage=tmp_path / "storage") as instance:
-        yield instance
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import errno
 import os
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,18 +9,12 @@ import pytest
 
 import inhaul
 from inhaul import Artifact, Run, Storage, Transform
+from inhaul.content import files
 from inhaul.errors import FileChanged, KeyExists, StorageFull
-from inhaul.ingestion import content
 from inhaul.stores.local import LocalStore
 from trees import write
 
 LARGE = 6 << 20  # bytes: such a file is not kept in memory
-
-
-@pytest.fixture
-async def instance(tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
-    async with inhaul.connect(tmp_path / "storage") as instance:
-        yield instance
 
 
 def large(path: Path, seed: int = 0) -> Path:
@@ -151,8 +144,8 @@ async def test_a_run_that_cannot_be_saved_leaves_no_storage(
 async def test_a_pipe_in_the_place_of_a_file_is_not_read(tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", "a")
     os.mkfifo(tmp_path / "pipe")
-    assert content._whole(path, 1) == b"a"
-    assert content._whole(tmp_path / "pipe", 1) is None
+    assert files._whole(path, 1) == b"a"
+    assert files._whole(tmp_path / "pipe", 1) is None
 
 
 async def test_a_full_disk_leaves_no_copy(
@@ -174,8 +167,8 @@ async def test_a_small_file_that_changes_while_it_is_read_is_hashed_as_large_one
     instance: inhaul.Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "a.txt", "old")
-    whole = content._whole
-    monkeypatch.setattr(content, "_whole", lambda path, size: whole(path, size - 1))
+    whole = files._whole
+    monkeypatch.setattr(files, "_whole", lambda path, size: whole(path, size - 1))
     assert (await Artifact(path, key="a.txt").save()).path.read_text() == "old"
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -17,12 +17,6 @@ from inhaul import Artifact, Feature, IngestEvent, Run, Transform, ULabel, User
 from inhaul.errors import InvalidKey, WrongWorld
 from registries import artifacts, assert_holds
 from trees import grow, write
-
-
-@pytest.fixture
-async def instance(tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
-    async with inhaul.connect(storage=tmp_path / "storage") as instance:
-        yield instance
 
 
 @pytest.mark.parametrize(

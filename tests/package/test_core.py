@@ -1,6 +1,6 @@
 """What all records have in common: their bases, equality and hashes."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,6 @@ from inhaul import Artifact, Collection, Feature, FeatureSet, Run, Storage, Tran
 from trees import write
 
 BASES = ("Registry", "HasFeatures", "IsVersioned", "TracksRun", "TracksUpdates")
-
-
-@pytest.fixture
-async def instance(tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
-    async with inhaul.connect(storage=tmp_path / "storage") as instance:
-        yield instance
 
 
 @pytest.mark.parametrize("api", [inhaul, ih], ids=["inhaul", "inhaul.sync"])

@@ -1,6 +1,6 @@
 """Values of features: added to one artifact or many, read back, refused."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum
 from pathlib import Path
@@ -17,13 +17,6 @@ from annotated import NOON, features, plates
 from inhaul import Artifact, ULabel, annotate
 from inhaul.errors import NoResultFound, ValidationError
 from inhaul.registry.model import dtypes
-
-
-@pytest.fixture
-async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
-    instance = inhaul.connect(storage=tmp_path / "storage", db=database_url)
-    yield instance
-    await instance.aclose()
 
 
 @pytest.fixture

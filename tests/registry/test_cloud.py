@@ -79,13 +79,13 @@ def bucket(s3_server: S3Server, s3_root: str) -> Bucket:
 
 
 @pytest.fixture
-async def instance(s3_root: str, database_url: str) -> AsyncIterator[Instance]:
+async def s3_instance(s3_root: str, database_url: str) -> AsyncIterator[Instance]:
     async with connect(storage=s3_root, db=database_url) as instance:
         yield instance
 
 
 async def test_what_is_saved_is_on_the_server(
-    instance: Instance, bucket: Bucket, database_url: str, tmp_path: Path
+    s3_instance: Instance, bucket: Bucket, database_url: str, tmp_path: Path
 ) -> None:
     small = await Artifact(write(tmp_path / "small.csv", "a,b\n1,2\n"), key="t/small.csv").save()
     large = await Artifact(write(tmp_path / "large.bin", os.urandom(17 * MIB)), key="large.bin").save()
@@ -94,7 +94,7 @@ async def test_what_is_saved_is_on_the_server(
     assert bucket.get(large.object_key or "") == (tmp_path / "large.bin").read_bytes()
     assert [row["verified_by"] for row in await artifacts(database_url)] == ["etag"] * 3
     assert large.hash_type == "md5-3"
-    assert small.storage.root == instance.root == bucket.root
+    assert small.storage.root == s3_instance.root == bucket.root
     assert (small.storage.type, small.storage.region) == ("s3", "us-east-1")
     assert str(small.path) == f"s3://{bucket.name}/{bucket.prefix}/{small.object_key}"
 
@@ -116,7 +116,7 @@ async def test_the_database_of_remote_storage_is_here(s3_root: str, tmp_path: Pa
 
 
 async def test_the_same_content_is_stored_once_and_again_if_it_is_gone(
-    instance: Instance, bucket: Bucket, tmp_path: Path
+    s3_instance: Instance, bucket: Bucket, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "a.txt", "a")
     first = await Artifact(path, key="a.txt").save()
@@ -131,7 +131,7 @@ async def test_the_same_content_is_stored_once_and_again_if_it_is_gone(
     assert len(bucket.keys()) == 2
 
 
-async def test_a_real_key_is_never_overwritten(instance: Instance, bucket: Bucket, tmp_path: Path) -> None:
+async def test_a_real_key_is_never_overwritten(s3_instance: Instance, bucket: Bucket, tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", "ours")
     artifact = await Artifact(path, key="real/a.txt", key_is_virtual=False).save()
     assert bucket.keys() == ["real/a.txt"]
@@ -146,7 +146,7 @@ async def test_a_real_key_is_never_overwritten(instance: Instance, bucket: Bucke
     assert bucket.get("real/b.txt") == b"theirs"
 
 
-async def test_deleting_and_restoring(instance: Instance, bucket: Bucket, database_url: str, tmp_path: Path) -> None:
+async def test_deleting_and_restoring(s3_instance: Instance, bucket: Bucket, database_url: str, tmp_path: Path) -> None:
     artifact = await Artifact(write(tmp_path / "a.txt", "a"), key="a.txt").save()
     await artifact.delete()
     assert len(bucket.keys()) == 1
@@ -164,7 +164,7 @@ async def test_deleting_and_restoring(instance: Instance, bucket: Bucket, databa
     assert bucket.keys() == []
 
 
-async def test_folders_are_stored_object_by_object(instance: Instance, bucket: Bucket, tmp_path: Path) -> None:
+async def test_folders_are_stored_object_by_object(s3_instance: Instance, bucket: Bucket, tmp_path: Path) -> None:
     for number in range(20):
         write(tmp_path / "d" / f"s{number % 3}" / f"{number}.txt", str(number))
     folder = await Artifact(tmp_path / "d", key="d").save()
@@ -182,7 +182,7 @@ async def test_folders_are_stored_object_by_object(instance: Instance, bucket: B
     assert bucket.keys() == ["real-not"]
 
 
-async def test_a_folder_that_changes_leaves_nothing(instance: Instance, bucket: Bucket, tmp_path: Path) -> None:
+async def test_a_folder_that_changes_leaves_nothing(s3_instance: Instance, bucket: Bucket, tmp_path: Path) -> None:
     write(tmp_path / "d" / "a", "1")
     staged = await Artifact(tmp_path / "d", key="d")
     write(tmp_path / "d" / "b", "2")
@@ -192,7 +192,7 @@ async def test_a_folder_that_changes_leaves_nothing(instance: Instance, bucket: 
 
 
 async def test_objects_are_registered_without_reading_them(
-    instance: Instance, bucket: Bucket, database_url: str, tmp_path: Path
+    s3_instance: Instance, bucket: Bucket, database_url: str, tmp_path: Path
 ) -> None:
     bucket.put("raw/a.csv", b"x\n1\n")
     artifact = await Artifact(bucket.address("raw/a.csv")).save()
@@ -210,7 +210,7 @@ async def test_objects_are_registered_without_reading_them(
     assert [row["object_key"] for row in await artifacts(database_url)] == [None, "raw/a.csv"]
 
 
-async def test_etags_that_are_no_md5_are_no_hashes(instance: Instance, bucket: Bucket, s3_server: S3Server) -> None:
+async def test_etags_that_are_no_md5_are_no_hashes(s3_instance: Instance, bucket: Bucket, s3_server: S3Server) -> None:
     key = f"{bucket.prefix}/parts.bin"
     content = os.urandom(11 * MIB)
     bucket.put_in_parts("parts.bin", content)
@@ -229,7 +229,7 @@ async def test_etags_that_are_no_md5_are_no_hashes(instance: Instance, bucket: B
 
 
 async def test_other_content_is_never_cached_for_an_etag(
-    instance: Instance, bucket: Bucket, s3_server: S3Server
+    s3_instance: Instance, bucket: Bucket, s3_server: S3Server
 ) -> None:
     for name in ("parts.bin", "folder/parts.bin"):
         bucket.put_in_parts(name, os.urandom(11 * MIB))
@@ -245,10 +245,10 @@ async def test_other_content_is_never_cached_for_an_etag(
             await one.cache()
     with pytest.raises(ObjectChanged, match=r"register the object again.*folder"):
         await folder.cache()
-    assert [path for path in instance.cache.folder.iterdir() if path.is_file()] == []
+    assert [path for path in s3_instance.cache.folder.iterdir() if path.is_file()] == []
 
 
-async def test_folders_of_a_bucket(instance: Instance, bucket: Bucket, s3_server: S3Server, tmp_path: Path) -> None:
+async def test_folders_of_a_bucket(s3_instance: Instance, bucket: Bucket, s3_server: S3Server, tmp_path: Path) -> None:
     for name in ("a.txt", "b/c.txt"):
         bucket.put(f"f/{name}", name.encode())
         write(tmp_path / "f" / name, name)
@@ -278,7 +278,7 @@ async def test_a_bucket_becomes_a_storage_when_an_object_of_it_is_saved(
         assert await other.load() == "b"
 
 
-async def test_addresses_that_lead_nowhere(instance: Instance, bucket: Bucket) -> None:
+async def test_addresses_that_lead_nowhere(s3_instance: Instance, bucket: Bucket) -> None:
     with pytest.raises(FileNotFoundError, match=r"none\.txt"):
         await Artifact(bucket.address("none.txt"))
     with pytest.raises(InvalidKey, match="root"):
@@ -299,7 +299,7 @@ async def test_addresses_that_lead_nowhere(instance: Instance, bucket: Bucket) -
         await artifact.load()
 
 
-async def test_stored_objects_are_found_by_their_address(instance: Instance, bucket: Bucket, tmp_path: Path) -> None:
+async def test_stored_objects_are_found_by_their_address(s3_instance: Instance, bucket: Bucket, tmp_path: Path) -> None:
     artifact = await Artifact(write(tmp_path / "a.txt", "a"), key="a.txt").save()
     assert await Artifact(str(artifact.path)).save() == artifact
     bucket.put(".inhaul/a/stray", b"")
@@ -353,7 +353,7 @@ def test_the_blocking_twin(bucket: Bucket, tmp_path: Path) -> None:
 
 
 async def test_a_folder_of_a_bucket_is_registered_without_reading_it(
-    instance: Instance, bucket: Bucket, s3_server: S3Server, database_url: str
+    s3_instance: Instance, bucket: Bucket, s3_server: S3Server, database_url: str
 ) -> None:
     names = ["a.csv", "a/b.txt", "empty/", "z.txt"]
     for name in names:

@@ -2,7 +2,6 @@
 
 import asyncio
 import pickle
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anndata as ad
@@ -15,12 +14,6 @@ import inhaul
 from inhaul import Artifact, Collection, Transform
 from inhaul.errors import InUse, NoResultFound, ObjectMissing
 from inhaul.formats.mapped import MappedCollection
-
-
-@pytest.fixture
-async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
-    async with inhaul.connect(storage=tmp_path / "storage", db=database_url) as instance:
-        yield instance
 
 
 async def tables(count: int = 3) -> list[Artifact]:

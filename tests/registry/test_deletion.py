@@ -13,19 +13,21 @@ from inhaul.errors import NoResultFound, ObjectShared
 from registries import assert_consistent, query
 from trees import write
 
+pytestmark = pytest.mark.usefixtures("no_power_fails")
+
 
 @pytest.fixture
-def instance(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> inhaul.Instance:
-    monkeypatch.setattr(inhaul.settings, "durability", "process")  # no power fails here, and it is faster
+def unentered(tmp_path: Path, database_url: str) -> inhaul.Instance:
+    """An instance that the test enters, with files of the user in its storage."""
     (tmp_path / "storage" / "plates" / "deep").mkdir(parents=True)
     (tmp_path / "storage" / "plates" / "a.csv").write_text("a\n1\n")
     (tmp_path / "storage" / "plates" / "deep" / "b.csv").write_text("b\n2\n")
     return inhaul.connect(storage=tmp_path / "storage", db=database_url)
 
 
-async def test_a_folder_stays_while_files_in_it_are_artifacts(instance: inhaul.Instance) -> None:
-    async with instance:
-        plates = Path(instance.root) / "plates"
+async def test_a_folder_stays_while_files_in_it_are_artifacts(unentered: inhaul.Instance) -> None:
+    async with unentered:
+        plates = Path(unentered.root) / "plates"
         folder = await Artifact(plates).save()
         file = await Artifact(plates / "deep" / "b.csv").save()
         for delete in (folder.delete, file.delete):
@@ -47,9 +49,9 @@ async def test_a_folder_stays_while_files_in_it_are_artifacts(instance: inhaul.I
         assert await Artifact.filter(visibility=None).count() == 0
 
 
-async def test_many_are_named_by_a_few(instance: inhaul.Instance) -> None:
-    async with instance:
-        plates = Path(instance.root) / "plates"
+async def test_many_are_named_by_a_few(unentered: inhaul.Instance) -> None:
+    async with unentered:
+        plates = Path(unentered.root) / "plates"
         for number in range(8):
             (plates / f"{number}.txt").write_text(str(number))
         folder = await Artifact(plates).save()
@@ -58,24 +60,24 @@ async def test_many_are_named_by_a_few(instance: inhaul.Instance) -> None:
             await folder.delete(permanent=True, storage=True)
 
 
-async def test_neighbours_do_not_hold_each_other(instance: inhaul.Instance) -> None:
-    async with instance:
+async def test_neighbours_do_not_hold_each_other(unentered: inhaul.Instance) -> None:
+    async with unentered:
         for name in ("plates-old", "plates.d", "plates0"):
-            shutil.copytree(Path(instance.root) / "plates", Path(instance.root) / name)
-            await Artifact.from_dir(Path(instance.root) / name).save()
-        folder = await Artifact(Path(instance.root) / "plates").save()
+            shutil.copytree(Path(unentered.root) / "plates", Path(unentered.root) / name)
+            await Artifact.from_dir(Path(unentered.root) / name).save()
+        folder = await Artifact(Path(unentered.root) / "plates").save()
         await folder.delete(permanent=True, storage=True)
         assert await Artifact.filter().count() == 6
-        assert sorted(path.name for path in Path(instance.root).iterdir() if path.name != ".inhaul") == [
+        assert sorted(path.name for path in Path(unentered.root).iterdir() if path.name != ".inhaul") == [
             "plates-old",
             "plates.d",
             "plates0",
         ]
 
 
-async def test_a_storage_in_a_storage(instance: inhaul.Instance) -> None:
-    async with instance:
-        plates = Path(instance.root) / "plates"
+async def test_a_storage_in_a_storage(unentered: inhaul.Instance) -> None:
+    async with unentered:
+        plates = Path(unentered.root) / "plates"
         folder = await Artifact(plates).save()
         outer = await Artifact(plates / "deep" / "b.csv").save()
         await Storage(plates / "deep").save()
@@ -92,9 +94,9 @@ async def test_a_storage_in_a_storage(instance: inhaul.Instance) -> None:
         assert not (plates / "deep" / "b.csv").exists()
 
 
-async def test_an_old_record_does_not_take_its_successors_file(instance: inhaul.Instance) -> None:
-    async with instance:
-        file = Path(instance.root) / "plates" / "a.csv"
+async def test_an_old_record_does_not_take_its_successors_file(unentered: inhaul.Instance) -> None:
+    async with unentered:
+        file = Path(unentered.root) / "plates" / "a.csv"
         old = await Artifact(file).save()
         file.write_text("a\n9\n")
         new = await Artifact(file).save()
@@ -104,9 +106,9 @@ async def test_an_old_record_does_not_take_its_successors_file(instance: inhaul.
         assert (await new.load())["a"][0] == 9
 
 
-async def test_what_is_not_of_the_folder_stays(instance: inhaul.Instance, tmp_path: Path) -> None:
-    async with instance:
-        plates = Path(instance.root) / "plates"
+async def test_what_is_not_of_the_folder_stays(unentered: inhaul.Instance, tmp_path: Path) -> None:
+    async with unentered:
+        plates = Path(unentered.root) / "plates"
         (plates / ".inhaulignore").write_text("*.secret\n")
         (plates / "deep" / "mine.secret").write_text("keep")
         async with inhaul.connect(storage=plates):
@@ -121,9 +123,9 @@ async def test_what_is_not_of_the_folder_stays(instance: inhaul.Instance, tmp_pa
 
 
 async def test_the_latest_left_is_found_by_the_registry(
-    instance: inhaul.Instance, database_url: str, tmp_path: Path
+    unentered: inhaul.Instance, database_url: str, tmp_path: Path
 ) -> None:
-    async with instance:
+    async with unentered:
         versions = []
         for content in "123":
             (tmp_path / "t.txt").write_text(content)
@@ -137,14 +139,14 @@ async def test_the_latest_left_is_found_by_the_registry(
 
 
 async def test_the_trash_holds_no_latest_while_another_version_is_left(
-    instance: inhaul.Instance, database_url: str, tmp_path: Path
+    unentered: inhaul.Instance, database_url: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "tree" / "t.txt"
 
     async def latest() -> list[Artifact]:
         return await Artifact.filter(is_latest=True, visibility=None).all()
 
-    async with instance:
+    async with unentered:
         versions = []
         for content in "123":
             write(path, content)
@@ -174,11 +176,13 @@ async def test_the_trash_holds_no_latest_while_another_version_is_left(
         await third.restore()
         assert not third.is_latest
         assert await latest() == [fourth]
-    await assert_consistent(database_url, Path(instance.root))
+    await assert_consistent(database_url, Path(unentered.root))
 
 
-async def test_artifacts_without_a_key_come_and_go_beside_each_other(instance: inhaul.Instance, tmp_path: Path) -> None:
-    async with instance:
+async def test_artifacts_without_a_key_come_and_go_beside_each_other(
+    unentered: inhaul.Instance, tmp_path: Path
+) -> None:
+    async with unentered:
         one, other = [
             await Artifact(write(tmp_path / f"{name}.txt", name), description=name).save() for name in ("one", "other")
         ]
@@ -192,8 +196,8 @@ async def test_artifacts_without_a_key_come_and_go_beside_each_other(instance: i
         assert await Artifact.filter(key=None).count() == 2
 
 
-async def test_what_was_deleted_for_good_cannot_be_saved(instance: inhaul.Instance, tmp_path: Path) -> None:
-    async with instance:
+async def test_what_was_deleted_for_good_cannot_be_saved(unentered: inhaul.Instance, tmp_path: Path) -> None:
+    async with unentered:
         artifact = await Artifact(write(tmp_path / "t.txt", "1"), key="t.txt").save()
         await artifact.delete(permanent=True)
         with pytest.raises(NoResultFound, match="deleted for good"):
@@ -201,10 +205,10 @@ async def test_what_was_deleted_for_good_cannot_be_saved(instance: inhaul.Instan
 
 
 async def test_a_failed_save_leaves_what_somebody_else_registered_meanwhile(
-    instance: inhaul.Instance, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    unentered: inhaul.Instance, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with instance:
-        real = Path(instance.root) / "shared" / "t.txt"
+    async with unentered:
+        real = Path(unentered.root) / "shared" / "t.txt"
         late = await Artifact(write(tmp_path / "t.txt", "1"), key="shared/t.txt", key_is_virtual=False)
         store = FileContent.store
 
@@ -218,12 +222,12 @@ async def test_a_failed_save_leaves_what_somebody_else_registered_meanwhile(
         monkeypatch.undo()
         assert real.read_text() == "1"
         assert await Artifact.filter(key="shared/t.txt").one() == late
-        await assert_consistent(database_url, Path(instance.root))
+        await assert_consistent(database_url, Path(unentered.root))
 
 
-async def test_a_changed_file_of_the_user_is_not_replaced(instance: inhaul.Instance, tmp_path: Path) -> None:
-    async with instance:
-        own = Path(instance.root) / "plates" / "a.csv"
+async def test_a_changed_file_of_the_user_is_not_replaced(unentered: inhaul.Instance, tmp_path: Path) -> None:
+    async with unentered:
+        own = Path(unentered.root) / "plates" / "a.csv"
         await Artifact(own).save()
         copy = write(tmp_path / "copy.csv", own.read_bytes())
         own.write_text("the user's newer content")

@@ -1,7 +1,6 @@
 """Features as records, and sets of them."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pandas as pd
@@ -11,13 +10,6 @@ import inhaul
 from annotated import features, plates
 from inhaul import Artifact, Feature, FeatureSet, ULabel, annotate
 from inhaul.errors import KeyExists
-
-
-@pytest.fixture
-async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
-    instance = inhaul.connect(storage=tmp_path / "storage", db=database_url)
-    yield instance
-    await instance.aclose()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Labels: added, as values too, removed, found by, and in a hierarchy."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,6 @@ import inhaul
 from annotated import features, plates
 from inhaul import Artifact, Collection, Feature, FeatureSet, ULabel, annotate
 from inhaul.errors import UnknownField, ValidationError
-
-
-@pytest.fixture
-async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
-    instance = inhaul.connect(storage=tmp_path / "storage", db=database_url)
-    yield instance
-    await instance.aclose()
 
 
 @pytest.fixture

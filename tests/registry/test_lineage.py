@@ -23,12 +23,6 @@ from inhaul.errors import InvalidText
 from inhaul.registry.lineage.graph import Lineage
 
 
-@pytest.fixture
-async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
-    async with inhaul.connect(storage=tmp_path / "storage", db=database_url) as instance:
-        yield instance
-
-
 def text_file(tmp_path: Path, name: str) -> Path:
     path = tmp_path / name
     path.write_text(name)

@@ -1,6 +1,5 @@
 """Saving many records of several registries at once."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,6 @@ from inhaul import Artifact, Feature, Run, Transform, ULabel, User
 from inhaul.errors import KeyExists, NoResultFound, WrongWorld
 from registries import assert_consistent
 from trees import write
-
-
-@pytest.fixture
-async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
-    async with inhaul.connect(storage=tmp_path / "storage", db=database_url) as instance:
-        yield instance
 
 
 async def test_records_of_several_registries(instance: inhaul.Instance, database_url: str, tmp_path: Path) -> None:

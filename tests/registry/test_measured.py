@@ -1,6 +1,5 @@
 """Features of data: checked when it comes in, linked by slot. And records found by their names."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -14,12 +13,6 @@ import inhaul
 from inhaul import Artifact, Feature, FeatureSet, ULabel
 from inhaul.errors import ValidationError
 from inhaul.formats.measured import measured
-
-
-@pytest.fixture
-async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
-    async with inhaul.connect(storage=tmp_path / "storage", db=database_url) as instance:
-        yield instance
 
 
 def cells(*names: str) -> ad.AnnData:

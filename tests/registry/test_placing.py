@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,6 @@ from inhaul.errors import KeyExists, UnsupportedStorage, WrongWorld
 from inhaul.ingestion.activity import storing
 from striking import Struck, breaker, cancel
 from trees import write
-
-
-@pytest.fixture
-async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
-    async with inhaul.connect(storage=tmp_path / "storage", db=database_url) as instance:
-        yield instance
 
 
 async def roots() -> list[str]:

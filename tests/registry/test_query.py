@@ -1,7 +1,7 @@
 """Query sets: lookups, verbs, windows."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack, aclosing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -19,17 +19,15 @@ from inhaul.errors import MultipleResultsFound, NoResultFound, UnknownField, Uns
 TEXTS = {"in/a.csv": "1", "in/B.csv": "22", "in/c%_x.txt": "333", "out/d.txt": "", "out/e": "55555"}
 
 
-@pytest.fixture
-async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
-    instance = inhaul.connect(storage=tmp_path / "storage", db=database_url)
+@pytest.fixture(autouse=True)
+async def _artifacts(instance: inhaul.Instance, tmp_path: Path) -> None:
+    """A few artifacts, all but one of a run."""
     run = await Run(Transform("import")).save()
     for key, text in TEXTS.items():
         path = tmp_path / "src" / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         await Artifact(path, key=key, description=key.upper() if text else None, run=run if text else None).save()
-    yield instance
-    await instance.aclose()
 
 
 LOOKUPS: list[tuple[dict[str, object], list[str]]] = [

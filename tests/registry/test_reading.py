@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,6 @@ import inhaul
 import inhaul.sync as ih
 from inhaul import Artifact
 from inhaul.errors import ObjectChanged, ObjectDamaged, ObjectMissing
-
-
-@pytest.fixture
-async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
-    async with inhaul.connect(storage=tmp_path / "storage", db=database_url) as instance:
-        yield instance
 
 
 def file(path: Path, text: str = "content") -> Path:

@@ -79,14 +79,16 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 
 @pytest.fixture
-async def instance(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[inhaul.Instance]:
+async def instance_at_place(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[inhaul.Instance]:
     monkeypatch.chdir(tmp_path)
     async with inhaul.connect(storage=place.root, db=f"sqlite:///{tmp_path}/registry.db") as instance:
         yield instance
 
 
 @pytest.fixture
-async def artifact(instance: inhaul.Instance, tmp_path: Path) -> Artifact:
+async def artifact(instance_at_place: inhaul.Instance, tmp_path: Path) -> Artifact:
     return await Artifact(write(tmp_path / "table.txt", "old"), key=KEY, key_is_virtual=False).save()
 
 
@@ -95,12 +97,12 @@ def notes(instance: inhaul.Instance) -> list[Path]:
 
 
 async def test_the_key_holds_the_new_content(
-    instance: inhaul.Instance, place: Place, artifact: Artifact, tmp_path: Path
+    instance_at_place: inhaul.Instance, place: Place, artifact: Artifact, tmp_path: Path
 ) -> None:
     uid = artifact.uid
     await artifact.replace(write(tmp_path / "new.txt", "newer"))
     assert place.contents() == {KEY: "newer"}
-    assert notes(instance) == []
+    assert notes(instance_at_place) == []
     for one in (artifact, await Artifact.get(uid)):
         assert (one.uid, one.key, one.object_key, one.key_is_virtual, one.size) == (uid, KEY, KEY, False, 5)
         assert await one.load() == "newer"
@@ -176,14 +178,14 @@ async def test_a_suffix_that_makes_a_key_too_long(tmp_path: Path) -> None:
         assert [await one.load() for one in (artifact, other)] == ["a", "b"]
 
 
-async def test_a_file_in_the_way_stays(instance: inhaul.Instance, place: Place, artifact: Artifact) -> None:
+async def test_a_file_in_the_way_stays(instance_at_place: inhaul.Instance, place: Place, artifact: Artifact) -> None:
     place.put("in/table.parquet", "somebody's")
     with pytest.raises(ObjectChanged, match="Somebody else"):
         await artifact.replace(pd.DataFrame({"a": [1]}))
     assert place.contents() == {KEY: "old", "in/table.parquet": "somebody's"}
     assert (artifact.key, await artifact.load()) == (KEY, "old")
     assert await (await Artifact.get(artifact.uid)).load() == "old"
-    assert notes(instance) == []
+    assert notes(instance_at_place) == []
 
 
 async def test_what_was_edited_since_is_not_written_over(place: Place, artifact: Artifact, tmp_path: Path) -> None:
@@ -201,7 +203,7 @@ async def test_what_is_gone_is_not_replaced(place: Place, artifact: Artifact, tm
 
 
 async def test_what_lies_in_another_artifact_stays(
-    instance: inhaul.Instance, place: Place, artifact: Artifact, tmp_path: Path
+    instance_at_place: inhaul.Instance, place: Place, artifact: Artifact, tmp_path: Path
 ) -> None:
     root, _, server = place.root.partition("?")
     await Artifact(f"{root}/in" + (f"?{server}" if server else "")).save()
@@ -212,7 +214,7 @@ async def test_what_lies_in_another_artifact_stays(
 
 @pytest.mark.parametrize("error", [StorageUnavailable("no"), asyncio.CancelledError()])
 async def test_what_fails_leaves_everything_as_it_was(
-    instance: inhaul.Instance,
+    instance_at_place: inhaul.Instance,
     place: Place,
     artifact: Artifact,
     tmp_path: Path,
@@ -234,7 +236,7 @@ async def test_what_fails_leaves_everything_as_it_was(
             await artifact.replace(write(tmp_path / "new.txt", "new"), run=Run(Transform("correct")))
     assert artifact.run is None
     assert place.contents() == {KEY: "old"}
-    assert notes(instance) == []
+    assert notes(instance_at_place) == []
     assert await (await Artifact.get(artifact.uid)).load() == "old"
     await artifact.replace(tmp_path / "new.txt")
     assert place.contents() == {KEY: "new"}
@@ -250,7 +252,9 @@ async def test_after_somebody_else(place: Place, artifact: Artifact, tmp_path: P
         await artifact.replace(tmp_path / "new.txt")
 
 
-async def test_two_at_once(instance: inhaul.Instance, place: Place, artifact: Artifact, tmp_path: Path) -> None:
+async def test_two_at_once(
+    instance_at_place: inhaul.Instance, place: Place, artifact: Artifact, tmp_path: Path
+) -> None:
     copies = [await Artifact.get(artifact.uid) for _ in range(4)]
     contents = [write(tmp_path / f"{number}.txt", str(number)) for number in range(4)]
     done = await asyncio.gather(
@@ -311,7 +315,7 @@ asyncio.run(main())
     ],
 )
 async def test_a_crash_is_ended_by_the_next_process(
-    instance: inhaul.Instance,
+    instance_at_place: inhaul.Instance,
     place: Place,
     artifact: Artifact,
     tmp_path: Path,
@@ -330,7 +334,7 @@ async def test_a_crash_is_ended_by_the_next_process(
 
     async with inhaul.connect(storage=place.root, db=f"sqlite:///{tmp_path}/registry.db") as again:
         await again.open()
-    assert notes(instance) == []
+    assert notes(instance_at_place) == []
     found = await Artifact.get(artifact.uid)
     key = f"in/table{suffix}" if happened else KEY
     assert (found.key, found.object_key) == (key, key)
@@ -339,7 +343,7 @@ async def test_a_crash_is_ended_by_the_next_process(
 
 @pytest.mark.parametrize("call", ["ingest", "replace"])
 async def test_what_comes_after_a_crash_ends_it_first(
-    instance: inhaul.Instance,
+    instance_at_place: inhaul.Instance,
     place: Place,
     artifact: Artifact,
     tmp_path: Path,
@@ -360,11 +364,11 @@ async def test_what_comes_after_a_crash_ends_it_first(
         assert await found.load() == ("new" if call == "ingest" else "newer")
         assert await found.versions.count() == 1
         assert (await inhaul.verify(read=True)).ok
-    assert notes(instance) == []
+    assert notes(instance_at_place) == []
 
 
 async def test_an_edit_after_a_crash_is_kept(
-    instance: inhaul.Instance, place: Place, artifact: Artifact, tmp_path: Path, s3_server: S3Server
+    instance_at_place: inhaul.Instance, place: Place, artifact: Artifact, tmp_path: Path, s3_server: S3Server
 ) -> None:
     new = write(tmp_path / "new.txt", "new")
     command = [sys.executable, "-c", _KILLED, "switched", place.root, artifact.uid, str(new)]
@@ -376,7 +380,7 @@ async def test_an_edit_after_a_crash_is_kept(
             await again.open()
     assert place.contents()[KEY] == "edited"
     assert (await (await Artifact.get(artifact.uid)).cache()).read_text() == "new"
-    assert [note.stem for note in notes(instance)] == [artifact.uid]
+    assert [note.stem for note in notes(instance_at_place)] == [artifact.uid]
 
 
 _KILLED_SAVE = """
@@ -406,7 +410,7 @@ async def killed_save(place: Place, source: Path, server: S3Server) -> None:
 
 @pytest.mark.parametrize("size", [3, 9 << 20])
 async def test_a_save_that_was_killed_before_its_row_can_be_repeated(
-    instance: inhaul.Instance, place: Place, tmp_path: Path, s3_server: S3Server, size: int
+    instance_at_place: inhaul.Instance, place: Place, tmp_path: Path, s3_server: S3Server, size: int
 ) -> None:
     source = write(tmp_path / "table.txt", "x" * size)
     await killed_save(place, source, s3_server)
@@ -423,12 +427,12 @@ async def test_a_save_that_was_killed_before_its_row_can_be_repeated(
 
 
 async def test_what_a_killed_save_left_stays_when_the_next_one_fails(
-    instance: inhaul.Instance, place: Place, tmp_path: Path, s3_server: S3Server
+    instance_at_place: inhaul.Instance, place: Place, tmp_path: Path, s3_server: S3Server
 ) -> None:
     source = write(tmp_path / "table.txt", "old")
     await killed_save(place, source, s3_server)
     artifact = await Artifact(source, key=KEY, key_is_virtual=False)
-    struck = await breaker(instance)
+    struck = await breaker(instance_at_place)
     struck.fail_commit(3, "refused")  # after the lease and the mark
     with pytest.raises(DatabaseFailed):
         await artifact.save()
@@ -442,22 +446,22 @@ async def test_what_a_killed_save_left_stays_when_the_next_one_fails(
 
 
 async def test_the_object_of_a_call_that_runs_is_not_taken(
-    instance: inhaul.Instance, place: Place, tmp_path: Path
+    instance_at_place: inhaul.Instance, place: Place, tmp_path: Path
 ) -> None:
     """It could be taken back, and the row of the other call would have no object."""
     source = write(tmp_path / "table.txt", "old")
     place.put(KEY, "old")
-    async with storing(instance.database, target=target_of(place.root, KEY)):
+    async with storing(instance_at_place.database, target=target_of(place.root, KEY)):
         with pytest.raises(KeyExists):
             await Artifact(source, key=KEY, key_is_virtual=False).save()
 
 
 async def test_a_save_waits_for_another_one_of_the_same_key(
-    instance: inhaul.Instance, place: Place, tmp_path: Path
+    instance_at_place: inhaul.Instance, place: Place, tmp_path: Path
 ) -> None:
     """Of several uploads in parts that end at once, some servers let more than one succeed."""
     saving = Artifact(write(tmp_path / "table.txt", "old"), key=KEY, key_is_virtual=False)
-    async with storing(instance.database, target=target_of(place.root, KEY)):
+    async with storing(instance_at_place.database, target=target_of(place.root, KEY)):
         task = asyncio.create_task(saving.save())
         await asyncio.wait([task], timeout=1)
         assert not task.done()
@@ -469,10 +473,10 @@ async def test_a_save_waits_for_another_one_of_the_same_key(
 
 
 async def test_a_cancelled_save_that_waits_for_another_one_leaves_no_lease(
-    instance: inhaul.Instance, place: Place, tmp_path: Path
+    instance_at_place: inhaul.Instance, place: Place, tmp_path: Path
 ) -> None:
     saving = Artifact(write(tmp_path / "table.txt", "old"), key=KEY, key_is_virtual=False)
-    async with storing(instance.database, target=target_of(place.root, KEY)):
+    async with storing(instance_at_place.database, target=target_of(place.root, KEY)):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
                 await saving.save()
@@ -494,7 +498,9 @@ async def test_one_of_many_saves_of_a_key_succeeds_and_has_its_own_content(
         assert (await inhaul.verify(read=True)).ok
 
 
-async def test_an_equal_file_of_the_user_is_not_taken(instance: inhaul.Instance, place: Place, tmp_path: Path) -> None:
+async def test_an_equal_file_of_the_user_is_not_taken(
+    instance_at_place: inhaul.Instance, place: Place, tmp_path: Path
+) -> None:
     source = write(tmp_path / "table.txt", "old")
     place.put(KEY, "old")
     with pytest.raises(KeyExists, match="register that file by its own path"):
@@ -503,7 +509,7 @@ async def test_an_equal_file_of_the_user_is_not_taken(instance: inhaul.Instance,
 
 
 async def test_what_a_killed_save_left_is_taken_once(
-    instance: inhaul.Instance, place: Place, tmp_path: Path, s3_server: S3Server
+    instance_at_place: inhaul.Instance, place: Place, tmp_path: Path, s3_server: S3Server
 ) -> None:
     source = write(tmp_path / "table.txt", "old")
     await killed_save(place, source, s3_server)

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,7 @@ from s3_places import Place
 from striking import Struck, cancel
 from trees import write
 
-
-@pytest.fixture
-async def instance(
-    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[inhaul.Instance]:
-    monkeypatch.setattr(inhaul.settings, "durability", "process")  # no power fails here, and it is faster
-    async with inhaul.connect(storage=tmp_path / "storage", db=database_url) as instance:
-        yield instance
+pytestmark = pytest.mark.usefixtures("no_power_fails")
 
 
 async def test_it_stays_itself(instance: inhaul.Instance, database_url: str, tmp_path: Path) -> None:

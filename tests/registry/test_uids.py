@@ -15,9 +15,12 @@ from trees import write
 Save = Callable[[Path], Awaitable[Artifact]]
 
 
+pytestmark = pytest.mark.usefixtures("no_power_fails")
+
+
 @pytest.fixture
-def instance(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> inhaul.Instance:
-    monkeypatch.setattr(inhaul.settings, "durability", "process")  # no power fails here, and it is faster
+def unentered(tmp_path: Path, database_url: str) -> inhaul.Instance:
+    """An instance that the test enters, and leaves before its end."""
     return inhaul.connect(storage=tmp_path / "storage", db=database_url)
 
 
@@ -42,10 +45,10 @@ async def ingested(path: Path) -> Artifact:
 
 @pytest.mark.parametrize("save", [alone, as_successor, listed, ingested])
 async def test_the_next_version_gets_a_new_uid_when_the_latest_is_gone(
-    instance: inhaul.Instance, tmp_path: Path, save: Save
+    unentered: inhaul.Instance, tmp_path: Path, save: Save
 ) -> None:
     path = tmp_path / "tree" / "t.txt"
-    async with instance:
+    async with unentered:
         first = await alone(write(path, "1"))
         for number in range(2, 5):
             gone = await save(write(path, str(number)))
@@ -59,10 +62,10 @@ async def test_the_next_version_gets_a_new_uid_when_the_latest_is_gone(
 
 @pytest.mark.parametrize("save", [alone, listed])
 async def test_a_version_staged_before_another_came_and_went_gets_another_uid(
-    instance: inhaul.Instance, database_url: str, tmp_path: Path, save: Save
+    unentered: inhaul.Instance, database_url: str, tmp_path: Path, save: Save
 ) -> None:
     path = tmp_path / "tree" / "t.txt"
-    async with instance:
+    async with unentered:
         await alone(write(path, "1"))
         write(path, "late")
         late, files = await Artifact(path, key="tree/t.txt"), await Artifact.from_dir(path.parent)
@@ -76,11 +79,11 @@ async def test_a_version_staged_before_another_came_and_went_gets_another_uid(
             late = await listed(path)  # as the error says
         assert late.uid > gone.uid
         assert (await late.cache()).read_text() == "late"
-    await assert_consistent(database_url, Path(instance.root))
+    await assert_consistent(database_url, Path(unentered.root))
 
 
 async def test_a_crashed_session_does_not_bring_back_what_was_deleted(
-    instance: inhaul.Instance, database_url: str, tmp_path: Path
+    unentered: inhaul.Instance, database_url: str, tmp_path: Path
 ) -> None:
     tree = tmp_path / "tree"
     for name in "abc":
@@ -89,7 +92,7 @@ async def test_a_crashed_session_does_not_bring_back_what_was_deleted(
     def crash(event: IngestEvent) -> None:
         raise RuntimeError
 
-    async with instance:
+    async with unentered:
         with pytest.raises(RuntimeError):
             await inhaul.ingest(tree, on_event=crash)
         gone = await Artifact.filter(key="tree/b.txt").one()
@@ -97,11 +100,11 @@ async def test_a_crashed_session_does_not_bring_back_what_was_deleted(
         assert (await inhaul.ingest(tree)).failed == []
         assert (await Artifact.filter(key="tree/b.txt").one()).stem_uid != gone.stem_uid
         assert await Artifact.filter().count() == 3
-    await assert_consistent(database_url, Path(instance.root))
+    await assert_consistent(database_url, Path(unentered.root))
     assert [row["uid"] for row in await query(database_url, "SELECT uid FROM retired_uid")] == [gone.uid]
 
 
-async def test_artifacts_of_a_folder_know_the_rows_that_are_theirs(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_artifacts_of_a_folder_know_the_rows_that_are_theirs(unentered: inhaul.Instance, tmp_path: Path) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(200):

@@ -37,7 +37,7 @@ def local(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def instance(s3_root: str, local: Path, tmp_path: Path) -> AsyncIterator[Instance]:
+async def uploading_instance(s3_root: str, local: Path, tmp_path: Path) -> AsyncIterator[Instance]:
     async with connect(storage=s3_root, local_storage=local, db=f"sqlite:///{tmp_path}/registry.db") as instance:
         yield instance
 
@@ -84,10 +84,10 @@ async def upload_one(bucket: Bucket, local: Path, file: Path, database_url: str,
 
 
 async def test_an_upload_waits_for_a_save_of_the_same_real_key(
-    instance: Instance, bucket: Bucket, file: Path, s3_root: str
+    uploading_instance: Instance, bucket: Bucket, file: Path, s3_root: str
 ) -> None:
     artifact = await Artifact(file, key="a.txt", key_is_virtual=False).save()
-    async with storing(instance.database, target=target_of(s3_root, "a.txt")):
+    async with storing(uploading_instance.database, target=target_of(s3_root, "a.txt")):
         task = asyncio.create_task(artifact.save(upload=True))
         await asyncio.wait([task], timeout=1)
         assert not task.done()
@@ -96,7 +96,7 @@ async def test_an_upload_waits_for_a_save_of_the_same_real_key(
     assert await asyncio.to_thread(bucket.get, "a.txt") == CONTENT
 
 
-async def test_a_new_artifact_is_uploaded_at_once(instance: Instance, bucket: Bucket, local: Path) -> None:
+async def test_a_new_artifact_is_uploaded_at_once(uploading_instance: Instance, bucket: Bucket, local: Path) -> None:
     artifact = await Artifact(pd.DataFrame({"a": [1, 2]}), key="a.parquet").save(upload=True)
     assert bucket.keys() == [artifact.object_key]
     assert objects(local) == []
@@ -104,7 +104,7 @@ async def test_a_new_artifact_is_uploaded_at_once(instance: Instance, bucket: Bu
 
 
 async def test_a_folder_is_uploaded_object_by_object(
-    instance: Instance, bucket: Bucket, local: Path, tmp_path: Path
+    uploading_instance: Instance, bucket: Bucket, local: Path, tmp_path: Path
 ) -> None:
     for name in ("a", "b/c"):
         write(tmp_path / "folder" / name, name)
@@ -114,7 +114,9 @@ async def test_a_folder_is_uploaded_object_by_object(
     assert (await artifact.cache() / "b/c").read_text() == "b/c"
 
 
-async def test_what_was_uploaded_is_met_again_and_followed(instance: Instance, local: Path, tmp_path: Path) -> None:
+async def test_what_was_uploaded_is_met_again_and_followed(
+    uploading_instance: Instance, local: Path, tmp_path: Path
+) -> None:
     first = await Artifact(write(tmp_path / "one.txt", "one"), key="a.txt").save(upload=True)
     assert (await Artifact(tmp_path / "one.txt", key="a.txt").save()).uid == first.uid
     second = await Artifact(write(tmp_path / "two.txt", "two"), key="a.txt").save()
@@ -126,14 +128,16 @@ async def test_what_was_uploaded_is_met_again_and_followed(instance: Instance, l
     assert await first.load() == "one"
 
 
-async def test_a_file_of_the_user_stays(instance: Instance, bucket: Bucket, local: Path) -> None:
+async def test_a_file_of_the_user_stays(uploading_instance: Instance, bucket: Bucket, local: Path) -> None:
     artifact = await Artifact(write(local / "plates/a.txt", CONTENT)).save(upload=True)
     assert (artifact.key, artifact.key_is_virtual) == ("plates/a.txt", False)
     assert bucket.keys() == ["plates/a.txt"]
     assert (local / "plates/a.txt").read_bytes() == CONTENT
 
 
-async def test_an_object_of_others_is_not_written_over(instance: Instance, bucket: Bucket, local: Path) -> None:
+async def test_an_object_of_others_is_not_written_over(
+    uploading_instance: Instance, bucket: Bucket, local: Path
+) -> None:
     bucket.put("a.txt", b"another")
     artifact = await Artifact(write(local / "a.txt", CONTENT)).save()
     with pytest.raises(KeyExists):
@@ -145,7 +149,7 @@ async def test_an_object_of_others_is_not_written_over(instance: Instance, bucke
     assert await artifact.load() == CONTENT.decode()
 
 
-async def test_ingest_stays_here(instance: Instance, bucket: Bucket, local: Path, tmp_path: Path) -> None:
+async def test_ingest_stays_here(uploading_instance: Instance, bucket: Bucket, local: Path, tmp_path: Path) -> None:
     write(tmp_path / "folder/a.txt", "a")
     await ingest(tmp_path / "folder")
     assert bucket.keys() == []
@@ -162,7 +166,7 @@ async def test_ingest_stays_here(instance: Instance, bucket: Bucket, local: Path
 
 @pytest.mark.parametrize("ends", ["object", "row"])
 async def test_an_upload_that_fails_leaves_the_artifact_where_it_is(
-    instance: Instance, bucket: Bucket, local: Path, file: Path, ends: str, monkeypatch: pytest.MonkeyPatch
+    uploading_instance: Instance, bucket: Bucket, local: Path, file: Path, ends: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artifact = await Artifact(file, key="a.txt").save()
     (kept,) = objects(local)
@@ -188,7 +192,7 @@ async def test_an_upload_that_fails_leaves_the_artifact_where_it_is(
 
 @pytest.mark.parametrize("is_virtual", [True, False])
 async def test_an_upload_can_be_repeated_wherever_it_was_cancelled(
-    instance: Instance, bucket: Bucket, local: Path, is_virtual: bool
+    uploading_instance: Instance, bucket: Bucket, local: Path, is_virtual: bool
 ) -> None:
     """One await after the other; some of them in continuous integration, all of them with `SOAK`."""
     rng, step, others = random.Random(str(is_virtual)), 0, set(bucket.keys())
@@ -209,7 +213,7 @@ async def test_an_upload_can_be_repeated_wherever_it_was_cancelled(
         assert await artifact.load() == str(step), step
         await artifact.save(upload=True)
         row = await Artifact.get(artifact.uid)
-        assert row.storage.root == instance.remote
+        assert row.storage.root == uploading_instance.remote
         assert await row.load() == str(step), step
         assert row.object_key in set(bucket.keys()) - before, step
         if is_virtual:
@@ -222,7 +226,9 @@ async def test_an_upload_can_be_repeated_wherever_it_was_cancelled(
     assert set(bucket.keys()) - others == {one.object_key for one in await Artifact.filter().all()}
 
 
-async def test_one_of_several_uploads_wins(instance: Instance, bucket: Bucket, local: Path, file: Path) -> None:
+async def test_one_of_several_uploads_wins(
+    uploading_instance: Instance, bucket: Bucket, local: Path, file: Path
+) -> None:
     artifact = await Artifact(file, key="a.txt").save()
     others = [await Artifact.get(artifact.uid) for _ in range(4)]
     await asyncio.gather(*(other.save(upload=True) for other in others), return_exceptions=True)
@@ -232,7 +238,7 @@ async def test_one_of_several_uploads_wins(instance: Instance, bucket: Bucket, l
 
 
 async def test_what_was_uploaded_meanwhile_is_not_replaced_where_it_was(
-    instance: Instance, bucket: Bucket, local: Path, file: Path, tmp_path: Path
+    uploading_instance: Instance, bucket: Bucket, local: Path, file: Path, tmp_path: Path
 ) -> None:
     artifact = await Artifact(file, key="a.txt").save()
     earlier = await Artifact.get(artifact.uid)
@@ -247,7 +253,7 @@ async def test_what_was_uploaded_meanwhile_is_not_replaced_where_it_was(
     assert await found.load() == "new"
 
 
-async def test_an_object_that_is_gone(instance: Instance, local: Path, file: Path) -> None:
+async def test_an_object_that_is_gone(uploading_instance: Instance, local: Path, file: Path) -> None:
     artifact = await Artifact(file, key="a.txt").save()
     (local / artifact.object_key).unlink()
     with pytest.raises(ObjectMissing, match="cannot be uploaded"):

@@ -1,7 +1,6 @@
 """Records go for good, unless others use them."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,7 @@ from inhaul.keys import MARKS
 from registries import artifacts, assert_consistent, query
 from trees import write
 
-
-@pytest.fixture
-async def instance(
-    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[inhaul.Instance]:
-    monkeypatch.setattr(inhaul.settings, "durability", "process")  # no power fails here, and it is faster
-    async with inhaul.connect(storage=tmp_path / "storage", db=database_url) as instance:
-        yield instance
+pytestmark = pytest.mark.usefixtures("no_power_fails")
 
 
 async def files(folder: Path, count: int, **options: Any) -> list[Artifact]:

@@ -3,7 +3,7 @@
 import math
 import random
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta, timezone
 from operator import eq, ge, gt, le, lt
 from pathlib import Path
@@ -17,13 +17,6 @@ from annotated import NOON, features, plates
 from inhaul import Artifact, annotate
 from inhaul.errors import ValidationError
 from inhaul.registry.model import dtypes
-
-
-@pytest.fixture
-async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
-    instance = inhaul.connect(storage=tmp_path / "storage", db=database_url)
-    yield instance
-    await instance.aclose()
 
 
 @pytest.fixture

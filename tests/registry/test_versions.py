@@ -1,7 +1,6 @@
 """Families of versions: numbering, naming, following, and one latest whoever writes."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pandas as pd
@@ -14,14 +13,7 @@ from inhaul.errors import KeyExists, NoResultFound, NotStaged, UnknownField, Wro
 from registries import assert_consistent, query
 from trees import write
 
-
-@pytest.fixture
-async def instance(
-    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[inhaul.Instance]:
-    monkeypatch.setattr(inhaul.settings, "durability", "process")  # no power fails here, and it is faster
-    async with inhaul.connect(storage=tmp_path / "storage", db=database_url) as instance:
-        yield instance
+pytestmark = pytest.mark.usefixtures("no_power_fails")
 
 
 def file(folder: Path, content: str, name: str = "t.txt") -> Path:

@@ -41,7 +41,7 @@ def bucket(moto_server: S3Server) -> Flat:
 
 
 @pytest.fixture
-async def instance(moto_server: S3Server, bucket: Flat, tmp_path: Path) -> AsyncIterator[Instance]:
+async def flat_instance(moto_server: S3Server, bucket: Flat, tmp_path: Path) -> AsyncIterator[Instance]:
     root = f"s3://{bucket.name}?endpoint_url={moto_server.endpoint_url}"
     url = f"sqlite:///{tmp_path}/registry.db"
     async with connect(root, url, storage_options=moto_server.options) as instance:
@@ -50,7 +50,7 @@ async def instance(moto_server: S3Server, bucket: Flat, tmp_path: Path) -> Async
 
 @pytest.mark.parametrize("kind", ODD)
 async def test_no_folder_is_made_of_objects_that_are_no_files(
-    instance: Instance, bucket: Flat, tmp_path: Path, kind: str
+    flat_instance: Instance, bucket: Flat, tmp_path: Path, kind: str
 ) -> None:
     bucket.put("raw/good")
     bucket.put("other/good")
@@ -72,7 +72,7 @@ async def test_no_folder_is_made_of_objects_that_are_no_files(
     assert (await other.cache() / "good").read_bytes() == b"x"
 
 
-async def test_keys_with_control_characters_do_not_stop_verify(instance: Instance, bucket: Flat) -> None:
+async def test_keys_with_control_characters_do_not_stop_verify(flat_instance: Instance, bucket: Flat) -> None:
     for key in ("raw/a\tb", "raw/a\x7fb", "raw/good"):
         bucket.put(key)
     await ingest(f"s3://{bucket.name}/raw")
@@ -81,7 +81,7 @@ async def test_keys_with_control_characters_do_not_stop_verify(instance: Instanc
     assert all(one.defect is Defect.UNREADABLE for one in report.findings)
 
 
-async def test_no_room_in_the_cache_is_a_finding(instance: Instance, bucket: Flat, tmp_path: Path) -> None:
+async def test_no_room_in_the_cache_is_a_finding(flat_instance: Instance, bucket: Flat, tmp_path: Path) -> None:
     bucket.put("raw/large", bytes(3 << 20))
     bucket.put("raw/small")
     await ingest(f"s3://{bucket.name}/raw")
@@ -101,7 +101,7 @@ async def test_no_room_in_the_cache_is_a_finding(instance: Instance, bucket: Fla
 
 @pytest.mark.parametrize("first", ["object", "folder"])
 async def test_an_object_and_a_folder_of_one_name_are_no_versions_of_each_other(
-    instance: Instance, bucket: Flat, first: str
+    flat_instance: Instance, bucket: Flat, first: str
 ) -> None:
     bucket.put("x", b"an object")
     bucket.put("x/1", b"in a folder")

@@ -32,7 +32,7 @@ async def store(place: Place) -> AsyncIterator[S3Store]:
 
 
 @pytest.fixture
-async def instance(place: Place, tmp_path: Path) -> AsyncIterator[Instance]:
+async def proxied_instance(place: Place, tmp_path: Path) -> AsyncIterator[Instance]:
     url = f"sqlite:///{tmp_path / 'registry.db'}"
     async with connect(str(place.address), url, storage_options=place.server.options) as instance:
         yield instance
@@ -127,7 +127,7 @@ async def test_the_whole_object_is_taken_where_a_range_was_asked_for(
 
 
 async def test_artifacts_load_and_open_where_no_ranges_are_served(
-    place: Place, instance: Instance, tmp_path: Path
+    place: Place, proxied_instance: Instance, tmp_path: Path
 ) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["x"] = list(range(1000))
@@ -142,7 +142,7 @@ async def test_artifacts_load_and_open_where_no_ranges_are_served(
 # --- ETags that cannot be compared
 
 
-async def test_a_copied_object_is_read_to_be_verified(place: Place, instance: Instance, tmp_path: Path) -> None:
+async def test_a_copied_object_is_read_to_be_verified(place: Place, proxied_instance: Instance, tmp_path: Path) -> None:
     large = await Artifact(write(tmp_path / "large.bin", BIG), key="large.bin").save()
     write(tmp_path / "folder" / "large.bin", BIG)
     folder = await Artifact(write(tmp_path / "folder" / "a", "a").parent, key="folder").save()
@@ -164,7 +164,7 @@ async def test_a_copied_object_is_read_to_be_verified(place: Place, instance: In
     assert (await large.verify()).ok
 
 
-async def test_a_folder_with_a_copied_object_is_cached(place: Place, instance: Instance) -> None:
+async def test_a_folder_with_a_copied_object_is_cached(place: Place, proxied_instance: Instance) -> None:
     for key, content in (("raw/large.bin", BIG), ("raw/a", b"a")):
         place.server.client.put_object(Bucket=place.bucket, Key=place.address.key(key), Body=content)
     folder = await Artifact(str(place.address._replace(prefix=place.address.key("raw")))).save()
@@ -177,7 +177,7 @@ async def test_a_folder_with_a_copied_object_is_cached(place: Place, instance: I
 
 
 async def test_a_key_is_stored_under_where_it_may_not_be_looked_at(
-    place: Place, instance: Instance, tmp_path: Path
+    place: Place, proxied_instance: Instance, tmp_path: Path
 ) -> None:
     place.proxy.add(Status(403, "AccessDenied"), when=looks)
     path = write(tmp_path / "a.txt", "a")
@@ -297,7 +297,9 @@ def with_keys(keys: dict[str, int]) -> Callable[[bytes], bytes]:
     return add
 
 
-async def test_every_key_of_a_bucket_is_registered_or_failed_or_skipped(place: Place, instance: Instance) -> None:
+async def test_every_key_of_a_bucket_is_registered_or_failed_or_skipped(
+    place: Place, proxied_instance: Instance
+) -> None:
     good = {"raw/a.txt", "raw/b/c.txt"}
     for key in good:
         place.server.client.put_object(Bucket=place.bucket, Key=place.address.key(key), Body=key.encode())
@@ -326,7 +328,9 @@ async def test_every_key_of_a_bucket_is_registered_or_failed_or_skipped(place: P
 
 
 @pytest.mark.parametrize("key", ["raw/x//y", "raw/../up", "raw//abs", "raw/new\nline", "raw/content/"])
-async def test_a_folder_with_a_key_that_no_file_can_have_is_refused(place: Place, instance: Instance, key: str) -> None:
+async def test_a_folder_with_a_key_that_no_file_can_have_is_refused(
+    place: Place, proxied_instance: Instance, key: str
+) -> None:
     place.server.client.put_object(Bucket=place.bucket, Key=place.address.key("raw/a.txt"), Body=b"a")
     place.proxy.add(Body(with_keys({place.address.key(key): 7})), when=lambda request: "list-type" in request.query)
     with pytest.raises(InvalidKey, match="cannot be a folder"):

@@ -36,25 +36,29 @@ OTHER = Scheme(
 
 
 @pytest.fixture
-async def instance(s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[inhaul.Instance]:
+async def instance_of_another_kind(
+    s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[inhaul.Instance]:
     monkeypatch.setattr(schemes, "SCHEMES", {**schemes.SCHEMES, "other": OTHER})
     url = f"sqlite:///{tmp_path / 'registry.db'}"
     async with inhaul.connect(s3_root.replace("s3://", "other://"), url) as instance:
         yield instance
 
 
-async def test_a_kind_of_storage_is_one_entry_of_the_table(instance: inhaul.Instance, tmp_path: Path) -> None:
-    assert instance.root.startswith("other://")
+async def test_a_kind_of_storage_is_one_entry_of_the_table(
+    instance_of_another_kind: inhaul.Instance, tmp_path: Path
+) -> None:
+    assert instance_of_another_kind.root.startswith("other://")
     write(tmp_path / "tree" / "a.txt", "a")
     write(tmp_path / "tree" / "large.bin", bytes(9 << 20))
     assert (await inhaul.ingest(tmp_path / "tree")).counts["new"] == 2
     artifact = await Artifact(write(tmp_path / "b.txt", "b"), key="in/b.txt", key_is_virtual=False).save()
     assert await artifact.load() == "b"
-    storage = await Storage.filter(root=instance.root).one()
+    storage = await Storage.filter(root=instance_of_another_kind.root).one()
     assert (storage.type, storage.region) == ("other", "nowhere")
-    where = instance.root.replace("?", "/in/b.txt?")
+    where = instance_of_another_kind.root.replace("?", "/in/b.txt?")
     assert (await Artifact(where)) == artifact
-    folder = instance.root.replace("?", "/in?")
+    folder = instance_of_another_kind.root.replace("?", "/in?")
     assert [one.key for one in await Artifact.from_dir(folder).save()] == ["in/b.txt"]
     assert (await inhaul.verify()).ok
     await artifact.delete(permanent=True, storage=True)
@@ -66,6 +70,6 @@ async def test_a_kind_of_storage_is_one_entry_of_the_table(instance: inhaul.Inst
     )
 
 
-async def test_an_unknown_scheme_names_those_that_are_known(instance: inhaul.Instance) -> None:
+async def test_an_unknown_scheme_names_those_that_are_known(instance_of_another_kind: inhaul.Instance) -> None:
     with pytest.raises(UnsupportedStorage, match=r"gs:// addresses .* local folders and s3:// and other://"):
         Storage("gs://bucket")

@@ -6,7 +6,7 @@ import random
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,6 @@ from inhaul.stores.local import LocalStore
 from inhaul.upkeep.reports import Defect
 from registries import query, seeds
 from trees import write
-
-
-@pytest.fixture
-async def instance(tmp_path: Path) -> AsyncIterator[Instance]:
-    async with connect(storage=tmp_path / "storage") as instance:
-        yield instance
 
 
 @pytest.fixture

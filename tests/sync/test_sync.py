@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[ih.Instance]:
+def blocking_instance(tmp_path: Path) -> Iterator[ih.Instance]:
     with ih.connect(tmp_path / "root") as instance:
         yield instance
 
@@ -55,7 +55,7 @@ def test_no_public_function_is_a_coroutine_function() -> None:
     assert not any(hasattr(cls, name) for cls in classes for name in ("__await__", "__aiter__"))
 
 
-def test_query_sets_are_tables_in_notebooks(instance: ih.Instance, folder: Path) -> None:
+def test_query_sets_are_tables_in_notebooks(blocking_instance: ih.Instance, folder: Path) -> None:
     ih.ingest(folder)
     shown = ih.Artifact.filter(key__endswith="1.txt")._repr_html_()  # type: ignore[attr-defined]
     assert "data/sub/1.txt" in shown
@@ -73,7 +73,7 @@ def test_signatures_are_those_of_the_async_api() -> None:
     assert inspect.signature(ih.QuerySet.one) == inspect.signature(inhaul.QuerySet.one)
 
 
-def test_a_list_is_staged_when_something_is_asked_of_it(instance: ih.Instance, folder: Path) -> None:
+def test_a_list_is_staged_when_something_is_asked_of_it(blocking_instance: ih.Instance, folder: Path) -> None:
     artifacts = ih.Artifact.from_dir(folder)
     assert [artifact.key for artifact in artifacts] == [f"data/sub/{number}.txt" for number in range(5)]
     assert not (folder.parent / "root").exists()
@@ -82,7 +82,7 @@ def test_a_list_is_staged_when_something_is_asked_of_it(instance: ih.Instance, f
     assert list(artifacts.df()["size"]) == [1] * 5
 
 
-def test_an_artifact_is_staged_when_something_is_asked_of_it(instance: ih.Instance, folder: Path) -> None:
+def test_an_artifact_is_staged_when_something_is_asked_of_it(blocking_instance: ih.Instance, folder: Path) -> None:
     artifact = ih.Artifact(folder / "sub" / "1.txt", key="one.txt")
     assert artifact.hash == "xMpCOKC5I4INzFCab3WEmw"
     assert artifact.save() is artifact
@@ -93,7 +93,7 @@ def test_an_artifact_is_staged_when_something_is_asked_of_it(instance: ih.Instan
 
 
 def test_what_is_wrong_with_a_path_or_a_key_is_said_at_the_call(
-    instance: ih.Instance, folder: Path, tmp_path: Path
+    blocking_instance: ih.Instance, folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(FileNotFoundError):
         ih.Artifact(tmp_path / "missing.txt", key="missing.txt")
@@ -105,7 +105,7 @@ def test_what_is_wrong_with_a_path_or_a_key_is_said_at_the_call(
         ih.Artifact(folder / "sub" / "1.txt", key="one.csv")
 
 
-def test_an_artifact_is_found_to_exist_whatever_is_asked_first(instance: ih.Instance, folder: Path) -> None:
+def test_an_artifact_is_found_to_exist_whatever_is_asked_first(blocking_instance: ih.Instance, folder: Path) -> None:
     path = folder / "sub" / "1.txt"
     known = ih.Artifact(path, key="one.txt", description="said").save()
     questions: list[Callable[[ih.Artifact], object]] = [
@@ -175,12 +175,12 @@ def test_each_file_is_opened_once_when_it_is_saved(tmp_path: Path, script: str) 
     assert len(read) == 20, "\n".join(read)
 
 
-def test_a_table_round_trips(instance: ih.Instance) -> None:
+def test_a_table_round_trips(blocking_instance: ih.Instance) -> None:
     table = pd.DataFrame({"a": [1, 2]})
     pd.testing.assert_frame_equal(ih.Artifact(table, key="table.parquet").save().load(), table)
 
 
-def test_query_sets_have_for_and_indices(instance: ih.Instance, folder: Path) -> None:
+def test_query_sets_have_for_and_indices(blocking_instance: ih.Instance, folder: Path) -> None:
     ih.ingest(folder)
     found = ih.Artifact.filter(key__startswith="data/").order_by("-key")
     assert [artifact.key for artifact in found] == [artifact.key for artifact in found.all()]
@@ -193,7 +193,9 @@ def test_query_sets_have_for_and_indices(instance: ih.Instance, folder: Path) ->
         found[-1]
 
 
-def test_a_loop_may_stop_before_the_end(instance: ih.Instance, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loop_may_stop_before_the_end(
+    blocking_instance: ih.Instance, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_blocking, "_CHUNK", 2)
     ih.ingest(folder)
     assert len(list(ih.Artifact.objects)) == 5
@@ -202,7 +204,7 @@ def test_a_loop_may_stop_before_the_end(instance: ih.Instance, folder: Path, mon
     assert ih.ingest(folder).counts["unchanged"] == 5
 
 
-def test_iterators_may_make_blocking_calls(instance: ih.Instance, folder: Path) -> None:
+def test_iterators_may_make_blocking_calls(blocking_instance: ih.Instance, folder: Path) -> None:
     paths = sorted((folder / "sub").iterdir())
     ih.save(ih.Artifact(path, key=path.name) for path in paths)
     first = ih.Artifact.filter().order_by("key")[:1].one()
@@ -211,7 +213,7 @@ def test_iterators_may_make_blocking_calls(instance: ih.Instance, folder: Path) 
     assert ih.Artifact.filter().count() == len(paths)
 
 
-def test_records_know_each_other(instance: ih.Instance, folder: Path) -> None:
+def test_records_know_each_other(blocking_instance: ih.Instance, folder: Path) -> None:
     run = ih.Run(ih.Transform("clean")).save()
     artifact = ih.Artifact(folder / "sub" / "1.txt", key="one.txt", run=run).save()
     other = ih.Run(ih.Transform("again")).save()
@@ -224,7 +226,7 @@ def test_records_know_each_other(instance: ih.Instance, folder: Path) -> None:
     assert found.versions.count() == 1
 
 
-def test_each_api_refuses_the_records_of_the_other(instance: ih.Instance, folder: Path) -> None:
+def test_each_api_refuses_the_records_of_the_other(blocking_instance: ih.Instance, folder: Path) -> None:
     run = ih.Run(ih.Transform("clean")).save()
     with pytest.raises(WrongWorld):
         inhaul.Artifact(folder / "sub" / "1.txt", key="one.txt", run=run)  # type: ignore[arg-type]
@@ -236,7 +238,7 @@ def test_each_api_refuses_the_records_of_the_other(instance: ih.Instance, folder
         ih.Artifact.from_dir(folder, run=inhaul.Run(inhaul.Transform("clean")))  # type: ignore[arg-type]
 
 
-async def test_both_apis_see_one_registry(instance: ih.Instance, folder: Path) -> None:
+async def test_both_apis_see_one_registry(blocking_instance: ih.Instance, folder: Path) -> None:
     ih.ingest(folder)
     assert await inhaul.Artifact.objects.count() == 5
 
@@ -280,7 +282,7 @@ async def test_works_where_another_loop_runs(tmp_path: Path, folder: Path) -> No
         assert ih.ingest(folder).files == 5
 
 
-def test_errors_reach_the_caller(instance: ih.Instance, folder: Path) -> None:
+def test_errors_reach_the_caller(blocking_instance: ih.Instance, folder: Path) -> None:
     def refuse(event: inhaul.IngestEvent) -> None:
         raise SystemExit(3)
 
@@ -289,7 +291,7 @@ def test_errors_reach_the_caller(instance: ih.Instance, folder: Path) -> None:
     assert ih.ingest(folder).files == 5
 
 
-def test_advice_fits_calls_that_block(instance: ih.Instance, folder: Path) -> None:
+def test_advice_fits_calls_that_block(blocking_instance: ih.Instance, folder: Path) -> None:
     source = folder / "sub" / "0.txt"
     artifact = ih.Artifact(source, key="a.txt").save()
     artifact.delete()
@@ -308,7 +310,7 @@ def test_advice_fits_calls_that_block(instance: ih.Instance, folder: Path) -> No
     assert not [one for one in (trashed, late, unregistered, several) if "await" in str(one.value)]
 
 
-def test_refuses_its_own_loop(instance: ih.Instance, folder: Path) -> None:
+def test_refuses_its_own_loop(blocking_instance: ih.Instance, folder: Path) -> None:
     def call_back(event: inhaul.IngestEvent) -> None:
         ih.Artifact.objects.count()
 
@@ -324,7 +326,7 @@ def _count_in_child(answers: "multiprocessing.Queue[str]") -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_refuses_a_forked_child(instance: ih.Instance, folder: Path) -> None:
+def test_refuses_a_forked_child(blocking_instance: ih.Instance, folder: Path) -> None:
     ih.ingest(folder)
     context = multiprocessing.get_context("fork")
     answers: multiprocessing.Queue[str] = context.Queue()

@@ -55,8 +55,9 @@ Prepare = Callable[[Ground, str], Awaitable[Case]]
 
 
 @pytest.fixture
-async def ground(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ground]:
-    monkeypatch.setattr(inhaul.settings, "durability", "process")  # no power fails here, and it is faster
+async def ground(
+    tmp_path: Path, database_url: str, no_power_fails: None, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Ground]:
     monkeypatch.setattr("inhaul.content.files._KEPT", 100)  # bytes: more make a file a large one
     async with inhaul.connect(storage=tmp_path / "storage", db=database_url) as instance:
         broken = await breaker(instance)

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -13,12 +12,6 @@ from inhaul.errors import FileChanged, KeyExists, NoResultFound
 from inhaul.ingestion.report import Reason
 from inhaul.instance import Instance, current
 from trees import write
-
-
-@pytest.fixture
-async def instance(tmp_path: Path) -> AsyncIterator[Instance]:
-    async with connect(storage=tmp_path / "storage") as instance:
-        yield instance
 
 
 async def test_a_folder_that_is_in_the_way_is_left_alone(instance: Instance, tmp_path: Path) -> None:

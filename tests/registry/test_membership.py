@@ -1,10 +1,8 @@
 """Lists of any length, wherever a caller gives one."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
 from sqlalchemy import insert, select, text
 
 import inhaul
@@ -16,12 +14,6 @@ from inhaul.db.tables import ulabel, user
 MANY = 270_000  # more than SQLite takes as parameters
 SOME = 40_000  # more than PostgreSQL does
 NOW = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
-
-
-@pytest.fixture
-async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
-    async with inhaul.connect(storage=tmp_path / "storage", db=database_url) as instance:
-        yield instance
 
 
 async def artifact(tmp_path: Path) -> Artifact:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,9 @@ BAD = {"half of a surrogate pair": "x\udcffy", "a NUL character": "x\0y"}
 SHOWN = {"x\udcffy": r"x\\udcffy", "x\0y": r"x\\x00y"}
 
 
-@pytest.fixture
-async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path) -> None:
     write(tmp_path / "d" / "a.txt", "a")
-    async with inhaul.connect(tmp_path / "storage", database_url) as instance:
-        yield instance
 
 
 def made(bad: str, artifact: Artifact, feature: Feature) -> dict[str, Callable[[], object]]:

@@ -1,7 +1,7 @@
 """Texts that are too long for an index, and those that no database can hold, are refused before anything is written."""
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,6 @@ from trees import write
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 WIDE = [chr(0x20000 + number) for number in range(0x8000)]  # of four bytes in UTF-8
-
-
-@pytest.fixture
-async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
-    async with inhaul.connect(storage=tmp_path / "storage", db=database_url) as instance:
-        yield instance
 
 
 def text(length: int, letters: Any = LETTERS) -> str:
