@@ -13,13 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from commands import inhaul
 from inhaul import hashing
 
 _COMMAND = Path(sys.executable).parent / "inhaul"
-
-
-def inhaul(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([_COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
 
 
 def summary(output: str) -> dict[str, str]:
@@ -39,7 +36,8 @@ def test_python_runs_the_package_as_the_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "inhaul", "--help"], capture_output=True, text=True, timeout=60, check=True
     )
-    assert done.stdout == inhaul("--help").stdout
+    command = subprocess.run([_COMMAND, "--help"], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == command.stdout == inhaul("--help").stdout
 
 
 def test_init_makes_the_registry(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 import children
+from commands import inhaul
 from inhaul import Artifact, connect, settings
 from inhaul.errors import StorageFull
 from trees import write
@@ -24,18 +25,6 @@ from trees import write
 COMMAND = Path(sys.executable).parent / "inhaul"
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 NOBODY = ("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups")  # a number that has neither name nor home
-
-
-def inhaul(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=cwd,
-        env=os.environ | environment,
-    )
 
 
 def test_a_user_without_a_home_and_a_name_can_import_it() -> None:
@@ -87,9 +76,13 @@ print(instance)
 
 def test_names_are_utf8_for_commands_in_any_locale(tmp_path: Path) -> None:
     write(tmp_path / "données" / "è.csv", "1")
-    done = inhaul("ingest", "données", cwd=tmp_path, **ASCII)
-    assert done.returncode == 0, done.stderr
-    assert "données/è.csv" in inhaul("ls", cwd=tmp_path, **ASCII).stdout
+    for arguments in (["ingest", "données"], ["ls"]):
+        command = [COMMAND, *arguments]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=os.environ | ASCII, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert "données/è.csv" in done.stdout
 
 
 def test_a_program_in_a_locale_without_utf8_is_told_what_to_set(tmp_path: Path) -> None:
