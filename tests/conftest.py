@@ -1,5 +1,6 @@
 """What every test runs in: a folder and an environment of its own, real servers, and a loop that must not block."""
 
+import gc
 import os
 import shutil
 import threading
@@ -79,6 +80,13 @@ def _loop_stays_free() -> Iterator[None]:
         for thread in threading.enumerate():
             if thread.name == "inhaul-discard":
                 thread.join()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_heap() -> None:
+    """Each collection in a test would look at all that was imported and made before: much of the time of some."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
