@@ -205,7 +205,7 @@ async def test_bad_downloads_never_get_a_name(s3_root: str, s3_server: S3Server,
     rng = random.Random(seed)
     with proxy(s3_server.port, seed) as between:
         place = address.parse(s3_root)._replace(endpoint_url=between.endpoint_url)
-        store, impatient = (S3Store(place, limits=Limits(backoff=0.001, give_up=longest)) for longest in (30, 0.2))
+        store, impatient = (S3Store(place, limits=Limits(backoff=0.001, give_up=longest)) for longest in (30, 0.02))
         cache = Cache(tmp_path / "cache", None)
         contents = {f"o{number}": rng.randbytes(rng.randrange(2, 3000)) for number in range(10)}
         for key, content in contents.items():

@@ -180,7 +180,7 @@ def test_states(root: str, tmp_path: Path) -> None:
         place = f"{path}/{name}?{query}" if query else f"{path}/{name}"
         return Machine(place, f"sqlite:///{tmp_path}/{name}.db", tmp_path)
 
-    runs = 1000 if "SOAK" in os.environ else 10
+    runs = 1000 if "SOAK" in os.environ else 4 if root.startswith("s3://") else 10
     run_state_machine_as_test(
         machine, settings=settings(max_examples=runs, stateful_step_count=25, phases=[Phase.generate])
     )
