@@ -36,7 +36,7 @@ class ObjectAccess(Protocol):
 
 
 class Facts(NamedTuple):
-    """What reading the content tells; `verified_by` is how it is known, where nothing has to be stored."""
+    """The digest and counts of content; `verified_by` says how the digest is known if nothing has to be stored."""
 
     digest: Digest
     n_objects: int | None
@@ -45,15 +45,15 @@ class Facts(NamedTuple):
 
 
 Destination = Callable[[int], AbstractAsyncContextManager[Store | None]]
-"""Gives the store that content of so many bytes goes to; None if it should be hashed first."""
+"""Returns the store for content of this many bytes; None if the content should be hashed first."""
 
 
 class Content(Protocol):
-    """Something to be stored as one artifact.
+    """Content to store as one artifact.
 
     Attributes:
-        location: Where it is: a path without links; None in memory.
-        suffix: Its canonical suffix.
+        location: The path without links; None in memory.
+        suffix: The canonical suffix.
         accessor: The type it loads as, or None.
     """
 
@@ -65,30 +65,30 @@ class Content(Protocol):
     def suffix(self) -> str: ...  # noqa: D102
 
     async def read(self, destination: Destination | None = None) -> Facts:
-        """Hashes all of it.
+        """Hashes the whole content.
 
         Args:
-            destination: Where it is stored next, if it is new: what is read for the hash is kept for that, so that it
-                is read once.
+            destination: The place where new content will be stored. The bytes that are read for the hash are kept for
+                that, so that the content is read once.
         """
 
     async def release(self) -> None:
-        """Gives up what `read` has kept."""
+        """Drops the bytes that `read` has kept."""
 
     async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
-        """Stores what was read; `exclusive` and what is returned as in `Store.put_file`.
+        """Stores the content; `exclusive` and the returned value are those of `Store.put_file`.
 
         Raises:
-            FileChanged: It no longer has the digest.
-            KeyExists: There is something under the key.
+            FileChanged: The content no longer has the digest.
+            KeyExists: The key is taken.
         """
 
 
 def loading_as(content: Content, accessor: str | None) -> Content:
-    """The content, which is to load as something; None for what it looks like.
+    """Returns the content with an accessor; None detects the accessor.
 
     Raises:
-        ValueError: It does not load as that.
+        ValueError: The content does not load as the accessor.
     """
     if accessor is not None:
         suffixes.check_accessor(accessor, content.suffix)
@@ -106,7 +106,7 @@ async def is_taken(store: Readable, key: str) -> bool:
 
 
 async def seems_taken(store: Readable, key: str) -> bool:
-    """Like `is_taken`, but False where the storage does not permit to look: then storing has to find out."""
+    """Like `is_taken`, but returns False if looking is not permitted: then only the attempt to store shows it."""
     try:
         return await is_taken(store, key)
     except StorageDenied:

@@ -24,13 +24,13 @@ _LONGEST_NAME = 255  # bytes, on nearly every file system
 async def fetch(store: Readable, object_key: str, target: Path, digest: Digest, *, is_folder: bool) -> None:
     """Writes the content of an artifact to a path that does not exist: to a file, or to a folder of files.
 
-    Who calls compares the digest, but for one that tells of ETags: bytes do not show it, so it is compared here.
+    The caller compares the digest, unless its type is `etag`: that is compared here, as bytes do not show it.
 
     Raises:
-        InvalidKey: No folder can hold its objects.
-        ObjectMissing: It is not there.
-        ObjectChanged: It does not have the size, or the ETag.
-        StorageFull: There is no room for it.
+        InvalidKey: No folder can hold the objects.
+        ObjectMissing: The object does not exist.
+        ObjectChanged: The object has another size or ETag.
+        StorageFull: There is no room for the content.
     """
     by_etag = digest.hash_type == "etag"
     if not is_folder:
@@ -56,10 +56,10 @@ async def fetch(store: Readable, object_key: str, target: Path, digest: Digest, 
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Ensures that objects can be the files of a folder, before the first is written.
+    """Checks that objects can be the files of a folder, before the first one is written.
 
     Raises:
-        InvalidKey: A name leads out of it or is too long for a file, or a file would have to be a folder, too.
+        InvalidKey: A name leads out of the folder, is too long for a file, or would be both a file and a folder.
     """
     taken, folders = set[str](), set[str]()
     for name in names:
@@ -80,7 +80,7 @@ def _changed(store: Readable, object_key: str) -> ObjectChanged:
 
 
 async def holds(store: Readable, object_key: str, digest: Digest) -> bool:
-    """Returns True if an object has this content: by its ETag, or by reading it where that does not tell."""
+    """Returns True if an object has this content, by its ETag or, if that is not enough, by reading the object."""
     found = await store.stat(object_key)
     if found is None or found.size != digest.size:
         return False
@@ -99,7 +99,7 @@ async def holds(store: Readable, object_key: str, digest: Digest) -> bool:
 
 @asynccontextmanager
 async def copy_of(store: Readable, object_key: str, digest: Digest) -> AsyncIterator[Path]:
-    """A temporary copy of an object that has the size of a content."""
+    """Yields a temporary copy of an object that has the right size."""
 
     async def remove(folder: Path) -> None:
         await asyncio.to_thread(shutil.rmtree, folder)

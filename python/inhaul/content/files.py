@@ -19,17 +19,18 @@ from inhaul.hashing.etags import hash_records
 from inhaul.stores.base import Copy, Store
 from inhaul.tasks import each, to_the_end
 
-_KEPT = 4 * 1024 * 1024  # bytes of a file that are kept in memory from hashing to storing
+_KEPT = 4 * 1024 * 1024  # bytes; smaller files stay in memory between hashing and storing
 _FILES_AT_ONCE = 16  # of a folder
 _STRENGTH = ("none", "local", "readback", "checksum", "etag")  # the weakest `verified_by` first
 
 
 class _OnDisk:
-    """Something on disk.
+    """A file or folder on disk.
 
     Args:
-        path: Where the bytes are: a path without links.
-        given: The path that leads there, whose name says what they are, in a folder without links; None for the same.
+        path: The path of the bytes, without links.
+        given: The path that the user gave, which may be a link in a folder without links; its name gives the suffix.
+            None if it is the same.
     """
 
     def __init__(self, path: Path, given: Path | None = None) -> None:
@@ -47,11 +48,11 @@ class _OnDisk:
 class FileContent(_OnDisk):
     """A file on disk."""
 
-    _bytes: bytes | None = None  # all of it
+    _bytes: bytes | None = None  # the whole content
     _copy: Copy | None = None
 
     async def read(self, destination: Destination | None = None) -> Facts:
-        """See `Content`. A small file is kept in memory, a large one where it is stored next."""
+        """See `Content`. A small file is kept in memory, a large one as a temporary file of its new storage."""
         if destination is not None:
             await self._take(destination)
         return await asyncio.to_thread(self._read)
@@ -80,7 +81,7 @@ class FileContent(_OnDisk):
         if data is not None:
             return await store.put_bytes(data, object_key, digest, exclusive=exclusive)
         if copy is not None:
-            with suppress(ObjectMissing):  # gc may have taken it
+            with suppress(ObjectMissing):  # gc may have removed it
                 return await copy.put(object_key, exclusive=exclusive)
         return await store.put_file(self._path, object_key, digest, exclusive=exclusive)
 
@@ -96,9 +97,9 @@ class FolderContent(_OnDisk):
     """A folder on disk, kept as one artifact.
 
     Args:
-        path: As of a file.
-        given: As of a file.
-        follow_symlinks: Whether what links in it lead to is part of it, as for `from_dir`.
+        path: See `_OnDisk`.
+        given: See `_OnDisk`.
+        follow_symlinks: Whether targets of links in the folder are part of it, as for `from_dir`.
     """
 
     def __init__(self, path: Path, given: Path | None = None, follow_symlinks: FollowSymlinks = False) -> None:
@@ -106,7 +107,7 @@ class FolderContent(_OnDisk):
         self.follow_symlinks = follow_symlinks
 
     async def read(self, destination: Destination | None = None) -> Facts:
-        """See `Content`. It is read again when it is stored."""
+        """See `Content`. The folder is read again when it is stored."""
         return await asyncio.to_thread(self._read)
 
     def _read(self) -> Facts:
@@ -134,7 +135,7 @@ class FolderContent(_OnDisk):
         return min(verified, key=_STRENGTH.index)
 
     def _files(self, digest: Digest) -> list[tuple[str, Digest]]:
-        """The files and what they are, together what the folder was."""
+        """Returns the files and their digests, if they are still those of the folder's digest."""
         names = list(content_names(self._path, self.follow_symlinks))
         found = hashing.hash_files([self._path / name for name in names])
         files = [(name, one) for name, one in zip(names, found, strict=True) if isinstance(one, Digest)]
@@ -144,9 +145,9 @@ class FolderContent(_OnDisk):
 
 
 def content_names(folder: Path | Root, follow_symlinks: FollowSymlinks = False) -> Iterator[str]:
-    """The files that make up a folder's content, relative to it.
+    """Yields the relative paths of the files in a folder's content.
 
-    Without links that are not followed, special files, and what an ignore file leaves out.
+    Leaves out links that are not followed, special files, and files that an ignore file excludes.
     """
     scanner = Scanner(
         folder,
@@ -168,7 +169,7 @@ def content_names(folder: Path | Root, follow_symlinks: FollowSymlinks = False) 
 
 
 def _whole(path: Path, size: int) -> bytes | None:
-    """The content of a small file; None if it changes while it is read, or is not a file any more."""
+    """Returns the content of a small file; None if it changes while it is read, or is no longer a file."""
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:  # noqa: PTH123
         before = os.fstat(file.fileno())
         if not S_ISREG(before.st_mode) or before.st_size != size:

@@ -32,18 +32,18 @@ async def content_of(
     accessor: str | None = None,
     follow_symlinks: FollowSymlinks = False,
 ) -> Content:
-    """The content that a user's arguments mean.
+    """Returns the content for the arguments of a user.
 
     Args:
         data: A path, or an object in memory.
-        key: The key asked for, whose suffix may say in which format an object is stored.
-        form: The format to store an object in.
-        accessor: What it shall load as; None for what it looks like.
-        follow_symlinks: Whether what links in a folder lead to is part of it.
+        key: The key; its suffix may determine the format of an object in memory.
+        form: The format for an object in memory.
+        accessor: The type to load it as; None to detect the type.
+        follow_symlinks: Whether targets of links in a folder are part of it.
 
     Raises:
-        FileNotFoundError: A path leads nowhere.
-        ValueError: A path leads to something that is neither file nor folder, or that does not load as the accessor.
+        FileNotFoundError: The path does not exist.
+        ValueError: The path is neither a file nor a folder, or its content does not load as the accessor.
     """
     content: Content
     if is_pathish(data):
@@ -55,7 +55,7 @@ async def content_of(
 
 def _on_disk(path: str, follow_symlinks: FollowSymlinks) -> FileContent | FolderContent:
     whole = resolved(path)
-    given = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - a link stays, which has a name of its own
+    given = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - a link stays: its name counts
     given = given.parent.resolve() / given.name
     if whole.is_file():
         return FileContent(whole, given)

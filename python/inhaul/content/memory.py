@@ -15,15 +15,15 @@ from inhaul.hashing import Digest
 from inhaul.space import says_full
 from inhaul.stores.base import Store
 
-_TRIES = 100  # at a folder that something still writes to
+_TRIES = 100  # to remove a folder that a thread still writes to
 
 
 class MemoryContent:
-    """An object in memory, which is written to a temporary file or folder to be hashed and stored.
+    """An object in memory. It is written to a temporary file or folder, which is hashed and stored.
 
     Args:
         data: The object.
-        suffix: The suffix to store it under, which says in which format.
+        suffix: The suffix of the file, which determines the format.
     """
 
     location = None
@@ -48,7 +48,7 @@ class MemoryContent:
         try:
             memory.write(self._data, path, self.suffix)
         except BaseException as error:
-            discard()  # not when this goes: the error refers to it for as long as somebody keeps it
+            discard()  # now, because the error keeps `self` alive as long as the error itself
             if says_full(error):
                 raise no_room_for_temporaries(str(path), need) from error
             raise
@@ -66,10 +66,10 @@ class MemoryContent:
 
 
 def _discard(folder: Path) -> None:
-    """Removes a folder; in a thread, for the last reference to what owned it may go on an event loop."""
+    """Removes a folder in a thread, because the owner may be garbage-collected on an event loop."""
     try:
         Thread(target=_remove, args=(folder,), name="inhaul-discard").start()
-    except RuntimeError:  # the process ends, and starts no threads any more
+    except RuntimeError:  # the process is ending and cannot start threads
         _remove(folder)
 
 
@@ -80,4 +80,4 @@ def _remove(folder: Path) -> None:
         times_gone = 0 if folder.exists() else times_gone + 1
         if times_gone == 2:
             break
-        time.sleep(0.1)  # the threads of a writer that failed may still write, and make the folder again
+        time.sleep(0.1)  # threads of a failed writer may still write and create the folder again

@@ -13,7 +13,7 @@ from inhaul.stores.base import Readable, Store, StoredObject
 
 
 class _Remote:
-    """Something on S3, by its key in a store; `location` is its whole address."""
+    """An object or folder on S3, with its key in a store; `location` is the whole address."""
 
     def __init__(self, location: str, instance: ObjectAccess, root: str, key: str) -> None:
         self.location = location
@@ -28,7 +28,7 @@ class _Remote:
         return self._instance.store(self._root)  # the running loop's
 
     async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
-        """Refuses, for what is in a storage already is registered in place."""
+        """Raises: content in a storage is registered in place, so it is stored only if its object is gone."""
         raise FileNotFoundError(errno.ENOENT, "The object is gone, and there is no other copy of it", self.location)
 
     async def release(self) -> None:
@@ -39,7 +39,7 @@ class ObjectContent(_Remote):
     """An object."""
 
     async def read(self, destination: Destination | None = None) -> Facts:
-        """Asks for its ETag."""
+        """Asks for the ETag."""
         found = await self._store.stat(self._key)
         if found is None:
             raise FileChanged(errno.EBUSY, "The object was removed during the call", self.location)
@@ -51,16 +51,16 @@ class PrefixContent(_Remote):
     """All objects below a folder."""
 
     async def read(self, destination: Destination | None = None) -> Facts:
-        """Lists them."""
+        """Lists the objects."""
         tree = tree_of(await files_below(self._store, self._key))
         return Facts(tree.digest, tree.n_objects, None, _verified_by(tree.digest))
 
 
 async def files_below(store: Readable, folder: str) -> list[tuple[str, StoredObject]]:
-    """The objects of a folder artifact, by their path in it; those that stand for folders are none.
+    """Returns the objects of a folder artifact with their paths in it, except objects that stand for folders.
 
     Raises:
-        InvalidKey: One has a key that no file can have.
+        InvalidKey: An object has a key that no file can have.
     """
     files = []
     async for page in store.list(f"{folder}/"):
@@ -75,10 +75,10 @@ async def files_below(store: Readable, folder: str) -> list[tuple[str, StoredObj
 
 
 def tree_of(files: Iterable[tuple[str, StoredObject]]) -> TreeDigest:
-    """Returns what a listing tells of a folder's content."""
+    """Returns the digest of a folder from its listing."""
     return hash_listed((name, from_etag(one.etag, one.size)) for name, one in files)
 
 
 def _verified_by(digest: Digest) -> str:
-    """Returns how the content of an object is known that was not read."""
+    """Returns `verified_by` of an object that was not read."""
     return "none" if digest.hash_type == "etag" else "etag"

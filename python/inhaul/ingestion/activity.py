@@ -1,8 +1,8 @@
 """Leases of the calls that store objects now, so that garbage collection spares objects without a row yet.
 
-Whoever stores objects holds a lease in the registry, from before the first object until the last row is committed. So
-does whoever collects garbage: what a crashed ingest left is not collected while the same call again goes on with it. A
-lease counts until its process is known to have ended, or has not renewed it for minutes.
+A call that stores objects holds a lease in the registry, from before the first object until the last row is committed.
+A call that collects garbage also holds one, so that it does not remove the objects of a crashed ingest while the same
+call continues that ingest. A lease counts until its process is known to have ended, or has not renewed it for minutes.
 """
 
 import asyncio
@@ -27,19 +27,19 @@ from inhaul.keys import MARKS, new_uid
 from inhaul.processes import is_gone, this_process
 from inhaul.tasks import to_the_end
 
-_CLOCKS = timedelta(minutes=15)  # by which the clocks of databases and storages may differ
-_LEAVE = 5.0  # seconds in which a mark is taken away
-_PAUSE = 0.25  # seconds between two looks whether those that are waited for are done
+_CLOCKS = timedelta(minutes=15)  # the clocks of databases and storages may differ by this
+_LEAVE = 5.0  # seconds for removing a mark
+_PAUSE = 0.25  # seconds between two checks while waiting for other calls
 _SESSION = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}\.json")
 
 _running: set[str] = set()
-"""Leases of calls of this process. It may have others that are over, which it could not remove from the registry."""
+"""Leases of running calls of this process. The registry may also have leases of ended calls, if removal failed."""
 
 _lease: ContextVar[str | None] = ContextVar("inhaul_lease", default=None)
 
 
 def target_of(root: str, object_key: str) -> str:
-    """Returns the name that leases give the place of an object under a key that a user chose."""
+    """Returns the name that leases use for the place of an object under a real key."""
     return f"{root}/{object_key}"
 
 
@@ -51,10 +51,10 @@ async def storing(
 
     Args:
         database: The registry.
-        resumed_since: When the first of objects was stored that are written over, or adopted; None for new ones. They
-            are none that somebody is about to remove as garbage.
-        target: The place of an object under a key that a user chose, see `target_of`. One call at a time stores
-            there, the others wait: some servers let several uploads in parts that end at once succeed.
+        resumed_since: The time since when existing objects were stored that this call overwrites or adopts; None if
+            all objects are new. The call first waits for running garbage collections.
+        target: The place of an object under a real key, see `target_of`. One call at a time stores there, the others
+            wait: on some servers, several uploads in parts of one key that end at the same time all succeed.
     """
     async with _held(database, resumed_since, collects=False, target=target) as uid:
         if resumed_since is not None:
@@ -67,10 +67,10 @@ async def storing(
 
 
 async def confirm(conn: AsyncConnection) -> None:
-    """Ensures that what was stored since `storing` began is not collected before the transaction ends.
+    """Ensures that objects stored since `storing` began are not collected before the transaction ends.
 
     Raises:
-        LeaseLost: It may have been already.
+        LeaseLost: They may have been collected already.
     """
     uid = _lease.get()
     if uid is not None and not await leases.renew(conn, uid):
@@ -82,12 +82,12 @@ async def confirm(conn: AsyncConnection) -> None:
 
 
 async def forsake(instance: Instance, root: str, error: BaseException) -> None:
-    """Takes the registry's mark from a root that did not become a storage after all, unless others store there, too.
+    """Removes the registry's mark from a root that did not become a storage, unless other calls also store objects.
 
     Args:
-        instance: Who stored there, and holds a lease for that.
+        instance: The instance that stored there; the call holds a lease.
         root: The root.
-        error: Why it is no storage. It gets a note if the mark has to stay.
+        error: The error because of which the root is not a storage. It gets a note if the mark has to stay.
     """
     if not instance.claims.is_prepared(root):
         return
@@ -102,7 +102,7 @@ async def forsake(instance: Instance, root: str, error: BaseException) -> None:
 
 
 async def abandon(instance: Instance, root: str, error: BaseException) -> None:
-    """As `forsake`, for a call that holds no lease any more."""
+    """Does the same as `forsake` for a call that no longer holds a lease."""
     if instance.claims.is_prepared(root):
         async with storing(instance.database):
             await forsake(instance, root, error)
@@ -110,7 +110,7 @@ async def abandon(instance: Instance, root: str, error: BaseException) -> None:
 
 @asynccontextmanager
 async def collecting(database: Database) -> AsyncIterator[None]:
-    """Says that garbage is collected; crashed ingests are not gone on with until the end."""
+    """Holds a lease for garbage collection. Until it ends, no call continues a crashed ingest."""
     async with _held(database, None, collects=True) as uid:
         token = _lease.set(uid)
         try:
@@ -137,13 +137,13 @@ async def _held(
             return True
 
     async def end() -> None:
-        with suppress(InhaulError, OSError):  # it ends by itself, and what it was for is over
+        with suppress(InhaulError, OSError):  # the lease expires by itself
             async with database.write() as conn:
                 await leases.end(conn, uid)
 
     _running.add(uid)
     try:
-        while not await to_the_end(take()):  # noqa: ASYNC110 - what is waited for may be another process
+        while not await to_the_end(take()):  # noqa: ASYNC110 - the other call may be in another process
             await asyncio.sleep(_PAUSE)
         renewing = asyncio.create_task(_renew(database, uid))
         try:
@@ -159,14 +159,14 @@ async def _held(
 async def _renew(database: Database, uid: str) -> None:
     while True:
         await asyncio.sleep(leases.RENEWED.total_seconds())
-        with suppress(InhaulError, OSError):  # the next time may do; if none does, `confirm` says so
+        with suppress(InhaulError, OSError):  # the next attempt may succeed; if none does, `confirm` raises
             async with database.write() as conn:
                 if not await leases.renew(conn, uid):
                     return
 
 
 async def _collected(database: Database) -> None:
-    """Waits until those who collect garbage now are done. Who begins later sees our lease."""
+    """Waits until all running garbage collections are done. One that begins later sees our lease."""
     ours: set[str] | None = None
     while True:
         async with database.read() as conn:
@@ -178,38 +178,41 @@ async def _collected(database: Database) -> None:
 
 
 async def was_left(conn: AsyncConnection, target: str) -> bool:
-    """True if a killed call of this registry stored at a place, and no running one does, which may take that back."""
+    """Returns True if a killed call of this registry stored at a place, and no running call stores there.
+
+    A running call may still remove its object.
+    """
     living, dead = await _parted(conn, collects=False)
     return any(one.target == target for one in dead) and not any(one.target == target for one in living)
 
 
 async def settle(conn: AsyncConnection, target: str) -> None:
-    """Forgets calls that are over and stored at a place, since its object gets a row in this transaction."""
+    """Removes leases of ended calls for a place, since its object gets a row in this transaction."""
     _, dead = await _parted(conn, collects=False)
     if left := [one for one in dead if one.target == target]:
         await leases.forget(conn, left)
 
 
 async def spare(database: Database, *, fence: bool) -> datetime | None:
-    """Objects written since then may be those of somebody who writes now; None if nobody does.
+    """Returns the time since when objects may belong to running calls; None if no call stores objects.
 
-    Ask after the objects were listed and before their rows are looked up: whoever has ended by then has committed, and
-    who begins later writes objects that are not in the listing.
+    Call this after listing the objects and before looking up their rows: a call that has ended by then has committed
+    its rows, and a call that begins later writes objects that are not in the listing.
 
     Args:
         database: The registry.
-        fence: Whether those that have not been heard of for long shall not commit any more.
+        fence: Whether to remove expired leases, so that their calls can no longer commit.
     """
     async with database.write() if fence else database.read() as conn:
         living, dead = await _parted(conn, collects=False)
         if fence and dead:
             await leases.remove(conn, dead)
-            living = await leases.held(conn, collects=False)  # with those that were renewed just now
+            living = await leases.held(conn, collects=False)  # including leases renewed just now
     return min((one.started_at - _CLOCKS for one in living), default=None)
 
 
 async def _parted(conn: AsyncConnection, *, collects: bool) -> tuple[list[leases.Lease], list[leases.Lease]]:
-    """The leases whose holders live, as far as is known, and the others."""
+    """Returns the leases whose holders may be alive, and the others."""
     held = await leases.held(conn, collects=collects)
     late = await leases.now(conn) - leases.EXPIRES if held else None
     living, dead = list[leases.Lease](), list[leases.Lease]()
@@ -220,7 +223,7 @@ async def _parted(conn: AsyncConnection, *, collects: bool) -> tuple[list[leases
 
 
 class CrashedSessions:
-    """The sessions of crashed ingests in an instance's folder, held: nobody goes on with them. Its methods block."""
+    """The locked sessions of crashed ingests in an instance's folder: no call can continue them. Its methods block."""
 
     def __init__(self, home: Path) -> None:
         self._folder = home / SESSIONS
@@ -228,7 +231,7 @@ class CrashedSessions:
 
     @classmethod
     def hold(cls, home: Path) -> Self:
-        """Finds them; `release` must follow."""
+        """Finds and locks the sessions; call `release` afterwards."""
         sessions = cls(home)
         for file in sorted(sessions._folder.glob("*.json")):
             if _SESSION.fullmatch(file.name) and (taken := notes.take(file, said)) is not None:
@@ -237,11 +240,11 @@ class CrashedSessions:
         return sessions
 
     def release(self) -> None:
-        """Leaves them to the next call for the same target."""
+        """Unlocks the sessions, so that the next call for the same target can continue them."""
         for descriptor, _ in self._held.values():
             os.close(descriptor)
         self._held.clear()
 
     def before(self, time: datetime) -> list[Path]:
-        """The files of those that began before some time."""
+        """Returns the files of sessions that began before a time."""
         return [file for file, (_, began) in self._held.items() if began < time]

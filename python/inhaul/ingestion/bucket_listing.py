@@ -1,4 +1,4 @@
-"""A folder on S3: its objects are registered from what a listing tells of them, and none is read."""
+"""Ingestion of a folder on S3: objects are registered from their listing, without reading them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -15,7 +15,7 @@ _FILES = 8192  # of a batch, unless the folder has less
 
 
 async def batches(job: Job, address: str, session: Session) -> AsyncIterator[Batch]:
-    """The objects in path order, each with what it is to the registry, or why it is left out."""
+    """Yields the objects in path order, each with its status in the registry or the reason why it is left out."""
     files: list[tuple[str, int, str, str]] = []
     left: list[tuple[str, str, bool]] = []
     ordinal = 0
@@ -30,7 +30,7 @@ async def batches(job: Job, address: str, session: Session) -> AsyncIterator[Bat
         for one in page:
             path = one.key.removeprefix(prefix)
             if OBJECTS in path.split("/") or path.startswith(others):
-                continue  # what inhaul stored is registered already; and what is in another storage, there
+                continue  # objects of inhaul have rows already; objects of another storage belong there
             if f"/{path}".endswith("/") and not one.size:
                 left.append((path, "It is an empty object that stands for a folder", False))
             elif problem := store.key_problem(one.key):
@@ -48,10 +48,10 @@ async def batches(job: Job, address: str, session: Session) -> AsyncIterator[Bat
 def _sorted(
     job: Job, address: str, ordinal: int, files: list[tuple[str, int, str, str]], left: list[tuple[str, str, bool]]
 ) -> GivenFiles:
-    """The files in byte order: SeaweedFS, for one, lists what is in `a/` before `a.csv`."""
+    """Returns the files in byte order: SeaweedFS, for example, lists the contents of `a/` before `a.csv`."""
     files.sort(key=lambda file: file[0].encode())
     if left:
-        as_path(address)  # imports, off the loop, what their issues name them by
+        as_path(address)  # imports the path library off the loop; issues use it
     return GivenFiles(address, job.key_prefix, ordinal, files, left, job.exclude)
 
 

@@ -1,4 +1,4 @@
-"""The resolved arguments of an ingest: which folder, into which storage, under which keys."""
+"""The resolved arguments of an ingest: the folder, the storage and the keys."""
 
 import asyncio
 import errno
@@ -33,21 +33,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One folder on its way into one storage.
+    """The ingest of one folder into one storage.
 
     Attributes:
-        instance: Where the rows go.
-        path: The folder, resolved.
-        root: The storage's root.
-        storage_id: The storage's row; None while it is not registered.
-        key_prefix: What precedes the relative path in each key, without a slash at its end; may be empty.
+        instance: The instance whose registry gets the rows.
+        path: The resolved folder.
+        root: The root of the storage.
+        storage_id: The row of the storage; None while it is not registered.
+        key_prefix: The part of each key before the relative path, without a slash at its end; may be empty.
         in_place: Whether the folder lies in the storage, so that nothing is copied.
         run_id: The run to record.
         exclude: Patterns in gitignore syntax, relative to the folder.
-        follow_symlinks: Whether links to files and folders inside the folder are followed, or to any.
+        follow_symlinks: Whether links that stay inside the folder are followed, or all links.
         drop_duplicates: Whether only the first of files with equal content is kept.
-        others: What in the folder is that of other storages: their roots, and links that lead there.
-        address: Where the folder is when it is on S3, without its server; None when it is on this machine.
+        others: Roots of other storages in the folder, and links that lead into them.
+        address: The address of a folder on S3, without its server; None for a folder on this machine.
     """
 
     instance: Instance
@@ -74,14 +74,14 @@ class Job:
         follow_symlinks: FollowSymlinks,
         drop_duplicates: bool,
     ) -> Self:
-        """Finds the folder, the storage it lies in or goes to, and its keys.
+        """Finds the folder, its storage, and its keys.
 
         Raises:
             FileNotFoundError: There is no such folder.
             NotADirectoryError: The path is a file.
             InvalidKey: The keys would not be valid, or the folder holds stored objects.
             ValueError: The folder lies in a storage at another key.
-            UnsupportedStorage: The address is none on S3.
+            UnsupportedStorage: The address is not on S3.
         """
         if is_remote(text := as_text(path)):
             job = await cls._resolve_remote(instance, text, key)
@@ -119,12 +119,12 @@ class Job:
         )
 
     def report(self) -> IngestReport:
-        """A report of nothing but what the walk does not come to."""
+        """Returns a report with only the folders that the walk leaves out because they belong to other storages."""
         return IngestReport(skipped=[left_out(root) for root in self.others])
 
     @classmethod
     async def _resolve_remote(cls, instance: Instance, address: str, key: str | None) -> Self:
-        """The job of a folder on S3, which lies in a storage, if only in the one that its bucket becomes."""
+        """Returns the job for a folder on S3. If it lies in no storage, its bucket becomes one."""
         place = locate(address)
         place = place.at(place.prefix.rstrip("/"))
         storage = await instance.storages.of(str(place))
@@ -146,7 +146,7 @@ class Job:
         others = await instance.storages.below(folder, storage)
         keys = [relative_key(root, storage.root) or "" for root in others]
         if others:
-            await asyncio.to_thread(as_path, address)  # imports, off the loop, what the report names them by
+            await asyncio.to_thread(as_path, address)  # imports the path library off the loop; the report uses it
         return cls(
             instance=instance,
             path=Path(place.prefix),
@@ -163,9 +163,9 @@ class Job:
         )
 
     async def session(self) -> Session:
-        """The session of this job: a crashed one's, or a new one, which only a job that stores objects begins.
+        """Returns the session of a crashed call for the same target, or a new one, not begun yet.
 
-        Whoever asks for it uses it within `left_on_failure`.
+        The caller must use it within `left_on_failure`.
         """
         await self.instance.recover()
         target = (str(self.path), self.root, self.key_prefix)
@@ -182,7 +182,7 @@ class Job:
     async def _edited_since(self, session: Session) -> bool:
         """Returns True if an artifact of the crashed session may have moved to another key.
 
-        Its object would be written over, since object names derive from the path the artifact came from.
+        Its object would be overwritten, since object names derive from the original path of the artifact.
         """
         edited = select(artifact.c.id).where(
             artifact.c.storage_id == self.storage_id,
@@ -193,22 +193,22 @@ class Job:
             return (await conn.execute(edited.limit(1))).first() is not None
 
     async def _deleted_since(self, session: Session) -> bool:
-        """Whether an artifact of the crashed session may have been deleted for good: its uid must not come back."""
+        """Returns True if an artifact of the crashed session may have been deleted: its uid must not be used again."""
         deleted = select(retired_uid.c.uid).where(retired_uid.c.created_at >= session.started)
         async with self.instance.database.read() as conn:
             return (await conn.execute(deleted.limit(1))).first() is not None
 
     def opened(self) -> Root:
-        """The folder. Blocks.
+        """Opens the folder. Blocks.
 
-        What is registered in place is read from its storage, so links may lead anywhere in that, but not out of it.
+        Files registered in place are read from their storage, so links may lead anywhere in it, but not out of it.
         """
         if self.in_place and self.follow_symlinks == "anywhere":
             return Root(self.root).part(self.key_prefix)
         return Root(self.path)
 
     def scanner(self, folder: Root, session: Session, store: Store | None) -> Scanner:
-        """A scanner of the folder, opened, that stores what it reads, or only reads."""
+        """Returns a scanner of the open folder. It also stores the files if a store is given."""
         return Scanner(
             folder,
             key_prefix=self.key_prefix,
@@ -223,11 +223,11 @@ class Job:
         )
 
     def _but_for_others(self) -> list[str]:
-        """Patterns that leave out other storages."""
+        """Returns patterns that exclude other storages."""
         return [f"/{_escaped(Path(other).relative_to(self.path))}" for other in self.others]
 
     def second_pass(self, folder: Root, session: Session, store: Store | None, batches: Sequence[Batch]) -> Scanner:
-        """A scanner that reads again what was staged, and stores it unless it is in the storage already."""
+        """Returns a scanner that reads staged files again, and stores them unless they are in the storage already."""
         return Scanner.again(
             batches,
             folder,
@@ -243,13 +243,13 @@ class Job:
 
 
 def _theirs(folder: Path, roots: Sequence[str], follow_symlinks: FollowSymlinks) -> list[str]:
-    """Returns what in a folder is that of other storages, whose roots these are."""
+    """Returns the paths in a folder that belong to other storages with these roots."""
     found = [root for root in roots if Path(root).is_relative_to(folder) and Path(root).is_dir()]
     if not roots or not follow_symlinks:
         return found
     waiting: list[tuple[Path, tuple[str, ...]]] = [(folder, (str(folder), *map(str, folder.parents)))]
-    for path, whole in waiting:  # it grows
-        with suppress(OSError), os.scandir(path) as entries:  # the walk says what it could not read
+    for path, whole in waiting:  # the list grows
+        with suppress(OSError), os.scandir(path) as entries:  # the walk reports folders that it cannot read
             for entry in entries:
                 leads_to = os.path.realpath(entry.path)
                 if any(leads_to == root or leads_to.startswith(f"{root}/") for root in roots):
@@ -260,23 +260,23 @@ def _theirs(folder: Path, roots: Sequence[str], follow_symlinks: FollowSymlinks)
 
 
 def _but_for(registry: Path | None, folder: Path) -> list[str]:
-    """Patterns that leave out a registry that lies in the folder: each ingest changes it, and so would find it new."""
+    """Returns patterns that exclude a registry in the folder: each ingest changes it, so it would always be new."""
     if registry is None or not (registry := registry.resolve()).is_relative_to(folder):
         return []
     relative = registry.relative_to(folder)
     if OBJECTS in relative.parts:
-        return []  # where no walk comes
+        return []  # no walk enters this folder
     name = _escaped(relative)
     return [f"/{name}", f"/{name}-wal", f"/{name}-shm", f"/{name}-journal"]
 
 
 def _escaped(path: Path) -> str:
-    """A relative path as a pattern that means nothing else."""
+    """Returns a pattern that matches only this relative path."""
     return re.sub(r"([\\*?\[\]{} ])", r"\\\1", path.as_posix())
 
 
 def _folder(path: str) -> tuple[Path, str]:
-    """The folder without links, and the name it was given under."""
+    """Returns the folder without links, and the name that the user gave."""
     folder = resolved(path)
     if not folder.exists():
         raise FileNotFoundError(errno.ENOENT, "There is no such folder", path)

@@ -1,8 +1,8 @@
-"""Sessions: what makes the same call after a crash go on where it stopped.
+"""Sessions, with which the same call after a crash continues where the crashed call stopped.
 
 A session is a small file, on disk before the first object is stored and removed after the last row is committed. It
 holds the salt from which every object name of the ingest derives, so a repeated call gives each path the same object
-name again and writes over what the crash left behind. Its lock tells a crashed session from a running one.
+name and overwrites the objects that the crash left. Its lock distinguishes a running session from a crashed one.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ SESSIONS = "sessions"
 
 
 def said(content: Any) -> tuple[bytes, datetime]:
-    """The salt and the beginning that the note of a session tells."""
+    """Returns the salt and the start time from the note of a session."""
     return bytes.fromhex(content["salt"]), notes.time_of(content["started"])
 
 
@@ -34,9 +34,9 @@ class Session:
 
     Attributes:
         salt: 16 bytes; object names derive from it.
-        started: When the session that chose the salt began.
-        resumed: Whether the salt is a crashed session's.
-        uploads: Its uploads in parts.
+        started: The time when the session that chose the salt began.
+        resumed: Whether the salt is that of a crashed session.
+        uploads: The uploads in parts of the session.
     """
 
     def __init__(self, file: Path, salt: bytes, started: datetime, descriptor: int | None) -> None:
@@ -48,16 +48,16 @@ class Session:
         self.resumed = descriptor is not None
 
     def _hold(self, descriptor: int | None) -> None:
-        """Keeps the lock until `release`, or until nothing refers to the session, as when a call is cancelled."""
+        """Keeps the lock until `release`, or until the session is garbage-collected."""
         self._unlock = weakref.finalize(self, os.close, descriptor) if descriptor is not None else None
 
     @classmethod
     def find(cls, home: Path, *target: str) -> Self:
-        """The crashed session for a target, now locked, or a new one that is not on disk yet.
+        """Returns the crashed session for a target, now locked, or a new one that is not on disk yet.
 
         Args:
             home: The instance's `.inhaul` folder.
-            target: What identifies the call: folder, storage root, key.
+            target: The values that identify the call: folder, storage root, key.
         """
         name = hashlib.sha256("\0".join(target).encode("utf-8", "surrogateescape")).hexdigest()[:16]
         for file in sorted((home / SESSIONS).glob(f"{name}-*.json")):
@@ -68,7 +68,7 @@ class Session:
         return cls(file, secrets.token_bytes(16), datetime.now(UTC), None)
 
     def begin(self) -> None:
-        """Makes the session durable; from now on objects may be stored under its names.
+        """Writes the session to disk; from now on, objects may be stored under its names.
 
         Raises:
             StorageFull: There is no room for it.
@@ -80,20 +80,20 @@ class Session:
             self._hold(notes.create(self._file, {"salt": self.salt.hex(), "started": self.started.isoformat()}))
 
     def end(self) -> None:
-        """Forgets the session: every object it stored has its row."""
+        """Removes the session, since every object that it stored has a row."""
         self.uploads.forget()
         self._file.unlink(missing_ok=True)
         self.release()
 
     def release(self) -> None:
-        """Leaves the session to the next call for the same target."""
+        """Unlocks the session, so that the next call for the same target can continue it."""
         if self._unlock is not None:
             self._unlock()
             self._unlock = None
 
     @contextmanager
     def left_on_failure(self) -> Iterator[None]:
-        """Releases the session if anything is raised, so that a call after it finds it without waiting for garbage."""
+        """Releases the session if anything is raised, so that the next call need not wait for the garbage collector."""
         try:
             yield
         except BaseException:
@@ -101,7 +101,7 @@ class Session:
             raise
 
     def renew(self) -> None:
-        """Chooses another salt, giving up on what the crash left behind."""
+        """Chooses another salt. The objects of the crashed call are not used again."""
         self.end()
         self.salt = secrets.token_bytes(16)
         self.started = datetime.now(UTC)
@@ -109,9 +109,9 @@ class Session:
 
 
 class Uploads:
-    """The uploads in parts of one session, in a file beside the session's.
+    """The uploads in parts of one session, in a file beside that of the session.
 
-    One that is over stays in it: a repeated call that finds it gone looks whether its object is there.
+    A finished upload stays in the file: if a repeated call finds that the upload is gone, it looks for the object.
     """
 
     def __init__(self, file: Path) -> None:
@@ -119,11 +119,11 @@ class Uploads:
         self._known: dict[str, str] | None = None
 
     def get(self, object_key: str) -> str | None:
-        """The upload that was begun last for an object."""
+        """Returns the last upload that was begun for an object."""
         return self._all().get(object_key)
 
     def begin(self, object_key: str, upload_id: str) -> None:
-        """Remembers an upload; durable on return."""
+        """Records an upload; it is on disk on return."""
         known = self._all()
         if known.get(object_key) == upload_id:
             return
@@ -136,7 +136,7 @@ class Uploads:
         flags = os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(self._file, flags, 0o644)
         try:
-            # On a line of its own, whatever a crash left before it.
+            # The first line break ends a line that a crash left incomplete.
             os.write(descriptor, f"\n{line}\n".encode())
             os.fsync(descriptor)
         finally:
@@ -145,11 +145,11 @@ class Uploads:
             notes.fsync(self._file.parent)
 
     def end(self, object_key: str) -> None:
-        """It is over; see above why it is not forgotten."""
+        """Ends an upload. It stays in the file; see the class."""
 
     def forget(self) -> None:
-        """Forgets all of them."""
-        self._all()  # or what is in its place could not be removed
+        """Forgets all uploads."""
+        self._all()  # sets aside a damaged file, which could not be removed otherwise
         self._file.unlink(missing_ok=True)
         self._known = None
 
@@ -157,7 +157,7 @@ class Uploads:
         if self._known is None:
             known = {}
             for line in notes.lines(self._file, most=_MOST_UPLOADS):
-                with suppress(ValueError):  # half a line, after a crash: no part was sent to its upload
+                with suppress(ValueError):  # an incomplete line, after a crash: no part was sent to its upload
                     match json.loads(line):
                         case [str(object_key), str(upload_id)]:
                             known[object_key] = upload_id

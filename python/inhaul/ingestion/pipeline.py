@@ -1,9 +1,9 @@
 """The stream from a folder into storage and registry.
 
-Four stages run at once, each holding back the one before it: `_plan` asks the registry about each listing, the scanner
-reads and stores on threads of its own, `_flush` has the disk keep what was stored, `_write_groups` writes rows. Where
-storing takes a network, the scanner hands over what is new to a fifth, `upload`. Objects first, rows last: a batch gets
-its rows only when its objects are stored, and in a folder when the file system says that they are on disk.
+Four stages run at the same time, and each one waits when the next one is behind: `_plan` asks the registry about each
+listing, the scanner reads and stores in its own threads, `_flush` flushes objects to disk, `_write_groups` writes rows.
+If the storage is on a network, the scanner hands new content to a fifth stage, `upload`. Objects first, rows last: a
+batch gets its rows only when its objects are stored, and in a local storage only when they are on disk.
 """
 
 import asyncio
@@ -30,12 +30,12 @@ from inhaul.keys import stem, uid_of
 from inhaul.stores.base import Store
 from inhaul.tasks import to_the_end, unwrapped
 
-ROWS_PER_GROUP = 16_384  # larger ones start late, smaller ones write pages more often
+ROWS_PER_GROUP = 16_384  # larger groups start late, smaller ones write pages more often
 SECONDS_PER_GROUP = 0.5
-_OF_WHAT_IS_LEFT = 3  # a group ends at this part of it: nothing is read any more while the last one is written
+_OF_WHAT_IS_LEFT = 3  # a group is a third of the rest: nothing is read while the last one is written
 
 Found = Callable[[], tuple[int, bool]]
-"""How many files there are so far, and whether that is final."""
+"""Returns the number of files found so far, and whether it is final."""
 
 Stage = Callable[[Job, Scan], Coroutine[None, None, None]]
 """A task that runs beside a scan until the scan ends."""
@@ -46,9 +46,9 @@ class Recorded(NamedTuple):
 
     Attributes:
         batch: The rows.
-        ids: Ids of the rows it made, in order; None when it lost some to another writer, whose rows it then holds.
-        created_at: Creation time of the rows it made.
-        versions: Versions of the rows it made that follow others, by uid.
+        ids: Ids of the inserted rows, in order; None if another writer was faster with some, whose rows are then held.
+        created_at: Creation time of the inserted rows.
+        versions: Versions of inserted rows that follow others, by uid.
     """
 
     batch: Batch
@@ -60,9 +60,9 @@ class Recorded(NamedTuple):
 def teller(
     report: IngestReport, on_event: Callable[[IngestEvent], object] | None
 ) -> Callable[[Batch, int, bool], None]:
-    """A function that adds a batch to a report and tells how far that has come.
+    """Returns a function that adds a batch to a report and reports the progress.
 
-    Its other arguments are the files found so far, and whether that is final.
+    Its other arguments are the number of files found so far, and whether it is final.
     """
 
     def tell(batch: Batch, found: int, walked: bool) -> None:
@@ -74,12 +74,12 @@ def teller(
 
 
 async def stage(job: Job, session: Session, on_read: Callable[[Batch, int, bool], None]) -> list[Batch]:
-    """Reads and hashes the folder, and asks the registry about it; writes nothing.
+    """Reads and hashes the folder, and asks the registry about it. Writes nothing.
 
     Args:
-        job: What to read.
-        session: Where its object names come from.
-        on_read: Called with each batch, the files found so far, and whether that is final.
+        job: The ingest.
+        session: The session from which object names derive.
+        on_read: Called with each batch, the number of files found so far, and whether it is final.
     """
     contents = Contents()
     staged: list[Batch] = []
@@ -97,12 +97,12 @@ async def stage(job: Job, session: Session, on_read: Callable[[Batch, int, bool]
 
 
 async def ingest(job: Job, session: Session, on_recorded: Callable[[Recorded, int, bool], None]) -> None:
-    """Reads each file once, storing it as it is hashed, and records it.
+    """Reads each file once, stores it while it is hashed, and records it.
 
     Args:
-        job: What to ingest.
-        session: Where its object names come from.
-        on_recorded: Called with each batch when it is committed, the files found so far, and whether that is final.
+        job: The ingest.
+        session: The session from which object names derive.
+        on_recorded: Called with each committed batch, the number of files found so far, and whether it is final.
     """
     if job.address is not None:
         done = 0
@@ -126,7 +126,7 @@ async def ingest(job: Job, session: Session, on_recorded: Callable[[Recorded, in
 
 
 async def save(job: Job, session: Session, staged: Sequence[Batch], on_recorded: Callable[[Recorded], None]) -> None:
-    """Stores and records what was staged. A file that differs by now fails as `changed`."""
+    """Stores and records staged files. A file that has changed since fails as `changed`."""
     total = sum(map(len, staged))
     if job.address is not None:
         await _record(job, None, None, _each(staged), lambda: (total, True), on_recorded)
@@ -145,7 +145,7 @@ async def _each(staged: Sequence[Batch]) -> AsyncIterator[Batch]:
 
 @asynccontextmanager
 async def _storing(job: Job, session: Session) -> AsyncIterator[Store | None]:
-    """Keeps a lease, and the session on disk, while objects without rows may exist; gives what they are stored in."""
+    """Keeps a lease, and the session on disk, while objects without rows may exist. Yields their store."""
     if job.in_place:
         yield None
         return
@@ -160,7 +160,7 @@ async def _storing(job: Job, session: Session) -> AsyncIterator[Store | None]:
 
 @asynccontextmanager
 async def _reading(job: Job, make: Callable[[], Scanner], *stages: Stage) -> AsyncIterator[Scan]:
-    """A scan, with the stages that serve it while the caller takes its batches."""
+    """Yields a scan, with the stages that run while the caller takes its batches."""
     async with Scan.start(make) as scan:
         with unwrapped():
             async with asyncio.TaskGroup() as tasks:
@@ -170,21 +170,21 @@ async def _reading(job: Job, make: Callable[[], Scanner], *stages: Stage) -> Asy
 
 
 def _held(store: Store | None, folder: Root) -> Root | None:
-    """What must still be where the rows say when they are committed: the folder itself, or the storage it goes to."""
+    """Returns the folder to check before each commit: the rows refer to it, or to the storage."""
     if store is None:
         return folder
     return store.files.opened() if store.files is not None else None
 
 
 def _sending(store: Store | None, session: Session) -> Sequence[Stage]:
-    """The stage that sends what is new, where the scanner does not store it itself."""
+    """Returns the stage that sends new content, if the scanner does not store it itself."""
     if store is None or (sender := store.sender) is None:
         return ()
     return (lambda job, scan: upload(scan, sender, session),)
 
 
 async def _plan(job: Job, scan: Scan) -> None:
-    """Tells the scanner what the registry knows of each listing."""
+    """Gives the scanner the rows that the registry has for each listing."""
     database, prefix = job.instance.database, f"{job.key_prefix}/" if job.key_prefix else ""
     storages = await job.instance.storages.beside(job.root)
     async with database.read() as conn:
@@ -208,7 +208,7 @@ async def _record(
     found: Found,
     on_recorded: Callable[[Recorded], None],
 ) -> None:
-    """Writes rows while the objects of the next ones are flushed and further ones read."""
+    """Writes rows while the next objects are flushed and further files are read."""
     stored: asyncio.Queue[Batch | None] = asyncio.Queue(ROWS_PER_GROUP // 8192)
     durable: asyncio.Queue[list[Batch]] = asyncio.Queue(1)
     with unwrapped():
@@ -226,7 +226,7 @@ async def _flush(
     found: Found,
     durable: asyncio.Queue[list[Batch]],
 ) -> None:
-    """Takes what is ready in groups, and sees to it that their objects are on disk; an empty group is the last."""
+    """Groups stored batches, and flushes their objects to disk. An empty group is the last one."""
     taken = 0
     batch = await stored.get()
     while batch is not None:
@@ -289,7 +289,7 @@ async def _write(job: Job, held: Root | None, group: Sequence[Batch]) -> list[Re
 async def _insert(
     conn: AsyncConnection, job: Job, constants: bulk.Constants, batch: Batch
 ) -> tuple[Recorded, list[str]]:
-    """Makes the rows of a batch; also gives the objects that no row will ever refer to."""
+    """Inserts the rows of a batch. Also returns the objects that no row will refer to."""
     versions = {}
     successors = batch.successors
     if successors:
@@ -299,7 +299,7 @@ async def _insert(
         for uid, version in (await families.versions_of(conn, new_uids)).items():
             older[stem(uid)].append(version)
         for new in new_uids:
-            with suppress(ValueError):  # of versions that are all words, none follows: the new one has none
+            with suppress(ValueError):  # no version of the family starts with a number: the new one has no name
                 versions[new] = next_version(older[stem(new)])
         await families.supersede(conn, new_uids, constants.created_at)
     ids: Sequence[int] = ()
@@ -312,11 +312,11 @@ async def _insert(
     if len(ids) == _fresh(batch):
         return Recorded(batch, ids, constants.created_at, versions), []
     if successors:
-        await families.choose_latest(conn, new_uids)  # those whose new member did not get its row
+        await families.choose_latest(conn, new_uids)  # families whose new member got no row
     known = await bulk.lookup(conn, constants.storage_id, batch.keys_json())
     own = {place for place, *_, record in known if bulk.row_values(record)["object_key"] == batch.row(place)[4]}
     kept, lost = batch.with_known(known, own)
-    # Whatever else happened: an object that a row refers to is not ours to remove.
+    # An object that a row refers to must never be removed.
     referred = await bulk.objects_of(conn, [uid_of(key) for key in lost])
     return Recorded(kept, None, constants.created_at, versions), [key for key in lost if key not in referred]
 

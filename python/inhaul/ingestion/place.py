@@ -14,7 +14,7 @@ from inhaul.stores.schemes import relative_key
 
 
 class Place(NamedTuple):
-    """Where an artifact's content lies or will lie.
+    """The place of an artifact's content, existing or planned.
 
     Attributes:
         storage: The storage.
@@ -28,13 +28,13 @@ class Place(NamedTuple):
 
 
 async def content_at(instance: Instance, address: str, *, accessor: str | None = None) -> Content:
-    """Returns what is at an address on S3: an object, or all below a folder.
+    """Returns the content at an address on S3: an object, or all objects below a folder.
 
     Raises:
-        FileNotFoundError: There is nothing.
-        InvalidKey: It is the root of a storage, or no key.
+        FileNotFoundError: There is no object.
+        InvalidKey: The address is the root of a storage, or not a valid key.
         UnsupportedStorage: The address names no bucket.
-        ValueError: It does not load as the accessor.
+        ValueError: The content does not load as the accessor.
     """
     place = schemes.locate(address)
     location = str(place)
@@ -59,20 +59,21 @@ async def locate(
     labelled: bool,
     root: str | None = None,
 ) -> Place:
-    """Finds out where content goes, or that it is there already.
+    """Finds the place for content, or the place where it already is.
 
     Args:
-        instance: Whose storages count.
+        instance: The instance with the storages.
         content: The content.
-        key: The key asked for, or None.
-        inherited: The key to take outside a storage if none was asked for.
-        labelled: Whether something else than a key says what the artifact is.
-        root: The root of the storage asked for; None: the one that the content lies in, or the default one.
+        key: The key that the user gave, or None.
+        inherited: The key to use outside a storage if the user gave none.
+        labelled: Whether the artifact has a run or a description, and so needs no key.
+        root: The root of the storage that the user gave. None means the storage that contains the content, or the
+            default one.
 
     Raises:
-        InvalidKey: The key is not valid, or the path is an object of no artifact.
-        ValueError: The key or the storage disagrees with where the content lies, or the key with its suffix; or nothing
-            says what it is.
+        InvalidKey: The key is not valid, or the path is an object that belongs to no artifact.
+        ValueError: The key or the storage contradicts the path of the content, the key has another suffix, or there is
+            neither a key, a run nor a description.
     """
     where = content.location
     storage = await instance.storages.of(where) if where is not None else None
@@ -113,7 +114,7 @@ async def locate(
 
 
 async def _key_of_link(instance: Instance, content: Content, storage: StorageRow) -> str | None:
-    """The key of a link to content of the same storage: it has a name of its own, and its own lifetime."""
+    """Returns the key of a link to content in the same storage. The link has its own name and its own lifetime."""
     if not isinstance(content, FileContent | FolderContent) or content.link is None:
         return None
     own = await instance.storages.of(content.link)

@@ -1,6 +1,6 @@
-"""Plans what happens to each file.
+"""The decision what happens to each file.
 
-The registry is asked once per listing; the scanner then decides for each file as soon as it is read:
+The registry is asked once per listing. The scanner then decides for each file as soon as it is read:
 
 | the registry's row for (storage, key) | its content against the file's | status                |
 |---------------------------------------|--------------------------------|-----------------------|
@@ -9,17 +9,17 @@ The registry is asked once per listing; the scanner then decides for each file a
 | live                                  | other                          | `new_version`         |
 | in the trash only                     | any                            | failed, `trashed`     |
 
-A row written by somebody else between the question and our insert wins: the file is then `unchanged` if the content is
-the same, else failed, `conflict`.
+If another writer inserts a row between the question and our insert, that row wins. Then the file is `unchanged` if the
+content is the same, and otherwise fails as `conflict`.
 """
 
 from collections.abc import Iterable
 
 
 def next_version(versions: Iterable[str | None]) -> str:
-    """The version that follows those of a family: its highest major, plus one.
+    """Returns the version that follows those of a family: its highest major, plus one.
 
-    A family's first artifact may have none; it counts as "1", which it becomes when it gets a successor.
+    The first artifact of a family may have no version. It counts as "1", and becomes "1" when it gets a successor.
 
     Raises:
         ValueError: No version of the family starts with a number.

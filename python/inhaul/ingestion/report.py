@@ -54,13 +54,13 @@ class Reason(StrEnum):
 
     @property
     def skipped(self) -> bool:
-        """Whether such a file is left out on purpose."""
+        """True if such a file is left out on purpose."""
         return self in (Reason.SYMLINK, Reason.SPECIAL, Reason.OUTSIDE, Reason.LOOP, Reason.STORAGE)
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """A file that was not ingested: where, why, and the error that a call for it alone would raise."""
+    """A file that was not ingested: its path, the reason, and the error that a call for this file alone would raise."""
 
     path: "Path | UPath"
     reason: Reason
@@ -74,11 +74,11 @@ _NOT_STORED: Mapping[int, type[OSError]] = {
 }
 
 ScannerIssue = tuple[bytes, str, str, int]
-"""Path, reason, message, and errno or 0, as the scanner reports a file that it left out."""
+"""Path, reason, message, and errno or 0 of a file that the scanner left out."""
 
 
 def issue(path: bytes, reason: str, message: str, code: int) -> Issue:
-    """An issue as the scanner reports it; `code` is the errno, or 0."""
+    """Returns the issue for a report of the scanner; `code` is the errno, or 0."""
     where = os.fsdecode(path)
     why = Reason(reason)
     error: Exception
@@ -99,19 +99,19 @@ def issue(path: bytes, reason: str, message: str, code: int) -> Issue:
 
 
 def left_out(root: str) -> Issue:
-    """The issue of another storage below the folder."""
+    """Returns the issue for another storage below the folder."""
     message = "This folder is a storage of its own: ingest it by itself"
     return issue(os.fsencode(root), Reason.STORAGE, message, errno.EXDEV)
 
 
 @dataclass(frozen=True, slots=True)
 class IngestEvent:
-    """Progress: told once per batch, when its rows are in the registry.
+    """The progress of an ingest, reported once per batch, when its rows are in the registry.
 
     Attributes:
-        files: Files done so far, failed ones included.
+        files: Files done so far, including failed ones.
         bytes: Bytes of the files that are in the registry.
-        found: Files the walk has found so far.
+        found: Files that the walk has found so far.
         walked: Whether the walk is over, so that `found` is final.
     """
 
@@ -129,12 +129,12 @@ class IngestReport:
     """The outcome of an ingest.
 
     Attributes:
-        files: Regular files met, failed ones included.
+        files: Regular files found, including failed ones.
         bytes: Bytes of the files that are in the registry now.
         seconds: Wall time.
-        counts: Files by status.
-        failed: Files that should be in the registry and are not.
-        skipped: Links, special files, and folders that are storages of their own, left out on purpose.
+        counts: The number of files by status.
+        failed: Files that should be in the registry but are not.
+        skipped: Paths left out on purpose: links, special files, and folders that are separate storages.
     """
 
     files: int = 0
@@ -165,7 +165,7 @@ class IngestReport:
             self.files += not found.reason.skipped
 
     def raise_failures(self) -> None:
-        """Raises what failed, if anything did.
+        """Raises the errors of failed files, if there are any.
 
         Raises:
             ExceptionGroup: The error of each failed file.

@@ -27,11 +27,11 @@ __all__ = [
 ]
 
 Upload: TypeAlias = tuple[int, str, bytes, str] | tuple[int, str, PartReader, None]
-"""A file to send: ticket, object key, and its content with the MD5 in hex, or a reader that hashes it on the way."""
+"""A file to send: ticket, object key, and the content with its MD5 in hex, or a reader that hashes while it reads."""
 
 
 class Scan:
-    """A scanner at work. Its blocking calls wait in threads of its own, so that no other scan can hold them up."""
+    """A running scanner. Its blocking calls wait in their own threads, so that other scans cannot delay them."""
 
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
@@ -40,7 +40,7 @@ class Scan:
     @classmethod
     @asynccontextmanager
     async def start(cls, make: Callable[[], Scanner]) -> AsyncIterator[Self]:
-        """Runs the scanner that `make` gives; on any exit its threads are stopped and joined."""
+        """Runs the scanner that `make` returns. On any exit, its threads are stopped and joined."""
         scan = cls(await to_the_end(asyncio.to_thread(make), lambda scanner: asyncio.to_thread(scanner.close)))
         try:
             yield scan
@@ -54,42 +54,42 @@ class Scan:
 
     @property
     def found(self) -> tuple[int, bool]:
-        """Files found by the walk so far, and whether it is over."""
+        """Returns the number of files that the walk has found, and whether it is over."""
         return self._scanner.found
 
     async def listings(self) -> AsyncIterator[Listing]:
-        """The files in path order, before they are read. Each listing must be submitted."""
+        """Yields the files in path order, before they are read. Each listing must be submitted."""
         loop = asyncio.get_running_loop()
         while (listing := await loop.run_in_executor(self._threads, self._scanner.next_listing)) is not None:
             yield listing
 
     async def submit(self, listing: Listing, known: "Sequence[bulk.Known]") -> None:
-        """Has the files of a listing read, given what the registry knows of them."""
+        """Lets the scanner read the files of a listing, with the rows that the registry has for them."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._threads, self._scanner.submit, listing, known)
 
     async def batches(self) -> AsyncIterator[Batch]:
-        """The files in path order, read, and stored if the scanner has a destination."""
+        """Yields the files in path order, after they are read, and stored if the scanner has a destination."""
         loop = asyncio.get_running_loop()
         while (batch := await loop.run_in_executor(self._threads, self._scanner.next_batch)) is not None:
             yield batch
 
     async def uploads(self) -> Sequence[Upload] | None:
-        """Returns what is to be sent next, None at the end. Each has to be settled by one of the methods below."""
+        """Returns the next files to send, None at the end. One of the methods below must settle each of them."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._scanner.next_uploads)
 
     def stored(self, uploads: Sequence[tuple[int, str]]) -> None:
-        """Settles what came with its content and is stored now: ticket, and how that was verified."""
+        """Settles stored files that came with their content, by ticket and `verified_by`."""
         self._scanner.stored(uploads)
 
     def stored_large(self, ticket: int, verified_by: str, digest: "Digest") -> None:
-        """Settles what came with a reader and is stored now."""
+        """Settles a stored file that came with a reader."""
         self._scanner.stored_large(ticket, verified_by, digest)
 
     async def not_stored(self, ticket: int, message: str, code: int) -> None:
-        """Settles what the storage did not take; `code` is an errno."""
+        """Settles a file that the storage did not accept; `code` is an errno."""
         await asyncio.to_thread(self._scanner.not_stored, ticket, message, code)
 
     async def not_read(self, ticket: int, message: str, code: int) -> None:
-        """Settles what could not be read while it was sent; `code` is the errno, 0 when it changed meanwhile."""
+        """Settles a file that could not be read while it was sent; `code` is the errno, 0 if the file changed."""
         await asyncio.to_thread(self._scanner.not_read, ticket, message, code)

@@ -31,14 +31,14 @@ class Staged(NamedTuple):
     """A new artifact, ready to be stored.
 
     Attributes:
-        content: What to store.
-        facts: What reading it told.
-        place: Where it goes.
-        uid: Its uid.
-        object_key: Its object's key in the storage.
-        version: Its version, None for the first of a family.
-        follows: The uid of the version before it, or None.
-        is_left: Whether a call that was killed stored the object already, under a key of the user's.
+        content: The content to store.
+        facts: The results of reading it.
+        place: The place for it.
+        uid: The uid of the artifact.
+        object_key: The key of its object in the storage.
+        version: The version; None for the first of a family.
+        follows: The uid of the previous version, or None.
+        is_left: Whether a killed call has already stored the object under a real key.
     """
 
     content: Content
@@ -52,18 +52,18 @@ class Staged(NamedTuple):
 
     @property
     def target(self) -> str | None:
-        """The place of the object if it is to be stored under a key of the user's."""
+        """The target of the lease if the object will be stored under a real key."""
         is_real = self.object_key == self.place.key and not self.place.in_place
         return target_of(self.place.storage.root, self.object_key) if is_real else None
 
 
 class Predecessor(NamedTuple):
-    """What a new version is asked to follow.
+    """The artifact that a new version follows.
 
     Attributes:
         uid: Its uid.
         key: Its key, which the new version inherits if it has none.
-        pending: Versions by uid of those members of the family that are not saved yet.
+        pending: The versions of unsaved members of the family, by uid.
     """
 
     uid: str
@@ -86,23 +86,23 @@ async def stage(
     """Reads the content and asks the registry about it.
 
     Args:
-        instance: Whose registry it is.
+        instance: The instance with the registry.
         content: The content.
-        place: Where it goes.
+        place: The place for it.
         key_is_virtual: See `Artifact`.
         on_duplicate: See `Artifact`.
-        version: What it is called, None for a number.
-        predecessor: What it is to follow, if anything.
-        own_uid: The uid that it gets if it follows nothing.
-        saves: Whether the content is stored next, if it is new.
+        version: The name of the version, None for a number.
+        predecessor: The artifact to follow, or None.
+        own_uid: The uid of the artifact if it follows none.
+        saves: Whether new content is stored next.
 
     Returns:
         The new artifact, or the columns of the existing one that has this content.
 
     Raises:
-        KeyExists: The content is registered and `on_duplicate` is `"error"`; or it is in the trash; or a real key is
-            taken, or any key by an artifact that is not of the predecessor's family.
-        InvalidKey: The path is an object of no artifact.
+        KeyExists: The content is registered and `on_duplicate` is `"error"`, or it is in the trash; or a real key is
+            taken; or an artifact of another family than the predecessor's has the key.
+        InvalidKey: The path is an object that belongs to no artifact.
         NoResultFound: The predecessor has been deleted.
         ValueError: The predecessor is in the trash, or the version was used before.
     """
@@ -136,9 +136,9 @@ async def stage(
 async def _destination(
     instance: Instance, place: Place, may_be_copied: bool, size: int
 ) -> AsyncGenerator[Store | None]:
-    """The store that content of some size is stored in next; None if it should be hashed first.
+    """Yields the store for content of this size; None if the content should be hashed first.
 
-    That is so where it may be registered already, or under a key that may be taken.
+    The latter holds if the content may be registered already, or if its key may be taken.
     """
     if not may_be_copied or await _has_size(instance, place, size):
         yield None
@@ -148,7 +148,7 @@ async def _destination(
 
 
 async def _has_size(instance: Instance, place: Place, size: int) -> bool:
-    """Returns True if an artifact has this size, among those that content here would be if it was registered before."""
+    """Returns True if an artifact that this content could already be has this size."""
     storages = await instance.storages.beside(place.storage.root)
     query = select(artifact.c.id).where(artifact.c.storage_id.in_(storages), artifact.c.size == size)
     query = query.where(artifact.c.key == place.key) if place.key is not None else query
@@ -206,7 +206,7 @@ async def _planned(
 
 
 async def _is_left(instance: Instance, store: Readable, place: Place, where: str, facts: Facts) -> bool:
-    """True if the object under a real key is one that a killed call stored of the same content, and it has no row."""
+    """Returns True if a killed call stored the object under a real key, with the same content, and it has no row."""
     async with instance.database.read() as conn:
         if not await was_left(conn, target_of(place.storage.root, where)) or await sharers(
             conn, place.storage.root, [where], limit=1
@@ -216,10 +216,10 @@ async def _is_left(instance: Instance, store: Readable, place: Place, where: str
 
 
 async def _check_kind(store: Readable, place: Place, live: RowMapping, *, is_folder: bool) -> None:
-    """Keeps an object and a folder of one name, as there can be both on S3, from being versions of each other.
+    """Checks that an object and a folder with the same name, which S3 allows, do not become versions of each other.
 
     Raises:
-        KeyExists: The registered one is still there.
+        KeyExists: The registered one still exists.
     """
     if (live["n_objects"] is not None) == is_folder or live["object_key"] is None:
         return
@@ -234,7 +234,7 @@ async def _check_kind(store: Readable, place: Place, live: RowMapping, *, is_fol
 
 
 async def _owner(instance: Instance, place: Place) -> dict[str, Any]:
-    """The artifact that a path among the objects belongs to."""
+    """Returns the artifact to which an object belongs."""
     name = uid_of("/".join((place.key or "").split("/")[:3]))
     query = select(artifact).where(artifact.c.uid == name, artifact.c.storage_id == place.storage.id)
     async with instance.database.read() as conn:
@@ -255,7 +255,7 @@ async def _check_alive(conn: AsyncConnection, predecessor: Predecessor) -> None:
 async def _matches(
     conn: AsyncConnection, storages: list[int], place: Place, digest: Digest, predecessor: Predecessor | None
 ) -> tuple[RowMapping | None, RowMapping | None]:
-    """The live and the trashed artifact that this content could be, or a new version of."""
+    """Returns the live and the trashed artifact with this key, or with this content if there is no key."""
     if not storages or (place.key is None and digest.size == 0):
         return None, None
     query = select(artifact).where(artifact.c.storage_id.in_(storages), artifact.c.is_latest)
@@ -284,7 +284,7 @@ def _same(row: RowMapping, digest: Digest) -> bool:
 async def _successor(
     conn: AsyncConnection, follows: str, version: str | None, pending: dict[str, str | None]
 ) -> tuple[str, str]:
-    """The uid and version of what follows an artifact."""
+    """Returns the uid and the version of the next version of an artifact."""
     family = await families.versions_of(conn, [follows]) | pending
     if version is None:
         version = next_version(family.values())

@@ -1,7 +1,7 @@
-"""New content on its way to a storage on a network.
+"""Sending of new content to a storage on a network.
 
-The scanner hands over what is new in lists; a fixed number of senders share them, so that no task is made and no
-thread is asked per object. What became of the objects goes back in lists, too.
+The scanner hands over new files in lists. A fixed number of senders share them, so that an object needs neither its own
+task nor its own call of a thread. The outcomes also go back in lists.
 """
 
 import asyncio
@@ -14,23 +14,23 @@ from inhaul.ingestion.scan import PartReader, Scan, Upload
 from inhaul.stores.sending import Sender
 from inhaul.tasks import unwrapped
 
-_SENDERS = 64  # as many as requests are under way at once
+_SENDERS = 64  # the number of concurrent requests
 _CODES: dict[type[Exception], int] = {StorageFull: errno.ENOSPC, StorageUnavailable: errno.ECONNABORTED}
-_SETTLED_AT_ONCE = 64  # objects; few enough that a batch does not wait for the last of them
+_SETTLED_AT_ONCE = 64  # objects; few enough that a batch does not wait long for the last one
 
 
 async def upload(scan: Scan, sender: Sender, session: Session) -> None:
-    """Sends what the scan hands over, until there is nothing more, and tells it what became of each object.
+    """Sends the files that the scan hands over until there are no more, and reports each outcome to it.
 
-    An object that cannot be stored is an issue of its file.
+    An object that cannot be stored becomes an issue of its file.
 
     Raises:
         StorageMissing: There is no such bucket.
         StorageDenied: The credentials are refused.
-        StorageUnavailable: The storage took nothing for too long.
+        StorageUnavailable: The storage accepted nothing for too long.
     """
     senders = _Senders(scan, sender, session)
-    with unwrapped():  # what stops one is about the storage, and stops the others with it
+    with unwrapped():  # an error that stops one sender concerns the storage, and stops the others too
         async with asyncio.TaskGroup() as tasks:
             for _ in range(_SENDERS):
                 tasks.create_task(senders.send_all())
@@ -50,7 +50,7 @@ class _Senders:
         self._successes = 0
 
     async def send_all(self) -> None:
-        """Sends objects as long as there are any."""
+        """Sends objects until there are no more."""
         put_small, resumed = self._sender.put_small, self._session.resumed
         while self._ready or await self._more():
             upload = self._ready.popleft()
@@ -75,8 +75,8 @@ class _Senders:
                 self._settle()
 
     async def _more(self) -> bool:
-        """Asks for more to send; False when there will be none."""
-        self._settle()  # or the scan could wait for room that these take up
+        """Asks for more files to send; returns False if there will be none."""
+        self._settle()  # otherwise the scan could wait for the memory of these files
         async with self._asking:
             while not self._ready and not self._over:
                 uploads = await self._scan.uploads()
@@ -94,7 +94,7 @@ class _Senders:
         self._scan.stored_large(ticket, verified_by, digest)
 
     async def _failed(self, ticket: int, error: Exception) -> None:
-        """Makes a failure an issue; a large file that changed while it was sent comes again."""
+        """Turns a failure into an issue; the scan hands over a large file that changed once more."""
         if isinstance(error, FileChanged):
             await self._scan.not_read(ticket, str(error), 0)
         elif isinstance(error, OSError) and not isinstance(error, InhaulError):
