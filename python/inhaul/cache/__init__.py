@@ -1,11 +1,11 @@
 """Copies of remote objects on this machine.
 
-An entry gets its name only when it is complete, has the digest that is registered, and is on disk; so whatever has the
-name was whole, also after a crash or a power cut. Nothing else is believed: not the length a server announced, nor that
-a lock keeps others out. From then on it is read-only; one that is changed all the same is fetched again: see `copies`.
-Until then it is a file of a random name in `.partial`, which a killed process leaves there and `sweep` removes.
+A copy gets its name only when it is complete, has the registered digest and is on disk. So a file with such a name was
+once whole, even after a crash or a power cut. The cache trusts neither the length that a server announced nor that a
+lock keeps other processes out. A finished copy is read-only. A changed copy is fetched again; see `copies`.
+An unfinished copy has a random name in `.partial`. If a process is killed, it stays there until `sweep` removes it.
 
-The folder is one that a user chose, so only files with names that the cache gives are counted or removed.
+A user chose the folder, so the cache counts and removes only files with names that it gives.
 """
 
 import asyncio
@@ -34,14 +34,14 @@ T = TypeVar("T")
 __all__ = ("Cache", "Entry", "Fetch", "Partial")
 
 Fetch = Callable[[Path], Awaitable[None]]
-"""Writes an object's bytes to a path that does not exist: a file, or a folder of files."""
+"""Writes the bytes of an object to a path that does not exist: a file, or a folder of files."""
 
 _PARTIAL = ".partial"
 _LOCK = ".lock"
 _PARTIALS = re.compile(rf"{NAME}\.(?:[0-9a-f]{{16}}|lock)|scratch-[0-9a-f]{{16}}\.(?:tmp|lock)")
-_ATTEMPTS = 3  # at a download whose bytes are wrong
-_RETRY = (0.01, 0.25)  # seconds between two looks whether another process is done, at first and at most
-_SHARE = 16  # this part of the limit is freed at once, and filled before the folder is looked through again
+_ATTEMPTS = 3  # for a download whose bytes are wrong
+_RETRY = (0.01, 0.25)  # seconds between two checks whether another process is done, at first and at most
+_SHARE = 16  # a sixteenth of the limit is freed at once, and filled before the folder is scanned again
 
 
 class Partial(NamedTuple):
@@ -54,13 +54,13 @@ class Partial(NamedTuple):
 class Cache:
     """A folder of copies that processes share.
 
-    Each is downloaded once, however many tasks and processes ask for it at the same time.
+    Each copy is downloaded once, even if many tasks and processes ask for it at the same time.
 
     Args:
-        folder: Where the copies are; made when it is needed.
-        limit: Bytes they may take up; None: any number. To stay below it, the least recently used ones are removed,
-            but none that this process is using. Processes that share the folder may exceed it together by a sixteenth
-            each.
+        folder: The folder of the copies; it is created when needed.
+        limit: The most bytes that the copies may use; None for no limit. The least recently used copies are removed
+            first, but none that this process is using. Each process that shares the folder may exceed the limit by a
+            sixteenth.
     """
 
     def __init__(self, folder: Path, limit: int | None) -> None:
@@ -72,16 +72,16 @@ class Cache:
         self._lock = threading.Lock()
         self._in_use: Counter[str] = Counter()
         self._making_room = threading.Lock()
-        self._room = 0  # bytes to add before the folder is looked through again
-        self._pending = 0  # bytes of downloads that are not over
+        self._room = 0  # bytes that can be added before the folder is scanned again
+        self._pending = 0  # bytes of running downloads
 
     async def get(self, entry: Entry, fetch: Fetch) -> Path:
-        """The path of a copy, fetched unless it is there. It stays until room is needed for others.
+        """Returns the path of a copy, and fetches it if needed. The copy stays until its room is needed for others.
 
         Raises:
-            ObjectDamaged: The bytes that came are not those registered.
-            StorageFull: There is no room for it.
-            OSError: What `fetch` raises.
+            ObjectDamaged: The fetched bytes are not those that were registered.
+            StorageFull: There is no room for the copy.
+            OSError: Raised by `fetch`.
         """
         if not await asyncio.to_thread(self._copies.find, entry):
             await self._join(entry, fetch)
@@ -89,17 +89,17 @@ class Cache:
 
     @asynccontextmanager
     async def use(self, entry: Entry, fetch: Fetch) -> AsyncIterator[Path]:
-        """Like `get`; inside the block this process does not remove the copy to make room."""
+        """Like `get`. Inside the block, this process does not remove the copy to make room."""
         with self._used(entry.name):
             yield await self.get(entry, fetch)
 
     async def has(self, entry: Entry) -> Path | None:
-        """The path of a copy if it is there."""
+        """Returns the path of a copy if it exists."""
         return self.folder / entry.name if await asyncio.to_thread(self._copies.find, entry) else None
 
     @asynccontextmanager
     async def scratch(self) -> AsyncIterator[Path]:
-        """A path on the cache's disk for a file or folder that is needed inside the block only."""
+        """Yields a path on the disk of the cache for a file or folder that is needed only inside the block."""
         path = self._partial / f"scratch-{secrets.token_hex(8)}.tmp"
         turn = Turn(path.with_suffix(_LOCK))
         await asyncio.to_thread(self._partial.mkdir, parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ class Cache:
             await to_the_end(asyncio.to_thread(turn.end))
 
     def sweep(self, before: datetime, *, delete: bool) -> list[Partial]:
-        """Finds, and removes if told to, what downloads that were killed before some time left behind. Blocks."""
+        """Finds the leftovers of downloads that were killed before a time, and removes them on request. Blocks."""
         found = []
         for path in sorted(self._partial.iterdir()) if self._partial.is_dir() else ():
             if not _PARTIALS.fullmatch(path.name):
@@ -125,7 +125,7 @@ class Cache:
                     found.append(Partial(path, size_of(path)))
                     if delete:
                         remove(path)
-            except FileNotFoundError:  # its download has just ended
+            except FileNotFoundError:  # the download has just ended
                 continue
             finally:
                 turn.end()
@@ -146,7 +146,7 @@ class Cache:
                     del self._in_use[name]
 
     async def _join(self, entry: Entry, fetch: Fetch) -> None:
-        """Waits for the loop's download of an entry, begun if there is none. The last one to give up on it ends it."""
+        """Waits for the download of an entry, which it begins if needed. The last caller that is cancelled ends it."""
         downloads = self._downloads.setdefault(asyncio.get_running_loop(), {})
         download = downloads.get(entry.name)
         if download is None:
@@ -162,24 +162,24 @@ class Cache:
                 download.task.cancel()
                 await asyncio.wait([download.task])
                 if not download.task.cancelled():
-                    download.task.exception()  # seen, if only by nobody
+                    download.task.exception()  # marks the exception as retrieved
 
     async def _download(self, entry: Entry, fetch: Fetch) -> None:
-        """Downloads an entry, or waits until another process, or loop, has done it."""
+        """Downloads an entry, or waits until another process or loop has done it."""
         turn = Turn(self._partial / f"{entry.name}{_LOCK}")
         pause, longest = _RETRY
         try:
             while not await to_the_end(asyncio.to_thread(self._is_there_or_ours, entry, turn)):
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, longest)
-            # The one before us may have finished in between.
+            # The previous holder of the lock may have finished it.
             if turn.taken and not await asyncio.to_thread(self._copies.find, entry):
                 await self._fill(entry, fetch)
         finally:
             await to_the_end(asyncio.to_thread(turn.end))
 
     def _is_there_or_ours(self, entry: Entry, turn: Turn) -> bool:
-        """Returns True if the entry is there, or it is our turn to download it."""
+        """Returns True if the entry exists, or if it is our turn to download it."""
         if self._copies.find(entry):
             return True
         with self._explained(entry):
@@ -188,7 +188,7 @@ class Cache:
         return turn.taken
 
     async def _fill(self, entry: Entry, fetch: Fetch) -> None:
-        """Downloads an entry, again if the bytes are wrong."""
+        """Downloads an entry, and repeats that if the bytes are wrong."""
         if self.limit is not None and entry.digest.size > self.limit:
             raise StorageFull(
                 errno.ENOSPC,
@@ -212,13 +212,13 @@ class Cache:
                     await to_the_end(asyncio.to_thread(remove, temporary))
 
     def _explained(self, entry: Entry) -> AbstractContextManager[None]:
-        """Says what was needed where when a disk is full."""
+        """Adds the path and the needed bytes to the error of a full disk."""
         need = f"{entry.digest.size} bytes are needed; free some, or set INHAUL_CACHE_DIR to a folder elsewhere"
         return space.explained(self.folder / entry.name, need, " in the cache")
 
     @asynccontextmanager
     async def _reserved(self, need: int) -> AsyncIterator[None]:
-        """Room for a download, once there is some: others of this process that are under way have theirs first."""
+        """Reserves room for a download. Running downloads of this process have reserved theirs first."""
         reservation = _Reservation(need)
         pause, longest = _RETRY
         try:
@@ -232,7 +232,7 @@ class Cache:
                     self._pending -= need
 
     def _reserve(self, reservation: "_Reservation") -> bool:
-        """Removes the least recently used copies until this one fits below the limit, and says whether it does."""
+        """Removes the least recently used copies until this one fits below the limit. Returns True if it fits."""
         need = reservation.size
         with self._making_room:
             if self.limit is not None and need > self._room:
@@ -240,7 +240,7 @@ class Cache:
                 total = self._evict(self.limit - max(need, share) - self._pending) + self._pending
                 self._room = min(max(need, share), self.limit - total)
                 if need > self._room and self._pending:
-                    return False  # once the others are there, they can go
+                    return False  # copies can be removed once the other downloads are done
             self._room -= need
             with self._lock:
                 self._pending += need
@@ -248,7 +248,7 @@ class Cache:
             return True
 
     def _evict(self, target: int) -> int:
-        """Removes copies until they take up no more than this; gives what they take up then, in bytes."""
+        """Removes copies until they use at most this many bytes. Returns the bytes that they use then."""
         copies = sorted(self._copies.all())
         total, condemned = sum(copy.size for copy in copies), []
         for copy in copies:
@@ -265,7 +265,7 @@ class Cache:
 
 
 class _Download:
-    """A download that tasks of one loop wait for."""
+    """A download for which tasks of one loop wait."""
 
     def __init__(self, task: asyncio.Future[None]) -> None:
         self.task = task

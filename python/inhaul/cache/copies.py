@@ -1,8 +1,8 @@
-"""The copies in a folder: which of them still are what was fetched, and when each was last asked for.
+"""The copies in the folder of the cache: whether they are unchanged, and when they were last used.
 
-Beside each copy is a note of what the system said of it when it got its name: the number of its file, its size, and the
-times of its last change, one of which no user can set. A copy that still is so is believed unread. Any other is hashed
-again, and noted anew if nothing is wrong with it. All of this blocks.
+Beside each copy is a note with its status when it got its name: inode, size, mtime, and ctime, which no user can set.
+If the status is still the same, the copy is trusted without reading it. Otherwise it is hashed again, and gets a new note
+if it is right. All functions block.
 """
 
 import errno
@@ -26,11 +26,11 @@ from inhaul.keys import UID
 from inhaul.settings import settings
 
 NAME = rf"{UID}-[0-9A-Za-z_%-]{{22,}}(?:\.[^/]*)?"
-"""What `Entry.name` makes: uid, hash, suffix. What has another name is not from here."""
+"""The form of `Entry.name`: uid, hash, suffix. Files with other names do not belong to the cache."""
 
 _NAMED = re.compile(NAME)
 _NOTES = ".notes"
-_GRAIN = 60 * 10**9  # ns between two notes that a copy was asked for
+_GRAIN = 60 * 10**9  # ns; the time of the last use is not recorded more often
 _IN_THE_WAY = (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR)
 
 
@@ -38,10 +38,10 @@ class Entry(NamedTuple):
     """A key of the cache: the content to keep a copy of.
 
     Attributes:
-        uid: The artifact's.
-        suffix: The artifact's, which the name of the copy ends in.
-        digest: What the bytes must be. Of type `"etag"` only the size can be checked.
-        is_folder: Whether it is a folder of files.
+        uid: The uid of the artifact.
+        suffix: The suffix of the artifact, which is also that of the copy.
+        digest: The digest that the bytes must have. For the type `"etag"`, only the size can be checked.
+        is_folder: Whether the copy is a folder of files.
     """
 
     uid: str
@@ -51,12 +51,12 @@ class Entry(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Its name in the cache: other content never has it."""
+        """The name in the cache; other content has another name."""
         return f"{self.uid}-{quote(self.digest.hash, safe='')}{self.suffix}"
 
 
 class Copy(NamedTuple):
-    """A copy that is there: when it was last asked for in ns, its size in bytes, its name."""
+    """A copy in the cache: the time of its last use in ns, its size in bytes, its name."""
 
     used: int
     size: int
@@ -67,38 +67,38 @@ class Copies:
     """The copies in a folder, which processes share.
 
     Args:
-        folder: Where they are.
-        partial: A folder on the same file system, for what has no name yet or no longer.
+        folder: The folder of the copies.
+        partial: A folder on the same file system for unfinished and removed copies.
     """
 
     def __init__(self, folder: Path, partial: Path) -> None:
         self._folder = folder
         self._partial = partial
         self._notes = folder / _NOTES
-        self._wrong: dict[str, str] = {}  # how copies look that were found to be wrong, by name
+        self._wrong: dict[str, str] = {}  # the status of copies that were found wrong, by name
 
     def find(self, entry: Entry) -> bool:
-        """Returns True if a copy is there and is what was fetched; notes that it was asked for now."""
+        """Returns True if a copy exists and is unchanged. Records its use."""
         state = self._state(entry)
         if state is None or self._wrong.get(entry.name) == state:
             return False
         note = self._notes / entry.name
         if not _says(note, state):
             if not self._holds(entry):
-                self._wrong[entry.name] = state  # whoever waits for a new one need not hash it again and again
+                self._wrong[entry.name] = state  # callers that wait for a new copy need not hash it again
                 return False
             self._note(entry, state)
-        with suppress(FileNotFoundError, PermissionError):  # another user's only counts as used less recently
+        with suppress(FileNotFoundError, PermissionError):  # a copy of another user only counts as used less recently
             now = time.time_ns()
             if now - note.stat().st_mtime_ns > _GRAIN:
                 os.utime(note, ns=(now, now))
         return True
 
     def settle(self, temporary: Path, entry: Entry) -> None:
-        """Gives a download its name, if it is what it should be, in place of whatever has it.
+        """Checks a download and gives it its name, replacing any file with that name.
 
         Raises:
-            ObjectDamaged: It is not.
+            ObjectDamaged: The download has another digest.
         """
         target = self._folder / entry.name
         found = Digest(entry.digest.hash, "etag", size_of(temporary))
@@ -115,7 +115,7 @@ class Copies:
         if settings.durability == "batch":
             _fsync(temporary)
         if temporary.is_file():
-            # Whoever edits a copy would find the edit gone one day.
+            # Read-only, as an edit of a copy would be lost one day.
             temporary.chmod(S_IMODE(temporary.stat().st_mode) & 0o444)
         try:
             temporary.replace(target)
@@ -135,7 +135,7 @@ class Copies:
         """All copies."""
         for path in self._folder.iterdir():
             if _NAMED.fullmatch(path.name):
-                with suppress(FileNotFoundError):  # another process removes some, too
+                with suppress(FileNotFoundError):  # another process also removes copies
                     yield Copy(self._last_used(path), size_of(path), path.name)
 
     def _last_used(self, path: Path) -> int:
@@ -145,10 +145,10 @@ class Copies:
             return path.lstat().st_atime_ns
 
     def condemn(self, name: str) -> Path:
-        """Takes a copy out, at once, so that nobody takes the half of a folder for the whole; gives what to remove.
+        """Renames a copy, so that no process uses a half-removed folder. Returns the path to remove.
 
         Raises:
-            FileNotFoundError: It is not there.
+            FileNotFoundError: The copy does not exist.
         """
         condemned = self._partial / f"{name}.{secrets.token_hex(8)}"
         (self._folder / name).rename(condemned)

@@ -11,15 +11,15 @@ from inhaul.errors import UnsupportedDatabase
 from inhaul.filesystem import working_folder
 
 _FORMS = "use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
-_SQLITE = (3, 38)  # the first with the JSON functions always built in
+_SQLITE = (3, 38)  # the first release that always has the JSON functions
 
 
 def parse(address: str) -> Path | Server:
-    """The file or the server that an address names; nothing is opened.
+    """Returns the file or the server of an address. Opens nothing.
 
     Raises:
-        UnsupportedDatabase: inhaul cannot use the address, or what it needs for it is not installed.
-        FileNotFoundError: It is relative to a folder that was removed.
+        UnsupportedDatabase: inhaul cannot use the address, or a library for it is not installed.
+        FileNotFoundError: The path is relative, and the current folder was removed.
     """
     scheme, separator, rest = address.partition("://")
     match scheme.partition("+")[0] if separator else "":
@@ -30,7 +30,7 @@ def parse(address: str) -> Path | Server:
             if importlib.util.find_spec("asyncpg") is None:
                 raise UnsupportedDatabase(f'{server} needs asyncpg: run `pip install "inhaul[postgres]"`')
             return server
-    # It may hold a password, so it is not shown.
+    # The address may hold a password, so the error does not quote it.
     raise UnsupportedDatabase(f"the address names no database that inhaul can use: {_FORMS}")
 
 

@@ -14,7 +14,7 @@ from inhaul.db.tables import artifact_feature_value, artifact_ulabel, feature_va
 
 
 class ValueRow(NamedTuple):
-    """A value of a feature: its uid if it is new, and what `feature_value` has."""
+    """A value of a feature: the uid to use if it is new, and the columns of `feature_value`."""
 
     uid: str
     feature_id: int
@@ -23,7 +23,7 @@ class ValueRow(NamedTuple):
 
 
 class ValueLink(NamedTuple):
-    """An artifact and a value it gets."""
+    """An artifact and a value for it."""
 
     artifact_id: int
     feature_id: int
@@ -31,7 +31,7 @@ class ValueLink(NamedTuple):
 
 
 class LabelLink(NamedTuple):
-    """An artifact and a label it gets, for a feature or for none."""
+    """An artifact and a label for it, with or without a feature."""
 
     artifact_id: int
     ulabel_id: int
@@ -41,15 +41,15 @@ class LabelLink(NamedTuple):
 async def add_values(
     conn: AsyncConnection, values: Iterable[ValueRow], links: Sequence[ValueLink], now: datetime
 ) -> None:
-    """Makes the values that are missing, and links them with artifacts; links that are there already stay."""
-    # In one order everywhere, else two writers on PostgreSQL may wait for each other.
+    """Inserts missing values, and links values with artifacts. Existing links stay."""
+    # In the same order everywhere; otherwise two writers on PostgreSQL may deadlock.
     given = json.dumps(sorted(values, key=lambda row: (row.feature_id, row.value)))
     await conn.execute(_values(conn.dialect.name), {"json": given, "now": now})
     await conn.execute(_value_links(conn.dialect.name), {"json": json.dumps(sorted(links))})
 
 
 async def add_labels(conn: AsyncConnection, links: Sequence[LabelLink]) -> None:
-    """Links artifacts with labels; links that are there already stay."""
+    """Links artifacts with labels. Existing links stay."""
     await conn.execute(_label_links(conn.dialect.name), {"json": json.dumps(links)})
 
 
@@ -61,7 +61,7 @@ def _values(dialect: str) -> Executable:
     }
     now = bindparam("now", type_=feature_value.c.created_at.type)
     columns |= {"created_at": now, "updated_at": now}
-    # SQLite reads "FROM x ON CONFLICT" as a join unless a WHERE stands between.
+    # SQLite parses "FROM x ON CONFLICT" as a join unless there is a WHERE in between.
     given = select(*columns.values()).select_from(rows).where(text("1 = 1"))
     return insert_into(feature_value, dialect).from_select(list(columns), given).on_conflict_do_nothing()
 

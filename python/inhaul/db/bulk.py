@@ -1,8 +1,8 @@
-"""Statements that move many rows at once.
+"""Statements that read or write many rows at once.
 
-A batch crosses as one value, which the database takes apart itself: JSON (`json_each` on SQLite,
-`json_array_elements` on PostgreSQL), and rows to insert on SQLite as one block, since parsing is half of what they
-would cost. One statement serves any number of rows, and no Python object is made per row.
+A batch is one value, which the database splits itself: JSON (`json_each` on SQLite, `json_array_elements` on
+PostgreSQL). Rows to insert on SQLite are one block of bytes, since parsing JSON would be half of their cost. One
+statement serves any number of rows, and no Python object is created per row.
 """
 
 import asyncio
@@ -41,22 +41,22 @@ if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
 Known = tuple[int, str, str, int, str, str, int, str]
-"""What the registry knows of a key: its ordinal in the query, the uid of its latest row, the highest uid that the
-family of that row ever had, size, hash, hash type, visibility, and the whole row as JSON."""
+"""The latest row of a key: ordinal of the key in the query, uid, the highest uid that its family ever had, size, hash,
+hash type, visibility, and the whole row as JSON."""
 
 _ROW = ("uid", "key", "object_key", "suffix", "accessor", "size", "hash", "hash_type", "version", "verified_by")
-LAST = chr(0x10FFFF)  # sorts behind every character of a key
-AFTER = "~"  # sorts behind every character of a uid
+LAST = chr(0x10FFFF)  # sorts after every character of a key
+AFTER = "~"  # sorts after every character of a uid
 
-# The conditions of the two partial indexes, to the letter: only so does SQLite use them.
+# Exactly the conditions of the two partial indexes: otherwise SQLite does not use them.
 LIVE = {
     "sqlite": f"a.is_latest = 1 AND a.visibility != {TRASH} AND a.key IS NOT NULL",
     "postgresql": f"a.is_latest AND a.visibility != {TRASH} AND a.key IS NOT NULL",
 }
 _TRASHED = f"a.visibility = {TRASH} AND a.key IS NOT NULL"
 
-# The strings of a JSON array as rows. CROSS JOIN after them, which fixes the order of the loops on SQLite: its planner
-# would rather scan the artifacts.
+# The strings of a JSON array as rows. Put CROSS JOIN after them: it fixes the order of the loops on SQLite, whose
+# planner would scan the artifacts instead.
 STRINGS = {
     "sqlite": "json_each(:json) e",
     "postgresql": "json_array_elements_text(CAST(:json AS JSON)) WITH ORDINALITY e(value, ordinal)",
@@ -68,7 +68,7 @@ _a = artifact.alias("a")
 
 
 def insert_into(table: Table, dialect: str) -> "sqlite.Insert | postgresql.Insert":
-    """An INSERT that knows the dialect's ON CONFLICT."""
+    """Returns an INSERT with the ON CONFLICT of the dialect."""
     if dialect == "sqlite":
         return sqlite.insert(table)
     from sqlalchemy.dialects import postgresql
@@ -77,7 +77,7 @@ def insert_into(table: Table, dialect: str) -> "sqlite.Insert | postgresql.Inser
 
 
 class Constants(NamedTuple):
-    """The columns that have one value in all rows of an ingest."""
+    """The columns that have the same value in all rows of an ingest."""
 
     storage_id: int
     key_is_virtual: bool
@@ -87,11 +87,11 @@ class Constants(NamedTuple):
 
 
 PackedColumn = tuple[str | None, int, bool]
-"""Of a column in a block of rows: the value they share, or else its width in bytes and whether any value is padded."""
+"""A column in a block of rows: the value that all rows share, or its width in bytes and whether values are padded."""
 
 
 class NewRows(Protocol):
-    """Rows to insert, in the two forms that `_core.Batch` gives."""
+    """Rows to insert, in the two forms of `_core.Batch`."""
 
     def rows_packed(self, versions: Mapping[str, str]) -> tuple[bytes, int, Sequence[PackedColumn]]: ...  # noqa: D102
 
@@ -99,7 +99,7 @@ class NewRows(Protocol):
 
 
 async def any_under(conn: AsyncConnection, storage_id: int, prefix: str) -> bool:
-    """Returns True if the storage has any artifact, trashed ones included, whose key starts with the prefix."""
+    """Returns True if the storage has an artifact, live or trashed, whose key starts with the prefix."""
     under = (_a.c.storage_id == storage_id) & (_a.c.key >= prefix) & (_a.c.key < prefix + LAST)
     for condition in (LIVE[conn.dialect.name], _TRASHED):
         found = await conn.execute(select(literal(1)).select_from(_a).where(under, text(condition)).limit(1))
@@ -109,7 +109,7 @@ async def any_under(conn: AsyncConnection, storage_id: int, prefix: str) -> bool
 
 
 async def any_at(conn: AsyncConnection, storage_id: int, key: str) -> bool:
-    """Whether the storage has any artifact, trashed ones included, that lies under the key itself, or below it."""
+    """Returns True if the storage has an artifact, live or trashed, with this key or below it."""
     below = (_a.c.key >= f"{key}/") & (_a.c.key < f"{key}/{LAST}") if key else true()
     there = (_a.c.storage_id == storage_id) & (_a.c.key_is_virtual == false()) & ((_a.c.key == key) | below)
     for condition in (LIVE[conn.dialect.name], _TRASHED):
@@ -120,11 +120,11 @@ async def any_at(conn: AsyncConnection, storage_id: int, key: str) -> bool:
 
 
 async def lookup(conn: AsyncConnection, storage_id: int, keys_json: str) -> Sequence[Known]:
-    """Returns what the registry knows of these keys, in one query.
+    """Returns the latest rows of these keys, in one query.
 
     Args:
         conn: A connection in a transaction.
-        storage_id: The storage the keys belong to.
+        storage_id: The storage of the keys.
         keys_json: JSON array of the keys.
     """
     rows = await conn.execute(_lookup(conn.dialect.name), {"json": keys_json, "storage_id": storage_id})
@@ -134,15 +134,15 @@ async def lookup(conn: AsyncConnection, storage_id: int, keys_json: str) -> Sequ
 async def insert_artifacts(
     conn: AsyncConnection, rows: NewRows, versions: Mapping[str, str], constants: Constants
 ) -> Sequence[int]:
-    """Inserts rows and returns the ids of those it made, in order.
+    """Inserts rows, and returns the ids of the new rows, in order.
 
-    A row whose uid or (storage, key) is taken, or whose uid was that of a deleted row, is left out; the caller sees it
-    by the number of ids.
+    Skips a row if its uid or (storage, key) is taken, or if a deleted row had its uid. The number of ids shows this to
+    the caller.
 
     Args:
         conn: A connection in a transaction.
-        rows: What to insert.
-        versions: The version strings of new versions, by uid.
+        rows: The rows.
+        versions: The names of new versions, by uid.
         constants: The other columns.
     """
     if conn.dialect.name == "sqlite":
@@ -152,16 +152,16 @@ async def insert_artifacts(
         for name, first, (value, width, _) in zip(_ROW, accumulate(widths, initial=0), columns, strict=False):
             given |= {f"{name}_at": first, f"{name}_width": width} if width else {name: value}
         result = await conn.execute(_insert_packed(tuple((width > 0, padded) for _, width, padded in columns)), given)
-        # RETURNING would cost a third more. SQLite has one writer, so the ids of one statement follow each other.
+        # RETURNING would cost a third more. SQLite has one writer, so the ids of one statement are consecutive.
         last = result.lastrowid
         return range(last - result.rowcount + 1, last + 1)
     as_json = await asyncio.to_thread(rows.rows_json, versions)
     ids = await conn.execute(_insert_json(), {"json": as_json, **constants._asdict()})
-    return sorted(ids.scalars())  # numbered in the order of the JSON, while RETURNING promises none
+    return sorted(ids.scalars())  # ids follow the order of the JSON, but RETURNING has no order
 
 
 async def referred(conn: AsyncConnection, root: str, prefix: str) -> tuple[list[int], list[int]]:
-    """The ids of the users and runs that made the artifacts below a key prefix of the storage with this root."""
+    """Returns the ids of the users and runs that made the artifacts below a key prefix of a storage."""
     under = (
         select(_a.c.created_by_id, _a.c.run_id)
         .join(storage, storage.c.id == _a.c.storage_id)
@@ -172,13 +172,13 @@ async def referred(conn: AsyncConnection, root: str, prefix: str) -> tuple[list[
 
 
 async def objects_of(conn: AsyncConnection, uids: Iterable[str]) -> set[str]:
-    """The object keys of the rows that have these uids."""
+    """Returns the object keys of the rows with these uids."""
     statement = select(artifact.c.object_key).where(artifact.c.uid.in_(strings(conn.dialect.name)))
     return set((await conn.execute(statement, {"json": json.dumps(list(uids))})).scalars())
 
 
 def row_values(record: str) -> dict[str, Any]:
-    """The columns of an artifact's row from the JSON text that `lookup` gives."""
+    """Returns the columns of an artifact's row from the JSON text of `lookup`."""
     values = dict(zip(artifact.c.keys(), json.loads(record), strict=True))
     for name in ("created_at", "updated_at"):
         values[name] = in_utc(datetime.fromisoformat(values[name]))
@@ -188,14 +188,14 @@ def row_values(record: str) -> dict[str, Any]:
 
 
 async def insert_rows(conn: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]], now: datetime) -> None:
-    """Inserts rows of texts and numbers, but for those whose uid was used, or of which a unique column has the value.
+    """Inserts rows of texts and numbers. Skips rows whose uid was used before, or that violate a unique constraint.
 
     Args:
         conn: A connection in a transaction.
         table: A table of records.
-        rows: With the same columns each, in an order that is the same everywhere: else two writers on PostgreSQL could
-            wait for each other.
-        now: When they are created.
+        rows: Rows with the same columns, sorted in the same way everywhere: otherwise two writers on PostgreSQL could
+            deadlock.
+        now: The creation time.
     """
     names = (*rows[0],)
     bound = {name: table.c[name].type.dialect_impl(conn.dialect).bind_processor(conn.dialect) for name in names}
@@ -204,13 +204,13 @@ async def insert_rows(conn: AsyncConnection, table: Table, rows: Sequence[Mappin
 
 
 async def rows_with(conn: AsyncConnection, table: Table, column: str, values: Iterable[str]) -> list[dict[str, Any]]:
-    """The rows that have one of some texts in a column, by id."""
+    """Returns the rows with one of these texts in a column, sorted by id."""
     rows = await conn.execute(select(table).where(is_in(table.c[column], values)).order_by(table.c.id))
     return [dict(row) for row in rows.mappings()]
 
 
 def elements(dialect: str) -> TableValuedAlias:
-    """The elements of the JSON array bound as `json`."""
+    """Returns the elements of the JSON array that is bound as `json`."""
     given = bindparam("json", type_=Text)
     if dialect == "sqlite":
         return func.json_each(given).table_valued("value")
@@ -218,7 +218,7 @@ def elements(dialect: str) -> TableValuedAlias:
 
 
 def item(elements: TableValuedAlias, index: int, table: Table, column: str) -> Any:
-    """One of the items of elements that are arrays, as a value of a column."""
+    """Returns an item of elements that are arrays, as a value of a column."""
     return cast(elements.c.value.op("->>")(text(str(index))), table.c[column].type)
 
 
@@ -234,7 +234,7 @@ def _insert_rows(table: Table, columns: tuple[str, ...], dialect: str) -> Execut
 
 @cache
 def strings(dialect: str) -> ScalarSelect[str]:
-    """The elements of the JSON array of strings bound as `json`."""
+    """Returns the elements of the JSON array of strings that is bound as `json`."""
     given = bindparam("json", type_=Text)
     if dialect == "sqlite":
         return select(func.json_each(given).table_valued("value").c.value).scalar_subquery()
@@ -246,7 +246,7 @@ def strings(dialect: str) -> ScalarSelect[str]:
 def _lookup(dialect: str) -> Executable:
     columns = ", ".join(f"a.{name}" for name in artifact.c.keys())  # noqa: SIM118 - a column collection, not a dict
     pack = "json_array" if dialect == "sqlite" else "json_build_array"
-    # The trash first: where a key is in both, the live row is the one that counts.
+    # The trash first: if a key is in both, the live row comes last and counts.
     matching = " UNION ALL ".join(
         f"""
         SELECT {_ORDINAL[dialect]}, a.uid,
@@ -254,21 +254,21 @@ def _lookup(dialect: str) -> Executable:
                a.size, a.hash, a.hash_type, a.visibility, CAST({pack}({columns}) AS TEXT)
         FROM {STRINGS[dialect]} CROSS JOIN artifact a
         WHERE a.storage_id = :storage_id AND a.key = e.value AND {condition}
-        """  # noqa: S608 - made of the constants of this module
+        """  # noqa: S608 - contains only constants of this module
         for condition in (_TRASHED, LIVE[dialect])
     )
     return text(matching).bindparams(bindparam("json", type_=Text))
 
 
 def _highest(table: str) -> str:
-    """A query: the highest uid in a table that is of the family of the artifact `a`."""
+    """Returns a query for the highest uid in a table of the family of the artifact `a`."""
     stem = f"substr(a.uid, 1, {FAMILY})"
     return f"(SELECT max(b.uid) FROM {table} b WHERE b.uid >= {stem} AND b.uid < {stem} || '{AFTER}')"  # noqa: S608
 
 
 @cache
 def _insert_packed(forms: tuple[tuple[bool, bool], ...]) -> Executable:
-    """The statement for columns that are in the block or are not, and are padded or are not: trimming costs."""
+    """Returns the INSERT for these columns: each is in the block or not, and padded or not, as trimming takes time."""
 
     def column(name: str, packed: bool, padded: bool) -> str:
         value = f"CAST(substr(batch.packed, row.at + :{name}_at, :{name}_width) AS TEXT)" if packed else f":{name}"
@@ -283,7 +283,7 @@ def _insert_packed(forms: tuple[tuple[bool, bool], ...]) -> Executable:
 
     constant = {name: f":{name}" for name in Constants._fields}
     constant |= {"updated_at": ":created_at", "is_latest": "TRUE", "visibility": "0"}
-    # The block is a column, for as a parameter that is named often it would be copied as often.
+    # The block is a column: a parameter would be copied each time the statement names it.
     statement = f"""
         INSERT INTO artifact ({", ".join([*_ROW, *constant])})
         WITH RECURSIVE row(at) AS (SELECT 1 UNION ALL SELECT at + :width FROM row LIMIT :count)
@@ -291,7 +291,7 @@ def _insert_packed(forms: tuple[tuple[bool, bool], ...]) -> Executable:
         FROM (SELECT :packed AS packed) AS batch CROSS JOIN row
         WHERE NOT EXISTS (SELECT 1 FROM retired_uid) OR {columns[0]} NOT IN (SELECT uid FROM retired_uid)
         ON CONFLICT DO NOTHING
-    """  # noqa: S608 - made of the constants of this module
+    """  # noqa: S608 - contains only constants of this module
     types = [bindparam(name, type_=artifact.c[name].type) for name in Constants._fields]
     return text(statement).bindparams(*types).execution_options(preserve_rowcount=True)
 
@@ -307,6 +307,6 @@ def _insert_json() -> Executable:
     values |= {name: bindparam(name, type_=artifact.c[name].type) for name in Constants._fields}
     values |= {"updated_at": values["created_at"], "is_latest": true(), "visibility": literal(0)}
     rows = select(*values.values()).where(~exists().where(retired_uid.c.uid == values["uid"]))
-    rows = rows.order_by(elements.c.ordinality)  # rows get their ids in this order, and the anti-join has another
+    rows = rows.order_by(elements.c.ordinality)  # rows get their ids in this order; the anti-join has another order
     statement = insert_into(artifact, "postgresql").from_select(list(values), rows)
     return statement.on_conflict_do_nothing().returning(artifact.c.id)

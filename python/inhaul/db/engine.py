@@ -1,4 +1,4 @@
-"""One registry database, SQLite or PostgreSQL. Why it is so: `docs/design/0002-database.md`."""
+"""One registry database, SQLite or PostgreSQL. The reasons are in `docs/design/0002-database.md`."""
 
 import asyncio
 import errno
@@ -23,13 +23,12 @@ _LEAVE = 1.0  # seconds that a cancelled call waits for a server to answer its C
 
 
 class Outcome:
-    """What becomes of a transaction. A call that is cancelled or cut off during COMMIT learns it only from here.
+    """The outcome of a transaction. If a call is cancelled or disconnected during COMMIT, only this shows the outcome.
 
     Attributes:
-        apply: Called as soon as the transaction is committed, before a cancellation can come between. It neither waits
-            nor raises.
-        is_committed: The rows are there.
-        is_in_doubt: COMMIT was sent and its answer did not come: the rows may be there, or may still come.
+        apply: Called directly after the COMMIT, before a cancellation is raised. It neither waits nor raises.
+        is_committed: The rows are stored.
+        is_in_doubt: COMMIT was sent but not answered: the rows may be stored, now or later.
     """
 
     def __init__(self) -> None:
@@ -39,15 +38,15 @@ class Outcome:
 
     @property
     def is_undone(self) -> bool:
-        """It left nothing, and nothing of it will come: what was prepared for it can be removed."""
+        """True if no row is or will be stored, so that objects stored for the transaction can be removed."""
         return not (self.is_committed or self.is_in_doubt)
 
 
 class Database:
     """One registry database.
 
-    It opens when it is first used. Connections belong to an event loop and are closed when that is shut down. An
-    SQLite file that was deleted or replaced meanwhile is opened anew.
+    It opens on first use. Connections belong to an event loop and are closed when the loop is shut down. An SQLite file
+    that was deleted or replaced meanwhile is opened again.
 
     Attributes:
         dialect: `"sqlite"` or `"postgresql"`.
@@ -55,19 +54,19 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        """Checks an address; nothing is opened yet.
+        """Checks an address. Opens nothing yet.
 
         Args:
             url: `sqlite:///PATH`, or `postgresql://USER:PASSWORD@HOST/NAME` with the parameters of libpq.
 
         Raises:
-            UnsupportedDatabase: inhaul cannot use the address, or what it needs for it is not installed.
+            UnsupportedDatabase: inhaul cannot use the address, or a library for it is not installed.
         """
         self._address = parse(url)
         self.path = self._address if isinstance(self._address, Path) else None
         self.dialect = "sqlite" if self.path else "postgresql"
         self._loops: dict[asyncio.AbstractEventLoop, _OfLoop] = {}
-        self._made = 0  # times that tables were made or migrated here
+        self._made = 0  # the number of times that this object has created or migrated tables
 
     def __str__(self) -> str:
         """The path of the file, or the address without its password."""
@@ -77,49 +76,49 @@ class Database:
         return f"Database({str(self)!r})"
 
     async def prepare(self) -> None:
-        """Makes or migrates the tables, unless that is done.
+        """Creates or migrates the tables if needed.
 
         Raises:
             SchemaTooNew: A newer release of inhaul has migrated the database.
-            UnsupportedDatabase: It is a folder, or holds something else.
-            DatabaseDenied: It may not be opened, or only be read.
-            DatabaseUnreachable: Its server does not answer, or refuses.
-            StorageFull: There is no room for it.
-            DatabaseBusy: The database did not let it finish in time.
-            DatabaseFailed: The database could not do it.
+            UnsupportedDatabase: The path is a folder, or the database is not a registry.
+            DatabaseDenied: This user may not open or write the database.
+            DatabaseUnreachable: The server does not answer, or refuses.
+            StorageFull: There is no room for the database.
+            DatabaseBusy: The call did not finish in time.
+            DatabaseFailed: The database failed for another reason.
         """
         await self._open(await self._of_loop(), to_write=True)
 
     async def has_registry(self) -> bool:
-        """Whether the database holds a registry. Nothing is made, and only the tables of an older one are changed.
+        """Returns True if the database holds a registry. Creates no tables, but migrates those of an older release.
 
         Raises:
             SchemaTooNew: A newer release of inhaul has migrated the database.
-            UnsupportedDatabase: It is a folder, or no database.
-            DatabaseDenied: It may not be opened, or has older tables and may not be written.
-            DatabaseUnreachable: Its server does not answer, or refuses.
-            DatabaseBusy: The database did not let it finish in time.
-            DatabaseFailed: The database could not do it.
+            UnsupportedDatabase: The path is a folder, or not a database.
+            DatabaseDenied: This user may not open the database, or may not migrate its older tables.
+            DatabaseUnreachable: The server does not answer, or refuses.
+            DatabaseBusy: The call did not finish in time.
+            DatabaseFailed: The database failed for another reason.
         """
         return await self._exists() and (await self._open(await self._of_loop())).has_tables
 
     @asynccontextmanager
     async def read(self, *, lasting: bool = False) -> AsyncIterator[AsyncConnection]:
-        """A connection in a transaction; what it changes is rolled back.
+        """Yields a connection in a transaction, which is rolled back at the end.
 
-        What holds no registry reads as an empty one, and none is made: neither the file nor its tables. An SQLite file
-        that may only be read is read without leaving a trace.
+        If there is no registry, it yields an empty one and creates neither the file nor its tables. Reading a read-only
+        SQLite file leaves no other files.
 
         Args:
-            lasting: Whether it is held for long: it then takes no place in the pool from those who want one shortly.
+            lasting: Whether the connection is used for long. It then does not come from the pool.
 
         Raises:
             SchemaTooNew: A newer release of inhaul has migrated the database.
-            UnsupportedDatabase: It is a folder, or holds something else.
-            DatabaseDenied: It may not be opened, or lacks the tables of this release and may not be written.
-            DatabaseUnreachable: Its server does not answer, or refuses.
-            DatabaseBusy: The database did not let it finish in time.
-            DatabaseFailed: The database could not do it.
+            UnsupportedDatabase: The path is a folder, or the database is not a registry.
+            DatabaseDenied: This user may not open the database, or may not migrate its older tables.
+            DatabaseUnreachable: The server does not answer, or refuses.
+            DatabaseBusy: The call did not finish in time.
+            DatabaseFailed: The database failed for another reason.
         """
         opened = await self._open(await self._of_loop()) if await self._exists() else None
         if opened is None or not opened.has_tables:
@@ -139,22 +138,22 @@ class Database:
 
     @asynccontextmanager
     async def write(self, outcome: Outcome | None = None) -> AsyncIterator[AsyncConnection]:
-        """A connection in a transaction that is committed at the end, or rolled back if anything is raised.
+        """Yields a connection in a transaction, which is committed at the end, or rolled back if anything is raised.
 
         On SQLite the writers of a loop take turns, so a task must not open a second one inside the first.
 
         Args:
-            outcome: Takes what becomes of the transaction, for callers that hold something that depends on it.
+            outcome: Receives the outcome of the transaction, for callers with objects or records that depend on it.
 
         Raises:
-            CommitInDoubt: The connection was lost during COMMIT, so the rows may be there or not.
+            CommitInDoubt: The connection was lost during COMMIT, so the rows may or may not be stored.
             SchemaTooNew: A newer release of inhaul has migrated the database.
-            UnsupportedDatabase: It is a folder, or holds something else.
-            DatabaseDenied: It may not be opened, or only be read.
-            DatabaseUnreachable: Its server does not answer, or refuses.
-            StorageFull: There is no room for it to grow.
-            DatabaseBusy: The database did not let it finish in time.
-            DatabaseFailed: The database could not do it.
+            UnsupportedDatabase: The path is a folder, or the database is not a registry.
+            DatabaseDenied: This user may not open or write the database.
+            DatabaseUnreachable: The server does not answer, or refuses.
+            StorageFull: There is no room for the database to grow.
+            DatabaseBusy: The call did not finish in time.
+            DatabaseFailed: The database failed for another reason.
         """
         of_loop = await self._of_loop()
         opened = await self._open(of_loop, to_write=True)
@@ -165,7 +164,7 @@ class Database:
                     if self.path:
                         await sqlite.when_free(conn, sqlite.BEGIN_WRITE, str(self))
                     yield conn
-                    # The disk of this machine answers; a server may be out of reach.
+                    # A local disk always answers; a server may be unreachable.
                     within = None if self.path else _LEAVE
                     await to_the_end(self._commit(conn, transaction, outcome or Outcome()), within=within)
 
@@ -181,8 +180,8 @@ class Database:
                     "repeat the call to find out"
                 ) from error
             outcome.is_in_doubt = False
-            await transaction.rollback()  # SQLite leaves it open, and the pool would give the connection on like that
-            if isinstance(error, IntegrityError):  # none of our constraints waits for COMMIT
+            await transaction.rollback()  # SQLite leaves it open, and the pool would reuse the connection
+            if isinstance(error, IntegrityError):  # none of our constraints is deferred to COMMIT
                 raise DatabaseFailed(f"{self}: it refused to commit: {error.orig}") from error
             raise
         outcome.is_committed, outcome.is_in_doubt = True, False
@@ -196,29 +195,29 @@ class Database:
             yield conn
 
     async def check_writable(self) -> None:
-        """Refuses what would store objects whose rows could then not be written.
+        """Checks that rows can be written, before objects are stored for them.
 
         Raises:
-            DatabaseDenied: The database may only be read.
+            DatabaseDenied: This user may only read the database.
         """
         if await self._exists():
             await self._open(await self._of_loop(), to_write=True)
 
     async def sync(self) -> None:
-        """Returns once what was committed is on disk, as it must be before what it replaced is removed."""
+        """Flushes commits to disk, which is necessary before removing objects that they replaced."""
         if self.path and settings.durability == "batch":
             await asyncio.to_thread(sqlite.flush_log, self.path)
 
     async def aclose(self) -> None:
-        """Closes the running loop's connections. Using the database again opens new ones."""
+        """Closes the connections of the running loop. The next use opens new ones."""
         if of_loop := self._loops.pop(asyncio.get_running_loop(), None):
             await of_loop.closer.aclose()
 
     async def _open(self, of_loop: "_OfLoop", *, to_write: bool = False) -> "_Opened":
-        """Opens the database, unless that is done. Its tables are made only to write."""
+        """Opens the database if needed. Creates its tables only for writing."""
         async with of_loop.opening:
             file, opened = await self.file(), of_loop.opened
-            # Others may have made the tables since, and who could only read may have been given more.
+            # Another process may have created the tables since, or this user may have got write access.
             is_known = opened is not None and opened.file == file and opened.has_tables
             if opened is None or not is_known or (to_write and opened.denied):
                 await of_loop.close()
@@ -228,7 +227,7 @@ class Database:
         return opened
 
     async def _opened(self, *, to_write: bool) -> "_Opened":
-        """The database as it is now. Older tables are migrated; where there are none, they are made to write."""
+        """Opens the database as it is now. Migrates older tables; creates missing tables only for writing."""
         if self.path:
             await asyncio.to_thread(sqlite.check_file, self.path)
         denied = await asyncio.to_thread(sqlite.denied, self.path) if self.path else None
@@ -253,7 +252,7 @@ class Database:
                         await conn.commit()
                         self._made += 1
             if not has_tables:
-                await engine.dispose()  # it might keep files beside that of another program
+                await engine.dispose()  # an open engine might leave files beside a database of another program
             return _Opened(engine, denied, has_tables, await self.file())
         except BaseException:
             await to_the_end(engine.dispose())
@@ -268,14 +267,14 @@ class Database:
             return await postgresql.engine(self._address)
 
     async def _exists(self) -> bool:
-        """Returns True if there is a database to be opened; of a server, its connection says so."""
+        """Returns True if there is a file to open; for a server always, as only connecting shows it."""
         return self.path is None or await asyncio.to_thread(sqlite.status_of, self.path) is not None
 
     async def file(self) -> tuple[int, ...]:
-        """Which file it is; one made anew under the same path is another. A server has none."""
+        """Returns the identity of the file: a new file at the same path has another one. Empty for a server."""
         if self.path is None:
             return ()
-        # A new file may have got the number of the one that was deleted.
+        # A new file may have the inode number of the deleted one.
         return (*await asyncio.to_thread(sqlite.identity, self.path), self._made)
 
     async def _of_loop(self) -> "_OfLoop":
@@ -289,7 +288,7 @@ class Database:
         return of_loop
 
     async def _lock(self, conn: AsyncConnection) -> None:
-        """Begins a transaction that only one process can be in."""
+        """Begins a transaction that only one process at a time can hold."""
         if self.path:
             await sqlite.when_free(conn, sqlite.BEGIN_WRITE, str(self))
         else:
@@ -297,7 +296,7 @@ class Database:
 
 
 async def _end(conn: AsyncConnection) -> None:
-    """Ends a transaction that has read all it wanted, so that a connection lost since then is no matter."""
+    """Ends a transaction that only read. An error because of a lost connection no longer matters."""
     try:
         await conn.rollback()
     except DBAPIError as error:
@@ -306,13 +305,13 @@ async def _end(conn: AsyncConnection) -> None:
 
 
 class _Opened(NamedTuple):
-    """A database that is open.
+    """An open database.
 
     Attributes:
-        engine: Its connections.
-        denied: Why nothing may be written, None where it may.
-        has_tables: Whether it holds a registry.
-        file: What `Database.file` said then.
+        engine: The engine with its connections.
+        denied: The reason why this user may not write; None if the user may.
+        has_tables: Whether the database holds a registry.
+        file: The result of `Database.file` at that time.
     """
 
     engine: AsyncEngine
@@ -331,14 +330,14 @@ class _OfLoop:
         self.closer = self._close_at_the_end()
 
     async def close(self) -> None:
-        """Closes the connections; others can be opened then."""
+        """Closes the connections. New ones can be opened afterwards."""
         if self.opened:
             opened, self.opened = self.opened, None
-            # A cancelled task must not take the connections with it while they close.
+            # A cancellation must not interrupt the closing.
             await to_the_end(opened.engine.dispose())
 
     async def _close_at_the_end(self) -> AsyncGenerator[None]:
-        """Stays suspended until the loop is shut down: `asyncio.run`, for one, then closes every open generator."""
+        """Stays suspended until the loop is shut down; `asyncio.run`, for example, then closes all open generators."""
         _unclosed.add(self)
         try:
             yield
@@ -347,5 +346,5 @@ class _OfLoop:
             await self.close()
 
 
-# A generator that nothing refers to would be closed by a task, which the end of `asyncio.run` cancels half-way.
+# A generator without references would be closed in a task, which `asyncio.run` cancels at its end.
 _unclosed: set[_OfLoop] = set()

@@ -1,4 +1,4 @@
-"""The errors of databases as ours: what happened, to which database, and what to do."""
+"""The translation of database errors into errors of inhaul, which name the database and say what to do."""
 
 import errno
 import sqlite3
@@ -30,11 +30,11 @@ _LOST = (
     "read them faster, for example with all(), or raise the limit for the role"
 )
 
-# A foreign key, as PostgreSQL and SQLite say it
+# Violations of foreign keys, on PostgreSQL and SQLite
 _REFERS_TO_NOTHING = "23503"
 _NO_SUCH_ROW = sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
 
-# By SQLSTATE or, where it is shorter, by the first characters of one. Braces stand for what the server said.
+# By SQLSTATE or its first characters. Braces stand for the text of the server.
 _STATES: dict[str, tuple[type[InhaulError], str]] = {
     "08": (DatabaseUnreachable, "the connection failed ({}): check that the server runs, then try again"),
     "22": (ValidationError, "the database does not accept a value ({}): pass another one"),
@@ -161,7 +161,7 @@ def _of_server(cause: BaseException | None, database: str, *, lost: bool = False
 
 
 def _state(cause: BaseException | None) -> str | None:
-    """The SQLSTATE of what it all began with: drivers have some of their own for what followed."""
+    """Returns the SQLSTATE of the first error: drivers have their own for the errors that follow."""
     state = None
     while cause is not None:
         state = getattr(cause, "sqlstate", None) or state
@@ -170,7 +170,7 @@ def _state(cause: BaseException | None) -> str | None:
 
 
 def _mistrust(cause: BaseException | None) -> str | None:
-    """Why the certificate of a server is not trusted; None if that is not what failed."""
+    """Returns the reason why the certificate of a server is not trusted; None if something else failed."""
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return cause.verify_message.rstrip(".")
@@ -179,7 +179,7 @@ def _mistrust(cause: BaseException | None) -> str | None:
 
 
 def _text(cause: BaseException | None) -> str:
-    """Returns the first cause of an error, without the names of classes that drivers put before it."""
+    """Returns the text of the first cause of an error, without the class names that drivers add."""
     while cause is not None and cause.__cause__ is not None:
         cause = cause.__cause__
-    return str(cause).partition("\n")[0] or type(cause).__name__  # after it come details and hints
+    return str(cause).partition("\n")[0] or type(cause).__name__  # the other lines are details and hints

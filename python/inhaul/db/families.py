@@ -1,9 +1,9 @@
 """Families of versions: rows whose uids start with the same 16 characters. One of them is the latest.
 
-The uids of a family are in the order of its versions, and none is used twice: those of rows that were deleted for good
-are kept in `retired_uid`. The latest is the newest that is not in the trash and still has
-its bytes; where there is none such, the newest. Whoever changes a family locks it first; SQLite has one writer
-anyway, on PostgreSQL its rows are locked.
+The uids of a family are in the order of its versions. No uid is used twice: `retired_uid` keeps the uids of rows that
+were deleted permanently. The latest version is the newest one that is not in the trash and still has its bytes; if
+there is none, the newest one. A transaction that changes a family locks it first: PostgreSQL locks its rows, and SQLite
+has only one writer anyway.
 """
 
 import json
@@ -27,13 +27,13 @@ async def lock(conn: AsyncConnection, uids: Iterable[str], table: Table = artifa
 
 
 async def versions_of(conn: AsyncConnection, uids: Iterable[str], table: Table = artifact) -> dict[str, str | None]:
-    """The version of every record in the families of these uids, by uid."""
+    """Returns the versions of all records in the families of these uids, by uid."""
     rows = await conn.execute(_versions(conn.dialect.name, table.name), _json(uids))
     return {row.uid: row.version for row in rows}
 
 
 async def highest(conn: AsyncConnection, table: Table, uid: str) -> str:
-    """The highest uid that the family of a uid ever had, also of rows that were deleted; "" if there was none."""
+    """Returns the highest uid that a family ever had, including deleted rows; "" if there was none."""
     uids = [
         select(own.c.uid).where(own.c.uid >= uid[:FAMILY], own.c.uid < uid[:FAMILY] + AFTER)
         for own in (table, retired_uid)
@@ -47,7 +47,7 @@ async def issued(conn: AsyncConnection, uids: Iterable[str]) -> set[str]:
 
 
 async def retire(conn: AsyncConnection, table: Table, uids: Sequence[str]) -> None:
-    """Keeps the uids of rows that are about to be deleted from being used again."""
+    """Records the uids of rows that will be deleted, so that they are not used again."""
     now = bindparam("now", datetime.now(UTC), retired_uid.c.created_at.type)
     rows = select(table.c.uid, now).where(is_in(table.c.uid, uids))
     statement = insert_into(retired_uid, conn.dialect.name).from_select(["uid", "created_at"], rows)
@@ -55,23 +55,23 @@ async def retire(conn: AsyncConnection, table: Table, uids: Sequence[str]) -> No
 
 
 async def supersede(conn: AsyncConnection, uids: Iterable[str], now: datetime) -> None:
-    """Makes families ready for new members: those before are no longer latest, and get version "1" if they had none.
+    """Prepares families for new members: older members are no longer the latest, and get version "1" if they have none.
 
     Args:
         conn: A connection in a transaction.
-        uids: Of the new members.
-        now: When.
+        uids: The uids of the new members.
+        now: The time of the change.
     """
     await conn.execute(_supersede(conn.dialect.name), _json(uids) | {"now": now})
 
 
 async def displace(conn: AsyncConnection, uids: Iterable[str]) -> None:
-    """Takes the object from other members of the families of new rows whose bytes have replaced it."""
+    """Clears the object key of other members whose bytes were replaced in place by new rows."""
     await conn.execute(_displace(conn.dialect.name), _json(uids))
 
 
 async def choose_latest(conn: AsyncConnection, uids: Iterable[str], table: Table = artifact) -> None:
-    """Finds the latest of families where one came or went, unless its key or name has gone to another record."""
+    """Marks the latest member of changed families, unless another record has its key or name now."""
     await conn.execute(_demote(conn.dialect.name, table.name), _json(uids))
     await conn.execute(_promote(conn.dialect.name, table.name), _json(uids))
 
@@ -81,7 +81,7 @@ def _json(uids: Iterable[str]) -> dict[str, object]:
 
 
 def _same(one: str, other: str) -> str:
-    """A condition: two uids are of one family."""
+    """Returns the condition that two uids are of one family."""
     stem = f"substr({other}, 1, {FAMILY})"
     return f"{one} >= {stem} AND {one} < {stem} || '{AFTER}'"
 
@@ -90,7 +90,7 @@ def _statement(sql: str) -> TextClause:
     return text(sql).bindparams(bindparam("json", type_=Text))
 
 
-# All made of the constants of this module.
+# All statements contain only constants of this module.
 # ruff: noqa: S608
 
 
@@ -146,7 +146,7 @@ def _displace(dialect: str) -> TextClause:
     )
 
 
-# Conditions: a member `b` of a family is not what it was; and a live record `a` has the place of a record.
+# Conditions: a member `b` of a family is trashed or has no object; and a live record `a` has the key of a record.
 _SPENT = {
     "artifact": f"b.visibility = {TRASH} OR b.object_key IS NULL",
     "collection": f"b.visibility = {TRASH}",
@@ -165,7 +165,7 @@ _TAKEN = {
 
 
 def _latest(table: str, uid: str) -> str:
-    """A query: the member that should be the latest of the family of a uid."""
+    """Returns a query for the member that should be the latest of the family of a uid."""
     return f"""
         SELECT b.uid FROM {table} b WHERE {_same("b.uid", uid)} ORDER BY {_SPENT[table]}, b.uid DESC LIMIT 1
     """

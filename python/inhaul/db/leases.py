@@ -1,7 +1,7 @@
-"""Leases: who stores objects whose rows are not there yet, and who collects garbage.
+"""Leases: rows for calls that store objects without rows yet, or that collect garbage.
 
-Each is a row that its holder renews. All times are the database's, so that clocks of machines need not agree. One that
-was not renewed for `EXPIRES` stands for nobody: a collector removes it, and its holder, should it live on, finds out
+The holder renews its lease. All times are those of the database, so that clocks of machines need not agree. A lease
+that was not renewed for `EXPIRES` no longer counts: a collector removes it. If its holder is still alive, it notices
 before it writes rows.
 """
 
@@ -18,18 +18,18 @@ from inhaul.keys import new_uid
 
 EXPIRES = timedelta(minutes=5)
 RENEWED = timedelta(seconds=30)
-"""How often a holder renews its lease."""
+"""The interval at which a holder renews its lease."""
 
 
 class Lease(NamedTuple):
     """A lease.
 
     Attributes:
-        uid: Its name.
-        holder: The process that has it.
-        started_at: Since when objects without rows may be its holder's.
-        renewed_at: When its holder last said that it lives.
-        target: The place under a key that a user chose where its holder stores; None for others.
+        uid: The uid of the lease.
+        holder: The process that holds it.
+        started_at: The time since when objects without rows may belong to the holder.
+        renewed_at: The time of the last renewal.
+        target: The place under a real key where the holder stores; None for other calls.
     """
 
     uid: str
@@ -40,7 +40,7 @@ class Lease(NamedTuple):
 
 
 async def now(conn: AsyncConnection) -> datetime:
-    """Returns what the database's clock says; for SQLite it is that of this machine."""
+    """Returns the time of the database; SQLite uses the clock of this machine."""
     if conn.dialect.name == "sqlite":
         return datetime.now(UTC)
     time: datetime = (await conn.execute(select(func.clock_timestamp()))).scalar_one()
@@ -60,7 +60,7 @@ async def take(
     collects: bool,
     target: str | None = None,
 ) -> None:
-    """Adds a lease; it counts from now on, or from a time before."""
+    """Adds a lease that counts from now on, or from an earlier time."""
     row = {"uid": uid, "holder": holder, "collects": collects, "target": target}
     times = {"started_at": _now(conn) if since is None else since, "renewed_at": _now(conn)}
     await conn.execute(insert(lease).values(row | times))
@@ -73,28 +73,28 @@ async def let_nobody_in(conn: AsyncConnection) -> None:
 
 
 async def lock(conn: AsyncConnection, target: str) -> None:
-    """Waits until no other transaction looks who stores at a place, or takes a lease for it; on SQLite none does."""
+    """Waits until no other transaction checks or takes leases for a place. On SQLite, none can."""
     if conn.dialect.name == "postgresql":
         await conn.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(target, 0))))
 
 
 async def renew(conn: AsyncConnection, uid: str) -> bool:
-    """Says that the holder lives; False if the lease is gone. Until the transaction ends, nobody can remove it."""
+    """Renews a lease; returns False if it is gone. It cannot be removed until the transaction ends."""
     return (await conn.execute(update(lease).where(lease.c.uid == uid).values(renewed_at=_now(conn)))).rowcount == 1
 
 
 async def end(conn: AsyncConnection, uid: str) -> bool:
-    """Removes a lease; False if it was gone already, or has to stay.
+    """Removes a lease; returns False if it was gone already, or has to stay.
 
-    It stays while a transaction that confirmed it waits for its COMMIT, although nobody waits for that any more: what
-    was stored for it is needed as long.
+    It stays while a transaction that confirmed it waits for its COMMIT, even if the call no longer waits: the objects
+    are needed until then.
     """
     free = select(lease.c.uid).where(lease.c.uid == uid).with_for_update(skip_locked=True)
     return (await conn.execute(delete(lease).where(lease.c.uid.in_(free)))).rowcount == 1
 
 
 async def held(conn: AsyncConnection, *, collects: bool) -> list[Lease]:
-    """The leases of those who store, or of those who collect."""
+    """Returns the leases of calls that store objects, or of those that collect garbage."""
     rows = await conn.execute(select(*(lease.c[name] for name in Lease._fields)).where(lease.c.collects == collects))
     return [Lease._make(row) for row in rows]
 
@@ -102,7 +102,7 @@ async def held(conn: AsyncConnection, *, collects: bool) -> list[Lease]:
 async def remove(conn: AsyncConnection, dead: Collection[Lease]) -> None:
     """Removes leases, unless they were renewed since they were read.
 
-    One with a target stays under another name, which its holder does not know: it proves whose the object there is.
+    A lease with a target stays with a new uid, which its holder does not know: it proves who stored the object there.
     """
     for one in dead:
         same = (lease.c.uid == one.uid) & (lease.c.renewed_at == one.renewed_at)
@@ -113,5 +113,5 @@ async def remove(conn: AsyncConnection, dead: Collection[Lease]) -> None:
 
 
 async def forget(conn: AsyncConnection, dead: Collection[Lease]) -> None:
-    """Removes leases whose objects have their rows by now."""
+    """Removes leases whose objects have rows now."""
     await conn.execute(delete(lease).where(is_in(lease.c.uid, [one.uid for one in dead])))

@@ -1,4 +1,4 @@
-"""Addresses of PostgreSQL servers, with the parameters that libpq has, as psql and all other clients take them."""
+"""Addresses of PostgreSQL servers with the parameters of libpq, which psql and most other clients also use."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from inhaul.errors import UnsupportedDatabase
 from inhaul.texts import is_storable
 
 SYSTEM = "system"
-"""As `sslrootcert`: what this machine trusts."""
+"""The value of `sslrootcert` for the certificates that this machine trusts."""
 
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _CHOICES = {
@@ -20,7 +20,7 @@ _CHOICES = {
     "sslnegotiation": ("postgres", "direct"),
 }
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
-# What the driver reads by itself, as libpq does.
+# Parameters that the driver itself reads, as libpq does.
 _PASSED_ON = (
     *_CHOICES,
     *_FILES,
@@ -35,7 +35,7 @@ _PASSED_ON = (
     "options",
 )
 _ITS_OWN = ("host", "port", "user", "password", "dbname", "connect_timeout")
-# What the driver cannot do, with the values that ask for nothing.
+# Parameters that the driver does not support, with the values that have no effect.
 _NOTHING_ASKED = {
     "channel_binding": ("disable", "prefer"),
     "gssencmode": ("disable", "prefer"),
@@ -45,7 +45,7 @@ _NOTHING_ASKED = {
     "sslsni": ("1",),
 }
 _INSTEAD = {"channel_binding": "sslmode=verify-full, which knows the server by its certificate"}
-_SHOWN = ("service", "options")  # which database it is depends on them
+_SHOWN = ("service", "options")  # they determine the database
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,8 +53,8 @@ class Server:
     """A database on a server.
 
     Attributes:
-        arguments: What `asyncpg.connect` takes. They hold passwords.
-        shown: The address without them.
+        arguments: The arguments of `asyncpg.connect`. They hold passwords.
+        shown: The address without passwords.
     """
 
     arguments: dict[str, Any]
@@ -67,13 +67,13 @@ class Server:
 
 
 def parse(address: str) -> Server:
-    """Reads what follows `postgresql://`.
+    """Parses the part of an address after `postgresql://`.
 
     Raises:
-        UnsupportedDatabase: A part of it cannot be used. The message names it, and shows nothing that may be secret.
+        UnsupportedDatabase: A part cannot be used. The message names it, but quotes nothing that may be secret.
     """
     place, _, query = address.partition("?")
-    # Whatever is in a password that should be %-encoded, the last @ ends it.
+    # A password may contain @ that should be %-encoded, so the last @ ends it.
     userinfo, _, where = place.rpartition("@")
     user, _, password = userinfo.partition(":")
     hosts, _, name = where.partition("/")
@@ -91,7 +91,7 @@ def _pairs(query: str) -> Iterator[tuple[str, str]]:
         name, value = unquote(name), unquote(value)
         if not equals:
             raise UnsupportedDatabase("the address has a parameter without a value: write NAME=VALUE after the ?")
-        if name == "ssl":  # as drivers call it
+        if name == "ssl":  # the name that drivers use
             name, value = "sslmode", {"true": "require", "false": "disable"}.get(value.lower(), value)
         elif name == "fallback_application_name":
             name = "application_name"
@@ -100,7 +100,7 @@ def _pairs(query: str) -> Iterator[tuple[str, str]]:
 
 
 def _hosts(text: str) -> tuple[str, str]:
-    """The names, and the ports if there are any, of the hosts before the name of the database."""
+    """Returns the names and the ports of the hosts before the name of the database."""
     names, ports = [], []
     for one in text.split(","):
         match = re.fullmatch(r"(\[[^]]*\]|[^:]*)(?::(.*))?", one)
@@ -133,7 +133,7 @@ def _check(given: dict[str, str]) -> None:
         elif name in _FILES and value != SYSTEM and not Path(value).is_file():
             raise UnsupportedDatabase(f"{name}={value} in the address: there is no such file")
     if not all(_is_port(port) for port in given.get("port", "").split(",")):
-        # What stands there may be half a password.
+        # The text may be part of a password, so the error does not quote it.
         raise UnsupportedDatabase(
             "a port in the address is not a number from 1 to 65535; %-encode special characters of a password"
         )

@@ -1,7 +1,7 @@
-"""Membership in a list that a caller gave, whatever its length.
+"""Membership in a list of any length.
 
-`IN (?, ?, ...)` takes a parameter for each value, and databases limit those: PostgreSQL to 32,767. Here the list is one
-parameter: an array on PostgreSQL, JSON on SQLite.
+`IN (?, ?, ...)` needs a parameter for each value, and databases limit their number: PostgreSQL to 32,767. Here the list
+is one parameter: an array on PostgreSQL, JSON on SQLite.
 """
 
 import json
@@ -27,9 +27,9 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
 def is_in(column: Any, values: Iterable[Any]) -> ColumnElement[bool]:
-    """The condition that a column has one of these values, none of which is None."""
+    """Returns the condition that a column has one of these values. None is not allowed among them."""
     type_: TypeEngine[Any] = column.type
-    # A cast to VARCHAR(20)[] would cut longer values, so that others are found; so would one to INTEGER[] fail.
+    # A cast to VARCHAR(20)[] would truncate longer values and so find others; one to INTEGER[] would fail.
     if isinstance(type_, String):
         type_ = Text()
     elif isinstance(type_, Integer):
@@ -42,14 +42,14 @@ class _IsIn(FunctionElement[bool]):
     inherit_cache = True
 
     def self_group(self, against: OperatorType | None = None) -> Self:
-        """Stands as it is: SQLAlchemy would write `(...) = 1` for SQLite, which then uses no index."""
+        """Returns itself: SQLAlchemy would write `(...) = 1` for SQLite, which then uses no index."""
         return self
 
 
 @compiles(_IsIn, "sqlite")
 def _sqlite(element: _IsIn, compiler: SQLCompiler, **options: Any) -> str:
     column, values = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"({column} IN (SELECT value FROM json_each({values})))"  # noqa: S608 - of what is compiled
+    return f"({column} IN (SELECT value FROM json_each({values})))"  # noqa: S608 - only compiled SQL
 
 
 @compiles(_IsIn)

@@ -1,4 +1,4 @@
-"""The objects of a storage as the rows describe them: their keys and their digests."""
+"""Queries for the rows of artifacts that describe objects: their keys and digests."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from inhaul.hashing import Digest
 from inhaul.keys import OBJECTS
 
 PAGE = 32_768
-"""Rows in a page. There is no index on the keys of objects, so each page is a scan of the table."""
+"""The number of rows in a page. There is no index on object keys, so each page is a scan of the table."""
 
 
 class Row(NamedTuple):
@@ -41,7 +41,7 @@ class Row(NamedTuple):
 
     @property
     def prefix(self) -> str:
-        """The prefix of its objects' keys; for a folder it ends in a slash."""
+        """The prefix of the object keys; for a folder it ends in a slash."""
         return f"{self.object_key}/" if self.n_objects is not None else self.object_key or ""
 
 
@@ -50,21 +50,21 @@ _prefix = artifact.c.object_key + case((artifact.c.n_objects.is_(None), ""), els
 
 
 async def roots(conn: AsyncConnection, storage_ids: Iterable[int]) -> dict[int, str]:
-    """The roots of storages by id."""
+    """Returns the roots of storages, by id."""
     found = await conn.execute(select(storage.c.id, storage.c.root).where(is_in(storage.c.id, storage_ids)))
     return {row.id: row.root for row in found}
 
 
 async def page_under(conn: AsyncConnection, storage_id: int, prefix: str, after: Row | None) -> Sequence[Row]:
-    """The next rows, up to `PAGE`, whose objects' keys start with a prefix, in byte order of `Row.prefix`.
+    """Returns the next rows, up to `PAGE`, whose object keys start with a prefix, in byte order of `Row.prefix`.
 
-    That is the order of a listing, too.
+    Listings have the same order.
 
     Args:
         conn: A connection in a transaction.
         storage_id: The storage.
-        prefix: What the keys start with.
-        after: The last row of the page before.
+        prefix: The start of the keys.
+        after: The last row of the previous page.
     """
     query = select(*_columns).where(artifact.c.storage_id == storage_id, _starts_with(prefix))
     if after is not None:
@@ -73,13 +73,13 @@ async def page_under(conn: AsyncConnection, storage_id: int, prefix: str, after:
 
 
 async def newest(conn: AsyncConnection, storage_id: int, count: int) -> Sequence[Row]:
-    """The rows of a storage that were written last."""
+    """Returns the rows of a storage that were written last."""
     query = select(*_columns).where(artifact.c.storage_id == storage_id, artifact.c.object_key.is_not(None))
     return [Row._make(row) for row in await conn.execute(query.order_by(artifact.c.id.desc()).limit(count))]
 
 
 async def key_range(conn: AsyncConnection, storage_id: int) -> tuple[str, str] | None:
-    """The first and the last key of objects that inhaul did not name, None if there are none."""
+    """Returns the first and the last key of objects that inhaul did not name; None if there are none."""
     inside = _starts_with(f"{OBJECTS}/")
     query = select(func.min(artifact.c.object_key), func.max(artifact.c.object_key)).where(
         artifact.c.storage_id == storage_id, ~inside
@@ -89,32 +89,32 @@ async def key_range(conn: AsyncConnection, storage_id: int) -> tuple[str, str] |
 
 
 async def displaced(conn: AsyncConnection, storage_id: int) -> Sequence[Row]:
-    """The rows whose bytes were replaced in place by those of a later version."""
+    """Returns the rows whose bytes a later version has replaced in place."""
     query = select(*_columns).where(artifact.c.storage_id == storage_id, artifact.c.object_key.is_(None))
     return [Row._make(row) for row in await conn.execute(query.order_by(artifact.c.uid))]
 
 
 async def rows_of(conn: AsyncConnection, uids: Iterable[str]) -> dict[str, Row]:
-    """The rows that have these uids."""
+    """Returns the rows with these uids."""
     rows = await conn.execute(_by_uid(conn.dialect.name), {"json": json.dumps(list(uids))})
     return {row.uid: Row._make(row) for row in rows}
 
 
 async def referenced(conn: AsyncConnection, uids: Iterable[str]) -> set[str]:
-    """The `Row.prefix` of the objects that rows with these uids refer to.
+    """Returns `Row.prefix` of the rows with these uids.
 
-    In whatever storage: one place can be known by two addresses.
+    The rows may be of any storage, as two addresses may name the same place.
     """
     return set((await conn.execute(_prefixes(conn.dialect.name), {"json": json.dumps(list(uids))})).scalars())
 
 
 async def with_content(conn: AsyncConnection, hashes: Iterable[str]) -> list[Row]:
-    """The rows that have these hashes."""
+    """Returns the rows with these hashes."""
     return [Row._make(row) for row in await conn.execute(_by_hash(conn.dialect.name), {"json": json.dumps([*hashes])})]
 
 
 async def note_digest(conn: AsyncConnection, row: Row, digest: Digest, verified_by: str, now: datetime) -> bool:
-    """Writes what an object was found to hold, unless its row has changed meanwhile; says whether it did."""
+    """Records the digest of an object, unless its row has changed meanwhile. Returns True if it did."""
     same = (artifact.c.uid == row.uid) & (artifact.c.hash == row.hash) & (artifact.c.object_key == row.object_key)
     values = {"hash": digest.hash, "hash_type": digest.hash_type, "verified_by": verified_by, "updated_at": now}
     return bool((await conn.execute(update(artifact).where(same).values(values))).rowcount)

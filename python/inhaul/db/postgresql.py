@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL servers. Why it is so: `docs/design/0002-database.md`."""
+"""Connections to PostgreSQL servers. The reasons are in `docs/design/0002-database.md`."""
 
 import asyncio
 import ssl
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
     Connection = asyncpg.Connection[asyncpg.Record]
 
-# A pooler gives the next transaction to another process of the server, which does not know what this one prepared.
+# A pooler may give the next transaction to another server process, which does not have the prepared statements.
 _PREPARE_NOTHING = {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
 
 
 async def engine(server: Server) -> AsyncEngine:
-    """An engine for the database, which is connected with to see what it is.
+    """Connects to the database to check it, and returns an engine.
 
     Raises:
-        UnsupportedDatabase: It does not keep texts as UTF-8.
+        UnsupportedDatabase: The encoding of the database is not UTF-8.
     """
     first = await _connect(server)
     try:
@@ -63,9 +63,9 @@ async def _connect(server: Server, **options: Any) -> "Connection":
 
 
 async def _is_pooled(connection: "Connection") -> bool:
-    """Returns True if something between here and the server hands its connections round, as PgBouncer does.
+    """Returns True if a pooler such as PgBouncer is between this process and the server.
 
-    The process that serves a statement is then another one than that which the connection was said to have.
+    Then the server process that runs a statement has another id than the one that the connection reported.
     """
     async with connection.transaction():
         statement = await connection.prepare("SELECT pg_backend_pid()", name="")
@@ -73,11 +73,11 @@ async def _is_pooled(connection: "Connection") -> bool:
 
 
 async def denied(conn: AsyncConnection, *, has_tables: bool) -> str | None:
-    """Why nothing may be written to a database; None where it may.
+    """Returns the reason why this role may not write to a database; None if it may.
 
     Args:
-        conn: A connection to it.
-        has_tables: Whether the registry's tables are there; otherwise they would have to be made.
+        conn: A connection to the database.
+        has_tables: Whether the tables of the registry exist; otherwise they would have to be created.
     """
     has_right = (
         func.has_table_privilege("artifact", "INSERT")

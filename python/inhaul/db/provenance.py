@@ -1,4 +1,7 @@
-"""Which runs used artifacts, and which met them again. What a run made, or met again, it did not use."""
+"""Links between runs and artifacts: inputs, and `previous_runs` of runs that made the same content again.
+
+An artifact that a run made, or made again, is not an input of that run.
+"""
 
 from collections.abc import Iterable
 from functools import cache
@@ -15,7 +18,7 @@ _used, _again = artifact_input_of, artifact_previous_run
 
 
 async def link_inputs(conn: AsyncConnection, artifact_ids: Iterable[int], run_id: int) -> None:
-    """Makes artifacts inputs of a run, but for those it made or met again, and those that are deleted by now."""
+    """Makes artifacts inputs of a run, except those that the run made or made again, and deleted ones."""
     one = literal(run_id, artifact.c.run_id.type)
     used = select(artifact.c.id, one).where(
         is_in(artifact.c.id, artifact_ids), exists().where(run.c.id == one), ~_is_made_by(artifact.c.id, one)
@@ -25,13 +28,13 @@ async def link_inputs(conn: AsyncConnection, artifact_ids: Iterable[int], run_id
 
 
 async def link_previous_run(conn: AsyncConnection, uids_json: str, run_id: int) -> None:
-    """Adds a run to the `previous_runs` of artifacts that it met again but did not create."""
+    """Adds a run to the `previous_runs` of artifacts that it made again but did not create."""
     await conn.execute(_link_run(conn.dialect.name), {"json": uids_json, "run_id": run_id})
     await unlink_inputs(conn, run_id)
 
 
 async def hand_over(conn: AsyncConnection, artifact_id: int, run_id: int) -> None:
-    """Notes that a run is about to take the place of the one that made an artifact, which becomes a previous one."""
+    """Adds the run of an artifact to its `previous_runs`, before another run replaces it."""
     made = select(artifact.c.id, artifact.c.run_id).where(
         artifact.c.id == artifact_id, artifact.c.run_id.is_not(None), artifact.c.run_id != run_id
     )
@@ -41,7 +44,7 @@ async def hand_over(conn: AsyncConnection, artifact_id: int, run_id: int) -> Non
 
 
 async def unlink_inputs(conn: AsyncConnection, run_id: int) -> None:
-    """Takes what a run has made, or met again, since it used it, from its inputs: else both would come of the other."""
+    """Removes from the inputs of a run the artifacts that it has made, or made again, since it used them."""
     made = _is_made_by(_used.c.artifact_id, _used.c.run_id)
     await conn.execute(delete(_used).where(_used.c.run_id == run_id, made))
 

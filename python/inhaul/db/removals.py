@@ -1,4 +1,4 @@
-"""Statements that delete rows for good, and remember the objects that are still to be removed."""
+"""Statements that delete rows permanently, and record the objects that are still to be removed."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,22 +14,22 @@ from inhaul.db.tables import artifact, collection, collection_artifact, deletion
 from inhaul.hashing import Digest
 
 PAGE = 1000
-"""Objects that are removed at a time: as many as one S3 request does."""
+"""The number of objects that are removed at a time, as in one request to S3."""
 
 _KEPT = ("uid", "storage_id", "object_key", "key_is_virtual", "size", "hash", "hash_type", "n_objects")
 
 
 class Removal(NamedTuple):
-    """An object to remove, whose artifact was deleted for good.
+    """An object to remove, since its artifact was deleted permanently.
 
     Attributes:
-        id: Of its row.
+        id: The id of its row.
         root: The root of its storage.
-        object_key: Its key, or that of a folder.
-        key_is_virtual: Whether inhaul named it.
-        digest: What it should hold.
+        object_key: The key of the object or folder.
+        key_is_virtual: Whether inhaul chose the key.
+        digest: The digest that it should have.
         is_folder: Whether its bytes lie below the key.
-        since: When the artifact was deleted.
+        since: The time when the artifact was deleted.
     """
 
     id: int
@@ -42,25 +42,25 @@ class Removal(NamedTuple):
 
     @property
     def prefix(self) -> str:
-        """The key to remove, or for a folder the prefix."""
+        """The key to remove; for a folder, the prefix."""
         return f"{self.object_key}/" if self.is_folder else self.object_key
 
 
 def takes_object(storage: bool | None) -> ColumnElement[bool]:
-    """The condition that the object of an artifact goes with it, by the argument of `Artifact.delete`."""
+    """Returns the condition that the object of an artifact is removed with it, by the argument of `Artifact.delete`."""
     there = artifact.c.object_key.is_not(None)
     return there & (true() if storage else artifact.c.key_is_virtual if storage is None else ~true())
 
 
 async def forget(conn: AsyncConnection, ids: Sequence[int], storage: bool | None) -> None:
-    """Deletes the rows of artifacts, whose families are locked, and notes their objects for removal.
+    """Deletes the rows of artifacts in locked families, and records their objects for removal.
 
     Collections in the trash lose them as members, and count them.
 
     Args:
         conn: A connection in a transaction.
         ids: The artifacts, none of which is in a collection outside the trash.
-        storage: Which objects go; see `takes_object`.
+        storage: Which objects are removed; see `takes_object`.
     """
     now = datetime.now(UTC)
     among = is_in(artifact.c.id, ids)
@@ -82,13 +82,13 @@ async def forget(conn: AsyncConnection, ids: Sequence[int], storage: bool | None
 async def pending(
     conn: AsyncConnection, *, uids: Sequence[str] | None = None, root: str | None = None, besides: Sequence[str] = ()
 ) -> list[Removal]:
-    """The next objects that are to be removed, up to `PAGE`, by id.
+    """Returns the next objects to remove, up to `PAGE`, sorted by id.
 
     Args:
         conn: A connection in a transaction.
-        uids: Only those of these artifacts.
-        root: Only those in the storage with this root.
-        besides: Roots of storages that are left out.
+        uids: Only objects of these artifacts.
+        root: Only objects in the storage with this root.
+        besides: Roots of storages to leave out.
     """
     columns = [deletion.c.id, storage.c.root, *(deletion.c[name] for name in _KEPT[2:]), deletion.c.created_at]
     query = select(*columns).join(storage, storage.c.id == deletion.c.storage_id)
@@ -105,5 +105,5 @@ async def pending(
 
 
 async def done(conn: AsyncConnection, removals: Sequence[Removal]) -> None:
-    """Forgets objects that are removed."""
+    """Deletes the rows of objects that are removed."""
     await conn.execute(delete(deletion).where(is_in(deletion.c.id, [one.id for one in removals])))

@@ -1,7 +1,7 @@
-"""The roots of storages as their rows have them.
+"""The roots of storages in their rows.
 
-A local root inside the folder that holds the registry is recorded relative to that folder, so that both can be copied
-or moved as one. Everywhere else a root is absolute. A registry on a server is in no folder.
+A local root inside the folder of the registry is recorded relative to that folder, so that both can be copied or moved
+together. All other roots are absolute. A registry on a server has no folder.
 """
 
 from pathlib import Path
@@ -13,18 +13,18 @@ from sqlalchemy.types import TypeDecorator
 
 from inhaul.keys import OBJECTS
 
-# Each engine has a dialect of its own, and statements are compiled for one dialect.
+# Each engine has its own dialect, and statements are compiled for one dialect.
 _folders: WeakKeyDictionary[Dialect, str] = WeakKeyDictionary()
 
 
 def folder_of(file: Path) -> str:
-    """The folder that holds a registry: of one in `.inhaul`, the folder around that. Looks at the disk."""
+    """Returns the folder of a registry; if that is `.inhaul`, the folder around it. Reads the disk."""
     parent = file.resolve().parent
     return str(parent.parent if parent.name == OBJECTS else parent)
 
 
 def set_folder(dialect: Dialect, folder: str) -> None:
-    """Says which folder the roots of an engine are relative to."""
+    """Sets the folder to which the roots of an engine are relative."""
     _folders[dialect] = folder
 
 
@@ -55,28 +55,28 @@ class Root(TypeDecorator[str]):
         return str
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Makes it relative, if it is inside the folder."""
+        """Makes the root relative if it is inside the folder."""
         return None if value is None else recorded(value, dialect)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
-        """Makes it absolute."""
+        """Makes the root absolute."""
         return None if value is None else _whole(value, dialect)
 
 
 class _Folder(TypeDecorator[str]):
-    """A value that is bound: the folder of the engine, with what is to follow it."""
+    """A bound value: the folder of the engine, followed by a text."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str:
-        """Finds the folder; where there is none, all roots are absolute."""
+        """Returns the folder; without one, all roots are absolute."""
         folder = _folders.get(dialect, "")
         return f"{folder.rstrip('/')}{value}" if value else folder
 
 
 def whole(column: ColumnElement[str]) -> ColumnElement[str]:
-    """A root as users see it, to be compared with a part of one."""
+    """Returns the root as users see it, for comparing it with a part of a root."""
     root = type_coerce(column, Text)
     is_absolute = root.like("/%") | root.like("%://%")
     inside = literal("/", _Folder).concat(root)

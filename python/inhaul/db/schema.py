@@ -1,6 +1,6 @@
-"""Which revision of the tables a database holds, and how it gets the current one.
+"""The revision of the tables in a database, and the migration to the current one.
 
-alembic takes a quarter of a second to import, so only a database of another revision waits for it.
+alembic takes a quarter of a second to import, so it is imported only for a database with another revision.
 """
 
 import errno
@@ -16,52 +16,52 @@ from inhaul.errors import DatabaseDenied, SchemaTooNew, UnsupportedDatabase
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 VERSION_TABLE = "inhaul_version"
-"""Holds the revision. The usual name would be shared with every other program in the database that uses alembic."""
+"""The table with the revision. Other programs in the database that use alembic have the usual name."""
 
 
 def _version_table(name: str) -> Table:
-    """The table as alembic itself makes it."""
+    """Returns the table as alembic itself would create it."""
     number = sa.Column("version_num", sa.String(32), nullable=False)
     return Table(name, MetaData(), number, sa.PrimaryKeyConstraint("version_num", name=f"{name}_pkc"))
 
 
 _version = _version_table(VERSION_TABLE)
 
-# Until 0002 the revision was in alembic's usual table.
+# Up to 0002, the revision was in the usual table of alembic.
 _former_version = _version_table("alembic_version")
 _FORMER_REVISIONS = ("0001", "0002")
 _OURS = {"uid", "storage_id", "key_is_virtual", "object_key", "hash_type", "verified_by"}  # columns of `artifact`
 
 
 def is_current(connection: Connection) -> bool:
-    """Returns True if the database holds the tables as they are now."""
+    """Returns True if the database has the current tables."""
     return _has_version(connection) and _revision(connection) == REVISION
 
 
 def has_registry(connection: Connection) -> bool:
-    """Returns True if the database holds a registry, of whichever release."""
+    """Returns True if the database holds a registry of any release."""
     return _has_version(connection) or _former_revision(connection) is not None
 
 
 def create(connection: Connection) -> None:
-    """Makes the tables in a database that has none, and notes their revision."""
+    """Creates the tables in a database without them, and records their revision."""
     for_dialect(connection.dialect.name).create_all(connection, checkfirst=False)
     _version.create(connection)
     connection.execute(sa.insert(_version).values(version_num=REVISION))
 
 
 def bring_up_to_date(connection: Connection, database: str) -> None:
-    """Makes or migrates the tables, in the connection's transaction.
+    """Creates or migrates the tables, in the transaction of the connection.
 
-    The caller holds a lock: of several processes that come at once, one does it and the others find it done.
+    The caller holds a lock, so that only one of several processes does it.
 
     Args:
-        connection: To the database, in a transaction.
-        database: What to call the database in an error.
+        connection: A connection in a transaction.
+        database: The name of the database in errors.
 
     Raises:
         SchemaTooNew: A newer release of inhaul has migrated the database.
-        UnsupportedDatabase: The database holds tables of something else under the same names.
+        UnsupportedDatabase: The database has tables of another program with the same names.
     """
     _take_former_version(connection)
     if _has_version(connection):
@@ -112,7 +112,7 @@ def _has_version(connection: Connection) -> bool:
 
 
 def _take_former_version(connection: Connection) -> None:
-    """Moves the revision to the table of its own, where the former one is provably ours."""
+    """Moves the revision to its own table, if the former table is provably that of inhaul."""
     if not _has_version(connection) and (former := _former_revision(connection)) is not None:
         _version.create(connection)
         connection.execute(sa.insert(_version).values(version_num=former))
@@ -120,7 +120,7 @@ def _take_former_version(connection: Connection) -> None:
 
 
 def _former_revision(connection: Connection) -> str | None:
-    """The revision in alembic's usual table, if the tables beside it are ours."""
+    """Returns the revision in the usual table of alembic, if the tables beside it are those of inhaul."""
     inspector = sa.inspect(connection)
     if not (inspector.has_table(_former_version.name) and inspector.has_table("artifact")):
         return None

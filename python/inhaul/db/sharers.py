@@ -1,7 +1,7 @@
-"""Which artifacts have bytes in the same place.
+"""Artifacts that share bytes.
 
-A folder that is one artifact may hold files that are artifacts of their own, and one storage may lie in another. Bytes
-that a second row refers to must not go with the first.
+A folder artifact may contain files that are also artifacts, and one storage may lie in another. Bytes that a second row
+refers to must not be removed with the first one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from inhaul.db.membership import is_in
 from inhaul.db.tables import artifact, storage
 
-_KEYS_PER_QUERY = 100  # each is a condition, and SQLite nests no more than a thousand
+_KEYS_PER_QUERY = 100  # each is a condition, and SQLite nests at most a thousand
 
 
 class Sharer(NamedTuple):
-    """An artifact that another one shares bytes with."""
+    """An artifact that shares bytes with another one."""
 
     uid: str
     key: str | None
@@ -26,14 +26,14 @@ class Sharer(NamedTuple):
 async def sharers(
     conn: AsyncConnection, root: str, object_keys: Sequence[str], *, besides: Sequence[int] = (), limit: int = 5
 ) -> Sequence[Sharer]:
-    """The artifacts whose object is, holds, or lies in what is stored under a key; trashed ones and all versions count.
+    """Returns artifacts that share bytes with objects, of all versions and also from the trash.
 
     Args:
         conn: A connection in a transaction.
-        root: The storage's root.
-        object_keys: The keys.
-        besides: The ids of artifacts that do not count.
-        limit: How many are enough.
+        root: The root of the storage.
+        object_keys: The keys of the objects.
+        besides: The ids of artifacts to ignore.
+        limit: The most artifacts to return.
     """
     storages = (await conn.execute(select(storage.c.id, storage.c.root))).all()
     found: list[Sharer] = []
@@ -62,7 +62,7 @@ def _overlapping(
             continue
         inside = and_(artifact.c.storage_id == id, artifact.c.object_key.is_not(None))
         if any(f"{other_base}/".startswith(f"{place}/") for place in places):
-            yield inside  # the whole storage lies in one
+            yield inside  # the whole storage lies in the object
         elif keys := [place[len(other_base) + 1 :] for place in places if place.startswith(f"{other_base}/")]:
             same_or_above = {key[:end] for key in keys for end in (*_slashes(key), len(key))}
             below = [
@@ -77,6 +77,6 @@ def _slashes(key: str) -> list[int]:
 
 
 def _parted(root: str) -> tuple[str, str]:
-    """A root without a slash at its end, and what names its server, if it has one."""
+    """Returns a root without a slash at its end, and the part that names its server."""
     base, _, server = root.partition("?") if "://" in root else (root, "", "")
     return base.rstrip("/"), server

@@ -1,4 +1,4 @@
-"""Connections to SQLite files. Why it is so: `docs/design/0002-database.md`."""
+"""Connections to SQLite files. The reasons are in `docs/design/0002-database.md`."""
 
 import asyncio
 import errno
@@ -28,8 +28,8 @@ from inhaul.errors import DatabaseBusy, DatabaseDenied, DatabaseFailed, StorageF
 from inhaul.filesystem import network_filesystem
 from inhaul.space import is_full
 
-_PATIENCE = 30.0  # seconds to wait for the write of another process to end
-_RETRY = (0.001, 0.01)  # seconds between two looks whether it has
+_PATIENCE = 30.0  # seconds to wait for the end of a write by another process
+_RETRY = (0.001, 0.01)  # seconds between two attempts
 _FIRST_BYTES = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html
 
 _PRAGMAS = """
@@ -49,9 +49,9 @@ class NetworkFilesystemWarning(UserWarning):
 
 
 def engine(path: Path, *, read_only: bool) -> AsyncEngine:
-    """An engine for the file; nothing is opened yet."""
+    """Returns an engine for the file. Opens nothing yet."""
     if read_only:
-        # How it can be read depends on what other processes do, so each time it is opened anew.
+        # How to read the file depends on what other processes do, so each connection is new.
         made = create_async_engine("sqlite+aiosqlite://", async_creator=partial(_open_reader, path), poolclass=NullPool)
     else:
         made = create_async_engine(
@@ -66,7 +66,7 @@ def engine(path: Path, *, read_only: bool) -> AsyncEngine:
 
 @asynccontextmanager
 async def empty_registry() -> AsyncIterator[AsyncConnection]:
-    """A connection to a registry in memory that holds no records."""
+    """Yields a connection to an empty registry in memory."""
     in_memory = create_async_engine("sqlite+aiosqlite://", poolclass=NullPool)
     try:
         async with in_memory.connect() as conn:
@@ -77,13 +77,13 @@ async def empty_registry() -> AsyncIterator[AsyncConnection]:
 
 
 async def run(conn: AsyncConnection, script: str) -> None:
-    """Runs statements of SQLite in one hop to the connection's thread."""
+    """Runs SQLite statements in one call of the connection's thread."""
     adapted = cast("AdaptedConnection", (await conn.get_raw_connection()).dbapi_connection)
     await adapted.driver_connection.executescript(script)
 
 
 async def when_free(conn: AsyncConnection, script: str, database: str) -> None:
-    """Runs a script as soon as no other process holds a lock that it needs.
+    """Runs a script as soon as no other process holds the lock that it needs.
 
     Raises:
         DatabaseBusy: Another process held it for too long.
@@ -105,7 +105,7 @@ async def when_free(conn: AsyncConnection, script: str, database: str) -> None:
 
 
 def status_of(path: Path) -> os.stat_result | None:
-    """Returns what the system says of a file; None where there is none.
+    """Returns the status of a file; None if it does not exist.
 
     Raises:
         DatabaseDenied: This user may not look into its folder.
@@ -120,7 +120,7 @@ def status_of(path: Path) -> os.stat_result | None:
 
 
 def identity(path: Path) -> tuple[int, ...]:
-    """Which file it is, and whether it may be written. Empty where there is none."""
+    """Returns the identity of a file, and whether this user may write it. Empty if it does not exist."""
     status = status_of(path)
     if status is None:
         return ()
@@ -130,11 +130,11 @@ def identity(path: Path) -> tuple[int, ...]:
 
 
 def check_file(path: Path) -> None:
-    """Refuses a file that is no database: one of a single byte SQLite takes for an empty one, and writes over it.
+    """Refuses a file that is not a database. SQLite would take a file of one byte for an empty one and overwrite it.
 
     Raises:
-        DatabaseDenied: It may not be read.
-        UnsupportedDatabase: It holds something else.
+        DatabaseDenied: This user may not read the file.
+        UnsupportedDatabase: The file is not an SQLite database.
     """
     if not path.is_file():
         return
@@ -148,7 +148,7 @@ def check_file(path: Path) -> None:
 
 
 def denied(path: Path) -> str | None:
-    """Why nothing may be written to a file; None where it may, or where there is none yet."""
+    """Returns the reason why this user may not write a file; None if the user may, or if it does not exist yet."""
     if not path.exists() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         return None
     return "this user may only read the file or its folder: ask their owner for access, or use a copy"
@@ -156,10 +156,10 @@ def denied(path: Path) -> str | None:
 
 @asynccontextmanager
 async def undisturbed(path: Path) -> AsyncIterator[None]:
-    """Refuses what was read of a file that may only be read if another process has written to it meanwhile.
+    """Raises at the end if another process has written to a read-only file that was read in the block.
 
     Raises:
-        DatabaseBusy: One has.
+        DatabaseBusy: Another process has written to it.
     """
     before = await asyncio.to_thread(_unlogged, path)
     try:
@@ -177,7 +177,7 @@ def _disturbed(path: Path) -> DatabaseBusy:
 
 
 def _unlogged(path: Path) -> tuple[int, int] | None:
-    """The time and size of a file that is read as it is, since it has no log of later changes; None if it has."""
+    """Returns the time and size of a file without a log; None if it has a log with later changes."""
     if _has_log(path):
         return None
     status = path.stat()
@@ -190,11 +190,11 @@ def _has_log(path: Path) -> bool:
 
 
 def _reading_uri(path: Path) -> str:
-    """Returns how to open a file that may only be read.
+    """Returns the URI to open a read-only file.
 
-    In the mode with a log, SQLite reads only where it can make files beside it, or finds them there. Without a log the
-    file is complete, so it can be read as one that nobody changes. Nothing is made beside it, for it might then be this
-    user's, and in the owner's way.
+    In WAL mode, SQLite can only read if the files of the log exist, or if it can create them. Without a log, the file
+    is complete and can be opened as immutable. No file is created beside it, as it might belong to this user and block
+    the owner.
     """
     with path.open("rb") as file:
         is_logged = file.read(19)[18:] == b"\2"
@@ -227,7 +227,7 @@ def flush_log(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Makes the folder of a database."""
+    """Creates the folder of a database."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
@@ -243,14 +243,14 @@ def make_folder(path: Path) -> None:
 
 
 class _Connection(sqlite3.Connection):
-    """Sets itself up in the thread that opens it, and lets go of everything when it is closed."""
+    """A connection that sets itself up in the thread that opens it, and releases everything when it is closed."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
         try:
             self.executescript(_PRAGMAS)
-            # SQLite's own knows the cases of ASCII only.
+            # SQLite's own function handles only ASCII.
             self.create_function("lower", 1, _lower, deterministic=True)
         except BaseException:
             self.close()
@@ -262,7 +262,7 @@ class _Connection(sqlite3.Connection):
         return cursor
 
     def rollback(self) -> None:
-        """Ends the statements first: an open one, as a cancelled task leaves it, keeps what it reads from moving on."""
+        """Ends the statements first: an open statement of a cancelled task would keep the old snapshot."""
         self._end_statements()
         super().rollback()
 
@@ -277,7 +277,7 @@ class _Connection(sqlite3.Connection):
 
 
 def _lower(text: str | None) -> str | None:
-    """A text in lower case as PostgreSQL sees it: letter by letter, so that a part of it is lowered to a part."""
+    """Returns a text in lower case, letter by letter as in PostgreSQL, so that parts of a text match."""
     if text is None:
         return None
     return text.lower() if text.isascii() else "".join(character.lower()[0] for character in text)
@@ -288,14 +288,14 @@ async def _open_reader(path: Path) -> aiosqlite.Connection:
 
 
 async def _open_file(path: Path | str, **options: Any) -> aiosqlite.Connection:
-    # Without an isolation level the driver begins no transactions: ours begin with the lock they need.
+    # Without an isolation level, the driver begins no transactions. Ours begin with the lock that they need.
     connection = aiosqlite.connect(path, factory=_Connection, isolation_level=None, **options)
-    connection._thread.daemon = True  # it waits for work for ever, also when its loop is gone
+    connection._thread.daemon = True  # the thread would wait for ever after its loop is gone
     opening = asyncio.ensure_future(_opened(connection))
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
-        await opening  # cancelled itself, it would lose the file it has just opened
+        await opening  # if it were cancelled, it would lose the file it has just opened
         await connection.close()
         raise
 
@@ -304,15 +304,15 @@ async def _opened(connection: aiosqlite.Connection) -> aiosqlite.Connection:
     try:
         return await connection
     except sqlite3.Error:
-        # Its thread, which is about to end, still tells the loop of that: the loop must not be closed before.
+        # The ending thread still calls the loop, so the loop must not be closed before.
         await asyncio.to_thread(connection._thread.join)
         raise
 
 
 def _interrupt(context: ExceptionContext) -> None:
-    """Ends the statement of a cancelled task, which would else keep the thread busy for as long as it takes.
+    """Ends the statement of a cancelled task, which would otherwise keep the thread busy.
 
-    The connection is as good as before: it is rolled back and used again, not closed while the thread is still at it.
+    The connection stays usable: it is rolled back and used again, not closed while the thread still works.
     """
     if isinstance(context.original_exception, asyncio.CancelledError) and context.connection:
         adapted = cast("AdaptedConnection", context.connection.connection.dbapi_connection)

@@ -1,6 +1,6 @@
-"""The registry's tables.
+"""The tables of the registry.
 
-Everything that touches rows, the mapped classes included, starts from here. A change needs a migration in
+All code that uses rows, including the mapped classes, uses these definitions. A change needs a migration in
 `db/migrations` and a new `REVISION`.
 """
 
@@ -33,10 +33,10 @@ from sqlalchemy.types import JSON, TypeDecorator
 from inhaul.db.roots import Root
 
 REVISION = "0003"
-"""The migration that the tables below equal."""
+"""The migration that creates the tables below."""
 
 TRASH = -1
-"""`visibility` of what was deleted but can be restored."""
+"""The `visibility` of deleted records that can be restored."""
 
 metadata = MetaData(
     naming_convention={
@@ -49,18 +49,18 @@ metadata = MetaData(
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware time in UTC; SQLite, which knows no time zones, holds it as naive text."""
+    """An aware time in UTC. SQLite has no time zones and stores it as naive text."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     @property
     def python_type(self) -> type[datetime]:
-        """The type of its values, which a decorated type does not state by itself."""
+        """The type of the values, which a decorated type does not know by itself."""
         return datetime
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuses naive times, which would be read back as another moment elsewhere."""
+        """Refuses naive times, which would be read back as another moment in another time zone."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -69,12 +69,12 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Gives every stored time its zone."""
+        """Adds the zone to a stored time."""
         return None if value is None else in_utc(value)
 
 
 def in_utc(value: datetime) -> datetime:
-    """A time read from a database, with its zone: SQLite gives it without one."""
+    """Returns a time from a database with its zone, which SQLite omits."""
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
@@ -85,12 +85,12 @@ _Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows only i
 
 
 def _partial_index(name: str, *columns: Column[Any], where: ColumnElement[bool], unique: bool = False) -> None:
-    """An index of some rows. Which, SQLAlchemy learns from `for_dialect`: it loads the dialect for that."""
+    """Adds an index of some rows. `for_dialect` adds the condition, as that needs the dialect to be loaded."""
     Index(name, *columns, unique=unique).info["where"] = where
 
 
 def for_dialect(dialect: str) -> MetaData:
-    """The tables, complete with the conditions of partial indexes, to be created or compared."""
+    """Returns the tables with the conditions of partial indexes, for creating or comparing them."""
     for table in metadata.tables.values():
         for index in table.indexes:
             if "where" in index.info:
@@ -99,7 +99,7 @@ def for_dialect(dialect: str) -> MetaData:
 
 
 def _registry(name: str, *items: SchemaItem) -> Table:
-    """A table of records: what every registry has, then its own columns and constraints."""
+    """Returns a table of records: first the common columns, then its own columns and constraints."""
     return Table(
         name,
         metadata,
@@ -174,7 +174,7 @@ feature = _registry(
     Column("created_by_id", ForeignKey("user.id"), nullable=False),
 )
 
-# One row per set: `hash` is over its features.
+# One row per set; `hash` is computed from its features.
 feature_set = _registry(
     "feature_set",
     Column("hash", String(22), nullable=False, unique=True),
@@ -182,7 +182,7 @@ feature_set = _registry(
     Column("created_by_id", ForeignKey("user.id"), nullable=False),
 )
 
-# `value` is exact, in the text form of the feature's dtype; `number` is there to compare and order numbers by.
+# `value` is exact, in the text form of the dtype; `number` is for comparing and sorting numbers.
 feature_value = _registry(
     "feature_value",
     Column("feature_id", ForeignKey("feature.id", ondelete="CASCADE"), nullable=False),
@@ -210,7 +210,7 @@ collection = _registry(
     Column("run_id", ForeignKey("run.id")),
     Column("created_by_id", ForeignKey("user.id"), nullable=False),
 )
-# Behind the others, where migration 0003 adds them.
+# Last, where migration 0003 adds it.
 collection.append_column(Column("visibility", SmallInteger, nullable=False, server_default="0"))
 collection.append_column(Column("n_missing", Integer, nullable=False, server_default="0"))
 _named = and_(collection.c.is_latest == true(), collection.c.visibility != TRASH)
@@ -218,7 +218,7 @@ _partial_index("uq_collection_name", collection.c.name, unique=True, where=_name
 
 
 def _link(name: str, left: str, right: str) -> Table:
-    """A many-to-many table."""
+    """Returns a many-to-many table."""
     return Table(
         name,
         metadata,
@@ -228,7 +228,7 @@ def _link(name: str, left: str, right: str) -> Table:
 
 
 def _part_of(table: str, name: str, **options: Any) -> Column[object]:
-    """A reference of a row that goes when the other row goes."""
+    """Returns a reference column; the row is deleted with the row that it refers to."""
     return Column(name, ForeignKey(f"{table}.id", ondelete="CASCADE"), **options)
 
 
@@ -237,7 +237,7 @@ artifact_previous_run = _link("artifact_previous_run", "artifact", "run")
 artifact_feature_value = _link("artifact_feature_value", "artifact", "feature_value")
 feature_set_feature = _link("feature_set_feature", "feature_set", "feature")
 
-# A label may be there for several features, and once for none.
+# A label may occur once for each of several features, and once without a feature.
 artifact_ulabel = Table(
     "artifact_ulabel",
     metadata,
@@ -267,7 +267,7 @@ ulabel_parent = Table(
     _part_of("ulabel", "parent_id", primary_key=True, index=True),
 )
 
-# An artifact cannot go while a collection outside the trash has it.
+# An artifact cannot be deleted while a collection outside the trash contains it.
 collection_artifact = Table(
     "collection_artifact",
     metadata,
@@ -276,8 +276,8 @@ collection_artifact = Table(
     Column("position", Integer, nullable=False),
 )
 
-# One row: who this registry is, wherever its database moves. `origin` is the first registry of which it is a copy, or
-# its own uid.
+# One row: the identity of this registry, which stays when its database moves. `origin` is the uid of the first registry
+# of which it is a copy, or its own uid.
 registry = Table(
     "registry",
     metadata,
@@ -287,7 +287,7 @@ registry = Table(
     Column("created_at", UtcDateTime, nullable=False),
 )
 
-# The storages that have a mark of this registry. What is in one of them from a time before may be somebody else's.
+# The storages with a mark of this registry. Objects older than the mark may belong to another registry.
 storage_mark = Table(
     "storage_mark",
     metadata,
@@ -295,7 +295,7 @@ storage_mark = Table(
     Column("made_at", UtcDateTime, nullable=False),
 )
 
-# One row for each call that stores objects whose rows are not there yet, or that collects garbage; see `leases`.
+# One row for each call that stores objects without rows yet, or that collects garbage; see `leases`.
 lease = Table(
     "lease",
     metadata,
@@ -308,7 +308,7 @@ lease = Table(
     Column("renewed_at", UtcDateTime, nullable=False),
 )
 
-# Objects of artifacts that were deleted for good, until they are removed. The row of the artifact became this one.
+# Objects of permanently deleted artifacts, until they are removed. This row replaces the row of the artifact.
 deletion = Table(
     "deletion",
     metadata,
@@ -324,7 +324,7 @@ deletion = Table(
     Column("created_at", UtcDateTime, nullable=False),
 )
 
-# The uids of rows that were deleted for good: what somebody noted down never becomes something else.
+# The uids of permanently deleted rows: a uid that a user noted never gets another meaning.
 retired_uid = Table(
     "retired_uid",
     metadata,

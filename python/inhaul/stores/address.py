@@ -16,12 +16,12 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
 
 class S3Address(NamedTuple):
-    """Where a storage on S3 is. Nothing in it is secret.
+    """The address of a storage on S3. It contains no secrets.
 
     Attributes:
-        bucket: Its bucket.
-        prefix: What all its keys begin with, without a slash at the end; may be empty.
-        endpoint_url: The server; None for the one that the environment, the profile or the region says.
+        bucket: The bucket.
+        prefix: The start of all keys, without a slash at the end; may be empty.
+        endpoint_url: The server; None means that the environment, the profile or the region determines it.
     """
 
     bucket: str
@@ -34,7 +34,7 @@ class S3Address(NamedTuple):
 
     @property
     def folder(self) -> str:
-        """The same without the server, for people."""
+        """The address without the server, for people."""
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
     def at(self, prefix: str) -> "S3Address":
@@ -46,11 +46,11 @@ class S3Address(NamedTuple):
         return self.bucket == storage.bucket and self.endpoint_url in (None, storage.endpoint_url)
 
     def key(self, object_key: str) -> str:
-        """The key, in the bucket, of a key that is relative to the root."""
+        """Returns the key in the bucket for a key that is relative to the root."""
         return f"{self.prefix}/{object_key}" if self.prefix else object_key
 
     def key_problem(self, object_key: str) -> str | None:
-        """Returns what is wrong with a key that is relative to the root: it could lead out of it, or cannot be sent."""
+        """Returns the problem of a key relative to the root: it leads out of the root, or cannot be sent. Else None."""
         if problem := key_problem(object_key.removeprefix(f"{OBJECTS}/")):
             return problem
         if len(self.key(object_key).encode()) > _LONGEST:
@@ -59,10 +59,10 @@ class S3Address(NamedTuple):
 
 
 def parse(address: str) -> S3Address:
-    """Takes an address apart; `str()` of the result is its canonical form, by which a storage is known.
+    """Parses an address. `str()` of the result is the canonical form, which identifies a storage.
 
     Raises:
-        UnsupportedStorage: It is no address of a folder on S3. What it holds is not shown: it may be a secret.
+        UnsupportedStorage: It is not the address of a folder on S3. The error does not quote it: it may hold a secret.
     """
     if not is_storable(unquote(address)):
         what = "a NUL character, or half of a surrogate pair, which no database can store"
@@ -91,12 +91,12 @@ def parse(address: str) -> S3Address:
 
 
 def locate(address: str) -> S3Address:
-    """The bucket and key of an address on S3; the key of a folder may end in a slash.
+    """Parses the address of an object or folder on S3. The key of a folder may end in a slash.
 
-    Other than in the root of a storage, `?` may be part of the key, unless `endpoint_url=` follows.
+    Unlike in the root of a storage, `?` may be part of the key, unless `endpoint_url=` follows.
 
     Raises:
-        UnsupportedStorage: It names no bucket, or its endpoint is no address of a server.
+        UnsupportedStorage: It names no bucket, or its endpoint is not the address of a server.
     """
     whole, mark, endpoint = address.rpartition(_ENDPOINT)
     if not mark:

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from upath import UPath
 
 PAGE = 1000
-"""Objects that a listing tells at a time: as many as one S3 request does."""
+"""The number of objects in one page of a listing, as in one request to S3."""
 
 
 class Stat(NamedTuple):
-    """What a store says of an object.
+    """Metadata of an object.
 
     Attributes:
         size: Bytes.
-        etag: The entity tag without quotes; None where there is no such thing.
-        modified: When it was written, in UTC.
+        etag: The entity tag without quotes; None if the store has none.
+        modified: The time of the last write, in UTC.
     """
 
     size: int
@@ -33,7 +33,7 @@ class Stat(NamedTuple):
 
 
 class StoredObject(NamedTuple):
-    """An object met in a listing; see `Stat`.
+    """An object in a listing; see `Stat`.
 
     Attributes:
         key: Its key, relative to the root.
@@ -49,9 +49,9 @@ class Upload(NamedTuple):
     """An upload in parts that is not complete.
 
     Attributes:
-        key: The key it is for, relative to the root.
-        id: The store's name for it.
-        begun: When it began.
+        key: The key of its object, relative to the root.
+        id: The id that the store gave it.
+        begun: The time when it began.
     """
 
     key: str
@@ -63,83 +63,82 @@ class Files(Protocol):
     """The further interface of a storage whose objects are local files."""
 
     def opened(self) -> Root:
-        """The root, opened. Blocks.
+        """Opens the root. Blocks.
 
         Raises:
-            FileNotFoundError: There is none.
+            FileNotFoundError: It does not exist.
         """
 
     def below(self, object_key: str) -> Root:
-        """A folder of the storage, opened. Blocks.
+        """Opens a folder of the storage. Blocks.
 
         Raises:
             LinkRefused: A link on the way leads out of the storage.
         """
 
     def look(self, object_key: str) -> "os.stat_result | None":
-        """Returns what the system says of a file or folder; None if there is nothing. Blocks.
+        """Returns the status of a file or folder; None if it does not exist. Blocks.
 
         Raises:
-            LinkRefused: A link on the way leads out of the storage.
-            StorageDenied: The way to it may not be looked at.
+            LinkRefused: A link in its path leads out of the storage.
+            StorageDenied: This user may not look into a folder in its path.
         """
 
     def check_readable(self, object_key: str) -> None:
-        """Ensures that a file or folder that is there may be read. Blocks.
+        """Checks that this user may read a file or folder, if it exists. Blocks.
 
         Raises:
-            StorageDenied: It may not.
+            StorageDenied: This user may not.
         """
 
     async def hash(self, object_keys: Sequence[str]) -> Sequence[Digest | OSError]:
         """Hashes files in parallel by the usual rule. Each result is a digest, or the error of that file."""
 
     async def hash_like(self, object_key: str, hash_type: str) -> Digest:
-        """Hashes a file or folder by the rule that a recorded hash was made by.
+        """Hashes a file or folder by the rule of a recorded hash.
 
         Raises:
-            OSError: It cannot be read.
+            OSError: The content cannot be read.
             ValueError: There is no such rule, or the folder cannot be hashed.
         """
 
     async def prune(self, object_key: str) -> None:
-        """Removes the empty folders below a folder, and itself if nothing is left in it.
+        """Removes the empty folders below a folder, and the folder itself if it is empty then.
 
         Raises:
-            LinkRefused: A link is on the way to it.
+            LinkRefused: There is a link in its path.
         """
 
 
 class Copy(Protocol):
-    """A file that was copied into a storage, and waits there for its key.
+    """A file that was copied into a storage and has no key yet.
 
     Attributes:
-        digest: What it is.
+        digest: Its digest.
     """
 
     @property
     def digest(self) -> Digest: ...  # noqa: D102 - see the attributes
 
     async def put(self, object_key: str, *, exclusive: bool = False) -> str:
-        """Gives it its key; see `Store.put_file`. It is gone then, also where this fails.
+        """Gives the copy its key; see `Store.put_file`. The copy cannot be used afterwards, even if this fails.
 
         Raises:
-            ObjectMissing: It was removed meanwhile.
+            ObjectMissing: The copy was removed meanwhile.
             KeyExists: There is an object under the key.
         """
 
     async def discard(self) -> None:
-        """Removes it."""
+        """Removes the copy."""
 
 
 class Address(Protocol):
-    """Where a storage on a network is, or something in one. `str()` gives the text by which it is known.
+    """The address of a storage on a network, or of an object or folder in one. `str()` gives its canonical text.
 
-    Nothing in it is secret.
+    It contains no secrets.
 
     Attributes:
-        prefix: What the keys of all objects of a storage begin with, without a slash at the end; may be empty. Of
-            an object, its key.
+        prefix: The start of the keys of all objects, without a slash at the end; may be empty. For an object, its key.
         folder: The address without its server, for people.
     """
 
@@ -150,21 +149,21 @@ class Address(Protocol):
     def folder(self) -> str: ...  # noqa: D102
 
     def key(self, object_key: str) -> str:
-        """The key, in the bucket, of a key that is relative to the root."""
+        """Returns the key in the bucket for a key that is relative to the root."""
 
     def at(self, prefix: str) -> Self:
-        """The address with another prefix in the same bucket."""
+        """Returns the address with another prefix in the same bucket."""
 
     def may_be_beside(self, storage: Self) -> bool:
-        """Returns True if a location may be in the bucket of a storage: a server that it does not name may be any."""
+        """Returns True if a location may be in the bucket of a storage. Without a server it may be on any."""
 
 
 class Readable(Protocol):
-    """A storage: objects under keys below a root, as far as they are looked at.
+    """A storage that can only be read: objects under keys below a root.
 
     Attributes:
-        root: As the storage's row has it: an absolute local path, or an address. Nothing in it is secret.
-        files: Its objects as files of this machine; None where they have to be fetched.
+        root: The root as in the row of the storage: an absolute local path, or an address. It contains no secrets.
+        files: The interface to objects that are local files; None if they must be fetched.
     """
 
     @property
@@ -174,74 +173,74 @@ class Readable(Protocol):
     def files(self) -> Files | None: ...  # noqa: D102
 
     async def is_there(self) -> bool:
-        """Returns True if the root is there, as far as this machine knows without a request."""
+        """Returns True if the root exists, as far as this machine knows without a request."""
 
     def path(self, object_key: str) -> "Path | UPath":
-        """Returns where an object is, or would be.
+        """Returns the path of an object, existing or not.
 
         Raises:
             InvalidKey: The key could lead out of the root.
         """
 
     def location(self, object_key: str) -> str:
-        """Returns where an object is, for people."""
+        """Returns the place of an object, for people."""
 
     def key_problem(self, object_key: str) -> str | None:
-        """Returns what is wrong with a key, in words; None if the storage can have it."""
+        """Returns the problem of a key, in words; None if the storage can hold it."""
 
     async def reader(self, object_key: str) -> "tuple[ObjectStore, str] | None":
-        """Returns a reader of parts of an object, or of those below a folder: an obstore, and the key there.
+        """Returns an obstore that reads parts of an object, or of objects below a folder, and the key there.
 
-        None where objects are files of this machine, or where the server sends no parts.
+        None if objects are local files, or if the server does not send parts.
         """
 
     async def stat(self, object_key: str) -> Stat | None:
-        """Returns what the store says of an object; None if there is none."""
+        """Returns the metadata of an object; None if it does not exist."""
 
     async def check_target(self, object_key: str) -> None:
-        """Refuses a key that a user chose if no object can be put there. Nothing is made.
+        """Refuses a real key if no object can be put there. Creates nothing.
 
         Raises:
-            InvalidKey: The storage takes no such key.
-            KeyExists: A folder is there, or a file where a folder has to be.
+            InvalidKey: The storage cannot have the key.
+            KeyExists: There is a folder under the key, or a file where a folder must be.
         """
 
     async def check_removal(self, object_keys: Iterable[str]) -> None:
-        """Refuses objects that could not be removed, as far as that is known beforehand. Nothing is removed.
+        """Refuses objects that could not be removed, as far as that is known beforehand. Removes nothing.
 
         Raises:
-            LinkRefused: A link is on the way to one.
+            LinkRefused: There is a link in the path of one.
         """
 
     async def read(self, object_key: str) -> bytes | None:
-        """The content of a small object; None if there is none."""
+        """Returns the content of a small object; None if it does not exist."""
 
     def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
-        """The objects whose key starts with a prefix, up to 1,000 at a time.
+        """Yields the objects whose key starts with a prefix, up to 1,000 at a time.
 
-        They come by the bytes of their keys, but by path segments from some servers that are not Amazon's.
+        The order is by the bytes of the keys; some servers that are not Amazon's sort by path segments.
         """
 
     def uploads(self) -> AsyncIterator[Sequence[Upload]]:
-        """The uploads in parts that are not complete."""
+        """Yields the uploads in parts that are not complete."""
 
     async def fetch(self, object_key: str, target: Path, size: int, etag: str | None = None) -> None:
-        """Writes an object's bytes to a new file. Who calls compares the digest.
+        """Writes the bytes of an object to a new file. The caller compares the digest.
 
         Args:
             object_key: The object.
             target: The file.
-            size: The bytes it must have.
-            etag: The entity tag it must have, where the store gives such.
+            size: The size that it must have, in bytes.
+            etag: The entity tag that it must have, if the store has such.
 
         Raises:
             ObjectMissing: There is no such object.
-            ObjectChanged: It does not have the size, or the entity tag.
+            ObjectChanged: The object has another size or entity tag.
             StorageFull: The file's disk has no room for it.
         """
 
     async def sync(self) -> None:
-        """Returns once what was put is where its row will say, and durable if the settings ask for that.
+        """Waits until stored objects are at their paths, and on disk if the settings ask for that.
 
         Raises:
             StorageMissing: The root was moved or replaced meanwhile.
@@ -252,30 +251,30 @@ class Readable(Protocol):
 
 
 class Store(Readable, Protocol):
-    """A storage that may be written to, which `Instance.writable` finds out.
+    """A storage that may be written to, as `Instance.writable` has checked.
 
     Attributes:
-        sender: What files are sent by; None where the scanner copies them itself, into `files`.
+        sender: The interface that sends files; None if the scanner itself copies them into `files`.
     """
 
     @property
     def sender(self) -> Sender | None: ...  # noqa: D102 - see the attributes
 
     async def create(self) -> None:
-        """Makes what must be there before objects are put."""
+        """Creates the folders that must exist before objects are put."""
 
     async def put_file(self, source: Path, object_key: str, expected: Digest, *, exclusive: bool = False) -> str:
-        """Stores a file, hashing what it sends.
+        """Stores a file, and hashes the bytes that it stores.
 
         Args:
             source: The file.
-            object_key: Where to.
+            object_key: The key of the object.
             expected: What the file must be.
             exclusive: Whether somebody else may have the key, as with a key that a user chose: what is there stays,
                 and the object appears complete or not at all.
 
         Returns:
-            How the stored bytes were verified: a value of `Artifact.verified_by`.
+            The way in which the stored bytes were verified: a value of `Artifact.verified_by`.
 
         Raises:
             FileChanged: The file no longer has the digest.
@@ -284,17 +283,17 @@ class Store(Readable, Protocol):
         """
 
     async def copy(self, source: Path, size: int) -> Copy | None:
-        """Copies a file into the storage, hashing it, before its key is known.
+        """Copies a file into the storage and hashes it, before its key is known.
 
         Args:
             source: The file.
             size: Its size in bytes.
 
         Returns:
-            The copy; None where an object cannot be given another key.
+            The copy; None if the store cannot rename objects.
 
         Raises:
-            FileChanged: It kept changing while it was read.
+            FileChanged: The file kept changing while it was read.
             StorageFull: The storage has no room for it.
         """
 
@@ -307,21 +306,21 @@ class Store(Readable, Protocol):
         """
 
     async def abort(self, uploads: Iterable[Upload]) -> None:
-        """Ends uploads, whose parts go; one that is no more is no error."""
+        """Aborts uploads and removes their parts. An upload that no longer exists is not an error."""
 
     async def remove(self, object_keys: Iterable[str]) -> None:
-        """Removes objects; one that is already gone is no error. A key that ends in a slash is all that is below it."""
+        """Removes objects. A missing object is not an error. A key that ends in a slash means all objects below it."""
 
 
 class Scheme(NamedTuple):
-    """A kind of storage that is reached over a network; see `schemes.SCHEMES`.
+    """A kind of storage on a network; see `schemes.SCHEMES`.
 
     Attributes:
-        store: Makes the store with a root and options. It belongs to one event loop.
-        parse: Takes the root of a storage apart, or raises `UnsupportedStorage` without showing what may be a secret.
-        locate: The same for the address of an object or a folder; the key of a folder may end in a slash.
+        store: Creates the store for a root and options. It belongs to one event loop.
+        parse: Parses the root of a storage, or raises `UnsupportedStorage` without quoting it, as it may hold a secret.
+        locate: Does the same for the address of an object or a folder; the key of a folder may end in a slash.
         check_options: Raises `ValueError` for options that would have no effect.
-        region: Where the buckets are, if options or the environment say so.
+        region: The region of the buckets, if options or the environment name it.
     """
 
     store: Callable[[str, Mapping[str, Any]], Store]

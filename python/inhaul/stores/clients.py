@@ -1,6 +1,7 @@
-"""The two clients of S3: aiobotocore, which finds the credentials, and obstore, which borrows them.
+"""The two clients of S3: aiobotocore, which finds the credentials, and obstore, which gets them from aiobotocore.
 
-aiobotocore asks, lists, deletes and uploads in parts. obstore sends and fetches whole objects at a quarter of the CPU.
+aiobotocore looks up, lists and deletes objects, and uploads in parts. obstore sends and fetches whole objects with a
+quarter of the CPU time.
 """
 
 import asyncio
@@ -27,22 +28,22 @@ _OPTIONS = (
     *("anon", "client_kwargs", "config_kwargs", "endpoint_url", "key", "profile"),
     *("requester_pays", "secret", "token", "use_ssl"),
 )
-_REST = 0.02  # seconds; without, one in ten short processes aborts when obstore's threads meet the end of Python
-_LEAVE = 1.0  # seconds that a cancelled call waits for credentials that are being fetched
+_REST = 0.02  # seconds; without it, one in ten short processes aborts when Python ends before obstore's threads
+_LEAVE = 1.0  # seconds that a cancelled call waits while credentials are fetched
 _BORROWED = timedelta(minutes=6)  # obstore asks again five minutes before credentials end, so each minute
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How hard a storage is used, and how long it is waited for.
+    """Limits on requests to a storage, and on the time to wait for it.
 
     Attributes:
-        requests: Requests under way at once.
-        parts: Parts of one object under way at once.
-        no_progress: Seconds without any progress after which a request is cut off.
-        give_up: Seconds for which a request is repeated before its failure is final.
-        backoff: Seconds that the first repetition waits at most; each further one waits up to twice as long.
-        longest_backoff: Seconds that no repetition waits longer than.
+        requests: Concurrent requests.
+        parts: Concurrent parts of one object.
+        no_progress: Seconds without any progress after which a request is aborted.
+        give_up: Seconds after which a request is no longer retried.
+        backoff: The longest wait before the first retry, in seconds; the maximum doubles with each further retry.
+        longest_backoff: The longest wait before any retry, in seconds.
     """
 
     requests: int = 64
@@ -72,9 +73,9 @@ class Clients:
         self._way = way
 
     async def reader(self) -> "ObjectStore":
-        """An obstore for libraries that read on threads and loops of their own.
+        """Returns an obstore for libraries that read in their own threads and loops.
 
-        It repeats its requests itself, and keeps the credentials that are valid now.
+        It retries its requests itself, and keeps the credentials that are valid now.
         """
         credentials = await self._credentials.get_frozen_credentials() if self._credentials else None
         return await asyncio.to_thread(
@@ -83,7 +84,7 @@ class Clients:
 
     @classmethod
     async def open(cls, address: S3Address, options: Mapping[str, Any], limits: Limits) -> "Clients":
-        """Finds the credentials and makes the clients; no request is sent to the bucket.
+        """Finds the credentials and creates the clients. Sends no request to the bucket.
 
         Raises:
             StorageDenied: There are no credentials.
@@ -94,7 +95,7 @@ class Clients:
     async def aclose(self) -> None:
         """Closes the connections."""
         await self.s3.close()
-        del self.objects  # whose connections go with it, while somebody may still hold this
+        del self.objects  # closes its connections, even if `self` is still referred to
         await asyncio.sleep(_REST)
 
 
@@ -102,7 +103,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     """Refuses options that would have no effect.
 
     Raises:
-        ValueError: There is one.
+        ValueError: There is such an option.
     """
     if unknown := sorted(set(options) - set(_OPTIONS)):
         raise ValueError(f"storage_options {', '.join(unknown)}: inhaul knows {', '.join(_OPTIONS)}")
@@ -112,7 +113,7 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 
 def _make(address: S3Address, options: Mapping[str, Any], limits: Limits) -> Clients:
-    """In a thread, on a loop of its own: descriptions of the service are read, and profiles, and tokens are fetched."""
+    """Creates the clients in a thread with its own loop: this reads files and may fetch tokens."""
     return asyncio.run(_make_async(address, options, limits))
 
 
@@ -159,19 +160,19 @@ async def _make_async(address: S3Address, options: Mapping[str, Any], limits: Li
         if way.requester_pays:
             client.meta.events.register("before-call.s3", _pay)
     except BotoCoreError as error:
-        # Its text may quote what a profile or a token server said.
+        # Its text may quote a profile or a reply of a token server.
         raise StorageDenied(f"no AWS credentials for {address}: {type(error).__name__}") from None
     return Clients(address, client, credentials, limits, way)
 
 
 def _pay(params: Any, **_: Any) -> None:
-    """Names the requester as the one who pays, in every request."""
+    """Adds to every request that the requester pays."""
     params["headers"]["x-amz-request-payer"] = "requester"
 
 
 @cache
 def _descriptions(data_path: str | None) -> Any:
-    """The descriptions of the service, which take most of the time that a client takes to make; read once."""
+    """Returns the descriptions of the service, read only once: that takes most of the time to create a client."""
     from botocore.loaders import create_loader
 
     return create_loader(data_path)
@@ -180,7 +181,7 @@ def _descriptions(data_path: str | None) -> Any:
 def _objects(
     address: S3Address, client: Any, credentials: Any, limits: Limits, way: Route, *, lasting: bool = False
 ) -> "ObjectStore":
-    """An obstore; a lasting one has the credentials themselves and repeats requests. Blocks: it reads certificates."""
+    """Returns an obstore. A lasting one keeps its credentials and retries requests. Blocks: it reads certificates."""
     from obstore.store import S3Store
 
     _rest_at_exit()
@@ -209,7 +210,7 @@ def _objects(
     provider = lend if lasting else borrow
     return S3Store(
         address.bucket,
-        # Both, for obstore looks into the environment too.
+        # Both, as obstore also looks into the environment.
         endpoint=endpoint,
         aws_endpoint_url_s3=endpoint,
         region=client.meta.region_name,
@@ -223,7 +224,7 @@ def _objects(
             **way.client_options(),
             "allow_http": endpoint.startswith("http:"),
             "connect_timeout": timedelta(seconds=min(10.0, limits.no_progress)),
-            # Of a whole small object: at the slowest it moves at 150 kB/s, for slow ones make the limiter send fewer.
+            # For a whole small object. It gets at least 150 kB/s: the limiter sends fewer requests if they are slow.
             "timeout": timedelta(seconds=limits.no_progress),
         },
         retry_config=None if lasting else {"max_retries": 0, "retry_timeout": timedelta(0)},

@@ -11,22 +11,22 @@ if TYPE_CHECKING:
 class Kind(Enum):
     """The reaction to a failed request."""
 
-    RETRY = auto()  # it may work the next time
+    RETRY = auto()  # the next try may succeed
     SLOWER = auto()  # the server wants fewer requests
-    DAMAGED = auto()  # it did not arrive as it was sent
+    DAMAGED = auto()  # the bytes were damaged in transit
     EXPIRED = auto()  # new credentials are needed
     GONE = auto()  # no such object, or no such upload
-    TAKEN = auto()  # the condition that nothing is there does not hold
+    TAKEN = auto()  # there is an object, but the request required that there is none
     NO_BUCKET = auto()
     DENIED = auto()
     FULL = auto()
     SKEWED = auto()  # the clock of this machine is wrong
-    UNTRUSTED = auto()  # the certificate of the server, or of a proxy, is none that is trusted
-    REFUSED = auto()  # anything else that will not change
+    UNTRUSTED = auto()  # the certificate of the server or of a proxy is not trusted
+    REFUSED = auto()  # any other permanent failure
 
 
 AGAIN = (Kind.RETRY, Kind.SLOWER)
-"""The next try may succeed, however many have failed."""
+"""Failures after which the next try may succeed, however many have failed."""
 
 NOTHING_DONE = (
     Kind.EXPIRED,
@@ -38,7 +38,7 @@ NOTHING_DONE = (
     Kind.UNTRUSTED,
     Kind.REFUSED,
 )
-"""The server did not do what it was asked for."""
+"""Codes that mean that the server did not carry out the request."""
 
 
 class Damaged(Exception):
@@ -53,9 +53,9 @@ class Fault(NamedTuple):
     """One failed request.
 
     Attributes:
-        kind: What to do about it.
-        status: Of HTTP; None when there was no reply.
-        code: The server's word for it, else the system's, else the name of the error.
+        kind: The reaction to it.
+        status: The HTTP status; None if there was no reply.
+        code: The code of the server, else of the system, else the name of the error.
     """
 
     kind: Kind
@@ -112,15 +112,17 @@ _STATUSES = {
     507: Kind.FULL,
 }
 
-# obstore tells the reply in the text of its errors only.
+# obstore reports the reply only in the text of its errors.
 _OBSTORE_STATUS = re.compile(r"Server returned non-2xx status code: (\d{3})")
 _OBSTORE_CODE = re.compile(r"<Code>(\w+)</Code>")
 _CERTIFICATE = re.compile(r"certificate verify failed: ([\w '.,-]+)|InvalidCertificate\(\s*(\w+)")
-_OBSTORE_CAUSE = re.compile(r'message: "([\w ]+)"|"(dns error)"')  # the system's words; a reply's are not quoted
+_OBSTORE_CAUSE = re.compile(
+    r'message: "([\w ]+)"|"(dns error)"'
+)  # texts of the system; those of replies are not quoted
 
 
 def classify(error: Exception) -> Fault:
-    """Returns what an error raised by aiobotocore or by obstore means; one that is not known may pass."""
+    """Returns the meaning of an error of aiobotocore or obstore. Unknown errors are treated as temporary."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):  # botocore's ClientError
         return _client_error(response)
@@ -151,7 +153,7 @@ def _client_error(response: "Mapping[str, Any]") -> Fault:
 
 
 def _obstore_error(error: Exception) -> Fault:
-    # What follows the first part repeats it in the notation of another language.
+    # The rest repeats the first part in the notation of Rust.
     text, _, details = str(error).partition("\n\nDebug source:")
     status, code = _OBSTORE_STATUS.search(text), _OBSTORE_CODE.search(text)
     if status is not None:
@@ -166,9 +168,9 @@ def _obstore_error(error: Exception) -> Fault:
 
 
 def reply_fault(code: str, status: int | None = None) -> Fault:
-    """By the server's code, which says more than the status; a HEAD has no body and so only the status."""
+    """Classifies a reply by the code of the server, or by the status if it has no code, as for HEAD."""
     if not code or code.isdecimal():
-        # Without a word, 400 is how S3 tells a HEAD that its credentials have expired.
+        # S3 answers HEAD with 400 and no code if the credentials have expired.
         code, known = "without a code", Kind.EXPIRED if status == 400 else None
     else:
         known = _CODES.get(code)

@@ -1,4 +1,4 @@
-"""Objects are fetched into new files, big ones in ranges side by side."""
+"""Downloads of objects into new files, large ones in parallel ranges."""
 
 import asyncio
 import os
@@ -26,17 +26,17 @@ RANGE = 8 << 20
 
 
 NEEDS = "s3:GetObject; without s3:ListBucket, a missing object also looks forbidden"
-"""The permissions that reading takes."""
+"""The permissions that reading needs."""
 
 _NOT_PARTIAL = "Received non-partial response"  # as obstore says it
 
 
 Take = Callable[[int, bytes], Awaitable[None]]
-"""Takes the bytes from a place on. They come in order, but from the first one again when a reply broke off."""
+"""Receives bytes at an offset, in order. After a broken reply, they start at the first byte again."""
 
 
 class WholeReply(InhaulError):
-    """The server answers a request for a range with the whole object, as it may."""
+    """The server answers a request for a range with the whole object, which HTTP allows."""
 
 
 class _NotTaken(InhaulError):
@@ -50,11 +50,11 @@ async def fetch(requests: Requests, key: str, target: Path, size: int, etag: str
         requests: The storage.
         key: The whole key.
         target: The file.
-        size: The bytes it must have.
-        etag: The ETag, without quotes, that it must have; None for any, but one and the same all the time.
+        size: The size that it must have, in bytes.
+        etag: The ETag that it must have, without quotes. None accepts any, but the same one in all replies.
 
     Raises:
-        FileExistsError: The file is there already.
+        FileExistsError: The file exists already.
         ObjectMissing: There is no such object.
         ObjectChanged: It does not have that size, or was replaced meanwhile.
         StorageFull: The disk has no room for the file.
@@ -78,7 +78,7 @@ async def fetch(requests: Requests, key: str, target: Path, size: int, etag: str
 
 @asynccontextmanager
 async def _new_file(target: Path) -> AsyncIterator[int]:
-    """The descriptor of a new file, which is removed if the block fails."""
+    """Yields the descriptor of a new file, which is removed if the block fails."""
     file = await to_the_end(_create(target), lambda file: _drop(file, target))
     try:
         yield file.fileno()
@@ -98,11 +98,11 @@ async def _drop(file: Any, target: Path) -> None:
 
 
 async def _others(requests: Requests, key: str, descriptor: int, size: int, etag: str | None) -> None:
-    """All ranges but the first, a few at a time."""
+    """Fetches all ranges but the first, a few at a time."""
 
     async def work(start: int) -> None:
         content, _ = await read_range(requests, key, start, min(start + RANGE, size), size, etag)
-        # To the end: the number of a descriptor that was closed meanwhile may be another file's.
+        # To the end: after the file is closed, another file may get the number of the descriptor.
         await to_the_end(asyncio.to_thread(_write, descriptor, content, start))
 
     await each(range(RANGE, size, RANGE), work, at_once=requests.limits.parts)
@@ -126,7 +126,7 @@ async def read_through(requests: Requests, key: str, size: int, take: Take) -> N
 
 
 async def _whole(requests: Requests, key: str, size: int, etag: str | None, take: Take) -> None:
-    """The bytes of an object in one reply, from the first one again if that breaks off."""
+    """Reads an object in one reply, and starts again at the first byte if the reply breaks off."""
     condition = {"IfMatch": etag} if etag is not None else {}
 
     async def request(to: Clients) -> None:
@@ -152,17 +152,17 @@ async def _whole(requests: Requests, key: str, size: int, etag: str | None, take
 async def read_range(
     requests: Requests, key: str, start: int, end: int, size: int, etag: str | None
 ) -> tuple[bytes, str | None]:
-    """One range of an object of that size, and the object's ETag; given one, the object must still have it.
+    """Returns a range of an object of this size, and the ETag. If an ETag is given, the object must have it.
 
     Raises:
-        WholeReply: The server does not answer with a part.
+        WholeReply: The server answers with the whole object.
         ObjectMissing: There is no such object.
         ObjectChanged: It does not have that size, or was replaced meanwhile.
     """
     from obstore import get_async
     from obstore.exceptions import GenericError
 
-    # A range, even of all: then the reply tells the object's size and the length of its body apart.
+    # A range, even for all bytes: such a reply states both the size of the object and the length of the body.
     options: GetOptions = {"range": (start, end)} if size else {}
     if etag is not None:
         options["if_match"] = etag
@@ -201,5 +201,5 @@ async def _asked(requests: Requests, request: Callable[[Clients], Awaitable[T]],
 
 
 def tag(etag: str | None) -> str | None:
-    """An entity tag without its quotes; None where the server tells none, or an empty one."""
+    """Returns an entity tag without its quotes; None if the server gives none or an empty one."""
     return (etag or "").removeprefix("W/").strip('"') or None

@@ -1,28 +1,28 @@
-"""How many requests are under way, and how fast new ones start.
+"""The limits on the number of concurrent requests and on the rate of new ones.
 
-The number is halved when as many requests in a row fail as are allowed, is cut when one is slow, and grows by one for
-each round of requests that succeed. The rate is not limited until a server asks for fewer requests: then it is cut
-below what the server was seen to take, and grows again, the faster the longer ago that was.
+The number is halved when as many requests in a row fail as are allowed, is reduced when one is slow, and grows by one
+for each round of successful requests. The rate is unlimited until a server asks for fewer requests. Then it is set
+below the rate that the server accepted, and grows again, faster as time passes.
 """
 
 import asyncio
 from collections import deque
 from contextlib import suppress
 
-_CUT = 0.85  # of the rate that was served, when the server refused some
-_PAUSE = 0.5  # seconds in which one cut must show its effect before the next
-_MEASURED = 0.5  # seconds over which the rate that is served is counted
-_UNKNOWN = 50.0  # requests/s to begin with, when a server refuses some before its rate was measured
-_BURST = 0.02  # seconds of requests that may go out at once, since sleeping is not that exact
-_FORGOTTEN = 4  # the limit goes when the rate that is served stays so many times below it
+_CUT = 0.85  # of the accepted rate, after the server refused some requests
+_PAUSE = 0.5  # seconds between two cuts, so that the first one can take effect
+_MEASURED = 0.5  # seconds over which the accepted rate is measured
+_UNKNOWN = 50.0  # requests/s to start with if a server refuses some before its rate was measured
+_BURST = 0.02  # the requests of so many seconds may start at once, since sleeping is not more exact
+_FORGOTTEN = 4  # the limit is dropped if the accepted rate stays below it by this factor
 
 
 class Limiter:
-    """Shared by all requests that one event loop sends to one storage.
+    """The limiter that all requests of one event loop to one storage share.
 
     Args:
-        most: Requests under way at once, at most.
-        slow: Seconds after which a request that succeeds was a slow one.
+        most: The maximal number of concurrent requests.
+        slow: Seconds after which a successful request counts as slow.
     """
 
     def __init__(self, most: int, slow: float) -> None:
@@ -36,7 +36,7 @@ class Limiter:
         self._pace = _Pace()
 
     async def acquire(self) -> None:
-        """Waits until one more request may be sent; `succeeded`, `failed` or `release` must follow."""
+        """Waits until one more request may be sent. Call `succeeded`, `failed` or `release` afterwards."""
         if self._busy < int(self._window) and not self._waiting:
             self._busy += 1
         else:
@@ -55,14 +55,14 @@ class Limiter:
             await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
-                self.release()  # the turn came together with the cancellation
+                self.release()  # the request was admitted at the moment of its cancellation
             else:
-                with suppress(ValueError):  # its turn was passed over already
+                with suppress(ValueError):  # it is no longer in the queue
                     self._waiting.remove(turn)
             raise
 
     def release(self) -> None:
-        """The request is over, and says nothing about the server."""
+        """Ends a request whose outcome says nothing about the server."""
         self._busy -= 1
         while self._waiting and self._busy < int(self._window):
             turn = self._waiting.popleft()
@@ -71,7 +71,7 @@ class Limiter:
                 turn.set_result(None)
 
     def succeeded(self, now: float, seconds: float) -> None:
-        """The request was served, and took so many seconds."""
+        """Ends a successful request that took so many seconds."""
         self._failed_in_a_row = 0
         if seconds > self._slow:
             self._shrink(now)
@@ -81,7 +81,7 @@ class Limiter:
         self.release()
 
     def failed(self, now: float, *, slower: bool) -> None:
-        """The request failed; `slower` if the server wants fewer requests."""
+        """Ends a failed request; `slower` if the server wants fewer requests."""
         self._failed_in_a_row += 1
         if slower:
             self._pace.slow_down(now)
@@ -100,8 +100,8 @@ class _Pace:
     """The rate at which requests start."""
 
     def __init__(self) -> None:
-        self._rate: float | None = None  # a second; None: as they come
-        self._searching = False  # whether the rate was guessed, and is doubled until it proves too high
+        self._rate: float | None = None  # requests per second; None for no limit
+        self._searching = False  # whether the rate was guessed; then it doubles until it is too high
         self._next = self._cut = self._grown = 0.0  # times
         self._turn = asyncio.Lock()
         self._served = 0
@@ -114,7 +114,7 @@ class _Pace:
 
     async def wait(self) -> None:
         loop = asyncio.get_running_loop()
-        async with self._turn:  # one after the other, each at the rate of its moment
+        async with self._turn:  # one after the other, each at the current rate
             if (seconds := self._next - loop.time()) > 0:
                 await asyncio.sleep(seconds)
             if self._rate is not None:

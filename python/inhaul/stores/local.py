@@ -1,8 +1,8 @@
-"""Objects in a folder of this machine.
+"""Objects in a folder on this machine.
 
-Nothing is reached by its whole path, for there may be a link on the way: the root is opened once for all that one store
-does, and what lies below it is opened from there. What is read may be behind links that stay below the root; nothing is
-written or removed behind any link, since its bytes may belong to other artifacts.
+No file is opened by its whole path, as there may be links in it. The root is opened once per store, and everything
+below is opened relative to it. Reading follows links that stay below the root. Writing and removing follow no links,
+since the bytes behind a link may belong to other artifacts.
 """
 
 import asyncio
@@ -42,14 +42,14 @@ _FOLDERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 Write = Callable[[Root, str], object]
-"""Creates a file: below a root, under a name."""
+"""Creates a file with a name below a root."""
 
 
 class LocalStore:
     """A storage whose root is a local folder.
 
-    Objects named by uid are created under their final name, since nothing refers to them before their row does. One
-    under a key that a user chose gets it when it is complete.
+    An object named by uid is created under its final name, since nothing refers to it before its row exists. An object
+    under a real key gets its name when it is complete.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -69,10 +69,10 @@ class LocalStore:
         return await asyncio.to_thread(self._path.is_dir)
 
     def path(self, object_key: str) -> Path:
-        """Returns where an object is, or would be.
+        """Returns the path of an object, existing or not.
 
         Raises:
-            InvalidKey: The key could lead out of the root, or this process cannot name its file.
+            InvalidKey: The key could lead out of the root, or cannot be the name of a file in this locale.
         """
         return self._path / self._checked(object_key)
 
@@ -98,10 +98,10 @@ class LocalStore:
         return object_key
 
     def opened(self, *, create: bool = False) -> Root:
-        """The root, which is opened once. Blocks.
+        """Opens the root, only once. Blocks.
 
         Raises:
-            FileNotFoundError: There is none, and it is not to be created.
+            FileNotFoundError: It does not exist, and `create` is False.
         """
         with self._opening:
             if self._held is None:
@@ -111,7 +111,7 @@ class LocalStore:
             return self._held
 
     def below(self, object_key: str) -> Root:
-        """A folder of the storage, opened. Blocks.
+        """Opens a folder of the storage. Blocks.
 
         Raises:
             LinkRefused: A link on the way leads out of the storage.
@@ -119,7 +119,7 @@ class LocalStore:
         return self.opened().below(self._checked(object_key), follow=True)
 
     async def create(self) -> None:
-        """Makes the folders that objects named by uid go into."""
+        """Creates the folders for objects named by uid."""
         await asyncio.to_thread(self._create)
 
     def _create(self) -> None:
@@ -159,7 +159,7 @@ class LocalStore:
         return "local"
 
     def _put(self, write: Write, object_key: str, size: int, exclusive: bool) -> str | None:
-        """Writes an object; returns the key of what a cancelled call has to remove."""
+        """Writes an object. Returns the key that a cancelled call has to remove."""
         key = self._checked(object_key)
         with explained(self._path, key, size):
             root = self.opened(create=True)
@@ -174,7 +174,7 @@ class LocalStore:
             await self.remove([object_key])
 
     def _put_whole(self, root: Root, write: Write, key: str, exclusive: bool) -> None:
-        """Writes to a file that gets its name when it is complete; `exclusive`, if that is free."""
+        """Writes a file that gets its name when it is complete; with `exclusive`, only if the name is free."""
         new = new_uid()
         with closing(root.create_folder(TEMPORARY)) as here, closing(root.create_folder(_folder(key))) as there:
             try:
@@ -185,7 +185,7 @@ class LocalStore:
                     os.unlink(new, dir_fd=here)
 
     def _name(self, here: int, new: str, there: int, key: str, exclusive: bool) -> None:
-        """Gives a temporary file the name of a key; `exclusive`, if that is free."""
+        """Gives a temporary file the name of a key; with `exclusive`, only if the name is free."""
         name = key.rpartition("/")[2]
         try:
             if exclusive:
@@ -201,7 +201,7 @@ class LocalStore:
             raise KeyExists(errno.EEXIST, what, str(self._path / key)) from error
 
     def put_temporary(self, new: str, object_key: str, exclusive: bool) -> str:
-        """Makes a temporary file an object; returns its key. The file is gone then, also where this fails. Blocks."""
+        """Turns a temporary file into an object, and returns its key. If this fails, the file is gone too. Blocks."""
         key, root = self._checked(object_key), self.opened()
         with explained(self._path, key, 0), closing(root.create_folder(TEMPORARY)) as here:
             try:
@@ -227,7 +227,7 @@ class LocalStore:
         return as_stat(status) if status is not None and S_ISREG(status.st_mode) else None
 
     def look(self, object_key: str) -> os.stat_result | None:
-        """Returns what the system says of a file or folder; None if there is nothing. Blocks.
+        """Returns the status of a file or folder; None if it does not exist. Blocks.
 
         Raises:
             LinkRefused: A link on the way leads out of the storage.
@@ -244,10 +244,10 @@ class LocalStore:
             return None
 
     def check_readable(self, object_key: str) -> None:
-        """Ensures that a file or folder that is there may be read. Blocks.
+        """Checks that this user may read a file or folder, if it exists. Blocks.
 
         Raises:
-            StorageDenied: It may not.
+            StorageDenied: This user may not.
         """
         path = self.path(object_key)
         rights = os.R_OK | (os.X_OK if path.is_dir() else 0)
@@ -268,7 +268,7 @@ class LocalStore:
             place = "/".join(parts[:end])
             try:
                 status = self.look(place)
-            except FileNotFoundError:  # there is no root yet
+            except FileNotFoundError:  # the root does not exist yet
                 return
             except LinkRefused as error:
                 raise LinkRefused(error.errno, error.strerror, str(self._path / key)) from error
@@ -293,10 +293,10 @@ class LocalStore:
         ]
 
     async def hash_like(self, object_key: str, hash_type: str) -> Digest:
-        """Hashes a file or folder by the rule that a recorded hash was made by.
+        """Hashes a file or folder by the rule of a recorded hash.
 
         Raises:
-            OSError: It cannot be read.
+            OSError: The content cannot be read.
             ValueError: There is no such rule, or the folder cannot be hashed.
         """
         return await asyncio.to_thread(self._hash_like, self._checked(object_key), hash_type)
@@ -323,7 +323,7 @@ class LocalStore:
     async def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
         """See `Store`."""
         if folder := prefix.rpartition("/")[0]:
-            self._checked(f"{folder}/x")  # the folder of what inhaul named is no key itself
+            self._checked(f"{folder}/x")  # the folder `.inhaul` itself is not a key
         objects = Listing(self._path, self.opened, self._stat).objects(prefix)
         while page := await asyncio.to_thread(list, islice(objects, PAGE)):
             yield page
@@ -366,7 +366,7 @@ class LocalStore:
         await asyncio.to_thread(self._removal.remove, list(object_keys))
 
     async def check_removal(self, object_keys: Iterable[str]) -> None:
-        """Ensures that objects can be reached to remove them; see `remove`.
+        """Checks that no link prevents the removal of objects; see `remove`.
 
         Raises:
             LinkRefused: A link is on the way to one.
@@ -374,18 +374,18 @@ class LocalStore:
         await asyncio.to_thread(self._removal.check, {key.rpartition("/")[0] for key in object_keys})
 
     async def prune(self, object_key: str) -> None:
-        """Removes the empty folders below a folder, and itself if nothing is left in it.
+        """Removes the empty folders below a folder, and the folder itself if it is empty then.
 
         Raises:
-            LinkRefused: A link is on the way to it.
+            LinkRefused: There is a link in its path.
         """
         await asyncio.to_thread(self._removal.folders, self._checked(object_key), with_files=False)
 
     async def sync(self) -> None:
-        """Returns once what was put is there: on disk, unless the settings leave that to the system.
+        """Waits until stored objects are on disk, unless the settings leave that to the system.
 
         Raises:
-            StorageMissing: The root was moved or replaced meanwhile, and what was put is not below it.
+            StorageMissing: The root was moved or replaced meanwhile, so the objects are not below it.
         """
         await asyncio.to_thread(self._sync)
 
@@ -396,11 +396,11 @@ class LocalStore:
         check_there(root)
 
     async def aclose(self) -> None:
-        """See `Readable`: the root is closed when nothing refers to it any more."""
+        """See `Readable`. The root is closed when nothing refers to it."""
 
 
 class LocalCopy:
-    """A temporary file of a storage that waits for its key; see `Copy`."""
+    """A temporary file in a storage that has no key yet; see `Copy`."""
 
     def __init__(self, store: LocalStore, name: str, digest: Digest) -> None:
         self.digest = digest
@@ -419,7 +419,7 @@ class LocalCopy:
 
 
 def _folder(key: str) -> str:
-    """The key of the folder that an object is in."""
+    """Returns the key of the folder of an object."""
     return key.rpartition("/")[0]
 
 

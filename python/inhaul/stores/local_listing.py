@@ -33,7 +33,7 @@ class Listing:
         self._stat = stat
 
     def objects(self, prefix: str) -> Iterator[StoredObject]:
-        """The files whose path starts with a prefix; links to files are included if they stay below the root."""
+        """Yields the files whose path starts with a prefix, including links to files below the root."""
         under_way = [self._entries(prefix)]
         while under_way:
             key, stat = next(under_way[-1], (None, None))
@@ -45,13 +45,13 @@ class Listing:
                 yield StoredObject(key, *stat)
 
     def _entries(self, prefix: str) -> Iterator[tuple[str, Stat | None]]:
-        """The entries of a folder whose path starts with a prefix, by the bytes of their keys: None goes with folders.
+        """Yields entries of a folder whose path starts with a prefix, in the order of their keys; None marks a folder.
 
-        It holds no descriptor from one step to the next, so that folders may lie in each other in any number.
+        It keeps no descriptor open between two steps, so that folders may be nested to any depth.
         """
         folder, slash, _ = prefix.rpartition("/")
         if len(folder) > _LONGEST:
-            return  # no object has such a key
+            return  # no object can have such a key
         names = []
         with suppress(*_NOT_LISTED), self._folder(folder) as here, os.scandir(here) as entries:
             for entry in entries:
@@ -63,7 +63,7 @@ class Listing:
             yield from self._stats(folder, names[start : start + PAGE])
 
     def _stats(self, folder: str, keys: Sequence[str]) -> Sequence[tuple[str, Stat | None]]:
-        """Stats some entries of a folder; leaves out those that are neither file nor folder, or gone by now."""
+        """Returns the status of some entries of a folder; leaves out special files, and entries that are gone."""
         told: list[tuple[str, Stat | None]] = []
         with suppress(*_NOT_LISTED), self._folder(folder) as here:
             for key in keys:
@@ -79,7 +79,7 @@ class Listing:
 
     @contextmanager
     def _folder(self, key: str) -> Iterator[int]:
-        """A folder to be read."""
+        """Opens a folder for reading."""
         try:
             with closing(self._opened().open(key, os.O_RDONLY | os.O_DIRECTORY, follow=True)) as descriptor:
                 yield descriptor

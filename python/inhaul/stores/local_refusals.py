@@ -45,7 +45,7 @@ def unreadable(path: Path) -> StorageDenied:
 
 
 def unwritable(error: OSError, path: Path, size: int) -> OSError:
-    """The error to raise for one met while writing: no space left says where and how much was needed."""
+    """Returns the error to raise for a failed write: it names the path and, if the disk is full, the needed bytes."""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and not isinstance(error, InhaulError):
         what = "This user may not write here: ask the owner of the storage for access, or choose another storage"
         return StorageDenied(error.errno, what, str(path))

@@ -37,7 +37,7 @@ class Removal:
                 continue
             except LinkRefused as error:
                 refused = refused or error
-        if refused is not None:  # once the others are gone
+        if refused is not None:  # raised after the others are removed
             raise refused
 
     def check(self, folders: Iterable[str]) -> None:
@@ -47,12 +47,12 @@ class Removal:
                 os.close(self._opened().open(folder, os.O_PATH | os.O_DIRECTORY, follow=False))
 
     def folders(self, key: str, *, with_files: bool) -> None:
-        """Removes a folder with all that is in it, or only those that are empty."""
+        """Removes a folder with its content, or only the empty folders in it."""
         folders = [key]
-        for folder in folders:  # it grows
+        for folder in folders:  # the list grows
             try:
                 descriptor = self._opened().open(folder, os.O_RDONLY | os.O_DIRECTORY, follow=False)
-            except FileNotFoundError:  # somebody else removes it, too
+            except FileNotFoundError:  # another call removes it too
                 continue
             with closing(descriptor) as here:
                 with os.scandir(here) as found:
@@ -71,7 +71,7 @@ class Removal:
 
     @contextmanager
     def _holding(self, key: str) -> Iterator[tuple[int, str]]:
-        """The folder that something to be removed is in, and its name there."""
+        """Opens the folder of a file or folder that will be removed, and yields it with the name there."""
         folder, _, name = key.rpartition("/")
         with closing(self._opened().open(folder, os.O_PATH | os.O_DIRECTORY, follow=False)) as descriptor:
             yield descriptor, name

@@ -28,7 +28,7 @@ def is_pathish(data: object) -> TypeIs["Pathish"]:
 
 
 def as_text(path: "Pathish") -> str:
-    """A path or an address as a text. Of the options of a UPath, only its endpoint is kept."""
+    """Returns a path or an address as a text. From a UPath, only the endpoint is kept of the options."""
     if isinstance(path, str | os.PathLike):
         return os.fspath(path)
     options = {**path.storage_options.get("client_kwargs", {}), **path.storage_options}
@@ -37,13 +37,13 @@ def as_text(path: "Pathish") -> str:
 
 
 def resolved(path: str) -> Path:
-    """A path of this machine, absolute and without links. Looks at the disk.
+    """Returns a path on this machine, absolute and without links. Reads the disk.
 
     Raises:
-        InvalidText: It is empty, or holds a NUL character.
-        InvalidKey: It is not UTF-8, or this process does not read names as UTF-8.
-        FileNotFoundError: It begins with the home of somebody who has none, or is relative to a folder that is gone.
-        OSError: Links on the way lead to each other.
+        InvalidText: The path is empty, or holds a NUL character.
+        InvalidKey: The path is not UTF-8, or this process does not read names as UTF-8.
+        FileNotFoundError: The path begins with a home folder that no user has, or the current folder is gone.
+        OSError: Links in the path form a loop.
     """
     check_path_text(path)
     check_encoding(path)
@@ -55,7 +55,7 @@ def resolved(path: str) -> Path:
         known = working_folder() / known
     try:
         whole = known.resolve()
-    except RuntimeError:  # before Python 3.13, which follows such links as far as it can
+    except RuntimeError:  # before Python 3.13; later versions follow such links as far as possible
         whole = known
     if _is_loop(whole):
         raise OSError(errno.ELOOP, "Links in the path form a loop", path)
@@ -71,10 +71,10 @@ def _is_loop(path: Path) -> bool:
 
 
 def check_encoding(path: str) -> None:
-    """Refuses what the system and the registry would not understand in the same way.
+    """Refuses a path that the system and the registry would encode differently.
 
     Raises:
-        InvalidKey: It is not UTF-8, or this process does not read names as UTF-8.
+        InvalidKey: The path is not UTF-8, or this process does not read names as UTF-8.
     """
     encoding = sys.getfilesystemencoding()
     try:

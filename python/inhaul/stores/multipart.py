@@ -1,4 +1,4 @@
-"""Large objects are sent in parts, a few at a time, and go on after a crash with the parts that are missing."""
+"""Uploads of large objects in parts, a few at a time. After a crash, only missing parts are sent."""
 
 import asyncio
 import hashlib
@@ -27,25 +27,25 @@ from inhaul.stores.requests import Refused, Requests
 from inhaul.stores.sending import PartReader, UploadJournal
 from inhaul.tasks import to_the_end, unwrapped
 
-_TOGETHER = 32 << 20  # bytes of parts read in one go: their hashes run side by side
+_TOGETHER = 32 << 20  # bytes of parts that are read at once and hashed in parallel
 _UNDER_WAY = 64 << 20  # bytes of parts being sent
-_TRIES = 3  # to store what arrives damaged although nobody said so, or whose upload is lost
-_LEAVE = 1.0  # seconds that a cancelled call waits for the reply to what would stay behind
+_TRIES = 3  # for an object that arrives damaged although the server reports success, or whose upload is lost
+_LEAVE = 1.0  # seconds that a cancelled call waits for the reply to a request that creates something
 _ABORT = 5.0  # seconds that a failed or cancelled upload may take to clean up
 
 
 class NoJournal:
-    """For uploads that nobody would repeat under the same key."""
+    """A journal that records nothing, for uploads that are never repeated under the same key."""
 
     def get(self, object_key: str) -> str | None:
-        """Knows none."""
+        """Returns None."""
         return None
 
     def begin(self, object_key: str, upload_id: str) -> None:
-        """Remembers nothing."""
+        """Records nothing."""
 
     def end(self, object_key: str) -> None:
-        """Has nothing to forget."""
+        """Does nothing."""
 
 
 async def put(
@@ -57,22 +57,22 @@ async def put(
     exclusive: bool = False,
     expected: Digest | None = None,
 ) -> tuple[Digest, str]:
-    """Stores an object in parts; returns what it was found to be, and how what was stored was verified.
+    """Stores an object in parts. Returns its digest and `verified_by`.
 
-    An upload that does not end well is aborted. One whose process was killed is not: the next call goes on with it.
+    A failed upload is aborted. If the process is killed, the next call continues the upload.
 
     Args:
         requests: The storage.
-        object_key: Key relative to its root.
+        object_key: The key relative to the root.
         reader: The content.
-        uploads: What remembers the upload.
-        exclusive: Whether an object that is there stays.
-        expected: What the content must be, if that is known.
+        uploads: The journal of uploads.
+        exclusive: Whether an existing object stays.
+        expected: The digest that the content must have, if it is known.
 
     Raises:
-        FileChanged: The content did not hold still, or is not what is expected.
+        FileChanged: The content changed while it was read, or has another digest.
         KeyExists: `exclusive`, and there is an object.
-        StorageUnavailable: It arrived damaged, or its upload was lost, each time.
+        StorageUnavailable: In each try, the object arrived damaged or the upload was lost.
     """
     for _ in range(_TRIES):
         if result := await _Upload(requests, object_key, reader, uploads, exclusive).run(expected):
@@ -84,7 +84,7 @@ async def put(
 
 
 class _Lost(Exception):
-    """The upload cannot be gone on with; another one may succeed."""
+    """The upload cannot be continued; a new one may succeed."""
 
 
 class _Upload:
@@ -104,11 +104,11 @@ class _Upload:
         self._md5s: list[bytes] = []
 
     async def run(self, expected: Digest | None) -> tuple[Digest, str] | None:
-        """Uploads what is missing; None if the upload was lost, or if what was stored is not what was read."""
+        """Uploads missing parts. Returns None if the upload was lost, or if the stored object is damaged."""
         left_behind = await asyncio.to_thread(self._uploads.get, self._object_key)
         stored = await self._stored_parts(left_behind) if left_behind else None
         if left_behind and stored is None:
-            # The crash came after the upload was complete, or somebody removed it.
+            # The upload was complete before the crash, or somebody removed it.
             adopted = await self._adopt()
             await asyncio.to_thread(self._uploads.end, self._object_key)
             if adopted:
@@ -123,7 +123,7 @@ class _Upload:
             await to_the_end(asyncio.to_thread(self._uploads.begin, self._object_key, upload_id))
             await self._send_parts(upload_id, stored or {})
             await asyncio.to_thread(self._reader.check)
-            digest = self._digest()  # before the object appears: a reader may know what it has to be
+            digest = self._digest()  # before the object appears: this may raise if the reader expects another digest
             if expected is not None and digest != expected:
                 raise FileChanged(f"the content of {self._object_key!r} changed since it was staged: stage it again")
             etag = await to_the_end(self._complete(upload_id), within=_LEAVE)
@@ -142,7 +142,7 @@ class _Upload:
             for failure in await to_the_end(self._give_up(error, upload_id)):
                 error.add_note(failure)
             raise
-        # What nobody can use is in the way of the next try.
+        # A damaged object would block the next try.
         if self._exclusive:
             await objects.withdraw(self._requests, self._key, self._write.id)
         else:
@@ -150,7 +150,7 @@ class _Upload:
         return None
 
     async def _give_up(self, error: BaseException, upload_id: str) -> list[str]:
-        """Ends the upload and removes what came of it under a key of somebody else's choice; says what failed."""
+        """Aborts the upload, and removes an object that it may have made under a real key. Returns texts of errors."""
         failures = [await self._abort(upload_id)]
         if self._exclusive and self._write.may_be_stored and not isinstance(error, KeyExists):
             failures.append(await objects.withdraw(self._requests, self._key, self._write.id))
@@ -167,7 +167,7 @@ class _Upload:
         return str(reply["UploadId"])
 
     async def _stored_parts(self, upload_id: str) -> dict[int, tuple[int, str]] | None:
-        """Size and ETag of the parts that are there already; None if there is no such upload."""
+        """Returns size and ETag of the stored parts, by number; None if there is no such upload."""
         found: dict[int, tuple[int, str]] = {}
         after = 0
         while True:
@@ -190,7 +190,7 @@ class _Upload:
         return reply
 
     async def _adopt(self) -> tuple[Digest, str] | None:
-        """Takes an object that is there for ours when it has our content."""
+        """Adopts an existing object if it has our content."""
         there = await objects.stat(self._requests, self._key)
         if there is None or there.size != self._reader.size:
             return None
@@ -205,7 +205,7 @@ class _Upload:
         return None
 
     async def _send_parts(self, upload_id: str, stored: dict[int, tuple[int, str]]) -> None:
-        """Reads the parts in order, a few at a time, and sends those that are not stored, several at once."""
+        """Reads the parts in order, a few at a time, and sends missing ones concurrently."""
         size = self._reader.part_size
         together = max(1, _TOGETHER // size)
         at_once = max(1, min(self._requests.limits.parts, _UNDER_WAY // size))
@@ -253,9 +253,9 @@ class _Upload:
                         ContentMD5=b64encode(md5).decode(),
                     )
             finally:
-                del watchdog  # it knows the task, which knows what cancelled it, and so all that this frame holds
+                del watchdog  # breaks a reference cycle that would keep this frame alive
             etag = str(reply.get("ETag", ""))
-            # A server that tells another ETag each time does not make it from the content: reading back will tell.
+            # If the server returns another ETag each time, it is no hash of the content; reading back verifies it.
             if tag(etag) not in (None, md5.hex()) and differed + 1 < _TRIES:
                 differed += 1
                 raise Damaged
@@ -263,10 +263,10 @@ class _Upload:
 
         try:
             return await self._requests.send(request, self._key, needs=objects.PUT)
-        except Refused:  # somebody removed the upload
+        except Refused:  # the upload was removed
             raise _Lost from None
         except (ObjectRefused, StorageUnavailable):
-            # rclone, for one, takes no part a second time, and closes the connection if the upload was removed.
+            # rclone, for example, refuses a part that it has already, and closes the connection if the upload is gone.
             with suppress(StorageDenied, StorageUnavailable, TimeoutError):
                 async with asyncio.timeout(_ABORT):
                     stored = await self._stored_parts(upload_id)
@@ -275,10 +275,10 @@ class _Upload:
             raise
 
     async def _complete(self, upload_id: str) -> str | None:
-        """The object's ETag, empty if there is none; None if the upload is gone and the object is not there either."""
+        """Returns the ETag of the object, empty if there is none; None if both the upload and the object are gone."""
         if untold := [number for number, etag in self._etags.items() if not tag(etag)]:
             listed = await self._stored_parts(upload_id) or {}
-            for number in untold:  # where the server does not list them either, they are what they always are
+            for number in untold:  # if the server does not list them either, ETags of parts are MD5s
                 self._etags[number] = listed.get(number, (0, ""))[1] or f'"{self._md5s[number - 1].hex()}"'
         parts = [{"PartNumber": number, "ETag": self._etags[number]} for number in sorted(self._etags)]
         condition = {"IfNoneMatch": "*"} if self._exclusive else {}
@@ -292,7 +292,7 @@ class _Upload:
         try:
             reply = await self._requests.send(request, self._key, needs=objects.PUT)
         except Refused as refused:
-            # A try that seemed to fail may have been carried out; the answer was lost, not the object.
+            # A try that seemed to fail may have succeeded: only its answer was lost.
             found = await objects.look(self._requests, self._key)
             is_ours = found is not None and objects.is_ours(found, self._write.id)
             if refused.kind is Kind.GONE and (found is None or not self._exclusive or is_ours):
@@ -306,10 +306,10 @@ class _Upload:
         return stored.etag or "" if stored is not None else ""
 
     async def _abort(self, upload_id: str) -> str | None:
-        """Ends an upload, or says what prevented that."""
+        """Aborts an upload. Returns a text if that failed."""
         try:
             async with asyncio.timeout(_ABORT):
-                with suppress(Refused):  # there is nothing to abort any more
+                with suppress(Refused):  # there is nothing left to abort
                     await self._requests.send(
                         lambda to: to.s3.abort_multipart_upload(Bucket=to.bucket, Key=self._key, UploadId=upload_id),
                         self._key,
@@ -324,7 +324,7 @@ class _Upload:
         return None
 
     async def _read_back(self) -> bool:
-        """Returns True if what is stored is what was read, where the ETag does not tell."""
+        """Returns True if the stored object has the content that was read; for ETags that are no MD5."""
         part_size = self._reader.part_size
         found = [hashlib.md5(usedforsecurity=False) for _ in self._md5s]
 
@@ -354,7 +354,7 @@ class _Upload:
 
 
 class _Watched(io.BytesIO):
-    """A body that puts off its request's timeout whenever more of it is sent, and that is not copied."""
+    """A request body that is not copied, and that extends the timeout of its request whenever more of it is sent."""
 
     def __init__(self, content: bytes, watchdog: asyncio.Timeout, no_progress: float) -> None:
         super().__init__()
@@ -365,7 +365,7 @@ class _Watched(io.BytesIO):
         self._no_progress = no_progress
 
     def read(self, size: int | None = -1) -> memoryview:  # type: ignore[override]
-        with suppress(RuntimeError):  # it has expired, or the reply was there before the end of the body
+        with suppress(RuntimeError):  # the timeout expired, or the reply came before the end of the body
             self._watchdog.reschedule(self._loop.time() + self._no_progress)
         end = None if size is None or size < 0 else self._position + size
         chunk = self._content[self._position : end]

@@ -1,4 +1,4 @@
-"""Puts and gets whole objects with obstore."""
+"""Transfers of whole objects with obstore."""
 
 import asyncio
 import hashlib
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, ObjectMeta
 
 WRITE_ID = "inhaul-write"
-"""Metadata of objects that must not replace others: tells an object of ours from an equal one of somebody else."""
+"""Metadata of objects that must not replace others: it distinguishes our object from an equal one of another writer."""
 
-_TRIES = 5  # to store what arrives damaged although nobody said so
-_LEAVE = 1.2  # seconds that a cancelled call waits for the reply to what would stay behind
-_WITHDRAW = 0.7  # seconds that it then takes at most to remove what was stored
-_NO_ETAG = "ETag Header missing from response"  # as obstore says it of a success
+_TRIES = 5  # for objects that arrive damaged although the server reports success
+_LEAVE = 1.2  # seconds that a cancelled call waits for the reply to a write
+_WITHDRAW = 0.7  # the most seconds that it then takes to remove the object
+_NO_ETAG = "ETag Header missing from response"  # obstore raises this after a success
 
 PUT = "s3:PutObject"
 GET = "s3:GetObject"
@@ -48,9 +48,9 @@ class Write:
     """A write that must not replace anything.
 
     Attributes:
-        id: Tells its object from an equal one of somebody else.
-        may_be_stored: Whether a try may have stored the object, which the last answer does not tell: that of an earlier
-            try may have been lost.
+        id: Distinguishes its object from an equal one of another writer.
+        may_be_stored: Whether a try may have stored the object. The last answer does not show this, as the answer to an
+            earlier try may have been lost.
     """
 
     def __init__(self) -> None:
@@ -59,13 +59,13 @@ class Write:
 
     @contextmanager
     def trying(self) -> Iterator[None]:
-        """Sends it once."""
+        """Sends the object once."""
         try:
             yield
         except Exception as error:
             self.may_be_stored |= classify(error).kind not in NOTHING_DONE
             raise
-        except BaseException:  # the server may go on with it
+        except BaseException:  # the server may still store it
             self.may_be_stored = True
             raise
         self.may_be_stored = True
@@ -74,19 +74,19 @@ class Write:
 async def put(
     requests: Requests, key: str, data: bytes, md5_hex: str, *, exclusive: bool = False, resumed: bool = False
 ) -> str:
-    """Stores an object and verifies what was stored; returns how.
+    """Stores an object and verifies it. Returns `verified_by`.
 
     Args:
         requests: The storage.
         key: The whole key.
         data: The content.
         md5_hex: Its MD5.
-        exclusive: Whether an object that is there stays; if the call fails or is cancelled, what it stored goes again.
-        resumed: Whether an equal object may be there already; then it is not sent again.
+        exclusive: Whether an existing object stays. If the call fails or is cancelled, it removes the object it stored.
+        resumed: Whether an equal object may exist already; then it is not sent again.
 
     Raises:
-        KeyExists: `exclusive`, and there is one.
-        StorageUnavailable: It arrived damaged each time.
+        KeyExists: `exclusive`, and there is an object.
+        StorageUnavailable: The object arrived damaged each time.
     """
     if exclusive:
         return await _put_exclusively(requests, key, data, md5_hex)
@@ -109,7 +109,7 @@ async def _put_exclusively(requests: Requests, key: str, data: bytes, md5_hex: s
             if verified := await _verify(requests, key, data, md5_hex, etag):
                 requests.unsettled.pop(key, None)
                 return verified
-            etag = await _write(requests, key, data, attributes)  # what is damaged is ours
+            etag = await _write(requests, key, data, attributes)  # the damaged object is ours
         raise _damaged(requests, key)
     except KeyExists:
         raise
@@ -124,13 +124,13 @@ def _damaged(requests: Requests, key: str) -> StorageUnavailable:
 
 
 async def check_free(requests: Requests, key: str) -> None:
-    """Checks that there is no object: not every server heeds the condition of the request.
+    """Checks that there is no object, as not every server respects the condition of the request.
 
-    What an earlier call may have stored although it failed is removed first. Where it may not be seen whether there is
-    one, the condition alone has to do.
+    First removes an object that an earlier failed call may have stored. If looking is not permitted, only the condition
+    of the request protects an existing object.
 
     Raises:
-        KeyExists: There is one.
+        KeyExists: There is an object.
     """
     if (left := requests.unsettled.get(key)) is not None:
         await withdraw(requests, key, left)
@@ -139,14 +139,14 @@ async def check_free(requests: Requests, key: str) -> None:
 
 
 def taken(requests: Requests, key: str) -> KeyExists:
-    """The error where there is an object that must stay."""
+    """Returns the error for an existing object that must stay."""
     return KeyExists(f"{requests.address} has {key!r} already: choose another key, or replace the artifact")
 
 
 async def withdraw(requests: Requests, key: str, write_id: str) -> str | None:
-    """Removes an object if it is the one of this write, or says why that is not known.
+    """Removes an object if this write made it. Returns a text if that failed.
 
-    The request may arrive later still. Then the next call for the key, or the end of the connection, removes it.
+    The request may arrive even later. Then the next call for the key removes the object, or the end of the connection.
     """
     requests.unsettled[key] = write_id
     try:
@@ -162,7 +162,7 @@ async def withdraw(requests: Requests, key: str, write_id: str) -> str | None:
 
 
 async def settle(requests: Requests) -> None:
-    """Removes what arrived after the calls that had sent it were over."""
+    """Removes objects that arrived after their calls had ended."""
     left = dict(requests.unsettled)
     requests.unsettled.clear()
     for key, write_id in left.items():
@@ -198,7 +198,7 @@ async def _create(requests: Requests, key: str, data: bytes, write: Write) -> st
     try:
         return await _write(requests, key, data, {"mode": "create", "attributes": {WRITE_ID: write.id}}, write)
     except Refused as refused:
-        # A try that seemed to fail may have been carried out; the answer was lost, not the object.
+        # A try that seemed to fail may have succeeded: only its answer was lost.
         if refused.kind is Kind.TAKEN and refused.again:
             found = await look(requests, key)
             if found is not None and is_ours(found, write.id):
@@ -207,7 +207,7 @@ async def _create(requests: Requests, key: str, data: bytes, write: Write) -> st
 
 
 async def _verify(requests: Requests, key: str, data: bytes, md5_hex: str, etag: str | None) -> str | None:
-    """Returns how an object that was just stored is found right, or None if it is damaged.
+    """Verifies an object that was just stored. Returns `verified_by`, or None if the object is damaged.
 
     Args:
         requests: The storage.
@@ -226,7 +226,7 @@ async def _verify(requests: Requests, key: str, data: bytes, md5_hex: str, etag:
         return None
     if etag is None and (tag(head.get("ETag")), head.get("ContentLength")) == (md5_hex, len(data)):
         return "etag"
-    # With these keys an ETag is never an MD5, and only servers that check checksums have them.
+    # With KMS or customer keys an ETag is never an MD5. Servers with such keys check checksums.
     if head.get("ServerSideEncryption", "").startswith("aws:kms") or head.get("SSECustomerAlgorithm"):
         sha256 = await asyncio.to_thread(lambda: hashlib.sha256(data).digest())
         if head.get("ChecksumSHA256") == b64encode(sha256).decode():
@@ -244,7 +244,7 @@ async def _verify(requests: Requests, key: str, data: bytes, md5_hex: str, etag:
 
 
 async def stat(requests: Requests, key: str) -> Stat | None:
-    """Returns what the storage says of an object; None if there is none."""
+    """Returns the metadata of an object; None if it does not exist."""
     from obstore import head_async
 
     try:
@@ -255,7 +255,7 @@ async def stat(requests: Requests, key: str) -> Stat | None:
 
 
 async def seen(requests: Requests, key: str) -> Stat | None:
-    """Like `stat`; None also where the storage does not say."""
+    """Like `stat`, but also returns None if the storage does not permit to look."""
     try:
         return await stat(requests, key)
     except StorageDenied:
@@ -263,7 +263,7 @@ async def seen(requests: Requests, key: str) -> Stat | None:
 
 
 async def get(requests: Requests, key: str, options: "GetOptions") -> "GetResult | None":
-    """The beginning of a reply, whose body is not read; None if there is no such object."""
+    """Returns a reply whose body is not read yet; None if there is no such object."""
     from obstore import get_async
 
     try:
@@ -275,7 +275,7 @@ async def get(requests: Requests, key: str, options: "GetOptions") -> "GetResult
 
 
 async def read(requests: Requests, key: str) -> bytes | None:
-    """The content of a small object; None if there is none."""
+    """Returns the content of a small object; None if it does not exist."""
     from obstore import get_async
 
     async def whole(to: Clients) -> bytes:
@@ -290,7 +290,7 @@ async def read(requests: Requests, key: str) -> bytes | None:
 
 
 async def look(requests: Requests, key: str) -> "GetResult | None":
-    """The beginning of a reply to HEAD; None if there is no object, or if it may not be looked at."""
+    """Returns the reply to HEAD; None if there is no object, or if looking is not permitted."""
     try:
         return await get(requests, key, {"head": True})
     except StorageDenied:
@@ -298,12 +298,12 @@ async def look(requests: Requests, key: str) -> "GetResult | None":
 
 
 async def remove(requests: Requests, keys: Sequence[str]) -> None:
-    """Removes up to 1,000 objects in one request, or one by one where the server does not take such a request.
+    """Removes up to 1,000 objects in one request, or one by one if the server refuses such a request.
 
     Raises:
-        ObjectRefused: The storage keeps one.
+        ObjectRefused: The storage does not delete an object.
         StorageDenied: The credentials do not permit it.
-        StorageUnavailable: It could not remove one in several tries.
+        StorageUnavailable: An object could not be removed in several tries.
     """
     for _ in range(_TRIES):
         if not keys:
@@ -332,10 +332,10 @@ async def _delete(requests: Requests, keys: Sequence[str]) -> Mapping[str, Any]:
 
 async def _delete_singly(requests: Requests, keys: Sequence[str]) -> None:
     async def delete(key: str) -> None:
-        with suppress(Refused):  # it is gone
+        with suppress(Refused):  # it is gone already
             await requests.send(lambda to: to.s3.delete_object(Bucket=to.bucket, Key=key), key, needs=DELETE)
 
-    await delete(keys[0])  # alone: if that is refused, too, so are the others
+    await delete(keys[0])  # alone: if this is refused, the others would be too
     with unwrapped():
         async with asyncio.TaskGroup() as group:
             for key in keys[1:]:

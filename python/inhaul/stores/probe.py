@@ -1,4 +1,4 @@
-"""Finds out by trial what an S3-compatible server can do."""
+"""Tests of the abilities of an S3-compatible server."""
 
 import hashlib
 import secrets
@@ -21,13 +21,13 @@ _LIMITS = Limits(no_progress=20, give_up=20)
 
 @dataclass(frozen=True, slots=True)
 class Ability:
-    """Something that a storage can do, or not.
+    """An ability of a storage.
 
     Attributes:
-        name: What.
-        works: Whether it does.
-        needed: Whether inhaul cannot do without.
-        detail: What was seen.
+        name: The name of the ability.
+        works: Whether the storage has it.
+        needed: Whether inhaul needs it.
+        detail: The observation.
     """
 
     name: str
@@ -41,8 +41,8 @@ class RemoteReport:
     """The outcome of `testremote`.
 
     Attributes:
-        url: The storage, as a registry would know it.
-        abilities: What was tried.
+        url: The canonical address of the storage.
+        abilities: The abilities that were tested.
     """
 
     url: str
@@ -50,19 +50,19 @@ class RemoteReport:
 
     @property
     def ok(self) -> bool:
-        """Whether it can do all that inhaul needs."""
+        """Whether the storage has all abilities that inhaul needs."""
         return all(ability.works for ability in self.abilities if ability.needed)
 
 
 async def testremote(url: str, storage_options: Mapping[str, Any] | None = None) -> RemoteReport:
-    """Finds out what a storage on S3 can do, by storing, reading, listing and aborting; cleans up after itself.
+    """Tests the abilities of a storage on S3: it stores, reads, lists, aborts and deletes objects, and cleans up.
 
     Args:
         url: `s3://bucket/prefix?endpoint_url=...`.
         storage_options: As for `connect`.
 
     Raises:
-        UnsupportedStorage: It is no address on S3.
+        UnsupportedStorage: The address is not on S3.
         StorageMissing: There is no such bucket.
         StorageDenied: The credentials are refused.
         StorageUnavailable: The server does not answer.
@@ -88,7 +88,7 @@ async def testremote(url: str, storage_options: Mapping[str, Any] | None = None)
 
 
 class _Probe:
-    """Tries one thing after the other below a prefix."""
+    """Tests one ability after the other below a prefix."""
 
     def __init__(self, clients: Clients, prefix: str, report: RemoteReport) -> None:
         self._s3 = clients.s3
@@ -100,7 +100,7 @@ class _Probe:
         self._report = report
 
     async def run(self) -> None:
-        """Tries everything."""
+        """Tests all abilities."""
         try:
             for name, needed, attempt in (
                 ("store an object", True, self._store),
@@ -136,7 +136,7 @@ class _Probe:
         self._report.abilities.append(Ability(name, problem is None, needed, problem or ""))
 
     async def _refused(self, request: Awaitable[Any]) -> str | None:
-        """Returns what is wrong with the answer to a request that must be refused."""
+        """Returns the problem with the answer to a request that must be refused; None if there is none."""
         from botocore.exceptions import ClientError
 
         try:
@@ -245,7 +245,7 @@ class _Probe:
     async def _clean_up(self) -> None:
         from botocore.exceptions import ClientError
 
-        with suppress(ClientError):  # what cannot be done has been told
+        with suppress(ClientError):  # the report says already what does not work
             for upload in await self._uploads():
                 await self._s3.abort_multipart_upload(**self._large, UploadId=upload)
             for key in await self._keys():
@@ -258,7 +258,7 @@ def _status(reply: Mapping[str, Any]) -> int:
 
 
 def _compared(etag: str | None, expected: str) -> str | None:
-    """Returns the fault of an ETag, in words."""
+    """Returns the problem of an ETag, in words; None if there is none."""
     found = tag(etag)
     if found == expected:
         return None

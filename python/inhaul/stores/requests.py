@@ -1,4 +1,4 @@
-"""Requests to one bucket: limited, repeated when that helps, and with errors that say what to do."""
+"""Requests to one bucket: limited, retried if that can help, and with errors that say what to do."""
 
 import asyncio
 import random
@@ -13,15 +13,15 @@ from inhaul.stores.limiter import Limiter
 
 T = TypeVar("T")
 
-_TRIES = 5  # for what should not happen twice: damage on the way, credentials that expired
+_TRIES = 5  # for failures that should not happen twice: damage in transit, expired credentials
 
 
 class Refused(ObjectRefused):
-    """The answer was no, and whoever asked mostly knows what that means.
+    """The server refused a request for a reason that the caller usually understands.
 
     Attributes:
         kind: `GONE` or `TAKEN`.
-        again: Whether an earlier try had failed, and so may have been carried out all the same.
+        again: Whether an earlier try had failed; it may have succeeded on the server.
     """
 
     def __init__(self, message: str, kind: Kind, again: bool) -> None:
@@ -34,9 +34,9 @@ class Requests:
     """Sends requests from one event loop, all under one limit.
 
     Attributes:
-        address: Where to.
-        limits: How many, and for how long.
-        unsettled: By key, the id of a write whose outcome is not known, since whoever sent it left or gave up.
+        address: The address of the storage.
+        limits: The limits on requests.
+        unsettled: The ids of writes with an unknown outcome, by key: their calls were cancelled or gave up.
     """
 
     def __init__(self, address: S3Address, options: Mapping[str, Any], limits: Limits) -> None:
@@ -50,15 +50,15 @@ class Requests:
         self._opening = asyncio.Lock()
 
     async def send(self, request: Callable[[Clients], Awaitable[T]], key: str = "", *, needs: str) -> T:
-        """Sends a request until it succeeds or cannot.
+        """Sends a request until it succeeds or fails for good.
 
         Args:
-            request: Builds and sends it; called again for each try, so each is signed when it is sent.
-            key: What it is about.
-            needs: The permissions that it takes, as Amazon names them.
+            request: Builds and sends the request. It is called again for each try, so that each is signed anew.
+            key: The key of the object, if there is one.
+            needs: The permissions that the request needs, as Amazon names them.
 
         Raises:
-            Refused: The object or upload is not there, or one is there that should not be.
+            Refused: The object or upload does not exist, or an object exists that should not.
             StorageMissing: There is no such bucket.
             StorageDenied: The credentials are refused, or the clock of this machine is wrong.
             StorageUnavailable: No try succeeded in `limits.give_up` seconds, or the certificate of the server is not
@@ -108,12 +108,12 @@ class Requests:
                 await clients.aclose()
 
     async def _renewed(self, seen: Clients | None) -> Clients:
-        """Clients other than the ones seen, which have no credentials, or expired ones; made once for all who wait."""
+        """Returns new clients if those seen have no valid credentials. Concurrent callers share the new ones."""
         async with self._opening:
             if self._clients is None or self._clients is seen:
                 fresh = await Clients.open(self.address, self._options, self.limits)
                 if self._clients is not None:
-                    self._outdated.append(self._clients)  # others still use its connections
+                    self._outdated.append(self._clients)  # other calls still use its connections
                 self._clients = fresh
             return self._clients
 
@@ -127,7 +127,7 @@ class Requests:
         return random.uniform(0, longest)  # noqa: S311 - spreads the load, hides nothing
 
     def _final(self, fault: Fault, key: str, needs: str, *, again: bool) -> Exception:
-        """The error to raise. It quotes neither request nor reply: those may hold credentials."""
+        """Returns the error to raise. It quotes neither the request nor the reply, as they may hold credentials."""
         where = f"{key!r} in {self.address}" if key else str(self.address)
         match fault.kind:
             case Kind.GONE | Kind.TAKEN:

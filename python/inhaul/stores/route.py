@@ -1,7 +1,7 @@
-"""How requests reach a storage on S3: certificates, proxies, the form of addresses.
+"""The connection settings of a storage on S3: certificates, proxies, the form of addresses.
 
-Three clients send them: aiobotocore, obstore and, for paths that users open, s3fs. Each would look into the environment
-by rules of its own, so each is given the whole outcome of one look.
+Three clients send requests: aiobotocore, obstore and, for paths that users open, s3fs. Each would read the environment
+by its own rules. So it is read once here, and each client gets the complete result.
 """
 
 import os
@@ -30,13 +30,13 @@ class Route:
     """The connection settings that all clients of a storage share.
 
     Attributes:
-        endpoint_url: The server; None for the one of the region.
-        region: The region; None if nothing says which.
-        style: Where the bucket stands in an address: `path`, `virtual` (in the name of the host) or `auto`.
-        verify: The file of the certificates to trust; True for the usual ones, False for any.
-        proxy: The proxy that requests go through; None for none.
-        proxy_ca: The file of the certificates to trust for the proxy.
-        requester_pays: Whether the account that asks pays.
+        endpoint_url: The server; None for Amazon's in the region.
+        region: The region; None if it is not known.
+        style: The place of the bucket in an address: `path`, `virtual` (in the name of the host) or `auto`.
+        verify: The file with trusted certificates; True for the usual ones, False for no check.
+        proxy: The proxy for requests; None for none.
+        proxy_ca: The file with trusted certificates for the proxy.
+        requester_pays: Whether the account that sends a request pays.
     """
 
     endpoint_url: str | None
@@ -48,7 +48,7 @@ class Route:
     requester_pays: bool
 
     def config(self) -> dict[str, Any]:
-        """The arguments of botocore's `Config`."""
+        """Returns the arguments for botocore's `Config`."""
         return {
             "proxies": {"http": self.proxy, "https": self.proxy} if self.proxy else {},
             "proxies_config": {"proxy_ca_bundle": self.proxy_ca} if self.proxy_ca else {},
@@ -58,12 +58,12 @@ class Route:
         }
 
     def client_options(self) -> "ClientConfig":
-        """Returns what obstore needs to know. Blocks: it reads certificates.
+        """Returns the options for obstore. Blocks: it reads certificates.
 
         Raises:
             StorageUnavailable: A file of certificates cannot be read.
         """
-        # Without a proxy obstore would look for one; one that is used for no host keeps it from that.
+        # Without a proxy, obstore would look for one itself. A proxy that is excluded for all hosts prevents that.
         options: ClientConfig = {
             "allow_invalid_certificates": self.verify is False,
             "proxy_url": self.proxy or "http://127.0.0.1:9",
@@ -76,13 +76,13 @@ class Route:
         return options
 
     def s3fs(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The storage options of a path that s3fs opens: those given, and what goes for all clients."""
+        """Returns the storage options for s3fs: the given ones, and those that all clients share."""
         client = {"verify": self.verify, **({"region_name": self.region} if self.region else {})}
         found = {
             **options,
             "client_kwargs": client,
             "config_kwargs": self.config(),
-            # What is listed may be deleted a moment later, and not through this path.
+            # A listed object may be deleted a moment later by another client.
             "use_listings_cache": False,
         }
         return found if self.endpoint_url is None else {**found, "endpoint_url": self.endpoint_url}
@@ -92,7 +92,7 @@ def check(options: Mapping[str, Any]) -> None:
     """Refuses options that would not reach every client.
 
     Raises:
-        ValueError: There is one.
+        ValueError: There is such an option.
     """
     client, config = options.get("client_kwargs") or {}, options.get("config_kwargs") or {}
     _known("client_kwargs", client, _CLIENT_KWARGS)
@@ -120,13 +120,13 @@ def _known(name: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
 def _check_proxy(proxy: str, name: str) -> str:
     url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if url.scheme not in ("http", "https") or not url.hostname:
-        # Its text may hold a password.
+        # The address may hold a password.
         raise ValueError(f"{name} must be the http(s) address of a proxy, not a {url.scheme}:// address")
     return url.geturl()
 
 
 def route(address: S3Address, options: Mapping[str, Any]) -> Route:
-    """Finds out how requests reach a storage, from its options, the environment and the profile.
+    """Returns the connection settings of a storage, from its options, the environment and the profile.
 
     Raises:
         StorageUnavailable: The environment names a proxy that cannot be used.
@@ -160,20 +160,20 @@ def _verify(given: Any, profile: str | None) -> bool | str:
 
 @cache
 def _of_profile(profile: str | None, _default: str | None, _file: str | None) -> str | None:
-    """The certificates that a profile names; it is read once, since every path asks."""
+    """Returns the file of certificates that a profile names. It is read once, since every path needs it."""
     from botocore.exceptions import BotoCoreError
     from botocore.session import Session
 
     try:
         found: str | None = Session(profile=profile).get_config_variable("ca_bundle")
-    except BotoCoreError:  # no such profile: whoever opens the clients says so
+    except BotoCoreError:  # no such profile: opening the clients will raise that
         return None
-    return os.path.expanduser(found) if found else None  # noqa: PTH111 - botocore reads it as a text, too
+    return os.path.expanduser(found) if found else None  # noqa: PTH111 - botocore also reads it as a text
 
 
 def _certificates(file: str) -> str:
     try:
-        return Path(file).read_text(errors="replace")  # of comments beside them
+        return Path(file).read_text(errors="replace")  # comments in the file may not be UTF-8
     except OSError as error:
         raise StorageUnavailable(
             f"the certificates to trust cannot be read from {file!r} ({error.strerror}): correct {_BUNDLES[0]}, "
@@ -182,7 +182,7 @@ def _certificates(file: str) -> str:
 
 
 def _from_environment(server: str) -> str | None:
-    """The proxy for a server, by the variables that most programs know."""
+    """Returns the proxy for a server, by the variables that most programs use."""
     url = urlsplit(server)
 
     def variable(name: str) -> str:
@@ -199,7 +199,7 @@ def _from_environment(server: str) -> str | None:
 
 
 def _is_excluded(host: str, port: int | None, no_proxy: str) -> bool:
-    """Whether a host is one of those that are asked without a proxy: by name, ending, address, network or `*`."""
+    """Returns True if a host needs no proxy: by name, suffix, address, network or `*`."""
     for entry in no_proxy.replace(",", " ").lower().split():
         name, _, only = entry.rpartition(":") if entry.count(":") == 1 else (entry, "", "")
         if only and only != str(port):
@@ -210,6 +210,6 @@ def _is_excluded(host: str, port: int | None, no_proxy: str) -> bool:
         try:
             if ip_address(host) in ip_network(name.strip("[]"), strict=False):
                 return True
-        except ValueError:  # not both are addresses
+        except ValueError:  # one of them is not an address
             continue
     return False

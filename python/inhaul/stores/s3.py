@@ -1,4 +1,4 @@
-"""Objects in a bucket on S3, or on a server that speaks its language."""
+"""Objects in a bucket on S3, or on a server with the same API."""
 
 import asyncio
 import hashlib
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 class S3Store:
     """A storage whose root is a folder of a bucket. Belongs to one event loop.
 
-    Objects below the size of a part are sent and fetched whole; larger ones in parts and ranges, side by side.
+    Objects smaller than a part are sent and fetched whole; larger ones in parallel parts and ranges.
 
     Args:
-        address: Where it is.
-        options: Named as s3fs names them: key, secret, token, profile, anon, endpoint_url, client_kwargs,
+        address: The address of the storage.
+        options: Named as in s3fs: key, secret, token, profile, anon, endpoint_url, client_kwargs,
             config_kwargs, use_ssl. Without them the credentials are found as the AWS tools find them.
-        limits: How hard it is used.
+        limits: Limits on requests.
 
     Raises:
         ValueError: An option is unknown.
@@ -58,7 +58,7 @@ class S3Store:
 
     @property
     def root(self) -> str:
-        """The canonical address, as the storage's row has it."""
+        """The canonical address, as in the row of the storage."""
         return str(self.address)
 
     @property
@@ -67,11 +67,11 @@ class S3Store:
         return self
 
     async def is_there(self) -> bool:
-        """See `Readable`: that a bucket is gone, a request finds out."""
+        """See `Readable`. Returns True: only a request shows that a bucket is gone."""
         return True
 
     def path(self, object_key: str) -> "UPath":
-        """Returns where an object is, or would be; opened by s3fs.
+        """Returns the path of an object, existing or not; s3fs opens it.
 
         Raises:
             InvalidKey: The key could lead out of the root, or cannot be sent.
@@ -97,10 +97,10 @@ class S3Store:
         return await self._requests.send(lambda to: to.reader(), needs=objects.GET), self._key(object_key)
 
     async def _serves_ranges(self, object_key: str) -> bool:
-        """Returns True if the server answers with a part of an object when it is asked for one; it is tried once.
+        """Returns True if the server answers a request for a range with that range; tries it once.
 
         Args:
-            object_key: An object, or a folder of objects, to try it with.
+            object_key: An object or a folder of objects for the try.
         """
         if self._ranges is None:
             found = await self.stat(object_key)
@@ -122,10 +122,10 @@ class S3Store:
         return True
 
     async def create(self) -> None:
-        """Nothing has to be made before objects are put."""
+        """Does nothing: a bucket needs no folders."""
 
     async def put_file(self, source: Path, object_key: str, expected: Digest, *, exclusive: bool = False) -> str:
-        """Sends a file, hashing what it sends; returns how what was stored was verified.
+        """Sends a file, and hashes the bytes that it sends. Returns `verified_by`.
 
         Raises:
             FileChanged: The file no longer has the digest.
@@ -140,10 +140,10 @@ class S3Store:
         return await self._put_whole(object_key, reader, expected, exclusive)
 
     async def copy(self, source: Path, size: int) -> None:
-        """See `Store`. An object cannot be given another key."""
+        """See `Store`. S3 cannot rename objects."""
 
     async def put_bytes(self, data: bytes, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
-        """Sends an object from memory; returns how what was stored was verified.
+        """Sends an object from memory. Returns `verified_by`.
 
         Raises:
             KeyExists: `exclusive`, and there is an object under the key.
@@ -175,15 +175,15 @@ class S3Store:
         return await multipart.put(self._requests, object_key, reader, uploads, exclusive=exclusive)
 
     async def stat(self, object_key: str) -> Stat | None:
-        """Returns what the storage says of an object; None if there is none."""
+        """Returns the metadata of an object; None if it does not exist."""
         return await objects.stat(self._requests, self._key(object_key))
 
     async def read(self, object_key: str) -> bytes | None:
-        """The content of a small object; None if there is none."""
+        """Returns the content of a small object; None if it does not exist."""
         return await objects.read(self._requests, self._key(object_key))
 
     async def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
-        """The objects whose key starts with a prefix, up to 1,000 at a time, in the order of the server."""
+        """Yields the objects whose key starts with a prefix, up to 1,000 at a time, in the order of the server."""
         start = len(self.address.key(""))
         token: dict[str, str] = {}
         while True:
@@ -208,7 +208,7 @@ class S3Store:
         return reply
 
     async def uploads(self) -> AsyncIterator[Sequence[Upload]]:
-        """The uploads in parts that are not complete."""
+        """Yields the uploads in parts that are not complete."""
         prefix, after = self.address.key(""), dict[str, str]()
         while True:
             page = await self._uploads_page(prefix, after)
@@ -221,7 +221,7 @@ class S3Store:
             after = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
     async def abort(self, uploads: Iterable[Upload]) -> None:
-        """Ends uploads, whose parts go; one that is no more is no error."""
+        """Aborts uploads and removes their parts. An upload that no longer exists is not an error."""
         for upload in uploads:
             with suppress(Refused):
                 await self._abort(self.address.key(upload.key), upload.id)
@@ -246,12 +246,12 @@ class S3Store:
         await fetch.fetch(self._requests, self._key(object_key), target, size, etag)
 
     async def remove(self, object_keys: Iterable[str]) -> None:
-        """Removes objects, 1,000 a request; one that is already gone is no error.
+        """Removes objects, 1,000 per request. A missing object is not an error.
 
-        A key that ends in a slash is all that is below it.
+        A key that ends in a slash means all objects below it.
 
         Raises:
-            ObjectRefused: The storage keeps one.
+            ObjectRefused: The storage does not delete an object.
         """
         keys = []
         for object_key in object_keys:
@@ -261,7 +261,7 @@ class S3Store:
             self._key(object_key.removesuffix("/"))
             async for page in self.list(object_key):
                 await objects.remove(self._requests, [self.address.key(one.key) for one in page])
-            # SeaweedFS, for one, has an empty folder then, and shows it to those who ask for no more than that.
+            # SeaweedFS, for example, then has an empty folder, and lists it if a request names exactly that folder.
             left = await self._page(object_key, {"Delimiter": "/"})
             keys += [one["Key"] for one in left.get("Contents", ())]
         for start in range(0, len(keys), PAGE):
@@ -282,13 +282,13 @@ class S3Store:
         self._key(object_key)
 
     async def check_removal(self, object_keys: Iterable[str]) -> None:
-        """See `Readable`: there are no links."""
+        """See `Readable`. S3 has no links."""
 
     def _key(self, object_key: str) -> str:
-        """The whole key.
+        """Returns the whole key.
 
         Raises:
-            InvalidKey: It could lead out of the root, or cannot be sent.
+            InvalidKey: The key could lead out of the root, or cannot be sent.
         """
         if problem := self.key_problem(object_key):
             raise InvalidKey(f"{object_key!r} is no key of {self.root}: {problem}")
@@ -302,7 +302,7 @@ def _region(options: Mapping[str, Any]) -> str | None:
 
 def _read(source: Path, size: int) -> tuple[bytes, Digest]:
     with source.open("rb") as file:
-        data = file.read(size + 1)  # one more, should it have grown
+        data = file.read(size + 1)  # one more byte, to see if the file has grown
     return data, hash_bytes(data)
 
 
@@ -329,7 +329,7 @@ class _Memory:
         return self._digest
 
     def check(self) -> None:
-        """Memory holds still."""
+        """Does nothing: content in memory does not change."""
 
 
 SCHEME = Scheme(lambda root, options: S3Store(parse(root), options), parse, locate, check_options, _region)

@@ -1,4 +1,4 @@
-"""Which store is meant: by the scheme of an address, or a folder of this machine where there is none.
+"""The choice of the store by the scheme of an address. A path without a scheme is a local folder.
 
 To add a kind of storage, write its file and name it in `SCHEMES`. Nothing else knows which kinds there are.
 """
@@ -22,37 +22,37 @@ if TYPE_CHECKING:
     from upath import UPath
 
 SCHEMES: Mapping[str, Scheme] = {"s3": s3.SCHEME}
-"""The storages that are reached over a network. The name of a scheme is also the type of its storages."""
+"""The kinds of storage on a network. The name of a scheme is also the type of its storages."""
 
 LOCAL = "local"
-"""The type of a storage that is a folder of this machine."""
+"""The type of a storage in a local folder."""
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 
 
 class StorageKind(NamedTuple):
-    """What the row of a storage says besides its root: its type, and the region of its bucket if that is known."""
+    """The type of a storage, and the region of its bucket if that is known."""
 
     type: str
     region: str | None
 
 
 def is_remote(text: str) -> bool:
-    """Returns True if a path is an address of something that is reached over a network.
+    """Returns True if a path is an address on a network.
 
     Raises:
-        UnsupportedStorage: It is an address of an unknown kind.
+        UnsupportedStorage: The address has an unknown scheme.
     """
     return _scheme(text) is not None
 
 
 def type_of(root: str) -> str:
-    """The type of the storage with this root."""
+    """Returns the type of the storage with this root."""
     return _scheme(root) or LOCAL
 
 
 def kind_of(root: str, options: Mapping[str, Any]) -> StorageKind:
-    """Returns what the row of a storage says besides its root."""
+    """Returns the type and the region of a storage."""
     scheme = _scheme(root)
     if scheme is None:
         return StorageKind(LOCAL, None)
@@ -62,7 +62,7 @@ def kind_of(root: str, options: Mapping[str, Any]) -> StorageKind:
 
 
 def make(root: str, options: Mapping[str, Any]) -> Store:
-    """The store with this root. One that is reached over a network belongs to one event loop, and must be closed."""
+    """Returns the store with this root. A store on a network belongs to one event loop, and must be closed."""
     scheme = _scheme(root)
     return LocalStore(root) if scheme is None else SCHEMES[scheme].store(root, options)
 
@@ -71,23 +71,23 @@ def check_options(options: Mapping[str, Any]) -> None:
     """Refuses options that would have no effect.
 
     Raises:
-        ValueError: There is one.
+        ValueError: There is such an option.
     """
     for scheme in SCHEMES.values():
         scheme.check_options(options)
 
 
 def parse(root: str) -> Address:
-    """Takes the address of a storage apart.
+    """Parses the address of a storage.
 
     Raises:
-        UnsupportedStorage: It is no such address. What it holds is not shown: it may be a secret.
+        UnsupportedStorage: It is not such an address. The error does not quote it: it may hold a secret.
     """
     return SCHEMES[type_of(root)].parse(root)
 
 
 def locate(address: str) -> Address:
-    """Takes the address of an object or a folder apart; the key of a folder may end in a slash.
+    """Parses the address of an object or a folder. The key of a folder may end in a slash.
 
     Raises:
         UnsupportedStorage: It names no bucket, or no server.
@@ -96,7 +96,7 @@ def locate(address: str) -> Address:
 
 
 def checked_root(root: str) -> str:
-    """A root that a user gives, as far as it can be told without looking at the disk.
+    """Returns the root that a user gave in canonical form, as far as possible without reading the disk.
 
     Raises:
         UnsupportedStorage: It is neither a folder nor the address of a storage.
@@ -109,24 +109,24 @@ def checked_root(root: str) -> str:
 
 
 def canonical_root(root: str) -> str:
-    """A root as the row of its storage has it. Looks at the disk; what is there does not matter.
+    """Returns a root as in the row of its storage. Reads the disk to resolve links; the folder need not exist.
 
     Raises:
-        UnsupportedStorage: It is neither a folder nor the address of a storage.
-        OSError, ValueError: It is a path that leads nowhere.
+        UnsupportedStorage: It is neither a path nor the address of a storage.
+        OSError, ValueError: The path cannot be resolved.
     """
     return str(parse(root) if is_remote(root) else resolved(root))
 
 
 def resolved_root(storage: str) -> str:
-    """The root of a storage as its row has it; a folder that is not there yet is made at the first write.
+    """Returns the root of a storage as in its row. The folder need not exist: the first write creates it.
 
-    Looks at the disk.
+    Reads the disk.
 
     Raises:
         NotADirectoryError: It is a file.
-        UnsupportedStorage: It is neither a folder nor the address of a storage, or lies among the objects of a storage.
-        OSError, ValueError: It is a path that leads nowhere.
+        UnsupportedStorage: It is neither a path nor the address of a storage, or lies among the objects of a storage.
+        OSError, ValueError: The path cannot be resolved.
     """
     root = canonical_root(storage)
     if is_remote(root):
@@ -142,9 +142,9 @@ def resolved_root(storage: str) -> str:
 
 
 def relative_key(location: str, root: str) -> str | None:
-    """The key of a location in the storage with this root: empty at the root itself, None outside.
+    """Returns the key of a location in the storage with this root: empty for the root itself, None outside.
 
-    An address that names no server may be on any.
+    An address without a server may be on any server.
     """
     if _scheme(location) != _scheme(root):
         return None
@@ -162,7 +162,7 @@ def relative_key(location: str, root: str) -> str | None:
 
 
 def as_path(text: str) -> "Path | UPath":
-    """A text as a path that shows it as it is."""
+    """Returns a path for a text, without changing the text."""
     scheme = _SCHEME.match(text)
     if scheme is None or scheme[1] not in SCHEMES:
         return Path(text)
@@ -172,10 +172,10 @@ def as_path(text: str) -> "Path | UPath":
 
 
 def _scheme(text: str) -> str | None:
-    """The scheme of an address; None for a path of this machine.
+    """Returns the scheme of an address; None for a path on this machine.
 
     Raises:
-        UnsupportedStorage: It is an unknown one.
+        UnsupportedStorage: The scheme is unknown.
     """
     scheme = _SCHEME.match(text)
     if scheme is None:

@@ -29,31 +29,31 @@ class UploadJournal(Protocol):
     """A record of multipart uploads, so that a repeated call resumes them. Its methods may block."""
 
     def get(self, object_key: str) -> str | None:
-        """The upload that a crash left behind for a key."""
+        """Returns the upload that a crash left for a key."""
 
     def begin(self, object_key: str, upload_id: str) -> None:
-        """Remembers an upload, durably."""
+        """Records an upload on disk."""
 
     def end(self, object_key: str) -> None:
-        """Forgets it: it is complete or aborted."""
+        """Notes that the upload is complete or aborted."""
 
 
 class Sender(Protocol):
-    """Sends objects that are hashed on the way, so that their digest is known only when they are stored."""
+    """Sends objects and hashes them while sending, so that their digest is known only when they are stored."""
 
     async def put_small(self, object_key: str, data: bytes, md5_hex: str, *, resumed: bool = False) -> str:
-        """Sends an object of less than a part in one request; returns how what was stored was verified.
+        """Sends an object that is smaller than a part in one request. Returns `verified_by`.
 
         Args:
             object_key: Where to.
             data: The content.
             md5_hex: Its MD5.
-            resumed: Whether an equal object may be there already; then it is not sent again.
+            resumed: Whether an equal object may exist already; then it is not sent again.
         """
 
     async def put_large(self, object_key: str, reader: PartReader, uploads: UploadJournal) -> tuple[Digest, str]:
-        """Sends an object in parts; returns what it was found to be, and how what was stored was verified.
+        """Sends an object in parts. Returns its digest and `verified_by`.
 
         Raises:
-            FileChanged: The content did not hold still.
+            FileChanged: The content changed while it was read.
         """
