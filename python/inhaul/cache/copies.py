@@ -1,8 +1,8 @@
 """The copies in the folder of the cache: whether they are unchanged, and when they were last used.
 
 Beside each copy is a note with its status when it got its name: inode, size, mtime, and ctime, which no user can set.
-If the status is still the same, the copy is trusted without reading it. Otherwise it is hashed again, and gets a new note
-if it is right. All functions block.
+If the status is still the same, the copy is trusted without reading it. Otherwise it is hashed again, and gets a new
+note if it is right. All functions block.
 """
 
 import errno

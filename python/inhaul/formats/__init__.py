@@ -1,1 +1,1 @@
-"""What bytes mean."""
+"""File formats: loading, writing, and access without loading."""

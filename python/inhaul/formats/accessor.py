@@ -1,4 +1,4 @@
-"""An AnnData that stays where it is: what is indexed is chosen, what is awaited is read."""
+"""Access to an AnnData without loading it: indexing selects a part, and `to_memory()` reads it."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -22,15 +22,15 @@ class Classes(Protocol):
 
 
 class Opened(NamedTuple):
-    """A group or array, with what was read of it when it was opened, so that nothing else has to be.
+    """An open group or array, with the metadata that was read when it was opened.
 
     Attributes:
-        node: As h5py or zarr has it.
-        where: The file that it is in, for messages.
-        shape: Its shape; of a DataFrame, rows and columns; of a dict, empty.
-        columns: The names of the columns of a DataFrame, or of the items of a dict; of others there are none.
-        annotates: Whether it is a DataFrame whose index has the names of an axis.
-        is_index: Whether only that index is meant.
+        node: The object of h5py or zarr.
+        where: The name of its file, for messages.
+        shape: The shape; for a DataFrame, rows and columns; for a dict, empty.
+        columns: The names of the columns of a DataFrame or of the items of a dict; empty for other kinds.
+        annotates: Whether it is a DataFrame whose index holds the names of an axis.
+        is_index: Whether it stands for that index alone.
     """
 
     node: Any
@@ -42,11 +42,11 @@ class Opened(NamedTuple):
 
     @classmethod
     def of(cls, node: Any, where: str, *, annotates: bool = False) -> Self:
-        """Looks at a node."""
+        """Reads the metadata of a node."""
         return cls(node, where, elements.shape_of(node), elements.columns_of(node), annotates)
 
     def read(self, column: str | None, *chosen: Any) -> Any:
-        """Reads the rows and columns chosen, or those rows of one column.
+        """Reads the selected rows and columns, or the selected rows of one column.
 
         Raises:
             ValueError: The content is broken.
@@ -73,7 +73,7 @@ class Opened(NamedTuple):
 
 
 class BackedElement:
-    """An array, sparse matrix or DataFrame that stays where it is. Indexing it chooses, `to_memory()` reads."""
+    """An array, sparse matrix or DataFrame that is not loaded. Indexing selects a part, and `to_memory()` reads it."""
 
     def __init__(
         self,
@@ -89,17 +89,17 @@ class BackedElement:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its shape; of a DataFrame, rows and columns; of a dict, empty.
+        """The shape; for a DataFrame, rows and columns; for a dict, empty.
 
         Raises:
-            ValueError: Rows were chosen from one name to another: their number is known only once they are read.
+            ValueError: Rows were selected from one name to another, so their number is known only after reading.
         """
         rest = self._opened.shape[len(self._axes) :] if self._column is None else ()
         return (*map(len, self._axes), *rest)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the columns of a DataFrame, or of the items of a dict; of others there are none."""
+        """The names of the columns of a DataFrame or of the items of a dict; empty for other kinds."""
         return self._opened.columns
 
     def __len__(self) -> int:
@@ -110,10 +110,10 @@ class BackedElement:
         return f"BackedElement({self._opened.node.name!r}, {shape})"
 
     def __getitem__(self, index: Any) -> Self:
-        """Chooses rows, or rows and columns of a matrix, or a column of a DataFrame or an item of a dict by its name.
+        """Selects rows, rows and columns of a matrix, or by name a column of a DataFrame or an item of a dict.
 
         Raises:
-            IndexError: A position is out of range, or there are more of them than axes.
+            IndexError: A position is out of range, or there are more indices than axes.
             KeyError: There is no such column.
         """
         if self._column is None and isinstance(index, str) and (self.columns or not self._axes):
@@ -125,7 +125,7 @@ class BackedElement:
         return type(self)(self._opened, axes, self._names, self._column)
 
     async def to_memory(self) -> Any:
-        """Reads what was chosen: a DataFrame, a column's values, an array, a sparse matrix, names, or a dict.
+        """Reads the selection: a DataFrame, the values of a column, an array, a sparse matrix, names, or a dict.
 
         Raises:
             KeyError: A name is not there.
@@ -139,12 +139,13 @@ class BackedElement:
 
 
 class AnnDataAccessor:
-    """An AnnData that stays where it is. Indexing it chooses rows and columns, and reads nothing.
+    """An AnnData that is not loaded. Indexing selects rows and columns, and reads nothing.
 
-    By position, slice, mask or name, as an AnnData is: `accessor[mask, ["CD3D", "CD8A"]]`. A `with` block closes it.
+    Select by position, slice, mask or name, as in an AnnData: `accessor[mask, ["CD3D", "CD8A"]]`. A `with` block closes
+    it.
 
     Attributes:
-        name: Where it is.
+        name: The name of the file or store.
     """
 
     _world: ClassVar[Classes]  # set on every class that has a twin
@@ -169,7 +170,7 @@ class AnnDataAccessor:
         """The number of observations and of variables.
 
         Raises:
-            ValueError: They were chosen from one name to another: their number is known only once they are read.
+            ValueError: They were selected from one name to another, so their number is known only after reading.
         """
         return len(self._obs), len(self._var)
 
@@ -191,7 +192,7 @@ class AnnDataAccessor:
         return f"AnnData object with n_obs × n_vars = {n_obs} × {n_vars} backed at {self.name!r}"
 
     def __getitem__(self, index: Any) -> Self:
-        """Chooses observations, or observations and variables.
+        """Selects observations, or observations and variables.
 
         Raises:
             IndexError: A position is out of range, or a mask has another length.
@@ -224,7 +225,7 @@ class AnnDataAccessor:
         """The matrix.
 
         Raises:
-            KeyError: There is none.
+            KeyError: There is no matrix.
         """
         return self._element(self._parts["X"], "ov")
 
@@ -255,19 +256,19 @@ class AnnDataAccessor:
 
     @property
     def uns(self) -> dict[str, BackedElement]:
-        """What annotates neither axis."""
+        """Annotations of neither axis."""
         return {key: self._element(part, "") for key, part in self._parts["uns"].items()}
 
     @property
     def raw(self) -> "Self | None":
-        """The same observations with the variables that `raw` keeps; None without it."""
+        """The same observations with the variables of `raw`; None if there is no `raw`."""
         parts = self._parts["raw"]
         if parts is None:
             return None
         return type(self)(self._group, self.name, parts, self._obs, Axis(parts["var"].shape[0]))
 
     async def to_memory(self) -> "AnnData":
-        """Reads what was chosen.
+        """Reads the selection.
 
         Raises:
             KeyError: A name is not there.
@@ -276,7 +277,7 @@ class AnnDataAccessor:
         return await asyncio.to_thread(self._read)
 
     async def close(self) -> None:
-        """Closes the file, of all that was chosen from it, too. Doing it twice is no error."""
+        """Closes the file, also for selections of it. You may call this twice."""
         await asyncio.to_thread(close_node, self._group)
 
     def _read(self) -> "AnnData":
@@ -296,7 +297,7 @@ class AnnDataAccessor:
         for name, axes in _SEVERAL.items():
             data[name] = read(self._parts[name], dict.fromkeys(self._parts[name], axes))
         data["uns"] = {key: part.read(None) for key, part in self._parts["uns"].items()}
-        if raw := self._parts["raw"]:  # it keeps all variables
+        if raw := self._parts["raw"]:  # `raw` keeps all variables
             known["v"] = None
             data["raw"] = read(raw, {"X": "ov", "var": "v"})
             data["raw"]["varm"] = read(raw["varm"], dict.fromkeys(raw["varm"], "v"))
@@ -315,7 +316,7 @@ class AnnDataAccessor:
         return made
 
 
-# The parts of an AnnData, and what their axes are: observations or variables.
+# The parts of an AnnData and their axes: observations or variables.
 _SINGLE = {"obs": "o", "var": "v", "X": "ov"}
 _SEVERAL = {"obsm": "o", "varm": "v", "layers": "ov", "obsp": "oo", "varp": "vv"}
 

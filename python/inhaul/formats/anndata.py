@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 _CHUNK = 128 << 10  # bytes before compression
 _TABLES = ("obs", "var")
-_ANNOTATIONS = ("/obs", "/var", "/raw/var")  # of which anndata makes texts categories
+_ANNOTATIONS = ("/obs", "/var", "/raw/var")  # anndata stores texts in these as categories
 
 
 def read_h5ad(path: Path, **options: Any) -> "AnnData":
     """Reads an .h5ad file.
 
     Raises:
-        ValueError: It has data in other files, or declares more than is stored in it.
+        ValueError: It has data in other files, or declares more data than it stores.
     """
     import anndata
 
@@ -34,7 +34,7 @@ def read_zarr(path: Path, **options: Any) -> "AnnData":
     """Reads an AnnData zarr store, a folder or a zip file, of version 2 or 3.
 
     Raises:
-        ValueError: Reading it would run code, or it declares more than is stored in it.
+        ValueError: Reading it would run code, or it declares more data than it stores.
     """
     import anndata
 
@@ -44,7 +44,7 @@ def read_zarr(path: Path, **options: Any) -> "AnnData":
 
 
 def write_h5ad(adata: "AnnData", path: Path) -> None:
-    """Writes an .h5ad file. The same data gives the same bytes, and the object is not changed.
+    """Writes an .h5ad file. The same data gives the same bytes, and the object does not change.
 
     Raises:
         ValueError: It holds something that could not be read again.
@@ -52,17 +52,17 @@ def write_h5ad(adata: "AnnData", path: Path) -> None:
     import h5py
 
     check_anndata(adata)
-    # The object's own method would change its texts, and close the file that it is backed by.
+    # The method of the object would change its texts, and close the file of a backed object.
     with h5py.File(path, "w") as file:
         _write(adata, file)
         if adata.raw is None:
-            del file["raw"]  # which says so in a form that older readers do not know
+            del file["raw"]  # a null in a form that older readers do not know
 
 
 def write_zarr(adata: "AnnData", path: Path) -> None:
     """Writes an AnnData zarr store of version 2, which all readers know. The same data gives the same bytes.
 
-    Its chunks are small and hold whole rows, so that `backed()` fetches little for a few of them.
+    Chunks are small and hold whole rows, so that `backed()` fetches little for a few rows.
 
     Raises:
         ValueError: It holds something that could not be read again.
@@ -76,7 +76,7 @@ def write_zarr(adata: "AnnData", path: Path) -> None:
 
 
 def _write(adata: "AnnData", group: Any, *, in_chunks: bool = False) -> None:
-    """Writes all of an AnnData, with texts as anndata stores them: repeated ones as categories."""
+    """Writes a whole AnnData, with texts as anndata stores them: repeated ones as categories."""
     import numpy as np
     from anndata.experimental import write_dispatched
     from anndata.io import write_elem
@@ -84,7 +84,7 @@ def _write(adata: "AnnData", group: Any, *, in_chunks: bool = False) -> None:
     def write_one(
         write: Any, store: Any, key: str, element: Any, *, dataset_kwargs: Mapping[str, Any], iospec: object
     ) -> None:
-        # The name of a group takes a while to ask for, and there may be many columns.
+        # Getting the name of a group is slow, and there may be many columns.
         if key.rpartition("/")[2] in _TABLES and str(PurePosixPath(store.name) / key) in _ANNOTATIONS:
             element = with_categories(adata, element)
         chunks = _chunks(element) if in_chunks else None
@@ -98,8 +98,8 @@ def _write(adata: "AnnData", group: Any, *, in_chunks: bool = False) -> None:
 
 
 def _chunks(element: Any) -> tuple[int, ...] | None:
-    """The shape of the chunks of an element; None leaves it to zarr."""
-    if getattr(element, "format", None) in ("csr", "csc"):  # values, and their places, in an array each
+    """Returns the shape of the chunks of an element; None leaves it to zarr."""
+    if getattr(element, "format", None) in ("csr", "csc"):  # values and their positions are separate arrays
         return (max(1, _CHUNK // element.dtype.itemsize),)
     if getattr(element, "ndim", 0) == 2 and _is_array(element) and 0 not in element.shape:
         rows = _CHUNK // (element.dtype.itemsize * element.shape[1])
@@ -108,5 +108,5 @@ def _chunks(element: Any) -> tuple[int, ...] | None:
 
 
 def _is_array(element: Any) -> bool:
-    """Returns True if this is an array, in memory or, of an AnnData that is backed, in HDF5."""
+    """Returns True for an array in memory, or in HDF5 if the AnnData is backed."""
     return hasattr(element, "strides") or hasattr(element, "maxshape")

@@ -1,4 +1,4 @@
-"""AnnData files, whichever release wrote them: what they are, and opened in the form of present releases."""
+"""AnnData files of all releases: how to recognise them, and how to open them in the form of current releases."""
 
 import warnings
 from io import BytesIO
@@ -15,25 +15,25 @@ _TABLES = ("obs", "var")
 
 
 def is_anndata_zarr(path: Path) -> bool:
-    """Returns True if a zarr store holds an AnnData; a broken one does not."""
+    """Returns True if a zarr store holds an AnnData; False if it is damaged."""
     try:
         with zarr_files(path) as store:
             encoding = zarr_node(store)["attributes"].get("encoding-type")
             if encoding is not None:
                 return bool(encoding == "anndata")
-            # Before release 0.8, only the tables say what they are; before 0.7 they are arrays of rows with names.
+            # Before release 0.8, only tables have an encoding; before 0.7, they are arrays of rows with names.
             nodes = [zarr_node(store, name) for name in _TABLES]
             return all("_index" in node["attributes"] or isinstance(node.get("dtype"), list) for node in nodes)
     except Exception:
-        return False  # registering never judges content; loading says what is wrong
+        return False  # registering accepts damaged content; loading raises the error
 
 
 def open_checked(source: Source, suffix: str) -> Any:
-    """Opens an AnnData or MuData: its root.
+    """Opens an AnnData or MuData, and returns its root.
 
     Raises:
-        ValueError: It has data in other files, or runs code; or it declares more than it stores; of an object on S3,
-            only arrays of HDF5 are asked.
+        ValueError: It has data in other files, runs code, or declares more data than it stores. On S3, only arrays of
+            HDF5 are checked for the last.
     """
     node = open_node(source, suffix)
     try:
@@ -51,16 +51,16 @@ def open_checked(source: Source, suffix: str) -> Any:
 
 
 def open_annotated(source: Source, suffix: str) -> Any:
-    """Opens an AnnData for reading: its root, whose elements can be read one by one.
+    """Opens an AnnData for reading, and returns its root, whose elements can be read one by one.
 
-    What a release before 0.7 wrote is read as a whole and rewritten in memory.
+    A file of a release before 0.7 is read as a whole and rewritten in memory.
 
     Args:
         source: The content.
         suffix: Its canonical suffix.
 
     Raises:
-        ValueError: It is no AnnData; or what `open_checked` refuses.
+        ValueError: It is not an AnnData, or `open_checked` refuses it.
     """
     import anndata
     import h5py
@@ -73,7 +73,7 @@ def open_annotated(source: Source, suffix: str) -> Any:
         if _has_elements(node):
             return node
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", anndata.OldFormatWarning)  # its advice is followed here
+            warnings.simplefilter("ignore", anndata.OldFormatWarning)  # this code does what the warning advises
             whole = anndata.io.read_zarr(node) if suffix in ZARR else anndata.read_h5ad(as_file(source))
         file = h5py.File(BytesIO(), "w")
         anndata.io.write_elem(file, "/", whole)
@@ -85,7 +85,7 @@ def open_annotated(source: Source, suffix: str) -> Any:
 
 
 def observations(path: Path, suffix: str) -> int:
-    """Returns how many observations an AnnData or MuData has, without reading them."""
+    """Returns the number of observations of an AnnData or MuData, without reading them."""
     node = open_checked(path, suffix)
     try:
         return elements.length_of(node["obs"])
@@ -94,12 +94,12 @@ def observations(path: Path, suffix: str) -> int:
 
 
 def _refers_from_root(node: Any) -> bool:
-    """Returns True if anndata looks for categories from the root of the store, as in tables of releases before 0.8."""
+    """Returns True if the paths of categories start at the root of the store, as in tables of releases before 0.8."""
     return any(name in node and node[name].attrs.get("encoding-version") == "0.1.0" for name in _TABLES)
 
 
 def _has_elements(node: Any) -> bool:
-    """Returns True if the elements are where they are now, and say what they are or need not."""
+    """Returns True if the elements are at the current places, with an encoding if they need one."""
     if any(name not in node for name in _TABLES):
         raise ValueError("it holds no AnnData: there is no obs, or no var")
     if any("_index" not in node[name].attrs for name in _TABLES) or any(name.startswith("raw.") for name in node):

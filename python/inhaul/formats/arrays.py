@@ -1,4 +1,4 @@
-"""HDF5 files and zarr stores, opened but not read."""
+"""Opening of HDF5 files and zarr stores, without reading their data."""
 
 import json
 from collections.abc import Iterator
@@ -58,19 +58,19 @@ def open_zarr(source: Source, **options: Any) -> "zarr.Group | zarr.Array[Any]":
 
 
 def open_node(source: Source, suffix: str) -> Any:
-    """Opens what ends in one of the suffixes above: its root."""
+    """Opens a file or store with one of the suffixes above, and returns its root."""
     return open_zarr(source) if suffix in ZARR else open_h5(source)
 
 
 def close_node(node: Any) -> None:
-    """Closes the file or store of a group or array. Doing it twice is no error."""
-    if getattr(node, "id", True):  # that of HDF5 is false once the file is closed
+    """Closes the file or store of a group or array. It may be called twice."""
+    if getattr(node, "id", True):  # the id of HDF5 is false after the file is closed
         getattr(node, "file", getattr(node, "store", node)).close()
 
 
 @contextmanager
 def zarr_files(path: Path) -> Iterator[Traversable]:
-    """The files of a zarr store, which may be a folder or a zip file."""
+    """Yields the files of a zarr store, which may be a folder or a zip file."""
     if path.is_file():
         with ZipFile(path) as archive:
             yield ZipPath(archive)
@@ -79,9 +79,9 @@ def zarr_files(path: Path) -> Iterator[Traversable]:
 
 
 def zarr_node(store: Traversable, *names: str) -> dict[str, Any]:
-    """What the metadata of a group or array says in version 3 of zarr; that of version 2 is put into the same form.
+    """Returns the metadata of a group or array in the form of zarr version 3, also for version 2.
 
-    Reading these small files takes no import of zarr.
+    It reads the small metadata files itself, without importing zarr.
     """
     folder = store.joinpath(*names)
     if (file := folder / "zarr.json").is_file():

@@ -1,4 +1,4 @@
-"""Tables as pyarrow datasets: rows and columns are read when they are asked for."""
+"""Tables as pyarrow datasets, which read rows and columns on demand."""
 
 import gzip
 from io import BytesIO
@@ -25,7 +25,7 @@ def open_dataset(source: Source, suffix: str, **options: Any) -> "Dataset":
     Args:
         source: The content.
         suffix: Its canonical suffix.
-        **options: Of pyarrow's format, such as `parse_options` of `CsvFileFormat`.
+        **options: Options of pyarrow's format, such as `parse_options` of `CsvFileFormat`.
 
     Raises:
         TypeError: The format has no such option.
@@ -38,7 +38,7 @@ def open_dataset(source: Source, suffix: str, **options: Any) -> "Dataset":
     made = dataset.ParquetFileFormat(**options) if form == "parquet" else dataset.IpcFileFormat(**options)
     if form == "arrow" and (first := _feather_1(source)) is not None:
         return dataset.dataset(feather.read_table(first))
-    # Columns that are in the names of folders are as `load()` has them.
+    # Columns in the names of folders have the same types as in `load()`.
     folders = dataset.HivePartitioning.discover(infer_dictionary=True) if _is_folder(source) else None
     if isinstance(source, Path):
         return dataset.dataset(source, format=made, partitioning=folders)
@@ -51,7 +51,7 @@ def _is_folder(source: Source) -> bool:
 
 
 def _feather_1(source: Source) -> Any:
-    """A file of the first version of feather, which has no dataset; None for any other."""
+    """Returns the table of a feather version 1 file, which pyarrow cannot open as a dataset; None for other files."""
     if _is_folder(source):
         return None
     file = source.open("rb") if isinstance(source, Path) else RangedFile(source)
@@ -63,9 +63,9 @@ def _feather_1(source: Source) -> Any:
 def _open_csv(
     source: Source, suffix: str, *, parse_options: Any = None, read_options: Any = None, convert_options: Any = None
 ) -> "Dataset":
-    """Opens a table of texts. Unless the caller says how it is read, it has the columns, types and rows of `load()`.
+    """Opens a CSV table. Without options, it has the columns, types and rows of `load()`.
 
-    For these it is read twice: a column may hold whole numbers up to its last row, and any row may lack fields.
+    For that, the table is read twice: only the last row may show the type of a column, and any row may lack fields.
     """
     import pyarrow
     from pyarrow import csv as arrow_csv
@@ -74,7 +74,7 @@ def _open_csv(
     parse = parse_options or arrow_csv.ParseOptions(
         delimiter="\t" if suffix.startswith(".tsv") else ",", newlines_in_values=True
     )
-    # Any use of an object on S3 reads all of it, so it is fetched once.
+    # Any use of a CSV object on S3 reads all of it, so it is fetched once.
     files: Sequence[Path | bytes] = files_of(source) if isinstance(source, Path) else _contents(source)
 
     def opened(read: Any, convert: Any) -> "Dataset":
@@ -90,7 +90,7 @@ def _open_csv(
 
 
 def files_of(path: Path) -> list[Path]:
-    """The file itself, or the files below a folder that hold parts of a table, in order; as pyarrow chooses them."""
+    """Returns the file itself, or the files of a folder with parts of a table, in order, as pyarrow selects them."""
     if not path.is_dir():
         return [path]
     found = [file.relative_to(path) for file in path.rglob("*") if file.is_file()]
@@ -98,7 +98,7 @@ def files_of(path: Path) -> list[Path]:
 
 
 def _contents(source: Remote) -> list[bytes]:
-    """Returns what `files_of` a path would give, fetched and not compressed."""
+    """Returns the contents of the files that `files_of` would return, fetched and decompressed."""
     keys = [source.key]
     if source.is_folder:
         keys = [key for key in sizes_below(source) if _is_part(PurePosixPath(key).relative_to(source.key))]
@@ -114,5 +114,5 @@ def _content(file: Remote) -> bytes:
 
 
 def _is_part(file: PurePath) -> bool:
-    """Returns True if a file of a folder holds a part of a table."""
+    """Returns True if a file in a folder holds a part of a table."""
     return not any(part.startswith((".", "_")) for part in file.parts)

@@ -1,4 +1,4 @@
-"""Rows or columns that were chosen and not read."""
+"""Selections of rows or columns, before they are read."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What was chosen of an axis.
+    """The selection on one axis.
 
     Attributes:
-        size: Its length as a whole.
-        positions: What was chosen by position; None: all.
-        labels: What was chosen of these by name, which takes reading the names; None: all.
-        span: What was chosen of the positions from one name to another; None: all.
-        rest: What was chosen after that, to be looked at when the names are read.
+        size: The length of the whole axis.
+        positions: The selected positions; None for all.
+        labels: The names selected among these positions, which requires reading the names; None for all.
+        span: The range selected among these positions from one name to another; None for all.
+        rest: Later selections, which are applied when the names are read.
     """
 
     size: int
@@ -30,7 +30,7 @@ class Axis:
 
     @property
     def is_counted(self) -> bool:
-        """Whether its length is known without reading the names."""
+        """True if the length is known without reading the names."""
         return self.span is None
 
     def __len__(self) -> int:
@@ -42,15 +42,15 @@ class Axis:
         return self.size if chosen is None else len(chosen)
 
     def choose(self, index: Any) -> Self:
-        """Chooses among what was chosen.
+        """Selects from the selection.
 
         Args:
-            index: A position, a slice or list of them, a mask, a name, a list of names, or a slice from one name to
-                another, which is chosen, too.
+            index: A position, a slice or list of positions, a mask, a name, a list of names, or a slice from one name
+                to another, including the last.
 
         Raises:
             IndexError: A position is out of range, or a mask has another length.
-            KeyError: A name is not among those that were chosen by name before.
+            KeyError: A name is not among the names selected before.
         """
         import numpy as np
         import pandas as pd
@@ -77,14 +77,14 @@ class Axis:
         return replace(self, positions=chosen if self.positions is None else self.positions[chosen])
 
     def resolve(self, names: "Callable[[], pd.Index[str]]") -> "np.ndarray[Any, np.dtype[np.intp]] | None":
-        """The positions chosen, None for all.
+        """Returns the selected positions; None for all.
 
         Args:
-            names: Reads the names of the axis; called only if something was chosen by name.
+            names: Reads the names of the axis; called only if the selection uses names.
 
         Raises:
-            KeyError: A name is not among them.
-            ValueError: A name is there twice on the axis.
+            KeyError: A name is not in the selection.
+            ValueError: The axis has a name twice.
             IndexError: A position is out of range, or a mask has another length.
         """
         import numpy as np
@@ -115,10 +115,10 @@ class Axis:
 
 
 def whole_index(index: Any, axes: int) -> tuple[Any, ...]:
-    """What is chosen along each axis, where `...` stands for all of those that are not named, and so do missing ones.
+    """Returns the index for each axis. `...` stands for all axes without an index, and missing axes are taken whole.
 
     Raises:
-        IndexError: It is more than there are axes, or `...` is there twice.
+        IndexError: There are more indices than axes, or `...` occurs twice.
     """
     parts = index if isinstance(index, tuple) else (index,)
     gaps = [place for place, part in enumerate(parts) if part is Ellipsis]
@@ -132,10 +132,10 @@ def whole_index(index: Any, axes: int) -> tuple[Any, ...]:
 
 
 def _between(names: "pd.Index[str]", span: slice) -> slice:
-    """The positions from one name to another, both included.
+    """Returns the positions from one name to another, both included.
 
     Raises:
-        KeyError: A name is not there.
+        KeyError: A name does not exist.
     """
     absent = [name for name in (span.start, span.stop) if name is not None and name not in names]
     if absent:

@@ -1,4 +1,4 @@
-"""Access to content without loading it: what is indexed is chosen, what is awaited is read."""
+"""Access to content without loading it: indexing selects a part, and `to_memory()` or `read()` reads it."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,11 +19,11 @@ _TILEDB: dict[str, Callable[[Path], Any]] = {"tiledb": tiledb.open_array, "tiled
 
 
 class BackedAccessor:
-    """An HDF5 file, or a zarr or TileDB store, that stays where it is. A `with` block closes it.
+    """An HDF5 file, or a zarr or TileDB store, that is not loaded. A `with` block closes it.
 
     Attributes:
         connection: The open file or store.
-        storage: The group or array, as h5py, zarr or TileDB has it; what is read from it blocks.
+        storage: The group or array of h5py, zarr or TileDB; reading from it blocks.
     """
 
     def __init__(self, connection: Any, storage: Any, name: str) -> None:
@@ -46,12 +46,12 @@ class BackedAccessor:
         """Reads an array, or a part of it.
 
         Args:
-            name: Its path in the file or store; of a TileDB array, the attribute.
-            index: Which part, by position.
+            name: The path of the array in the file or store; for a TileDB array, the attribute.
+            index: The positions to read.
 
         Raises:
             KeyError: There is no such array.
-            ValueError: The content is broken.
+            ValueError: The content is damaged.
         """
         return await asyncio.to_thread(self._read, name, index)
 
@@ -63,12 +63,12 @@ class BackedAccessor:
             return array[index]
 
     async def close(self) -> None:
-        """Closes the file. Doing it twice is no error."""
+        """Closes the file. You may call this twice."""
         await asyncio.to_thread(close_node, self.storage)
 
 
 def open_backed(source: Source, suffix: str, accessor: str | None, name: str, classes: Classes, **options: Any) -> Any:
-    """Opens content, reading no more than what its shape takes. To be called in a thread.
+    """Opens content, and reads only its shape. Call it in a thread.
 
     Args:
         source: The content.
@@ -82,8 +82,8 @@ def open_backed(source: Source, suffix: str, accessor: str | None, name: str, cl
         An `AnnDataAccessor`, a `BackedAccessor` or a pyarrow dataset.
 
     Raises:
-        ValueError: The suffix has no such access, or the content is broken; the message names it.
-        TypeError: Options are given that nothing takes.
+        ValueError: The suffix has no backed access, or the content is damaged; the message names it.
+        TypeError: The suffix takes no such options.
     """
     form = BACKED.get(suffix)
     if form is None:

@@ -1,4 +1,4 @@
-"""Refuses content that would have a reader open other files of the machine, or run code."""
+"""Checks for content that would make a reader open other files on the machine, or run code."""
 
 import json
 import os
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import h5py
 
 ZARR_METADATA = (".zarray", ".zmetadata", "zarr.json")
-"""The names of files in a zarr store that say what its arrays are."""
+"""The names of the metadata files in a zarr store."""
 _PICKLES = ("pickle", "numcodecs.pickle")  # the codecs that run code when they decode
 
 
@@ -44,8 +44,8 @@ def check_zarr(source: Any, root: Any) -> None:
     """Refuses a zarr store that has an array with a codec that runs code.
 
     Args:
-        source: The folder, the zip file, or what else the store is.
-        root: Its root, opened.
+        source: The folder, the zip file, or another kind of store.
+        root: The open root.
 
     Raises:
         ValueError: It has such an array.
@@ -63,7 +63,7 @@ def _zarr_metadata(source: Any, root: Any) -> Iterable[Any]:
 
 
 def local_zarr_metadata(source: Path) -> Iterator[tuple[str, Any]]:
-    """The files of a zarr store, a folder or a zip file, that say what its arrays are: names, and content."""
+    """Yields the metadata files of a zarr store, a folder or a zip file: their names and contents."""
     if source.is_file():
         with ZipFile(source) as archive:
             for name in archive.namelist():
@@ -77,7 +77,7 @@ def local_zarr_metadata(source: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _pickle_in(value: Any) -> str | None:
-    """The codec that runs code, if some metadata names one."""
+    """Returns the codec in some metadata that runs code, if there is one."""
     if isinstance(value, dict):
         for key in ("id", "name"):
             if value.get(key) in _PICKLES:

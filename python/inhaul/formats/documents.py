@@ -1,4 +1,4 @@
-"""Text, and what JSON and YAML files hold."""
+"""Text, JSON and YAML files."""
 
 import json
 from pathlib import Path

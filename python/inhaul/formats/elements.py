@@ -1,7 +1,7 @@
-"""Elements of an AnnData in HDF5 or zarr: all of one, or the rows and columns asked for.
+"""Elements of an AnnData in HDF5 or zarr: whole, or selected rows and columns.
 
-anndata reads them. Where an encoding lies row by row, only what was chosen is fetched. Any other, such as an old one,
-is read as a whole and chosen from.
+anndata reads them. If an encoding stores row by row, only the selection is fetched. Any other element, for example in
+an old encoding, is read as a whole first.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    Positions = np.ndarray[Any, np.dtype[np.intp]] | None  # None: all
+    Positions = np.ndarray[Any, np.dtype[np.intp]] | None  # None means all
 
 
 def read(node: Any, rows: "Positions" = None, columns: "Positions" = None) -> Any:
@@ -18,8 +18,8 @@ def read(node: Any, rows: "Positions" = None, columns: "Positions" = None) -> An
 
     Args:
         node: A group or array.
-        rows: Positions of the rows; None: all.
-        columns: Positions of the columns; None: all.
+        rows: Positions of the rows; None for all.
+        columns: Positions of the columns; None for all.
 
     Returns:
         A DataFrame, an array, or a sparse matrix.
@@ -32,7 +32,7 @@ def read(node: Any, rows: "Positions" = None, columns: "Positions" = None) -> An
         return anndata.io.read_elem(node)
     match _encoding(node):
         case ("dataframe", "0.2.0") if rows is not None and not len(rows) and length_of(node):
-            # pandas tells texts from other objects by looking at them, so there has to be a row to look at.
+            # pandas distinguishes texts from other objects by their values, so at least one row must be read.
             return _chosen(read(node, np.zeros(1, np.intp)), rows, None)
         case ("dataframe", "0.2.0"):
             data = {name: read(node[name], rows) for name in columns_of(node)}
@@ -43,7 +43,7 @@ def read(node: Any, rows: "Positions" = None, columns: "Positions" = None) -> An
                 categories=anndata.io.read_elem(node["categories"]),
                 ordered=bool(node.attrs["ordered"]),
             )
-            return values.remove_unused_categories()  # as AnnData does with a choice of rows
+            return values.remove_unused_categories()  # as AnnData does for selected rows
         case ("csr_matrix" | "csc_matrix" as kind, "0.1.0"):
             return _read_sparse(node, kind, rows, columns)
         case ("array" | "string-array", "0.2.0"):
@@ -55,7 +55,7 @@ def read(node: Any, rows: "Positions" = None, columns: "Positions" = None) -> An
 
 
 def read_column(table: Any, name: str, rows: "Positions" = None) -> Any:
-    """Reads the values of a column of a DataFrame, or of an item of a dict."""
+    """Reads a column of a DataFrame, or an item of a dict."""
     if _encoding(table) == ("dataframe", "0.2.0") or not _is_table(table):
         return read(table[name], rows)
     column = read(table, rows)[name]
@@ -63,7 +63,7 @@ def read_column(table: Any, name: str, rows: "Positions" = None) -> Any:
 
 
 def shape_of(node: Any) -> tuple[int, ...]:
-    """The shape of an element, known without reading it. Of a DataFrame, rows and columns; what has none, has ()."""
+    """Returns the shape of an element without reading it: for a DataFrame, rows and columns; () if it has none."""
     if _is_table(node):
         return length_of(_index_of(node)), len(columns_of(node))
     for name in ("shape", "h5sparse_shape"):
@@ -75,7 +75,7 @@ def shape_of(node: Any) -> tuple[int, ...]:
 
 
 def length_of(node: Any) -> int:
-    """How many items an element has along its first axis, in whichever encoding: that of an index, above all."""
+    """Returns the number of items along the first axis, in any encoding; mainly for an index."""
     if hasattr(node, "shape"):
         return int(node.shape[0])
     if _is_table(node):
@@ -86,14 +86,14 @@ def length_of(node: Any) -> int:
 
 
 def columns_of(node: Any) -> tuple[str, ...]:
-    """The names of the columns of a DataFrame, or of the items of a dict; others have none."""
+    """Returns the names of the columns of a DataFrame or of the items of a dict; others have none."""
     if _is_table(node):
         return tuple(map(_text, node.attrs["column-order"]))
     return tuple(node) if not hasattr(node, "shape") and _encoding(node)[0] in ("dict", "") else ()
 
 
 def names_of(table: Any) -> "pd.Index[str]":
-    """The index of a DataFrame that annotates an axis."""
+    """Returns the index of a DataFrame that annotates an axis."""
     import anndata
     import pandas as pd
 
@@ -103,19 +103,21 @@ def names_of(table: Any) -> "pd.Index[str]":
 
 
 def as_names(index: "pd.Index[Any]") -> "pd.Index[str]":
-    """An index as an AnnData has it: of texts."""
+    """Returns an index as in an AnnData, with texts."""
     import anndata
     import pandas as pd
     from pandas.api.types import is_string_dtype
 
     if is_string_dtype(index[index.notna()]):
         return index
-    names: pd.Index[str] = anndata.AnnData(obs=pd.DataFrame(index=index)).obs_names  # as its release makes texts
+    names: pd.Index[str] = anndata.AnnData(
+        obs=pd.DataFrame(index=index)
+    ).obs_names  # the installed release decides the type of texts
     return names
 
 
 def is_null(node: Any) -> bool:
-    """Returns True if this stands for None."""
+    """Returns True if a node stands for None."""
     return _encoding(node)[0] == "null" or (hasattr(node, "shape") and node.shape is None)
 
 
@@ -124,12 +126,12 @@ def _is_table(node: Any) -> bool:
 
 
 def _encoding(node: Any) -> tuple[str, str]:
-    """The type and version of the encoding of an element; empty texts for the oldest."""
+    """Returns the type and version of the encoding of an element; empty texts for the oldest."""
     return _text(node.attrs.get("encoding-type", "")), _text(node.attrs.get("encoding-version", ""))
 
 
 def _text(value: str | bytes) -> str:
-    """A text that other languages than Python may have written."""
+    """Returns a text that may have been written by another language than Python."""
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
@@ -153,7 +155,7 @@ def _read_index(table: Any, rows: "Positions") -> "pd.Index[Any]":
 
 
 def _chosen(whole: Any, rows: "Positions", columns: "Positions") -> Any:
-    """Rows and columns of something in memory."""
+    """Returns rows and columns of an element in memory."""
     import pandas as pd
 
     if isinstance(whole, pd.DataFrame):
@@ -168,7 +170,7 @@ def _chosen(whole: Any, rows: "Positions", columns: "Positions") -> Any:
 
 
 def _read_sparse(node: Any, kind: str, rows: "Positions", columns: "Positions") -> Any:
-    """Only what is in the chosen rows of a CSR matrix, or columns of a CSC matrix; the rest is chosen in memory."""
+    """Reads only the selected rows of a CSR matrix, or columns of a CSC matrix; selects the other axis in memory."""
     import numpy as np
     from scipy import sparse
 
@@ -194,7 +196,7 @@ def _read_array(array: Any, rows: "Positions", columns: "Positions") -> Any:
         everything = slice(None)
         chosen = (everything if rows is None else rows, *(() if columns is None else (columns,)))
         return array.oindex[chosen]
-    # HDF5 wants rows in order, and columns in one piece.
+    # HDF5 needs sorted rows, and a contiguous range of columns.
     span = slice(None) if columns is None or not len(columns) else slice(int(columns.min()), int(columns.max()) + 1)
     ordered, back = np.unique(np.arange(array.shape[0]) if rows is None else rows, return_inverse=True)
     found = _read_ranges(array, ordered, ordered + 1, span)[back]
@@ -202,7 +204,7 @@ def _read_array(array: Any, rows: "Positions", columns: "Positions") -> Any:
 
 
 def _read_ranges(array: Any, starts: Any, stops: Any, span: slice | None = None) -> Any:
-    """Ranges of rows, one after the other; neighbours are read as one."""
+    """Reads ranges of rows and joins them; adjacent ranges are read as one."""
     import h5py
     import numpy as np
 

@@ -1,8 +1,9 @@
-"""Refuses HDF5 files whose arrays or texts declare more than is stored of them.
+"""Checks for HDF5 files whose arrays or texts declare more data than the file stores.
 
-The library takes memory for the length that a text declares before it looks whether the file has as much, and no call
-tells these lengths: they are read from the bytes of the file here. A text is kept as its length, in 4 bytes, and its
-place, in 12. Attributes are in the headers of objects. Version 2 of these has checksums, so only version 1 is read.
+The library allocates memory for the declared length of a text before it checks the file, and no call returns these
+lengths. So this module reads them from the bytes of the file. A text is stored as its length in 4 bytes and its place
+in 12. Attributes are in the headers of objects. Only headers of version 1 are read, since those of version 2 have
+checksums.
 """
 
 import math
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
 
 _DATATYPE, _ATTRIBUTE, _CONTINUATION = 0x03, 0x0C, 0x10  # types of messages in a header
 _VARIABLE_LENGTH = 9  # the class of a datatype
-_TEXT = 16  # bytes that stand for one
+_TEXT = 16  # bytes of a reference to a text
 
 
 def check_h5(file: "h5py.File", path: Path) -> None:
-    """Refuses an HDF5 file with arrays or texts that are larger than what is stored of them can be.
+    """Refuses an HDF5 file with arrays or texts that declare more than the stored bytes can contain.
 
     Args:
-        file: The file.
-        path: Where it is.
+        file: The open file.
+        path: Its path.
 
     Raises:
         ValueError: It has such arrays or texts.
@@ -54,13 +55,13 @@ def check_h5(file: "h5py.File", path: Path) -> None:
 
 
 def check_arrays(file: "h5py.File") -> None:
-    """Refuses a remote HDF5 file with arrays that are larger than what the whole file can hold.
+    """Refuses a remote HDF5 file with arrays that declare more than the whole file can contain.
 
-    Only headers are read, which `confined.check_h5` has fetched. How much is stored of one array is not asked: the
-    answer is in an index of its chunks, which may be long.
+    It reads only headers, which `confined.check_h5` has fetched. It does not ask for the stored size of an array, since
+    that is in an index of chunks, which may be long.
 
     Args:
-        file: The file, wherever it is.
+        file: The open file.
 
     Raises:
         ValueError: It has such arrays.
@@ -78,12 +79,12 @@ def check_arrays(file: "h5py.File") -> None:
 
 
 class _Texts:
-    """Looks at texts, and at the heaps that they are in, each once.
+    """Checks texts, and once each the heaps that contain them.
 
     Args:
         raw: The file.
         size: Its size in bytes.
-        base: What the places of heaps count from.
+        base: The offset to which the places of heaps are relative.
     """
 
     def __init__(self, raw: BinaryIO, size: int, base: int) -> None:
@@ -91,7 +92,7 @@ class _Texts:
         self._heaps: set[int] = set()
 
     def check(self, name: str, values: bytes) -> None:
-        """Refuses texts that are longer than the file, or in a heap whose parts cannot be told apart."""
+        """Refuses texts that are longer than the file, or that are in a damaged heap."""
         import numpy as np
 
         kind = [("length", "<u4"), ("heap", "<u8"), ("number", "<u4")]
@@ -103,20 +104,20 @@ class _Texts:
                 raise ValueError(f"{name}: the heap with its texts is damaged")
 
     def _is_whole(self, heap: int) -> bool:
-        """Returns True if a heap ends. The library would look for the next part for ever behind one without a size."""
+        """Returns True if a heap has an end. After a part without a size, the library would search for ever."""
         if not 0 < heap < self._size:
-            return True  # that of no text; others are refused by the library
+            return True  # the place of an empty text; the library refuses other wrong places
         self._raw.seek(self._base + heap)
         start = self._raw.read(16)
         if not start.startswith(b"GCOL"):
-            return True  # which the library refuses
+            return True  # the library refuses this
         (size,) = unpack_from("<Q", start, 8)
         if size > self._size:
             return False
         parts, at = self._raw.read(size - 16), 0
         while at + 16 <= len(parts):
             number, length = unpack_from("<H6xQ", parts, at)
-            step = 16 + -(-length // 8) * 8 if number else length  # the rest, which is free, has number 0
+            step = 16 + -(-length // 8) * 8 if number else length  # free space has number 0
             if not step:
                 return False
             at += step
@@ -124,7 +125,7 @@ class _Texts:
 
 
 def _declared(dataset: Any) -> int:
-    """The bytes that an array would take in memory; at least those of one chunk."""
+    """Returns the bytes that an array would take in memory, at least those of one chunk."""
     items = math.prod(dataset.shape or (0,))
     if _is_chunked(dataset):
         items = max(items, math.prod(dataset.get_create_plist().get_chunk()))
@@ -132,7 +133,7 @@ def _declared(dataset: Any) -> int:
 
 
 def _texts_of(raw: BinaryIO, dataset: Any) -> Iterator[bytes]:
-    """The parts of an array, if it is one of texts."""
+    """Yields the parts of an array of texts; nothing for other arrays."""
     from h5py import h5t
 
     kind = dataset.get_type()
@@ -153,7 +154,7 @@ def _is_chunked(dataset: Any) -> bool:
 
 
 def _chunk(dataset: Any, offset: tuple[int, ...]) -> bytes:
-    """A chunk as it was before it went through filters; nothing if one is unknown here."""
+    """Returns a chunk as it was before the filters; empty if a filter is unknown here."""
     import numpy as np
     from h5py import h5z
 
@@ -174,17 +175,17 @@ def _chunk(dataset: Any, offset: tuple[int, ...]) -> bytes:
 
 
 def _attributes(raw: BinaryIO, start: int, base: int) -> Iterator[bytes]:
-    """The values of attributes that hold texts, from the header of an object; places count from a base.
+    """Yields the values of attributes with texts, from the header of an object; places are relative to `base`.
 
     Raises:
-        ValueError: There are values that HDF5 has no kind for.
+        ValueError: There are values of a kind that HDF5 does not have.
     """
     raw.seek(base + start)
     prefix = raw.read(16)
     if prefix[:1] != b"\1":
         return
     parts = [(start + 16, unpack_from("<I", prefix, 8)[0])]
-    for place, size in parts:  # which grow
+    for place, size in parts:  # the list grows
         raw.seek(base + place)
         part = raw.read(size)
         at = 0
@@ -204,12 +205,12 @@ def _texts_of_attribute(message: bytes) -> bytes:
     version, _, *sizes = unpack_from("<BBHHH", message)
     if version == 1:
         sizes = [-(-size // 8) * 8 for size in sizes]
-    start = 8 + (version == 3)  # of the name; the datatype, the shape and the values follow
+    start = 8 + (version == 3)  # start of the name; then follow the datatype, the shape and the values
     return message[start + sum(sizes) :] if _is_of_variable_length(message[start + sizes[0] :]) else b""
 
 
 def _is_of_variable_length(datatype: bytes) -> bool:
-    """Whether values are texts or lists. The library would end the process over any other with variable length."""
+    """Returns True if values are texts or lists. Other values of variable length would make the library abort."""
     if datatype[0] & 0x0F != _VARIABLE_LENGTH:
         return False
     if datatype[1] & 0x0F > 1:

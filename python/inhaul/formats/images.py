@@ -1,4 +1,4 @@
-"""Images as arrays of shape (height, width[, channels]), of more dimensions if a TIFF has several pages."""
+"""Images as arrays of shape (height, width[, channels]), with more dimensions if a TIFF has several pages."""
 
 import math
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     import numpy as np
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_DEPTH, _COLOUR = 24, 25  # places of bytes in a PNG file: bits per channel, and a number whose second bit is for colour
+_DEPTH, _COLOUR = 24, 25  # offsets in a PNG file: bits per channel, and flags whose second bit means colour
 
 
 def read_image(path: Path, **options: Any) -> "np.ndarray[Any, Any]":
     """Reads a JPEG or PNG file; indices into a palette become colours.
 
     Raises:
-        ValueError: It declares to be larger than what it stores can be.
+        ValueError: It declares a larger image than its bytes can contain.
     """
     import numpy as np
 
-    if _is_deep_png(path):  # of which pillow drops half the bits
+    if _is_deep_png(path):  # pillow would drop half of the bits
         pixels: np.ndarray[Any, Any] = library("imagecodecs", "images").png_decode(path.read_bytes(), **options)
         return pixels
     pillow = library("PIL.Image", "images")
@@ -38,7 +38,7 @@ def read_tiff(path: Path, **options: Any) -> "np.ndarray[Any, Any]":
     """Reads a TIFF or OME-TIFF file.
 
     Raises:
-        ValueError: Some of its planes are in other files, or it declares more of them than it stores.
+        ValueError: Some planes are in other files, or it declares more planes than it stores.
     """
     tifffile = library("tifffile", "images")
     with tifffile.TiffFile(path) as file:
@@ -61,7 +61,7 @@ def _is_deep_png(path: Path) -> bool:
 
 
 def _planes(part: Any) -> Iterator[tuple[str, str]]:
-    """The files that planes of an OME-TIFF are in: what they are known by, and their names."""
+    """Yields the files with planes of an OME-TIFF: their ids and names."""
     if isinstance(part, dict) and isinstance(part.get("UUID"), dict):
         yield str(part["UUID"].get("value", "")), str(part["UUID"].get("FileName", ""))
     for value in part.values() if isinstance(part, dict) else part if isinstance(part, list | tuple) else ():

@@ -1,4 +1,4 @@
-"""Libraries that only some formats need."""
+"""Import of libraries that only some formats need."""
 
 from importlib import import_module
 from typing import Any
@@ -11,7 +11,7 @@ def library(name: str, extra: str) -> Any:
 
     Args:
         name: The module.
-        extra: The extra of inhaul that brings it.
+        extra: The extra of inhaul that installs it.
 
     Raises:
         MissingLibrary: It is not installed.

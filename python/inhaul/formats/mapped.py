@@ -1,4 +1,4 @@
-"""Many AnnData files as one indexed data set, of which only the rows asked for are read."""
+"""Many AnnData files as one data set with an index. Rows are read on demand."""
 
 import os
 from bisect import bisect_right
@@ -23,25 +23,25 @@ class _Store(NamedTuple):
 
     x: Any
     rows: int
-    columns: Any  # for each variable its place in the file, -1 where the file lacks it
+    columns: Any  # for each variable its column in the file, -1 if the file lacks it
     obs: dict[str, Any]
 
 
 class MappedCollection:
-    """A data set as PyTorch wants it: `len()`, an index, and safe to hand to worker processes.
+    """A data set for PyTorch: it has `len()` and an index, and can be passed to worker processes.
 
-    An item is a dict: `X` the row as an array over `var_names`, `artifact` the place of its file, and the values of the
-    columns of `obs` that were asked for. Rows are read when they are asked for, dense or sparse.
+    An item is a dict with `X`, the row as an array over `var_names`; `artifact`, the position of its file; and the
+    values of the columns in `obs_keys`. Rows are read on demand, dense or sparse.
 
     Args:
         paths: Files .h5ad, or AnnData zarr stores.
         obs_keys: Columns of `obs`.
-        join: Of the variables: those that all files have, or all, with 0 where a file lacks one.
+        join: `"inner"` uses the variables that all files have; `"outer"` uses all, with 0 where a file lacks one.
 
     Raises:
         TypeError: `obs_keys` is a text.
-        ValueError: A file has no such column of `obs`, holds no rows one can read alone, or has a variable twice; or an
-            inner join has no variables; or a file is broken.
+        ValueError: A file lacks a column of `obs`, stores no rows that can be read alone, has a variable twice or is
+            damaged; or an inner join has no variables.
     """
 
     def __init__(self, paths: Sequence[Path], obs_keys: Sequence[str] = (), join: Join = "inner") -> None:
@@ -92,18 +92,18 @@ class MappedCollection:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the open files, which cannot go to another process."""
+        """Leaves out the open files, which cannot be passed to another process."""
         return vars(self) | {"_process": None, "_nodes": [], "_stores": []}
 
     def close(self) -> None:
-        """Closes the files. They are opened again if need be."""
+        """Closes the files. They are opened again when needed."""
         if self._process == os.getpid():
             for node in self._nodes:
                 close_node(node)
         self._process = None
 
     def _opened(self) -> list[_Store]:
-        """The files, opened once in each process."""
+        """Returns the files, which are opened once in each process."""
         if self._process != os.getpid():
             self._nodes: list[Any] = []
             self._stores = [self._open(*args) for args in zip(self.paths, self._places, strict=True)]
@@ -141,7 +141,7 @@ def _var_names(path: Path) -> Any:
 
 
 def _row(store: _Store, row: int) -> Any:
-    """One row over the variables of the whole collection."""
+    """Returns a row over the variables of the whole collection."""
     import numpy as np
 
     x, columns = store.x, store.columns
@@ -150,5 +150,5 @@ def _row(store: _Store, row: int) -> Any:
     else:
         start, end = x["indptr"][row : row + 2]
         own = np.zeros(int(dict(x.attrs)["shape"][1]), dtype=x["data"].dtype)
-        np.add.at(own, x["indices"][start:end], x["data"][start:end])  # a column may be there twice
+        np.add.at(own, x["indices"][start:end], x["data"][start:end])  # a row may have a column twice
     return np.where(columns >= 0, own[columns], own.dtype.type(0))

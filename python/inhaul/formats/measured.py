@@ -1,4 +1,4 @@
-"""What tables and annotated matrices measure: the names of their columns and variables, and what these hold."""
+"""The names of columns and variables in tables and annotated matrices, and the kinds of their values."""
 
 import os
 from collections.abc import Iterable
@@ -12,12 +12,12 @@ from inhaul.formats.broken import told_as
 from inhaul.formats.elements import names_of
 
 UNKNOWN = "nothing"
-"""The kind of columns without a value, which may become anything."""
+"""The kind of columns without values, which fits any dtype."""
 
 WHOLE = "whole floats"
-"""The kind of columns of floats that are whole numbers, as pandas makes of whole numbers with missing ones."""
+"""The kind of columns of whole floats, which pandas uses for whole numbers with missing ones."""
 
-# What pandas finds in columns of objects, by its names.
+# Kinds of values in columns of objects, by the names that pandas gives them.
 _INFERRED = {
     "string": "str",
     "boolean": "bool",
@@ -30,14 +30,14 @@ _INFERRED = {
 
 
 def measured(data: Any, accessor: str) -> dict[str, dict[str, str]]:
-    """For each slot the names in it, and their kinds: dtypes of features, `WHOLE`, `UNKNOWN`, or pandas' names.
+    """Returns the names in each slot and their kinds: dtypes of features, `WHOLE`, `UNKNOWN`, or names of pandas.
 
     Args:
         data: A DataFrame, AnnData or MuData, or the path of one of the last two.
-        accessor: Which of these.
+        accessor: The type of the data.
 
     Raises:
-        ValueError: A file is not what the accessor says.
+        ValueError: A file does not fit the accessor.
     """
     if accessor == "DataFrame":
         return {"columns": _columns(data)}
@@ -70,7 +70,7 @@ def _by_modality(parts: dict[str, dict[str, dict[str, str]]]) -> dict[str, dict[
 
 
 def _stored(group: Any) -> dict[str, dict[str, str]]:
-    """Of an AnnData on disk, of which X stays there."""
+    """Does the same for an AnnData on disk, without reading X."""
     import anndata
 
     x = group.get("X")
@@ -90,7 +90,7 @@ def _columns(table: Any) -> dict[str, str]:
         dtype = table.dtypes.iloc[place]
         try:
             kinds[str(name)] = _kind(dtype, table.iloc[:, place])
-        except NotImplementedError:  # of a dtype that pandas has no class for
+        except NotImplementedError:  # a dtype for which pandas has no class
             kinds[str(name)] = str(dtype)
     return kinds
 

@@ -1,4 +1,4 @@
-"""Objects in memory, and the files that they are stored as."""
+"""Storing of objects in memory as files."""
 
 import sys
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 from inhaul.formats import anndata, mudata, reopened, tables
 from inhaul.formats.broken import told_as
 
-# The library that each comes from, and its formats, the first being the default.
+# The library of each type, and its formats; the first one is the default.
 _LIBRARIES = {"DataFrame": "pandas", "AnnData": "anndata", "MuData": "mudata"}
 _FORMATS: dict[str, dict[str, tuple[str, ...]]] = {
     "DataFrame": {"parquet": (".parquet",)},
@@ -24,19 +24,19 @@ _WRITERS: dict[str, Callable[[Any, Path], None]] = {
 
 
 def accessor_of(data: object) -> str | None:
-    """The name of an object's type if it can be stored, else None. It imports nothing."""
+    """Returns the name of an object's type if it can be stored, else None. Imports nothing."""
     for accessor, name in _LIBRARIES.items():
-        library = sys.modules.get(name)  # whoever has such an object has imported it
+        library = sys.modules.get(name)  # an object of this type exists only if its library is imported
         if library is not None and isinstance(data, getattr(library, accessor, ())):
             return accessor
     return None
 
 
 def check_format(data: object, form: str) -> None:
-    """Refuses a format that an object cannot be stored in.
+    """Refuses a format that does not fit an object.
 
     Raises:
-        ValueError: It cannot, or it is a path, whose format is its own.
+        ValueError: The object cannot be stored in it, or it is a path, whose format is fixed.
     """
     known = _FORMATS.get(accessor_of(data) or "", {})
     if form not in known:
@@ -46,15 +46,15 @@ def check_format(data: object, form: str) -> None:
 
 
 def suffix_of(data: object, form: str | None, wanted: str | None) -> str:
-    """The suffix that an object is stored under.
+    """Returns the suffix for storing an object.
 
     Args:
         data: The object.
-        form: The format asked for, or None.
+        form: The format that the user gave, or None.
         wanted: The suffix of the key, or None.
 
     Returns:
-        The one wanted where the format has it.
+        The suffix of the key if it fits the format, else the default of the format.
     """
     formats = _FORMATS[accessor_of(data) or ""]
     suffixes = [suffix for name, known in formats.items() if form in (None, name) for suffix in known]
@@ -62,10 +62,10 @@ def suffix_of(data: object, form: str | None, wanted: str | None) -> str:
 
 
 def write(data: Any, path: Path, suffix: str) -> None:
-    """Writes an object to a file or folder that is not there yet, in the format of the suffix, and opens that again.
+    """Writes an object to a new file or folder, in the format of the suffix, and opens that to check it.
 
     Raises:
-        ValueError: It cannot be stored, or could not be read again.
+        ValueError: The object cannot be stored, or could not be read again.
     """
     accessor = accessor_of(data) or ""
     for name, suffixes in _FORMATS[accessor].items():
@@ -80,20 +80,20 @@ def write(data: Any, path: Path, suffix: str) -> None:
 
 
 def size_of(data: Any) -> int:
-    """About how many bytes an object takes up, and so its file; 0 if its library cannot tell."""
+    """Returns the approximate size of an object, and so of its file, in bytes; 0 if it is unknown."""
     parts = data.mod.values() if accessor_of(data) == "MuData" else (data,)
     try:
         return sum(map(_size, parts))
-    except NotImplementedError:  # of a dtype that pandas has no class for: writing it will name the column
+    except NotImplementedError:  # a dtype for which pandas has no class: the error of writing it will name the column
         return 0
 
 
 def _size(part: Any) -> int:
-    if getattr(part, "is_view", False):  # which anndata cannot measure
+    if getattr(part, "is_view", False):  # anndata cannot measure a view
         return sum(map(sys.getsizeof, (part.obs, part.var))) + int(getattr(part.X, "data", memoryview(b"")).nbytes)
     return sys.getsizeof(part)
 
 
 def observations(data: Any) -> int:
-    """Returns how many rows an object has."""
+    """Returns the number of rows of an object."""
     return int(data.shape[0])

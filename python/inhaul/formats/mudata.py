@@ -18,7 +18,7 @@ def read_h5mu(path: Path, **options: Any) -> "MuData":
     """Reads an .h5mu file.
 
     Raises:
-        ValueError: It has data in other files, or declares more than is stored in it.
+        ValueError: It has data in other files, or declares more data than it stores.
     """
     reader = library("mudata", "mudata")
     with open_h5(path) as file:
@@ -28,10 +28,10 @@ def read_h5mu(path: Path, **options: Any) -> "MuData":
 
 
 def write_h5mu(mdata: "MuData", path: Path) -> None:
-    """Writes an .h5mu file. The object is not changed.
+    """Writes an .h5mu file. The object does not change.
 
     Raises:
-        ValueError: It holds something that could not be read again.
+        ValueError: It holds values that could not be read again.
     """
     import anndata
     import h5py
@@ -46,15 +46,17 @@ def write_h5mu(mdata: "MuData", path: Path) -> None:
         update=_nothing,
         **_aligned(mdata),
     )
-    library("mudata", "mudata").write_h5mu(path, shown)  # the method would have a backed object refer to the new file
+    library("mudata", "mudata").write_h5mu(
+        path, shown
+    )  # the method of the object would make a backed object refer to the new file
     for name, part in mdata.mod.items():
-        if part.isbacked and part.raw is not None:  # mudata leaves out its matrix
+        if part.isbacked and part.raw is not None:  # mudata would leave out the matrix
             with h5py.File(path, "r+") as file:
                 anndata.io.write_elem(file[f"mod/{name}/raw"], "X", part.raw.X)
 
 
 class _Shown:
-    """An object with other attributes than its own, which whoever writes it sees in their place."""
+    """A wrapper that replaces some attributes of an object while it is written."""
 
     def __init__(self, original: Any, **others: Any) -> None:
         self._original = original
@@ -65,7 +67,7 @@ class _Shown:
 
 
 def _shown(adata: "AnnData") -> _Shown:
-    """An AnnData with its texts as anndata stores them. mudata would change those of the object itself."""
+    """Returns a wrapped AnnData with texts as anndata stores them. mudata would change those of the object itself."""
     import anndata
 
     raw = adata.raw

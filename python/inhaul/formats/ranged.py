@@ -1,4 +1,4 @@
-"""Content that is read where it is, by ranges."""
+"""Reading of remote content by ranges."""
 
 import atexit
 import io
@@ -11,15 +11,15 @@ from weakref import WeakSet
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-_BLOCK = 64 << 10  # bytes: what is read around a place, so that the next small read finds it
-_BLOCKS = 1024  # that are kept
+_BLOCK = 64 << 10  # bytes that are fetched around a position, so that the next small read finds them
+_BLOCKS = 1024  # the number of blocks to keep
 
 
 class Remote(NamedTuple):
     """An object, or a folder of objects, in a bucket.
 
     Attributes:
-        objects: The bucket, for obstore.
+        objects: The bucket as a store of obstore.
         key: The whole key.
         is_folder: Whether it is a folder.
     """
@@ -33,7 +33,7 @@ Source = Path | Remote
 
 
 class RangedFile(io.RawIOBase):
-    """An object as a file for reading. It fetches blocks, those of one read at once, and keeps the last ones used.
+    """An object as a file for reading. It fetches blocks, all of one read at once, and keeps those used last.
 
     Args:
         remote: The object.
@@ -57,11 +57,11 @@ class RangedFile(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """The place of the next read."""
+        """Returns the position of the next read."""
         return self._place
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Moves the place of the next read."""
+        """Sets the position of the next read."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
         self._place = max(0, start + offset)
         return self._place
@@ -79,7 +79,7 @@ class RangedFile(io.RawIOBase):
         return count
 
     def _get(self, first: int, last: int) -> list[bytes]:
-        """The blocks of a range; what is missing of it is fetched by one request."""
+        """Returns the blocks of a range; missing ones are fetched in one request."""
         missing = [number for number in range(first, last + 1) if number not in self._blocks]
         fetched: dict[int, bytes] = {}
         if missing:
@@ -114,13 +114,13 @@ def as_zarr_store(source: Source) -> Any:
         return zarr.storage.ZipStore(source, mode="r") if source.is_file() else source
     if source.key.lower().endswith(".zip"):
         store: Any = zarr.storage.ZipStore(source.key, mode="r")
-        store.path = RangedFile(source)  # which the library for zip files reads like one
+        store.path = RangedFile(source)  # the library for zip files reads it like a file
         return store
     return zarr.storage.StorePath(zarr.storage.ObjectStore(source.objects, read_only=True), source.key)
 
 
 def fetched_zarr_store(remote: Remote) -> Any:
-    """A zarr store in memory, of a folder of objects."""
+    """Returns a zarr store in memory with the content of a folder of objects."""
     import zarr
     from obstore.store import MemoryStore
 
@@ -131,12 +131,12 @@ def fetched_zarr_store(remote: Remote) -> Any:
 
 
 def sizes_below(remote: Remote) -> dict[str, int]:
-    """The keys of objects in a folder, in order, and their sizes in bytes."""
+    """Returns the sizes of objects in a folder in bytes, by key, in order."""
     return dict(sorted((one["path"], one["size"]) for page in remote.objects.list(f"{remote.key}/") for one in page))
 
 
 class RemoteFiles:
-    """An object, or those in a folder, as the file system that `pyarrow.fs.FSSpecHandler` asks: it lists and reads."""
+    """A read-only file system for `pyarrow.fs.FSSpecHandler`, with an object or the objects in a folder."""
 
     protocol = "inhaul"
 
@@ -176,14 +176,14 @@ class RemoteFiles:
         return file
 
 
-_in_use: "WeakSet[RangedFile]" = WeakSet()  # by pyarrow
+_in_use: "WeakSet[RangedFile]" = WeakSet()  # files that pyarrow reads
 
 
 @atexit.register
 def _wait_for_readers() -> None:
-    """Waits until the threads of pyarrow let go of files: one that does while the interpreter ends aborts the process.
+    """Waits until the threads of pyarrow release files: doing so while the interpreter ends aborts the process.
 
-    They do so just after a table is read. One that was not read to its end is waited for, but for a second only.
+    They release a file just after a table is read. For a table that was not read to its end, this waits a second.
     """
     end = time.monotonic() + 1
     while _in_use and time.monotonic() < end:

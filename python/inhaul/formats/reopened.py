@@ -1,4 +1,4 @@
-"""What was written is opened again before anybody relies on it: its structure, not its bytes."""
+"""Checks that written files can be opened again: their structure, not their bytes."""
 
 from collections.abc import Mapping
 from pathlib import Path

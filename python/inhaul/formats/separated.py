@@ -1,4 +1,4 @@
-"""CSV files as pyarrow datasets that have the columns, types and rows that pandas gives them."""
+"""CSV files as pyarrow datasets with the columns, types and rows of pandas."""
 
 import csv
 import gzip
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     import pyarrow
     from pyarrow.dataset import Dataset
 
-# What pandas takes for a missing value, as its documentation of `read_csv` lists it.
+# The texts that pandas takes for missing values, as listed in its documentation of `read_csv`.
 _MISSING = (
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"),
     *("NULL", "NaN", "None", "n/a", "nan", "null"),
 )
-_BLOCK = 8 << 20  # bytes of CSV that are parsed at once; a row that is longer cannot be read
-_CHUNK = 32 << 20  # bytes of memory that the rows take whose types are looked at together
-_FIRST_ROWS = 1000  # which tell how many make such a chunk
-_SMALLEST = -(2**63) + 1024  # with missing values, pandas takes whole numbers up to this for missing, too
+_BLOCK = 8 << 20  # bytes of CSV that are parsed at once; a longer row cannot be read
+_CHUNK = 32 << 20  # bytes of memory for the rows whose types are inferred together
+_FIRST_ROWS = 1000  # they determine the number of rows in a chunk
+_SMALLEST = -(2**63) + 1024  # beside missing values, pandas also takes whole numbers up to this for missing
 
 
-# Where the fast parser of pandas may repeat rows without end: a carriage return alone ends a line, and a blank follows.
+# The fast parser of pandas may repeat rows for ever if a bare carriage return ends a line and a blank follows.
 _REPEATED = re.compile(rb"\r[ \t]")
 
 
 def engine_options(file: Path | bytes) -> dict[str, Any]:
-    """The options of `read_csv` for a file that the fast parser of pandas may misread: the slow one."""
+    """Returns options of `read_csv`: the slow parser for files that the fast one may misread."""
     last = b""
     with _opened(file) as binary:
         while block := binary.read(1 << 20):
@@ -43,12 +43,12 @@ def engine_options(file: Path | bytes) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class _Column:
-    """What a column holds.
+    """The kinds of values in a column.
 
     Attributes:
         kind: none, empty, bool, natural (0 or more), int64, uint64, float64 or text.
-        missing: How many values are missing.
-        extreme: Whether there are whole numbers that pandas reads in forms of its own where values are missing.
+        missing: The number of missing values.
+        extreme: Whether there are whole numbers that pandas reads in a special way beside missing values.
     """
 
     kind: str = "none"
@@ -56,7 +56,7 @@ class _Column:
     extreme: bool = False
 
     def add(self, values: "pd.Series[Any]") -> None:
-        """Counts values of a chunk in."""
+        """Adds the values of a chunk."""
         kind = _kind(values)
         self.extreme |= kind == "uint64" or (kind == "int64" and bool(values.min() <= _SMALLEST))
         self.extreme |= values.dtype == object and bool((values == "").any())  # missing ones beside those beyond int64
@@ -65,24 +65,24 @@ class _Column:
 
     @property
     def arrow_type(self) -> str:
-        """The name of its type in Arrow."""
+        """Returns the name of the type in Arrow."""
         names = {"none": "string", "empty": "float64", "text": "string", "natural": "int64"}
         return names.get(self.kind, self.kind)
 
 
 def open_as_loaded(files: Sequence[Path | bytes], parse: Any, opened: "Callable[[Any, Any], Dataset]") -> "Dataset":
-    """Opens CSV files with the columns, types and rows that pandas gives them.
+    """Opens CSV files with the columns, types and rows of pandas.
 
-    Arrow refuses rows that lack fields, and numbers such as "+1"; pandas has forms of its own for some whole numbers
-    beside missing values. Such tables are read by pandas, into memory.
+    Arrow refuses rows that lack fields, and numbers such as "+1". pandas reads some whole numbers beside missing values
+    in a special way. pandas reads such tables into memory.
 
     Args:
         files: Paths, or contents.
-        parse: How texts are taken apart, as pyarrow has it.
-        opened: Opens them, given `ReadOptions` and `ConvertOptions` of pyarrow.
+        parse: The `ParseOptions` of pyarrow.
+        opened: Opens the files with `ReadOptions` and `ConvertOptions` of pyarrow.
 
     Raises:
-        ValueError: pandas cannot read them.
+        ValueError: pandas cannot read the files.
     """
     import pyarrow
     from pyarrow import csv as arrow_csv
@@ -91,11 +91,11 @@ def open_as_loaded(files: Sequence[Path | bytes], parse: Any, opened: "Callable[
     columns, rows = _columns(files, parse)
     if not any(column.extreme and column.missing for column in columns.values()):
         types = {name: pyarrow.type_for_alias(column.arrow_type) for name, column in columns.items()}
-        # `skip_rows_after_names` would do, but counting rows does not heed it.
+        # `skip_rows_after_names` would be simpler, but counting rows ignores it.
         skipped = _lines_of_header(files, parse)
         read = arrow_csv.ReadOptions(column_names=list(types), skip_rows=skipped, block_size=_BLOCK)
         convert = arrow_csv.ConvertOptions(column_types=types, null_values=_MISSING, strings_can_be_null=True)
-        with suppress(pyarrow.ArrowInvalid):  # pandas has read above what Arrow refuses
+        with suppress(pyarrow.ArrowInvalid):  # pandas has already read the rows that Arrow refuses
             found = opened(read, convert)
             if _counts(found) == (rows, [column.missing for column in columns.values()]):
                 return found
@@ -103,7 +103,7 @@ def open_as_loaded(files: Sequence[Path | bytes], parse: Any, opened: "Callable[
 
 
 def _columns(files: Sequence[Path | bytes], parse: Any) -> tuple[dict[str, _Column], int]:
-    """Returns what the columns of CSV files hold for pandas, and how many rows there are."""
+    """Returns the columns of CSV files as pandas sees them, and the number of rows."""
     found: dict[str, _Column] = {}
     rows = 0
     for file in files:
@@ -116,7 +116,7 @@ def _columns(files: Sequence[Path | bytes], parse: Any) -> tuple[dict[str, _Colu
 
 
 def _counts(opened: "Dataset") -> tuple[int, list[int]]:
-    """Returns how many rows there are for Arrow, and how many values of each column are missing."""
+    """Returns the number of rows that Arrow sees, and the number of missing values in each column."""
     rows, missing = 0, [0] * len(opened.schema)
     for batch in opened.to_batches():
         rows += batch.num_rows
@@ -136,7 +136,7 @@ def _in_memory(files: Sequence[Path | bytes], parse: Any) -> "pyarrow.Table":
 
 
 def _with_index(table: "pd.DataFrame") -> "pd.DataFrame":
-    """A table whose index, if the header has no name for the first columns, is columns, too."""
+    """Returns a table with its index as columns, if the header has no name for the first columns."""
     import pandas as pd
 
     if isinstance(table.index, pd.RangeIndex):
@@ -152,17 +152,17 @@ def _opened(file: Path | bytes) -> Any:
 
 
 def _lines_of_header(files: Sequence[Path | bytes], parse: Any) -> int:
-    """Returns how many lines come before the rows: blank ones, and those that the names of the columns take."""
+    """Returns the number of lines before the rows: blank lines, and those with the names of the columns."""
     for file in files:
         with _opened(file) as binary, TextIOWrapper(binary, "utf-8-sig", newline="") as text:
             lines = csv.reader(text, delimiter=parse.delimiter, quotechar=parse.quote_char or '"')
-            if any(lines):  # the first that is not blank
+            if any(lines):  # the first line that is not blank
                 return lines.line_num
     return 0
 
 
 def _chunks(file: Path | bytes, parse: Any) -> "Iterator[pd.DataFrame]":
-    """The rows of a file, some at a time."""
+    """Yields the rows of a file in chunks."""
     import pandas as pd
 
     with _opened(file) as binary, pd.read_csv(binary, iterator=True, **_options(file, parse)) as reader:
@@ -180,7 +180,7 @@ def _chunks(file: Path | bytes, parse: Any) -> "Iterator[pd.DataFrame]":
 
 
 def _options(file: Path | bytes, parse: Any) -> dict[str, Any]:
-    """Returns the options for splitting lines into fields, as pandas has them."""
+    """Returns the options of pandas for splitting lines into fields."""
     return {
         "sep": parse.delimiter,
         "quotechar": parse.quote_char or '"',
@@ -214,7 +214,7 @@ def _wider(one: str, other: str) -> str:
         return other if one == "none" else one
     if "empty" in (one, other):
         kind = other if one == "empty" else one
-        return kind if kind in ("bool", "text") else "float64"  # whole numbers of pandas cannot be missing
+        return kind if kind in ("bool", "text") else "float64"  # whole numbers in pandas cannot be missing
     if {one, other} <= {*_WHOLE, "float64"}:
         if "float64" in (one, other):
             return "float64"

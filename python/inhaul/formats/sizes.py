@@ -1,4 +1,4 @@
-"""Refuses content that declares more than its bytes can be worth, or than memory has room for, before it is read."""
+"""Checks, before reading, for content that declares more data than its bytes can contain, or than memory can hold."""
 
 import gzip
 import os
@@ -9,23 +9,23 @@ from pathlib import Path
 from inhaul.errors import NotEnoughMemory
 
 ALLOWED = 200 << 20
-"""Bytes in memory that are not asked about, however little is stored for them."""
+"""Content that declares at most this many bytes is never refused."""
 
-_DENSEST = 1 << 15  # bytes that one stored byte can stand for: no compression in use packs more
-_DEFLATED = 1032  # bytes that one byte of gzip stands for at most
-_BLOCK = 1 << 20  # bytes that are unpacked at once to count them
+_DENSEST = 1 << 15  # the most bytes that one stored byte can stand for in any usual compression
+_DEFLATED = 1032  # the most bytes that one byte of gzip can stand for
+_BLOCK = 1 << 20  # bytes that are decompressed at once to count them
 
 
 def check(what: str, declared: int, stored: int) -> None:
-    """Refuses something that would take more memory than its bytes can be worth.
+    """Refuses content that declares more memory than its bytes can contain.
 
     Args:
         what: Its name.
-        declared: Bytes that it would take in memory.
-        stored: Bytes that are stored for it.
+        declared: The bytes that it would take in memory.
+        stored: The bytes that are stored for it.
 
     Raises:
-        ValueError: They cannot be worth that.
+        ValueError: The stored bytes cannot contain that much.
     """
     if declared > max(ALLOWED, _DENSEST * stored):
         raise ValueError(f"{what} would take {declared:,} bytes of memory, but only {stored:,} are stored for it")
@@ -37,33 +37,33 @@ def check_text(what: str, declared: int, file: int) -> None:
     Args:
         what: Its name.
         declared: Its length in bytes.
-        file: That of the file.
+        file: The size of the file in bytes.
 
     Raises:
-        ValueError: It is.
+        ValueError: The text is longer.
     """
     if declared > file:
         raise ValueError(f"{what} would have a text of {declared:,} bytes, but the file has only {file:,}")
 
 
 def check_room(declared: int) -> None:
-    """Refuses content that memory has no room for.
+    """Refuses content that does not fit into memory.
 
     Args:
-        declared: Bytes that it takes in memory at least.
+        declared: The least bytes that it takes in memory.
 
     Raises:
-        NotEnoughMemory: There are fewer.
+        NotEnoughMemory: Less memory is available.
     """
     if declared > (room := _room()):
         raise NotEnoughMemory(f"it would take at least {declared:,} bytes, and {room:,} are available")
 
 
 def check_unpacked(file: Path | bytes) -> None:
-    """Refuses what gzip has compressed if memory has no room for it. A large file is unpacked to count its bytes.
+    """Refuses gzip content that does not fit into memory. A large file is decompressed to count its bytes.
 
     Args:
-        file: Its path, or its content.
+        file: The path or the content.
 
     Raises:
         NotEnoughMemory: There is no room.
@@ -80,13 +80,13 @@ def check_unpacked(file: Path | bytes) -> None:
 
 
 def _room() -> int:
-    """Bytes of memory that this process can still take."""
+    """Returns the bytes of memory that this process can still use."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         kilobytes = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
         room = (kilobytes["MemAvailable"] + kilobytes["SwapFree"]) << 10
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    except (OSError, KeyError):  # not Linux, so all of the memory is what is known
+    except (OSError, KeyError):  # not Linux: only the total memory is known
         room, taken = os.sysconf("SC_PHYS_PAGES") * resource.getpagesize(), 0
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     return room if limit == resource.RLIM_INFINITY else max(0, min(room, limit - taken))

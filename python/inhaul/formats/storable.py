@@ -1,4 +1,4 @@
-"""Checks that the file of an annotated matrix will give back the same. What it would not is refused by name."""
+"""Checks that the file of an annotated matrix will load as the same object. Other content is refused by name."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,14 +12,14 @@ _OWN_FILES = frozenset({".zgroup", ".zarray", ".zattrs", ".zmetadata", "zarr.jso
 
 
 def check_anndata(adata: "AnnData", where: str = "") -> None:
-    """Refuses an AnnData with something that would be read as something else, or not at all.
+    """Refuses an AnnData with values that would be read as other values, or not at all.
 
     Args:
         adata: The object.
-        where: What precedes the names of its parts in messages, such as `mod['rna'].`.
+        where: The text before the names of its parts in messages, such as `mod['rna'].`.
 
     Raises:
-        ValueError: Objects that are no texts would become texts, or a name cannot be the name of a part of a file.
+        ValueError: Objects that are not texts would become texts, or the file cannot have a name.
     """
     for name in ("obs", "var"):
         _check_frame(f"{where}{name}", getattr(adata, name), gets_categories=True)
@@ -32,15 +32,15 @@ def check_anndata(adata: "AnnData", where: str = "") -> None:
 
 
 def check_keys(where: str, keys: Iterable[Any], *, nested: bool = False) -> None:
-    """Refuses names that a file cannot tell from others.
+    """Refuses names that a file cannot distinguish from others.
 
     Args:
-        where: What has them.
+        where: The part with these names.
         keys: The names.
-        nested: Whether names with slashes are read as they are written, as those of columns are.
+        nested: Whether names with slashes can be read again, as those of columns can.
 
     Raises:
-        ValueError: A name is empty, is no text, has a slash, or is a name that zarr uses.
+        ValueError: A name is empty, is not a text, has a slash, or is a name that zarr uses.
     """
     known = set(keys)
     for key in known:
@@ -61,13 +61,13 @@ def check_keys(where: str, keys: Iterable[Any], *, nested: bool = False) -> None
 
 
 def with_categories(adata: "AnnData", frame: "pd.DataFrame") -> "pd.DataFrame":
-    """A shallow copy of annotations, in which repeated texts are categories: as anndata has them when it writes them.
+    """Returns a shallow copy of annotations in which repeated texts are categories, as anndata writes them.
 
-    Texts that are all different stay texts, as objects where anndata does not write the texts of pandas.
+    Texts that are all different stay texts. They become objects if anndata does not write the texts of pandas.
     """
     import pandas as pd
 
-    made = pd.DataFrame(frame)  # without the link that the annotations of a view have to their parent
+    made = pd.DataFrame(frame)  # removes the link from the annotations of a view to their parent
     adata.strings_to_categoricals(made)
     if _writes_texts_of_pandas():
         return made
@@ -80,10 +80,10 @@ def with_categories(adata: "AnnData", frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def is_unknown_view(element: Any) -> bool:
-    """Returns True if this is an array in a view that anndata would write as if it were one of numbers.
+    """Returns True for an array in a view that anndata would write like an array of numbers.
 
-    anndata chooses a writer by class and kind. For records (V) and NumPy's own texts (T), it has writers of plain
-    arrays only.
+    anndata chooses a writer by class and kind. For structured arrays (V) and NumPy's own texts (T), it has only writers
+    of plain arrays.
     """
     import numpy as np
 
@@ -91,7 +91,7 @@ def is_unknown_view(element: Any) -> bool:
 
 
 def _writes_texts_of_pandas() -> bool:
-    """Returns True if anndata writes columns of `StringDtype`: if told so, and from release 0.13 on with pandas 3."""
+    """Returns True if anndata writes columns of `StringDtype`: if it is set so, and since 0.13 with pandas 3."""
     import anndata
     import pandas as pd
 
@@ -100,10 +100,10 @@ def _writes_texts_of_pandas() -> bool:
 
 
 def check_dtypes(where: str, frame: "pd.DataFrame") -> None:
-    """Refuses dtypes that pandas itself has no class for, such as Arrow's `string_view`: none of its functions works.
+    """Refuses dtypes for which pandas has no class, such as Arrow's `string_view`: no function of pandas works.
 
     Args:
-        where: What the table is, for messages.
+        where: The name of the table, for messages.
         frame: The table.
 
     Raises:
@@ -121,7 +121,7 @@ def check_dtypes(where: str, frame: "pd.DataFrame") -> None:
 
 
 def names_of(parts: Mapping[Any, Any]) -> list[Any]:
-    """The names of parts of an AnnData. Its layers have X, too, under None since anndata 0.13: that is another part."""
+    """Returns the names of parts of an AnnData. Leaves out None, under which layers have X since anndata 0.13."""
     return [key for key in parts if key is not None]
 
 
@@ -159,12 +159,12 @@ def _check_value(where: str, value: Any) -> None:
 
 
 def _check_frame(where: str, frame: "pd.DataFrame", *, gets_categories: bool = False) -> None:
-    """Looks at a table.
+    """Checks a table.
 
     Args:
-        where: What it is.
+        where: The name of the table.
         frame: The table.
-        gets_categories: Whether texts of which some are missing are stored as categories.
+        gets_categories: Whether texts with missing values are stored as categories.
     """
     import pandas as pd
 
@@ -181,7 +181,7 @@ def _check_frame(where: str, frame: "pd.DataFrame", *, gets_categories: bool = F
 
 
 def _check_texts(where: str, values: Any, use: str, skipna: bool = False) -> None:
-    """Refuses objects that are no texts, which a file would make texts of, such as "None" or "nan"."""
+    """Refuses objects that are not texts, but that a file would store as texts such as "None" or "nan"."""
     import pandas as pd
 
     becomes_text = isinstance(values.dtype, pd.StringDtype | pd.IntervalDtype) or pd.api.types.is_object_dtype(values)

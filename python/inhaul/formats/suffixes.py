@@ -1,4 +1,4 @@
-"""How content with a suffix is loaded, and what can be told of it without loading."""
+"""Loading of content by its suffix, and facts about content without loading it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +33,7 @@ _LOADERS: dict[tuple[str, str | None], Loader] = {
 
 
 def accessor_of(path: Path, suffix: str) -> str | None:
-    """Returns what a file or folder loads as; a zarr store is looked into.
+    """Returns the accessor of a file or folder. Reads the metadata of a zarr store.
 
     Args:
         path: The file or folder.
@@ -57,18 +57,18 @@ def check_accessor(accessor: str, suffix: str) -> None:
 
 
 def load(path: Path, suffix: str, accessor: str | None, **options: Any) -> Any:
-    """Returns what a file or folder holds, or its path when nothing loads its suffix.
+    """Loads a file or folder. Returns its path if there is no loader for its suffix.
 
     Args:
         path: The file or folder.
         suffix: Its canonical suffix.
-        accessor: What it loads as, None for what its suffix says.
+        accessor: The type to load it as; None uses the suffix.
         **options: Passed on to the reader.
 
     Raises:
-        ValueError: The content is not what the suffix says; the message names the path.
+        ValueError: The content does not fit the suffix; the message names the path.
         MissingLibrary: The reader needs a library that is not installed.
-        TypeError: Options are given and there is no reader, or it does not know them.
+        TypeError: There is no reader with these options.
         OSError: The file cannot be read.
     """
     loader = _loader(suffix, accessor)
@@ -88,10 +88,10 @@ def _loader(suffix: str, accessor: str | None) -> Loader | None:
 
 
 def observations(path: Path, suffix: str, accessor: str | None) -> int | None:
-    """Returns how many observations a file or folder holds, where that is cheap to tell, else None."""
+    """Returns the number of observations of a file or folder if that is cheap to find out, else None."""
     try:
         if accessor in ("AnnData", "MuData"):
             return annotated.observations(path, suffix)
         return tables.parquet_rows(path) if suffix == ".parquet" else None
     except Exception:
-        return None  # registering never judges content; load() will say what is wrong
+        return None  # registering accepts damaged content; load() raises the error

@@ -1,4 +1,4 @@
-"""Tables: CSV, parquet and Arrow files, and rows as DataFrames."""
+"""Tables: CSV, parquet and Arrow files, and DataFrames of rows."""
 
 import gzip
 import json
@@ -18,17 +18,17 @@ _SOME_ROWS = {"nrows", "chunksize", "iterator", "usecols", "skiprows"}  # option
 
 
 def frame(rows: Iterable[Any], columns: Sequence[str], index: str | None = None) -> "pd.DataFrame":
-    """A DataFrame of rows; to be called in a thread, for importing pandas takes a while."""
+    """Returns a DataFrame of rows. Call it in a thread, as importing pandas takes a while."""
     import pandas as pd
 
     return pd.DataFrame.from_records(rows, columns=list(columns), index=index)
 
 
 def read_csv(path: Path, **options: Any) -> "pd.DataFrame":
-    """Reads comma-separated values, compressed or not: a file, or a folder of them, one below the other.
+    """Reads comma-separated values, compressed or not: a file, or the concatenated files of a folder.
 
     Raises:
-        NotEnoughMemory: A compressed file has more texts than memory has room for, and no option leaves some out.
+        NotEnoughMemory: A compressed file does not fit into memory, and no option leaves out parts of it.
     """
     import pandas as pd
 
@@ -49,7 +49,7 @@ def read_parquet(path: Path, **options: Any) -> "pd.DataFrame":
     """Reads a parquet file, or a folder of them.
 
     Raises:
-        NotEnoughMemory: It has more rows than memory has room for, and no option leaves some out.
+        NotEnoughMemory: The rows do not fit into memory, and no option leaves out some of them.
     """
     import pandas as pd
 
@@ -60,7 +60,7 @@ def read_parquet(path: Path, **options: Any) -> "pd.DataFrame":
 
 
 def _smallest_size(file: Path | BytesIO, columns: Sequence[str] | None) -> int:
-    """Bytes that columns of a parquet file, or all of them, take in memory at least, as its footer says."""
+    """Returns the least bytes that columns of a parquet file take in memory, according to its footer."""
     from pyarrow import parquet
 
     metadata = parquet.ParquetFile(file).metadata
@@ -68,7 +68,7 @@ def _smallest_size(file: Path | BytesIO, columns: Sequence[str] | None) -> int:
     size = 0
     for place in range(metadata.num_columns):
         name = metadata.schema.column(place).path
-        while name and name not in types:  # the path of a part of a column; a name may have dots, too
+        while name and name not in types:  # the path of a part of a column; names may also contain dots
             name = name.rpartition(".")[0]
         if columns is None or name in columns:
             width = _width(types[name])
@@ -78,22 +78,22 @@ def _smallest_size(file: Path | BytesIO, columns: Sequence[str] | None) -> int:
 
 
 def _width(kind: Any) -> int:
-    """Bytes that a value takes at least."""
+    """Returns the least bytes that a value takes."""
     try:
         return max(1, int(kind.bit_width) // 8)
-    except ValueError:  # texts, lists and others of no fixed width
+    except ValueError:  # texts, lists and other types without a fixed width
         return 1
 
 
 def read_arrow(path: Path, **options: Any) -> "pd.DataFrame":
-    """Reads an Arrow IPC file, which a feather file is, too, or a folder of them, one below the other."""
+    """Reads an Arrow IPC or feather file, or the concatenated files of a folder."""
     import pandas as pd
     from pyarrow import feather
 
     tables = []
     for file in files_of(path):
         content = _unpacked(file)
-        feather.read_table(content, memory_map=False).validate(full=True)  # else damaged ones end the process
+        feather.read_table(content, memory_map=False).validate(full=True)  # otherwise a damaged file ends the process
         if isinstance(content, BytesIO):
             content.seek(0)
         tables.append(pd.read_feather(content, **options))
@@ -101,11 +101,11 @@ def read_arrow(path: Path, **options: Any) -> "pd.DataFrame":
 
 
 def together(tables: "Sequence[pd.DataFrame]", join: Literal["inner", "outer"] = "outer") -> "pd.DataFrame":
-    """Tables one below the other. Rows keep their names; numbers that only count them go on.
+    """Concatenates tables. Rows keep their names; an index that only counts rows continues.
 
     Args:
         tables: The tables.
-        join: Of the columns: those that all have, or all.
+        join: `"inner"` keeps the columns that all tables have, `"outer"` keeps all columns.
     """
     import pandas as pd
 
@@ -116,7 +116,7 @@ def together(tables: "Sequence[pd.DataFrame]", join: Literal["inner", "outer"] =
 
 
 def _unpacked(path: Path) -> Path | BytesIO:
-    """A file without its gzip compression, which the readers of these formats do not undo."""
+    """Returns a file without gzip compression, which the readers of these formats do not support."""
     if path.name.lower().endswith(".gz"):
         check_unpacked(path)
         return BytesIO(gzip.decompress(path.read_bytes()))
@@ -127,8 +127,8 @@ def write_parquet(table: "pd.DataFrame", path: Path) -> None:
     """Writes a parquet file. The same table gives the same bytes.
 
     Raises:
-        ValueError: It could not be read again: columns have names or values that parquet has no form for, or the same
-            name, be it as texts, as which parquet keeps names.
+        ValueError: The table could not be read again: parquet cannot store names or values of columns, or two names
+            are equal as texts, since parquet stores names as texts.
     """
     _check_names(table)
     try:
@@ -156,11 +156,11 @@ def _check_names(table: "pd.DataFrame") -> None:
 
 
 def _check_schema(table: "pd.DataFrame", path: Path) -> None:
-    """Reads a parquet file without its rows: of columns with texts as names, one of each type stands for all.
+    """Reads a parquet file without its rows. If names are texts, one column of each type stands for all.
 
     Raises:
-        ValueError: The columns would come back with other names.
-        Exception: Whatever reading it raises.
+        ValueError: The columns would be read with other names.
+        Exception: Any error of reading the file.
     """
     import pyarrow
     from pyarrow import parquet
@@ -188,7 +188,7 @@ def _as_read(table: "pd.DataFrame") -> None:
 
 
 def _explained(table: "pd.DataFrame", attempt: Callable[["pd.DataFrame"], None], error: Exception) -> str:
-    """Which part of a table is to blame for an error, and what to do."""
+    """Returns a message that says which part of a table causes an error, and what to do."""
     import pandas as pd
 
     named = table.set_axis([f"x{place}" for place in range(table.shape[1])], axis=1)
@@ -210,7 +210,7 @@ def _explained(table: "pd.DataFrame", attempt: Callable[["pd.DataFrame"], None],
 
 
 def parquet_rows(path: Path) -> int:
-    """Returns how many rows a parquet file has, from its footer."""
+    """Returns the number of rows of a parquet file, from its footer."""
     from pyarrow import parquet
 
     return int(parquet.read_metadata(path).num_rows)

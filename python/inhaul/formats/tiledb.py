@@ -1,4 +1,4 @@
-"""TileDB arrays, and the experiments of TileDB-SOMA: folders that their own libraries open."""
+"""TileDB arrays and TileDB-SOMA experiments: folders that their own libraries open."""
 
 from pathlib import Path
 from typing import Any
@@ -12,5 +12,5 @@ def open_array(path: Path, **options: Any) -> Any:
 
 
 def open_soma(path: Path, **options: Any) -> Any:
-    """Opens what TileDB-SOMA has written for reading, an `Experiment` above all."""
+    """Opens a TileDB-SOMA object for reading, usually an `Experiment`."""
     return library("tiledbsoma", "soma").open(str(path), **options)

@@ -1,6 +1,6 @@
-"""Refuses zarr stores whose chunks declare more than is stored of them. Chunks that are not stored are no fault.
+"""Checks for zarr stores whose chunks declare more data than they store. Missing chunks are allowed.
 
-The codecs of texts take memory for as many as a chunk says it has, before they look whether it can have as many.
+The codecs of texts allocate memory for the declared number of texts before they check whether the chunk can contain it.
 """
 
 import math
@@ -14,13 +14,13 @@ from inhaul.formats.arrays import zarr_files
 from inhaul.formats.confined import ZARR_METADATA, local_zarr_metadata
 from inhaul.formats.sizes import ALLOWED, check
 
-_TEXTS = ("vlen-utf8", "vlen-bytes", "vlen-array")  # codecs whose chunks begin with how many items they have
+_TEXTS = ("vlen-utf8", "vlen-bytes", "vlen-array")  # codecs whose chunks begin with the number of items
 _COUNT = 4  # bytes of that number, and of the length of each item
-_POINTER = 8  # bytes of an item in memory whose size the metadata does not tell
+_POINTER = 8  # bytes in memory of an item whose size is not in the metadata
 
 
 def check_zarr(source: Path) -> None:
-    """Refuses a zarr store with chunks that are larger than what is stored of them can be.
+    """Refuses a zarr store with chunks that declare more than their stored bytes can contain.
 
     Args:
         source: The folder or zip file.
@@ -41,7 +41,7 @@ def check_zarr(source: Path) -> None:
 
 
 def _arrays(name: str, node: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The arrays that a file with metadata tells of: by their paths, what it says."""
+    """Yields the arrays in a file with metadata: their paths and metadata."""
     folder, _, file = name.rpartition("/")
     if file == ".zarray" or node.get("node_type") == "array":
         yield folder, node
@@ -53,24 +53,24 @@ def _arrays(name: str, node: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[s
 
 
 def _size_of_chunk(node: Mapping[str, Any]) -> int:
-    """Bytes that a chunk of an array takes in memory."""
+    """Returns the bytes that a chunk of an array takes in memory."""
     import numpy as np
 
     chunks = node["chunks"] if "chunks" in node else node["chunk_grid"]["configuration"]["chunk_shape"]
     for codec in node.get("codecs", []):
-        if codec["name"] == "sharding_indexed":  # the chunks above hold others, of which not all are stored
+        if codec["name"] == "sharding_indexed":  # shards hold inner chunks, some of which may be missing
             chunks = codec["configuration"]["chunk_shape"]
     try:
         item = np.dtype(node.get("dtype") or node.get("data_type")).itemsize
-    except (TypeError, ValueError):  # of records above all, which are small
+    except (TypeError, ValueError):  # mainly structured arrays, which are small
         item = _POINTER
     return int(math.prod(chunks)) * (item or _POINTER)
 
 
 def _after_texts(node: Mapping[str, Any]) -> Sequence[Mapping[str, Any]] | None:
-    """Returns what the chunks of an array went through after the codec of texts, in order; None if it holds others.
+    """Returns the codecs after the codec of texts, in order; None if the array has no texts.
 
-    In version 3 of zarr, chunks may be kept together in shards: into these nobody looks.
+    In version 3 of zarr, chunks may be kept together in shards, which are not checked.
     """
     codecs = [*(node.get("filters") or []), node.get("compressor")] if "dtype" in node else node.get("codecs", [])
     names = [None if codec is None else codec.get("id", codec.get("name")) for codec in codecs]
@@ -92,7 +92,7 @@ def _check_texts(path: str, chunk: bytes, codecs: Sequence[Mapping[str, Any]]) -
     for codec in reversed(codecs):
         if codec.get("name") == "crc32c":
             chunk = chunk[:-_COUNT]
-        else:  # what version 3 of zarr configures matters for encoding only
+        else:  # the configuration in version 3 of zarr only matters for encoding
             chunk = bytes(numcodecs.get_codec(dict(codec) if "id" in codec else {"id": codec["name"]}).decode(chunk))
     (count,) = unpack_from("<I", chunk)
     if count > len(chunk) // _COUNT:

@@ -1252,7 +1252,7 @@ class _Hierarchy(_Related[ULabel]):
     """The parents or children of a label."""
 
 class BackedElement:
-    """An array, sparse matrix or DataFrame that stays where it is. Indexing it chooses, `to_memory()` reads."""
+    """An array, sparse matrix or DataFrame that is not loaded. Indexing selects a part, and `to_memory()` reads it."""
 
     def __init__(
         self,
@@ -1263,31 +1263,31 @@ class BackedElement:
     ) -> None: ...
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its shape; of a DataFrame, rows and columns; of a dict, empty.
+        """The shape; for a DataFrame, rows and columns; for a dict, empty.
 
         Raises:
-            ValueError: Rows were chosen from one name to another: their number is known only once they are read.
+            ValueError: Rows were selected from one name to another, so their number is known only after reading.
         """
         ...
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the columns of a DataFrame, or of the items of a dict; of others there are none."""
+        """The names of the columns of a DataFrame or of the items of a dict; empty for other kinds."""
         ...
 
     def __len__(self) -> int: ...
     def __repr__(self) -> str: ...
     def __getitem__(self, index: Any) -> Self:
-        """Chooses rows, or rows and columns of a matrix, or a column of a DataFrame or an item of a dict by its name.
+        """Selects rows, rows and columns of a matrix, or by name a column of a DataFrame or an item of a dict.
 
         Raises:
-            IndexError: A position is out of range, or there are more of them than axes.
+            IndexError: A position is out of range, or there are more indices than axes.
             KeyError: There is no such column.
         """
         ...
 
     def to_memory(self) -> Any:
-        """Reads what was chosen: a DataFrame, a column's values, an array, a sparse matrix, names, or a dict.
+        """Reads the selection: a DataFrame, the values of a column, an array, a sparse matrix, names, or a dict.
 
         Raises:
             KeyError: A name is not there.
@@ -1296,12 +1296,13 @@ class BackedElement:
         ...
 
 class AnnDataAccessor:
-    """An AnnData that stays where it is. Indexing it chooses rows and columns, and reads nothing.
+    """An AnnData that is not loaded. Indexing selects rows and columns, and reads nothing.
 
-    By position, slice, mask or name, as an AnnData is: `accessor[mask, ["CD3D", "CD8A"]]`. A `with` block closes it.
+    Select by position, slice, mask or name, as in an AnnData: `accessor[mask, ["CD3D", "CD8A"]]`. A `with` block closes
+    it.
 
     Attributes:
-        name: Where it is.
+        name: The name of the file or store.
     """
 
     def __init__(self, group: Any, name: str, parts: Mapping[str, Any], obs: Axis, var: Axis) -> None: ...
@@ -1314,7 +1315,7 @@ class AnnDataAccessor:
         """The number of observations and of variables.
 
         Raises:
-            ValueError: They were chosen from one name to another: their number is known only once they are read.
+            ValueError: They were selected from one name to another, so their number is known only after reading.
         """
         ...
 
@@ -1331,7 +1332,7 @@ class AnnDataAccessor:
     def __len__(self) -> int: ...
     def __repr__(self) -> str: ...
     def __getitem__(self, index: Any) -> Self:
-        """Chooses observations, or observations and variables.
+        """Selects observations, or observations and variables.
 
         Raises:
             IndexError: A position is out of range, or a mask has another length.
@@ -1363,7 +1364,7 @@ class AnnDataAccessor:
         """The matrix.
 
         Raises:
-            KeyError: There is none.
+            KeyError: There is no matrix.
         """
         ...
 
@@ -1394,16 +1395,16 @@ class AnnDataAccessor:
 
     @property
     def uns(self) -> dict[str, BackedElement]:
-        """What annotates neither axis."""
+        """Annotations of neither axis."""
         ...
 
     @property
     def raw(self) -> Self | None:
-        """The same observations with the variables that `raw` keeps; None without it."""
+        """The same observations with the variables of `raw`; None if there is no `raw`."""
         ...
 
     def to_memory(self) -> AnnData:
-        """Reads what was chosen.
+        """Reads the selection.
 
         Raises:
             KeyError: A name is not there.
@@ -1412,15 +1413,15 @@ class AnnDataAccessor:
         ...
 
     def close(self) -> None:
-        """Closes the file, of all that was chosen from it, too. Doing it twice is no error."""
+        """Closes the file, also for selections of it. You may call this twice."""
         ...
 
 class BackedAccessor:
-    """An HDF5 file, or a zarr or TileDB store, that stays where it is. A `with` block closes it.
+    """An HDF5 file, or a zarr or TileDB store, that is not loaded. A `with` block closes it.
 
     Attributes:
         connection: The open file or store.
-        storage: The group or array, as h5py, zarr or TileDB has it; what is read from it blocks.
+        storage: The group or array of h5py, zarr or TileDB; reading from it blocks.
     """
 
     def __init__(self, connection: Any, storage: Any, name: str) -> None: ...
@@ -1433,17 +1434,17 @@ class BackedAccessor:
         """Reads an array, or a part of it.
 
         Args:
-            name: Its path in the file or store; of a TileDB array, the attribute.
-            index: Which part, by position.
+            name: The path of the array in the file or store; for a TileDB array, the attribute.
+            index: The positions to read.
 
         Raises:
             KeyError: There is no such array.
-            ValueError: The content is broken.
+            ValueError: The content is damaged.
         """
         ...
 
     def close(self) -> None:
-        """Closes the file. Doing it twice is no error."""
+        """Closes the file. You may call this twice."""
         ...
 
 class Collection(_Registry, _IsDescribed, _IsVersioned, _TracksRun, _TracksUpdates):
@@ -1747,14 +1748,14 @@ def save(records: Iterable[_Registry]) -> None:
     ...
 
 def testremote(url: str, storage_options: Mapping[str, Any] | None = None) -> RemoteReport:
-    """Finds out what a storage on S3 can do, by storing, reading, listing and aborting; cleans up after itself.
+    """Tests the abilities of a storage on S3: it stores, reads, lists, aborts and deletes objects, and cleans up.
 
     Args:
         url: `s3://bucket/prefix?endpoint_url=...`.
         storage_options: As for `connect`.
 
     Raises:
-        UnsupportedStorage: It is no address on S3.
+        UnsupportedStorage: The address is not on S3.
         StorageMissing: There is no such bucket.
         StorageDenied: The credentials are refused.
         StorageUnavailable: The server does not answer.
