@@ -1,4 +1,4 @@
-"""Async, high-throughput ingestion of files into a governed artifact store.
+"""Async, high-throughput ingestion of files into a registry of artifacts.
 
 A folder becomes artifacts, one for each file::
 
@@ -95,7 +95,7 @@ __all__ = (
     "verify",
 )
 
-# Of what is not in `inhaul.registry`.
+# The modules of names that are not in `inhaul.registry`.
 _HOMES = {
     "inhaul.instance": ("Instance", "connect"),
     "inhaul.stores.probe": ("Ability", "RemoteReport", "testremote"),
@@ -103,11 +103,11 @@ _HOMES = {
     "inhaul.ingestion.report": ("IngestEvent", "IngestReport", "Issue", "Reason", "Status"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = ("core", "datasets")  # which need not be imported by themselves
+_MODULES = ("core", "datasets")  # modules that users need not import separately
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is used when it is used, so that `import inhaul` is cheap (PEP 562)."""
+    """Imports a name at its first use, so that `import inhaul` is fast (PEP 562)."""
     if name in _MODULES:
         return import_module(f"inhaul.{name}")
     if name not in __all__:

@@ -1,4 +1,4 @@
-"""Blocking calls: the same coroutines, run on an event loop in a thread of their own.
+"""Blocking calls: they run the same coroutines on an event loop in a separate thread.
 
 The loop starts with the first call and serves all threads of the process. It is never the loop of the calling thread,
 so a call may block where another loop runs, as it does in a notebook.
@@ -26,8 +26,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _PATIENCE = 5.0  # seconds that an interrupted call waits for its clean-up
-_FAREWELL = 1.0  # seconds that the end of the process waits for connections to be closed
-_CHUNK = 1000  # items of an iteration that are fetched at a time
+_FAREWELL = 1.0  # seconds that the process waits at its end for connections to close
+_CHUNK = 1000  # items that an iteration fetches at a time
 
 
 class _Portal:
@@ -64,7 +64,7 @@ class _Portal:
         """Refuses calls that would wait for ever.
 
         Raises:
-            WrongThread: The caller is the loop's own thread, or a child that was forked from the loop's process.
+            WrongThread: The caller is the thread of the loop, or a child that was forked from its process.
         """
         if os.getpid() != self.process:
             raise WrongThread(
@@ -83,18 +83,18 @@ class _Portal:
             self._stopping = asyncio.Event()
             self.loop.call_soon(self._started.set)
             while not self._stopping.is_set():
-                # A SystemExit of a user's callback ends the loop; the call that it belongs to has it, too.
+                # A SystemExit in a user's callback ends the loop; its call also raises it.
                 with suppress(SystemExit, KeyboardInterrupt):
                     runner.run(self._until_stopped())
 
     async def _until_stopped(self) -> None:
         await self._stopping.wait()
-        # The end of a loop closes all generators at once, but these must go before the ones that they use.
+        # The end of a loop closes all generators at once, but these must be closed before the ones that they use.
         for source in list(_iterated):
             await source.aclose()
 
     def _stop(self) -> None:
-        """Ends what still runs, and lets the loop close its connections."""
+        """Ends running tasks, and lets the loop close its connections."""
         if os.getpid() == self.process:
             self.loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join(_FAREWELL)
@@ -113,9 +113,9 @@ def _get_portal() -> _Portal:
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine in the caller's context and waits for what it returns or raises.
+    """Runs a coroutine in the caller's context, and waits for its result or error.
 
-    A Ctrl-C in the meantime cancels the coroutine, and waits for its clean-up.
+    Ctrl-C cancels the coroutine, and waits for its clean-up.
 
     Raises:
         WrongThread: The caller is the thread that would run the coroutine, or a forked child.
@@ -130,7 +130,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def iterate(source: AsyncGenerator[T]) -> Iterator[T]:
-    """The items of an async generator, fetched some at a time.
+    """Yields the items of an async generator, which are fetched in chunks.
 
     Raises:
         WrongThread: See `run`.
@@ -140,7 +140,7 @@ def iterate(source: AsyncGenerator[T]) -> Iterator[T]:
         while chunk := run(_take(source)):
             yield from chunk
     finally:
-        # Not waited for: the garbage collector may close this on any thread, the loop's too.
+        # This does not wait, as the garbage collector may close it on any thread, also on that of the loop.
         if _portal is not None and _portal.process == os.getpid() and not sys.is_finalizing():
             _portal.loop.call_soon_threadsafe(_close, source)
 
@@ -166,7 +166,7 @@ _closing: set[asyncio.Future[None]] = set()  # the loop holds its tasks weakly
 
 
 def blocking(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
-    """A coroutine function as one that waits. Iterators are used up first: they may make blocking calls themselves."""
+    """Returns a blocking form of a coroutine function. It first exhausts iterators, as they may make blocking calls."""
     called: Callable[..., Coroutine[Any, Any, T]] = function
 
     @functools.wraps(function)
@@ -183,7 +183,7 @@ def _held(value: Any) -> Any:
 twins: dict[type, type] = {}
 """The classes of the async API that have a twin."""
 
-# What Python and SQLAlchemy gave the class for itself, and what the twin has in another form.
+# Attributes that Python and SQLAlchemy add to each class, and those that the twin has in another form.
 _LEFT_OUT = frozenset(
     [
         "__dict__",
@@ -206,14 +206,14 @@ _LEFT_OUT = frozenset(
 
 
 def twin(cls: type, **members: object) -> type:
-    """The class whose public coroutine functions wait.
+    """Returns the twin of a class: its public coroutine functions block.
 
-    It is not a subclass but has the same code, its bases are twins, too, and it is made once. Its objects are staged
-    when something is asked of them that staging finds out, and have `for` where the others have `async for`.
+    The twin is not a subclass but has the same code. Its bases are also twins, and it is created only once. Its objects
+    are staged when a field is read that staging sets, and support `for` instead of `async for`.
 
     Args:
         cls: A class of the async API.
-        members: What the twin has differently.
+        members: Members that differ in the twin.
     """
     if cls not in twins:
         bases = tuple(map(_base, vars(cls).get("__orig_bases__", cls.__bases__)))
@@ -223,7 +223,7 @@ def twin(cls: type, **members: object) -> type:
         if "__await__" in vars(cls):
             staged = _staged(cls)
             namespace |= {name: staged.pop(name) for name in vars(cls) if name in staged}
-            bases = (type(f"Staged{cls.__name__}", (), staged), *bases)  # before what it inherits them from
+            bases = (type(f"Staged{cls.__name__}", (), staged), *bases)  # before the bases with these members
         namespace |= members
         twins[cls] = types.new_class(cls.__name__, bases, exec_body=lambda body: body.update(namespace))
     return twins[cls]
@@ -244,7 +244,7 @@ def _member(name: str, value: Any) -> Any:
 
 
 def _protocols(cls: Any) -> dict[str, Any]:
-    """The special methods that differ."""
+    """Returns the special methods that differ."""
     members: dict[str, Any] = {}
     if "__init__" in vars(cls):
         members["__init__"] = _init(cls)
@@ -256,7 +256,7 @@ def _protocols(cls: Any) -> dict[str, Any]:
 
 
 def _init(cls: type) -> Any:
-    """The constructor as it was before its class was mapped."""
+    """Returns the constructor as it was before SQLAlchemy mapped the class."""
     try:
         return class_mapper(cls, configure=False).class_manager.original_init
     except UnmappedClassError:
@@ -264,10 +264,10 @@ def _init(cls: type) -> Any:
 
 
 def _staged(cls: Any) -> dict[str, Any]:
-    """The members of a class that is awaited, each of which first stages its object.
+    """Returns members of a class with staging that first stage their object.
 
-    `save()` does so itself, and then reads each file only once. What is wrong with the arguments, or their path, is
-    still said by the constructor.
+    `save()` stages it itself, and so reads each file only once. The constructor still refuses wrong arguments and
+    paths.
     """
     init = _init(cls)
 
@@ -309,10 +309,10 @@ def _after_staging(method: Callable[..., T]) -> Callable[..., T]:
 
 
 class _Staged:
-    """An attribute of an object that is staged when it is asked for.
+    """An attribute that stages its object before it is read.
 
     Args:
-        attribute: The descriptor behind it.
+        attribute: The descriptor to which it delegates.
     """
 
     def __init__(self, attribute: Any) -> None:
@@ -325,5 +325,5 @@ class _Staged:
 
     def __set__(self, record: Any, value: object) -> None:
         if isinstance(self._attribute, property) and not record._is_staged:
-            record._stage()  # what it means depends on what staging finds
+            record._stage()  # the effect of the value depends on the result of staging
         self._attribute.__set__(record, value)

@@ -1,4 +1,4 @@
-"""The classes beside the registries: their bases, the types that they return, and sample data."""
+"""Further classes: the base classes of registries, and the types that records return."""
 
 from inhaul import datasets
 from inhaul.registry import (

@@ -1,4 +1,4 @@
-"""Small sample data, made on this machine: the same with every call, without network."""
+"""Small sample data, generated on this machine: the same in every call, without network."""
 
 import gzip
 import json
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from mudata import MuData
     from scipy.sparse import csr_matrix
 
-# Fisher's measurements of 50 irises of each of three species, in millimetres: two digits per flower, and per species
-# one line each of the sepals' length and width and the petals' length and width.
+# Fisher's measurements of 50 irises of each of three species, in millimetres: two digits per flower. Each species has
+# one line each for the length and width of the sepals and the length and width of the petals.
 _IRIS = """
 5149474650544650444954484843585754515751545146514850505252474854525549505549445150454450514851465350
 3530323136393434293137343030404439353838343736333430343534323134414231323536303435233235383038323733
@@ -56,8 +56,8 @@ def generate_cell_ranger_files(sample: str, basedir: str | Path | None = None) -
     """Writes a folder like the output of 10x Genomics' Cell Ranger: 18 small files, with real matrices in them.
 
     Args:
-        sample: Name of the folder.
-        basedir: Where to make it; None: the current folder.
+        sample: The name of the folder.
+        basedir: The folder in which to create it; None means the current folder.
 
     Returns:
         The folder.
@@ -121,7 +121,7 @@ def anndata_with_obs() -> "AnnData":
 
 
 def anndata_pbmc68k_reduced() -> "AnnData":
-    """70 blood cells x 765 genes, in the form of a well-known subset: made up, but with types, embeddings and graph."""
+    """70 invented blood cells x 765 genes, in the form of a well-known data set, with types, embeddings and graph."""
     import numpy as np
     import pandas as pd
     from anndata import AnnData
@@ -144,7 +144,7 @@ def anndata_pbmc68k_reduced() -> "AnnData":
 
 
 def mudata_papalexi21_subset() -> "MuData":
-    """200 cells with RNA, proteins, hashtags and guide RNAs, in the form of a well-known experiment: made up.
+    """200 invented cells with RNA, proteins, hashtags and guide RNAs, in the form of a well-known experiment.
 
     Raises:
         MissingLibrary: mudata is not installed.
@@ -163,7 +163,7 @@ def mudata_papalexi21_subset() -> "MuData":
         )
         for name, size in sizes.items()
     }
-    # Before 0.4, mudata copies columns of the modalities unless told not to, and warns that this will change.
+    # Before 0.4, mudata by default copies columns of the modalities, and warns that this will change.
     options = getattr(mudata, "set_options", None)
     with options(pull_on_update=False) if options else nullcontext():
         mdata: MuData = mudata.MuData(modalities)
@@ -171,7 +171,7 @@ def mudata_papalexi21_subset() -> "MuData":
 
 
 def file_jpg_paradisi05() -> Path:
-    """Writes an image of stained nuclei, as of a laminopathy, made up of ellipses, to the current folder.
+    """Writes an image of stained nuclei, drawn as ellipses, to the current folder.
 
     Returns:
         Its path.
@@ -205,7 +205,7 @@ def _iris() -> "pd.DataFrame":
 
 
 def _counts(cells: int, genes: int, seed: int) -> "csr_matrix":
-    """Counts of molecules, a fifth of them above zero. `RandomState` draws the same numbers in every release."""
+    """Returns counts of molecules, a fifth of them above zero. `RandomState` draws the same numbers in all releases."""
     import numpy as np
     from scipy.sparse import csr_matrix
 
@@ -219,12 +219,12 @@ def _genes(count: int) -> list[str]:
 
 
 def _barcodes(count: int) -> list[str]:
-    """Cell barcodes of 16 bases."""
+    """Returns cell barcodes of 16 bases."""
     return ["".join("ACGT"[number * 7919 >> 2 * base & 3] for base in range(16)) + "-1" for number in range(count)]
 
 
 def _ten_x_matrix(folder: Path, counts: "csr_matrix", genes: list[str], barcodes: list[str]) -> None:
-    """A matrix as Matrix Market, genes x cells."""
+    """Writes a matrix as Matrix Market, genes x cells."""
     from scipy.io import mmwrite
 
     folder.mkdir()
@@ -236,7 +236,7 @@ def _ten_x_matrix(folder: Path, counts: "csr_matrix", genes: list[str], barcodes
 
 
 def _ten_x_h5(path: Path, counts: "csr_matrix", genes: list[str], barcodes: list[str]) -> None:
-    """A matrix as HDF5, cell by cell."""
+    """Writes a matrix as HDF5, cell by cell."""
     import h5py
 
     with h5py.File(path, "w") as file:

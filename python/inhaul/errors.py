@@ -1,6 +1,6 @@
-"""Every error inhaul raises on purpose.
+"""The errors that inhaul raises on purpose.
 
-Each class is also the builtin that fits, so a handler need not know inhaul::
+Each class is also the fitting builtin, so that handlers need not know inhaul::
 
     InhaulError
     ├── InvalidKey (ValueError)             a key that could escape its root or not be stored
@@ -8,10 +8,10 @@ Each class is also the builtin that fits, so a handler need not know inhaul::
     ├── KeyExists (FileExistsError)         the key, or the record, is already there
     ├── NotStaged (AttributeError)          a field that is known only when the object is staged
     ├── ValidationError (ValueError)        an unknown feature or label, or a value that its feature does not take
-    ├── InUse (ValueError)                  the record to delete is still referred to
+    ├── InUse (ValueError)                  other records still refer to the record to delete
     ├── UnknownField (ValueError)           a lookup names no field
     ├── NoResultFound (LookupError)         a query that must find one record found none
-    ├── MultipleResultsFound (LookupError)  ... or more than one
+    ├── MultipleResultsFound (LookupError)  a query that must find at most one record found several
     ├── FileChanged (OSError)               a file changed while it was read, or since it was staged
     ├── ObjectMissing (FileNotFoundError)   a record's object is not in its storage
     ├── ObjectChanged (OSError)             a file was overwritten in place after it was registered
@@ -22,7 +22,7 @@ Each class is also the builtin that fits, so a handler need not know inhaul::
     ├── NotEnoughMemory (MemoryError)       the content needs more memory than there is
     ├── StorageFull (OSError)               no space left (errno ENOSPC)
     ├── MissingLibrary (ImportError)        a format needs a library that is not installed
-    ├── UnsupportedStorage (NotImplementedError)
+    ├── UnsupportedStorage (NotImplementedError)  a kind of storage that inhaul does not support
     ├── WrongStorage (ValueError)           the storage at a root is not this registry's
     ├── StorageShared (ValueError)          other registries also store objects in a storage
     ├── StorageMissing (FileNotFoundError)  the bucket does not exist, or the folder was moved during a write
@@ -30,7 +30,7 @@ Each class is also the builtin that fits, so a handler need not know inhaul::
     ├── StorageUnavailable (ConnectionError)  the storage gave no valid answer for too long
     ├── UnsupportedDatabase (ValueError)    a database address inhaul cannot use
     ├── DatabaseUnreachable (ConnectionError) a database server does not answer, or refuses
-    │   └── CommitInDoubt                   ... or did not confirm a commit
+    │   └── CommitInDoubt                   a database server did not confirm a commit
     ├── DatabaseDenied (PermissionError)    this user may not open the database, or may only read it
     ├── DatabaseBusy (TimeoutError)         the database was locked, or its server's time limit was reached
     ├── DatabaseFailed (RuntimeError)       the database failed for any other reason
@@ -118,7 +118,7 @@ class StorageFull(InhaulError, OSError):
 
 
 class MissingLibrary(InhaulError, ImportError):
-    """A format needs a library that is not installed; the message says which extra of inhaul brings it."""
+    """A format needs a library that is not installed; the message names the extra of inhaul that installs it."""
 
 
 class UnsupportedStorage(InhaulError, NotImplementedError):

@@ -1,4 +1,4 @@
-"""Questions to the operating system about folders and disks."""
+"""Functions that ask the operating system about folders and disks."""
 
 import errno
 import os
@@ -45,7 +45,7 @@ def working_folder() -> Path:
 
 
 def temporary_folder(need: int) -> Path:
-    """Makes a temporary folder for about `need` bytes.
+    """Creates a temporary folder for about `need` bytes.
 
     Raises:
         StorageFull: There is no room for it.
@@ -67,12 +67,12 @@ def no_room_for_temporaries(path: str, need: int) -> StorageFull:
 
 
 def network_filesystem(path: Path) -> str | None:
-    """Returns the name of a path's file system if other machines may have it mounted as well.
+    """Returns the name of a path's file system if other machines may also have mounted it.
 
-    FUSE counts as one: it serves sshfs, s3fs and GlusterFS, and a local disk seldom.
+    FUSE counts as such: it usually serves sshfs, s3fs or GlusterFS, and seldom a local disk.
 
     Raises:
-        OSError: The path cannot be looked at.
+        OSError: The path cannot be accessed.
     """
     return _NETWORK.get(_core.filesystem_magic(path) & 0xFFFFFFFF)
 

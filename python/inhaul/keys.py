@@ -1,4 +1,4 @@
-"""The rules for names: keys, suffixes, uids, and where objects lie. The rules themselves are in the Rust core."""
+"""The rules for names: keys, suffixes, uids, and places of objects. The Rust core implements them."""
 
 from inhaul import _core
 from inhaul._core import accessor, new_uid, next_uid, object_key, suffix
@@ -40,22 +40,22 @@ FAMILY = 16
 
 
 def stem(uid: str) -> str:
-    """Returns what the uids of all versions of a record begin with."""
+    """Returns the common start of the uids of all versions of a record."""
     return uid[:FAMILY]
 
 
 def uid_of(object_key: str) -> str:
-    """The uid in the key of an object that inhaul named."""
+    """Returns the uid in the key of an object that inhaul named."""
     return object_key.rpartition("/")[2][:20]
 
 
 def is_of_objects(name: str) -> bool:
-    """True if inhaul keeps objects, marks or temporary files in the folder of this name in `OBJECTS`."""
+    """Returns True if inhaul keeps objects, marks or temporary files in the folder with this name in `OBJECTS`."""
     return len(name) == 1 or f"{OBJECTS}/{name}" in (MARKS, TEMPORARY)
 
 
 def key_problem(key: str) -> str | None:
-    """Returns what is wrong with a key, in words; None if it is valid."""
+    """Returns the problem of a key, in words; None if it is valid."""
     if not is_storable(key) and "\0" not in key:
         return "it holds half of a surrogate pair, which is not UTF-8"
     return _core.key_problem(key)

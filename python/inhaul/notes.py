@@ -1,7 +1,7 @@
-"""Small files in which a process notes its unfinished work and its findings for the next process.
+"""Small files in which a process records unfinished work and findings for the next process.
 
-Such a file may be damaged: half of it is missing after a power cut, or something else has its name. It is then
-renamed, with a warning, and the caller goes on without it. All functions here block.
+Such a file may be damaged: part of it is missing after a power cut, or another file has its name. Then it is renamed,
+with a warning, and the caller continues without it. All functions here block.
 """
 
 import fcntl
@@ -21,21 +21,21 @@ T = TypeVar("T")
 MOST = 1 << 16
 """The most bytes that are read of a note by default."""
 
-_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # neither a link nor a pipe in its place holds anybody up
+_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a link or a pipe in its place must not block
 _DAMAGED = ".damaged"
 
 
 def folder(path: Path) -> Path:
-    """Makes a folder for notes if it is missing, and renames anything else that has its name."""
+    """Creates a folder for notes if it is missing, and renames any other file with its name."""
     with suppress(FileNotFoundError):
-        if not S_ISDIR(path.lstat().st_mode):  # asked once: another process may make the folder meanwhile
+        if not S_ISDIR(path.lstat().st_mode):  # one call, as another process may create the folder meanwhile
             set_aside(path, "no folder")
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def create(file: Path, content: Mapping[str, object]) -> int:
-    """Makes a durable note, and returns a descriptor that holds its lock.
+    """Writes a note to disk, and returns a descriptor that holds its lock.
 
     Raises:
         FileExistsError: The note exists already.
@@ -58,11 +58,11 @@ def take(file: Path, parse: Callable[[Any], T]) -> tuple[int, T] | None:
 
     Args:
         file: The note.
-        parse: Converts the content, as decoded from JSON. Any error it raises means that the note is damaged.
+        parse: Converts the content, decoded from JSON. Any error that it raises means that the note is damaged.
 
     Returns:
-        A descriptor that holds its lock, and what it says. None when its process still runs, has just ended, or is
-        about to begin; when it is another user's; or when it was damaged.
+        A descriptor that holds the lock, and the content. None if the process of the note still runs, has just ended or
+        is about to begin; if the note belongs to another user; or if it was damaged.
     """
     try:
         descriptor = os.open(file, os.O_RDWR | _FLAGS)
@@ -117,7 +117,7 @@ def content_of(descriptor: int, most: int) -> bytes:
     """
     if not S_ISREG(os.fstat(descriptor).st_mode):
         raise ValueError("no regular file")
-    with open(os.dup(descriptor), "rb") as file:  # noqa: PTH123 - it has no path here
+    with open(os.dup(descriptor), "rb") as file:  # noqa: PTH123 - there is no path here
         content = file.read(most + 1)
     if len(content) > most:
         raise ValueError(f"more than {most} bytes")
@@ -125,7 +125,7 @@ def content_of(descriptor: int, most: int) -> bytes:
 
 
 def lines(file: Path, *, most: int) -> list[str]:
-    """Returns the lines of a note that is a list; see `read`. Bytes that are not UTF-8 are replaced."""
+    """Returns the lines of a note with a list; see `read`. Bytes that are not UTF-8 are replaced."""
     try:
         descriptor = os.open(file, os.O_RDONLY | _FLAGS)
     except FileNotFoundError:
@@ -171,7 +171,7 @@ def write(file: Path, content: str) -> None:
     """Writes a note atomically, and replaces a note or a link of the same name."""
     new = file.with_name(f"{file.name}.{secrets.token_hex(4)}.new")
     try:
-        with open(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644), "w") as text:  # noqa: PTH123 - to make it anew
+        with open(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644), "w") as text:  # noqa: PTH123 - it must be a new file
             text.write(content)
         new.replace(file)
     except BaseException:

@@ -1,8 +1,8 @@
 """The ownership of storages: which registry may write to one, and remove objects from it.
 
-Each registry that writes to a storage keeps a small object there, its mark. It says which of the registry's storages
-this is, and where the registry is. So a registry notices that another one stores objects beside its own, that what is
-at a root is not the storage it knows, and that it is itself a copy. What follows says `docs/design/0009-ownership.md`.
+Each registry that writes to a storage keeps a small object there, its mark. The mark names the storage in the registry,
+and the place of the registry. With the marks, a registry notices that other registries use the storage, that another
+storage is at a root, and that it is itself a copy. `docs/design/0009-ownership.md` describes the consequences.
 """
 
 import asyncio
@@ -31,11 +31,11 @@ class Row(NamedTuple):
     """The facts that a registry records about one of its storages, and about itself.
 
     Attributes:
-        registry: Its uid; empty if it has none yet.
+        registry: The uid of the registry; empty if it has none yet.
         origin: The uid of the first registry of which it is a copy, or its own.
-        uid: The storage's uid.
-        root: The storage's root.
-        marked_at: When the storage got the registry's mark; None if it has none.
+        uid: The uid of the storage.
+        root: The root of the storage.
+        marked_at: The time when the storage got the registry's mark; None if it has none.
     """
 
     registry: str
@@ -46,12 +46,12 @@ class Row(NamedTuple):
 
     @property
     def is_copy(self) -> bool:
-        """Whether the registry began as a copy of another one."""
+        """True if the registry began as a copy of another one."""
         return self.origin != self.registry
 
 
 async def registry_uid(conn: AsyncConnection) -> str:
-    """The uid of a registry, which gets one if it has none."""
+    """Returns the uid of a registry, and gives it one if it has none."""
     table = tables.registry
     query = select(table.c.uid).where(table.c.id == 1)
     found: str | None = await conn.scalar(query)
@@ -64,7 +64,7 @@ async def registry_uid(conn: AsyncConnection) -> str:
 
 
 async def claim(database: Database, store: Store, storage_id: int) -> None:
-    """Ensures that a storage has the registry's mark, and that it is the storage that the registry means.
+    """Writes the registry's mark if it is missing, and checks that the storage is the registered one.
 
     Raises:
         WrongStorage: It is another storage, or belongs to another copy of the registry.
@@ -76,12 +76,12 @@ async def claim(database: Database, store: Store, storage_id: int) -> None:
 
 
 async def claim_new(database: Database, store: Store, uid: str) -> Row:
-    """As `claim`, for a root that gets its row together with its first artifact; gives what that is to be.
+    """Does the same as `claim` for a root that gets its row with its first artifact. Returns the values of that row.
 
     Args:
         database: The registry.
-        store: What is at the root.
-        uid: The uid of the storage to be.
+        store: The store at the root.
+        uid: The uid of the future storage.
 
     Raises:
         WrongStorage: It is another storage, or belongs to another copy of the registry.
@@ -96,20 +96,20 @@ async def claim_new(database: Database, store: Store, uid: str) -> Row:
 
 
 async def _mark_as(database: Database, store: Store, row: Row) -> None:
-    """Ensures that what is at a root has the mark of a storage."""
+    """Ensures that a root has the mark for a storage."""
     ours = await _mark(database, row)
     found = await check(database, store, row)
     if found is None:
         found = await marks.create(store, ours)
         await _check(database, row, found, ours)
     if found.storage != ours.storage and await _root_of(database, found) == row.root:
-        return  # somebody else has just registered it
+        return  # another process has just registered it
     if found != ours and (found.storage != ours.storage or not marks.are_inside_alike(found, ours)):
         await marks.write(store, ours)
 
 
 async def check(database: Database, store: Readable, row: Row) -> Mark | None:
-    """Ensures that a storage is the one that the registry means, if it has its mark, which is returned.
+    """Checks that a storage is the registered one, if it has the registry's mark. Returns the mark.
 
     Raises:
         WrongStorage: It is another storage, or belongs to another copy of the registry.
@@ -127,28 +127,28 @@ async def check(database: Database, store: Readable, row: Row) -> Mark | None:
 
 
 async def check_unknown_root(conn: AsyncConnection, store: Readable, registry: str) -> None:
-    """Refuses to register a root that is one of the registry's storages, moved.
+    """Refuses to register a root if one of the registry's storages was moved there.
 
     Raises:
-        WrongStorage: It is one.
+        WrongStorage: The root has the mark of a registered storage.
     """
     found = await marks.seen(store, registry)
     table = tables.storage
     old = await conn.scalar(select(table.c.root).where(table.c.uid == found.storage)) if found is not None else None
-    if old not in (None, store.root):  # or somebody else has just registered it
+    if old not in (None, store.root):  # the same root: another process has just registered it
         raise WrongStorage(f"{store.root} is the storage that is registered as {old}: run {_move(old, store.root)}")
 
 
 def related(row: Row, others: Iterable[Mark]) -> list[Mark]:
-    """The marks of registries that are copies of this one, or the reverse, so that their rows may name its objects.
+    """Returns the marks of related registries: copies of this one, or its originals. Their rows may name its objects.
 
-    One that cannot be read counts, too.
+    An unreadable mark also counts.
     """
     return [one for one in others if one.origin in ("", row.origin)]
 
 
 async def copies(store: Readable, row: Row) -> list[Mark]:
-    """The marks in a storage of registries whose rows may name the same objects; see `related`."""
+    """Returns the marks in a storage of registries whose rows may name the same objects; see `related`."""
     try:
         return related(row, await marks.others(store, row.registry))
     except StorageDenied:  # the marks may not be listed
@@ -158,7 +158,7 @@ async def copies(store: Readable, row: Row) -> list[Mark]:
 
 
 async def separate(database: Database, stores: Iterable[Store]) -> None:
-    """Makes a copy of a registry one of its own.
+    """Makes a copy of a registry independent.
 
     Args:
         database: The registry.
@@ -178,38 +178,38 @@ async def separate(database: Database, stores: Iterable[Store]) -> None:
 
 
 async def is_copy(database: Database, row: Row, found: Mark) -> bool:
-    """Returns True if the mark is that of a registry of which this one is a copy."""
+    """Returns True if this registry is a copy of the one that wrote the mark."""
     ours = await _mark(database, row)
     return not (marks.are_inside_alike(found, ours) or await asyncio.to_thread(marks.are_same, found.place, ours.place))
 
 
 async def write(database: Database, store: Store, row: Row) -> None:
-    """Writes the registry's mark over one that is there."""
+    """Writes the registry's mark, and overwrites an existing one."""
     await marks.write(store, await _mark(database, row._replace(root=store.root)))
 
 
 async def withdraw(store: Store, row: Row) -> None:
-    """Removes the registry's mark from a storage that it no longer knows, so that others have that to themselves."""
+    """Removes the registry's mark from a storage that is no longer registered."""
     found = await marks.read(store, row.registry) if row.marked_at is not None else None
     if found is not None and found.storage == row.uid:
         await store.remove([f"{MARKS}/{row.registry}"])
 
 
 async def note(database: Database, store: Readable, registry: str, storage_id: int) -> None:
-    """Remembers that a storage has the registry's mark, and since when."""
+    """Records that a storage has the registry's mark, and since when."""
     async with database.write() as conn:
         await note_in(conn, storage_id, await _made_at(conn, store, registry))
 
 
 async def note_in(conn: AsyncConnection, storage_id: int, made_at: datetime) -> None:
-    """As `note`, in a transaction."""
+    """Does the same as `note` in a transaction."""
     statement = insert_into(tables.storage_mark, conn.dialect.name)
     statement = statement.values(storage_id=storage_id, made_at=made_at)
     await conn.execute(statement.on_conflict_do_update(index_elements=["storage_id"], set_={"made_at": made_at}))
 
 
 async def _made_at(conn: AsyncConnection, store: Readable, registry: str) -> datetime:
-    """Since when a storage has the mark of a registry."""
+    """Returns the time since when a storage has the mark of a registry."""
     try:
         stat = await store.stat(f"{MARKS}/{registry}")
     except StorageDenied:
@@ -226,7 +226,7 @@ async def is_inside(database: Database, root: str) -> bool:
 
 
 async def _root_of(database: Database, mark: Mark) -> str | None:
-    """Returns where the storage is that a mark of this registry means, as far as the registry knows."""
+    """Returns the registered root of the storage in a mark of this registry; None if it is not registered."""
     async with database.read() as conn:
         root: str | None = await conn.scalar(select(tables.storage.c.root).where(tables.storage.c.uid == mark.storage))
     return root
@@ -247,7 +247,7 @@ async def _check(database: Database, row: Row, found: Mark, ours: Mark) -> None:
 
 
 def told_apart(root: str, others: Sequence[Mark]) -> str:
-    """Returns what to do where copies of a registry store objects in one storage."""
+    """Returns advice for copies of a registry that store objects in one storage."""
     named = "; ".join(f"{one.registry} ({one})" for one in others)
     files = ", ".join(f"{root}/{MARKS}/{one.registry}" for one in others)
     return (
@@ -278,7 +278,7 @@ async def _place(database: Database) -> Place:
 
 
 async def row_of(database: Database, storage_id: int) -> Row:
-    """Returns what the registry knows of a storage."""
+    """Returns the facts that the registry records about a storage."""
     storage, mark = tables.storage, tables.storage_mark
     who = (func.coalesce(column, "") for column in (tables.registry.c.uid, tables.registry.c.origin))
     query = select(*who, storage.c.uid, storage.c.root, mark.c.made_at)

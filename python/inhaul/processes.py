@@ -1,4 +1,4 @@
-"""Which process this is, so that others on the same machine can tell whether it still runs."""
+"""Names of processes, with which other processes on the same machine can find out whether they still run."""
 
 import os
 from functools import cache
@@ -16,7 +16,7 @@ def _name(pid: int) -> str:
 
 
 def is_gone(name: str) -> bool:
-    """True if the process with this name is known to have ended. Reads /proc.
+    """Returns True if the process with this name is known to have ended. Reads /proc.
 
     False for processes on other machines or in other containers, about which nothing is known.
     """
@@ -27,7 +27,7 @@ def is_gone(name: str) -> bool:
         os.kill(int(pid), 0)
     except ProcessLookupError:
         return True
-    except PermissionError:  # it is another user's, and runs
+    except PermissionError:  # the process of another user runs
         pass
     return _start(int(pid)) not in (start, "?")
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from inhaul.ingestion.report import IngestEvent
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # without ipywidgets a notebook gets the bar of a terminal, which will do
+    warnings.simplefilter("ignore")  # without ipywidgets, a notebook shows the bar of a terminal
     from tqdm.auto import tqdm
 
 

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 Durability = Literal["batch", "process"]
 
-_MOST_THREADS = 1024  # more only wait for each other
+_MOST_THREADS = 1024  # more threads only wait for each other
 
 
 def _text(name: str) -> str | None:
@@ -73,7 +73,7 @@ def _user() -> str:
         return given
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # in a container, a user may have a number only
+    except (KeyError, OSError):  # in a container, a user may have only a number
         return str(os.getuid())
 
 
@@ -113,10 +113,10 @@ class Settings:
     Attributes:
         storage: Root of the default storage (`INHAUL_STORAGE`); None means `./.inhaul/storage`.
         db: Address of the registry database (`INHAUL_DB`); None means `registry.db` in the `.inhaul` folder.
-        cache_dir: Where copies of remote objects are kept (`INHAUL_CACHE_DIR`, else `inhaul` in the user's folder for
+        cache_dir: The folder for copies of remote objects (`INHAUL_CACHE_DIR`, else `inhaul` in the user's folder for
             caches; `./.inhaul/cache/inhaul` for a user without a home).
-        cache_limit: Most bytes that the copies may use (`INHAUL_CACHE_LIMIT`); None means no limit. The least recently
-            used copies are removed first.
+        cache_limit: The most bytes that the copies may use (`INHAUL_CACHE_LIMIT`); None means no limit. The least
+            recently used copies are removed first.
         user: Handle recorded as `created_by` (`INHAUL_USER`, else the operating system's user).
         threads: Worker threads of one ingest (`INHAUL_THREADS`), 1 to 1,024; None means one per core.
         durability: `"batch"` flushes stored objects to disk before their rows commit; `"process"` leaves that to

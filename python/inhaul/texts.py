@@ -1,9 +1,9 @@
-"""Which texts the registry and paths can hold."""
+"""Checks for texts that the registry and paths can hold."""
 
 from inhaul.errors import InvalidText
 
 MOST_BYTES = 2_500
-"""The most bytes of a text that records are found by: an index of PostgreSQL cannot hold more."""
+"""The most bytes of a text in an index: PostgreSQL cannot hold more."""
 
 _SHOWN = 200  # characters of a value in an error
 
@@ -15,7 +15,7 @@ def shown(value: object) -> str:
 
 
 def is_storable(text: str) -> bool:
-    """True if every database can hold a text: it has no NUL character and no half of a surrogate pair."""
+    """Returns True if every database can hold a text: it has no NUL character and no half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,15 +1,15 @@
-"""Full-content hashes: the ones inhaul records, and others to compare with.
+"""Hashes of the full content: those that inhaul records, and others for comparison.
 
-A hash is url-safe base64 without padding (22 characters for MD5); its type names how it was made:
+A hash is url-safe base64 without padding (22 characters for MD5). Its type names the rule:
 
 - `md5`: MD5 of the content, below 8 MiB.
 - `md5-N`: from 8 MiB on, MD5 of the concatenated binary MD5s of N parts. Parts are 8 MiB, doubled until there are no
   more than 10,000. This is the rule of the AWS CLI and of boto3's defaults, so the value is the ETag of such an upload.
-- `md5-tree`: of a folder, over the sorted records of its files: path, NUL, decimal size, NUL, hash, LF.
-- `sha256`, of the whole content or by the same rule as `sha256-N`, is for comparison with what others recorded.
-- `sha1-fl` and `md5-d`, by lamindb's rules, are never used to tell contents apart.
+- `md5-tree`: MD5 for a folder, over the sorted records of its files: path, NUL, decimal size, NUL, hash, LF.
+- `sha256` of the whole content, and `sha256-N` by the rule of `md5-N`, are for comparison with hashes of other tools.
+- `sha1-fl` and `md5-d`, by lamindb's rules, are never used to decide whether contents are equal.
 
-All of these functions use every core and block, without the GIL; `inhaul.hashing.aio` has the same ones awaitable.
+These functions use all cores and block, without the GIL. `inhaul.hashing.aio` has them as coroutines.
 """
 
 import base64
@@ -47,7 +47,7 @@ FollowSymlinks = bool | Literal["anywhere"]
 Pathish = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 PART_SIZE = 8 * 1024 * 1024
-"""Bytes in a part, unless the file needs more than 10,000 of them."""
+"""The bytes in a part, unless the file would need more than 10,000 parts."""
 
 
 class Digest(NamedTuple):
@@ -55,7 +55,7 @@ class Digest(NamedTuple):
 
     Attributes:
         hash: Url-safe base64 without padding.
-        hash_type: How it was made.
+        hash_type: The rule of the hash.
         size: Bytes of content.
     """
 
@@ -65,7 +65,7 @@ class Digest(NamedTuple):
 
     @property
     def hex(self) -> str:
-        """The hash as `md5sum` and `sha256sum` print it; one of N parts ends in `-N`, like an S3 ETag."""
+        """The hash in the format of `md5sum` and `sha256sum`; a hash of N parts ends in `-N`, like an S3 ETag."""
         digest = base64.urlsafe_b64decode(self.hash + "==").hex()
         _, _, parts = self.hash_type.partition("-")
         return f"{digest}-{parts}" if parts.isdecimal() else digest
@@ -81,13 +81,13 @@ class TreeDigest(NamedTuple):
 def hash_file(
     path: Pathish, algorithm: Algorithm = "md5", *, part_size: int = PART_SIZE, stop: Stop | None = None
 ) -> Digest:
-    """Hashes a file, large ones in parts on all cores.
+    """Hashes a file, in parts on all cores if it is large.
 
     Args:
         path: A regular file, or a link to one.
-        algorithm: `md5` and `sha256-parts` cut large files into parts, `md5-whole` and `sha256` never do.
-        part_size: Bytes in a part, doubled until there are no more than 10,000 parts.
-        stop: Once another thread has set it, the call ends within 0.1 seconds.
+        algorithm: `md5` and `sha256-parts` divide large files into parts, `md5-whole` and `sha256` do not.
+        part_size: The bytes in a part, doubled until there are at most 10,000 parts.
+        stop: After another thread sets it, the call ends within 0.1 seconds.
 
     Raises:
         OSError: The file cannot be read.
@@ -109,14 +109,14 @@ def hash_files(
     stop: Stop | None = None,
     root: Root | None = None,
 ) -> list[Digest | OSError]:
-    """Hashes files on all cores; each result is a digest, or the error met with that file.
+    """Hashes files on all cores. Each result is a digest, or the error of that file.
 
     Args:
         paths: The files; the results have the same order.
         algorithm: As in `hash_file`.
         part_size: As in `hash_file`.
         stop: As in `hash_file`.
-        root: What the paths are relative to, and no link leads out of.
+        root: The folder to which the paths are relative, and out of which no link leads.
 
     Raises:
         RuntimeError: It was stopped.
@@ -146,10 +146,10 @@ def hash_dir(
     """Hashes a folder as one content.
 
     Args:
-        path: The folder. Ignore files and links in it count as in `Artifact.from_dir`.
-        algorithm: `md5-tree` is of names and contents, `md5-d` of contents only.
-        exclude: What to leave out, in gitignore syntax.
-        follow_symlinks: Follow links that stay within the folder, or wherever they lead with `"anywhere"`.
+        path: The folder. Ignore files and links in it are treated as in `Artifact.from_dir`.
+        algorithm: `md5-tree` covers names and contents, `md5-d` only contents.
+        exclude: Patterns of paths to leave out, in gitignore syntax.
+        follow_symlinks: True follows links that stay inside the folder, `"anywhere"` follows all links.
         stop: As in `hash_file`.
 
     Raises:
@@ -174,23 +174,23 @@ def hash_tree(
 
 
 def hash_like(path: str | os.PathLike[str], hash_type: str, *, root: Root | None = None) -> Digest:
-    """Hashes a file or folder by the rule that a recorded hash was made by, to compare with it.
+    """Hashes a file or folder by the rule of a recorded hash, for comparison.
 
     Args:
         path: The file or folder.
-        hash_type: Names the rule.
+        hash_type: The type of the recorded hash.
         root: As in `hash_files`.
 
     Raises:
-        OSError: It cannot be read.
-        FileChanged: It kept changing while it was read.
+        OSError: The content cannot be read.
+        FileChanged: The content kept changing while it was read.
         ValueError: There is no such rule, or the folder holds no file.
     """
     if hash_type in get_args(TreeAlgorithm):
         folder = root.below(path, follow=True) if root is not None else path
         return hash_tree(folder, cast("TreeAlgorithm", hash_type)).digest
-    # The number of parts is of the rule's own making, so only its name counts. Whoever uploads a large object in one
-    # piece gives it the MD5 of the whole.
+    # The rule determines the number of parts, so only the name counts. A large object that was uploaded in one piece
+    # has the MD5 of the whole.
     function, _, parts = hash_type.partition("-")
     names = {"md5": "md5" if parts else "md5-whole", "sha256": "sha256-parts" if parts else "sha256"}
     (result,) = hash_files([path], cast("Algorithm", names.get(function, hash_type)), root=root)
@@ -200,9 +200,10 @@ def hash_like(path: str | os.PathLike[str], hash_type: str, *, root: Root | None
 
 
 def etag(path: Pathish, part_size: int = PART_SIZE, *, stop: Stop | None = None) -> str:
-    """The ETag, in hex, that S3 gives the file when it is uploaded in parts of this many bytes.
+    """Returns the ETag in hex that S3 gives the file if it is uploaded in parts of this many bytes.
 
-    A file smaller than one part has the MD5 of its content; the part size is doubled until 10,000 parts are enough.
+    For a file smaller than one part, this is the MD5 of the content. The part size is doubled until there are at most
+    10,000 parts.
 
     Raises:
         OSError: The file cannot be read.

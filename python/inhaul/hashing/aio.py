@@ -1,7 +1,7 @@
-"""The functions of `inhaul.hashing`, to be awaited.
+"""The functions of `inhaul.hashing` as coroutines.
 
-They take the same arguments, return the same and raise the same. Files are read and hashed in threads of the core, so
-the event loop stays free. Cancelled, they end when those threads have ended: within 0.1 seconds.
+They have the same arguments, results and errors. Threads of the core read and hash the files, so the event loop stays
+free. A cancelled call ends when these threads have ended, within 0.1 seconds.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ __all__ = ("etag", "hash_dir", "hash_file", "hash_files")
 
 T = TypeVar("T")
 
-_PATIENCE = 1.0  # seconds that a cancelled call waits for a thread that reads from a disk that does not answer
+_PATIENCE = 1.0  # seconds that a cancelled call waits for a thread that reads from a disk without an answer
 
 
 async def hash_file(path: Pathish, algorithm: Algorithm = "md5", *, part_size: int = PART_SIZE) -> Digest:
@@ -50,7 +50,7 @@ async def hash_dir(
 
 
 async def etag(path: Pathish, part_size: int = PART_SIZE) -> str:
-    """The ETag of the file; see `inhaul.hashing.etag`."""
+    """Returns the ETag of the file; see `inhaul.hashing.etag`."""
     return await _in_thread(lambda stop: hashing.etag(path, part_size, stop=stop))
 
 
@@ -61,6 +61,8 @@ async def _in_thread(call: Callable[[Stop], T]) -> T:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
         stop.set()
-        work.add_done_callback(lambda done: done.cancelled() or done.exception())  # or asyncio reports it as lost
+        work.add_done_callback(
+            lambda done: done.cancelled() or done.exception()
+        )  # otherwise asyncio reports a lost exception
         await asyncio.wait([work], timeout=_PATIENCE)
         raise

@@ -13,7 +13,7 @@ _MAX_PARTS = 10_000
 
 
 def hash_records(records: Iterable[tuple[str, Digest]]) -> TreeDigest:
-    """The `md5-tree` of a folder whose files are known already, each by its relative path.
+    """Returns the `md5-tree` of a folder from the relative paths and digests of its files.
 
     Raises:
         ValueError: There is none.
@@ -29,10 +29,10 @@ def hash_records(records: Iterable[tuple[str, Digest]]) -> TreeDigest:
 
 
 def hash_listed(records: Iterable[tuple[str, Digest]]) -> TreeDigest:
-    """Returns the hash of a folder from its listing, where each file has the hash of `from_etag`.
+    """Returns the hash of a folder from its listing. Each file has the hash of `from_etag`.
 
-    It is the `md5-tree` of the content if all of them tell the hash that inhaul would give the file. Else its type is
-    `etag`: it tells whether the files are still the same, but nothing of their content.
+    If all of these are hashes that inhaul would give the files, it is the `md5-tree` of the content. Otherwise its type
+    is `etag`: it shows whether the files have changed, but says nothing about their content.
 
     Raises:
         ValueError: There is none.
@@ -45,19 +45,19 @@ def hash_listed(records: Iterable[tuple[str, Digest]]) -> TreeDigest:
 
 
 def is_unlike_ours(digest: Digest) -> bool:
-    """True if a hash is the MD5 of a whole large file, which inhaul hashes in parts. Copied objects have such ETags."""
+    """Returns True for the MD5 of a whole large file, which inhaul hashes in parts. Copied objects have such ETags."""
     return digest.hash_type == "md5" and digest.size >= PART_SIZE
 
 
 def from_etag(etag: str | None, size: int) -> Digest:
-    """Returns the hash that an object's ETag gives for its content.
+    """Returns the hash of an object from its ETag.
 
-    Where it cannot be the MD5 of the content, or of the parts that inhaul would make, the hash is that of the ETag and
-    its type `etag`: it tells whether the object is still the same, but nothing of its content.
+    If the ETag cannot be the MD5 of the content, or of the parts that inhaul would make, the hash is that of the text
+    of the ETag, and its type is `etag`: it shows whether the object has changed, but says nothing about its content.
 
     Args:
-        etag: Without quotes.
-        size: Bytes of the object.
+        etag: The ETag without quotes.
+        size: The size of the object in bytes.
     """
     if md5 := _MD5.fullmatch(etag or ""):
         parts = f"-{-(-size // part_size_of(size))}" if size >= PART_SIZE else ""
@@ -67,7 +67,7 @@ def from_etag(etag: str | None, size: int) -> Digest:
 
 
 def part_size_of(size: int) -> int:
-    """Bytes of each part, but for the last one, of content that is hashed in parts."""
+    """Returns the bytes in each part but the last, for content that is hashed in parts."""
     part_size = PART_SIZE
     while -(-size // part_size) > _MAX_PARTS:
         part_size *= 2

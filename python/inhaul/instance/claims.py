@@ -48,11 +48,13 @@ class Claims:
         if known is not None:
             return known
         store = self._stores.at(root)
-        if store.files is not None:  # of one on a network, `writable` finds out
+        if store.files is not None:  # for a storage on a network, `writable` checks this
             await ownership.check_unknown_root(conn, store, registry)
         others = {**self._stores.kind_of(root)._asdict(), "created_by_id": user_id}
         prepared = self._prepared.get(root)
-        if prepared is None or await families.highest(conn, tables.storage, prepared.uid):  # it was one, and is deleted
+        if prepared is None or await families.highest(
+            conn, tables.storage, prepared.uid
+        ):  # the storage was registered before and deleted
             return await ensure(conn, tables.storage, "root", root, **others)
         storage_id = await ensure(conn, tables.storage, "root", root, **others, uid=prepared.uid)
         if prepared.marked_at is not None:

@@ -41,11 +41,11 @@ class Identity(NamedTuple):
 class Instance:
     """A registry and its default storage.
 
-    Opens lazily, creates nothing before the first write, and may be used from several event loops. Made by `connect`.
+    `connect()` returns it. It opens lazily, creates nothing before the first write, and works with several event loops.
 
     Attributes:
         home: The `.inhaul` folder that holds the instance's own files.
-        root: Root of the default storage, as its row has it: an absolute path, or `s3://bucket/prefix`.
+        root: Root of the default storage: an absolute path, or `s3://bucket/prefix`.
         remote: Root of the storage that artifacts of the default storage can be uploaded to, or None.
         database: The registry database.
         stores: The stores of this process.

@@ -13,7 +13,7 @@ from inhaul.stores.schemes import is_remote, locate, relative_key
 
 
 class StorageRow(NamedTuple):
-    """A storage: where it is, and its id, None while it is not registered yet."""
+    """A storage: its root and its id, which is None while the storage is not registered."""
 
     id: int | None
     root: str

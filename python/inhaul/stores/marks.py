@@ -20,8 +20,8 @@ class Place(NamedTuple):
 
     Attributes:
         database: The path of its file; for PostgreSQL the cluster and the name of the database.
-        host: The machine whose path it is; empty for PostgreSQL.
-        file: The number of the file on that machine; empty for PostgreSQL.
+        host: The machine of the path; empty for PostgreSQL.
+        file: The inode number of the file on that machine; empty for PostgreSQL.
     """
 
     database: str
@@ -33,10 +33,10 @@ class Mark(NamedTuple):
     """The mark of a registry in a storage.
 
     Attributes:
-        registry: Its uid.
+        registry: The uid of the registry.
         storage: The uid of the storage in that registry; empty if the mark cannot be read.
-        place: Where the registry was when it wrote the mark.
-        inside: The path of the registry's file from the root, if the storage is copied and moved with it; else empty.
+        place: The place of the registry when it wrote the mark.
+        inside: The path of the registry's file relative to the root, if both are copied and moved together; else empty.
         origin: The uid of the first registry of which it is a copy, or its own; empty if the mark cannot be read.
     """
 
@@ -52,7 +52,7 @@ class Mark(NamedTuple):
 
 
 async def read(store: Readable, registry: str) -> Mark | None:
-    """The mark of a registry in a storage; None if there is none."""
+    """Returns the mark of a registry in a storage; None if there is none."""
     content = await store.read(f"{MARKS}/{registry}")
     if content is None:
         return None
@@ -69,7 +69,7 @@ def _unreadable(registry: str) -> Mark:
 
 
 async def seen(store: Readable, registry: str) -> Mark | None:
-    """Like `read`; None also where S3 denies access, as it does to what is not there for those who may not list."""
+    """Like `read`, but also returns None if S3 denies access, as it may for a missing object."""
     try:
         return await read(store, registry)
     except StorageDenied:
@@ -79,15 +79,15 @@ async def seen(store: Readable, registry: str) -> Mark | None:
 
 
 async def others(store: Readable, registry: str) -> list[Mark]:
-    """The marks of other registries."""
+    """Returns the marks of other registries."""
     return [await read(store, uid) or _unreadable(uid) async for uid in _registries(store) if uid != registry]
 
 
 async def create(store: Store, mark: Mark) -> Mark:
-    """Writes a mark where there seems to be none, and gives the one that is there then."""
+    """Writes a mark where there seems to be none, and returns the one that exists then."""
     try:
         await write(store, mark, exclusive=True)
-    except KeyExists:  # another process of the registry was faster, or it could not be read before
+    except KeyExists:  # another process was faster, or the mark could not be read before
         return await read(store, mark.registry) or mark
     return mark
 
@@ -96,7 +96,7 @@ async def write(store: Store, mark: Mark, *, exclusive: bool = False) -> None:
     """Writes a mark, also over one that is there; `exclusive` as in `Store.put_bytes`."""
     said = {"storage": mark.storage, "place": mark.place, "inside": mark.inside, "origin": mark.origin}
     content = json.dumps(said).encode()
-    # To the end: others may have seen it already, so it must not be taken back.
+    # To the end: other processes may have seen the mark already, so it must not be removed again.
     await to_the_end(store.put_bytes(content, f"{MARKS}/{mark.registry}", hash_bytes(content), exclusive=exclusive))
 
 

@@ -20,7 +20,7 @@ class _OfLoop(dict[str, Store]):
     def __init__(self) -> None:
         super().__init__()
         self.closer = self._close()
-        with suppress(StopIteration):  # starts the generator; nothing can be awaited here
+        with suppress(StopIteration):  # starts the generator, since nothing can be awaited here
             self.closer.__anext__().send(None)
 
     async def _close(self) -> AsyncGenerator[None]:
@@ -37,7 +37,7 @@ class _OfLoop(dict[str, Store]):
             await store.aclose()
 
 
-# Without a reference, a task would close the generator, and the end of `asyncio.run` would cancel that task half-way.
+# A generator without references would be closed in a task, which `asyncio.run` cancels at its end.
 _unclosed: dict[int, _OfLoop] = {}
 
 
@@ -50,7 +50,7 @@ class Stores:
 
     def at(self, root: str) -> Store:
         """Returns the store with this root, on the running event loop; nobody checked whose the root is."""
-        if not is_remote(root):  # it has no connections to keep
+        if not is_remote(root):  # a local store has no connections to keep
             return make(root, self._options)
         loop = asyncio.get_running_loop()
         for closed in [known for known in list(self._loops) if known.is_closed()]:
@@ -67,7 +67,7 @@ class Stores:
         return make(root, self._options).path(object_key)
 
     def path_at(self, location: str) -> "Path | UPath":
-        """The path of a location of this machine, or at an address."""
+        """Returns the path for a location on this machine or an address."""
         if not is_remote(location):
             return Path(location)
         place = locate(location)

@@ -38,7 +38,7 @@ class Checker:
     """Compares objects of one storage with their rows.
 
     Args:
-        instance: Whose registry it is.
+        instance: The instance with the registry.
         store: The storage that holds the objects.
         report: The report to add findings to.
         read: Read objects even if their ETag already tells their digest.
@@ -229,7 +229,7 @@ def told_by_listing(match: Match) -> Digest | None:
     if digest == row.digest or row.hash_type == "etag":
         return digest
     # Hashes of different types cannot be compared: the ETag of an object stored in parts changes its type when the
-    # object is copied. And an ETag that was not an MD5 of the content may look like one.
+    # object is copied. Also, an ETag that is not the MD5 of the content may look like one.
     return digest if digest.hash_type == row.hash_type and row.verified_by == "etag" else None
 
 
@@ -237,11 +237,11 @@ async def look(store: Readable, row: Row) -> Match:
     """Looks up the objects of one artifact, without a listing of the storage.
 
     Raises:
-        LinkRefused: A link on the way leads out of the storage.
+        LinkRefused: A link in the path leads out of the storage.
         StorageDenied: The storage denies it.
     """
     if row.n_objects is not None:
-        if store.files is not None:  # a listing leaves out what is behind such a link
+        if store.files is not None:  # a listing leaves out objects behind such a link
             await asyncio.to_thread(store.files.look, row.object_key or "")
         return Match(row, [one async for page in store.list(row.prefix) for one in page])
     stat = await store.stat(row.prefix)
@@ -249,7 +249,7 @@ async def look(store: Readable, row: Row) -> Match:
 
 
 async def look_or_leave(store: Readable, row: Row) -> Match:
-    """As `look`, but finds nothing if the storage denies it: the checker then looks again, and reports why."""
+    """Like `look`, but finds nothing if the storage denies access: the checker then looks again, and reports that."""
     try:
         return await look(store, row)
     except StorageDenied:

@@ -49,7 +49,7 @@ def _unlink(files: Iterable[Path]) -> None:
 
 @asynccontextmanager
 async def _crashed(instance: Instance) -> AsyncIterator[CrashedSessions]:
-    """The crashed sessions of the instance's folder, held until the end."""
+    """Yields the crashed sessions in the instance's folder, locked until the end of the block."""
 
     async def let_go(sessions: CrashedSessions) -> None:
         sessions.release()

@@ -29,7 +29,7 @@ class Known(NamedTuple):
     """A registered storage.
 
     Attributes:
-        store: Where its objects are.
+        store: The store with its objects.
         id: The id of its row.
         row: Its ownership, as the registry records it.
     """
@@ -39,7 +39,7 @@ class Known(NamedTuple):
     row: ownership.Row
 
     async def others(self) -> Sequence[Mark]:
-        """Returns the marks of other registries. Call it after a listing: its writers all have a mark by then."""
+        """Returns the marks of other registries. Call this after a listing: its writers have marks by then."""
         return await marks.others(self.store, self.row.registry)
 
 
@@ -86,7 +86,7 @@ async def orphans(
 async def _own(
     database: Database, known: Known, uids: Mapping[T, str], times: Mapping[T, datetime], *, shared: bool
 ) -> list[T]:
-    """Returns those that this registry made: objects of its artifacts, past or present, or newer than its mark.
+    """Returns the objects that this registry made: those of its artifacts, past or present, or newer than its mark.
 
     In a copy of a registry, only objects newer than the mark count: the original may still refer to the older ones.
     Some servers round times to seconds, so an object with the time of the mark may be older than the mark.
@@ -140,7 +140,7 @@ class Collector:
             self._report.uploads += [one.key for one in found]
 
     async def collect_temporaries(self) -> None:
-        """Collects temporary files. Their names do not say whose they are, so a shared storage keeps them."""
+        """Collects temporary files. Their names do not show their registry, so they stay in a shared storage."""
         since = self._known.row.marked_at
         if self._shared or since is None:
             return
@@ -178,5 +178,5 @@ class Collector:
             return
         store = await self._instance.writable(self._known.store.root)
         async with self._instance.database.write() as conn:
-            await confirm(conn)  # otherwise a resumed ingest may be using these objects
+            await confirm(conn)  # otherwise a resumed ingest may use these objects
         await store.remove(keys)

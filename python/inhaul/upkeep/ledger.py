@@ -13,7 +13,7 @@ from inhaul import notes
 from inhaul.upkeep.matching import Match
 
 _MOST = 1 << 28  # bytes of the file
-_SECONDS = 1.0  # between two times that it is written
+_SECONDS = 1.0  # between two writes of the file
 
 
 class Ledger:
@@ -33,7 +33,7 @@ class Ledger:
         self._met: set[str] = set()
         self._written = monotonic()
         self._begun, since = datetime.now(UTC), None
-        if (known := notes.read(file, _said, most=_MOST)) is not None:  # without it, all is verified again
+        if (known := notes.read(file, _said, most=_MOST)) is not None:  # without it, everything is verified again
             self._verified, begun = known
             if begun is not None:
                 self._begun = since = begun
@@ -43,7 +43,7 @@ class Ledger:
         self._since = since
 
     def knows(self, chunk: Sequence[Match], *, read: bool) -> bool:
-        """True if a chunk was verified and can be skipped."""
+        """Returns True if a chunk was verified and can be skipped."""
         name = _name(chunk, read)
         at = self._verified.get(name)
         if at is None or self._since is None or at < self._since:
@@ -74,13 +74,13 @@ class Ledger:
             notes.folder(self._file.parent)
             notes.write(self._file, json.dumps({"begun": begun and begun.isoformat(), "verified": content}))
         except OSError as error:
-            # Who may only read a registry verifies all of it each time.
+            # A user who cannot write the file verifies everything each time.
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
 
 
 def _said(content: Any) -> tuple[dict[str, datetime], datetime | None]:
-    """When each chunk was verified, and when the call began that did not come to its end."""
+    """Returns the time when each chunk was verified, and the time when an unfinished call began."""
     verified = {chunk: notes.time_of(at) for chunk, at in content["verified"].items()}
     return verified, None if content["begun"] is None else notes.time_of(content["begun"])
 

@@ -13,7 +13,7 @@ from inhaul.stores.base import Readable, StoredObject
 
 _MOST = 1024  # rows in a chunk
 _MOST_BYTES = 256 << 20  # bytes of objects in a chunk
-_CUT = 256  # a chunk ends after every so many rows on average
+_CUT = 256  # the average number of rows in a chunk
 _NAMED = re.compile(rf"{re.escape(OBJECTS)}/[0-9A-Za-z]/{UID}(?:\.[^/]*)?(?=/|$)")
 
 
@@ -30,13 +30,13 @@ class Match(NamedTuple):
 
 
 def object_of(key: str) -> str | None:
-    """The object, named by uid, that a key is, or is a part of; None if it is none."""
+    """Returns the object named by uid to which a key belongs; None for other keys."""
     named = _NAMED.match(key)
     return named[0] if named else None
 
 
 async def prefixes(database: Database, storage_id: int) -> list[str]:
-    """Returns what to list to meet all objects of a storage's rows, and all that inhaul named."""
+    """Returns the prefixes whose listings contain all objects of a storage's rows, and all that inhaul named."""
     async with database.read() as conn:
         ends = await objects.key_range(conn, storage_id)
     if ends is None:
@@ -49,7 +49,7 @@ async def prefixes(database: Database, storage_id: int) -> list[str]:
 async def match(
     database: Database, store: Readable, storage_id: int, prefix: str
 ) -> AsyncIterator[tuple[Match | None, StoredObject | None]]:
-    """Merges the rows under a prefix with its listing; an object that no row has comes alone."""
+    """Merges the rows under a prefix with its listing. An object without a row comes alone."""
     rows, listed = _rows(database, storage_id, prefix), _objects(store, prefix)
     row, one = await anext(rows, None), await anext(listed, None)
     before: Match | None = None
@@ -58,7 +58,7 @@ async def match(
             yield None, one
             one = await anext(listed, None)
             continue
-        # One object may be that of a row in the trash, too.
+        # A row in the trash may have the same object.
         found = list(before.found) if before and row.prefix == before.row.prefix else []
         while one is not None and (one.key == row.prefix or _is_part(one, row)):
             found.append(one)
@@ -73,7 +73,7 @@ def _is_part(one: StoredObject, row: Row) -> bool:
 
 
 async def _rows(database: Database, storage_id: int, prefix: str) -> AsyncIterator[Row]:
-    """In pages, each with a transaction of its own: reading objects takes long, and a registry is written meanwhile."""
+    """Yields rows in pages, each from its own transaction, as the registry changes while objects are read."""
     page: Sequence[Row] = ()
     while True:
         async with database.read() as conn:
@@ -98,7 +98,7 @@ class Chunker:
         self._bytes = 0
 
     def add(self, match: Match) -> list[Match]:
-        """Takes a match; gives a chunk if it is the last one of it, else nothing."""
+        """Adds a match. Returns the chunk if this match ends it, else nothing."""
         self._held.append(match)
         self._bytes += match.size
         ends = crc32(match.row.uid.encode()) % _CUT == 0

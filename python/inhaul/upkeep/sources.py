@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Sources:
-    """Files and folders that artifacts may have been made from. The caller must compare their content.
+    """Files and folders from which artifacts may have been made. The caller must compare their content.
 
     Args:
         known: Paths by the uid of their artifact.
@@ -32,8 +32,8 @@ class Sources:
         """Returns the sources at a path that the user passed.
 
         Raises:
-            TypeError: It is not a path.
-            ValueError: It is on S3, or `repair` is not set.
+            TypeError: The value is not a path.
+            ValueError: The path is on S3, or `repair` is False.
             FileNotFoundError: There is no such file or folder.
         """
         if place is None:

@@ -28,8 +28,8 @@ from inhaul.upkeep.sources import Sources
 if TYPE_CHECKING:
     from inhaul.stores.locations import Pathish
 
-_PAGE = 1000  # objects without a row that are asked about at a time
-_FEW = 1000  # artifacts below which asking for each one is less work than listing the storage
+_PAGE = 1000  # objects without a row that are looked up at a time
+_FEW = 1000  # for fewer artifacts, looking up each object is less work than listing the storage
 
 
 async def verify_storage(
@@ -41,7 +41,7 @@ async def verify_storage(
     max_age: timedelta | None,
     source: "Pathish | None",
 ) -> VerifyReport:
-    """Compares all objects of a storage with the registry; see `inhaul.verify`, as for the arguments and errors."""
+    """Compares all objects of a storage with the registry; see `inhaul.verify` for the arguments and errors."""
     check_flag("read", read)
     check_flag("repair", repair)
     check_age("max_age", max_age, optional=True)
@@ -64,7 +64,7 @@ async def verify_storage(
     is_own = True
     try:
         await ownership.check(instance.database, store, known.row)
-    except WrongStorage as error:  # to read it is no harm
+    except WrongStorage as error:  # reading it is harmless
         is_own = False
         warnings.warn(str(error), stacklevel=2)
     try:
@@ -88,7 +88,7 @@ async def verify_rows(
     Args:
         instance: Their instance.
         uids: The artifacts.
-        sources: What they were made from, to repair them.
+        sources: The files and folders that they were made from, for repairs.
         read: See `verify`.
         repair: See `verify`.
     """
@@ -118,14 +118,14 @@ async def _check_all(
     *,
     is_own: bool,
 ) -> None:
-    """Has all rows of a storage checked, chunk by chunk, and, in one of its own, finds objects without one."""
+    """Checks all rows of a storage, chunk by chunk. If the storage is the registry's own, also finds extra objects."""
     chunks, extras = Chunker(), list[StoredObject]()
 
     async def report_extras() -> None:
         if not extras:
             return
         others = await known.others()
-        if not is_own or ownership.related(known.row, others):  # whose they are, nobody knows
+        if not is_own or ownership.related(known.row, others):  # nothing shows to which registry they belong
             extras.clear()
             return
         shared = bool(others)
@@ -143,14 +143,14 @@ async def _check_all(
                 extras.append(alone)
             if len(extras) == _PAGE:
                 await report_extras()
-        # Chunks of different prefixes do not mix, whatever the prefixes were the last time.
+        # A chunk contains rows of only one prefix, since the prefixes may differ from those of the last run.
         if chunk := chunks.rest():
             await check(chunk)
     await report_extras()
 
 
 async def _matches(instance: Instance, store: Readable, storage_id: int, rows: Sequence[Row]) -> AsyncIterator[Match]:
-    """Rows with their objects: asked for one by one if they are few, else found in a listing of the storage."""
+    """Yields rows with their objects: looked up one by one if they are few, else found in a listing of the storage."""
     if len(rows) < _FEW:
         for start in range(0, len(rows), AT_ONCE):
             for asked in await asyncio.gather(*(look_or_leave(store, row) for row in rows[start : start + AT_ONCE])):
