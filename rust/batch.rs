@@ -1,4 +1,4 @@
-//! Planned files, as columns that Python reads as JSON.
+//! Batches of planned files, in columns that Python reads as JSON.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -13,30 +13,30 @@ use crate::outcome::{Failure, Issue, Known, Reason, Status, VerifiedBy};
 use crate::packed::{self, Column, Texts};
 use crate::sync::lock;
 
-/// Columns of a row to insert: uid, key, object key, suffix, accessor, size, hash, hash type, version, and by what it was
-/// verified.
+/// The number of columns of a row to insert: uid, key, object key, suffix, accessor, size, hash, hash type, version and
+/// verification.
 pub const COLUMNS: usize = 10;
 
 /// A file whose content is known.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// Its place in the listing.
+    /// The position in the listing.
     pub ordinal: u32,
-    /// What it is to the registry.
+    /// Its status in the registry.
     pub status: Status,
-    /// Its row there.
+    /// The uid of its row.
     pub uid: Uid,
-    /// Bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// Of the content.
+    /// The hash of the content.
     pub hash: Hash,
-    /// What the registry knew of its key.
+    /// The row that the registry had for its key.
     pub known: Option<Arc<Known>>,
-    /// Who says that the object is complete.
+    /// How the object was verified.
     pub verified_by: VerifiedBy,
 }
 
-/// Rows in path order, and the files that are none.
+/// Rows in path order, and the files without a row.
 #[derive(Debug, Default)]
 pub struct Batch {
     rows: Vec<(Arc<Listing>, Row)>,
@@ -48,7 +48,7 @@ pub struct Batch {
 pub struct Contents(Mutex<HashSet<(u64, Hash)>>);
 
 impl Batch {
-    /// Adds what became of files of one listing.
+    /// Adds the outcomes of files of one listing.
     pub(crate) fn extend(
         &mut self,
         listing: &Arc<Listing>,
@@ -67,43 +67,43 @@ impl Batch {
         self.issues.extend_from_slice(issues);
     }
 
-    /// How many rows.
+    /// The number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there is no row.
+    /// Returns true if there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// The rows, each with the listing it is of.
+    /// The rows, each with its listing.
     #[must_use]
     pub fn rows(&self) -> &[(Arc<Listing>, Row)] {
         &self.rows
     }
 
-    /// Files that are no rows.
+    /// The files without a row.
     #[must_use]
     pub fn issues(&self) -> &[Issue] {
         &self.issues
     }
 
-    /// How many rows have this status.
+    /// The number of rows with this status.
     #[must_use]
     pub fn count(&self, status: Status) -> usize {
         self.rows.iter().filter(|(_, row)| row.status == status).count()
     }
 
-    /// Sum of the sizes of the rows.
+    /// The sum of the sizes of the rows.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.rows.iter().map(|(_, row)| row.size).sum()
     }
 
-    /// The uids of every new version and of the row before it.
+    /// The uids of each new version and of the row that it follows.
     #[must_use]
     pub fn successors(&self) -> Vec<(Uid, Uid)> {
         let new_versions = self.rows.iter().filter(|(_, row)| row.status == Status::NewVersion);
@@ -125,7 +125,7 @@ impl Batch {
         json::array(unchanged, |json, (_, row)| json::push_string(json, row.uid.as_str()))
     }
 
-    /// The rows to insert as JSON, with the version strings given by uid.
+    /// The rows to insert as JSON, with the names of versions given by uid.
     #[must_use]
     pub fn rows_json(&self, versions: &HashMap<String, String>) -> String {
         json::array(self.inserted(versions), |json, row| {
@@ -135,7 +135,7 @@ impl Batch {
         })
     }
 
-    /// The same rows as one block of bytes, how many they are, and where their columns are in it.
+    /// The same rows as one block of bytes, their number, and the places of their columns.
     #[must_use]
     pub fn rows_packed(&self, versions: &HashMap<String, String>) -> (Vec<u8>, usize, [Column; COLUMNS]) {
         let rows: Vec<_> = self.inserted(versions).collect();
@@ -166,8 +166,8 @@ impl Batch {
         })
     }
 
-    /// Plans again, given what the registry knows now of rows of this batch, and which of those rows
-    /// are its own; also returns the object keys of own objects that no row will refer to.
+    /// Plans again with the rows that the registry has now, and which of them are of this batch. Also
+    /// returns the keys of objects of this batch that no row will refer to.
     #[must_use]
     pub fn with_known(
         &self,
@@ -195,7 +195,7 @@ impl Batch {
                     batch.rows.push((Arc::clone(listing), row));
                 }
                 None => {
-                    let message = "others registered its key or uid meanwhile: ingest it again";
+                    let message = "another writer registered its key or uid meanwhile: ingest it again";
                     batch.issues.push(Failure::new(Reason::Conflict, message).at(listing.path(ordinal)));
                 }
             }
@@ -203,7 +203,7 @@ impl Batch {
         (batch, orphans)
     }
 
-    /// Keeps the first row of equal contents.
+    /// Keeps only the first of several rows with equal content.
     #[must_use]
     pub fn without_duplicates(&self, contents: &Contents) -> Self {
         let mut seen = lock(&contents.0);

@@ -1,8 +1,8 @@
-//! Opening what lies below a folder, and nothing that lies elsewhere unless that is asked for.
+//! Opening of files below a folder, and of files elsewhere only on request.
 //!
-//! There may be a link on the way to a file, or somebody may put one there at any moment. So the root is opened once,
-//! and everything else is opened from its descriptor. The kernel keeps the way below it (`openat2`); where it has no
-//! such call, or a link names an absolute path, each step is checked here.
+//! The path of a file may contain a link, or somebody may put one there at any moment. So the root is opened once, and
+//! everything else is opened relative to its descriptor. The kernel keeps the path below the root (`openat2`). If the
+//! kernel lacks that call, or a link names an absolute path, this module checks each step.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,22 +19,22 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::paths::{split, with_slash};
 
-/// How often the kernel is asked again when somebody renames folders meanwhile.
+/// How often the call is repeated if somebody renames folders meanwhile.
 const TRIES: usize = 16;
 
-/// Most links on one way, as in Linux.
+/// The most links in one path, as in Linux.
 const MOST_LINKS: usize = 40;
 
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Which links may be on the way to what is opened.
+/// The links that a path may contain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Links {
-    /// Those that stay below the root.
+    /// Links that stay below the root.
     Inside,
-    /// All, wherever they lead: only to read files that are copied.
+    /// All links; only for reading files that are copied.
     Anywhere,
-    /// None: what is behind a link may belong to something else.
+    /// No links: the bytes behind a link may belong to another artifact.
     #[default]
     Refused,
 }
@@ -42,19 +42,19 @@ pub enum Links {
 /// A link that is not followed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Link {
-    /// Where it is, relative to the root.
+    /// Its path relative to the root.
     at: Vec<u8>,
     target: Vec<u8>,
     links: Links,
 }
 
 impl Link {
-    /// Whether it is refused although it may stay below the root.
+    /// True if it is refused even if it stays below the root.
     pub(crate) fn is_any(&self) -> bool {
         self.links == Links::Refused
     }
 
-    /// What it is, for people.
+    /// A description for people.
     #[must_use]
     pub fn message(&self) -> String {
         let (at, target) = (String::from_utf8_lossy(&self.at), String::from_utf8_lossy(&self.target));
@@ -65,12 +65,12 @@ impl Link {
     }
 }
 
-/// Why something below a root was not opened.
+/// The reason why a file below a root was not opened.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The system refused.
+    /// The system refused it.
     Os(Errno),
-    /// A link is on the way.
+    /// There is a link in the path.
     Link(Link),
 }
 
@@ -81,7 +81,7 @@ impl From<Errno> for Refusal {
 }
 
 impl Refusal {
-    /// The error of a call about `path` below `root`.
+    /// The error for a call about `path` below `root`.
     #[must_use]
     pub fn error(&self, root: &Root, path: &[u8]) -> Error {
         let whole = root.whole(path);
@@ -92,12 +92,12 @@ impl Refusal {
     }
 }
 
-/// A folder that is held open, below which things are opened.
+/// An open folder, below which files are opened.
 #[derive(Debug)]
 pub struct Root {
     folder: OwnedFd,
     path: Vec<u8>,
-    /// The root that its links stay below, if that is another one, and the way from there.
+    /// The root below which its links stay, if that is another one, and the path from there.
     around: Option<(Arc<Self>, Vec<u8>)>,
 }
 
@@ -105,59 +105,59 @@ impl Root {
     /// Opens a folder; its own path may have links.
     ///
     /// # Errors
-    /// It is none, or the system refuses.
+    /// The path is not a folder, or the system refuses.
     pub fn open(path: &[u8]) -> Result<Self> {
         let folder = openat(CWD, path, FOLDER, Mode::empty()).map_err(|errno| Error::os(path, errno))?;
         Ok(Self { folder, path: path.to_owned(), around: None })
     }
 
-    /// A folder below this one as a root of its own.
+    /// Opens a folder below this one as a separate root.
     ///
     /// # Errors
-    /// It is none, a link is on the way, or the system refuses.
+    /// The path is not a folder, it contains a refused link, or the system refuses.
     pub fn below(&self, path: &[u8], links: Links) -> std::result::Result<Self, Refusal> {
         let folder = self.open_at(path, FOLDER, Mode::empty(), links)?;
         Ok(Self { folder, path: self.whole(path), around: None })
     }
 
-    /// A folder below this one whose links may lead to all that is below this one.
+    /// Opens a folder below this one whose links may lead anywhere below this one.
     ///
     /// # Errors
-    /// It is none, a link is on the way, or the system refuses.
+    /// The path is not a folder, it contains a refused link, or the system refuses.
     pub fn part(self: &Arc<Self>, path: &[u8]) -> std::result::Result<Self, Refusal> {
         let part = self.below(path, Links::Refused)?;
         Ok(Self { around: Some((Arc::clone(self), with_slash(path))), ..part })
     }
 
-    /// The folder that links stay below, unless they may lead anywhere.
+    /// The folder below which links stay, unless they may lead anywhere.
     #[must_use]
     pub fn limit(&self) -> &[u8] {
         self.around.as_ref().map_or(&self.path, |(around, _)| &around.path)
     }
 
-    /// Its path.
+    /// The path of the folder.
     #[must_use]
     pub fn path(&self) -> &[u8] {
         &self.path
     }
 
-    /// The whole path of what is below it.
+    /// The whole path of a file below it.
     #[must_use]
     pub fn whole(&self, path: &[u8]) -> Vec<u8> {
         [&with_slash(&self.path), path].concat()
     }
 
-    /// Whether its path still leads to it.
+    /// Returns true if its path still leads to it.
     #[must_use]
     pub fn is_there(&self) -> bool {
         let same = |a: &rustix::fs::Stat, b: &rustix::fs::Stat| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino);
         matches!((stat(self.path.as_slice()), fstat(&self.folder)), (Ok(now), Ok(held)) if same(&now, &held))
     }
 
-    /// Opens what is below it.
+    /// Opens a file or folder below it.
     ///
     /// # Errors
-    /// A link is on the way that is not followed, or the system refuses.
+    /// The path contains a link that is not followed, or the system refuses.
     pub fn open_at(
         &self,
         path: &[u8],
@@ -179,7 +179,7 @@ impl Root {
             match openat2(&self.folder, path, flags, mode, resolve) {
                 Ok(file) => return Ok(file),
                 Err(Errno::AGAIN) => {}
-                // Older kernels lack the call, and some containers forbid it. The others may mean a link.
+                // Older kernels lack the call, and some containers forbid it. The other errors may mean a link.
                 Err(Errno::NOSYS | Errno::PERM | Errno::XDEV | Errno::LOOP) => break,
                 Err(errno) => return Err(errno.into()),
             }
@@ -187,7 +187,7 @@ impl Root {
         self.open_by_steps(path, flags, mode, links)
     }
 
-    /// Like `open_at`, one folder after the other.
+    /// Does the same as `open_at`, one folder after the other.
     fn open_by_steps(
         &self,
         path: &[u8],
@@ -197,7 +197,7 @@ impl Root {
     ) -> std::result::Result<OwnedFd, Refusal> {
         let mut ahead: Vec<Vec<u8>> = steps(path);
         let mut at: Vec<Vec<u8>> = Vec::new();
-        let mut folder: Option<OwnedFd> = None; // the last one of `at`; None at the root
+        let mut folder: Option<OwnedFd> = None; // the last folder of `at`; None at the root
         let mut followed: Vec<Link> = Vec::new();
         while let Some(name) = ahead.pop() {
             let here = folder.as_ref().map_or(self.folder.as_fd(), AsFd::as_fd);
@@ -205,7 +205,7 @@ impl Root {
                 if at.pop().is_none() {
                     return Err(followed.pop().map_or(Errno::XDEV.into(), Refusal::Link));
                 }
-                // From the root again: the folder may have been moved since.
+                // Start at the root again, as the folder may have been moved since.
                 ahead.extend(at.drain(..).rev());
                 folder = None;
                 continue;
@@ -247,24 +247,24 @@ impl Root {
         Ok(openat(here, ".", flags, mode)?)
     }
 
-    /// Where an absolute path is below the root; None elsewhere.
+    /// The path of an absolute path relative to the root; None if it is elsewhere.
     fn relative(&self, target: &[u8]) -> Option<Vec<u8>> {
         let real = |path: &[u8]| std::fs::canonicalize(Path::new(OsStr::from_bytes(path)));
         let root = real(&self.path).ok().filter(|_| self.is_there())?;
-        // One that leads nowhere can only be judged by its text.
+        // For a link to nothing, only the text of the target is known.
         let target = real(target).unwrap_or_else(|_| Path::new(OsStr::from_bytes(target)).to_owned());
         target.strip_prefix(root).ok().map(|inside| inside.as_os_str().as_bytes().to_owned())
     }
 
-    /// Opens a folder below it that something is going to be created or removed in.
+    /// Opens a folder below it in which a file will be created or removed.
     ///
     /// # Errors
-    /// It is none, a link is on the way, or the system refuses.
+    /// The path is not a folder, it contains a refused link, or the system refuses.
     pub fn open_folder(&self, path: &[u8]) -> std::result::Result<OwnedFd, Refusal> {
         self.open_at(path, FOLDER, Mode::empty(), Links::Refused)
     }
 
-    /// The same, and creates what is missing on the way.
+    /// Does the same, and creates missing folders.
     ///
     /// # Errors
     /// See `open_folder`.
@@ -290,7 +290,7 @@ impl Root {
     /// Creates a file, and its folder if that is missing.
     ///
     /// # Errors
-    /// It exists, a link is on the way to it, or the system refuses.
+    /// The file exists, its path contains a link, or the system refuses.
     pub fn create_file(&self, path: &[u8]) -> std::result::Result<OwnedFd, Refusal> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let open = || self.open_at(path, flags, Mode::from_raw_mode(0o666), Links::Refused);
@@ -306,13 +306,13 @@ impl Root {
     /// Removes a file, or a link.
     ///
     /// # Errors
-    /// There is none, a link is on the way to it, or the system refuses.
+    /// The file does not exist, its path contains a link, or the system refuses.
     pub fn remove_file(&self, path: &[u8]) -> std::result::Result<(), Refusal> {
         let (folder, name) = split(path);
         Ok(unlinkat(self.open_folder(folder)?, name, AtFlags::empty())?)
     }
 
-    /// Puts everything on disk that was written to its file system.
+    /// Flushes its file system to disk.
     ///
     /// # Errors
     /// The system refuses.
@@ -321,7 +321,7 @@ impl Root {
     }
 }
 
-/// The names of a path, the first one last.
+/// The names in a path, in reverse order.
 fn steps(path: &[u8]) -> Vec<Vec<u8>> {
     let names = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty() && *name != b".");
     names.rev().map(<[u8]>::to_owned).collect()
@@ -396,7 +396,7 @@ mod tests {
                     let kernel = identity(root.open_at(&path, OFlags::PATH, Mode::empty(), links));
                     let steps = identity(root.open_by_steps(&path, OFlags::PATH, Mode::empty(), links));
                     let shown = String::from_utf8_lossy(&path);
-                    // The steps look at a file that `..` follows as at a folder.
+                    // The steps treat a file before `..` like a folder.
                     assert_eq!(kernel.as_ref().ok(), steps.as_ref().ok(), "{shown}");
                     if let Ok(found) = kernel {
                         opened += 1;

@@ -1,4 +1,4 @@
-//! What one thread takes at a time, and what is to be done with each file of it.
+//! The files that one thread takes at a time, and the work on each of them.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,30 +17,30 @@ use crate::outcome::{Failure, Issue, Known, Reason, Status, VerifiedBy};
 use crate::read::{Source, open_folder};
 use crate::sync::lock;
 
-/// Files in a chunk: enough to fill lanes, few enough to share at the end.
+/// The files in a chunk: enough to fill lanes, few enough to share them at the end.
 pub(crate) const CHUNK: usize = 128;
 
-/// What is to be done with a file. Rows are boxed, since most files have none yet.
+/// The work on a file. Rows are boxed, since most files have none yet.
 #[derive(Debug)]
 pub(crate) enum Plan {
-    /// Hash it and compare it with what the registry knows of its key.
+    /// Hash it and compare it with the row of its key.
     Compare(Option<Arc<Known>>),
-    /// Copy it, if it still is what was staged.
+    /// Copy it, if it has not changed since it was staged.
     Copy(Box<Row>),
-    /// Nothing.
+    /// Do nothing.
     Keep(Box<Row>),
 }
 
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) ordinal: u32,
-    /// The uid of its row, unless that exists already.
+    /// The uid of its row if that is new.
     pub(crate) uid: Uid,
     pub(crate) plan: Plan,
 }
 
 impl Item {
-    /// A file to compare with what the registry knows of its key. Without a rule, it gets no uid of its own.
+    /// A file to compare with the row of its key. Without a rule, it gets no uid.
     pub(crate) fn to_compare(
         listing: &Listing,
         ordinal: usize,
@@ -56,7 +56,7 @@ impl Item {
         Ok(Self { ordinal: ordinal as u32, uid, plan: Plan::Compare(known.cloned()) })
     }
 
-    /// What becomes of the file, if that can be said without reading it.
+    /// The outcome of the file, if it is known without reading the file.
     pub(crate) fn unread(&self) -> Option<Result<Row, Failure>> {
         match &self.plan {
             Plan::Keep(row) => Some(Ok(Row::clone(row))),
@@ -68,7 +68,7 @@ impl Item {
         }
     }
 
-    /// Whether content of this size is surely not in the storage.
+    /// Returns true if content of this size is certainly not in the storage.
     pub(crate) fn is_surely_new(&self, size: u64) -> bool {
         match &self.plan {
             Plan::Compare(known) => known.as_ref().is_none_or(|known| known.size != size),
@@ -76,7 +76,7 @@ impl Item {
         }
     }
 
-    /// What becomes of the file, now that its hash is known.
+    /// The outcome of the file with this hash.
     pub(crate) fn read(&self, size: u64, hash: Hash) -> Result<Row, Failure> {
         match &self.plan {
             Plan::Compare(known) => {
@@ -93,7 +93,7 @@ impl Item {
         }
     }
 
-    /// Why there is no row. What was staged was a file, so it is not left out on purpose if it is none any more.
+    /// The reason why there is no row. A staged file that is no longer a file counts as changed, not as skipped.
     pub(crate) fn failed(&self, failure: Failure) -> Failure {
         match self.plan {
             Plan::Copy(_) if failure.reason.is_skip() => Failure::not_as_staged(),
@@ -110,12 +110,12 @@ impl Item {
     }
 }
 
-/// Neighbouring files of one listing.
+/// Adjacent files of one listing.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     pub(crate) listing: Arc<Listing>,
     pub(crate) items: Vec<Item>,
-    /// What the walk met before these files.
+    /// The issues that the walk found before these files.
     issues: Vec<Issue>,
     outcomes: Mutex<Vec<Option<Result<Row, Failure>>>>,
     missing: AtomicUsize,
@@ -138,7 +138,7 @@ impl Chunk {
         chunk
     }
 
-    /// Opens the folder of a file, only to find files from: that takes no right to read it.
+    /// Opens the folder of a file, only to open files in it: that needs no permission to read the folder.
     pub(crate) fn open_folder(&self, root: Option<&Root>, ordinal: usize) -> Result<OwnedFd, Failure> {
         let (_, path) = self.listing.folder(ordinal);
         open_folder(root, path, OFlags::PATH, self.listing.naming.links)
@@ -158,7 +158,7 @@ impl Chunk {
         }
     }
 
-    /// Notes what became of a file; true when that was the last one missing.
+    /// Records the outcome of a file. Returns true if it was the last one.
     pub(crate) fn settle(&self, index: usize, outcome: Result<Row, Failure>) -> bool {
         let outcome = outcome.map_err(|failure| self.items[index].failed(failure));
         lock(&self.outcomes)[index] = Some(outcome);
@@ -169,17 +169,17 @@ impl Chunk {
         last
     }
 
-    /// Since when all files are settled.
+    /// The time since when all files are settled.
     pub(crate) fn done(&self) -> Option<Instant> {
         self.done.get().copied()
     }
 
-    /// What became of the files, in order.
+    /// The outcomes of the files, in order.
     pub(crate) fn outcomes(&self) -> impl Iterator<Item = Result<Row, Failure>> + use<> {
         std::mem::take(&mut *lock(&self.outcomes)).into_iter().flatten()
     }
 
-    /// What the walk met before these files.
+    /// The issues that the walk found before these files.
     pub(crate) fn issues(&self) -> &[Issue] {
         &self.issues
     }

@@ -1,4 +1,4 @@
-//! Single files, lists of files and whole folders, without a registry in mind.
+//! Operations on single files, lists of files and whole folders, without a registry.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use crate::shared::Config;
 use crate::sync::Interrupted;
 use crate::write::{Destination, write_object};
 
-/// A file's size and hash, or why there is none.
+/// The size and hash of a file, or the reason why there is none.
 pub type Outcome = std::result::Result<(u64, Hash), Failure>;
 
-/// Hashes files, each with its own outcome, in the order given. Paths are those of `root`, or stand for themselves.
+/// Hashes files, each with its own outcome, in the given order. Paths are relative to `root` if there is one.
 ///
 /// # Errors
-/// Interrupted, or a thread panicked.
+/// The call was interrupted, or a thread panicked.
 pub fn hash_files(
     root: Option<Arc<Root>>,
     paths: &[Vec<u8>],
@@ -36,11 +36,11 @@ pub fn hash_files(
     read_files(config, files, interrupted)
 }
 
-/// Copies a file in one read and returns its size and hash. The source lies below `from`, or anywhere.
+/// Copies a file in one read and returns its size and hash. The source lies below `from`, or anywhere without it.
 ///
 /// # Errors
-/// The content is not what is `expected`, or keeps changing; the source cannot be read; or the destination
-/// cannot be written or exists. Then no destination is left.
+/// The content is not the `expected` one, or keeps changing; the source cannot be read; or the destination
+/// cannot be written or exists. In these cases, no new file is left.
 pub fn copy_file(
     from: Option<Arc<Root>>,
     source: &[u8],
@@ -77,13 +77,13 @@ pub fn copy_file(
 /// Writes bytes to a file.
 ///
 /// # Errors
-/// The file cannot be written or exists. Then none is left.
+/// The file cannot be written or exists. Then no new file is left.
 pub fn write_file(to: &Arc<Root>, name: &[u8], data: &[u8]) -> Result<()> {
     let destination = Arc::new(Destination { root: Arc::clone(to), overwrite: false });
     write_object(&destination, name, data).map_err(|failure| failure.error(&to.whole(name)))
 }
 
-/// What the hash of a folder covers.
+/// The content that the hash of a folder covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FolderAlgorithm {
     /// `md5-tree`: names and contents.
@@ -93,7 +93,7 @@ pub enum FolderAlgorithm {
 }
 
 impl FolderAlgorithm {
-    /// The algorithm that Python calls `name`.
+    /// The algorithm with this name in Python.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         match name {
@@ -104,10 +104,10 @@ impl FolderAlgorithm {
     }
 }
 
-/// The hash of a folder, the bytes in it and how many files.
+/// Returns the hash of a folder, the bytes in it and the number of files.
 ///
 /// # Errors
-/// Anything in it cannot be read, or there is no file.
+/// A file or folder in it cannot be read, or there is no file.
 pub fn hash_folder(
     root: Arc<Root>,
     algorithm: FolderAlgorithm,
@@ -186,7 +186,7 @@ fn read_files<'a>(
 ) -> Result<Vec<Outcome>> {
     let count = files.len();
     let kind = if config.root.is_some() { Kind::Linked } else { Kind::Unseen };
-    // Few files are spread over the threads too.
+    // Small numbers of files are also divided among the threads.
     let size = count.div_ceil(4 * config.threads).clamp(1, CHUNK);
     let naming = Naming {
         root: Vec::new(),
@@ -204,7 +204,7 @@ fn read_files<'a>(
             listing.enter(folder);
             last = Some(folder);
         }
-        // A path that ends in a slash means the folder itself, and is refused as one.
+        // A path that ends in a slash means the folder itself, and is refused as such.
         listing.push(if name.is_empty() { b"." } else { name }, kind);
         items.push(Item { ordinal: ordinal as u32, uid: Uid::FIRST, plan });
     }

@@ -1,4 +1,4 @@
-//! What can go wrong with a whole call, as opposed to one file of many.
+//! Errors of a whole call, as opposed to failures of one file of many.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -9,40 +9,40 @@ use rustix::io::Errno;
 
 use crate::hash::md5::BackendError;
 
-/// Result of a call that fails as a whole.
+/// The result of a call that fails as a whole.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a call failed as a whole.
+/// The reason why a call failed as a whole.
 #[derive(Debug)]
 pub enum Error {
     /// The system refused something about `path`.
     Os {
-        /// What was read, written or opened.
+        /// The path that was read, written or opened.
         path: PathBuf,
         /// The error number.
         errno: Errno,
-        /// Why.
+        /// The reason.
         message: String,
     },
     /// The file differs from what was expected, or kept changing while it was read.
     Changed {
         /// The file.
         path: PathBuf,
-        /// What about it.
+        /// The description.
         message: String,
     },
-    /// The name of a file makes no key.
+    /// The name of a file cannot be a key.
     Key {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         message: String,
     },
-    /// A link is on the way to the file.
+    /// There is a link in the path of the file.
     Link {
         /// The file.
         path: PathBuf,
-        /// Which link.
+        /// The description of the link.
         message: String,
     },
     /// An argument is wrong.
@@ -60,7 +60,7 @@ impl Error {
         Self::Os { path: as_path(path).to_owned(), errno, message: describe(errno) }
     }
 
-    /// A link that is on the way to `path` and is not followed.
+    /// The error for a link in `path` that is not followed.
     #[must_use]
     pub fn link(path: &[u8], message: String) -> Self {
         Self::Link { path: as_path(path).to_owned(), message }
@@ -91,7 +91,7 @@ impl From<BackendError> for Error {
     }
 }
 
-/// The system's words for an error number, without the number.
+/// The system's text for an error number, without the number.
 #[must_use]
 pub fn describe(errno: Errno) -> String {
     let text = std::io::Error::from(errno).to_string();

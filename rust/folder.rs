@@ -21,21 +21,21 @@ use crate::listing::{Kind, Naming};
 use crate::outcome::{Failure, Issue, Reason};
 use crate::read::{Source, open_folder, special};
 
-/// Most bytes of a file that lists what to leave out.
+/// The most bytes of an ignore file.
 const MOST_RULES: u64 = 1 << 20;
 
-/// What a walk was asked to do.
+/// The task of a walk.
 #[derive(Debug)]
 pub(crate) struct Tree {
     /// The root.
     pub root: Arc<Root>,
-    /// How files are named.
+    /// The rule for the names of files.
     pub naming: Arc<Naming>,
     /// The caller's patterns.
     pub exclude: Gitignore,
 }
 
-/// What a folder inherits from the folders above it.
+/// The values that a folder inherits from the folders above it.
 #[derive(Clone, Default)]
 pub(crate) struct Visit {
     rules: Option<Arc<Rules>>,
@@ -49,7 +49,7 @@ struct Above {
 }
 
 impl Visit {
-    /// What the folder that is walked inherits. Those above it are looked up for links that lead back up.
+    /// The values for the walked folder. The folders above it are looked up for links that lead back up.
     #[must_use]
     pub(crate) fn first(tree: &Tree) -> Self {
         let mut above = None;
@@ -75,10 +75,10 @@ impl Above {
 /// The entries of one folder in path order.
 #[derive(Default)]
 pub(crate) struct Folder {
-    /// Names one after the other; those of folders end in a slash.
+    /// The concatenated names; those of folders end in a slash.
     names: Vec<u8>,
     entries: Vec<Entry>,
-    /// What is in it and is neither file nor folder, or cannot be read.
+    /// Entries that are neither files nor folders, or that cannot be read.
     pub issues: Vec<Issue>,
     /// Its sub-folders, by path.
     pub visits: BTreeMap<Box<[u8]>, Visit>,
@@ -92,13 +92,13 @@ struct Entry {
 }
 
 impl Folder {
-    /// How many entries.
+    /// The number of entries.
     #[must_use]
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// The name of an entry and what is known of it; None for a folder.
+    /// The name and the kind of an entry; None for a folder.
     #[must_use]
     pub(crate) fn entry(&self, position: usize) -> Option<(&[u8], Option<Kind>)> {
         let entry = self.entries.get(position)?;
@@ -122,7 +122,7 @@ impl Entry {
     }
 }
 
-/// Reads the folder at `path`. What cannot be read becomes an issue of the folder.
+/// Reads the folder at `path`. An entry that cannot be read becomes an issue of the folder.
 #[must_use]
 pub(crate) fn read_folder(tree: &Tree, path: &[u8], visit: &Visit) -> Folder {
     let mut folder = Folder::default();
@@ -135,7 +135,7 @@ pub(crate) fn read_folder(tree: &Tree, path: &[u8], visit: &Visit) -> Folder {
     folder
 }
 
-/// What a link leads to.
+/// The target of a link.
 enum Followed {
     File,
     Folder,
@@ -213,14 +213,14 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What the link `name` leads to.
+    /// Returns the target of the link `name`.
     fn follow(&self, file: BorrowedFd<'_>, name: &[u8], above: Option<&Above>) -> Result<Followed, Failure> {
         let (links, root) = (self.tree.naming.links, &self.tree.root);
         if links == Links::Refused {
             return Err(Failure::new(Reason::Symlink, "a symbolic link, and links are not followed"));
         }
         match statat(file, name, AtFlags::empty()) {
-            Err(Errno::LOOP) => return Err(Failure::new(Reason::Loop, "links that lead to each other")),
+            Err(Errno::LOOP) => return Err(Failure::new(Reason::Loop, "links that form a loop")),
             result => result.map_err(Failure::reading)?,
         };
         let target = || {
@@ -235,7 +235,7 @@ impl Reader<'_> {
                 let message = format!("links to {}, outside of {}", shown(), as_path(root.limit()).display());
                 return Err(Failure::new(Reason::Outside, message));
             }
-            // The way so far has links, too.
+            // The path of this folder may also contain links.
             Err(Refusal::Os(Errno::LOOP)) => {
                 return Err(Failure::new(Reason::Loop, "too many links lead to it"));
             }
@@ -245,7 +245,7 @@ impl Reader<'_> {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Ok(Followed::File),
             FileType::Directory if above.is_some_and(|above| above.holds((stat.st_dev, stat.st_ino))) => {
-                Err(Failure::new(Reason::Loop, format!("links to {}, which it lies in", shown())))
+                Err(Failure::new(Reason::Loop, format!("links to {}, which contains it", shown())))
             }
             FileType::Directory => {
                 let is_own = |path: &Path| path.file_name() == Some(OsStr::new(OWN_FOLDER));
@@ -267,10 +267,10 @@ impl Reader<'_> {
             text.truncate(length);
             Ok(Some(text))
         });
-        // The file is in the listing too, where it fails by itself.
+        // The file is also in the listing, where it fails by itself.
         let Ok(text) = text else { return above };
         let Some(text) = text else {
-            let message = "larger than 1 MiB, so what it lists is not left out";
+            let message = "larger than 1 MiB, so its patterns are ignored";
             let failure = Failure { errno: Some(Errno::FBIG), ..Failure::new(Reason::Unreadable, message) };
             folder.issues.push(self.issue(IGNORE_FILE, failure));
             let Folder { names, entries, .. } = folder;

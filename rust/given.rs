@@ -1,4 +1,4 @@
-//! A folder that something else has listed, with the hashes of its files: nothing of it is read.
+//! A folder whose listing and hashes are given, so that no file is read.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use crate::paths::split;
 /// Files in path order, each with its size and hash.
 #[derive(Debug)]
 pub(crate) struct GivenFiles {
-    /// All but what was left out.
+    /// All files except those left out.
     pub listing: Arc<Listing>,
     contents: Vec<(u64, Hash)>,
 }
 
 impl GivenFiles {
-    /// Takes what was listed: the path below the root, size and hash of each file, and the path of each that is
-    /// `left` out, with why; but not what is `excluded`.
+    /// Takes a listing: the path below the root, size and hash of each file, and the path of each file that is
+    /// `left` out, with the reason. Ignores files that are `excluded`.
     ///
     /// # Errors
     /// A pattern is wrong.
@@ -59,11 +59,11 @@ impl GivenFiles {
         Ok(Self { listing: Arc::new(listing), contents })
     }
 
-    /// What each file is to the registry, given what that knows of its key. Keys of registered folders, by place in the
-    /// listing, are no keys of files: on S3 there can be both.
+    /// Decides the status of each file from the row of its key. A file cannot follow a registered folder with the same
+    /// key, which is possible on S3; these are given by position in the listing.
     ///
     /// # Errors
-    /// There can be no more versions of one.
+    /// A family can have no more versions.
     pub(crate) fn plan(
         &self,
         salt: &[u8],

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 const STEM: usize = 16;
-/// Uids of one batch share this much, so that they go into the index of a registry side by side.
+/// The number of characters that the uids of one batch share, so that they are adjacent in the index.
 const SHARED: usize = 6;
 const FIRST_VERSION: [u8; 4] = *b"0000";
 
@@ -19,10 +19,10 @@ const FIRST_VERSION: [u8; 4] = *b"0000";
 pub struct Uid([u8; 20]);
 
 impl Uid {
-    /// The lowest uid, for files that no registry will know.
+    /// The lowest uid, for files that are not registered.
     pub const FIRST: Self = Self(*b"00000000000000000000");
 
-    /// Reads a uid.
+    /// Parses a uid.
     ///
     /// # Errors
     /// It is not 20 base62 characters.
@@ -36,7 +36,7 @@ impl Uid {
     /// A random uid of a first version.
     ///
     /// # Errors
-    /// The system has no random numbers.
+    /// The system returns no random numbers.
     pub fn random() -> Result<Self> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes)
@@ -47,7 +47,7 @@ impl Uid {
     /// The next version of the same family.
     ///
     /// # Errors
-    /// There can be no more versions.
+    /// The family can have no more versions.
     pub fn next(self) -> Result<Self> {
         let mut next = self;
         for digit in next.0[STEM..].iter_mut().rev() {
@@ -60,18 +60,18 @@ impl Uid {
         Err(Error::Invalid(format!("there can be no version after {self}")))
     }
 
-    /// Its characters.
+    /// The characters of the uid.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        // Only base62 characters ever get in.
+        // It contains only base62 characters.
         str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// Where a virtual key's object lies, relative to the storage root.
+    /// The object key for a virtual key, relative to the root of the storage.
     ///
-    /// The folder is the last character of the stem: that one differs within a batch. All who write
-    /// the next version of an artifact at once give it the same uid, and only one of them gets its
-    /// row; the tag keeps their objects apart. The uid of a first version is its writer's own.
+    /// The folder is the last character of the stem, which differs within a batch. Concurrent writers of
+    /// the next version of an artifact use the same uid, and only one of them gets the row; the tag
+    /// separates their objects. The uid of a first version is unique to its writer.
     #[must_use]
     pub fn object_key(&self, tag: &str, suffix: &str) -> String {
         let folder = char::from(self.0[STEM - 1]);
@@ -96,21 +96,21 @@ impl fmt::Display for Uid {
     }
 }
 
-/// What tells the objects of one ingest from those of another: six characters made from its salt.
+/// The tag of the objects of one ingest: six characters made from its salt.
 #[must_use]
 pub fn tag(salt: &[u8]) -> String {
     let characters = digits(Sha256::new_with_prefix(salt).chain_update(b"tag"));
     characters[..SHARED].iter().copied().map(char::from).collect()
 }
 
-/// The uids of one batch: the same salt, batch and path give the same uid again.
+/// The rule for the uids of one batch: the same salt, batch and path give the same uid.
 pub struct UidRule {
     salt: Sha256,
     shared: [u8; STEM],
 }
 
 impl UidRule {
-    /// The rule for one batch.
+    /// Makes the rule for one batch.
     #[must_use]
     pub fn new(salt: &[u8], batch: u64) -> Self {
         let salt = Sha256::new_with_prefix(salt);
@@ -118,7 +118,7 @@ impl UidRule {
         Self { salt, shared }
     }
 
-    /// The uid of the file `name` in `folder`.
+    /// Returns the uid of the file `name` in `folder`.
     #[must_use]
     pub fn uid(&self, folder: &[u8], name: &[u8]) -> Uid {
         let own = digits(self.salt.clone().chain_update(folder).chain_update(name));
@@ -135,9 +135,9 @@ fn digits(hash: Sha256) -> [u8; STEM] {
     base62(number)
 }
 
-/// 16 digits of a 128-bit number; 62^16 is less than 2^96, so they are even to 2^-32.
+/// 16 digits of a 128-bit number. 62^16 is less than 2^96, so their distribution is even up to 2^-32.
 fn base62(number: [u8; 16]) -> [u8; STEM] {
-    // The most digits that 64 bits hold: to divide 128 bits is slow, and a scan does it for every file.
+    // The most digits that 64 bits can hold: dividing 128 bits is slow, and a scan does it for every file.
     const LOW: usize = 10;
     const LIMIT: u128 = 62_u128.pow(LOW as u32);
     let number = u128::from_le_bytes(number);

@@ -1,4 +1,4 @@
-//! Which files a walk leaves out: `.inhaulignore` files and the caller's own patterns.
+//! The rules for files that a walk leaves out: `.inhaulignore` files and the patterns of the caller.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -10,19 +10,19 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use crate::error::{Error, Result};
 
-/// Name of the files that list what to leave out, in gitignore syntax.
+/// The name of ignore files, which use gitignore syntax.
 pub(crate) const IGNORE_FILE: &[u8] = b".inhaulignore";
 
-/// The patterns that hold in one folder: its own and, behind them, those of the folders above.
+/// The patterns for one folder: its own and, after them, those of the folders above.
 pub(crate) struct Rules {
-    /// Where they hold: a relative path that ends in a slash, or the empty one.
+    /// Their folder: a relative path that ends in a slash, or the empty one.
     folder: Box<[u8]>,
     patterns: Gitignore,
     above: Option<Arc<Rules>>,
 }
 
 impl Rules {
-    /// The rules in `folder`, whose ignore file has this `text`, and the lines that are no pattern.
+    /// The rules for `folder`, whose ignore file has this `text`, and the lines that are not patterns.
     #[must_use]
     pub(crate) fn new(folder: &[u8], text: &[u8], above: Option<Arc<Self>>) -> (Self, Vec<String>) {
         let lines = text.split(|&byte| byte == b'\n').map(String::from_utf8_lossy);
@@ -30,7 +30,7 @@ impl Rules {
         (Self { folder: folder.into(), patterns, above }, errors)
     }
 
-    /// Whether the rules leave out `path`, which lies in their folder. The deepest rule decides.
+    /// Returns true if the rules leave out `path`, which lies in their folder. The deepest rule decides.
     #[must_use]
     pub(crate) fn leave_out(&self, path: &[u8], is_folder: bool) -> bool {
         let relative = Path::new(OsStr::from_bytes(&path[self.folder.len()..]));
@@ -42,7 +42,7 @@ impl Rules {
     }
 }
 
-/// The caller's patterns, which no ignore file can overrule.
+/// The patterns of the caller, which ignore files cannot override.
 ///
 /// # Errors
 /// A pattern is wrong.
@@ -54,7 +54,7 @@ pub(crate) fn exclude(patterns: &[String]) -> Result<Gitignore> {
     }
 }
 
-/// Whether patterns leave out a file, or a folder on the way to it: for files that no walk has come to.
+/// Returns true if patterns leave out a file or a folder in its path; for files that were not walked.
 #[cfg(any(feature = "python", test))]
 #[must_use]
 pub(crate) fn leave_out(patterns: &Gitignore, path: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Just enough JSON to write rows without the GIL.
+//! The JSON that is needed to write rows without the GIL.
 
 /// Appends `text` as a JSON string.
 pub(crate) fn push_string(json: &mut String, text: &str) {
@@ -26,7 +26,7 @@ pub(crate) fn push_option(json: &mut String, text: Option<&str>) {
     }
 }
 
-/// A JSON array of what `push` appends for each item.
+/// A JSON array with the text that `push` appends for each item.
 pub(crate) fn array<T>(items: impl Iterator<Item = T>, mut push: impl FnMut(&mut String, T)) -> String {
     let mut json = String::from("[");
     for (n, item) in items.enumerate() {

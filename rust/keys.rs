@@ -1,21 +1,21 @@
-//! Rules for keys, suffixes and what a suffix loads as.
+//! Rules for keys, suffixes and accessors.
 
-/// Longest key, with the storage prefix, in bytes: what S3 takes.
+/// The longest key in bytes, including the prefix of the storage, as on S3.
 pub const MAX_KEY: usize = 1024;
 
-/// Folder that belongs to inhaul in every storage.
+/// The folder of inhaul in every storage.
 pub const OWN_FOLDER: &str = ".inhaul";
 
-/// Endings that mean something only together with the one before.
+/// Suffixes that are part of a composite suffix.
 const COMPRESSED: [&str; 5] = [".gz", ".bz2", ".xz", ".zst", ".zip"];
 
-/// What is commonly compressed as a single file.
+/// Suffixes of files that are commonly compressed.
 const COMPRESSIBLE: [&str; 17] = [
     ".csv", ".tsv", ".parquet", ".ipc", ".feather", ".txt", ".json", ".jsonl", ".fastq", ".fq", ".fasta",
     ".fa", ".vcf", ".bed", ".gtf", ".sam", ".tar",
 ];
 
-/// Other endings of two parts.
+/// Other suffixes of two parts.
 const COMPOSITES: [&str; 9] = [
     ".anndata.zarr",
     ".mudata.zarr",
@@ -30,7 +30,7 @@ const COMPOSITES: [&str; 9] = [
 
 const MAX_ENDING: usize = 16;
 
-/// The canonical suffix of a file name, in lower case; empty when it has none.
+/// The canonical suffix of a file name, in lower case; empty if it has none.
 #[must_use]
 pub fn suffix(name: &str) -> String {
     let name = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
@@ -55,7 +55,7 @@ pub fn suffix(name: &str) -> String {
     if known { ending.to_owned() } else { String::new() }
 }
 
-/// What files with this suffix load as, by the suffix only.
+/// The accessor of files with this suffix, as far as the suffix determines it.
 #[must_use]
 pub fn accessor(suffix: &str) -> Option<&'static str> {
     match suffix.strip_suffix(".gz").unwrap_or(suffix) {
@@ -68,7 +68,7 @@ pub fn accessor(suffix: &str) -> Option<&'static str> {
     }
 }
 
-/// Why a key is not valid, None when it is.
+/// The problem of a key; None if it is valid.
 #[must_use]
 pub fn key_problem(key: &str) -> Option<&'static str> {
     if key.is_empty() {

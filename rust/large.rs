@@ -15,7 +15,7 @@ use crate::write::Target;
 pub(crate) struct Large {
     pub(crate) chunk: Arc<Chunk>,
     pub(crate) index: usize,
-    /// How many it had when it was looked at.
+    /// The number of parts when its size was read.
     pub(crate) parts: usize,
 }
 
@@ -31,14 +31,14 @@ pub(crate) struct Pass {
 }
 
 struct Progress {
-    /// Of all parts, one after the other.
+    /// The concatenated digests of all parts.
     digests: Vec<u8>,
     missing: u32,
     failure: Option<Failure>,
 }
 
 impl Pass {
-    /// The first pass over a file that was just opened, which is copied to `target`.
+    /// The first pass over a file that was just opened; it copies the file to `target`.
     pub(crate) fn first(
         algorithm: Algorithm,
         file: Large,
@@ -79,7 +79,7 @@ impl Pass {
         Self::new(algorithm, file, self.source.again()?, target, self.attempt + 1)
     }
 
-    /// Notes the digest of a part, or why there is none. The last part gets those of all, or the first failure.
+    /// Records the digest or the failure of a part. The last part gets the digests of all parts, or the first failure.
     pub(crate) fn note(&self, part: u32, result: Result<&[u8], Failure>) -> Option<Result<Vec<u8>, Failure>> {
         let mut progress = lock(&self.progress);
         match result {

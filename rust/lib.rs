@@ -1,6 +1,6 @@
-//! The disk and CPU half of inhaul: walk, read, hash, copy, plan.
+//! The part of inhaul that uses disk and CPU: walk, read, hash, copy, plan.
 //!
-//! Only `python` knows about Python; everything else is plain Rust on a few threads.
+//! Only `python` depends on Python; everything else is plain Rust on a few threads.
 
 pub mod batch;
 pub mod beneath;

@@ -1,4 +1,4 @@
-//! What a walk found, as columns.
+//! Listings of the files that a walk has found, in columns.
 
 use std::sync::Arc;
 
@@ -8,32 +8,32 @@ use crate::json;
 use crate::keys;
 use crate::outcome::Issue;
 
-/// Most files in a listing, and most rows in a batch.
+/// The most files in a listing, and the most rows in a batch.
 pub(crate) const LISTING: usize = 8192;
 
-/// How the files of one scan are named.
+/// The rule for the names of files in one scan.
 #[derive(Debug, Default)]
 pub struct Naming {
-    /// The folder that is scanned, ending in a slash; empty when paths stand for themselves.
+    /// The scanned folder, which ends in a slash; empty if paths are not relative to one.
     pub root: Vec<u8>,
-    /// What comes before the relative path in a key: empty or ending in a slash.
+    /// The part of a key before the relative path: empty, or it ends in a slash.
     pub prefix: String,
-    /// The files are objects where they lie.
+    /// The files are registered in place.
     pub in_place: bool,
-    /// Which links may be followed on the way to a file.
+    /// The links that may be followed in the path of a file.
     pub links: Links,
-    /// Tells the objects of this scan from those of others.
+    /// The tag that separates the objects of this scan from those of others.
     pub tag: String,
 }
 
-/// What is known of a file before it is opened.
+/// The kind of a file before it is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The folder says it is a regular file.
+    /// A regular file according to its folder.
     Regular,
-    /// A path of the caller's: look before opening.
+    /// A path of the caller; its kind must be checked before it is opened.
     Unseen,
-    /// Links may lead to it.
+    /// Its path may contain links.
     Linked,
 }
 
@@ -47,11 +47,11 @@ struct File {
 /// Up to `LISTING` files in path order.
 #[derive(Debug)]
 pub struct Listing {
-    /// How they are named.
+    /// The rule for their names.
     pub naming: Arc<Naming>,
-    /// Counts the listings of a walk.
+    /// The number of this listing in the walk.
     pub ordinal: u64,
-    /// What the walk met on the way and does not hand on.
+    /// Files that the walk found but leaves out.
     pub issues: Vec<Issue>,
     folders: Vec<Box<[u8]>>,
     names: Vec<u8>,
@@ -72,13 +72,13 @@ impl Listing {
         }
     }
 
-    /// How many files.
+    /// The number of files.
     #[must_use]
     pub fn len(&self) -> usize {
         self.files.len()
     }
 
-    /// Whether there is no file.
+    /// Returns true if there are no files.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
@@ -89,21 +89,21 @@ impl Listing {
         self.folders.push(folder.into());
     }
 
-    /// Adds a file of the folder entered last.
+    /// Adds a file of the folder that was entered last.
     pub fn push(&mut self, name: &[u8], kind: Kind) {
         self.names.extend_from_slice(name);
         let folder = self.folders.len().saturating_sub(1) as u32;
         self.files.push(File { folder, name_end: self.names.len() as u32, kind });
     }
 
-    /// Gives back the room that filling it took: staged batches keep their listings for long.
+    /// Frees unused memory, since staged batches keep their listings for long.
     pub fn shrink(&mut self) {
         self.folders.shrink_to_fit();
         self.names.shrink_to_fit();
         self.files.shrink_to_fit();
     }
 
-    /// What is known of a file.
+    /// The kind of a file.
     #[must_use]
     pub fn kind(&self, ordinal: usize) -> Kind {
         self.files[ordinal].kind
@@ -135,7 +135,7 @@ impl Listing {
         [&self.naming.root, self.folder(ordinal).1, self.name(ordinal)].concat()
     }
 
-    /// The key. Only files whose path is UTF-8 are ever in a listing that has keys.
+    /// The key. Listings with keys contain only files whose path is UTF-8.
     #[must_use]
     pub fn key(&self, ordinal: usize) -> String {
         self.naming.prefix.clone() + &String::from_utf8_lossy(&self.relative(ordinal))
@@ -147,7 +147,7 @@ impl Listing {
         json::array(0..self.len(), |json, ordinal| json::push_string(json, &self.key(ordinal)))
     }
 
-    /// Where the object of a file's row lies, relative to the storage root.
+    /// The object key in the row of a file, relative to the root of the storage.
     #[must_use]
     pub fn object_key(&self, ordinal: usize, uid: Uid) -> String {
         if self.naming.in_place {

@@ -1,8 +1,8 @@
-//! New content on its way to a storage that is not a folder: what waits to be sent, what is being sent, and the
-//! budget that both share with what is being read.
+//! New content for a storage that is not a folder: files that wait, files that are being sent, and the memory budget
+//! that both share with files that are being read.
 //!
-//! Whoever reads reserves room first. There is room again when a file is settled, whatever the order of the
-//! batches, and a thread that waits for room has none itself: so somebody will always make some.
+//! A thread reserves room before it reads. Settling a file frees its room, in any order of the batches, and a thread
+//! that waits for room holds none itself. So there is no deadlock.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use crate::outcome::Failure;
 use crate::part_reader::PartReader;
 use crate::read::{ATTEMPTS, Source, changed};
 
-/// Bytes of content in memory, and a little for each file.
+/// The most bytes of content in memory, with a little for each file.
 const BUDGET: u64 = 128 << 20;
 
-/// What a file counts that is read while it is sent, for it keeps a descriptor open.
+/// The room of a file that is read while it is sent, since it keeps a descriptor open.
 pub(crate) const LARGE: u64 = PART_SIZE;
 
-/// What each file counts besides its content.
+/// The room of each file besides its content.
 const OVERHEAD: u64 = 1 << 10;
 
-/// Most files, and about the most bytes, handed over at once: meanwhile nothing else runs in Python.
+/// The most files, and about the most bytes, that are handed over at once: meanwhile no other Python code runs.
 const HANDFUL: (usize, u64) = (256, 8 << 20);
 
 /// The room that a file of `size` bytes takes.
@@ -33,7 +33,7 @@ pub(crate) fn room(size: u64) -> u64 {
     size + OVERHEAD
 }
 
-/// A file that has to be sent, or is being sent.
+/// A file that waits or is being sent.
 pub(crate) struct Upload {
     pub(crate) chunk: Arc<Chunk>,
     pub(crate) index: usize,
@@ -42,9 +42,9 @@ pub(crate) struct Upload {
 }
 
 pub(crate) enum Content {
-    /// All of it, and the row that it makes.
+    /// The whole content, and its row.
     Memory(Box<[u8]>, Row),
-    /// To be read while it is sent, for the so-many-th time.
+    /// A file to read while it is sent, with its parts and the number of the attempt.
     File(Source, Parts, u32),
 }
 
@@ -61,8 +61,8 @@ impl Upload {
         Self { chunk: Arc::clone(chunk), index, reserved: LARGE, content }
     }
 
-    /// Makes ready to send the file as it is now; false when that was done often enough, or it has not
-    /// changed and is not what was staged.
+    /// Prepares to send the file as it is now. Returns false after too many attempts, or if the file has
+    /// not changed again and is not the staged one.
     pub(crate) fn again(&mut self, algorithm: Algorithm) -> std::result::Result<bool, Failure> {
         let Content::File(source, parts, attempt) = &mut self.content else { return Ok(false) };
         if *attempt == ATTEMPTS || source.held_still()? {
@@ -75,7 +75,7 @@ impl Upload {
     }
 }
 
-/// What waits and what is on its way.
+/// The uploads that wait, and those that are being sent.
 #[derive(Default)]
 pub(crate) struct Outbox {
     reserved: u64,
@@ -100,7 +100,7 @@ impl Outbox {
         self.ready.extend(uploads);
     }
 
-    /// Puts back what was taken, to be sent next. Its room was free for a moment only, so it waits for none.
+    /// Puts back an upload that was taken, to be sent next. It needs no wait, as its room was free only for a moment.
     pub(crate) fn put_back(&mut self, upload: Upload) {
         self.reserved += upload.reserved;
         self.ready.push_front(upload);
@@ -110,7 +110,7 @@ impl Outbox {
         self.ready.is_empty()
     }
 
-    /// Takes the next uploads, to be sent.
+    /// Takes the next uploads to send.
     pub(crate) fn take(&mut self, backend: Backend) -> Vec<Parcel> {
         let mut parcels = Vec::with_capacity(self.ready.len().min(HANDFUL.0));
         let mut bytes = 0;
@@ -126,7 +126,7 @@ impl Outbox {
         parcels
     }
 
-    /// Takes back what was sent, and the room for it.
+    /// Takes back an upload that was sent, and frees its room.
     pub(crate) fn settle(&mut self, ticket: u64) -> Result<Upload> {
         let upload = self.sent.remove(&ticket);
         let upload = upload.ok_or_else(|| Error::Invalid(format!("no upload has the ticket {ticket}")))?;
@@ -137,19 +137,19 @@ impl Outbox {
 
 /// A file for the caller to send.
 pub struct Parcel {
-    /// What it is settled by.
+    /// The ticket with which it is settled.
     pub ticket: u64,
-    /// Where it goes, relative to the storage root.
+    /// Its key, relative to the root of the storage.
     pub object_key: String,
-    /// What to send.
+    /// The content to send.
     pub content: ParcelContent,
 }
 
 /// The content of a parcel.
 pub enum ParcelContent {
-    /// All of it, and its hash.
+    /// The whole content and its hash.
     Memory(Box<[u8]>, Hash),
-    /// To be read part by part.
+    /// A reader that reads part by part.
     File(PartReader),
 }
 

@@ -1,4 +1,4 @@
-//! The small values that everything else passes around.
+//! Small values for the outcomes of files.
 
 use rustix::io::Errno;
 
@@ -7,7 +7,7 @@ use crate::error::{Error, as_path, describe};
 use crate::hash::Hash;
 use crate::ids::Uid;
 
-/// What a planned file is to the registry.
+/// The status of a planned file in the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// Its key is not registered.
@@ -19,7 +19,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// The name Python knows it by.
+    /// The name in Python.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -30,28 +30,28 @@ impl Status {
     }
 }
 
-/// Why a file is not a row.
+/// The reason why a file has no row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// No permission.
+    /// There is no permission to read it.
     Unreadable,
-    /// Gone since the walk saw it.
+    /// It was removed after the walk found it.
     Vanished,
-    /// Kept changing while it was read, or differs from what was staged.
+    /// It kept changing while it was read, or has changed since it was staged.
     Changed,
     /// Its name is not UTF-8.
     NotUtf8,
-    /// Its name makes no valid key.
+    /// Its name cannot be a key.
     InvalidKey,
-    /// Its key is known only in the trash.
+    /// Its key exists only in the trash.
     Trashed,
-    /// Lost a race for its key to other content.
+    /// Another writer registered other content under its key.
     Conflict,
     /// Any other error of the system.
     IoError,
     /// The destination is full.
     NoSpace,
-    /// The storage did not take it.
+    /// The storage did not accept it.
     NotStored,
     /// A symbolic link, and links are not followed.
     Symlink,
@@ -59,12 +59,12 @@ pub enum Reason {
     Special,
     /// A link that leaves the root.
     Outside,
-    /// A link to a folder it lies in.
+    /// A link to a folder that contains it.
     Loop,
 }
 
 impl Reason {
-    /// The name Python knows it by.
+    /// The name in Python.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -85,32 +85,32 @@ impl Reason {
         }
     }
 
-    /// Whether the file was left out on purpose and nothing failed.
+    /// Returns true if the file was left out on purpose.
     #[must_use]
     pub fn is_skip(self) -> bool {
         matches!(self, Self::Symlink | Self::Special | Self::Outside | Self::Loop)
     }
 }
 
-/// How it is known that an object is what was hashed.
+/// How an object was verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VerifiedBy {
-    /// Written here, by the very read that was hashed.
+    /// It was written here from the same read that was hashed.
     Local,
-    /// The storage's `ETag` is the hash.
+    /// The `ETag` of the storage is the hash.
     Etag,
     /// The storage checked a checksum.
     Checksum,
     /// It was read back.
     Readback,
-    /// It is not.
+    /// It was not verified.
     Nothing,
 }
 
 impl VerifiedBy {
     const ALL: [Self; 5] = [Self::Local, Self::Etag, Self::Checksum, Self::Readback, Self::Nothing];
 
-    /// The name Python knows it by.
+    /// The name in Python.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -122,28 +122,28 @@ impl VerifiedBy {
         }
     }
 
-    /// The one that Python calls `name`.
+    /// The value with this name in Python.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.name() == name)
     }
 }
 
-/// Why one file is not a row, before its path is known.
+/// The failure of a file, without its path.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// The kind.
     pub reason: Reason,
-    /// For people.
+    /// The message for people.
     pub message: String,
-    /// What the system said, if it did.
+    /// The error number of the system, if there is one.
     pub errno: Option<Errno>,
-    /// Whether the destination failed and not the source.
+    /// True if the destination failed, not the source.
     pub writing: bool,
 }
 
 impl Failure {
-    /// A failure that no system call reported.
+    /// A failure without an error of the system.
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into(), errno: None, writing: false }
@@ -152,7 +152,7 @@ impl Failure {
     /// The failure of a file that was staged with other content.
     #[must_use]
     pub fn not_as_staged() -> Self {
-        Self::new(Reason::Changed, "it is not what was staged: stage it again")
+        Self::new(Reason::Changed, "it changed since it was staged: stage it again")
     }
 
     /// A failure to find, open or read a file.
@@ -161,7 +161,7 @@ impl Failure {
         let reason = match errno {
             Errno::ACCESS | Errno::PERM => Reason::Unreadable,
             Errno::NOENT | Errno::NOTDIR | Errno::STALE => Reason::Vanished,
-            // Only O_NOFOLLOW gives it here: a link took the file's place since the walk.
+            // Only O_NOFOLLOW causes this here: a link has replaced the file since the walk.
             Errno::LOOP => Reason::Symlink,
             _ => Reason::IoError,
         };
@@ -203,7 +203,7 @@ impl Failure {
         }
     }
 
-    /// Says how much room an object of `size` bytes needs, if room is what failed.
+    /// Adds the size of the object to the message if there is no room.
     #[must_use]
     pub fn needing(mut self, size: u64) -> Self {
         if self.reason == Reason::NoSpace {
@@ -212,7 +212,7 @@ impl Failure {
         self
     }
 
-    /// The error of a call that was about one file only.
+    /// The error for a call about only one file.
     #[must_use]
     pub fn error(&self, path: &[u8]) -> Error {
         if self.errno == Some(Errno::XDEV) {
@@ -237,34 +237,34 @@ impl Failure {
     }
 }
 
-/// A file that is not a row.
+/// A file without a row.
 #[derive(Clone, Debug)]
 pub struct Issue {
     /// Its full path.
     pub path: Vec<u8>,
-    /// Why.
+    /// The failure.
     pub failure: Failure,
 }
 
-/// What the registry knows of a key.
+/// The row of a key in the registry.
 #[derive(Clone, Debug)]
 pub struct Known {
-    /// Uid of the latest row.
+    /// The uid of the latest row.
     pub uid: Uid,
-    /// Highest uid of its family.
+    /// The highest uid of its family.
     pub highest: Uid,
-    /// Size in bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// Its hash; None for a kind that this crate does not make.
+    /// The hash; None for a kind that this crate does not make.
     pub hash: Option<Hash>,
-    /// In the trash.
+    /// True if it is in the trash.
     pub trashed: bool,
-    /// The row as JSON, passed through unread.
+    /// The row as JSON, which is passed on as it is.
     pub record: Box<str>,
 }
 
 impl Known {
-    /// Whether the row has this content.
+    /// Returns true if the row has this content.
     #[must_use]
     pub fn is(&self, size: u64, hash: &Hash) -> bool {
         self.size == size && self.hash.as_ref() == Some(hash)

@@ -1,31 +1,32 @@
-//! Rows of text as one block of bytes that SQL takes apart with `substr`.
+//! Rows of text as one block of bytes that SQL splits with `substr`.
 //!
-//! Parsing JSON is half of what an insert costs on `SQLite`. Here each column has one width in all rows, so the place of
-//! a value is a sum. What all rows share is not in the block, and what fills its width needs no trimming.
+//! Parsing JSON is half of the cost of an insert on `SQLite`. Here each column has the same width in all rows, so the
+//! place of a value is a sum. Values that all rows share are not in the block, and values of full width need no
+//! trimming.
 
 use std::borrow::Cow;
 
-/// What values are padded with: none of them ends with it, neither a key nor what is in one. (SQL trims no NUL.)
+/// The padding of values. No value ends with it, since keys and their parts never do. (SQL cannot trim NUL.)
 const PADDING: u8 = b'/';
 
 /// A row; a missing value is packed like an empty one.
 pub(crate) type Texts<'a, const N: usize> = [Option<Cow<'a, str>>; N];
 
-/// What a column has in the rows of a block.
+/// The form of a column in a block.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Column {
-    /// One value, which is not in the block.
+    /// One value for all rows, which is not in the block.
     Same(Option<String>),
-    /// Values of their own, in as many bytes of each row; some are shorter than that if `padded`.
+    /// A value in each row.
     Own {
-        /// Bytes of each row.
+        /// The bytes in each row.
         width: usize,
-        /// Whether any value has padding.
+        /// True if any value has padding.
         padded: bool,
     },
 }
 
-/// The rows one after the other, each value padded to the width of its column.
+/// Returns the concatenated rows, with each value padded to the width of its column.
 pub(crate) fn pack<const N: usize>(rows: &[Texts<'_, N>]) -> (Vec<u8>, [Column; N]) {
     let columns = std::array::from_fn(|at| column(rows.iter().map(|row| row[at].as_deref())));
     let widths = columns.each_ref().map(|column| match column {

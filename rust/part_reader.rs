@@ -1,4 +1,4 @@
-//! A file that is read part by part, each part with its MD5, by whoever sends the parts away.
+//! A reader for files that are sent in parts; it hashes each part.
 
 use std::os::fd::AsFd;
 
@@ -11,7 +11,7 @@ use crate::listing::Kind;
 use crate::outcome::{Failure, Reason};
 use crate::read::Source;
 
-/// An open file, and how it is cut into parts.
+/// An open file and its parts.
 #[derive(Debug)]
 pub struct PartReader {
     path: Vec<u8>,
@@ -25,7 +25,7 @@ impl PartReader {
     /// Opens a regular file; links are followed.
     ///
     /// # Errors
-    /// It is none, the system refuses, or `part_size` is 0.
+    /// It is not a regular file, the system refuses, or `part_size` is 0.
     pub fn open(path: &[u8], part_size: u64) -> Result<Self> {
         let source = Source::open(CWD.as_fd(), path, Kind::Unseen).map_err(|failure| failure.error(path))?;
         let parts = (part_size > 0).then(|| Algorithm::Md5Parts { part_size }.parts(source.size())).flatten();
@@ -44,16 +44,16 @@ impl PartReader {
         Self { path, source, parts, backend, staged }
     }
 
-    /// How the file is cut.
+    /// The parts of the file.
     #[must_use]
     pub fn parts(&self) -> Parts {
         self.parts
     }
 
-    /// The lengths of neighbouring parts.
+    /// The lengths of adjacent parts.
     ///
     /// # Errors
-    /// There are not so many.
+    /// There are fewer parts.
     pub fn lengths(&self, first: u32, count: u32) -> Result<Vec<usize>> {
         let end = first.checked_add(count).filter(|&end| end <= self.parts.count).ok_or_else(|| {
             Error::Invalid(format!("there are no {count} parts from {first} on, only {}", self.parts.count))
@@ -65,7 +65,7 @@ impl PartReader {
         Ok((first..end).map(length).collect())
     }
 
-    /// Reads neighbouring parts, each into a buffer of its length, and hashes them side by side.
+    /// Reads adjacent parts, each into a buffer of its length, and hashes them at the same time.
     ///
     /// # Errors
     /// The file has become shorter, or the system refuses.
@@ -85,7 +85,7 @@ impl PartReader {
     /// The hash of the file, from the digests of all its parts.
     ///
     /// # Errors
-    /// They are not as many as there are parts, or the file is not what was staged.
+    /// The number of digests is wrong, or the file has changed since it was staged.
     pub fn hash(&self, digests: &[Digest]) -> Result<Hash> {
         if digests.len() != self.parts.count as usize {
             let count = self.parts.count;
@@ -98,10 +98,10 @@ impl PartReader {
         Ok(hash)
     }
 
-    /// Makes sure that the file has held still since it was opened.
+    /// Checks that the file has not changed since it was opened.
     ///
     /// # Errors
-    /// It has not, or the system refuses.
+    /// The file has changed, or the system refuses.
     pub fn check(&self) -> Result<()> {
         match self.source.held_still() {
             Ok(true) => Ok(()),

@@ -1,4 +1,4 @@
-//! Large files, hashed part by part by whichever threads are free.
+//! Hashing of large files part by part on all free threads.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::outcome::{Failure, Reason, Status};
 use crate::shared::{Claim, Shared, Task};
 
 impl Shared {
-    /// Opens a large file for a first pass, which also copies what is surely new.
+    /// Opens a large file for a first pass, which also copies content that is certainly new.
     fn open_large(&self, file: &Large) -> Result<Pass, Failure> {
         let Large { chunk, index, .. } = file;
         let source = chunk.open(self.config.root(), *index)?;
@@ -22,7 +22,7 @@ impl Shared {
         Pass::first(self.config.algorithm, file.clone(), source, target)
     }
 
-    /// Notes what became of a large file.
+    /// Records the outcome of a large file.
     fn settle_large(&self, file: &Large, outcome: Result<Row, Failure>) {
         if self.config.uploads {
             self.update(|state| state.outbox.release(LARGE));
@@ -51,7 +51,7 @@ impl Shared {
         }
     }
 
-    /// Settles the file, or says which pass has to follow.
+    /// Settles the file, or returns the pass that must follow.
     fn finish_pass(&self, pass: &Pass, digests: &[u8]) -> Result<Option<Pass>, Failure> {
         if !pass.source.held_still()? {
             return pass.again(self.config.algorithm).map(Some);
@@ -67,7 +67,7 @@ impl Shared {
         } else if row.status != Status::Unchanged
             && let Some(target) = self.create_target(chunk, *index)?
         {
-            // Of the size that is registered, but not its content: now it has to be copied.
+            // It has the registered size but other content, so now it must be copied.
             let source = pass.source.again()?;
             return Pass::first(self.config.algorithm, pass.file.clone(), source, Some(target)).map(Some);
         }
@@ -76,11 +76,11 @@ impl Shared {
     }
 }
 
-/// The parts of all large files, as one thread works on them.
+/// The parts of large files on which one thread works.
 pub(crate) struct PartsInHand<'a> {
     shared: &'a Shared,
     held: usize,
-    /// Does something else, which may bring more parts.
+    /// Does other work, which may bring more parts.
     other: &'a mut dyn FnMut(Task),
 }
 
@@ -91,7 +91,7 @@ impl<'a> PartsInHand<'a> {
 }
 
 impl PartsInHand<'_> {
-    /// Hashes by SHA-256 what there is, one part after the other.
+    /// Hashes the available parts by SHA-256, one after the other.
     pub(crate) fn run_sha256(&mut self, buffer: &mut [u8]) {
         while !self.shared.is_stopped()
             && let Some(mut part) = self.next(false)
@@ -101,7 +101,7 @@ impl PartsInHand<'_> {
         }
     }
 
-    /// Ends what is left of files that were begun.
+    /// Settles files that were started but not finished.
     pub(crate) fn give_up(&mut self) {
         while let Some(claim) = self.shared.claim_part(0) {
             self.shared.put_down();
@@ -152,11 +152,11 @@ impl Work for PartsInHand<'_> {
     fn next(&mut self, busy: bool) -> Option<Part> {
         loop {
             let part = self.claim();
-            // Files that are to be sent may make this thread wait, which none may that holds parts.
+            // Files to send may make this thread wait, but a thread that holds parts must not wait.
             if part.is_some() || !busy || self.shared.config.uploads {
                 return part;
             }
-            // Lanes that run dry cost more than a pause for those that do not.
+            // Empty lanes cost more than a pause of the busy ones.
             (self.other)(self.shared.task_for_want_of_parts()?);
         }
     }
@@ -166,13 +166,13 @@ impl Work for PartsInHand<'_> {
     }
 }
 
-/// One part of a large file, copied by reading it if the file is to be copied.
+/// One part of a large file. Reading it also copies it if the file must be copied.
 pub(crate) struct Part {
     pass: Arc<Pass>,
     index: u32,
     at: u64,
     end: u64,
-    /// What ended it, which says more than the error that `read` gave.
+    /// The failure that ended it, which says more than the error of `read`.
     failure: Option<Failure>,
 }
 

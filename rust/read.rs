@@ -1,8 +1,8 @@
-//! Opening files and telling whether they held still while they were read.
+//! Opening files, and checking that they did not change while they were read.
 //!
-//! A large file is looked at before and after. Of a small one, the look afterwards is enough where this machine's
-//! own clock stamps changes: it held still if it was last changed before it was opened. Nobody can set that time
-//! but by setting the clock. That spares one in five of a small file's system calls.
+//! For a large file, `fstat` is called before and after reading. For a small file, the call afterwards is enough if the
+//! clock of this machine stamps changes: the file did not change if its last change is older than the opening. This
+//! time can only be set by setting the clock. So a small file needs one in five system calls less.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::beneath::{Links, Root};
 use crate::listing::Kind;
 use crate::outcome::{Failure, Reason};
 
-/// How often a file that changes is read before it is given up.
+/// The number of attempts to read a file that changes.
 pub(crate) const ATTEMPTS: u32 = 3;
 
 /// The failure of a file that keeps changing.
@@ -24,13 +24,13 @@ pub(crate) fn changed() -> Failure {
     Failure::new(Reason::Changed, format!("it changed while it was read, {ATTEMPTS} times"))
 }
 
-/// Longest wait for the file system's clock to step; Linux steps it every 10 ms at the slowest.
+/// The longest wait for a step of the file system's clock, which takes at most 10 ms on Linux.
 const CLOCK_STEP: Duration = Duration::from_millis(20);
 
-/// The numbers of ext2 to ext4, XFS, Btrfs, F2FS and tmpfs, as statfs(2) lists them.
+/// The numbers of ext2 to ext4, XFS, Btrfs, F2FS and tmpfs in statfs(2).
 const OWN_CLOCK: [u64; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994];
 
-/// What changes when a file is written to.
+/// The attributes that change when a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     size: u64,
@@ -48,7 +48,7 @@ impl Stamp {
         }
     }
 
-    /// Whether the file has this size and was last changed before a moment.
+    /// Returns true if the file has this size and was last changed before a moment.
     fn is_of(&self, size: usize, moment: Duration) -> bool {
         self.size == size as u64 && self.changed_at() < moment
     }
@@ -58,7 +58,7 @@ impl Stamp {
     }
 }
 
-/// Opens a folder: below a root only what is there, without one any.
+/// Opens a folder: relative to a root if there is one, else any folder.
 pub(crate) fn open_folder(
     root: Option<&Root>,
     path: &[u8],
@@ -78,25 +78,25 @@ pub(crate) fn open_folder(
 fn open_file(folder: BorrowedFd<'_>, name: &[u8], kind: Kind) -> Result<OwnedFd, Failure> {
     let mut flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     if kind == Kind::Unseen {
-        // Opening a pipe or a device can have effects of its own.
+        // Opening a pipe or a device can have side effects.
         check_regular(&statat(folder, name, AtFlags::empty()).map_err(Failure::reading)?)?;
         flags -= OFlags::NOFOLLOW;
     }
     openat(folder, name, flags, Mode::empty()).map_err(Failure::reading)
 }
 
-/// What opening a file came to.
+/// The result of opening a file.
 pub(crate) enum Opened {
-    /// It was read: this many bytes.
+    /// The file was read, with this many bytes.
     Read(usize),
-    /// It is still to be read.
+    /// The file is not read yet.
     Unread(Source),
 }
 
-/// Which file systems have this machine's clock; those of a server or of another program have their own.
+/// A check for file systems that use this machine's clock; those of a server or another program have their own.
 #[derive(Default)]
 pub(crate) struct Clocks {
-    /// The device that was asked about last.
+    /// The device of the last check, and its result.
     last: Option<(u64, bool)>,
 }
 
@@ -113,7 +113,7 @@ impl Clocks {
     }
 }
 
-/// An open regular file and what it looked like when reading began.
+/// An open regular file, with its attributes when reading began.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     file: Arc<OwnedFd>,
@@ -121,29 +121,29 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Opens a file of `folder`, if it is a regular one.
+    /// Opens a regular file in `folder`.
     ///
     /// # Errors
-    /// It is none, or the system refuses.
+    /// It is not a regular file, or the system refuses.
     pub(crate) fn open(folder: BorrowedFd<'_>, name: &[u8], kind: Kind) -> Result<Self, Failure> {
         Self::new(open_file(folder, name, kind)?)
     }
 
-    /// Opens a regular file below a root that links may lead to.
+    /// Opens a regular file below a root, possibly through links.
     ///
     /// # Errors
-    /// It is none, a link is not to be followed, or the system refuses.
+    /// It is not a regular file, a link must not be followed, or the system refuses.
     pub(crate) fn open_below(root: &Root, path: &[u8], links: Links) -> Result<Self, Failure> {
         let open = |flags| root.open_at(path, flags, Mode::empty(), links).map_err(Failure::opening);
-        // Opening a pipe or a device can have effects of its own.
+        // Opening a pipe or a device can have side effects.
         check_regular(&fstat(open(OFlags::PATH)?).map_err(Failure::reading)?)?;
         Self::new(open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?)
     }
 
-    /// Opens a file and, if it fits `buffer` with a byte to spare and held still, reads it there at once.
+    /// Opens a file. If it is smaller than `buffer` and does not change, also reads it.
     ///
     /// # Errors
-    /// It is no regular file, or the system refuses.
+    /// It is not a regular file, or the system refuses.
     pub(crate) fn open_or_read(
         folder: BorrowedFd<'_>,
         name: &[u8],
@@ -153,7 +153,7 @@ impl Source {
     ) -> Result<Opened, Failure> {
         let began = now();
         let file = open_file(folder, name, kind)?;
-        // Of what is no regular file by now, this takes nothing away.
+        // If it is no longer a regular file, this read consumes nothing.
         if let Ok(length) = pread(&file, &mut *buffer, 0)
             && length < buffer.len()
             && let Ok(stat) = fstat(&file)
@@ -175,13 +175,13 @@ impl Source {
         Ok(source)
     }
 
-    /// Bytes in the file when reading began.
+    /// The bytes in the file when reading began.
     #[must_use]
     pub(crate) fn size(&self) -> u64 {
         self.stamp.size
     }
 
-    /// Whether the file has held still since reading began.
+    /// Returns true if the file has not changed since reading began.
     ///
     /// # Errors
     /// The system refuses.
@@ -190,7 +190,7 @@ impl Source {
         Ok(Stamp::new(&stat) == self.stamp)
     }
 
-    /// The same file, to be read from the start.
+    /// Returns the same file, to be read from the start.
     ///
     /// # Errors
     /// The system refuses.
@@ -218,9 +218,9 @@ impl Source {
         Ok(filled)
     }
 
-    /// Reads the file in one call; false when it is not, or no longer, what it was when reading began.
+    /// Reads the file in one call. Returns false if the file has changed since reading began.
     ///
-    /// `buffer` has one byte more than the file, so that a single read shows that it ends there.
+    /// `buffer` has one byte more than the file, so that a single read shows its end.
     ///
     /// # Errors
     /// The system refuses.
@@ -234,12 +234,12 @@ impl Source {
         Ok(length + 1 == buffer.len() && self.held_still()?)
     }
 
-    /// Waits until a write from now on would show in the file's times.
+    /// Waits until a later write would change the times of the file.
     ///
-    /// Times are as coarse as the clock of the file system: a file written in this very tick could be
-    /// written again and look the same. git calls such an entry racy.
+    /// Times are as coarse as the clock of the file system: a file that was written in this tick could be
+    /// written again with the same times. git calls such an entry racy.
     fn settle(&self) {
-        // A time further ahead comes from another clock, and a write would not repeat it.
+        // A later time comes from another clock, and a write would not set it again.
         while self.stamp.changed_at().checked_sub(now()).is_some_and(|ahead| ahead < CLOCK_STEP) {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -269,7 +269,7 @@ fn check_regular(stat: &Stat) -> Result<(), Failure> {
     }
 }
 
-/// What a thing is that is neither file, folder nor link.
+/// The name of a kind that is neither file, folder nor link.
 #[must_use]
 pub(crate) fn special(kind: FileType) -> &'static str {
     match kind {

@@ -1,4 +1,4 @@
-//! A scan: listings out, what the registry knows of them in, planned batches out.
+//! A scan: it returns listings, receives their rows from the registry, and returns planned batches.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -27,32 +27,32 @@ use crate::walk::Walk;
 use crate::worker;
 use crate::write::Destination;
 
-/// By how much the threads that read give way to the event loop and to who writes rows. They would fill all cores, and a
-/// timer of the loop would then fire 10 to 20 ms late instead of 5 to 10.
+/// The niceness of the threads that read, so that the event loop and the writer of rows come first. Otherwise they
+/// would fill all cores, and a timer of the loop would fire 10 to 20 ms late instead of 5 to 10.
 const NICENESS: i32 = 10;
 
-/// What to scan, and how.
+/// The options of a scan.
 #[derive(Debug)]
 pub struct Options {
     /// The folder.
     pub root: Arc<Root>,
-    /// What comes before the relative path in a key.
+    /// The part of a key before the relative path.
     pub key_prefix: String,
-    /// The files are objects where they lie.
+    /// The files are registered in place.
     pub in_place: bool,
-    /// Where to copy them.
+    /// The place to copy the files to.
     pub destination: Option<Destination>,
-    /// Hand over what is new, to be sent.
+    /// Hand over new files to be sent.
     pub uploads: bool,
-    /// What the uids are made from; None when nobody asks for them.
+    /// The salt for the uids; None if no uids are needed.
     pub salt: Option<Vec<u8>>,
-    /// How to hash.
+    /// The hash algorithm.
     pub algorithm: Algorithm,
-    /// Patterns of what to leave out.
+    /// Patterns of files to leave out.
     pub exclude: Vec<String>,
-    /// Which links are followed.
+    /// The links to follow.
     pub links: Links,
-    /// How many threads.
+    /// The number of threads.
     pub threads: usize,
 }
 
@@ -64,10 +64,10 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// Starts to scan a folder.
+    /// Starts the scan of a folder.
     ///
     /// # Errors
-    /// The root is no readable folder, the prefix makes no valid key, or a pattern is wrong.
+    /// The root is not a readable folder, the prefix is not a valid key, or a pattern is wrong.
     pub fn new(options: Options) -> Result<Self> {
         let root = options.root;
         root.open_at(b"", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty(), Links::Refused)
@@ -102,8 +102,8 @@ impl Scan {
         Self::start(config, options.salt, Some(Walk::new(Arc::new(tree))), Vec::new())
     }
 
-    /// Starts the second pass over staged batches: reads what is new again, and copies it if there is
-    /// a destination, or hands it over.
+    /// Starts the second pass over staged batches: it reads new files again, and copies them if there is
+    /// a destination, or hands them over.
     ///
     /// # Errors
     /// No thread can be started.
@@ -130,7 +130,7 @@ impl Scan {
                     Chunk::new(Arc::clone(&rows[0].0), items.collect(), Vec::new())
                 }));
             }
-            // What failed or was left out when it was staged is so still.
+            // Files that failed or were left out during staging stay so.
             let issues = batch.issues().to_vec();
             if !issues.is_empty() {
                 chunks.push(Chunk::new(Arc::clone(&nowhere), Vec::new(), issues));
@@ -162,7 +162,7 @@ impl Scan {
             let thread = std::thread::Builder::new()
                 .name("inhaul-scan".to_owned())
                 .spawn(move || {
-                    let _ = nice(NICENESS); // of this thread, on Linux; without it, it only is less polite
+                    let _ = nice(NICENESS); // only of this thread, on Linux; a failure is harmless
                     worker::run(&shared, backend);
                 })
                 .map_err(|error| Error::Invalid(format!("no thread can be started: {error}")))?;
@@ -171,7 +171,7 @@ impl Scan {
         Ok(scan)
     }
 
-    /// How many files the walk has found so far, and whether it has finished.
+    /// The number of files that the walk has found so far, and whether it has finished.
     #[must_use]
     pub fn found(&self) -> (u64, bool) {
         self.shared.lock().walk.as_ref().map_or((0, true), Walk::found)
@@ -188,10 +188,10 @@ impl Scan {
         })
     }
 
-    /// Has the files of a listing read. `known` holds what the registry knows, by place in the listing.
+    /// Submits a listing, whose files are then read. `known` holds the rows of the registry, by position.
     ///
     /// # Errors
-    /// The listing is not the next one, or a family can have no further version.
+    /// The listing is not the next one, or a family can have no more versions.
     pub fn submit(&self, listing: &Arc<Listing>, known: &HashMap<usize, Arc<Known>>) -> Result<()> {
         let rule = self.salt.as_deref().map(|salt| UidRule::new(salt, listing.ordinal));
         let item = |ordinal: usize| Item::to_compare(listing, ordinal, known.get(&ordinal), rule.as_ref());
@@ -221,7 +221,7 @@ impl Scan {
         })
     }
 
-    /// Waits for files to be sent; none at the end. Each has to be settled.
+    /// Waits for files to send; none at the end. Each must be settled.
     ///
     /// # Errors
     /// The scan was stopped or interrupted, or a thread panicked.
@@ -235,31 +235,31 @@ impl Scan {
         })
     }
 
-    /// Settles files that are stored and whose content was handed over.
+    /// Settles stored files whose content was handed over.
     ///
     /// # Errors
-    /// No such file is on its way.
+    /// No such file is being sent.
     pub fn stored(&self, uploads: &[(u64, VerifiedBy)]) -> Result<()> {
         self.shared.stored(uploads)
     }
 
-    /// Settles a stored file that was read while it was sent, given the hash of what was sent.
+    /// Settles a stored file that was read while it was sent, with the hash of the sent bytes.
     ///
     /// # Errors
-    /// No such file is on its way.
+    /// No such file is being sent.
     pub fn stored_large(&self, ticket: u64, verified_by: VerifiedBy, hash: Hash) -> Result<()> {
         self.shared.stored_large(ticket, verified_by, hash)
     }
 
-    /// Settles a file that could not be stored. One that changed meanwhile is handed over again, a few times.
+    /// Settles a file that could not be stored. A file that changed meanwhile is handed over again, a few times.
     ///
     /// # Errors
-    /// No such file is on its way.
+    /// No such file is being sent.
     pub fn not_stored(&self, ticket: u64, failure: Failure) -> Result<()> {
         self.shared.not_stored(ticket, failure)
     }
 
-    /// Waits for results: a full batch, or what there is after a while; None at the end.
+    /// Waits for results: a full batch, or the finished rows after a while; None at the end.
     ///
     /// # Errors
     /// The scan was stopped or interrupted, or a thread panicked.
@@ -277,7 +277,7 @@ impl Scan {
         Ok(Some(batch))
     }
 
-    /// Waits for the chunks of the next batch; none at the end.
+    /// Waits for the chunks of the next batch; returns none at the end.
     pub(crate) fn next_chunks(&self, interrupted: Interrupted<'_>) -> Result<Vec<Arc<Chunk>>> {
         self.shared.wait_for(interrupted, |state| {
             let count = state.finished_chunks()?;
@@ -290,11 +290,11 @@ impl Scan {
         self.shared.stop();
     }
 
-    /// Stops, and waits until the threads have ended.
+    /// Stops the threads, and waits until they have ended.
     pub fn close(&self) {
         self.stop();
         for thread in lock(&self.threads).drain(..) {
-            // A panic was caught within the thread and is reported by whoever waits.
+            // A panic was caught in the thread; the waiting call reports it.
             let _ = thread.join();
         }
     }
@@ -321,7 +321,7 @@ mod tests {
             tag: String::new(),
         };
         let listing = Arc::new(Listing::new(Arc::new(naming), 0));
-        // The listing is empty, so there is no such file.
+        // The listing is empty, so this is never used.
         let item = Item { ordinal: 0, uid: Uid::FIRST, plan: Plan::Compare(None) };
         let config = Config {
             root: None,

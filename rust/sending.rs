@@ -1,4 +1,4 @@
-//! What becomes of the files of a scan that its caller sends.
+//! The outcomes of files that the caller of a scan sends.
 
 use crate::batch::Row;
 use crate::error::{Error, Result};
@@ -8,12 +8,12 @@ use crate::outcome::{Failure, Reason, VerifiedBy};
 use crate::shared::Shared;
 
 impl Shared {
-    /// Reserves room, waiting for it if need be; false when the scan is to end.
+    /// Reserves room, and waits for it if needed. Returns false if the scan must end.
     pub(crate) fn wait_for_room(&self, bytes: u64) -> bool {
         self.wait_for_work(|state| state.outbox.reserve(bytes).then_some(())).is_some()
     }
 
-    /// Notes that files whose content was in memory are stored.
+    /// Records that files whose content was in memory are stored.
     pub(crate) fn stored(&self, uploads: &[(u64, VerifiedBy)]) -> Result<()> {
         let sent: Vec<Upload> = {
             let mut state = self.lock();
@@ -29,7 +29,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Notes that a large file is stored, with the hash of what was sent.
+    /// Records that a large file is stored, with the hash of the sent bytes.
     pub(crate) fn stored_large(&self, ticket: u64, verified_by: VerifiedBy, hash: Hash) -> Result<()> {
         let Upload { chunk, index, content, .. } = self.lock().outbox.settle(ticket)?;
         let Content::File(_, parts, _) = content else {
@@ -41,7 +41,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Notes that a file could not be stored. One that changed while it was sent is sent again, a few times.
+    /// Records that a file could not be stored. A file that changed while it was sent is sent again, a few times.
     pub(crate) fn not_stored(&self, ticket: u64, mut failure: Failure) -> Result<()> {
         let mut upload = self.lock().outbox.settle(ticket)?;
         if failure.reason == Reason::Changed {

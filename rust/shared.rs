@@ -1,4 +1,4 @@
-//! What the threads of a scan share: the queues, one lock, and the flag that ends it all.
+//! The shared state of the threads of a scan: the queues, one lock, and the flag that ends the scan.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,77 +19,77 @@ use crate::sync::{Interrupted, lock};
 use crate::walk::{Emitter, Walk};
 use crate::write::{Destination, Target};
 
-/// Chunks that may be read before the first of them is taken: four batches.
+/// The chunks that may be read before the first of them is taken: four batches.
 const WINDOW: usize = 4 * LISTING / crate::chunk::CHUNK;
 
-/// Longest time that finished rows wait for more to make a full batch.
+/// The longest time that finished rows wait for more rows to fill a batch.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// How often a waiting caller looks whether it is interrupted.
+/// The interval at which a waiting caller checks for an interrupt.
 const ATTENTION: Duration = Duration::from_millis(50);
 
-/// What holds for a whole scan.
+/// The settings of a whole scan.
 pub(crate) struct Config {
-    /// What paths are relative to; None is the working folder.
+    /// The folder to which paths are relative; None means the working folder.
     pub(crate) root: Option<Arc<Root>>,
     pub(crate) algorithm: Algorithm,
     pub(crate) destination: Option<Arc<Destination>>,
-    /// New content is not written but handed over, to be sent.
+    /// New content is not written but handed over to be sent.
     pub(crate) uploads: bool,
-    /// The name of the one object that is written, when uids do not name them.
+    /// The name of the only object that is written, if uids do not name objects.
     pub(crate) object_name: Option<Vec<u8>>,
     pub(crate) threads: usize,
 }
 
 pub(crate) struct State {
     pub(crate) walk: Option<Walk>,
-    /// Listings that were submitted.
+    /// The number of submitted listings.
     pub(crate) submitted: u64,
-    /// Chunks that nobody has begun.
+    /// Chunks that no thread has begun.
     pub(crate) waiting: VecDeque<Arc<Chunk>>,
-    /// Chunks that nobody has taken the results of.
+    /// Chunks whose results no caller has taken.
     pub(crate) order: VecDeque<Arc<Chunk>>,
-    /// Large files that have parts left.
+    /// Large files with parts left.
     large: VecDeque<Queued>,
-    /// Parts left in them.
+    /// The number of parts left in them.
     parts: usize,
-    /// Parts that threads work on.
+    /// The number of parts that threads work on.
     in_hand: usize,
     pub(crate) outbox: Outbox,
     panic: Option<String>,
-    /// Threads that wait for something to do.
+    /// The number of threads that wait for work.
     idle: usize,
-    /// Callers that wait for something to take.
+    /// The number of callers that wait for results.
     callers: usize,
 }
 
 pub(crate) struct Shared {
     pub(crate) config: Config,
     state: Mutex<State>,
-    /// There is something to do.
+    /// Signals that there is work.
     work: Condvar,
-    /// There is something to take.
+    /// Signals that there are results.
     results: Condvar,
     pub(crate) stopped: AtomicBool,
 }
 
 /// A large file in the queue.
 enum Queued {
-    /// Nobody has opened it: the queue may be long, and descriptors are few.
+    /// A file that is not opened yet: the queue may be long, and descriptors are few.
     Unopened(Large),
     /// A pass over it, and its next part.
     Open(Arc<Pass>, u32),
 }
 
-/// What a thread gets that asks for a part.
+/// The answer to a thread that asks for a part.
 pub(crate) enum Claim {
-    /// A file to open; its first part comes with it.
+    /// A file to open, with its first part.
     File(Large),
     /// A part by its number.
     Part(Arc<Pass>, u32),
 }
 
-/// Something for a thread to do.
+/// The work for a thread.
 pub(crate) enum Task {
     Parts,
     Emit(Emitter),
@@ -104,19 +104,19 @@ impl Config {
 }
 
 impl State {
-    /// Whether every file is settled, and no more will come.
+    /// Returns true if all files are settled, and no more will come.
     pub(crate) fn is_all_settled(&self) -> bool {
         self.is_input_over()
             && self.waiting.is_empty()
             && self.order.iter().all(|chunk| chunk.done().is_some())
     }
 
-    /// Whether no more chunks will come.
+    /// Returns true if no more chunks will come.
     pub(crate) fn is_input_over(&self) -> bool {
         self.walk.as_ref().is_none_or(|walk| walk.listings() == Some(self.submitted))
     }
 
-    /// How many chunks make the next batch, none when the scan is over; or when to ask again, if that is known.
+    /// The number of chunks in the next batch, 0 if the scan is over; or the time until the next check, if it is known.
     pub(crate) fn finished_chunks(&self) -> std::result::Result<usize, Option<Duration>> {
         let mut rows = 0;
         let mut count = 0;
@@ -145,7 +145,7 @@ impl State {
     }
 
     fn other_task(&mut self) -> Option<Task> {
-        // Listings come before chunks: while these are read, the registry looks up those.
+        // Listings come before chunks: the registry looks up listings while chunks are read.
         if let Some(emitter) = self.walk.as_mut().and_then(Walk::emitter) {
             return Some(Task::Emit(emitter));
         }
@@ -189,7 +189,7 @@ impl Shared {
     }
 
     pub(crate) fn stop(&self) {
-        // Under the lock, or a thread that has just looked would sleep through it.
+        // Under the lock, or a thread that has just checked the flag would miss the signal.
         let state = self.lock();
         self.stopped.store(true, Ordering::Relaxed);
         self.wake(state);
@@ -205,7 +205,7 @@ impl Shared {
         lock(&self.state)
     }
 
-    /// Changes the state and wakes whoever may go on now.
+    /// Changes the state, and wakes threads and callers that can continue.
     pub(crate) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let result = change(&mut state);
@@ -213,7 +213,7 @@ impl Shared {
         result
     }
 
-    /// Wakes whoever waits. A wake-up that nobody waits for would still be a system call.
+    /// Wakes waiting threads and callers. Without waiters, this saves the system call.
     fn wake(&self, state: MutexGuard<'_, State>) {
         let (idle, callers) = (state.idle, state.callers);
         drop(state);
@@ -225,18 +225,18 @@ impl Shared {
         }
     }
 
-    /// Waits for something to do; None when the scan is to end.
+    /// Waits for work; None if the scan must end.
     pub(crate) fn next_task(&self) -> Option<Task> {
         self.wait_for_work(State::task)
     }
 
-    /// Something to do for a thread that could take more parts, when there are none.
+    /// Other work for a thread that could take more parts, if there are no parts.
     pub(crate) fn task_for_want_of_parts(&self) -> Option<Task> {
         let mut state = self.lock();
         if state.large.is_empty() { state.other_task() } else { None }
     }
 
-    /// Has a thread wait until `take` gives something; None when the scan is to end.
+    /// Lets a thread wait until `take` returns something; None if the scan must end.
     pub(crate) fn wait_for_work<T>(&self, mut take: impl FnMut(&mut State) -> Option<T>) -> Option<T> {
         let mut state = self.lock();
         while !self.is_stopped() {
@@ -250,7 +250,7 @@ impl Shared {
         None
     }
 
-    /// Waits until `take` gives something. It may say when to ask again.
+    /// Waits until `take` returns a result. `take` may return the time until the next attempt.
     ///
     /// The scan ends when the caller is interrupted.
     pub(crate) fn wait_for<T>(
@@ -303,7 +303,7 @@ impl Shared {
         });
     }
 
-    /// Offers the parts of an open file, from one on, before those of any other.
+    /// Offers the parts of an open file, from `next` on, before those of other files.
     pub(crate) fn offer_parts(&self, pass: Arc<Pass>, next: u32) {
         let parts = pass.parts.count.saturating_sub(next) as usize;
         if parts > 0 {
@@ -314,7 +314,7 @@ impl Shared {
         }
     }
 
-    /// The next part for a thread that holds `held` already: no more than its share of all that are not done.
+    /// The next part for a thread that holds `held` parts: at most its share of all unfinished parts.
     pub(crate) fn claim_part(&self, held: usize) -> Option<Claim> {
         let mut state = self.lock();
         let share = (state.parts + state.in_hand).div_ceil(self.config.threads);
@@ -338,24 +338,24 @@ impl Shared {
         Some(claim)
     }
 
-    /// Notes that a part, or a file that was to be opened, is out of a thread's hands.
+    /// Records that a thread is done with a part, or with a file that it was to open.
     pub(crate) fn put_down(&self) {
         self.lock().in_hand -= 1;
     }
 
-    /// Notes what became of a file.
+    /// Records the outcome of a file.
     pub(crate) fn settle(&self, chunk: &Chunk, index: usize, outcome: std::result::Result<Row, Failure>) {
         if !chunk.settle(index, outcome) {
             return;
         }
         let state = self.lock();
-        // Who waits for a batch would take a core from who makes one, to find it is not full yet.
+        // Wake the consumer only when a batch is full; waking it earlier takes a core from the workers.
         if state.finished_chunks().is_ok() {
             self.wake(state);
         }
     }
 
-    /// Creates the object of a file, if objects are to be written.
+    /// Creates the object of a file, if objects are written.
     pub(crate) fn create_target(
         &self,
         chunk: &Chunk,

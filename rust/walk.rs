@@ -1,8 +1,8 @@
-//! The walk: folders are read by any thread, files come out in byte order of their paths.
+//! The walk: any thread reads folders, and files are returned in byte order of their paths.
 //!
-//! Within a folder, sub-folders sort with the slash that follows their names; visiting entries in that
-//! order is the byte order of whole paths. One thread at a time is the emitter; the others read
-//! the folders that come next.
+//! Within a folder, sub-folders sort by their names with a slash at the end. Visiting entries in this
+//! order gives the byte order of whole paths. One thread at a time is the emitter; the others read
+//! the next folders.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -12,24 +12,24 @@ use crate::keys::{MAX_KEY, OWN_FOLDER};
 use crate::listing::{LISTING, Listing};
 use crate::outcome::{Failure, Reason};
 
-/// Listings that wait to be taken before the walk pauses.
+/// The walk pauses while so many listings wait to be taken.
 const READY: usize = 4;
-/// Entries of folders that were read ahead before only the emitter reads on.
+/// While so many entries are read ahead, only the emitter reads folders.
 const AHEAD: usize = 8 * LISTING;
 
-/// What all threads share of a walk, to be kept under a lock.
+/// The shared state of a walk, which needs a lock.
 pub(crate) struct Walk {
     tree: Arc<Tree>,
-    /// Folders nobody has read yet. Paths end in a slash, so their order is that of the walk.
+    /// Folders that are not read yet. Paths end in a slash, so their order is that of the walk.
     pending: BTreeMap<Box<[u8]>, Visit>,
-    /// Folders that were read and wait for the emitter.
+    /// Folders that are read and wait for the emitter.
     read: HashMap<Box<[u8]>, Folder>,
-    /// Entries in `read`.
+    /// The number of entries in `read`.
     ahead: usize,
-    /// None while a thread is at it.
+    /// None while a thread runs it.
     emitter: Option<Emitter>,
     ready: VecDeque<Listing>,
-    /// Listings that were made.
+    /// The number of listings made.
     listings: u64,
     found: u64,
     finished: bool,
@@ -57,19 +57,19 @@ impl Walk {
         }
     }
 
-    /// What the walk reads.
+    /// The tree that the walk reads.
     #[must_use]
     pub(crate) fn tree(&self) -> Arc<Tree> {
         Arc::clone(&self.tree)
     }
 
-    /// How many files were found so far, and whether that is all.
+    /// The number of files found so far, and whether that is final.
     #[must_use]
     pub(crate) fn found(&self) -> (u64, bool) {
         (self.found, self.finished)
     }
 
-    /// The next files, if they are ready; None within when there are no more.
+    /// The next files if they are ready; the inner None means that there are no more.
     pub(crate) fn take(&mut self) -> Option<Option<Listing>> {
         match self.ready.pop_front() {
             Some(listing) => Some(Some(listing)),
@@ -78,13 +78,13 @@ impl Walk {
         }
     }
 
-    /// How many listings there are in all, once that is known.
+    /// The number of all listings, when it is known.
     #[must_use]
     pub(crate) fn listings(&self) -> Option<u64> {
         self.finished.then_some(self.listings)
     }
 
-    /// The emitter, if it has something to do.
+    /// The emitter, if it has work.
     pub(crate) fn emitter(&mut self) -> Option<Emitter> {
         if self.ready.len() >= READY {
             return None;
@@ -126,7 +126,7 @@ impl Walk {
     }
 }
 
-/// Visits the folders in order and makes listings of what is in them.
+/// Visits the folders in order, and makes listings of their files.
 pub(crate) struct Emitter {
     stack: Vec<(Box<[u8]>, Folder, usize)>,
     /// The folder to enter next.
@@ -195,7 +195,7 @@ impl Emitter {
         self.listing.len() >= LISTING || self.listing.issues.len() >= LISTING
     }
 
-    /// Goes on until a folder is to be entered, the listing is full or the walk is over (true).
+    /// Continues until a folder must be entered, the listing is full or the walk is over (true).
     fn advance(&mut self) -> bool {
         while let Some((path, folder, position)) = self.stack.last_mut() {
             let path_is_utf8 = str::from_utf8(path).is_ok();
@@ -230,7 +230,7 @@ impl Emitter {
     }
 }
 
-/// Why a name makes no valid key, given what holds for the folder it is in.
+/// The reason why a name cannot be a key, given the properties of its folder.
 fn name_problem(name: &[u8], path_is_utf8: bool, prefix: usize) -> Option<Failure> {
     if !path_is_utf8 || str::from_utf8(name).is_err() {
         return Some(Failure::new(Reason::NotUtf8, "the name is not UTF-8: rename it to ingest it"));

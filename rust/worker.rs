@@ -1,4 +1,4 @@
-//! What each thread of a scan does.
+//! The work of each thread of a scan.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,19 +22,19 @@ use crate::write::write_object;
 /// Files up to this size are read whole, many of them before they are hashed together (measured: docs/design/0005).
 const SMALL: u64 = 64 << 10;
 
-/// Files up to this size are read before anything else is known of them; of a larger one, that much is read in vain.
+/// Files up to this size are read before their size is known. For a larger file, this read is wasted.
 const TINY: usize = 16 << 10;
 
-/// Bytes of small files in hand: about what stays in a core's own cache.
+/// The bytes of small files that a thread holds: about the size of a core's cache.
 const ARENA: usize = 1 << 20;
 
-/// Messages start where a line of the cache does, so that each block is read from one.
+/// Messages start at a cache line, so that each block is in one line.
 const LINE: usize = 64;
 
-/// Bytes of larger files in memory that are to be sent: a few of the largest, to be hashed side by side.
+/// The bytes of larger files to send in memory: a few of the largest, which are hashed at the same time.
 const IN_MEMORY: usize = 4 * PART_SIZE as usize;
 
-/// Works until the scan ends. A panic ends it for all.
+/// Works until the scan ends. A panic ends the whole scan.
 pub(crate) fn run(shared: &Shared, backend: Backend) {
     let result = catch_unwind(AssertUnwindSafe(|| {
         let mut worker = Worker::new(shared, backend);
@@ -53,15 +53,15 @@ struct Worker<'a> {
     shared: &'a Shared,
     arena: Box<[u8]>,
     used: usize,
-    /// Bytes of the files that have buffers of their own.
+    /// The bytes of files with their own buffers.
     in_memory: usize,
-    /// Files that were read whole and not yet hashed.
+    /// Files that are read whole and not hashed yet.
     whole: Vec<Whole>,
-    /// Up to this size, files are read as they are opened.
+    /// Files up to this size are read when they are opened.
     tiny: usize,
     clocks: Clocks,
     backend: Backend,
-    /// Made when there is something for it: its buffers take 2 MiB.
+    /// Created when it is needed, as its buffers take 2 MiB.
     streams: Option<Streams>,
 }
 
@@ -83,13 +83,13 @@ impl Whole {
 }
 
 enum Place {
-    /// From here on in the arena.
+    /// In the arena from this offset on.
     Arena(usize),
-    /// In a buffer of its own.
+    /// In a separate buffer.
     Own(Vec<u8>),
 }
 
-/// The folder whose files a thread is opening.
+/// The folder whose files a thread opens.
 struct OpenFolder {
     number: u32,
     folder: Result<OwnedFd, Failure>,
@@ -102,7 +102,7 @@ impl<'a> Worker<'a> {
         let is_one_part = algorithm.parts(TINY as u64).is_some_and(|parts| parts.count == 1);
         Self {
             shared,
-            // What is to be sent needs room before it is read.
+            // Files to send need room before they are read.
             tiny: if is_one_part && !uploads { TINY } else { 0 },
             clocks: Clocks::default(),
             used: arena.as_ptr().align_offset(LINE),
@@ -203,7 +203,7 @@ impl<'a> Worker<'a> {
         Err(changed())
     }
 
-    /// Opens a file and, if it is tiny, reads it into the arena at once.
+    /// Opens a file. If it is tiny, also reads it into the arena.
     fn open_or_read(
         &mut self,
         chunk: &Arc<Chunk>,
@@ -227,7 +227,7 @@ impl<'a> Worker<'a> {
         Ok(opened)
     }
 
-    /// The descriptor of a file's folder; neighbours share it.
+    /// The descriptor of the folder of a file; adjacent files share it.
     fn open_folder<'f>(
         &self,
         chunk: &Chunk,
@@ -245,7 +245,7 @@ impl<'a> Worker<'a> {
         open.folder.as_ref().map(AsFd::as_fd).map_err(Failure::clone)
     }
 
-    /// Reads a small file into the arena; false when it changed meanwhile.
+    /// Reads a small file into the arena. Returns false if it changed meanwhile.
     fn read_small(
         &mut self,
         chunk: &Arc<Chunk>,
@@ -268,7 +268,7 @@ impl<'a> Worker<'a> {
         Ok(true)
     }
 
-    /// Reads a file that may have to be sent into a buffer of its own; false when it changed meanwhile.
+    /// Reads a file that may be sent into a separate buffer. Returns false if it changed meanwhile.
     fn read_to_send(
         &mut self,
         chunk: &Arc<Chunk>,
@@ -292,7 +292,7 @@ impl<'a> Worker<'a> {
         Ok(true)
     }
 
-    /// Gives back the room of a file that was not read.
+    /// Frees the room of a file that was not read.
     fn was_read(&self, parts: Parts, read: Result<bool, Failure>) -> Result<bool, Failure> {
         if self.shared.config.uploads && !matches!(read, Ok(true)) {
             self.shared.update(|state| state.outbox.release(room(parts.size)));
@@ -300,18 +300,18 @@ impl<'a> Worker<'a> {
         read
     }
 
-    /// Reserves room in memory for a file that may have to be sent.
+    /// Reserves room in memory for a file that may be sent.
     fn make_room(&mut self, chunk: &Arc<Chunk>, bytes: u64) -> Result<(), Failure> {
         if !self.shared.config.uploads || self.shared.lock().outbox.reserve(bytes) {
             return Ok(());
         }
-        // Whoever waits must not hold what others wait for.
+        // A thread that waits for room must not hold any.
         self.hash_whole(chunk);
         self.hash_parts();
         if self.shared.wait_for_room(bytes) { Ok(()) } else { Err(stopped()) }
     }
 
-    /// Hashes what is in memory, and writes or sends from there what is new.
+    /// Hashes files in memory, and writes or sends the new ones.
     fn hash_whole(&mut self, chunk: &Arc<Chunk>) {
         let messages: Vec<&[u8]> = self.whole.iter().map(|file| file.message(&self.arena)).collect();
         let mut digests = vec![Digest::default(); messages.len()];
@@ -346,13 +346,13 @@ impl<'a> Worker<'a> {
         self.in_memory = 0;
     }
 
-    /// Writes an object, if objects are to be written.
+    /// Writes an object, if objects are written.
     fn write(&self, chunk: &Chunk, index: usize, content: &[u8]) -> Result<(), Failure> {
         let Some(destination) = &self.shared.config.destination else { return Ok(()) };
         write_object(destination, &self.shared.object_name(chunk, index), content)
     }
 
-    /// Leaves a large file to whoever is free, or to who sends it.
+    /// Leaves a large file to a free thread, or to the caller that sends it.
     fn leave_large(
         &mut self,
         chunk: &Arc<Chunk>,
@@ -370,11 +370,11 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Hashes parts of large files, whoever found them, as long as there are any.
+    /// Hashes parts of large files that any thread has found, until there are no more.
     fn hash_parts(&mut self) {
         let shared = self.shared;
         if let Algorithm::Sha256Parts { .. } = shared.config.algorithm {
-            // Small files are read through the arena, too, but never kept in it.
+            // Small files are also read through the arena, but never kept in it.
             PartsInHand::new(shared, &mut |_| {}).run_sha256(&mut self.arena);
         } else {
             let mut streams = self.streams.take().unwrap_or_else(|| Streams::new(self.backend));
@@ -382,13 +382,13 @@ impl<'a> Worker<'a> {
             streams.run(&mut PartsInHand::new(shared, &mut other), &shared.stopped);
             self.streams = Some(streams);
         }
-        // With its last part, a file that was stopped removes what was copied of it.
+        // With its last part, a stopped file removes its partial copy.
         if shared.is_stopped() {
             PartsInHand::new(shared, &mut |_| {}).give_up();
         }
     }
 
-    /// Hashes a file from one end to the other; None when it changed meanwhile.
+    /// Hashes a file from beginning to end; None if it changed meanwhile.
     fn read_through(
         &mut self,
         chunk: &Arc<Chunk>,

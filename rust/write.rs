@@ -10,19 +10,19 @@ use rustix::io::{Errno, pwrite};
 use crate::beneath::{Refusal, Root};
 use crate::outcome::Failure;
 
-/// A storage root that objects are written into.
+/// A storage root into which objects are written.
 #[derive(Debug)]
 pub struct Destination {
     /// The root.
     pub root: Arc<Root>,
-    /// Write over what is there.
+    /// Overwrite existing objects.
     pub overwrite: bool,
 }
 
 impl Destination {
     fn create(&self, name: &[u8]) -> Result<OwnedFd, Refusal> {
         match self.root.create_file(name) {
-            // Not opened for writing: another name of the same file would change with it.
+            // Not opened for writing, as that would also change other hard links of the file.
             Err(Refusal::Os(Errno::EXIST)) if self.overwrite => {
                 self.root.remove_file(name)?;
                 self.root.create_file(name)
@@ -36,13 +36,13 @@ impl Destination {
     }
 }
 
-/// An object that is being written; unless it is kept, it is removed when dropped.
+/// An object that is being written. Dropping it removes the object, unless it is kept.
 #[derive(Debug)]
 pub(crate) struct Target {
     destination: Arc<Destination>,
     name: Vec<u8>,
     file: OwnedFd,
-    /// Kept or removed: nothing is left to do when it is dropped.
+    /// True if it is kept or removed, so that dropping does nothing.
     settled: AtomicBool,
 }
 
@@ -50,7 +50,7 @@ impl Target {
     /// Creates the object `name`, and its folder if that is missing.
     ///
     /// # Errors
-    /// It exists and is not to be written over, or the system refuses.
+    /// The object exists and must not be overwritten, or the system refuses.
     pub(crate) fn create(destination: &Arc<Destination>, name: &[u8]) -> Result<Self, Failure> {
         let file = destination.create(name);
         let file = file.map_err(|refusal| Failure::creating(refusal, &destination.root.whole(name)))?;
@@ -96,7 +96,7 @@ impl Target {
     /// Removes the object.
     pub(crate) fn discard(&self) {
         if !self.settled.swap(true, Ordering::Relaxed) {
-            // Nothing refers to it; what cannot be removed now is garbage that gc finds.
+            // Nothing refers to it; if it cannot be removed now, gc will find it.
             let _ = self.destination.root.remove_file(&self.name);
         }
     }
@@ -111,7 +111,7 @@ impl Drop for Target {
 /// Writes a whole object.
 ///
 /// # Errors
-/// It exists and is not to be written over, or the system refuses; then none is left.
+/// The object exists and must not be overwritten, or the system refuses. Then no new object is left.
 pub(crate) fn write_object(destination: &Arc<Destination>, name: &[u8], bytes: &[u8]) -> Result<(), Failure> {
     let write = || {
         let target = Target::create(destination, name)?;

@@ -1,4 +1,4 @@
-//! Content hashes: which there are, how they are made of parts, how they are written.
+//! Content hashes: their kinds, their parts and their text form.
 
 pub mod md5;
 mod sha;
@@ -6,38 +6,38 @@ pub mod tree;
 
 pub use sha::{sha256_of, whole};
 
-/// Parts of this size make `md5-N`, as the defaults of the AWS CLI and boto3 do.
+/// The size of the parts of `md5-N`, as in the defaults of the AWS CLI and boto3.
 pub const PART_SIZE: u64 = 8 << 20;
 
-/// S3 takes no more parts than this.
+/// The most parts that S3 accepts.
 pub const MAX_PARTS: u64 = 10_000;
 
-/// How much lamindb reads at each end of a file before it stops hashing it in full.
+/// The bytes that lamindb hashes at each end of a file that it does not hash in full.
 pub const FIRST_LAST: u64 = 50 << 20;
 
 /// A way to hash a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    /// MD5 below one part, the MD5 of the parts' MD5s from there on.
+    /// The MD5 for content smaller than a part, else the MD5 of the MD5s of the parts.
     Md5Parts {
-        /// Bytes in a part, before it is doubled until `MAX_PARTS` are enough.
+        /// The bytes in a part, before doubling until `MAX_PARTS` are enough.
         part_size: u64,
     },
-    /// MD5 of the whole, whatever the size.
+    /// The MD5 of the whole content, for any size.
     Md5Whole,
     /// SHA-256 of the whole.
     Sha256,
-    /// SHA-256 below one part, the SHA-256 of the parts' SHA-256s from there on.
+    /// The SHA-256 for content smaller than a part, else the SHA-256 of the SHA-256s of the parts.
     Sha256Parts {
-        /// As of `Md5Parts`.
+        /// See `Md5Parts`.
         part_size: u64,
     },
-    /// lamindb's: MD5 up to `FIRST_LAST` bytes, above only the first and the last of them.
+    /// lamindb's rule: the MD5 up to `FIRST_LAST` bytes; of larger content only the first and last bytes.
     Sha1Fl,
 }
 
 impl Algorithm {
-    /// The algorithm that Python calls `name`, with parts of this size if it has parts.
+    /// The algorithm with this name in Python, with parts of this size if it has parts.
     #[must_use]
     pub fn named(name: &str, part_size: u64) -> Option<Self> {
         match name {
@@ -50,8 +50,8 @@ impl Algorithm {
         }
     }
 
-    /// How a file of `size` bytes is cut into parts, which may be one; None when it is hashed from one end to the
-    /// other by another function than MD5.
+    /// The parts of a file of `size` bytes, possibly only one; None if another function than MD5 hashes it from
+    /// beginning to end.
     #[must_use]
     pub fn parts(self, size: u64) -> Option<Parts> {
         let whole = Parts { size, part_size: size, count: 1, rule: Rule::Md5 };
@@ -69,19 +69,19 @@ impl Algorithm {
     }
 }
 
-/// How a file is cut into parts that are hashed on their own.
+/// The parts of a file, which are hashed separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parts {
-    /// Bytes in all.
+    /// The bytes in all parts.
     pub size: u64,
-    /// Bytes in every part but the last.
+    /// The bytes in every part but the last.
     pub part_size: u64,
-    /// How many.
+    /// The number of parts.
     pub count: u32,
     rule: Rule,
 }
 
-/// What the hash of a file is made of.
+/// The digests from which the hash of a file is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
     /// The MD5 of its only part.
@@ -101,14 +101,14 @@ impl Parts {
         Self { size, part_size, count: size.div_ceil(part_size) as u32, rule }
     }
 
-    /// Where part `index` starts and ends.
+    /// The start and the end of part `index`.
     #[must_use]
     pub fn range(&self, index: u32) -> std::ops::Range<u64> {
         let start = u64::from(index) * self.part_size;
         start..(start + self.part_size).min(self.size)
     }
 
-    /// Bytes in the digest of a part.
+    /// The bytes in the digest of a part.
     #[must_use]
     pub fn digest_size(&self) -> usize {
         match self.rule {
@@ -117,10 +117,10 @@ impl Parts {
         }
     }
 
-    /// The hash of the file whose parts have these digests, one after the other.
+    /// The hash of the file whose parts have these concatenated digests.
     ///
     /// # Panics
-    /// They are not of `count` parts.
+    /// If they are not the digests of `count` parts.
     #[must_use]
     pub fn hash(&self, digests: &[u8]) -> Hash {
         assert_eq!(digests.len(), self.count as usize * self.digest_size(), "one digest for each part");
@@ -136,7 +136,7 @@ impl Parts {
     }
 }
 
-/// A content hash and how it was made.
+/// A content hash of some kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hash {
     /// `md5`.
@@ -153,12 +153,12 @@ pub enum Hash {
     Md5Tree(md5::Digest),
     /// `md5-d`.
     Md5D(md5::Digest),
-    /// `etag`: of what a storage says of the object, which tells nothing of its content.
+    /// `etag`: the hash of the text of an ETag, which says nothing about the content.
     Etag(md5::Digest),
 }
 
 impl Hash {
-    /// Reads what `text` and `kind` write; None for a hash that this crate does not make.
+    /// Parses the results of `text` and `kind`; None for a hash of another kind.
     #[must_use]
     pub fn parse(text: &str, kind: &str) -> Option<Self> {
         match kind {
@@ -190,27 +190,27 @@ impl Hash {
             Self::Sha256(digest) | Self::Sha256Parts(digest, _) => base64(digest),
             Self::Sha1Fl(digest) => {
                 let mut text = base64(digest);
-                // lamindb keeps as many characters as an MD5 has.
+                // lamindb keeps as many characters as in an MD5.
                 text.truncate(22);
                 text
             }
         }
     }
 
-    /// The digest in hex, of plain MD5 only: what S3 calls the `ETag` of an object that is sent whole.
+    /// The digest in hex, only for plain MD5: the `ETag` of an object that is sent to S3 as a whole.
     #[must_use]
     pub fn md5_hex(&self) -> Option<String> {
         let Self::Md5(digest) = self else { return None };
         Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Whether it is a hash of the content.
+    /// Returns true for a hash of the content.
     #[must_use]
     pub fn is_of_content(&self) -> bool {
         !matches!(self, Self::Etag(_))
     }
 
-    /// How it was made.
+    /// The kind of the hash.
     #[must_use]
     pub fn kind(&self) -> String {
         match self {
@@ -255,7 +255,7 @@ fn base64(bytes: &[u8]) -> String {
         let four = [18, 12, 6, 0].map(|shift| BASE64[(bits >> shift) as usize & 63]);
         text.extend_from_slice(&four[..=group.len()]);
     }
-    // Only base64 characters ever get in.
+    // It contains only base64 characters.
     String::from_utf8(text).unwrap_or_default()
 }
 

@@ -1,5 +1,5 @@
-//! SHA-256 and SHA-1. They have instructions of their own, which the crates use where they find them; one stream keeps
-//! a core busy, so no lanes are needed.
+//! SHA-256 and SHA-1. Processors have instructions for them, which the crates use if possible. One stream keeps a core
+//! busy, so no lanes are needed.
 
 use std::io::{self, ErrorKind, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Algorithm, FIRST_LAST, Hash};
 
-/// Bytes in a digest.
+/// The bytes in a digest.
 pub(super) const SHA256_SIZE: usize = 32;
 
 /// The SHA-256 of bytes in memory.
@@ -17,10 +17,10 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; SHA256_SIZE] {
     Sha256::digest(bytes).into()
 }
 
-/// The SHA-256 of what a source gives, read through the buffer; `stop` ends it between reads.
+/// The SHA-256 of a source that is read through the buffer; `stop` ends it between reads.
 ///
 /// # Errors
-/// Whatever the source fails with; of the kind [`ErrorKind::Interrupted`] when it was stopped.
+/// Any error of the source; one of the kind [`ErrorKind::Interrupted`] if it was stopped.
 pub fn sha256_of(
     source: &mut impl Read,
     buffer: &mut [u8],
@@ -40,10 +40,10 @@ pub fn sha256_of(
     }
 }
 
-/// Hashes a file of `size` bytes, from one end to the other, whose content `read` gives by offset; `read` fills the slice.
+/// Hashes a file of `size` bytes from beginning to end. `read` fills a slice with the content at an offset.
 ///
 /// # Errors
-/// Whatever `read` fails with.
+/// Any error of `read`.
 pub fn whole<E>(
     algorithm: Algorithm,
     size: u64,

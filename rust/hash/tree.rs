@@ -15,13 +15,13 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Adds the next file in byte order of the relative paths: its folder with the slash, and its name there.
+    /// Adds the next file in byte order of the relative paths: its folder, which ends in a slash, and its name.
     pub fn push(&mut self, folder: &[u8], name: &[u8], size: u64, hash: &Hash) {
         self.record.clear();
         self.record.extend_from_slice(folder);
         self.record.extend_from_slice(name);
         self.record.push(0);
-        let _ = write!(self.record, "{size}"); // never fails in memory
+        let _ = write!(self.record, "{size}"); // writing to memory never fails
         self.record.push(0);
         self.record.extend_from_slice(hash.text().as_bytes());
         self.record.push(b'\n');
@@ -35,7 +35,7 @@ impl Tree {
     }
 }
 
-/// `md5-d`: the MD5 over the MD5s of the files' hashes as text, sorted. This is lamindb's rule; it
+/// `md5-d`: the MD5 over the sorted texts of the MD5s of the files' hashes. This is lamindb's rule; it
 /// covers neither names nor structure.
 #[must_use]
 pub fn unnamed(mut hashes: Vec<String>) -> Digest {

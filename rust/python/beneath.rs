@@ -1,4 +1,4 @@
-//! Folders whose contents are reached from their descriptor.
+//! Folders whose contents are opened relative to their descriptor.
 
 use std::ffi::OsStr;
 use std::os::fd::IntoRawFd;
@@ -18,7 +18,7 @@ fn links(follow: bool) -> Links {
     if follow { Links::Inside } else { Links::Refused }
 }
 
-/// What a walk does with links: `False`, `True` or `"anywhere"`.
+/// The links that a walk follows: `False`, `True` or `"anywhere"`.
 #[derive(FromPyObject)]
 pub(super) enum Follow {
     Inside(bool),
@@ -26,7 +26,7 @@ pub(super) enum Follow {
 }
 
 impl Follow {
-    /// Which links are followed.
+    /// The links that are followed.
     pub(super) fn links(&self) -> PyResult<Links> {
         match self {
             Self::Inside(follow) => Ok(links(*follow)),
@@ -94,7 +94,7 @@ impl Root {
     }
 }
 
-/// A folder: open, or by its path.
+/// A folder, either open or given by its path.
 #[derive(FromPyObject)]
 pub(super) enum Place {
     Open(Py<Root>),
@@ -102,7 +102,7 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// The folder, open.
+    /// Returns the open folder.
     pub(super) fn open(&self) -> Result<Arc<beneath::Root>> {
         match self {
             Self::Open(root) => Ok(Arc::clone(&root.get().0)),

@@ -1,4 +1,4 @@
-//! How values, errors and waiting cross between Rust and Python.
+//! Conversion of values and errors between Rust and Python, and blocking calls.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::sync::{Interrupted, lock};
 
-/// A path as the system knows it: any bytes.
+/// A path in any bytes, as in the system.
 pub(super) struct PyPath(pub(super) Vec<u8>);
 
 impl FromPyObject<'_, '_> for PyPath {
@@ -29,9 +29,9 @@ impl FromPyObject<'_, '_> for PyPath {
     }
 }
 
-/// Bytes that hold still while the GIL is released.
+/// Bytes that cannot change while the GIL is released.
 pub(super) enum Data {
-    /// Those of a `bytes`, which nobody can change.
+    /// The bytes of an immutable `bytes` object.
     Shared(PyBackedBytes),
     /// A copy of any other buffer.
     Copied(Vec<u8>),
@@ -58,7 +58,7 @@ impl Data {
     }
 }
 
-/// Ends a call that runs in another thread.
+/// A flag that ends a call in another thread.
 #[pyclass(frozen, module = "inhaul._core")]
 pub(super) struct Stop(AtomicBool);
 
@@ -74,7 +74,7 @@ impl Stop {
     }
 }
 
-/// Runs what may take long: without the GIL, ended by Ctrl-C, its error turned into Python's.
+/// Runs a long call without the GIL. Ctrl-C ends it, and its error becomes a Python exception.
 pub(super) fn blocking<T: Send>(
     py: Python<'_>,
     call: impl FnOnce(Interrupted<'_>) -> Result<T> + Send,
@@ -82,7 +82,7 @@ pub(super) fn blocking<T: Send>(
     stoppable(py, None, call)
 }
 
-/// Like `blocking`, and ended by `stop`, too.
+/// Like `blocking`, but `stop` also ends it.
 pub(super) fn stoppable<T: Send>(
     py: Python<'_>,
     stop: Option<&Stop>,
@@ -111,7 +111,7 @@ pub(super) fn stoppable<T: Send>(
 /// The Python exception for an error.
 pub(super) fn exception(py: Python<'_>, error: Error) -> PyErr {
     match error {
-        // Python picks the subclass of OSError by the number.
+        // Python chooses the subclass of OSError by the number.
         Error::Os { path, errno, message } => {
             PyOSError::new_err((errno.raw_os_error(), message, path.into_os_string()))
         }
@@ -133,7 +133,7 @@ fn own_exception<'py>(py: Python<'py>, class: &str, arguments: impl PyCallArgs<'
     }
 }
 
-/// How many threads are meant; 0 is as many as there are cores.
+/// The number of threads; 0 means one per core.
 pub(super) fn threads(asked: usize) -> usize {
     if asked > 0 { asked } else { std::thread::available_parallelism().map_or(1, usize::from) }
 }

@@ -59,8 +59,8 @@ impl PartReader {
     }
 }
 
-/// Makes `bytes` of these lengths and has all of them filled at once, in place: a copy of large parts would
-/// cost as much as sending them. Each is open for writing only within a call, so the calls are nested.
+/// Creates `bytes` objects of these lengths and fills all of them at once, in place: copying large parts would
+/// cost as much as sending them. Each is writable only within a call, so the calls are nested.
 fn filled<'py>(
     py: Python<'py>,
     lengths: &[usize],

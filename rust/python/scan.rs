@@ -28,13 +28,13 @@ use crate::paths::with_slash;
 use crate::scan::{Options, Scan};
 use crate::write::Destination;
 
-/// What Python tells of a key: ordinal, uid, highest uid, size, hash, hash type, visibility, record.
+/// The row of a key from Python: ordinal, uid, highest uid, size, hash, hash type, visibility, record.
 type Known = (usize, String, String, u64, String, String, i64, String);
 
-/// Where a column is in a block of rows: the value they share, or a width in bytes and whether any value is padded.
+/// The form of a column in a block of rows: the shared value, or a width in bytes and whether any value is padded.
 type Column = (Option<String>, usize, bool);
 
-/// What is to be sent: ticket, object key, content or a reader of it, MD5 in hex of content.
+/// A file to send: ticket, object key, content or a reader of it, MD5 of the content in hex.
 type Upload<'py> = (u64, String, Bound<'py, PyAny>, Option<String>);
 
 fn verified_by(name: &str) -> PyResult<VerifiedBy> {

@@ -19,8 +19,8 @@ pub(super) const KERNEL: Kernel = Kernel {
 
 const LANES: usize = 16;
 
-/// How many blocks ahead to fetch: 32 streams are more than the processor's own prefetchers can
-/// follow. Without, data from beyond the L2 cache is hashed at half the speed.
+/// How many blocks ahead to prefetch: the processor's own prefetchers cannot follow 32 streams.
+/// Without this, data outside the L2 cache is hashed at half the speed.
 const PREFETCH: usize = 4;
 
 type Vector = __m512i;
@@ -45,7 +45,7 @@ fn store(words: &mut [u32; LANES], vector: Vector) {
 #[target_feature(enable = "avx512f")]
 fn load_block(block: &Block) -> Vector {
     let block = block.as_ptr();
-    // A prefetch never faults, wherever it points to.
+    // A prefetch never faults, even with an invalid address.
     _mm_prefetch::<_MM_HINT_T0>(block.wrapping_add(PREFETCH * 64).cast());
     // SAFETY: a block is as large as the vector; no alignment is needed.
     unsafe { _mm512_loadu_si512(block.cast()) }

@@ -1,4 +1,4 @@
-//! The table of backends, and the one place that decides which of them runs.
+//! The table of backends, and the choice of the one that runs.
 
 use std::sync::OnceLock;
 use std::{env, error, fmt};
@@ -11,7 +11,7 @@ use super::state::{MAX_LANES, State};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512, sse2};
 
-/// Names the backend to use instead of the fastest one.
+/// The variable that names the backend to use instead of the fastest one.
 const VARIABLE: &str = "INHAUL_HASH_BACKEND";
 
 /// All backends of this architecture, fastest first.
@@ -27,7 +27,7 @@ static KERNELS: &[Kernel] = &[
     portable::KERNEL,
 ];
 
-/// What a backend's file provides.
+/// The items that the file of a backend provides.
 #[derive(Debug)]
 pub(super) struct Kernel {
     pub(super) name: &'static str,
@@ -35,7 +35,7 @@ pub(super) struct Kernel {
     pub(super) group: usize,
     /// Registers that are interleaved to keep the processor busy.
     pub(super) groups: usize,
-    /// With fewer lanes in use than this, one stream after the other is faster (see the bench).
+    /// With fewer used lanes than this, hashing one stream after the other is faster (see the bench).
     pub(super) min_lanes: usize,
     pub(super) is_available: fn() -> bool,
     /// Hashes the first `count` blocks of each input, one input per lane.
@@ -80,13 +80,13 @@ impl Backend {
         KERNELS.iter().filter(|kernel| (kernel.is_available)()).map(Self)
     }
 
-    /// The name, as `INHAUL_HASH_BACKEND` takes it.
+    /// The name, as in `INHAUL_HASH_BACKEND`.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.0.name
     }
 
-    /// How many messages are hashed side by side.
+    /// The number of messages that are hashed at the same time.
     #[must_use]
     pub fn lanes(self) -> usize {
         self.0.group * self.0.groups
@@ -106,7 +106,7 @@ impl Backend {
             portable::compress_lanes(state, &inputs[..used], count);
             return;
         }
-        // An idle lane hashes what the first lane hashes; nobody looks at its state.
+        // An idle lane hashes the same bytes as the first lane, and its state is ignored.
         let width = used.next_multiple_of(group);
         let first = inputs[0];
         inputs[used..width].fill(first);
@@ -121,7 +121,7 @@ impl fmt::Debug for Backend {
     }
 }
 
-/// A backend was asked for that does not exist here.
+/// The requested backend does not exist here.
 #[derive(Clone, Debug)]
 pub struct BackendError {
     name: String,

@@ -1,4 +1,4 @@
-//! Blocks, padding and digests: what a message looks like to a backend.
+//! Blocks, padding and digests: the form of messages for backends.
 
 /// The unit MD5 works on: 16 little-endian words.
 pub(super) type Block = [u8; 64];
@@ -6,7 +6,7 @@ pub(super) type Block = [u8; 64];
 /// A finished MD5.
 pub type Digest = [u8; 16];
 
-/// How many bytes the end of a message has when it is padded, if it has `end` from the start of a block on.
+/// The size of the padded end of a message whose last `end` bytes start at a block.
 #[must_use]
 pub fn padded(end: usize) -> usize {
     (end + 9).next_multiple_of(size_of::<Block>())
@@ -18,7 +18,7 @@ pub fn padded(end: usize) -> usize {
 /// `buffer[0]` is the first byte of a block.
 ///
 /// # Panics
-/// There is no room for it.
+/// If there is no room for the padding.
 pub fn pad(buffer: &mut [u8], end: usize, length: u64) -> usize {
     let padded = padded(end);
     buffer[end] = 0x80;
@@ -37,7 +37,7 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// `remainder` is what follows the last whole block of a message of `length` bytes.
+    /// `remainder` is the part after the last whole block of a message of `length` bytes.
     pub(super) fn new(remainder: &[u8], length: usize) -> Self {
         let mut blocks = [[0; 64]; 2];
         let bytes = blocks.as_flattened_mut();

@@ -1,4 +1,4 @@
-//! The scheduler: which message is in which lane.
+//! The scheduler, which assigns messages to lanes.
 
 use std::cmp::Reverse;
 
@@ -6,20 +6,20 @@ use super::backend::Backend;
 use super::block::{Block, Digest, Tail};
 use super::state::{MAX_LANES, State};
 
-/// Messages that are all shorter than this are hashed faster than they are sorted (see the bench).
+/// If all messages are shorter than this, hashing them takes less time than sorting them (see the bench).
 const MIN_SORTED: usize = 1024;
 
-/// What a lane is working on.
+/// The message or stream in a lane.
 pub(super) trait Lane {
     /// The blocks that can be hashed now, at least one.
     fn pending(&self) -> &[Block];
-    /// The first `count` pending blocks are hashed.
+    /// Drops the first `count` pending blocks, which are hashed.
     fn consume(&mut self, count: usize);
 }
 
 /// One of several messages.
 trait Indexed: Lane {
-    /// Which one.
+    /// Its index.
     fn index(&self) -> usize;
 }
 
@@ -37,14 +37,14 @@ pub(super) fn advance(backend: Backend, state: &mut State, lanes: &mut [impl Lan
     }
 }
 
-/// Takes a lane out of use. The last one moves to its place, so those in use stay side by side.
+/// Frees a lane. The last lane moves to its place, so that used lanes stay adjacent.
 pub(super) fn remove<L>(state: &mut State, lanes: &mut Vec<L>, lane: usize) -> L {
     let removed = lanes.swap_remove(lane);
     state.set_lane(lane, state.lane(lanes.len()));
     removed
 }
 
-/// Computes the MD5 of every message: `digests[n]` is that of `messages[n]`.
+/// Computes the MD5 of each message: `digests[n]` is that of `messages[n]`.
 ///
 /// # Panics
 /// If there are not as many digests as messages.
@@ -52,8 +52,8 @@ pub fn md5_many(backend: Backend, messages: &[&[u8]], digests: &mut [Digest]) {
     run(backend, messages, digests, Message::new);
 }
 
-/// Like [`md5_many`], of messages that [`pad`](super::pad) has padded: there are no tails to hash on their own, which
-/// messages of a few KiB notice.
+/// Like [`md5_many`], for messages that [`pad`](super::pad) has padded. They have no separate last blocks, which makes
+/// messages of a few KiB faster.
 ///
 /// # Panics
 /// If there are not as many digests as messages, or one is not padded.
@@ -92,8 +92,8 @@ fn run<'a, M: Indexed>(
     }
 }
 
-/// The order in which to hash the messages: none of the long ones is left to run alone at the
-/// end, and equally long ones, side by side, end together.
+/// The order in which to hash the messages, by length: no long message runs alone at the end, and
+/// adjacent messages end at about the same time.
 fn long_ones_first(messages: &[&[u8]]) -> Vec<usize> {
     let mut order: Vec<_> = (0..messages.len()).collect();
     if messages.iter().any(|message| message.len() >= MIN_SORTED) {
@@ -102,7 +102,7 @@ fn long_ones_first(messages: &[&[u8]]) -> Vec<usize> {
     order
 }
 
-/// A message in memory: its whole blocks where they are, then its padded tail.
+/// A message in memory: its whole blocks in place, then its padded tail.
 struct Message<'a> {
     index: usize,
     blocks: &'a [Block],

@@ -1,7 +1,7 @@
 //! MD5 (RFC 1321) of many messages at once, one per lane of a vector register.
 //!
-//! [`md5_many`] hashes messages in memory, [`Streams`] hashes what it reads from many sources at
-//! once. `portable` is the definition of correct; every other backend is tested against it.
+//! [`md5_many`] hashes messages in memory, [`Streams`] hashes many sources that it reads at the
+//! same time. `portable` is the definition of correct; all other backends are tested against it.
 
 #[macro_use]
 mod rounds;

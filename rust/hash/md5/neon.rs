@@ -85,7 +85,7 @@ fn add(x: Vector, y: Vector) -> Vector {
 #[inline]
 #[target_feature(enable = "neon")]
 fn rotate_left<const N: i32>(x: Vector) -> Vector {
-    // A negative shift goes right.
+    // A negative shift shifts right.
     vorrq_u32(vshlq_u32(x, vdupq_n_s32(N)), vshlq_u32(x, vdupq_n_s32(N - 32)))
 }
 

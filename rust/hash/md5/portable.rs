@@ -24,7 +24,7 @@ pub fn md5(message: &[u8]) -> Digest {
     digest(state)
 }
 
-/// Hashes the lanes one after the other. Unlike the vectors it takes any number of inputs.
+/// Hashes the lanes one after the other. Unlike the vector backends, it takes any number of inputs.
 pub(super) fn compress_lanes(state: &mut State, inputs: &[&[Block]], count: usize) {
     for (lane, blocks) in inputs.iter().enumerate() {
         let mut words = state.lane(lane);

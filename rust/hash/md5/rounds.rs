@@ -13,7 +13,7 @@ pub(super) const SINES: [u32; 64] = [
     0x6fa87e4f, 0xfe2ce6e0, 0xa3014314, 0x4e0811a1, 0xf7537e82, 0xbd3af235, 0x2ad7d2bb, 0xeb86d391,
 ];
 
-/// Which of the block's 16 words a step takes.
+/// The index of the word of a block that a step uses.
 pub(super) const fn word(step: usize) -> usize {
     match step / 16 {
         0 => step,
@@ -27,14 +27,14 @@ pub(super) const fn word(step: usize) -> usize {
 /// state and the `words` of the block.
 ///
 /// Several groups are interleaved step by step: a step waits for the one before it, so a second
-/// group fills the units which the first leaves idle.
+/// group uses the units that the first one leaves idle.
 ///
 /// The caller has in scope, for its kind of word: `add`, `rotate_left::<N>`, `splat` and the
 /// functions `f`, `g`, `h` and `i` of the RFC.
 macro_rules! rounds {
     ($($group:ident)+) => {{
-        // A sine the compiler knows it adds last, which makes every step wait for one more
-        // addition: 20 % slower in one stream.
+        // If the compiler knows a sine, it adds it last, so every step waits for one more
+        // addition: one stream is 20 % slower.
         let sines = ::std::hint::black_box(&SINES);
         round!(sines [$($group)+] f 0 [7 12 17 22]);
         round!(sines [$($group)+] g 16 [5 9 14 20]);
@@ -43,7 +43,7 @@ macro_rules! rounds {
     }};
 }
 
-/// 16 steps: four times four, in which the words of the state take turns.
+/// 16 steps: four times four, in which the words of the state rotate.
 macro_rules! round {
     ($sines:ident $groups:tt $function:ident $first:literal $shifts:tt) => {
         four_steps!($sines $groups $function ($first) $shifts);
@@ -62,7 +62,7 @@ macro_rules! four_steps {
     };
 }
 
-/// One step. Only the function waits for the step before (through `b`), so it is added last.
+/// One step. Only the function depends on the step before (through `b`), so it is added last.
 macro_rules! step {
     ($sines:ident [$($group:ident)+] $function:ident $a:ident $b:ident $c:ident $d:ident
      $step:tt $shift:literal) => {

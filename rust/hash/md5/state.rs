@@ -1,11 +1,11 @@
-//! The chaining values of all lanes, side by side as the vector registers hold them.
+//! The chaining values of all lanes, in the layout of the vector registers.
 
 use super::block::Digest;
 
 /// The most lanes a backend may have.
 pub(super) const MAX_LANES: usize = 32;
 
-/// What MD5 starts from (RFC 1321, section 3.3).
+/// The initial state of MD5 (RFC 1321, section 3.3).
 pub(super) const INITIAL: [u32; 4] = [0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476];
 
 /// One row for each of the words `a`, `b`, `c` and `d`, one column for each lane.
@@ -28,7 +28,7 @@ impl State {
         }
     }
 
-    /// Readies `lane` for a new message, whatever it held.
+    /// Resets `lane` for a new message.
     pub(super) fn start(&mut self, lane: usize) {
         self.set_lane(lane, INITIAL);
     }

@@ -8,28 +8,28 @@ use super::block::{Block, Digest, pad};
 use super::lanes::{Lane, advance, remove};
 use super::state::State;
 
-/// Bytes a lane reads before it is hashed. Half of it costs a tenth of the speed, in system calls;
-/// twice as much gains next to nothing.
+/// The bytes that a lane reads before it is hashed. Half of that costs a tenth of the speed in system
+/// calls; twice as much gains almost nothing.
 pub const SLICE: usize = 64 * 1024;
 
-/// What [`Streams::run`] hashes, and who learns the digests.
+/// The sources for [`Streams::run`], and the receiver of the digests.
 pub trait Work {
-    /// A file, a part of one, ...: whatever can be read, and knows by itself what it is.
+    /// A readable source, such as a file or a part of one, that also knows its identity.
     ///
-    /// It is read until it returns 0 bytes, so one that knows its size saves a system call by
-    /// saying so itself. One that also writes what it reads is copied while it is hashed.
+    /// It is read until it returns 0 bytes. A source that knows its size saves a system call if it
+    /// returns 0 itself. A source that writes the bytes it reads is copied while it is hashed.
     type Source: Read;
 
     /// The next source, or `None` if there is none for now.
     ///
-    /// While other sources are being hashed (`busy`), it must not wait for one to turn up: it is
-    /// asked again soon. Otherwise it may wait, and `None` ends the run.
+    /// While other sources are hashed (`busy`), it must not wait for the next source: it is called
+    /// again soon. Otherwise it may wait, and `None` ends the run.
     fn next(&mut self, busy: bool) -> Option<Self::Source>;
 
     /// Takes back a source, with the digest of all its bytes or the error that ended it.
     ///
-    /// Every source that `next` returned comes back once, in the order in which they end. When
-    /// the run was stopped, the error is of the kind [`ErrorKind::Interrupted`].
+    /// Each source that `next` returned comes back once, in the order in which they end. If the run
+    /// was stopped, the error has the kind [`ErrorKind::Interrupted`].
     fn finish(&mut self, source: Self::Source, result: io::Result<Digest>);
 }
 
@@ -48,8 +48,8 @@ impl Streams {
 
     /// Hashes all sources of `work`. A lane whose source ends takes the next one at once.
     ///
-    /// `stop` is looked at before each slice is read; once it is set, the sources that have not
-    /// been read to their end fail, and no more are taken.
+    /// `stop` is checked before each slice is read. Once it is set, sources that are not finished
+    /// fail, and no more are taken.
     pub fn run(&mut self, work: &mut impl Work, stop: &AtomicBool) {
         let mut buffers: Vec<_> = self.buffers.iter_mut().collect();
         let mut streams = Vec::with_capacity(buffers.len());
@@ -90,8 +90,8 @@ impl Streams {
     }
 }
 
-/// Room for the padding of a full slice. Buffers that start at equal offsets in a page would
-/// compete for the same few lines of the cache, as they do in memory at half the speed.
+/// Room for the padding of a full slice. It also shifts the buffers: if all of them started at the
+/// same offset in a page, they would compete for the same few cache lines.
 const MARGIN: usize = 3 * 64;
 
 /// A slice and its padding.
@@ -105,11 +105,11 @@ impl Buffer {
     }
 }
 
-/// A source on its way through a lane.
+/// A source in a lane.
 struct Stream<'a, R> {
     source: R,
     buffer: &'a mut Buffer,
-    /// The part of the buffer that is not hashed yet: whole blocks.
+    /// The start of the part of the buffer that is not hashed yet, in whole blocks.
     start: usize,
     end: usize,
     /// Bytes read so far.
@@ -122,7 +122,7 @@ impl<'a, R: Read> Stream<'a, R> {
         Self { source, buffer, start: 0, end: 0, length: 0, ended: false }
     }
 
-    /// Sees to it that something is pending. Returns the result if the source is at its end.
+    /// Ensures that blocks are pending. Returns the result if the source is at its end.
     fn next_slice(
         &mut self,
         stop: &AtomicBool,
@@ -137,7 +137,7 @@ impl<'a, R: Read> Stream<'a, R> {
         }
     }
 
-    /// Reads a whole slice, or what is left of the source and pads it.
+    /// Reads a whole slice, or reads and pads the rest of the source.
     fn fill(&mut self, stop: &AtomicBool) -> io::Result<()> {
         let mut filled = 0;
         while filled < SLICE && !self.ended {

@@ -1,4 +1,4 @@
-//! What the vector backends share: everything but the instructions.
+//! The common code of the vector backends: everything except the instructions.
 
 /// Defines `compress` of a [`Kernel`](super::backend::Kernel) with groups of `LANES` lanes, for
 /// the processor feature `$feature`.
