@@ -1,32 +1,32 @@
-# Each target is one job of continuous integration. Tools are called by path: nothing has to be activated.
+# Each target is one job of continuous integration. Tools are called by path, so .venv need not be activated.
 PYTHON ?= python3
 BIN := .venv/bin
 
-# What goes into .venv. By default the checkout, editable; `.ci/run` passes the wheel it has built.
-# The build tool is the one already in .venv: with isolation, each build would compile everything again.
+# The package to install into .venv: by default the checkout, editable; `.ci/run` passes its wheel.
+# Without isolation, the build uses the tools in .venv; with it, each build would compile everything again.
 INSTALL ?= --no-build-isolation --editable .[all]
 
-# 1 is the full size of every corpus; a small fraction only shows that the benches still run.
+# The size of each corpus: 1 is the full size; a small fraction only checks that the benches run.
 SCALE ?= 1
 ROUNDS := $(if $(filter 1,$(SCALE)),3,1)
 SECONDS ?= 600
 
-# The files of tests with these names, each in the folder of what it tests.
+# The test files with these names, each in the folder of its subject.
 tests = $(foreach name,$1,$(or $(wildcard tests/*/test_$(name).py),$(error There is no tests/*/test_$(name).py)))
 
-# The first seed of the tests that repeat at random. Called again, they go on where one failed.
+# The first seed of the random tests. The next call continues where a test failed.
 SEED ?= 0
 RANDOM_TESTS := $(call tests,bad_input cache cancel commit_in_doubt concurrent crash flips gc interrupted leases ownership projects remote_upkeep removing replacing round_trips s3_end_to_end s3_lifecycle s3_long states storage_links upload verify)
 
-# What also runs with PgBouncer before PostgreSQL. By hand, any other test does: `POOLED=1 pytest -k postgresql`.
+# Tests that also run with PgBouncer before PostgreSQL. Others can be run by hand: `POOLED=1 pytest -k postgresql`.
 POOLED_TESTS := $(call tests,concurrent engine leases many membership migrations query)
 
-# Tests of storage on S3, which `make soak` also runs on other servers than SeaweedFS: Ceph, from Debian's packages, and rclone.
+# Tests of storage on S3. `make soak` also runs them on Ceph, from Debian's packages, and on rclone.
 S3_TESTS := $(call tests,cloud remote_probe remote_upkeep s3_differences s3_end_to_end s3_faults s3_lifecycle s3_multipart s3_route s3_store)
 
 RUST := $(shell find rust -name '*.rs') Cargo.toml
 
-# What `make compat` runs: the files of tests, or all of them.
+# The test files for `make compat`; empty for all.
 TESTS ?=
 
 .PHONY: run test docs lint format types bench soak compat wheel clean
@@ -79,11 +79,11 @@ soak: .venv/installed
 	S3_SERVERS=ceph,rclone $(BIN)/pytest --timeout 600 $(S3_TESTS)
 	$(BIN)/python benches/soak.py --seconds $(SECONDS)
 
-# On CPython 3.13 with the newest libraries, from a Debian in target/compat. Needs root and debootstrap.
+# Runs the tests on CPython 3.13 with the newest libraries, in a Debian in target/compat. Needs root and debootstrap.
 compat: wheel
 	tools/compat.sh dist/inhaul-*.whl $(TESTS)
 
-# zig links against the glibc that is asked for, whatever this machine has; maturin refuses a wheel that needs another.
+# zig links against the requested glibc, not that of this machine; maturin refuses a wheel that needs another one.
 wheel: .venv/bin/maturin
 	rm -f dist/inhaul-*.whl
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin build --release --zig --compatibility manylinux_2_28 --auditwheel check --out dist
@@ -91,13 +91,13 @@ wheel: .venv/bin/maturin
 clean:
 	rm -rf .venv dist target docs/_build docs/reference/page.md .inhaul .benchmarks python/inhaul/_core*.so
 
-# `--group` needs a newer pip than Python 3.11 brings; what has no wheel of its own is built without isolation, too, and
-# setuptools makes wheels only since 70.1.
+# `--group` needs a newer pip than that of Python 3.11. Packages without wheels are also built without isolation, and
+# setuptools can make wheels only since 70.1.
 .venv/bin/maturin:
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet 'pip>=25.1' 'maturin[zig]>=1.9,<2' 'setuptools>=70.1'
 
-# One call for everything: a later one could move what an earlier one had pinned. maturin looks for itself in PATH.
+# One call for everything: a second one could change versions that the first one pinned. maturin looks for itself in PATH.
 .venv/installed: .venv/bin/maturin pyproject.toml $(RUST)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install --quiet --group test --group lint --group docs --group bench $(INSTALL)
 	touch $@

@@ -153,7 +153,7 @@ pub enum Hash {
     Md5Tree(md5::Digest),
     /// `md5-d`.
     Md5D(md5::Digest),
-    /// `etag`: the hash of the text of an ETag, which says nothing about the content.
+    /// `etag`: the hash of the text of an `ETag`, which says nothing about the content.
     Etag(md5::Digest),
 }
 
