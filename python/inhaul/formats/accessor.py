@@ -49,7 +49,7 @@ class Opened(NamedTuple):
         """Reads the selected rows and columns, or the selected rows of one column.
 
         Raises:
-            ValueError: The content is broken.
+            ValueError: The content is damaged.
         """
         with told_as(f"{self.where}: {self.node.name} cannot be read"):
             if self.is_index:
@@ -66,7 +66,7 @@ class Opened(NamedTuple):
         """Reads the names of the axis that it annotates.
 
         Raises:
-            ValueError: The content is broken.
+            ValueError: The content is damaged.
         """
         with told_as(f"{self.where}: the names of {self.node.name} cannot be read"):
             return elements.names_of(self.node)
@@ -128,8 +128,8 @@ class BackedElement:
         """Reads the selection: a DataFrame, the values of a column, an array, a sparse matrix, names, or a dict.
 
         Raises:
-            KeyError: A name is not there.
-            ValueError: It was chosen by name, and names are there twice; or the content is broken.
+            KeyError: A name does not exist.
+            ValueError: The selection is by name and names occur twice, or the content is damaged.
         """
         return await asyncio.to_thread(self._read)
 
@@ -271,8 +271,8 @@ class AnnDataAccessor:
         """Reads the selection.
 
         Raises:
-            KeyError: A name is not there.
-            ValueError: It was chosen by name, and names are there twice; or the content is broken.
+            KeyError: A name does not exist.
+            ValueError: The selection is by name and names occur twice, or the content is damaged.
         """
         return await asyncio.to_thread(self._read)
 

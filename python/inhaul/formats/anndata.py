@@ -47,7 +47,7 @@ def write_h5ad(adata: "AnnData", path: Path) -> None:
     """Writes an .h5ad file. The same data gives the same bytes, and the object does not change.
 
     Raises:
-        ValueError: It holds something that could not be read again.
+        ValueError: It holds values that could not be read again.
     """
     import h5py
 
@@ -65,7 +65,7 @@ def write_zarr(adata: "AnnData", path: Path) -> None:
     Chunks are small and hold whole rows, so that `backed()` fetches little for a few rows.
 
     Raises:
-        ValueError: It holds something that could not be read again.
+        ValueError: It holds values that could not be read again.
     """
     import zarr
 

@@ -20,7 +20,7 @@ def check_anndata(adata: "AnnData", path: Path, suffix: str) -> None:
     """Compares the parts of an AnnData with those of the file it was written to.
 
     Raises:
-        ValueError: Something is missing there, or has another length.
+        ValueError: A part is missing in the file, or has another length.
     """
     node = open_node(path, suffix)
     try:
@@ -33,7 +33,7 @@ def check_mudata(mdata: "MuData", path: Path) -> None:
     """Compares the parts of a MuData with those of the file it was written to, and reads its annotations.
 
     Raises:
-        ValueError: Something is missing there, or has another length.
+        ValueError: A part is missing in the file, or has another length.
     """
     node = open_node(path, ".h5mu")
     try:

@@ -91,8 +91,8 @@ def hash_file(
 
     Raises:
         OSError: The file cannot be read.
-        FileChanged: It kept changing while it was read.
-        RuntimeError: It was stopped.
+        FileChanged: The file kept changing while it was read.
+        RuntimeError: The call was stopped.
         ValueError: The algorithm is unknown, or the part size is not positive.
     """
     (result,) = hash_files([path], algorithm, part_size=part_size, stop=stop)
@@ -119,7 +119,7 @@ def hash_files(
         root: The folder to which the paths are relative, and out of which no link leads.
 
     Raises:
-        RuntimeError: It was stopped.
+        RuntimeError: The call was stopped.
         ValueError: The algorithm is unknown, or the part size is not positive.
     """
     results = _core.hash_files(paths, algorithm, _checked(part_size), 0, stop, root)
@@ -154,7 +154,7 @@ def hash_dir(
 
     Raises:
         OSError: The folder, or a file in it, cannot be read.
-        RuntimeError: It was stopped.
+        RuntimeError: The call was stopped.
         ValueError: The folder holds no file, or the algorithm is unknown.
     """
     return hash_tree(path, algorithm, exclude=exclude, follow_symlinks=follow_symlinks, stop=stop).digest
@@ -207,8 +207,8 @@ def etag(path: Pathish, part_size: int = PART_SIZE, *, stop: Stop | None = None)
 
     Raises:
         OSError: The file cannot be read.
-        FileChanged: It kept changing while it was read.
-        RuntimeError: It was stopped.
+        FileChanged: The file kept changing while it was read.
+        RuntimeError: The call was stopped.
         ValueError: The part size is not positive.
     """
     return hash_file(path, part_size=part_size, stop=stop).hex

@@ -16,7 +16,7 @@ def hash_records(records: Iterable[tuple[str, Digest]]) -> TreeDigest:
     """Returns the `md5-tree` of a folder from the relative paths and digests of its files.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There are no files.
     """
     tree, size, n_objects = hashlib.md5(usedforsecurity=False), 0, 0
     for path, digest in sorted(records, key=lambda record: os.fsencode(record[0])):
@@ -35,7 +35,7 @@ def hash_listed(records: Iterable[tuple[str, Digest]]) -> TreeDigest:
     is `etag`: it shows whether the files have changed, but says nothing about their content.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There are no files.
     """
     files = list(records)
     tree = hash_records(files)

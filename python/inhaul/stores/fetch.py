@@ -56,7 +56,7 @@ async def fetch(requests: Requests, key: str, target: Path, size: int, etag: str
     Raises:
         FileExistsError: The file exists already.
         ObjectMissing: There is no such object.
-        ObjectChanged: It does not have that size, or was replaced meanwhile.
+        ObjectChanged: The object has another size, or was replaced meanwhile.
         StorageFull: The disk has no room for the file.
     """
     wanted = f'"{etag}"' if etag is not None else None
@@ -157,7 +157,7 @@ async def read_range(
     Raises:
         WholeReply: The server answers with the whole object.
         ObjectMissing: There is no such object.
-        ObjectChanged: It does not have that size, or was replaced meanwhile.
+        ObjectChanged: The object has another size, or was replaced meanwhile.
     """
     from obstore import get_async
     from obstore.exceptions import GenericError

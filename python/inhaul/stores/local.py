@@ -114,7 +114,7 @@ class LocalStore:
         """Opens a folder of the storage. Blocks.
 
         Raises:
-            LinkRefused: A link on the way leads out of the storage.
+            LinkRefused: A link in its path leads out of the storage.
         """
         return self.opened().below(self._checked(object_key), follow=True)
 
@@ -218,7 +218,7 @@ class LocalStore:
         """See `Store`.
 
         Raises:
-            LinkRefused: A link on the way leads out of the storage.
+            LinkRefused: A link in its path leads out of the storage.
         """
         return await asyncio.to_thread(self._stat, object_key)
 
@@ -230,7 +230,7 @@ class LocalStore:
         """Returns the status of a file or folder; None if it does not exist. Blocks.
 
         Raises:
-            LinkRefused: A link on the way leads out of the storage.
+            LinkRefused: A link in its path leads out of the storage.
         """
         key = self._checked(object_key)
         try:
@@ -329,13 +329,13 @@ class LocalStore:
             yield page
 
     async def uploads(self) -> AsyncIterator[Sequence[Upload]]:
-        """There are none."""
+        """Does nothing: a folder has no uploads in parts."""
         none: tuple[Sequence[Upload], ...] = ()
         for page in none:
             yield page
 
     async def abort(self, uploads: Iterable[Upload]) -> None:
-        """There are none."""
+        """Does nothing: a folder has no uploads in parts."""
 
     async def fetch(self, object_key: str, target: Path, size: int, etag: str | None = None) -> None:
         """See `Store`."""
@@ -361,7 +361,7 @@ class LocalStore:
         """See `Store`.
 
         Raises:
-            LinkRefused: A link is on the way to one.
+            LinkRefused: There is a link in the path of one.
         """
         await asyncio.to_thread(self._removal.remove, list(object_keys))
 
@@ -369,7 +369,7 @@ class LocalStore:
         """Checks that no link prevents the removal of objects; see `remove`.
 
         Raises:
-            LinkRefused: A link is on the way to one.
+            LinkRefused: There is a link in the path of one.
         """
         await asyncio.to_thread(self._removal.check, {key.rpartition("/")[0] for key in object_keys})
 
