@@ -6,7 +6,7 @@ from pathlib import Path
 
 import inhaul
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reference" / "settings.md").read_text()
 
 
