@@ -1,4 +1,4 @@
-"""What every test runs in: a folder and an environment of its own, real servers, and a loop that must not block."""
+"""The surroundings of every test: its own folder and environment, real servers, and a loop that must not block."""
 
 import gc
 import os
@@ -19,22 +19,22 @@ from s3_places import Place
 from s3_servers import S3Server, moto, rclone, seaweedfs
 from servers import PostgreSQL, postgresql
 
-# The same examples with every run, however slow the machine is; `make soak` looks for new ones.
+# The same examples in every run, even on slow machines; `make soak` searches for new ones.
 hypothesis.settings.register_profile("inhaul", derandomize="SOAK" not in os.environ, deadline=None)
 hypothesis.settings.load_profile("inhaul")
 
-# The servers that the tests of storage on S3 run against, each test against each; `make soak` adds others.
+# The servers for the tests of storage on S3; each test runs with each of them. `make soak` adds others.
 S3_SERVERS = os.environ.get("S3_SERVERS", "seaweedfs").split(",")
 _STARTS = {"seaweedfs": seaweedfs, "ceph": ceph.ceph, "rclone": rclone}
 
-# The environment of this machine must not reach the tests, so these go before anything asks for a setting.
+# The environment of this machine must not affect the tests, so these are removed before any setting is read.
 for name in [name for name in os.environ if name.startswith(("INHAUL_", "AWS_"))]:
     del os.environ[name]
 
 
 def pytest_sessionstart() -> None:
-    """What the tests run that no package index has."""
-    path = f"{os.environ['PATH']}:/usr/sbin"  # where Debian has servers; not everybody's PATH has it
+    """Returns missing programs that the tests need and that no package index has."""
+    path = f"{os.environ['PATH']}:/usr/sbin"  # the folder of servers on Debian, which may be missing in PATH
     if missing := [name for name in ("strace", "setpriv", "pgbouncer") if shutil.which(name, path=path) is None]:
         packages = "strace util-linux pgbouncer"
         pytest.exit(f"The tests need {' and '.join(missing)}: run `apt-get install {packages}`", returncode=2)
@@ -47,7 +47,7 @@ def pytest_sessionstart() -> None:
 
 @pytest.fixture(autouse=True)
 def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is found in, or left in, the home folder, the checkout or the network of this machine."""
+    """Isolates a test from the home folder, the checkout and the network of this machine."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("INHAUL_CACHE_DIR", str(tmp_path / "cache"))  # for the processes that a test starts
     monkeypatch.setattr("inhaul.settings.cache_dir", tmp_path / "cache")
@@ -58,25 +58,25 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _loop_stays_free() -> Iterator[None]:
-    """Fails a test in which inhaul, or what it calls, blocks the event loop."""
+    """Fails a test in which inhaul, or a library that it calls, blocks the event loop."""
     with blockbuster_ctx("inhaul") as blockbuster:
         for function in blockbuster.functions.values():
-            # The path is absolute already, so the disk is not asked.
+            # The path is absolute already, so this does not access the disk.
             function.can_block_in("sqlalchemy/dialects/sqlite/pysqlite.py", "create_connect_args")
             # For each connection the driver looks for ~/.pgpass and ~/.postgresql.
             function.can_block_in("asyncpg/connect_utils.py", "_parse_connect_arguments")
-            # It resolves the path of the storage, which is what the instance is known by.
+            # It resolves the path of the storage, which identifies the instance.
             function.can_block_in("inhaul/instance/connecting.py", "connect")
-            # A blocking call blocks; what it waits for runs on another loop, which is watched like any other.
+            # A blocking call blocks on purpose. Its work runs on another loop, which is also watched.
             function.can_block_in("inhaul/_blocking.py", "run")
-            # Migrations are Python files, loaded when a release first meets an older database.
+            # Migrations are Python files, which are loaded when a release first opens an older database.
             function.can_block_in("inhaul/db/schema.py", "_upgrade")
-            # The clients of S3 are made in a thread, on a loop that nothing else runs on.
+            # The clients of S3 are created in a thread, on a loop without other tasks.
             function.can_block_in("inhaul/stores/clients.py", "_make")
-            # What opens the paths of objects is imported when the first is asked for.
+            # The library that opens paths of objects is imported at its first use.
             function.can_block_in("inhaul/stores/s3.py", "path")
         yield
-        # These call what is watched: under their hands, it must not become what it was before.
+        # These call the watched functions, which must stay watched meanwhile.
         for thread in threading.enumerate():
             if thread.name == "inhaul-discard":
                 thread.join()
@@ -110,7 +110,7 @@ def postgresql_server() -> Iterator[PostgreSQL]:
 
 @pytest.fixture(scope="session")
 def pooled_server(postgresql_server: PostgreSQL) -> Iterator[PostgreSQL]:
-    """The same server behind PgBouncer in transaction mode."""
+    """The PostgreSQL server behind PgBouncer in transaction mode."""
     with postgresql_server.pooled() as server:
         yield server
 
@@ -122,20 +122,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def s3_server(request: pytest.FixtureRequest) -> Iterator[S3Server]:
-    """The server of storage on S3: the first one for tests that ask for it only when they run."""
+    """The S3 server; the first one for tests that request it only when they run."""
     with _STARTS[getattr(request, "param", S3_SERVERS[0])]() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def s3_bucket(s3_server: S3Server) -> str:
-    """One bucket for all tests: the first object of each is slow."""
+    """One bucket for all tests, since the first object of a bucket is slow."""
     return s3_server.bucket()
 
 
 @pytest.fixture
 def s3_root(s3_server: S3Server, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address of an empty folder of a bucket; the environment holds the credentials for it."""
+    """The address of an empty folder of a bucket, with its credentials in the environment."""
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     return f"s3://{s3_bucket}/{uuid4().hex[:12]}?endpoint_url={s3_server.endpoint_url}"
@@ -150,7 +150,7 @@ def place(s3_server: S3Server, s3_bucket: str) -> Iterator[Place]:
 
 @pytest.fixture
 def careless(moto_server: S3Server) -> Iterator[Place]:
-    """The same on a server that checks nothing."""
+    """An empty folder of a bucket, behind a proxy, on a server that checks nothing."""
     with proxy(moto_server.port) as one:
         yield Place(moto_server, moto_server.bucket(), uuid4().hex[:12], one)
 

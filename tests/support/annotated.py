@@ -1,4 +1,4 @@
-"""Artifacts to be annotated, and features for it."""
+"""Artifacts and features for tests of annotation."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +9,7 @@ NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
 async def plates(folder: Path) -> list[Artifact]:
-    """Four saved artifacts, of a folder that is made."""
+    """Creates a folder, and returns its four saved artifacts."""
     (folder / "plates").mkdir()
     for number in range(4):
         (folder / "plates" / f"{number}.txt").write_text(str(number))

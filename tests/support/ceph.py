@@ -45,13 +45,13 @@ rgw data = {folder}
 
 
 def missing() -> list[str]:
-    """The programs of Ceph that this machine does not have."""
+    """Returns the programs of Ceph that are not installed."""
     return [program for program in PROGRAMS if shutil.which(program) is None]
 
 
 @contextmanager
 def ceph() -> Iterator[S3Server]:
-    """Starts the gateway and what it needs, and stops all of it at the end."""
+    """Starts the gateway and its servers, and stops all of them at the end."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, ExitStack() as started:
         folder, fsid = Path(name), str(uuid4())
         monitor, gateway = free_ports(2)

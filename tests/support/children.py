@@ -4,7 +4,7 @@ import subprocess
 import sys
 from contextlib import suppress
 
-# Ingests a folder: its arguments are a storage, the address of a database, and the folder.
+# Ingests a folder. The arguments are a storage, the address of a database, and the folder.
 INGEST = """
 import asyncio, sys, inhaul
 async def main():
@@ -19,13 +19,13 @@ asyncio.run(main())
 def run(
     script: str, *arguments: str, wrapper: tuple[str, ...] = (), timeout: float = 60
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a program to its end, whatever that is."""
+    """Runs a program until it ends, in any way."""
     command = [*wrapper, sys.executable, "-c", script, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
 
 
 def race(script: str, *arguments: str, processes: int = 8) -> list[str]:
-    """Runs a program in several processes that pass its `input()` at the same moment, and returns what each printed.
+    """Runs a program in several processes that pass its `input()` at the same moment. Returns the output of each.
 
     The program prints a line when it is ready for that.
     """
@@ -44,7 +44,7 @@ def race(script: str, *arguments: str, processes: int = 8) -> list[str]:
         child.stdout.readline()
     for child in children:
         assert child.stdin
-        with suppress(BrokenPipeError):  # one that failed already tells why below
+        with suppress(BrokenPipeError):  # the error of a failed process is shown below
             child.stdin.write("\n")
             child.stdin.flush()
     results = [child.communicate() for child in children]

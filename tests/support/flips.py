@@ -1,4 +1,4 @@
-"""Small files of many formats with one byte changed, read in every way: by processes that may die of it.
+"""Small files of many formats with one byte changed, read in every way, in processes that may crash.
 
 Each number is a change. `python tests/support/flips.py FIRST LAST` reads those, and prints what went wrong.
 """
@@ -38,13 +38,13 @@ from inhaul.formats.backed import BackedAccessor, open_backed
 from inhaul.formats.known import BACKED
 from inhaul.registry import asynchronous
 
-CPU_SECONDS = 5  # of one way to read a file
-MEMORY = 200 << 20  # bytes that it may take beside 10 times the file
-STUCK = 60  # seconds after which a process is ended that says nothing
+CPU_SECONDS = 5  # for one way to read a file
+MEMORY = 200 << 20  # bytes that it may use besides 10 times the size of the file
+STUCK = 60  # seconds after which a process without output is ended
 
 
 class Late(BaseException):
-    """More than 5 s."""
+    """Reading took more than 5 s."""
 
 
 def make(folder: Path) -> None:
@@ -84,7 +84,7 @@ def make(folder: Path) -> None:
 
 
 def changed(folder: Path, number: int, work: Path) -> Path:
-    """A copy of one of the files, or stores, with one byte changed."""
+    """Returns a copy of a file or store with one byte changed."""
     whole = sorted(folder.iterdir())
     source = whole[number % len(whole)]
     copy = work / f"{number:06}{source.name}"
@@ -105,7 +105,7 @@ def _backed(path: Path, suffix: str, accessor: str | None) -> None:
         opened[:2]._read()
         opened._read()
     elif isinstance(opened, Dataset):
-        with suppress(Exception):  # the data set is pyarrow's, and so are its errors
+        with suppress(Exception):  # the data set and its errors are those of pyarrow
             opened.to_table()
     elif isinstance(opened, BackedAccessor) and suffix == ".h5":
         for name in ("x/y", "x/t"):
@@ -118,7 +118,7 @@ def _measured(path: Path, suffix: str, accessor: str | None) -> None:
 
 
 def _ways(path: Path) -> Iterator[str]:
-    """What came of each way to read a file other than its content or an error that names it."""
+    """Returns the wrong outcomes of all ways to read a file: neither its content nor an error that names it."""
     suffix = keys.suffix(path.name)
     accessor = suffixes.accessor_of(path, suffix)
     size = sum(one.stat().st_size for one in (path, *path.rglob("*")))
@@ -145,7 +145,7 @@ def _memory(name: str) -> int:
 
 
 def _peak_from_now_on() -> int:
-    """Has the system forget the most memory that this process had, and returns what it has now."""
+    """Resets the peak memory of this process, and returns its current memory."""
     Path("/proc/self/clear_refs").write_text("5")
     return _memory("VmRSS")
 
@@ -155,10 +155,10 @@ def _late(*_: object) -> None:
 
 
 def _read(folder: Path, numbers: range, work: Path) -> None:
-    """Reads flips, and prints where it is and what is wrong."""
+    """Reads flips, and prints its progress and the wrong outcomes."""
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGPROF, _late)
-    for path in sorted(folder.iterdir()):  # imports what there is to import
+    for path in sorted(folder.iterdir()):  # imports all libraries first
         list(_ways(path))
     for number in numbers:
         print("at", number, flush=True)
@@ -172,7 +172,7 @@ def _read(folder: Path, numbers: range, work: Path) -> None:
 
 
 def problems(folder: Path, numbers: range) -> list[str]:
-    """What went wrong with flips. A process that dies of one, or says nothing for a minute, is followed by another."""
+    """Returns the wrong outcomes of flips. If a process crashes, or prints nothing for a minute, another continues."""
     found: list[str] = []
     while numbers:
         with tempfile.TemporaryDirectory(dir=folder.parent) as work:
@@ -189,7 +189,7 @@ def problems(folder: Path, numbers: range) -> list[str]:
 
 
 def _lines(child: "subprocess.Popen[str]") -> Iterator[str]:
-    """What a process prints. It is ended when it says nothing for too long."""
+    """Yields the output of a process. Ends the process if it prints nothing for too long."""
     assert child.stdout
     last = time.monotonic()
 

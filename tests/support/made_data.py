@@ -1,4 +1,4 @@
-"""Hypothesis makes tables and annotated matrices: of every dtype of pandas and Arrow, of every encoding of anndata."""
+"""Hypothesis strategies for tables and annotated matrices, with all dtypes of pandas and Arrow and all encodings."""
 
 import datetime
 from typing import Any
@@ -20,7 +20,7 @@ short = st.binary(min_size=2, max_size=2)
 
 
 def _column(values: st.SearchStrategy[Any], dtype: Any, *, missing: bool = True) -> Any:
-    """Makes columns of a dtype, some of whose values are missing."""
+    """Makes columns of a dtype with some missing values."""
     one = st.none() | values if missing else values
     return lambda rows: st.lists(one, min_size=rows, max_size=rows).map(lambda made: pd.Series(made, dtype=dtype))
 
@@ -32,7 +32,7 @@ def _arrow(values: st.SearchStrategy[Any], *kinds: pa.DataType) -> list[Any]:
 _INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
 _UNITS = ("s", "ms", "us", "ns")
 
-# How each kind of column is made, given the number of rows: first those that anndata has an encoding for.
+# How to make each kind of column for a number of rows; first the kinds that anndata can encode.
 _ENCODED: list[Any] = [
     *(_column(naturals, kind, missing=False) for kind in (*_INTEGERS, "float16", "complex64", "bool")),
     *(_column(numbers, kind) for kind in ("float32", "float64")),
@@ -142,7 +142,7 @@ def matrices(draw: st.DrawFn, rows: int, columns: int) -> Any:
     """Arrays and sparse matrices."""
     values = np.eye(rows, columns, draw(st.integers(-1, 1)), dtype=draw(st.sampled_from(_KINDS)))
     kinds = [sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array, sparse.csc_array, np.array, np.asfortranarray]
-    if values.dtype == "f2":  # of which scipy has no sparse matrices
+    if values.dtype == "f2":  # scipy has no sparse matrices of this dtype
         kinds = kinds[4:]
     return draw(st.sampled_from(kinds))(values)
 
@@ -165,7 +165,7 @@ def _records(rows: int) -> st.SearchStrategy[Any]:
 
 
 def _values(names: st.SearchStrategy[str], kinds: list[Any]) -> st.SearchStrategy[Any]:
-    """What `uns` may hold."""
+    """Values for `uns`."""
     odd = (columns(3), st.lists(texts | numbers | st.none(), max_size=3), st.lists(times, max_size=2).map(np.array))
     return st.recursive(
         st.one_of(
@@ -194,7 +194,7 @@ _ENCODED_VALUES, _ANY_VALUES = _values(plain_names, _ENCODED), _values(odd_names
 
 @st.composite
 def annotated(draw: st.DrawFn) -> ad.AnnData:
-    """AnnData objects, some of them without rows or columns, or views; many hold what anndata can encode only."""
+    """AnnData objects, some without rows or columns, some views; many hold only values that anndata can encode."""
     odd = draw(st.integers(0, 4)) == 0
     names, kinds, values = (odd_names, _COLUMNS, _ANY_VALUES) if odd else (plain_names, _ENCODED, _ENCODED_VALUES)
     rows, width = draw(st.sampled_from([(4, 3), (4, 3), (4, 3), (0, 3), (4, 0), (0, 0), (1, 1)]))

@@ -1,4 +1,4 @@
-"""mudata, alike in every release."""
+"""The same behaviour of mudata in all releases."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -7,6 +7,6 @@ import mudata
 
 
 def pulling_nothing() -> AbstractContextManager[Any]:
-    """A block in which no MuData copies columns of its modalities, as releases before 0.4 do unless told not to."""
+    """A block in which a MuData does not copy columns of its modalities, as releases before 0.4 do by default."""
     options = getattr(mudata, "set_options", None)
     return options(pull_on_update=False) if options else nullcontext()

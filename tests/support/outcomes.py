@@ -1,4 +1,4 @@
-"""What becomes of each file of the corpus, by each way in and out.
+"""The outcomes for each file of the corpus, for each way to store and read it.
 
 `python tests/support/outcomes.py` writes the table in `docs/reference/formats.md` again, which `test_corpus.py` checks.
 """
@@ -31,7 +31,7 @@ MARKS = ("<!-- outcomes -->\n", "<!-- end -->\n")
 
 
 def outcomes(file: str) -> tuple[str, ...]:
-    """How each of the ways ends for a file: equal to what the library itself reads, refused, or not offered."""
+    """Returns the outcome of each way for a file: equal to that of the library itself, refused, or not offered."""
     path = CORPUS / file
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")  # libraries warn of old files
@@ -42,18 +42,18 @@ def outcomes(file: str) -> tuple[str, ...]:
 
 
 def rows() -> list[str]:
-    """The table, line by line."""
+    """Returns the lines of the table."""
     lines = [f"| file | {' | '.join(WAYS)} |", "|---" * (len(WAYS) + 1) + "|"]
     return lines + [row(file, outcomes(file)) for file in FILES]
 
 
 def row(file: str, cells: tuple[str, ...]) -> str:
-    """One line of the table."""
+    """Returns one line of the table."""
     return f"| {file} | {' | '.join(cells)} |"
 
 
 def table() -> list[str]:
-    """The table as it is in the docs."""
+    """Returns the lines of the table in the docs."""
     text = TABLE.read_text()
     return text[text.index(MARKS[0]) + len(MARKS[0]) : text.index(MARKS[1])].splitlines()
 
@@ -75,7 +75,7 @@ def _outcome(way: Callable[[Any, Path, Any], None], artifact: Any, path: Path, e
 
 
 def _read(path: Path) -> Any:
-    """What the library that has the format reads."""
+    """Reads a file with the library of its format."""
     name = path.name
     if name.endswith(".h5ad"):
         return anndata.read_h5ad(path)
@@ -151,7 +151,7 @@ def _by_object(artifact: Any, path: Path, expected: Any) -> None:
 
 
 def _round_trip(data: Any) -> Any:
-    """What the library reads of what it writes itself, in the format that objects are stored in."""
+    """Writes an object with the library itself, in the format in which objects are stored, and reads it again."""
     if isinstance(data, pd.DataFrame):
         return data
     suffix = "h5mu" if hasattr(data, "mod") else "h5ad"
@@ -162,7 +162,7 @@ def _round_trip(data: Any) -> Any:
 
 
 def _with_plain_texts(data: Any) -> Any:
-    """With pandas 2, takes away that texts may be missing: anndata reads such columns there, but writes none."""
+    """With pandas 2, converts columns with nullable texts, since anndata can read them there, but not write them."""
     if isinstance(data, pd.DataFrame) or isinstance(pd.Series(["a"]).dtype, pd.StringDtype):
         return data
     for one in getattr(data, "mod", {}).values():

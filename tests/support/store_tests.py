@@ -1,4 +1,4 @@
-"""What every store does, wherever its objects are. The tests of each store are a class that takes these over."""
+"""Tests that every store must pass. The tests of each store are a subclass."""
 
 import asyncio
 import os
@@ -22,11 +22,11 @@ SMALL_AND_BIG = pytest.mark.parametrize("data", [b"small", BIG], ids=len)
 
 
 Content = Callable[[str], bytes]
-"""Gives what is under a key, asked without inhaul."""
+"""Returns the content under a key, without using inhaul."""
 
 
 class StoreTests:
-    """The tests. A subclass has fixtures `store`, an empty one, and `content`.
+    """The tests. A subclass has the fixtures `store`, an empty store, and `content`.
 
     Attributes:
         module: Where the store's class is.
@@ -40,16 +40,16 @@ class StoreTests:
 
     @pytest.fixture
     def exact(self) -> bool:
-        """Whether to remove `a/none` leaves the object `a` alone."""
+        """True if removing `a/none` leaves the object `a`."""
         return True
 
     @pytest.fixture
     def conditions(self) -> bool:
-        """Whether a key is given to one of many who ask for it at the same moment."""
+        """True if only one of many simultaneous writers gets a key."""
         return True
 
     async def put(self, store: Store, *keys: str) -> None:
-        """Stores small objects that hold their keys."""
+        """Stores small objects whose content is their key."""
         for key in keys:
             await store.put_bytes(key.encode(), key, hash_bytes(key.encode()))
 
@@ -72,7 +72,7 @@ class StoreTests:
         assert abs(stat.modified - datetime.now(UTC)) < timedelta(minutes=1)
         (listed,) = await self.listed(store)
         assert (listed.key, listed.size, listed.etag) == ("a/b.txt", stat.size, stat.etag)
-        assert abs(listed.modified - stat.modified) < timedelta(minutes=1)  # headers of HTTP have whole seconds
+        assert abs(listed.modified - stat.modified) < timedelta(minutes=1)  # times in HTTP headers have whole seconds
         await store.fetch("a/b.txt", tmp_path / "copy", len(data), stat.etag)
         assert (tmp_path / "copy").read_bytes() == data
 

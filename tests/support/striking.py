@@ -1,4 +1,4 @@
-"""Strikes at one await of a call: cancels it there, or breaks its database."""
+"""Faults at one await of a call: a cancellation, or a broken database."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
@@ -20,7 +20,7 @@ BROKEN = {
 
 
 class Struck:
-    """A call that something happens to at its n-th await; `is_struck` says whether it came so far."""
+    """A call with a fault at its n-th await; `is_struck` is True if the call got so far."""
 
     def __init__(self, call: Coroutine[Any, Any, Any], step: int, strike: Callable[[], object]) -> None:
         self._call = call
@@ -47,14 +47,14 @@ class Struck:
 
 
 def cancel() -> None:
-    """Cancels the running task: at the await that it is about to begin."""
+    """Cancels the running task at its next await."""
     task = asyncio.current_task()
     assert task is not None
     task.cancel()
 
 
 class Breaker:
-    """What can break in the connections of an instance on this loop."""
+    """Faults in the connections of an instance on this loop."""
 
     def __init__(self, engine: AsyncEngine, dialect: str) -> None:
         self._engine: Engine = engine.sync_engine
@@ -73,7 +73,7 @@ class Breaker:
             self._connections.append(connection)
 
     def cut(self) -> None:
-        """Every connection is lost at once; of SQLite, whatever statement is running is ended."""
+        """Cuts all connections; with SQLite, interrupts the running statement."""
         for one in self._connections:
             driver = one.driver_connection
             if self._dialect == "sqlite" and driver._connection is not None:
@@ -82,11 +82,11 @@ class Breaker:
                 driver._transport.abort()
 
     def break_statement(self, number: int) -> None:
-        """The n-th statement from now on fails."""
+        """Makes the n-th statement from now on fail."""
         self._until_statement, self.is_struck = number, False
 
     def fail_commit(self, number: int, way: str) -> None:
-        """The n-th COMMIT from now on fails.
+        """Makes the n-th COMMIT from now on fail.
 
         Args:
             number: Which one.
@@ -127,6 +127,6 @@ class Breaker:
 
 
 async def breaker(instance: Instance) -> Breaker:
-    """What can break in the connections that an instance uses on this loop from now on."""
+    """Yields faults for the connections that an instance uses on this loop from now on."""
     opened = await instance.database._open(await instance.database._of_loop())
     return Breaker(opened.engine, instance.database.dialect)

@@ -17,7 +17,7 @@ def grow(tree: Path, files: int, *, seed: int = 0, largest: int = 4096) -> None:
 
 
 def write(path: Path, content: str | bytes) -> Path:
-    """Makes a file, and the folders that it is in."""
+    """Creates a file and its folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path

@@ -1,4 +1,4 @@
-"""A wire to a PostgreSQL server that can be cut."""
+"""A connection to a PostgreSQL server that can be cut."""
 
 import asyncio
 import ssl
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Wire:
-    """Passes bytes on between clients of a port on 127.0.0.1 and the server behind a socket."""
+    """Forwards bytes between clients of a port on 127.0.0.1 and the server behind a socket."""
 
     def __init__(self, socket: str, certificate: ssl.SSLContext | None) -> None:
         self.port = 0
@@ -17,17 +17,17 @@ class Wire:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def cut(self) -> None:
-        """Cuts all connections at once; new ones can be made."""
+        """Cuts all connections at once. New ones can be opened."""
         for writer in self._writers:
             writer.transport.abort()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._certificate is not None:
-            await reader.readexactly(8)  # asks for TLS
+            await reader.readexactly(8)  # the request for TLS
             writer.write(b"S")
             try:
                 await writer.start_tls(self._certificate)
-            except OSError:  # the client does not trust it
+            except OSError:  # the client does not trust the certificate
                 writer.transport.abort()
                 return
         upstream, server = await asyncio.open_unix_connection(self._socket)
@@ -48,7 +48,7 @@ class Wire:
 
 @asynccontextmanager
 async def wire(socket: str, certificate: ssl.SSLContext | None = None) -> AsyncIterator[Wire]:
-    """A wire to the server behind a socket, which speaks TLS if there is a certificate."""
+    """Yields a wire to the server behind a socket. It uses TLS if there is a certificate."""
     made = Wire(socket, certificate)
     server = await asyncio.start_server(made._connected, "127.0.0.1", 0)
     made.port = server.sockets[0].getsockname()[1]
