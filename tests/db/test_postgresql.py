@@ -372,7 +372,7 @@ async def test_a_slow_reader_meets_the_limit_of_an_idle_transaction(
         async for _ in ULabel.filter():  # all five were sent at once
             await asyncio.sleep(0.2)
         await admin.execute(MANY)
-        with pytest.raises(DatabaseUnreachable, match=r"idle_in_transaction_session_timeout may have ended it: take"):
+        with pytest.raises(DatabaseUnreachable, match=r"idle_in_transaction_session_timeout may have ended it: read"):
             async for label in ULabel.filter():
                 await asyncio.sleep(0.3 if label.name == "0" else 0)
         assert await ULabel.filter().count() == 2005

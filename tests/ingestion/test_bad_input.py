@@ -83,7 +83,7 @@ async def test_a_file_instead_of_a_folder(tree: Path, root: Path) -> None:
     (tree / "x").write_text("x")
     async with inhaul.connect(root):
         for call in (lambda: inhaul.ingest(tree / "x"), lambda: Artifact.from_dir(tree / "x").save()):
-            with pytest.raises(NotADirectoryError, match=r"file, not a folder.*x"):
+            with pytest.raises(NotADirectoryError, match=r"is a file: pass a folder.*x"):
                 await call()
     assert not root.exists()
 

@@ -204,7 +204,7 @@ async def test_folders(
         Artifact.from_dir(tmp_path / "tree", **options)
     with pytest.raises(error, match=named):
         await inhaul.ingest(tmp_path / "tree", **options)
-    with pytest.raises(TypeError, match="no path"):
+    with pytest.raises(TypeError, match="not a path"):
         Artifact.from_dir(5)
     assert not Path(instance.root).exists()
 
