@@ -191,7 +191,8 @@ class Blocking(ast.NodeTransformer):
 
 def make() -> str:
     """The stub."""
-    names = Module("inhaul.__init__").assigned("__all__")
+    package = Module("inhaul.__init__")
+    names = package.assigned("__all__")
     public = ast.literal_eval(names.value)
     functions = (one for name in public if isinstance(one := getattr(inhaul, name), FunctionType))
     modules = [Module(name) for name in dict.fromkeys(one.__module__ for one in (*twins, *functions))]
@@ -199,7 +200,7 @@ def make() -> str:
     private = {name: f"_{name}" for name in TWINNED if name not in public}
 
     body: list[ast.stmt] = [names]
-    origins = dict(ORIGINS)
+    origins = package.origins | ORIGINS
     for module in modules:
         origins |= module.origins
         variables = module.type_variables()

@@ -19,26 +19,15 @@ from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import Any, Self, overload
 
+import inhaul as _inhaul
 from inhaul import __all__ as __all__
 from inhaul import instance as _instance
 from inhaul import registry as _registry
 from inhaul._blocking import blocking, run, twin
 from inhaul.ingestion.report import IngestEvent, IngestReport
-from inhaul.ingestion.report import Issue as Issue
-from inhaul.ingestion.report import Reason as Reason
-from inhaul.ingestion.report import Status as Status
 from inhaul.progress import bar
-from inhaul.registry import Visibility as Visibility
 from inhaul.registry.lineage import current_run as _context
 from inhaul.registry.model.world import World
-from inhaul.settings import settings as settings
-from inhaul.stores.probe import Ability as Ability
-from inhaul.stores.probe import RemoteReport as RemoteReport
-from inhaul.stores.probe import testremote as _testremote
-from inhaul.upkeep.reports import Defect as Defect
-from inhaul.upkeep.reports import Finding as Finding
-from inhaul.upkeep.reports import GcReport as GcReport
-from inhaul.upkeep.reports import VerifyReport as VerifyReport
 
 _SHOWN = 20  # records in a table
 
@@ -99,18 +88,9 @@ def ingest(  # noqa: D103 - see there
         return run(_registry.ingest(*arguments, on_event=show, **options))
 
 
-@wraps(_testremote)
-def testremote(url: str, storage_options: Mapping[str, Any] | None = None) -> RemoteReport:  # noqa: D103 - see there
-    return run(_testremote(url, storage_options))
-
-
-gc = blocking(_registry.gc)
-verify = blocking(_registry.verify)
-
-
 @wraps(_registry.track)
 def track(transform: Any = None, *, params: dict[str, Any] | None = None) -> Any:  # noqa: D103 - see there
-    return run(_context.begin(Run, transform, params))
+    return run(_context.begin(_world["Run"], transform, params))
 
 
 @overload
@@ -136,7 +116,7 @@ def tracked(function: Callable[..., Any] | None = None) -> Callable[..., Any]:
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        instance, begun = run(_context.start_call(Run, function, args, kwargs))
+        instance, begun = run(_context.start_call(_world["Run"], function, args, kwargs))
         with _context.running(instance, begun):
             result = function(*args, **kwargs)
         run(begun._finish(instance))
@@ -176,27 +156,13 @@ _world = World(blocking=True)
 _world.add(*map(twin, _registry.asynchronous.classes.values()))
 _world.map()
 
-annotate = blocking(_registry.annotate)
-save = blocking(_registry.save)
-finish = blocking(_registry.finish)
 
-AnnDataAccessor = _world["AnnDataAccessor"]
-Artifact = _world["Artifact"]
-ArtifactList = _world["ArtifactList"]
-BackedAccessor = _world["BackedAccessor"]
-BackedElement = _world["BackedElement"]
-Collection = _world["Collection"]
-Feature = _world["Feature"]
-FeatureManager = _world["FeatureManager"]
-FeatureSet = _world["FeatureSet"]
-FeatureValue = _world["FeatureValue"]
-LabelManager = _world["LabelManager"]
-QuerySet = _world["QuerySet"]
-Related = _world["Related"]
-Run = _world["Run"]
-Storage = _world["Storage"]
-Transform = _world["Transform"]
-ULabel = _world["ULabel"]
-User = _world["User"]
+def _twin_of(name: str) -> Any:
+    """Returns the twin of a public name. What does not wait, and is of no API, is its own."""
+    value = getattr(_inhaul, name)
+    return blocking(value) if iscoroutinefunction(value) else _world.classes.get(name, value)
+
+
+globals().update({_name: _twin_of(_name) for _name in __all__ if _name not in globals()})
 
 from inhaul.sync import core as core  # noqa: E402 - it is made of what is above

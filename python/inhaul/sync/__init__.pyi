@@ -19,28 +19,21 @@ from inhaul.formats.accessor import Opened
 from inhaul.formats.axis import Axis
 from inhaul.formats.mapped import Join, MappedCollection
 from inhaul.hashing import FollowSymlinks
-from inhaul.ingestion.report import IngestEvent, IngestReport
-from inhaul.ingestion.report import Issue as Issue
-from inhaul.ingestion.report import Reason as Reason
-from inhaul.ingestion.report import Status as Status
+from inhaul.ingestion.report import IngestEvent, IngestReport, Issue, Reason, Status
 from inhaul.ingestion.single import OnDuplicate
-from inhaul.registry import Visibility as Visibility
 from inhaul.registry.annotation.managers import Annotated
 from inhaul.registry.lineage.graph import Lineage
 from inhaul.registry.model.fields import Field, Relation
+from inhaul.registry.model.visibility import Visibility
 from inhaul.registry.queries.describing import Description
 from inhaul.registry.queries.related import ManyToMany
 from inhaul.registry.verbs.folder import Duplicates, Errors, Folder
 from inhaul.registry.verbs.garbage import _DAY
-from inhaul.settings import settings as settings
+from inhaul.settings import settings
 from inhaul.stores.locations import Pathish
-from inhaul.stores.probe import Ability as Ability
-from inhaul.stores.probe import RemoteReport as RemoteReport
+from inhaul.stores.probe import Ability, RemoteReport
 from inhaul.sync import core as core
-from inhaul.upkeep.reports import Defect as Defect
-from inhaul.upkeep.reports import Finding as Finding
-from inhaul.upkeep.reports import GcReport as GcReport
-from inhaul.upkeep.reports import VerifyReport as VerifyReport
+from inhaul.upkeep.reports import Defect, Finding, GcReport, VerifyReport
 
 __all__ = (
     "Ability",
