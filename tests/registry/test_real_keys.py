@@ -391,7 +391,7 @@ from inhaul.registry.verbs import save
 async def killed(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 
-save._insert = killed
+save.insert = killed
 
 async def main():
     async with inhaul.connect(storage=sys.argv[1], db="sqlite:///registry.db"):

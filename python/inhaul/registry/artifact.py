@@ -1,7 +1,6 @@
 """Artifacts: datasets and models stored as files or folders."""
 
 import asyncio
-import errno
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -11,15 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.arguments import check_choice, check_flag, check_follow, check_key
 from inhaul.db import families, objects, tables
-from inhaul.db.objects import Row
-from inhaul.errors import NoResultFound, ObjectMissing
-from inhaul.formats import backed, suffixes
 from inhaul.hashing import FollowSymlinks
-from inhaul.ingestion.single import OnDuplicate, Staged
+from inhaul.ingestion.single import OnDuplicate
 from inhaul.instance import Instance, current
 from inhaul.keys import suffix
 from inhaul.registry.annotation.managers import HasFeatures
-from inhaul.registry.annotation.slots import Slots, link
+from inhaul.registry.content import HasContent
 from inhaul.registry.lineage.current_run import input_run, note_inputs, run_for
 from inhaul.registry.lineage.graph import Lineage, trace
 from inhaul.registry.making import FromMemory, check_data, checked_storage
@@ -34,22 +30,18 @@ from inhaul.registry.queries.versioning import IsVersioned, check_unused
 from inhaul.registry.records.run import TracksRun
 from inhaul.registry.records.storage import Storage
 from inhaul.registry.verbs import delete as deletion
-from inhaul.registry.verbs import read as reading
 from inhaul.registry.verbs import relocate as uploading
 from inhaul.registry.verbs import replace as replacing
-from inhaul.registry.verbs import save as saving
 from inhaul.registry.verbs.folder import Duplicates, Errors, Folder
 from inhaul.registry.verbs.registered import Registered
-from inhaul.registry.verbs.save import Draft, Met, Stored
-from inhaul.stores.locations import as_text, is_pathish
+from inhaul.registry.verbs.save import Draft
+from inhaul.stores.locations import is_pathish
 from inhaul.texts import check_text
 from inhaul.upkeep.reports import VerifyReport
 from inhaul.upkeep.sources import Sources
 from inhaul.upkeep.verify import verify_rows
 
 if TYPE_CHECKING:
-    from upath import UPath
-
     from inhaul.content.given import Data
     from inhaul.registry.artifact_list import ArtifactList
     from inhaul.registry.queries.query_set import QuerySet
@@ -57,7 +49,7 @@ if TYPE_CHECKING:
     from inhaul.stores.locations import Pathish
 
 
-class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
+class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, HasContent, IsVersioned, TracksRun, TracksUpdates):
     """A dataset or model, stored as a file or folder.
 
     Creating an artifact does no I/O. Staging reads and hashes the content; if the registry has the content already, the
@@ -92,27 +84,12 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         WrongWorld: A record belongs to `inhaul.sync`, or the reverse.
     """
 
-    _storage: Storage
-    _storage_id: int
-    _key: str | None
-    _key_is_virtual: bool
-    _object_key: str | None
-    _suffix: str
-    _accessor: str | None
     _size: int
     _hash: str
     _hash_type: str
-    _verified_by: str
     _n_objects: int | None
     _n_observations: int | None
     _visibility: int
-    _description: str | None
-    _draft: Draft | None = None
-    _staged: Staged | None = None
-    _lock: asyncio.Lock | None = None
-    _met: Met | None = None
-    _stored: Stored | None = None
-    _slots: Slots | None = None
 
     storage = Relation[Storage]()
     key_is_virtual = Field[bool]()
@@ -162,9 +139,8 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         if is_new_version_of is not None:
             is_new_version_of._check_home(self._instance)
         where = checked_storage(self, storage)
-        self._draft = Draft(
-            data, key, key_is_virtual, on_duplicate, format, accessor, is_new_version_of, where, follow_symlinks
-        )
+        self._draft = Draft(data, key, key_is_virtual, on_duplicate, format, accessor, where, follow_symlinks)
+        self._predecessor = is_new_version_of
         self._key = key
         self._description = description
         if version is not None:
@@ -207,21 +183,6 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
     @visibility.setter
     def visibility(self, value: int) -> None:
         self._visibility = Visibility(value)
-
-    @property
-    def path(self) -> "Path | UPath":
-        """The path of the content; before saving, the path of the source. On S3 it is a UPath, which s3fs opens.
-
-        Raises:
-            ValueError: The artifact was created from memory and is not saved.
-        """
-        if self._id is not None:
-            # If it has no object of its own, its successor lies under its key.
-            return self._home.stores.path(self._storage._root, self._object_key or self._key or "")
-        source = self._staged.content.location if self._staged else self._draft.data if self._draft else None
-        if not is_pathish(source):
-            raise ValueError(f"{self!r} was created from memory, so it has no path before it is saved")
-        return self._home.stores.path_at(as_text(source))
 
     @classmethod
     def filter(cls, **lookups: Any) -> "QuerySet[Self]":
@@ -336,9 +297,6 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         await note_inputs(self._home, {self._id: self._run_id}, run)
         return await self._loaded(path, **options)
 
-    async def _loaded(self, path: Path, **options: Any) -> Any:
-        return await asyncio.to_thread(suffixes.load, path, self._suffix, self._accessor, **options)
-
     async def backed(self, is_run_input: "bool | Run | None" = None, **options: Any) -> Any:
         """Opens the content without loading it: only the requested bytes are read.
 
@@ -363,14 +321,6 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         opened = await self._opened(**options)
         await note_inputs(self._home, {self._id: self._run_id}, run)
         return opened
-
-    async def _opened(self, **options: Any) -> Any:
-        row = await self._current_row()
-        source = await reading.source(self._home.store(self._root()), row) or await self._local_path(row)
-        # Converting an S3 path to text imports UPath.
-        return await asyncio.to_thread(
-            lambda: backed.open_backed(source, self._suffix, self._accessor, str(self.path), self._world, **options)
-        )
 
     async def cache(self, is_run_input: "bool | Run | None" = None) -> Path:
         """Returns a local path of the content. In local storage, it is the path of the object itself.
@@ -514,24 +464,6 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
             await self._write_changes(self._home, {"visibility": Visibility.default})
         return self
 
-    async def _check(self) -> None:
-        """Raises the errors that can be found without reading the content."""
-        await saving.check(self)
-
-    async def _staging(self) -> Self:
-        async with self._turn():
-            await saving.stage(self)
-        return self
-
-    async def _save(self, instance: Instance) -> None:
-        async with self._turn():
-            if self._is_deleted:
-                raise NoResultFound(f"{self!r} was deleted for good: create a new artifact from the data")
-            await saving.save(self, instance)
-            if self._slots is not None:
-                await link(self, self._slots)
-                self._slots = None
-
     async def _check_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> None:
         if values.get("version") is not None:
             await check_unused(conn, self._uid, values["version"])
@@ -551,38 +483,6 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, IsVersioned, Trac
         latest = select(tables.artifact.c.is_latest).where(tables.artifact.c.id == self._id)
         return {"is_latest": await conn.scalar(latest)}
 
-    def _turn(self) -> asyncio.Lock:
-        """Returns the lock that keeps two tasks from staging or saving the artifact at once."""
-        if self._lock is None:
-            self._lock = asyncio.Lock()
-        return self._lock
-
-    async def _cached(self) -> Path:
-        return await self._local_path(await self._current_row())
-
-    async def _current_row(self) -> Row:
-        """Returns the row, after staging. If a later version may have overwritten the object, reads it again."""
-        await self._staging()
-        if self._id is not None:
-            set_row(self, await reading.changes_since(self._home, self._row()))
-        return self._row()
-
-    def _row(self) -> Row:
-        """Returns the part of the row that describes the object."""
-        return Row(*(getattr(self, f"_{name}") for name in Row._fields))
-
-    def _root(self) -> str:
-        """Returns the root of the storage that has, or will have, the object."""
-        return self._staged.place.storage.root if self._staged is not None else self._storage.root
-
     def _registered(self) -> Registered:
         """Returns the saved artifact as the verbs take it."""
-        return Registered(self._home, self._root(), self._row(), self)
-
-    async def _local_path(self, row: Row) -> Path:
-        path = self.path
-        if self._id is not None or not isinstance(path, Path):
-            return await reading.cached(self._home, self._root(), row, path)
-        if not await asyncio.to_thread(path.exists):
-            raise ObjectMissing(errno.ENOENT, f"What {self!r} was made of is not there", str(path))
-        return path
+        return Registered(self._home, self._storage.root, self._row(), self)

@@ -327,13 +327,9 @@ class ArtifactList(Sequence[A], Generic[A]):
         relations = (("storage", "Storage"), ("created_by", "User"), ("run", "Run"))
         for name, registry in relations:
             set_committed_value(artifact, f"_{name}", self._related[registry].get(values[f"{name}_id"]))
-        artifact._is_staged = True
-        artifact._instance = self._instance
-        if values["id"] is None:
-            artifact._staged = self._staged_at(place, values)
-            artifact._draft = Draft(columns.row(place).path, values["key"], None, "return")
-        else:
-            artifact._staged = artifact._draft = None
+        draft = Draft(columns.row(place).path, values["key"], None, "return")
+        is_new = values["id"] is None
+        artifact._hold(self._instance, draft if is_new else None, self._staged_at(place, values) if is_new else None)
         for name, value in edits.items():
             setattr(artifact, name, value)
 

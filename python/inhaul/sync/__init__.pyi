@@ -794,7 +794,21 @@ class _IsVersioned:
         """All records of the family from the oldest, including hidden and trashed ones."""
         ...
 
-class Artifact(_Registry, _FromMemory, _HasFeatures, _IsDescribed, _IsVersioned, _TracksRun, _TracksUpdates):
+class _HasContent(_IsVersioned, _TracksRun, _Record):
+    """A record with content in a storage."""
+
+    @property
+    def path(self) -> Path | UPath:
+        """The path of the content; before saving, the path of the source. On S3 it is a UPath, which s3fs opens.
+
+        Raises:
+            ValueError: The artifact was created from memory and is not saved.
+        """
+        ...
+
+class Artifact(
+    _Registry, _FromMemory, _HasFeatures, _IsDescribed, _HasContent, _IsVersioned, _TracksRun, _TracksUpdates
+):
     """A dataset or model, stored as a file or folder.
 
     Creating an artifact does no I/O. Staging reads and hashes the content; if the registry has the content already, the
@@ -879,15 +893,6 @@ class Artifact(_Registry, _FromMemory, _HasFeatures, _IsDescribed, _IsVersioned,
 
     @visibility.setter
     def visibility(self, value: int) -> None: ...
-    @property
-    def path(self) -> Path | UPath:
-        """The path of the content; before saving, the path of the source. On S3 it is a UPath, which s3fs opens.
-
-        Raises:
-            ValueError: The artifact was created from memory and is not saved.
-        """
-        ...
-
     @classmethod
     def filter(cls, **lookups: Any) -> QuerySet[Self]:
         """Returns the artifacts that meet all lookups, `field__op=value`.
