@@ -25,6 +25,7 @@ from inhaul.instance import StorageRow
 from inhaul.registry.columns import Columns, Row
 from inhaul.registry.model import edits
 from inhaul.registry.model.fields import set_row
+from inhaul.registry.model.rows import changes
 from inhaul.registry.model.world import check_record
 from inhaul.registry.verbs.folder import Folder
 from inhaul.registry.verbs.save import Draft
@@ -47,7 +48,6 @@ A = TypeVar("A", bound="Artifact")
 
 _SHOWN = 5  # artifacts in a repr
 _DOWNLOADS = 32  # at the same time
-_EDITABLE = ("_description", "_visibility", "_version", "_key")
 
 
 class ArtifactList(Sequence[A], Generic[A]):
@@ -106,9 +106,9 @@ class ArtifactList(Sequence[A], Generic[A]):
         return f"ArtifactList: {len(self):,} artifacts {state}, {self._report.bytes:,} bytes"
 
     def _first_rows(self) -> list[Row]:
-        return (
-            [self._columns.row(place) for place in range(min(_SHOWN, len(self)))] if self._columns is not None else []
-        )
+        if self._columns is None:
+            return []
+        return [self._columns.row(place) for place in range(min(_SHOWN, len(self)))]
 
     def _left_out(self) -> list[str]:
         if self._columns is None:
@@ -239,10 +239,8 @@ class ArtifactList(Sequence[A], Generic[A]):
         self._session = session
 
     async def _save(self) -> None:
-        if (
-            self._folder.duplicates == "drop" and self._columns is None
-        ):  # the first of each content is known once all are read
-            await self._read()
+        if self._folder.duplicates == "drop" and self._columns is None:
+            await self._read()  # the first of each content is known once all are read
         done: list[Recorded] = []
         tell = pipeline.teller(IngestReport(), self._on_event)
 
@@ -321,17 +319,16 @@ class ArtifactList(Sequence[A], Generic[A]):
     def _fill(self, artifact: A, place: int) -> None:
         """Sets the fields of an artifact from the columns. Edits of it stay."""
         columns = self._staged_columns()
-        edits = {name: getattr(artifact, name) for name in _EDITABLE if _is_edited(artifact, name)}
+        edited = changes(artifact) if inspect(artifact).modified else {}
         values = columns.values(place)
         set_row(artifact, values)
-        relations = (("storage", "Storage"), ("created_by", "User"), ("run", "Run"))
-        for name, registry in relations:
+        for name, registry in (("storage", "Storage"), ("created_by", "User"), ("run", "Run")):
             set_committed_value(artifact, f"_{name}", self._related[registry].get(values[f"{name}_id"]))
         draft = Draft(columns.row(place).path, values["key"], None, "return")
         is_new = values["id"] is None
         artifact._hold(self._instance, draft if is_new else None, self._staged_at(place, values) if is_new else None)
-        for name, value in edits.items():
-            setattr(artifact, name, value)
+        for name, value in edited.items():
+            setattr(artifact, f"_{name}", value)
 
     def _staged_at(self, place: int, values: dict[str, Any]) -> Staged:
         """Returns the staged state that a new artifact needs to be saved on its own."""
@@ -353,7 +350,3 @@ class ArtifactList(Sequence[A], Generic[A]):
             version=values["version"],
             follows=columns.follows(place),
         )
-
-
-def _is_edited(artifact: Any, name: str) -> bool:
-    return bool(inspect(artifact).attrs[name].history.has_changes())

@@ -139,8 +139,7 @@ class HasContent(IsVersioned, TracksRun, Record):
                 self._description = description
         else:
             self._staged = staged
-            for name, value in saving.new_columns(staged).items():
-                setattr(self, f"_{name}", value)
+            set_row(self, saving.new_columns(staged))  # no edits, which a list of artifacts would keep
             if old is not None:
                 self._description = description if description is not None else old._description
                 if old._version is None:
