@@ -5,7 +5,6 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.arguments import check_choice, check_flag, check_follow, check_key
@@ -21,12 +20,12 @@ from inhaul.registry.lineage.graph import Lineage, trace
 from inhaul.registry.making import FromMemory, check_data, checked_storage
 from inhaul.registry.model.base import TracksUpdates
 from inhaul.registry.model.fields import Field, Relation, set_row
-from inhaul.registry.model.visibility import Visibility, shown
+from inhaul.registry.model.visibility import Visibility
 from inhaul.registry.model.world import check_record
 from inhaul.registry.queries.describing import IsDescribed
-from inhaul.registry.queries.registry import Registry
 from inhaul.registry.queries.related import ManyToMany
 from inhaul.registry.queries.versioning import IsVersioned, check_unused
+from inhaul.registry.queries.visible import HasVisibility
 from inhaul.registry.records.run import TracksRun
 from inhaul.registry.records.storage import Storage
 from inhaul.registry.verbs import delete as deletion
@@ -44,12 +43,11 @@ from inhaul.upkeep.verify import verify_rows
 if TYPE_CHECKING:
     from inhaul.content.given import Data
     from inhaul.registry.artifact_list import ArtifactList
-    from inhaul.registry.queries.query_set import QuerySet
     from inhaul.registry.records.run import Run
     from inhaul.stores.locations import Pathish
 
 
-class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, HasContent, IsVersioned, TracksRun, TracksUpdates):
+class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, IsVersioned, TracksRun, TracksUpdates):
     """A dataset or model, stored as a file or folder.
 
     Creating an artifact does no I/O. Staging reads and hashes the content; if the registry has the content already, the
@@ -89,7 +87,6 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, HasContent, IsVer
     _hash_type: str
     _n_objects: int | None
     _n_observations: int | None
-    _visibility: int
 
     storage = Relation[Storage]()
     key_is_virtual = Field[bool]()
@@ -174,28 +171,6 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, HasContent, IsVer
         self._key = value
         if not self._is_staged and self._draft is not None:
             self._draft = self._draft._replace(key=value)
-
-    @property
-    def visibility(self) -> Visibility:
-        """The visibility: whether queries show the artifact."""
-        return Visibility(self._visibility)
-
-    @visibility.setter
-    def visibility(self, value: int) -> None:
-        self._visibility = Visibility(value)
-
-    @classmethod
-    def filter(cls, **lookups: Any) -> "QuerySet[Self]":
-        """Returns the artifacts that meet all lookups, `field__op=value`.
-
-        Without a lookup by visibility, id or uid, it returns only artifacts with the default visibility.
-        `visibility=None` includes all.
-
-        Raises:
-            UnknownField: A lookup has an unknown field or operator.
-        """
-        found: QuerySet[Self] = cls._world["QuerySet"](cls)
-        return found.filter(**shown(lookups))
 
     @classmethod
     def from_dir(
@@ -475,13 +450,6 @@ class Artifact(Registry, FromMemory, HasFeatures, IsDescribed, HasContent, IsVer
                 await deletion.check_key_is_free(conn, self._row(), "cannot be restored")
         elif "key" in values and self._is_latest and self._visibility != Visibility.trash:
             await deletion.check_key_is_free(conn, self._row(), "cannot be renamed")
-
-    async def _follow_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> dict[str, Any]:
-        if "visibility" not in values:
-            return {}
-        await families.choose_latest(conn, [self._uid])
-        latest = select(tables.artifact.c.is_latest).where(tables.artifact.c.id == self._id)
-        return {"is_latest": await conn.scalar(latest)}
 
     def _registered(self) -> Registered:
         """Returns the saved artifact as the verbs take it."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,26 +15,26 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from inhaul.arguments import check_flag
 from inhaul.db import families, tables
 from inhaul.db.engine import Outcome
-from inhaul.db.membership import is_in
-from inhaul.errors import KeyExists, NoResultFound
+from inhaul.errors import KeyExists
 from inhaul.formats.mapped import Join, MappedCollection
 from inhaul.formats.tables import together
 from inhaul.hashing import hash_bytes
 from inhaul.ingestion.plan import next_version
 from inhaul.instance import Instance, current
-from inhaul.keys import next_uid, stem
+from inhaul.keys import next_uid
 from inhaul.registry.artifact import Artifact
-from inhaul.registry.lineage.current_run import input_run, note_inputs, run_for
+from inhaul.registry.lineage.current_run import input_run, note_inputs, run_for, saved_id
 from inhaul.registry.model.base import TracksUpdates
 from inhaul.registry.model.fields import Field
 from inhaul.registry.model.rows import columns, inserted, take
-from inhaul.registry.model.visibility import Visibility, shown
+from inhaul.registry.model.visibility import Visibility
 from inhaul.registry.queries.describing import IsDescribed
-from inhaul.registry.queries.registry import Registry
 from inhaul.registry.queries.related import Fixed, ManyToMany, id_in
 from inhaul.registry.queries.versioning import IsVersioned
+from inhaul.registry.queries.visible import HasVisibility
 from inhaul.registry.records.run import TracksRun
 from inhaul.registry.verbs import delete as deletion
+from inhaul.registry.verbs import members
 from inhaul.tasks import each
 from inhaul.texts import check_name, check_text
 
@@ -48,7 +48,7 @@ _AT_ONCE = 8  # artifacts cached at the same time
 _table, _members = tables.collection, tables.collection_artifact
 
 
-class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
+class Collection(HasVisibility, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
     """An ordered set of artifacts with a name. Other artifacts under a known name become a new version.
 
     Args:
@@ -67,7 +67,6 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
     _name: str
     _description: str | None
     _hash: str
-    _visibility: int
     _n_missing: int
     _naming = "name"
     _draft: "tuple[Artifact, ...]" = ()
@@ -99,35 +98,13 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         self._description = description
         self._visibility, self._n_missing = Visibility.default, 0
         # Hash types have a fixed length and name the hashing rule, so the text is unambiguous.
-        members = "\n".join(f"{artifact._hash_type} {artifact._hash}" for artifact in self._draft)
-        self._hash = hash_bytes(members.encode()).hash
+        content = "\n".join(f"{artifact.hash_type} {artifact.hash}" for artifact in self._draft)
+        self._hash = hash_bytes(content.encode()).hash
         type(self).run.set(self, run_for(self._world, run, self._instance))
 
     def __repr__(self) -> str:
         version = f", version={self._version!r}" if self._version else ""
         return f"Collection(name={self._name!r}{version}, hash={self._hash!r})"
-
-    @property
-    def visibility(self) -> Visibility:
-        """The visibility: whether queries show the collection."""
-        return Visibility(self._visibility)
-
-    @visibility.setter
-    def visibility(self, value: int) -> None:
-        self._visibility = Visibility(value)
-
-    @classmethod
-    def filter(cls, **lookups: Any) -> "QuerySet[Self]":
-        """Returns the collections that meet all lookups, `field__op=value`.
-
-        Without a lookup by visibility, id or uid, it returns only collections with the default visibility.
-        `visibility=None` includes all.
-
-        Raises:
-            UnknownField: A lookup has an unknown field or operator.
-        """
-        found: QuerySet[Self] = cls._world["QuerySet"](cls)
-        return found.filter(**shown(lookups))
 
     async def delete(self, permanent: bool | None = None) -> None:
         """Moves the collection into the trash, or permanently deletes a collection in the trash. Its members stay.
@@ -177,8 +154,7 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         if self._id is not None:
             await self._write_changes(instance)
             return
-        if self._run is not None:
-            await self._run._save(instance)
+        run_id = await saved_id(self._run, instance)
         for _ in range(_ATTEMPTS):
             async with instance.database.read() as conn:
                 query = select(_table).where(_table.c.name == self._name, _table.c.is_latest)
@@ -193,7 +169,7 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
                 await self._write_changes(instance)
                 return
             try:
-                await self._insert(instance, latest["uid"] if latest is not None else None)
+                await self._insert(instance, run_id, latest["uid"] if latest is not None else None)
                 return
             except IntegrityError:
                 continue  # somebody made the next version first
@@ -207,96 +183,50 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
                     errno.EEXIST, f"Collection {row['uid']} in the trash has these members: restore it", self._name
                 )
 
-    async def _check_members(self, conn: AsyncConnection) -> None:
-        """Raises if an artifact was deleted since it was loaded. Locks the artifacts against deletion."""
-        table = tables.artifact
-        query = select(table.c.id, table.c.visibility).where(is_in(table.c.id, [one._id for one in self._draft]))
-        rows = await conn.execute(query.order_by(table.c.uid).with_for_update(read=True))
-        known = {id: visibility for id, visibility in rows}  # noqa: C416 - rows
-        for artifact in self._draft:
-            if artifact._id not in known:
-                raise NoResultFound(f"{artifact!r} has been deleted, so it cannot be in a collection")
-            if known[artifact._id] == Visibility.trash:
-                raise ValueError(f"{artifact!r} is in the trash: restore it before it becomes a member")
-
     async def _has_members(self, instance: Instance, id: int) -> bool:
         """True if a collection has exactly these members; other artifacts may have equal content."""
-        query = select(_members.c.artifact_id).where(_members.c.collection_id == id).order_by(_members.c.position)
         async with instance.database.read() as conn:
-            return [*await conn.scalars(query)] == [artifact._id for artifact in self._draft]
+            return await members.ids(conn, id) == [artifact.id for artifact in self._draft]
 
-    async def _insert(self, instance: Instance, follows: str | None) -> None:
+    async def _insert(self, instance: Instance, run_id: int | None, follows: str | None) -> None:
         """Inserts the row, as the first of its name or as a new version."""
         identity = await instance.identity()
         sent, now = columns(self), datetime.now(UTC)
         new = sent | {
             "uid": self._first_uid(),
             "is_latest": True,
-            "run_id": self._run._id if self._run is not None else None,
+            "run_id": run_id,
             "created_by_id": identity.user_id,
             "created_at": now,
             "updated_at": now,
         }
         outcome = Outcome()
         async with instance.database.write(outcome) as conn:
-            await self._check_members(conn)
+            await members.check_live(conn, self._draft)
             if follows is not None:
-                family = await _family(conn, follows)
-                _check_unused(family, self._given_version)
+                family = await members.family(conn, follows)
+                members.check_unused(family, self._given_version)
                 new["uid"] = next_uid(await families.highest(conn, _table, follows))
                 new["version"] = self._given_version or next_version(family.values())
                 changes = {"is_latest": False, "version": func.coalesce(_table.c.version, "1"), "updated_at": now}
                 await conn.execute(update(_table).where(_table.c.uid == follows).values(changes))
             row = await inserted(conn, self, new)
-            members = [
-                {"collection_id": row["id"], "artifact_id": artifact._id, "position": position}
+            links = [
+                {"collection_id": row["id"], "artifact_id": artifact.id, "position": position}
                 for position, artifact in enumerate(self._draft)
             ]
-            await conn.execute(insert(_members), members)
+            await conn.execute(insert(_members), links)
             outcome.apply = partial(take, self, row, instance, sent)
 
     async def _check_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> None:
         if "version" in values:
-            family = await _family(conn, self._uid)
+            family = await members.family(conn, self._uid)
             family.pop(self._uid, None)
-            _check_unused(family, values["version"])
+            members.check_unused(family, values["version"])
         if "visibility" in values:
             await families.lock(conn, [self._uid], _table)
             if values["visibility"] != Visibility.trash:
-                await self._check_complete(conn)
-                await self._check_no_member_is_trashed(conn)
-                await self._check_name_is_free(conn)
-
-    async def _follow_changes(self, conn: AsyncConnection, values: dict[str, Any]) -> dict[str, Any]:
-        if "visibility" not in values:
-            return {}
-        await families.choose_latest(conn, [self._uid], _table)
-        return {"is_latest": await conn.scalar(select(_table.c.is_latest).where(_table.c.id == self._id))}
-
-    async def _check_complete(self, conn: AsyncConnection) -> None:
-        """Raises if the collection lost members while it was in the trash."""
-        if n_missing := await conn.scalar(select(_table.c.n_missing).where(_table.c.id == self._id)):
-            raise NoResultFound(
-                f"{self!r} is incomplete: {n_missing:,} of its members were deleted for good. "
-                "Create a new collection of the others"
-            )
-
-    async def _check_no_member_is_trashed(self, conn: AsyncConnection) -> None:
-        table = tables.artifact
-        members = select(_members.c.artifact_id).where(_members.c.collection_id == self._id)
-        query = select(table.c.uid, table.c.visibility).where(table.c.id.in_(members))
-        rows = await conn.execute(query.order_by(table.c.uid).with_for_update(read=True))
-        if trashed := [uid for uid, visibility in rows if visibility == Visibility.trash]:
-            raise ValueError(f"{self!r} cannot be restored: restore its member {trashed[0]} from the trash first")
-
-    async def _check_name_is_free(self, conn: AsyncConnection) -> None:
-        """Raises if another family has taken the name of a collection in the trash."""
-        is_live = _table.c.is_latest & (_table.c.visibility != Visibility.trash)
-        other_family = ~_table.c.uid.between(stem(self._uid), f"{stem(self._uid)}~")
-        taken = select(_table.c.uid).where(_table.c.name == self._name, is_live, other_family)
-        if other := await conn.scalar(taken):
-            what = f"{self!r} cannot be restored: collection {other} has its name now. Delete that one first"
-            raise KeyExists(errno.EEXIST, what, self._name)
+                await members.check_restorable(conn, self, self._name)
 
     async def load(self, join: Literal["inner", "outer"] = "outer", is_run_input: "bool | Run | None" = None) -> Any:
         """Loads all members and concatenates them. The members must be DataFrames or AnnData objects.
@@ -309,15 +239,15 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
             ValueError: The members are neither all DataFrames nor all AnnData.
         """
         run = input_run(self, is_run_input)
-        members = await self._saved()
-        accessors = {artifact._accessor for artifact in members}
+        artifacts = await self._saved()
+        accessors = {artifact.accessor for artifact in artifacts}
         if accessors not in ({"DataFrame"}, {"AnnData"}):
             raise ValueError(f"{self!r} cannot be loaded as one: its members must be all DataFrames or all AnnData")
         if join not in ("inner", "outer"):
             raise ValueError(f"join={join!r}: use 'inner' or 'outer'")
-        paths = await self._cache(members, run)
-        loaded = [await artifact._loaded(path) for artifact, path in zip(members, paths, strict=True)]
-        return await asyncio.to_thread(_concatenated, loaded, [artifact._uid for artifact in members], join)
+        paths = await self._cache(artifacts, run)
+        loaded = [await artifact._loaded(path) for artifact, path in zip(artifacts, paths, strict=True)]
+        return await asyncio.to_thread(_concatenated, loaded, [artifact.uid for artifact in artifacts], join)
 
     async def cache(self, is_run_input: "bool | Run | None" = None) -> list[Path]:
         """Returns local paths of all members, in their order. Several are downloaded at once.
@@ -345,10 +275,10 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
             ValueError: A member is not an AnnData, or lacks one of the columns.
         """
         run = input_run(self, is_run_input)
-        members = await self._saved()
-        if other := [artifact for artifact in members if artifact._accessor != "AnnData"]:
+        artifacts = await self._saved()
+        if other := [artifact for artifact in artifacts if artifact.accessor != "AnnData"]:
             raise ValueError(f"{other[0]!r} is not an AnnData: only AnnData can be mapped")
-        paths = await self._cache(members, run)
+        paths = await self._cache(artifacts, run)
         return await asyncio.to_thread(MappedCollection, paths, obs_keys, join)
 
     async def _saved(self) -> list[Artifact]:
@@ -361,13 +291,13 @@ class Collection(Registry, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
         if self._id is None:
             raise ValueError(f"{self!r} is not saved: save it first")
         async with self._home.database.read() as conn:
-            await self._check_complete(conn)
+            await members.check_complete(conn, self)
         found: list[Artifact] = await self.artifacts._query()._all()
         return found
 
-    async def _cache(self, members: Sequence[Artifact], run: "Run | None") -> list[Path]:
-        paths = await each(members, lambda artifact: artifact._cached(), at_once=_AT_ONCE)
-        await note_inputs(self._home, {member._id: member._run_id for member in members}, run)
+    async def _cache(self, artifacts: Sequence[Artifact], run: "Run | None") -> list[Path]:
+        paths = await each(artifacts, lambda artifact: artifact._cached(), at_once=_AT_ONCE)
+        await note_inputs(self._home, {member.id: member._run_id for member in artifacts}, run)
         return paths
 
 
@@ -380,18 +310,6 @@ class Members(Fixed[Artifact]):
             _members.c.collection_id == self._record._id, _members.c.artifact_id == artifact._id
         )
         return Fixed._query(self)._with(order=(position.scalar_subquery(),))
-
-
-async def _family(conn: AsyncConnection, uid: str) -> dict[str, str | None]:
-    """Returns the versions of a family by uid, locked until the transaction ends."""
-    query = select(_table.c.uid, _table.c.version).where(_table.c.uid.between(stem(uid), f"{stem(uid)}~"))
-    return {uid: version for uid, version in await conn.execute(query.with_for_update())}  # noqa: C416 - rows
-
-
-def _check_unused(family: Mapping[str, str | None], version: str | None) -> None:
-    for uid, used in family.items():
-        if version is not None and (used or "1") == version:
-            raise ValueError(f"Collection {uid} of the same family has version {version!r}: choose another one")
 
 
 def _concatenated(loaded: list[Any], uids: list[str], join: Literal["inner", "outer"]) -> Any:

@@ -539,6 +539,28 @@ class _TracksRun:
         """The transform of the run."""
         ...
 
+class _HasVisibility(_Registry):
+    """A record that queries can leave out, and that can be moved into the trash."""
+
+    @property
+    def visibility(self) -> Visibility:
+        """The visibility: whether queries show the record."""
+        ...
+
+    @visibility.setter
+    def visibility(self, value: int) -> None: ...
+    @classmethod
+    def filter(cls, **lookups: Any) -> QuerySet[Self]:
+        """Returns the records that meet all lookups, `field__op=value`.
+
+        Without a lookup by visibility, id or uid, it returns only records with the default visibility.
+        `visibility=None` includes all.
+
+        Raises:
+            UnknownField: A lookup has an unknown field or operator.
+        """
+        ...
+
 class _FromMemory:
     """Creates artifacts from objects in memory. Their features are checked, and linked on save."""
 
@@ -807,7 +829,7 @@ class _HasContent(_IsVersioned, _TracksRun, _Record):
         ...
 
 class Artifact(
-    _Registry, _FromMemory, _HasFeatures, _IsDescribed, _HasContent, _IsVersioned, _TracksRun, _TracksUpdates
+    _HasVisibility, _FromMemory, _HasFeatures, _IsDescribed, _HasContent, _IsVersioned, _TracksRun, _TracksUpdates
 ):
     """A dataset or model, stored as a file or folder.
 
@@ -886,25 +908,6 @@ class Artifact(
 
     @key.setter
     def key(self, value: str | None) -> None: ...
-    @property
-    def visibility(self) -> Visibility:
-        """The visibility: whether queries show the artifact."""
-        ...
-
-    @visibility.setter
-    def visibility(self, value: int) -> None: ...
-    @classmethod
-    def filter(cls, **lookups: Any) -> QuerySet[Self]:
-        """Returns the artifacts that meet all lookups, `field__op=value`.
-
-        Without a lookup by visibility, id or uid, it returns only artifacts with the default visibility.
-        `visibility=None` includes all.
-
-        Raises:
-            UnknownField: A lookup has an unknown field or operator.
-        """
-        ...
-
     @classmethod
     def from_dir(
         cls,
@@ -1445,7 +1448,7 @@ class BackedAccessor:
         """Closes the file. You may call this twice."""
         ...
 
-class Collection(_Registry, _IsDescribed, _IsVersioned, _TracksRun, _TracksUpdates):
+class Collection(_HasVisibility, _IsDescribed, _IsVersioned, _TracksRun, _TracksUpdates):
     """An ordered set of artifacts with a name. Other artifacts under a known name become a new version.
 
     Args:
@@ -1476,25 +1479,6 @@ class Collection(_Registry, _IsDescribed, _IsVersioned, _TracksRun, _TracksUpdat
         run: Run | Literal[False] | None = None,
     ) -> None: ...
     def __repr__(self) -> str: ...
-    @property
-    def visibility(self) -> Visibility:
-        """The visibility: whether queries show the collection."""
-        ...
-
-    @visibility.setter
-    def visibility(self, value: int) -> None: ...
-    @classmethod
-    def filter(cls, **lookups: Any) -> QuerySet[Self]:
-        """Returns the collections that meet all lookups, `field__op=value`.
-
-        Without a lookup by visibility, id or uid, it returns only collections with the default visibility.
-        `visibility=None` includes all.
-
-        Raises:
-            UnknownField: A lookup has an unknown field or operator.
-        """
-        ...
-
     def delete(self, permanent: bool | None = None) -> None:
         """Moves the collection into the trash, or permanently deletes a collection in the trash. Its members stay.
 
