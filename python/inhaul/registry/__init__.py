@@ -29,9 +29,9 @@ from inhaul.registry.records.storage import verify as verify
 from inhaul.registry.records.ulabel import Hierarchy as Hierarchy
 from inhaul.registry.records.ulabel import ULabel as ULabel
 from inhaul.registry.records.user import User as User
+from inhaul.registry.save_many import save as save
 from inhaul.registry.verbs.folder import ingest as ingest
 from inhaul.registry.verbs.garbage import gc as gc
-from inhaul.registry.verbs.save_many import save as save
 
 asynchronous = World()
 asynchronous.add(User, Storage, Transform, Run, Artifact, ArtifactList, QuerySet, Related, Fixed)

@@ -119,6 +119,17 @@ class Storage(Registry, TracksUpdates):
         return f"Storage(root={self._root!r})"
 
 
+def where(storage: Storage | None) -> tuple[Instance, str]:
+    """Returns the instance and the root of a storage, or of the default one.
+
+    Raises:
+        TypeError: The argument is not a storage.
+    """
+    check_storage(storage)
+    instance = storage._home if storage is not None else current()
+    return instance, storage._root if storage is not None else instance.root
+
+
 async def verify(
     storage: Storage | None = None,
     *,
@@ -148,7 +159,5 @@ async def verify(
         FileNotFoundError: The source does not exist.
         DatabaseDenied: `repair` is True, but the registry is read-only.
     """
-    check_storage(storage)
-    instance = storage._home if storage is not None else current()
-    root = storage._root if storage is not None else instance.root
+    instance, root = where(storage)
     return await verify_storage(instance, root, read=read, repair=repair, max_age=max_age, source=source)

@@ -5,9 +5,7 @@ from datetime import timedelta
 from inhaul import ownership
 from inhaul.arguments import check_age, check_flag
 from inhaul.content.removal import end_removals
-from inhaul.instance import current
-from inhaul.registry.model.world import check_storage
-from inhaul.registry.records.storage import Storage
+from inhaul.registry.records.storage import Storage, where
 from inhaul.upkeep.collect import collect
 from inhaul.upkeep.collector import known_storage
 from inhaul.upkeep.reports import GcReport
@@ -43,9 +41,8 @@ async def gc(
     check_flag("delete", delete)
     check_flag("shared", shared)
     check_age("older_than", older_than)
-    check_storage(storage)
-    instance = storage._home if storage is not None else current()
-    known = await known_storage(instance, storage._root if storage is not None else instance.root)
+    instance, root = where(storage)
+    known = await known_storage(instance, root)
     if delete:
         await instance.database.check_writable()
     await ownership.check(instance.database, known.store, known.row)
