@@ -554,7 +554,7 @@ else:
 @pytest.mark.parametrize("how", ["never closed", "error escapes", "in a statement", "loop dropped"])
 def test_a_script_that_closes_nothing_ends_at_once(how: str, database_url: str) -> None:
     done = children.run(FORGETFUL, database_url, how)
-    assert time.time() - float(done.stdout) < 2
+    assert time.time() - float(done.stdout) < 10  # seconds; one that waits for its statement takes an hour
     if how == "error escapes":
         assert done.stderr.splitlines()[-1] == "ZeroDivisionError: escapes"
     else:
