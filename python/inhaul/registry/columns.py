@@ -6,9 +6,13 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from inhaul.db import bulk
+from inhaul.db.tables import artifact
 from inhaul.ingestion.pipeline import Recorded
 from inhaul.ingestion.plan import next_version
 from inhaul.ingestion.report import Status
+
+_NEW: dict[str, Any] = {**dict.fromkeys(artifact.c.keys()), "is_latest": True, "visibility": 0}
+"""What a new row has in the columns that an ingest does not fill."""
 
 
 class Row(NamedTuple):
@@ -64,10 +68,9 @@ class Columns:
         part = self.parts[number]
         if row.record is not None and (row.status == Status.UNCHANGED or part.ids is None):
             return bulk.row_values(row.record)
-        values = row._asdict() | self._constants
+        values = _NEW | row._asdict() | self._constants
         del values["path"], values["status"], values["record"]
-        values |= {"is_latest": True, "n_objects": None, "n_observations": None, "description": None, "visibility": 0}
-        values |= {"created_at": part.created_at, "updated_at": part.created_at, "id": None, "version": None}
+        values |= {"created_at": part.created_at, "updated_at": part.created_at}
         if self._saved:
             values |= {"id": self._id(number, place), "version": part.versions.get(row.uid)}
         elif row.record is not None:
