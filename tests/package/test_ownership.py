@@ -141,10 +141,10 @@ async def test_marks_are_no_objects(tmp_path: Path, root: str, monkeypatch: pyte
 async def test_only_the_first_write_of_a_process_looks_at_the_mark(tmp_path: Path, root: str) -> None:
     async with connect(root, url(tmp_path)) as instance:
         asked = []
-        unclaimed = instance.unclaimed
+        at = instance.stores.at
 
         def counted(root: str) -> object:
-            store = unclaimed(root)
+            store = at(root)
             read = store.read
 
             async def reading(key: str) -> bytes | None:
@@ -154,7 +154,7 @@ async def test_only_the_first_write_of_a_process_looks_at_the_mark(tmp_path: Pat
             store.read = reading  # type: ignore[method-assign]
             return store
 
-        instance.unclaimed = counted  # type: ignore[method-assign, assignment]
+        instance.stores.at = counted  # type: ignore[method-assign, assignment]
         grow(tmp_path / "tree", 20)
         await ingest(tmp_path / "tree")
         assert asked

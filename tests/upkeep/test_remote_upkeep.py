@@ -90,7 +90,7 @@ async def bucket(s3_root: str, tmp_path: Path) -> AsyncIterator[Bucket]:
     async with connect(tmp_path / "home") as instance:
         identity = await instance.identity()
         store = Counted(address.parse(s3_root))
-        instance.unclaimed = lambda root: store  # type: ignore[method-assign]
+        instance.stores.at = lambda root: store  # type: ignore[method-assign]
         async with instance.database.write() as conn:
             await ensure(conn, tables.storage, "root", store.root, type="s3", created_by_id=identity.user_id)
         storage = await Storage.filter(root=store.root).one()
