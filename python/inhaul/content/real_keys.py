@@ -1,8 +1,8 @@
-"""New content under a key that a user chose, where the only object of an artifact would be overwritten.
+"""Replacement of content under a real key, where the only object of an artifact would be overwritten.
 
-So the row switches twice: to an object of its own that holds the new content, and, when that is under the key as well,
-to the key. In between, and after a crash, it refers to something that is whole. A note says what is under way; the next
-process that opens the registry ends it. Before the first switch nothing has happened.
+The row switches twice: to a separate object with the new content, and, when the content is also under the key, back to
+the key. In between, and after a crash, it refers to a whole object. A note describes the replacement, and the next
+process that opens the registry finishes it. Before the first switch, nothing has changed.
 """
 
 import asyncio
@@ -40,12 +40,12 @@ class Held(NamedTuple):
 
 
 class Note:
-    """What is remembered while an artifact's object is replaced. Its methods block.
+    """The note of a replacement. Its methods block.
 
     Attributes:
-        uid: The artifact's uid.
-        old: What it was before.
-        staged: The key of the object that holds the new content until the artifact's key does.
+        uid: The uid of the artifact.
+        old: The old object.
+        staged: The key of the separate object with the new content.
     """
 
     def __init__(self, home: Path, uid: str, old: Held, staged: str, descriptor: int | None = None) -> None:
@@ -60,7 +60,7 @@ class Note:
         """Returns the notes of crashed processes, locked."""
         left = []
         for file in sorted((home / _NOTES).glob("*.json")):
-            # Of a damaged one, the row refers to something that is whole, if not under the key.
+            # If a note is damaged, the row still refers to a whole object, though perhaps not under the key.
             if (taken := notes.take(file, _said)) is not None:
                 descriptor, (old, staged) = taken
                 left.append(cls(home, file.stem, old, staged, descriptor))
@@ -70,8 +70,8 @@ class Note:
         """Writes the note to disk, and locks it.
 
         Raises:
-            KeyExists: Another process replaces the same artifact, or crashed doing so.
-            StorageFull: There is no room for it.
+            KeyExists: Another process replaces the same artifact, or crashed while doing so.
+            StorageFull: There is no room for the note.
         """
         with space.explained(self._file):
             notes.folder(self._file.parent)
@@ -103,15 +103,15 @@ def _said(content: Any) -> tuple[Held, str]:
 
 
 async def settle(instance: ObjectAccess, note: Note, content: Content | None = None) -> None:
-    """Puts what an artifact's row refers to under its key, has the row refer to that, and removes what is left over.
+    """Puts the new content under the key of an artifact, switches the row to the key, and removes the separate object.
 
     Args:
-        instance: Whose artifact it is.
-        note: What is under way.
-        content: The new content, if it is at hand.
+        instance: The instance of the artifact.
+        note: The note of the replacement.
+        content: The new content, if the caller has it.
 
     Raises:
-        ObjectChanged: Somebody else has written to the key: the row stays as it is.
+        ObjectChanged: Another writer has changed the object under the key. The row stays as it is.
     """
     row = await _row(instance, note.uid, waits=content is not None)
     store = await instance.writable(row["root"] if row is not None else instance.root)
@@ -139,7 +139,7 @@ async def _put(instance: ObjectAccess, store: Store, row: RowMapping, note: Note
         if over and await sharers(conn, store.root, [key], besides=[row["id"]], limit=1):
             raise ObjectChanged(errno.ESTALE, "Another artifact was registered here while this one was replaced", key)
     if content is not None:
-        # A request that was sent may be carried out although nobody waits for it: then there is no way back any more.
+        # A request may be carried out after its call was cancelled; then the old content cannot be restored.
         await to_the_end(content.store(store, key, digest, exclusive=not over), within=_LEAVE)
     else:
         async with copy_of(store, note.staged, digest) as copy:
@@ -155,15 +155,15 @@ async def switch(
     values: Mapping[str, Any],
     apply: Callable[[], object] = lambda: None,
 ) -> bool:
-    """Gives a row that refers to an object of a storage other values; False if it does not.
+    """Gives a row new values if it still refers to an object. Returns False if it does not.
 
     Args:
-        instance: Where the row is.
-        uid: Of the artifact.
-        storage_id: The storage.
+        instance: The instance of the artifact.
+        uid: The uid of the artifact.
+        storage_id: The storage of the object.
         object_key: The object.
-        values: The other values.
-        apply: Called once they are committed.
+        values: The new values.
+        apply: Called after they are committed.
     """
     table, outcome = tables.artifact, Outcome()
     same = (table.c.uid == uid) & (table.c.storage_id == storage_id) & (table.c.object_key == object_key)
@@ -175,10 +175,10 @@ async def switch(
 
 
 async def _row(instance: ObjectAccess, uid: str, *, waits: bool) -> RowMapping | None:
-    """An artifact's row when no other transaction is writing it: one whose COMMIT is in doubt may still switch it.
+    """Returns the row of an artifact, locked: a transaction whose COMMIT is in doubt may still switch it.
 
     Raises:
-        DatabaseBusy: One is, and it is not waited for.
+        DatabaseBusy: Another transaction writes the row, and `waits` is False.
     """
     table, storage = tables.artifact, tables.storage
     query = select(table, storage.c.root).join(storage, storage.c.id == table.c.storage_id).where(table.c.uid == uid)

@@ -1,7 +1,7 @@
-"""Objects of artifacts that were deleted for good.
+"""Removal of the objects of permanently deleted artifacts.
 
-The row of an artifact goes first, and leaves one that names its object; then the object goes; then that row. So nothing
-refers to an object that is gone, and what a crash leaves half done can only go on: the next write, or `gc`, ends it.
+The row of an artifact is replaced by a row that names its object; then the object is removed; then that row. So no row
+ever refers to a missing object. After a crash, the next write or `gc` finishes the removal.
 """
 
 import asyncio
@@ -29,16 +29,16 @@ _NOT_GONE = (
 
 _given_up: WeakKeyDictionary[ObjectAccess, set[str]] = (
     WeakKeyDictionary()
-)  # roots of storages that this process left alone
+)  # roots of storages where this process gave up
 
 
 async def remove_objects(instance: ObjectAccess, uids: Sequence[str]) -> None:
-    """Removes the objects of artifacts that this call has deleted, or one before it that failed.
+    """Removes the objects of artifacts that this call, or an earlier failed one, has deleted.
 
     Raises:
-        InhaulError, OSError: A storage does not let them go. They are removed later.
+        InhaulError, OSError: A storage does not delete them. They are removed later.
     """
-    await instance.database.sync()  # or a power cut could bring back the rows, but not the objects
+    await instance.database.sync()  # otherwise a power cut could restore the rows, but not the objects
     while page := await _page(instance, uids=uids):
         await _remove(instance, page, page, is_late=False)
 
@@ -53,18 +53,18 @@ async def end_removals(instance: ObjectAccess, root: str) -> None:
     """Removes the objects that crashed deletions left in a storage.
 
     Raises:
-        InhaulError, OSError: The storage does not let them go.
+        InhaulError, OSError: The storage does not delete them.
     """
     try:
         while page := await _page(instance, root=root):
             if not await _resume(instance, root, page):
                 return
-    except LinkRefused as error:  # about one object, and for its user to mend
+    except LinkRefused as error:  # concerns one object, and its user must remove the link
         warnings.warn(_NOT_GONE.format(root, error), stacklevel=2)
 
 
 async def recover(instance: ObjectAccess) -> None:
-    """The same for all storages, but no more than one write can wait for."""
+    """Does the same for all storages, but only as much as one write can wait for."""
     given_up = _given_up.setdefault(instance, set())
     page = await _page(instance, besides=[*given_up])
     for root, group in groupby(sorted(page, key=attrgetter("root")), attrgetter("root")):
@@ -88,11 +88,11 @@ async def _forget(instance: ObjectAccess, page: Sequence[Removal]) -> None:
 
 
 async def _resume(instance: ObjectAccess, root: str, page: Sequence[Removal]) -> bool:
-    """Removes what a process left. Returns False if the storage is a folder on another machine."""
+    """Removes the objects that a process left. Returns False if the storage is a folder on another machine."""
     store = instance.store(root)
     if not await store.is_there():
         return False
-    # Somebody may have written to a key of their own since then.
+    # A user may have written to a real key since then.
     same = [
         one for one in page if one.key_is_virtual or one.is_folder or await holds(store, one.object_key, one.digest)
     ]
@@ -101,13 +101,13 @@ async def _resume(instance: ObjectAccess, root: str, page: Sequence[Removal]) ->
 
 
 async def _remove(instance: ObjectAccess, page: Sequence[Removal], going: Iterable[Removal], *, is_late: bool) -> None:
-    """Removes objects, unless other artifacts have bytes in them by now, and then forgets all of a page.
+    """Removes objects, unless other artifacts have bytes in them now, and then deletes the rows of a page.
 
     Args:
-        instance: Where the artifacts were.
-        page: What is over when this has ended.
-        going: Those of a page whose objects go.
-        is_late: Whether files may have come into a user's folder since it was to be deleted: they stay.
+        instance: The instance of the artifacts.
+        page: The removals whose rows are deleted at the end.
+        going: The removals of the page whose objects are removed.
+        is_late: Whether a user's folder may contain files that are newer than the deletion: these stay.
     """
     for root, group in groupby(sorted(going, key=attrgetter("root")), attrgetter("root")):
         own = list(group)
@@ -124,9 +124,9 @@ async def _remove(instance: ObjectAccess, page: Sequence[Removal], going: Iterab
 
 
 async def _remove_content(store: Store, folder: Removal, until: datetime | None) -> None:
-    """Removes what a user's folder was registered with. What it ignores, or another registry in it, stays."""
+    """Removes the registered files of a user's folder. Ignored files, and other registries in it, stay."""
     if (files := store.files) is not None:
-        with suppress(FileNotFoundError, NotADirectoryError):  # it is gone
+        with suppress(FileNotFoundError, NotADirectoryError):  # it is gone already
             await store.remove(await asyncio.to_thread(_names, files, folder.object_key, until))
             await files.prune(folder.object_key)
         return
