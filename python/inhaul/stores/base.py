@@ -73,7 +73,7 @@ class Files(Protocol):
         """Opens a folder of the storage. Blocks.
 
         Raises:
-            LinkRefused: A link on the way leads out of the storage.
+            LinkRefused: A link in its path leads out of the storage.
         """
 
     def look(self, object_key: str) -> "os.stat_result | None":

@@ -11,7 +11,7 @@ from inhaul.space import is_full
 
 @contextmanager
 def explained(root: Path, key: str, size: int) -> Iterator[None]:
-    """Says of errors in writing an object which one it is, and how many bytes it needs."""
+    """Adds the path and the needed bytes to errors of writing an object."""
     try:
         yield
     except NotADirectoryError as error:

@@ -99,7 +99,7 @@ def checked_root(root: str) -> str:
     """Returns the root that a user gave in canonical form, as far as possible without reading the disk.
 
     Raises:
-        UnsupportedStorage: It is neither a folder nor the address of a storage.
+        UnsupportedStorage: It is neither a path nor the address of a storage.
         InvalidKey: It is not UTF-8.
     """
     if is_remote(root):
