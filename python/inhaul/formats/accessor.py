@@ -327,7 +327,7 @@ def open_accessor(group: Any, name: str, classes: Classes) -> AnnDataAccessor:
     Args:
         group: Its root, in present form.
         name: Where it is, for users.
-        classes: The classes to make.
+        classes: The classes of the API.
     """
     parts = _parts(group, name)
     raw = group["raw"] if "raw" in group and not elements.is_null(group["raw"]) else None

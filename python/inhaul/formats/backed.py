@@ -75,7 +75,7 @@ def open_backed(source: Source, suffix: str, accessor: str | None, name: str, cl
         suffix: Its canonical suffix.
         accessor: What it loads as.
         name: Where it is, for users.
-        classes: The classes to make.
+        classes: The classes of the API.
         **options: Passed on to pyarrow; see `open_dataset`.
 
     Returns:
