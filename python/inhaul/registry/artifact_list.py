@@ -250,7 +250,7 @@ class ArtifactList(Sequence[A], Generic[A]):
 
         if self._columns is None or self._job is None or self._session is None or self._some_saved_alone():
             if self._session is not None:
-                self._session.release()  # or this call could not go on with it
+                self._session.release()  # otherwise this call could not continue it
             self._job = job = await self._folder.job()
             session = await job.session()
             with session.left_on_failure():

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from inhaul.registry.queries.query_set import QuerySet
     from inhaul.registry.records.run import Run
 
-_ATTEMPTS = 5  # at a name that others write at the same time
+_ATTEMPTS = 5  # if others write to the same name
 _AT_ONCE = 8  # artifacts cached at the same time
 
 _table, _members = tables.collection, tables.collection_artifact
@@ -172,7 +172,7 @@ class Collection(HasVisibility, IsDescribed, IsVersioned, TracksRun, TracksUpdat
                 await self._insert(instance, run_id, latest["uid"] if latest is not None else None)
                 return
             except IntegrityError:
-                continue  # somebody made the next version first
+                continue  # another writer made the next version first
         raise KeyExists(errno.EEXIST, "Others keep writing to this collection: try again later", self._name)
 
     async def _check_trash(self, instance: Instance, rows: Sequence[RowMapping]) -> None:

@@ -16,7 +16,7 @@ _NEW: dict[str, Any] = {**dict.fromkeys(artifact.c.keys()), "is_latest": True, "
 
 
 class Row(NamedTuple):
-    """A file's row as the scanner holds it; `record` is the registry's row of its key as JSON, None for a new key."""
+    """The row of a file in the scanner; `record` is the row of its key in the registry as JSON, None for a new key."""
 
     path: str
     key: str

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from inhaul.registry.records.storage import Storage
 
-_ATTEMPTS = 50  # at a key that others write too
+_ATTEMPTS = 50  # if others write to the same key
 
 
 class HasContent(IsVersioned, TracksRun, Record):
@@ -65,7 +65,7 @@ class HasContent(IsVersioned, TracksRun, Record):
             ValueError: The artifact was created from memory and is not saved.
         """
         if self._id is not None:
-            # If it has no object of its own, its successor lies under its key.
+            # Without its own object, its successor lies under its key.
             return self._home.stores.path(self._storage.root, self._object_key or self._key or "")
         source = self._staged.content.location if self._staged else self._draft.data if self._draft else None
         if not is_pathish(source):

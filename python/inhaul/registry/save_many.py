@@ -1,4 +1,4 @@
-"""Saves many records in one call."""
+"""Saving of many records in one call."""
 
 import asyncio
 from collections import defaultdict
@@ -11,8 +11,8 @@ from inhaul.registry.model import edits, named
 from inhaul.registry.model.edits import Failed
 from inhaul.registry.queries.registry import Registry
 
-_AT_ONCE = 16  # records that are saved side by side
-_IN_A_ROW = 2_000  # records that are looked at before other tasks have a turn
+_AT_ONCE = 16  # records that are saved concurrently
+_IN_A_ROW = 2_000  # records after which other tasks get a turn
 
 
 async def save(records: Iterable[Registry]) -> None:
@@ -32,7 +32,7 @@ async def save(records: Iterable[Registry]) -> None:
         DatabaseDenied: The registry may only be read.
         ExceptionGroup: Some could not be saved; it says how many are, and has the error of each other one.
     """
-    if (save_all := getattr(records, "_save_all", None)) is not None:  # a list knows best how
+    if (save_all := getattr(records, "_save_all", None)) is not None:  # a list saves itself
         await save_all()
         return
     given: list[Any] = list({id(record): record for record in records}.values())
@@ -63,7 +63,7 @@ async def save(records: Iterable[Registry]) -> None:
         else:
             others.append(record)
     failed: list[Failed] = []
-    await instance.database.check_writable()  # else each of them would say so
+    await instance.database.check_writable()  # otherwise each record would raise this
     for registry, new in plain.items():
         for start in range(0, len(new), named.PER_TRANSACTION):
             failed += await _written(registry, new[start : start + named.PER_TRANSACTION], instance)
@@ -92,7 +92,7 @@ async def _written(registry: type, new: Sequence[Any], instance: Instance) -> li
 async def _saved_each(records: Iterable[Any], instance: Instance) -> list[Failed]:
     """Saves records concurrently. Returns errors, each with the number of records that it concerns.
 
-    Those that share a key or name are versions of each other, in their order: they are saved one after the other.
+    Records that share a key or a name are versions of each other: they are saved one after the other, in their order.
     """
     failed: list[Failed] = []
     families: dict[object, list[Any]] = defaultdict(list)

@@ -33,7 +33,7 @@ async def check_unused(conn: AsyncConnection, ids: Sequence[int]) -> None:
     """Refuses to delete members of collections that are not in the trash.
 
     Raises:
-        InUse: One is a member.
+        InUse: One of them is a member.
     """
     used = (
         select(_artifact.c.uid, _collection.c.name)
@@ -90,16 +90,16 @@ async def parted(
 
 
 async def check_all_unused(instance: Instance, ids: Sequence[int]) -> None:
-    """As above, before anything is written."""
+    """Does the same as `check_unused`, before anything is written."""
     async with instance.database.read() as conn:
         await check_unused(conn, ids)
 
 
 async def trash(instance: Instance, table: Table, ids: Sequence[int]) -> None:
-    """Moves artifacts or collections into the trash; those there already stay as they are.
+    """Moves artifacts or collections into the trash. Those in the trash already stay as they are.
 
     Raises:
-        InUse: One is a member of a collection.
+        InUse: One of them is a member of a collection.
     """
     for start in range(0, len(ids), _PER_TRANSACTION):
         part = ids[start : start + _PER_TRANSACTION]
@@ -131,18 +131,18 @@ async def remove(
     """Deletes artifacts permanently, with their objects as `Artifact.delete` says.
 
     Args:
-        instance: Theirs.
+        instance: The instance of the artifacts.
         ids: The artifacts.
-        storage: Whether the objects go.
-        on_deleted: Called as soon as the rows are gone, before a cancellation can come between.
+        storage: Whether to remove the objects; see `Artifact.delete`.
+        on_deleted: Called directly after the rows are deleted, before a cancellation is raised.
 
     Raises:
-        InUse: One is a member of a collection. Nothing is deleted.
-        LinkRefused: A link in a storage is on the way to an object. Nothing is deleted.
-        ObjectShared: An object would take bytes of other artifacts with it. Nothing is deleted.
-        StorageShared: A copy of the registry may have rows for the objects, too, and `storage` is None. Nothing is
+        InUse: One of them is a member of a collection. Nothing is deleted.
+        LinkRefused: There is a link in the path of an object. Nothing is deleted.
+        ObjectShared: An object contains bytes of other artifacts. Nothing is deleted.
+        StorageShared: A copy of the registry may also have rows for the objects, and `storage` is None. Nothing is
             deleted.
-        WrongStorage: What is at the root of a storage is not the storage, so it has other objects. Nothing is deleted.
+        WrongStorage: Another storage is at the root, with other objects. Nothing is deleted.
     """
     async with instance.database.read() as conn:
         await check_unused(conn, ids)
@@ -170,7 +170,7 @@ async def check_no_copies(instance: Instance, root: str, advice: str) -> None:
     """Refuses to remove objects that a copy of the registry may refer to.
 
     Raises:
-        StorageShared: There is one that uses the storage.
+        StorageShared: A copy uses the storage.
     """
     if others := await instance.copies(root):
         raise StorageShared(f"{ownership.told_apart(root, others)}. Or {advice}")
@@ -201,7 +201,7 @@ async def _check_alone(
     """Refuses to remove objects that other artifacts share.
 
     Raises:
-        ObjectShared: There is one.
+        ObjectShared: Another artifact shares an object.
     """
     if storage is False:
         return
@@ -210,7 +210,7 @@ async def _check_alone(
     rows = await conn.execute(query.where(is_in(_artifact.c.id, ids), removals.takes_object(storage)))
     places: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
     for uid, root, object_key, is_virtual in rows:
-        # What inhaul named is nobody else's, but the whole storage may lie in an artifact of another one.
+        # Objects that inhaul named are not shared, but the whole storage may lie in an artifact of another storage.
         places[root][_ANY_OBJECT if is_virtual else object_key] = (uid, object_key)
     for root, own in places.items():
         if await sharers(conn, root, [*own], besides=besides, limit=1):
@@ -222,7 +222,7 @@ async def _check_reach(instance: Instance, conn: AsyncConnection, ids: Sequence[
     """Refuses to remove objects behind links.
 
     Raises:
-        LinkRefused: There is one.
+        LinkRefused: There is a link in the path of an object.
     """
     columns = (tables.storage.c.root, _artifact.c.object_key, _artifact.c.n_objects)
     query = select(*columns).join(tables.storage, tables.storage.c.id == _artifact.c.storage_id)
@@ -266,13 +266,13 @@ async def check_alone(conn: AsyncConnection, uid: str, root: str, object_key: st
 
     Args:
         conn: A connection in a transaction.
-        uid: The artifact's.
-        root: The storage.
+        uid: The uid of the artifact.
+        root: The root of the storage.
         object_key: The object.
-        besides: The ids of artifacts that do not count, such as its own.
+        besides: The ids of artifacts to ignore, such as its own.
 
     Raises:
-        ObjectShared: It is one.
+        ObjectShared: Another artifact shares the object.
     """
     others = await sharers(conn, root, [object_key], besides=besides, limit=_NAMED + 1)
     if others:

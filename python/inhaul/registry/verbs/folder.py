@@ -1,4 +1,4 @@
-"""Ingests folders: the arguments that `Artifact.from_dir` and `ingest` share, and `ingest` itself."""
+"""Ingestion of folders: the arguments that `Artifact.from_dir` and `ingest` share, and `ingest` itself."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -26,12 +26,12 @@ Errors = Literal["report", "raise"]
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """The arguments of one call, checked; see `Artifact.from_dir`.
+    """The checked arguments of one call; see `Artifact.from_dir`.
 
     Raises:
         InvalidKey: The key is not valid.
         TypeError: An argument has the wrong type.
-        ValueError: An option has a value it does not know, or a pattern is wrong.
+        ValueError: An option has an unknown value, or a pattern is wrong.
     """
 
     instance: Instance
@@ -87,30 +87,31 @@ async def ingest(
     errors: Errors = "report",
     on_event: Callable[[IngestEvent], object] | None = None,
 ) -> IngestReport:
-    """Stores and registers every regular file below a folder, reading each once, and tells how it went.
+    """Stores and registers every regular file below a folder, reads each file once, and returns a report.
 
-    Like `Artifact.from_dir(...).save()`, whose arguments it takes, but it holds no artifacts, so its memory does not
-    grow with the folder.
+    It does the same as `Artifact.from_dir(...).save()`, with the same arguments, but keeps no artifacts, so its memory
+    does not grow with the folder.
 
     Args:
         path: The folder.
-        key: What precedes each file's relative path in its key.
-        run: The run that makes the artifacts; None is the current one, False none.
-        duplicates: `"drop"` keeps only the first of files with equal content, at the price of a second read.
+        key: The prefix that each file's relative path gets in its key; the folder's name if None. In a storage, the key
+            is the path relative to its root.
+        run: The run that creates the artifacts. None means the current run, False no run.
+        duplicates: `"drop"` keeps only the first of files with equal content; this needs a second read.
         exclude: Patterns in gitignore syntax of files to leave out.
-        follow_symlinks: Follow links that stay inside the folder, or with `"anywhere"` all: each is a file, or a
-            folder, by the link's own name. In a storage, where files stay what they are, those that lead out of it
+        follow_symlinks: True follows links that stay inside the folder, `"anywhere"` follows all. Each is a file or
+            folder with the name of the link. In a storage, files are registered in place, so links out of the storage
             are skipped.
-        errors: `"raise"` raises what failed, after the rest is saved.
-        on_event: A plain function that is called once per batch, when its rows are in the registry. What it raises ends
-            the ingest and is raised here: the rows so far stay, and the same call again goes on from there.
+        errors: `"raise"` raises an `ExceptionGroup` of the failures after the rest is saved.
+        on_event: A plain function that is called once per batch, when its rows are in the registry. If it raises, the
+            ingest ends and raises the same error. The rows so far stay, and the same call continues from there.
 
     Raises:
         TypeError: An argument has the wrong type, or `on_event` is a coroutine function.
         FileNotFoundError: There is no such folder.
         NotADirectoryError: The path is a file.
         InvalidKey: The keys would not be valid.
-        ExceptionGroup: With `errors="raise"`, of what failed.
+        ExceptionGroup: Files failed, and `errors` is `"raise"`.
     """
     instance = current()
     run = active_run(run, instance)

@@ -1,4 +1,4 @@
-"""Garbage collection, as users call it."""
+"""The public function for garbage collection."""
 
 from datetime import timedelta
 
@@ -16,20 +16,20 @@ _DAY = timedelta(days=1)
 async def gc(
     storage: Storage | None = None, *, delete: bool = False, older_than: timedelta = _DAY, shared: bool = False
 ) -> GcReport:
-    """Finds what nobody needs any more in a storage and on this machine, and deletes it if told to.
+    """Finds garbage in a storage and on this machine, and deletes it on request.
 
-    That is: objects that inhaul named and no artifact refers to, uploads of such objects that were never completed,
-    files that crashed processes left in the storage or the cache, and sessions of crashed ingests, which could be gone
-    on with until then. Nothing else is touched: neither files under keys that users chose, nor what may be another
-    registry's, nor what an ingest or save that is running may refer to, whichever process of the registry it is in.
-    Objects of artifacts that were deleted for good go whatever their age.
+    Garbage are objects that inhaul named and no artifact refers to, uploads of such objects that were never completed,
+    files that crashed processes left in the storage or the cache, and sessions of crashed ingests, which can then no
+    longer be continued. Nothing else is touched: no files under real keys, nothing that may belong to another registry,
+    and nothing that a running ingest or save in any process may need. Objects of permanently deleted artifacts are
+    removed at any age.
 
     Args:
         storage: The storage; the default one if None.
-        delete: Delete it. Otherwise nothing is changed.
-        older_than: How old it must be.
-        shared: Look only at objects of artifacts that this registry has or had, as where other registries store theirs,
-            too. What a crashed ingest left for an artifact that never got its row stays.
+        delete: Delete the garbage. Otherwise nothing is changed.
+        older_than: The minimum age of garbage.
+        shared: Consider only objects of artifacts that this registry has or had; needed if other registries also use
+            the storage. Objects of a crashed ingest whose artifacts never got rows stay.
 
     Raises:
         NoResultFound: The registry does not know the storage.

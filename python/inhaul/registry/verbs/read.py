@@ -1,4 +1,4 @@
-"""Reads the content of an artifact: from this machine, or directly from its storage."""
+"""Reading of the content of an artifact: from this machine, or directly from its storage."""
 
 import asyncio
 import errno

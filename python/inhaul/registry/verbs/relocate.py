@@ -1,4 +1,4 @@
-"""Uploads artifacts from the local storage of an instance to its remote storage."""
+"""Upload of artifacts from the local storage of an instance to its remote storage."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -66,7 +66,7 @@ async def upload(artifact: Registered) -> Mapping[str, Any] | None:
                 return uploaded
             raise
         finally:
-            if outcome.is_committed and row.key_is_virtual:  # also when it was cancelled at that moment
+            if outcome.is_committed and row.key_is_virtual:  # also if the call was cancelled at that moment
                 await to_the_end(_remove_local(instance, object_key, row.prefix), within=_LEAVE)
     return None
 
@@ -94,7 +94,7 @@ async def _store(artifact: Registered, object_key: str, remote: str, new_key: st
     """Uploads the object. Returns how it was verified."""
     instance, digest = artifact.instance, artifact.row.digest
     try:
-        if not await is_taken(instance.store(artifact.root), object_key):  # or a link leads out
+        if not await is_taken(instance.store(artifact.root), object_key):  # raises if a link leads out of the storage
             raise FileNotFoundError(object_key)
         content = await content_of(Path(artifact.root, object_key))
     except FileNotFoundError:
@@ -103,7 +103,7 @@ async def _store(artifact: Registered, object_key: str, remote: str, new_key: st
     try:
         return await content.store(store, new_key, digest, exclusive=not artifact.row.key_is_virtual)
     except KeyExists:
-        # It may be that of an upload that did not get as far as its row.
+        # The object may be that of an upload that was killed before its row switched.
         there = await store.stat(new_key)
         if there is not None and from_etag(there.etag, there.size) == digest:
             return "etag"
@@ -115,7 +115,7 @@ async def _store(artifact: Registered, object_key: str, remote: str, new_key: st
 async def _switch(
     artifact: Registered, object_key: str, remote: str, values: Mapping[str, Any], outcome: Outcome
 ) -> None:
-    """Has the row refer to the uploaded object, unless it was given another one meanwhile."""
+    """Switches the row to the uploaded object, unless it has got another object meanwhile."""
     table, row = tables.artifact, artifact.row
     same = (
         (table.c.uid == row.uid)

@@ -1,4 +1,4 @@
-"""Replaces the content of an artifact."""
+"""Replacement of the content of an artifact."""
 
 import asyncio
 import errno
@@ -48,7 +48,7 @@ class _Switched(Outcome):
 
 
 async def replace(artifact: Registered, data: "Data", run: "Run | None", form: str | None) -> None:
-    """See `Artifact.replace`: the new object is stored, then the row switches to it, then the old object goes."""
+    """See `Artifact.replace`: stores the new object, then switches the row to it, then removes the old object."""
     instance, row = artifact.instance, artifact.row
     await instance.database.check_writable()
     await instance.recover()
@@ -90,13 +90,13 @@ async def replace(artifact: Registered, data: "Data", run: "Run | None", form: s
             await store.sync()
             await _switch(artifact, values, run, relinked, outcome)
             if note is not None:
-                await instance.database.sync()  # before the object that the row had is written over
+                await instance.database.sync()  # before the old object of the row is overwritten
     except BaseException as error:
         note_doubt(artifact.record, outcome, row.uid, columns(artifact.record))
         await to_the_end(_give_up(artifact, stored, note, outcome, error))
         raise
     finally:
-        if outcome.is_committed and note is None:  # also when it was cancelled at that moment
+        if outcome.is_committed and note is None:  # also if the call was cancelled at that moment
             await to_the_end(_remove_old(artifact, store, outcome.old), within=_LEAVE)
     if note is not None and before is not None:
         await _settle(artifact, content, note, before, values, relinked)
@@ -123,7 +123,7 @@ def _with_suffix(key: str, suffix: str, other: str) -> str:
 async def _remove_old(artifact: Registered, store: Store, object_key: str | None) -> None:
     """Removes the object that the row no longer refers to. If this fails, the replacement has still succeeded."""
     try:
-        await artifact.instance.database.sync()  # or a power cut could bring back the row that refers to it
+        await artifact.instance.database.sync()  # otherwise a power cut could restore the row that refers to it
         if object_key is not None and not await artifact.instance.copies(store.root):
             await store.remove([object_key])
     except (InhaulError, OSError) as error:

@@ -51,7 +51,7 @@ class Draft(NamedTuple):
     on_duplicate: OnDuplicate
     format: str | None = None
     accessor: str | None = None
-    storage: "Storage | str | None" = None  # or its root
+    storage: "Storage | str | None" = None  # a record or a root
     follow_symlinks: FollowSymlinks = False
 
     @property
