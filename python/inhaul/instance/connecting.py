@@ -28,13 +28,13 @@ def connect(
 ) -> Instance:
     """Connects to a registry and its default storage.
 
-    The instance is the process default from now on. Used in a `with` block, it is current inside the block only.
+    The instance becomes the default of the process. In a `with` block, it is only current inside the block.
 
     Args:
         storage: Root of the default storage: a folder, or `s3://bucket/prefix`, with `?endpoint_url=https://...` for a
-            server that is not Amazon's. None: `settings.storage`, else `./.inhaul/storage`.
-        db: `sqlite:///PATH` or `postgresql://...`. None: `settings.db`, else `registry.db` in the `.inhaul` folder,
-            which is `<root>/.inhaul` when a folder is given as storage and `./.inhaul` otherwise.
+            server that is not Amazon's. None means `settings.storage`, else `./.inhaul/storage`.
+        db: `sqlite:///PATH` or `postgresql://...`. None means `settings.db`, else `registry.db` in the `.inhaul`
+            folder. That is `<root>/.inhaul` if `storage` is a folder, and `./.inhaul` otherwise.
         storage_options: Options for S3, named as in s3fs, such as `key`, `secret`, `profile` or `anon`. Missing ones
             are looked up as the AWS tools do. Options are never stored or shown.
         local_storage: A folder that keeps new artifacts until `save(upload=True)` moves them to the storage on S3.
@@ -42,9 +42,9 @@ def connect(
     Raises:
         UnsupportedStorage: The storage is neither a folder nor on S3.
         UnsupportedDatabase: The database is neither SQLite nor PostgreSQL.
-        ValueError: A storage option is unknown, a variable of the environment has a wrong value, or `local_storage` is
+        ValueError: A storage option is unknown, an environment variable has an invalid value, or `local_storage` is
             given and the storage is not on S3.
-        FileNotFoundError: The working folder is gone, and neither the storage nor an SQLite registry is given by an
+        FileNotFoundError: The current folder was removed, and neither the storage nor an SQLite registry has an
             absolute path.
     """
     for path in (storage, local_storage):

@@ -81,7 +81,7 @@ class Instance:
     async def open(self) -> Self:
         """Creates or migrates the database and registers the default storage and the user.
 
-        Nothing needs it: the first write does the same.
+        This is optional: the first write does the same.
         """
         await self.identity()
         return self

@@ -1579,13 +1579,13 @@ def connect(
 ) -> Instance:
     """Connects to a registry and its default storage.
 
-    The instance is the process default from now on. Used in a `with` block, it is current inside the block only.
+    The instance becomes the default of the process. In a `with` block, it is only current inside the block.
 
     Args:
         storage: Root of the default storage: a folder, or `s3://bucket/prefix`, with `?endpoint_url=https://...` for a
-            server that is not Amazon's. None: `settings.storage`, else `./.inhaul/storage`.
-        db: `sqlite:///PATH` or `postgresql://...`. None: `settings.db`, else `registry.db` in the `.inhaul` folder,
-            which is `<root>/.inhaul` when a folder is given as storage and `./.inhaul` otherwise.
+            server that is not Amazon's. None means `settings.storage`, else `./.inhaul/storage`.
+        db: `sqlite:///PATH` or `postgresql://...`. None means `settings.db`, else `registry.db` in the `.inhaul`
+            folder. That is `<root>/.inhaul` if `storage` is a folder, and `./.inhaul` otherwise.
         storage_options: Options for S3, named as in s3fs, such as `key`, `secret`, `profile` or `anon`. Missing ones
             are looked up as the AWS tools do. Options are never stored or shown.
         local_storage: A folder that keeps new artifacts until `save(upload=True)` moves them to the storage on S3.
@@ -1593,9 +1593,9 @@ def connect(
     Raises:
         UnsupportedStorage: The storage is neither a folder nor on S3.
         UnsupportedDatabase: The database is neither SQLite nor PostgreSQL.
-        ValueError: A storage option is unknown, a variable of the environment has a wrong value, or `local_storage` is
+        ValueError: A storage option is unknown, an environment variable has an invalid value, or `local_storage` is
             given and the storage is not on S3.
-        FileNotFoundError: The working folder is gone, and neither the storage nor an SQLite registry is given by an
+        FileNotFoundError: The current folder was removed, and neither the storage nor an SQLite registry has an
             absolute path.
     """
     ...
@@ -1648,20 +1648,20 @@ def tracked(function: None = None) -> Callable[[Callable[..., Any]], Callable[..
 def gc(
     storage: Storage | None = None, *, delete: bool = False, older_than: timedelta = _DAY, shared: bool = False
 ) -> GcReport:
-    """Finds what nobody needs any more in a storage and on this machine, and deletes it if told to.
+    """Finds garbage in a storage and on this machine, and deletes it on request.
 
-    That is: objects that inhaul named and no artifact refers to, uploads of such objects that were never completed,
-    files that crashed processes left in the storage or the cache, and sessions of crashed ingests, which could be gone
-    on with until then. Nothing else is touched: neither files under keys that users chose, nor what may be another
-    registry's, nor what an ingest or save that is running may refer to, whichever process of the registry it is in.
-    Objects of artifacts that were deleted for good go whatever their age.
+    Garbage are objects that inhaul named and no artifact refers to, uploads of such objects that were never completed,
+    files that crashed processes left in the storage or the cache, and sessions of crashed ingests, which can then no
+    longer be continued. Nothing else is touched: no files under real keys, nothing that may belong to another registry,
+    and nothing that a running ingest or save in any process may need. Objects of permanently deleted artifacts are
+    removed at any age.
 
     Args:
         storage: The storage; the default one if None.
-        delete: Delete it. Otherwise nothing is changed.
-        older_than: How old it must be.
-        shared: Look only at objects of artifacts that this registry has or had, as where other registries store theirs,
-            too. What a crashed ingest left for an artifact that never got its row stays.
+        delete: Delete the garbage. Otherwise nothing is changed.
+        older_than: The minimum age of garbage.
+        shared: Consider only objects of artifacts that this registry has or had; needed if other registries also use
+            the storage. Objects of a crashed ingest whose artifacts never got rows stay.
 
     Raises:
         NoResultFound: The registry does not know the storage.
@@ -1683,49 +1683,50 @@ def ingest(
     errors: Errors = "report",
     on_event: Callable[[IngestEvent], object] | None = None,
 ) -> IngestReport:
-    """Stores and registers every regular file below a folder, reading each once, and tells how it went.
+    """Stores and registers every regular file below a folder, reads each file once, and returns a report.
 
-    Like `Artifact.from_dir(...).save()`, whose arguments it takes, but it holds no artifacts, so its memory does not
-    grow with the folder.
+    It does the same as `Artifact.from_dir(...).save()`, with the same arguments, but keeps no artifacts, so its memory
+    does not grow with the folder.
 
     Args:
         path: The folder.
-        key: What precedes each file's relative path in its key.
-        run: The run that makes the artifacts; None is the current one, False none.
-        duplicates: `"drop"` keeps only the first of files with equal content, at the price of a second read.
+        key: The prefix that each file's relative path gets in its key; the folder's name if None. In a storage, the key
+            is the path relative to its root.
+        run: The run that creates the artifacts. None means the current run, False no run.
+        duplicates: `"drop"` keeps only the first of files with equal content; this needs a second read.
         exclude: Patterns in gitignore syntax of files to leave out.
-        follow_symlinks: Follow links that stay inside the folder, or with `"anywhere"` all: each is a file, or a
-            folder, by the link's own name. In a storage, where files stay what they are, those that lead out of it
+        follow_symlinks: True follows links that stay inside the folder, `"anywhere"` follows all. Each is a file or
+            folder with the name of the link. In a storage, files are registered in place, so links out of the storage
             are skipped.
-        errors: `"raise"` raises what failed, after the rest is saved.
-        on_event: A plain function that is called once per batch, when its rows are in the registry. What it raises ends
-            the ingest and is raised here: the rows so far stay, and the same call again goes on from there.
+        errors: `"raise"` raises an `ExceptionGroup` of the failures after the rest is saved.
+        on_event: A plain function that is called once per batch, when its rows are in the registry. If it raises, the
+            ingest ends and raises the same error. The rows so far stay, and the same call continues from there.
 
     Raises:
         TypeError: An argument has the wrong type, or `on_event` is a coroutine function.
         FileNotFoundError: There is no such folder.
         NotADirectoryError: The path is a file.
         InvalidKey: The keys would not be valid.
-        ExceptionGroup: With `errors="raise"`, of what failed.
+        ExceptionGroup: Files failed, and `errors` is `"raise"`.
     """
     ...
 
 def save(records: Iterable[_Registry]) -> None:
     """Saves records of any type. If one fails, all others are still saved.
 
-    New labels, features, transforms and users are written first, hundreds in a transaction, then changed fields of such
-    records; then the others are saved side by side, as by their own `save()`.
+    New labels, features, transforms and users are written first, hundreds in one transaction, then changed fields of
+    such records. Then the others are saved concurrently, as by their own `save()`.
 
     Args:
-        records: Of one instance; one that is there twice is saved once. Or the artifacts of a folder, which are then
-            saved as by their own `save()`.
+        records: Records of one instance; a record that is listed twice is saved once. A list from `from_dir` is saved
+            as by its own `save()`.
 
     Raises:
-        TypeError: Something is no record. Nothing is saved then.
-        WrongWorld: Some are of `inhaul`, some of `inhaul.sync`. Nothing is saved then.
-        ValueError: They belong to several instances. Nothing is saved then.
-        DatabaseDenied: The registry may only be read.
-        ExceptionGroup: Some could not be saved; it says how many are, and has the error of each other one.
+        TypeError: An item is not a record. Nothing is saved.
+        WrongWorld: Some records are of `inhaul`, others of `inhaul.sync`. Nothing is saved.
+        ValueError: The records belong to several instances. Nothing is saved.
+        DatabaseDenied: This user may only read the registry.
+        ExceptionGroup: Some records could not be saved. It says how many were saved, and has the errors of the others.
     """
     ...
 
