@@ -1,4 +1,4 @@
-"""Room on disks: which errors mean that there is none, and what they become."""
+"""Errors that mean that a disk is full, and their translation."""
 
 import errno
 import os
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from inhaul.errors import StorageFull
 
-_CODES = (errno.ENOSPC, errno.EDQUOT)  # of the disk, and of the share of it that this user has
+_CODES = (errno.ENOSPC, errno.EDQUOT)  # the disk, or the quota of this user, is full
 
 
 def is_full(error: BaseException) -> bool:
-    """True if an error of the system means that a disk is full."""
+    """Returns True if an error of the system means that a disk is full."""
     return isinstance(error, OSError) and error.errno in _CODES
 
 
 def says_full(error: BaseException) -> bool:
-    """As `is_full`, also where a library wrapped the system's error."""
+    """Like `is_full`, but also recognises errors that a library wrapped."""
     return is_full(error) or any(os.strerror(code) in str(error) for code in _CODES)
 
 
@@ -26,9 +26,9 @@ def explained(path: Path, need: str = "More room is needed; free some", where: s
     """Raises `StorageFull` with the path if the disk is full.
 
     Args:
-        path: What is written.
-        need: What is needed, and what to do.
-        where: What has no space left, if that is not clear from the path.
+        path: The path that is written.
+        need: The part of the message with the needed room and the advice.
+        where: The place without space, if it is not clear from the path.
     """
     try:
         yield

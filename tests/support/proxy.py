@@ -1,9 +1,9 @@
 """An HTTP proxy that damages requests and replies by rules, in the same way for the same seed.
 
-It stands in for its server, with a certificate if it is given one. Named as the proxy of a client, it takes its server
-for whatever host a request is meant for, and lets CONNECT through.
+It replaces its server, with a certificate if it has one. If a client uses it as a proxy, it sends requests for all
+hosts to its server, and lets CONNECT through.
 
-It runs on a thread and a loop of its own, so neither a blocked test nor a cancelled one stops it.
+It runs in its own thread and loop, so neither a blocked nor a cancelled test stops it.
 """
 
 import asyncio

@@ -28,15 +28,15 @@ class S3Server:
     """A running server.
 
     Attributes:
-        name: Which one it is; tests ask for it where servers differ.
-        checksums: Whether it tells the SHA-256 that came with an object.
-        conditions: Whether it heeds If-None-Match and If-Match.
-        part_etags: Whether an object that was uploaded in parts has the ETag that Amazon gives it.
-        parts_again: Whether it takes a part of an upload in place of one that it has.
-        ranges: Whether it answers a request for a range with no more than that.
+        name: The name of the server, for tests that depend on it.
+        checksums: Whether it returns the SHA-256 that was sent with an object.
+        conditions: Whether it respects If-None-Match and If-Match.
+        part_etags: Whether an object that was uploaded in parts has the same ETag as on Amazon S3.
+        parts_again: Whether it accepts a part of an upload again.
+        ranges: Whether it answers a request for a range with only that range.
         slashes: Whether an object may have a key that ends in a slash.
-        exact: Whether to delete `a/none` leaves the object `a` alone.
-        endpoint_url: Where it answers.
+        exact: Whether deleting `a/none` leaves the object `a`.
+        endpoint_url: Its address.
         port: Its port on 127.0.0.1.
         options: `storage_options` that let in.
         environment: Variables that let in.

@@ -30,8 +30,8 @@ class StoreTests:
 
     Attributes:
         module: Where the store's class is.
-        verified_by: How what is put is verified.
-        part_conditions: Whether one of many writers at the same moment gets the key of a large object, too.
+        verified_by: How objects are verified.
+        part_conditions: Whether only one of many simultaneous writers gets the key of a large object.
     """
 
     module: ModuleType

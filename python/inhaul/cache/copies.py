@@ -162,7 +162,7 @@ class Copies:
                 note.unlink(missing_ok=True)
 
     def _state(self, entry: Entry) -> str | None:
-        """What the system says of a copy; None if there is none, or something that is none by its type or size."""
+        """Returns the status of a copy; None if it does not exist, or has another type or size."""
         path = self._folder / entry.name
         try:
             status = path.lstat()
@@ -173,13 +173,13 @@ class Copies:
             return None
 
     def _note(self, entry: Entry, state: str) -> None:
-        """Notes how a copy that is right looks."""
+        """Writes the note with the status of a right copy."""
         self._wrong.pop(entry.name, None)
-        with suppress(OSError):  # as on a full disk: a note that is cut, or lost, only costs hashing the copy again
+        with suppress(OSError):  # such as a full disk: without a note, the copy is only hashed again
             notes.write(notes.folder(self._notes) / entry.name, state)
 
     def _holds(self, entry: Entry) -> bool:
-        """Returns True if a copy has the right bytes, as far as they can tell."""
+        """Returns True if a copy has the right bytes; False if that cannot be checked."""
         if entry.digest.hash_type == "etag":
             return False
         try:
@@ -204,14 +204,14 @@ def _state_of_folder(folder: Path) -> str:
 
 
 def size_of(path: Path) -> int:
-    """Bytes in a file, or in all files of a folder."""
+    """Returns the bytes in a file, or in all files of a folder."""
     if path.is_dir() and not path.is_symlink():
         return sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
     return path.lstat().st_size
 
 
 def remove(path: Path) -> None:
-    """Removes a file, a link or a folder; none is no error."""
+    """Removes a file, a link or a folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

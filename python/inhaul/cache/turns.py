@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class Turn:
-    """The sole right to what a lock file stands for. It ends with the process that has it.
+    """The exclusive right that a lock file represents. It ends with the process that holds it.
 
     Args:
         file: The lock file, in a folder that exists.
@@ -22,11 +22,11 @@ class Turn:
         return self._descriptor is not None
 
     def take(self) -> None:
-        """Takes it, unless somebody else has it."""
+        """Takes the turn, unless another process has it."""
         descriptor = os.open(self._file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(descriptor).st_nlink:  # else it was somebody's until a moment ago
+            if os.fstat(descriptor).st_nlink:  # otherwise its last holder has just removed it
                 self._descriptor = descriptor
         except BlockingIOError:
             pass

@@ -1,1 +1,1 @@
-"""The bytes of one artifact: what they are, and how they are stored, fetched, replaced and removed."""
+"""The bytes of one artifact: reading, storing, fetching, replacing and removing them."""

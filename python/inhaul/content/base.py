@@ -1,4 +1,4 @@
-"""What can be stored as one artifact, and what storing it needs."""
+"""The interface of content that can be stored as one artifact."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -13,7 +13,7 @@ from inhaul.stores.base import Readable, Store
 
 
 class ObjectAccess(Protocol):
-    """An instance, as far as objects and their rows are concerned.
+    """The part of an instance that concerns objects and their rows.
 
     Attributes:
         home: The `.inhaul` folder that holds its own files.

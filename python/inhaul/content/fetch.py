@@ -1,4 +1,4 @@
-"""The content of an artifact, taken out of its storage, or compared with what is there."""
+"""Fetching of the content of an artifact from its storage, and comparing it."""
 
 import asyncio
 import errno

@@ -1,4 +1,4 @@
-"""Objects on a network as content: registered where they are, and not read."""
+"""Objects on a network as content: they are registered in place, without reading them."""
 
 import errno
 from collections.abc import Iterable

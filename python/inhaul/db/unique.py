@@ -1,4 +1,4 @@
-"""Rows that are made when they are first needed."""
+"""Rows that are inserted when they are first needed."""
 
 from datetime import UTC, datetime
 

@@ -325,8 +325,8 @@ def open_accessor(group: Any, name: str, classes: Classes) -> AnnDataAccessor:
     """Opens an AnnData.
 
     Args:
-        group: Its root, in present form.
-        name: Where it is, for users.
+        group: The root, in the form of current releases.
+        name: The name of the file or store, for users.
         classes: The classes of the API.
     """
     parts = _parts(group, name)

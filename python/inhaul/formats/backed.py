@@ -73,8 +73,8 @@ def open_backed(source: Source, suffix: str, accessor: str | None, name: str, cl
     Args:
         source: The content.
         suffix: Its canonical suffix.
-        accessor: What it loads as.
-        name: Where it is, for users.
+        accessor: The type it loads as.
+        name: The name of the content, for users.
         classes: The classes of the API.
         **options: Passed on to pyarrow; see `open_dataset`.
 

@@ -1,7 +1,7 @@
-"""The suffixes that inhaul knows, a row for each. What loads or opens a form is in `suffixes` and `backed`.
+"""The suffixes that inhaul knows, with a row for each. The modules `suffixes` and `backed` load and open the forms.
 
-A suffix of two parts, and one that says what its content loads as, is also in `rust/keys.rs`, which names files of an
-ingest; a test compares the two.
+Suffixes of two parts, and suffixes that determine the accessor, are also in `rust/keys.rs`, for files of an ingest. A
+test compares the two.
 """
 
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 
 class Known(NamedTuple):
-    """What a suffix says of its content.
+    """The facts that a suffix determines about its content.
 
     Attributes:
-        form: How the content is laid out, which decides what reads it.
-        accessor: What it loads as; None for what the library of the form gives.
-        may_hold: What it may load as besides, which only the content tells.
+        form: The layout of the content, which determines its reader.
+        accessor: The type it loads as; None for the usual type of the form.
+        may_hold: Other types it may load as, depending on the content.
         is_backed: Whether parts of it can be read without loading it.
     """
 
@@ -25,7 +25,7 @@ class Known(NamedTuple):
 
     @property
     def accessors(self) -> tuple[str, ...]:
-        """All that it may load as."""
+        """All types that it may load as."""
         return (self.accessor, *self.may_hold) if self.accessor is not None else self.may_hold
 
 
@@ -68,4 +68,4 @@ SUFFIXES: Mapping[str, Known] = {
 }
 
 BACKED: Mapping[str, str] = {suffix: known.form for suffix, known in SUFFIXES.items() if known.is_backed}
-"""The form by suffix of what can be accessed without loading it."""
+"""The forms, by suffix, that can be accessed without loading."""

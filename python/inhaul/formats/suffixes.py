@@ -11,7 +11,7 @@ from inhaul.formats.known import SUFFIXES
 
 Loader = Callable[..., Any]
 
-# By form, and by what is asked for: None for what the library of the form gives.
+# By form and accessor; None stands for the usual type of the form.
 _LOADERS: dict[tuple[str, str | None], Loader] = {
     ("csv", "DataFrame"): tables.read_csv,
     ("tsv", "DataFrame"): tables.read_tsv,

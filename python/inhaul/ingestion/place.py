@@ -1,4 +1,4 @@
-"""The place of one artifact's content: where it lies, or where it will go."""
+"""The place of one artifact's content, existing or planned."""
 
 import errno
 from typing import NamedTuple

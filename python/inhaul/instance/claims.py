@@ -1,4 +1,4 @@
-"""The roots that one process writes to, because the mark of its registry is there."""
+"""The roots to which one process writes, since they have the mark of its registry."""
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,7 +13,7 @@ from inhaul.stores.pool import Stores
 
 
 class Claims:
-    """Puts the mark at roots, and remembers where that was done or checked."""
+    """Puts marks at roots, and remembers the roots whose marks were written or checked."""
 
     def __init__(self, database: Database, stores: Stores) -> None:
         self._database = database
@@ -62,7 +62,7 @@ class Claims:
         return storage_id
 
     def is_prepared(self, root: str) -> bool:
-        """True if this instance put the registry's mark at a root that was not a storage yet."""
+        """Returns True if this instance put the registry's mark at a root that was not a storage yet."""
         return root in self._prepared
 
     async def forsake(self, conn: AsyncConnection, root: str) -> None:

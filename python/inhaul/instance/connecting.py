@@ -1,4 +1,4 @@
-"""How an instance is made, and which one is current."""
+"""Connecting to an instance, and the current instance."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The instance itself: what is opened and closed as one, and the rows that each write refers to."""
+"""The instance: its parts are opened and closed together, and it has the rows that each write refers to."""
 
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ from inhaul.stores.pool import Stores
 
 
 class CurrentRun(Protocol):
-    """The saved run that what is written next belongs to."""
+    """The saved run of the records that are written next."""
 
     @property
     def id(self) -> int: ...  # noqa: D102 - of its row
@@ -46,11 +46,11 @@ class Instance:
     Attributes:
         home: The `.inhaul` folder that holds the instance's own files.
         root: Root of the default storage: an absolute path, or `s3://bucket/prefix`.
-        remote: Root of the storage that artifacts of the default storage can be uploaded to, or None.
+        remote: Root of the storage to which artifacts of the default storage can be uploaded, or None.
         database: The registry database.
         stores: The stores of this process.
         storages: The storages that the registry knows.
-        claims: The roots that this process writes to.
+        claims: The roots to which this process writes.
         cache: Copies of remote objects.
         run: The current run; None if there is none.
     """

@@ -1,4 +1,4 @@
-"""Which one of several is current."""
+"""The current one of several objects."""
 
 from contextvars import ContextVar
 from typing import Generic, TypeVar
@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 class Stack(Generic[T]):
-    """What was entered in each context, and what is current where nothing was."""
+    """The objects entered in each context, and the default for contexts without one."""
 
     def __init__(self, name: str) -> None:
         self._entered: ContextVar[tuple[T, ...]] = ContextVar(name, default=())
@@ -15,11 +15,11 @@ class Stack(Generic[T]):
         self._open: list[T] = []  # entered in any context: a thread started inside a block has its own context
 
     def make_default(self, one: T) -> None:
-        """Makes one current wherever nothing was entered, until it is entered itself."""
+        """Makes an object the default for contexts without one, until it is entered itself."""
         self._defaults.append(one)
 
     def enter(self, one: T) -> None:
-        """Makes one current in this context, and no longer the process default."""
+        """Makes an object current in this context, and no longer the process default."""
         if self._defaults and self._defaults[-1] is one:
             self._defaults.pop()
         self._entered.set((*self._entered.get(), one))
@@ -33,7 +33,7 @@ class Stack(Generic[T]):
             self._open.remove(one)
 
     def current(self) -> T | None:
-        """Returns the innermost one entered in this context, else the default, else the last one entered elsewhere."""
+        """Returns the innermost object of this context, else the default, else the last one entered elsewhere."""
         for some in (self._entered.get(), self._defaults, self._open):
             if some:
                 return some[-1]

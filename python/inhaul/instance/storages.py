@@ -1,4 +1,4 @@
-"""The storages that a registry knows, as an instance sees them."""
+"""The registered storages, and those of the instance."""
 
 from typing import NamedTuple
 

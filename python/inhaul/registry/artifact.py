@@ -248,7 +248,7 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         For other suffixes it returns the path of the file or folder.
 
         Args:
-            is_run_input: The run that records the artifact as an input, unless the run created it or met it again. None
+            is_run_input: The run that records the artifact as an input, unless the run itself made it. None
                 and True mean the current run, and True requires one. False means no run.
             stream: Read an AnnData directly from its storage, without a local copy of the file.
             **options: Passed on to the reader, such as `pandas.read_csv`.
@@ -280,7 +280,7 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         types of `load()`: the file is read once to find them, unless options say how to read it.
 
         Args:
-            is_run_input: The run that records the artifact as an input, unless the run created it or met it again. None
+            is_run_input: The run that records the artifact as an input, unless the run itself made it. None
                 and True mean the current run, and True requires one. False means no run.
             **options: Of pyarrow's format, such as `parse_options`, `read_options` and `convert_options` of
                 `pyarrow.dataset.CsvFileFormat`.
@@ -301,7 +301,7 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         """Returns a local path of the content. In local storage, it is the path of the object itself.
 
         Args:
-            is_run_input: The run that records the artifact as an input, unless the run created it or met it again. None
+            is_run_input: The run that records the artifact as an input, unless the run itself made it. None
                 and True mean the current run, and True requires one. False means no run.
 
         Raises:

@@ -269,9 +269,9 @@ class Store(Readable, Protocol):
         Args:
             source: The file.
             object_key: The key of the object.
-            expected: What the file must be.
-            exclusive: Whether somebody else may have the key, as with a key that a user chose: what is there stays,
-                and the object appears complete or not at all.
+            expected: The digest that the file must have.
+            exclusive: Whether others may use the key, as with a real key. Then an existing object stays, and the new
+                object appears complete or not at all.
 
         Returns:
             The way in which the stored bytes were verified: a value of `Artifact.verified_by`.

@@ -116,7 +116,7 @@ def _write(descriptor: int, content: bytes, start: int) -> None:
 
 
 async def read_through(requests: Requests, key: str, size: int, take: Take) -> None:
-    """Downloads the bytes of an object of a known size in order, whatever its ETag."""
+    """Downloads the bytes of an object of a known size in order, with any ETag."""
     try:
         for start in range(0, max(size, 1), RANGE):
             content, _ = await read_range(requests, key, start, min(start + RANGE, size), size, None)
@@ -184,7 +184,7 @@ async def read_range(
 
 
 def _check(requests: Requests, key: str, size: int, etag: str | None, wanted: int, same: str | None) -> None:
-    """Checks that a reply is about the right object: not every server heeds the condition of the request."""
+    """Checks that a reply is about the right object: not every server respects the condition of the request."""
     if size != wanted:
         raise ObjectChanged(f"{key!r} in {requests.address} has {size} bytes, not {wanted}")
     if same is not None and etag and tag(etag) != tag(same):

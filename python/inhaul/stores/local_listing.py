@@ -1,4 +1,4 @@
-"""The listing of a folder: its files by the bytes of their keys, and no descriptor open from one step to the next."""
+"""The listing of a folder: files in byte order of their keys, without keeping descriptors open between steps."""
 
 import errno
 import os
@@ -19,12 +19,12 @@ _NOT_LISTED = (FileNotFoundError, NotADirectoryError, LinkRefused)
 
 
 class Listing:
-    """Lists what is below a root.
+    """Lists the files below a root.
 
     Args:
         path: The root.
-        opened: Returns the root, opened.
-        stat: Looks at a file behind a link.
+        opened: Returns the open root.
+        stat: Returns the status of a file behind a link.
     """
 
     def __init__(self, path: Path, opened: Callable[[], Root], stat: Callable[[str], Stat | None]) -> None:
@@ -95,5 +95,5 @@ class Listing:
 
 
 def as_stat(status: os.stat_result) -> Stat:
-    """What a store says of a file, of what the system says."""
+    """Converts the status of a file to that of an object."""
     return Stat(status.st_size, None, datetime.fromtimestamp(status.st_mtime, UTC))

@@ -1,4 +1,4 @@
-"""The errors of a folder, as those of a storage: which file, and what to do."""
+"""The errors of a local storage, which name the file and say what to do."""
 
 import errno
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def explained(root: Path, key: str, size: int) -> Iterator[None]:
 
 
 def too_long(key: str, root: Path, longest: int | None = None) -> InvalidKey:
-    """A name in a key has more bytes than the file system takes."""
+    """Returns the error for a key with a name that is too long for the file system."""
     name = max(key.split("/"), key=lambda name: len(name.encode()))
     most = f" of at most {longest} bytes" if longest is not None else ""
     return InvalidKey(
@@ -33,13 +33,13 @@ def too_long(key: str, root: Path, longest: int | None = None) -> InvalidKey:
 
 
 def no_folder(key: str, place: Path | str) -> KeyExists:
-    """A file is where a key needs a folder."""
+    """Returns the error for a key that needs a folder where a file is."""
     what = f"There is a file at {place}, where this key needs a folder: choose another one"
     return KeyExists(errno.EEXIST, what, key)
 
 
 def unreadable(path: Path) -> StorageDenied:
-    """This user may not read a file or folder."""
+    """Returns the error for a file or folder that this user may not read."""
     what = "This user may not read it: ask its owner for access (`chmod a+rX`)"
     return StorageDenied(errno.EACCES, what, str(path))
 

@@ -1,4 +1,4 @@
-"""The removal of files and folders below a root. Nothing is removed behind a link: its bytes may be others'."""
+"""The removal of files and folders below a root, but never behind a link: its bytes may belong to other artifacts."""
 
 import errno
 import os
@@ -11,11 +11,11 @@ from inhaul.stores.descriptors import closing
 
 
 class Removal:
-    """Removes what is below a root. All of it blocks.
+    """Removes files and folders below a root. Its methods block.
 
     Args:
-        opened: Returns the root, opened.
-        checked: Returns a key that leads nowhere else.
+        opened: Returns the open root.
+        checked: Checks that a key does not lead out of the root, and returns it.
     """
 
     def __init__(self, opened: Callable[[], Root], checked: Callable[[str], str]) -> None:
@@ -41,7 +41,7 @@ class Removal:
             raise refused
 
     def check(self, folders: Iterable[str]) -> None:
-        """Raises `LinkRefused` if a link is on the way to one of the folders."""
+        """Raises `LinkRefused` if there is a link in the path of a folder."""
         for folder in folders:
             with suppress(FileNotFoundError, NotADirectoryError):
                 os.close(self._opened().open(folder, os.O_PATH | os.O_DIRECTORY, follow=False))

@@ -1,6 +1,6 @@
-"""The marks of registries: small objects in a storage, each of which says who writes there.
+"""The marks of registries: small objects in a storage, each of which names a registry that writes to it.
 
-What follows from one that is there says `inhaul.ownership`.
+`inhaul.ownership` draws the consequences.
 """
 
 import json
@@ -93,7 +93,7 @@ async def create(store: Store, mark: Mark) -> Mark:
 
 
 async def write(store: Store, mark: Mark, *, exclusive: bool = False) -> None:
-    """Writes a mark, also over one that is there; `exclusive` as in `Store.put_bytes`."""
+    """Writes a mark, and overwrites an existing one unless `exclusive`; see `Store.put_bytes`."""
     said = {"storage": mark.storage, "place": mark.place, "inside": mark.inside, "origin": mark.origin}
     content = json.dumps(said).encode()
     # To the end: other processes may have seen the mark already, so it must not be removed again.

@@ -42,14 +42,14 @@ _unclosed: dict[int, _OfLoop] = {}
 
 
 class Stores:
-    """Makes the stores with the options of an instance, and keeps those that have connections."""
+    """Creates stores with the options of an instance, and keeps those with connections."""
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self._options = dict(options or {})
         self._loops: dict[asyncio.AbstractEventLoop, _OfLoop] = {}
 
     def at(self, root: str) -> Store:
-        """Returns the store with this root, on the running event loop; nobody checked whose the root is."""
+        """Returns the store with this root, on the running event loop, without checking that it is the registry's."""
         if not is_remote(root):  # a local store has no connections to keep
             return make(root, self._options)
         loop = asyncio.get_running_loop()
@@ -74,7 +74,7 @@ class Stores:
         return self.path(str(place.at("")), place.prefix.rstrip("/"))
 
     def kind_of(self, root: str) -> StorageKind:
-        """Returns the columns of a storage's row besides its root."""
+        """Returns the type and the region of the storage with this root."""
         return kind_of(root, self._options)
 
     async def aclose(self) -> None:

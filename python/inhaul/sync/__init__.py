@@ -1,15 +1,14 @@
 """The blocking twin of inhaul: the same names, for scripts and notebooks.
 
-Nothing has to be awaited::
+Calls block until they are done::
 
     import inhaul.sync as ih
 
     artifacts = ih.Artifact.from_dir("plates").save()
 
-Artifacts and lists are staged when something is asked of them that only their content tells, or when they are saved,
-which reads each file once. Every call waits for a coroutine of the async API, which runs on an
-event loop in a thread of its own; so it works in a notebook, too, whose loop is another one. The two APIs may use one
-registry, but not each other's records.
+Artifacts and lists are staged when a field is read that depends on their content, or when they are saved; so each file
+is read once. Each call runs a coroutine of the async API on an event loop in a separate thread, so it also works in a
+notebook, which has its own loop. The two APIs can use the same registry, but not each other's records.
 """
 
 import os
@@ -57,7 +56,7 @@ class Instance:
     def open(self) -> Self:
         """Creates or migrates the database and registers the default storage and the user.
 
-        Nothing needs it: the first write does the same.
+        This is optional: the first write does the same.
         """
         run(self._instance.open())
         return self
@@ -98,15 +97,15 @@ def tracked(function: Callable[..., Any]) -> Callable[..., Any]: ...
 @overload
 def tracked(function: None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
 def tracked(function: Callable[..., Any] | None = None) -> Callable[..., Any]:
-    """Makes each call of a function a run of its own, with its arguments, given or default, as parameters.
+    """Records each call of a function as a run, with its arguments and their defaults as parameters.
 
-    To be written `@tracked` or `@tracked()`.
+    Use it as `@tracked` or `@tracked()`.
 
-    The run of a call that raises stays unfinished. Arguments that are long, or that JSON cannot hold, are recorded in
-    short, as texts.
+    The run of a call that raises stays unfinished. Long arguments, and arguments that JSON cannot hold, are recorded as
+    short texts.
 
     Raises:
-        TypeError: It is a coroutine function, or a generator, or has no name, like what `functools.partial` makes.
+        TypeError: The function is a coroutine or generator function, or has no name, like a `functools.partial`.
     """
     if function is None:
         return tracked
@@ -165,4 +164,4 @@ def _twin_of(name: str) -> Any:
 
 globals().update({_name: _twin_of(_name) for _name in __all__ if _name not in globals()})
 
-from inhaul.sync import core as core  # noqa: E402 - it is made of what is above
+from inhaul.sync import core as core  # noqa: E402 - it uses the names above

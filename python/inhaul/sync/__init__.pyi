@@ -308,7 +308,7 @@ class _Record:
 
         Raises:
             ValueError: It is not saved.
-            InUse: Others use it; the message counts them. Or the instance needs it for what it writes next.
+            InUse: Other records use it, and the message counts them; or the instance needs it for its next writes.
         """
         ...
 
@@ -969,7 +969,7 @@ class Artifact(
         For other suffixes it returns the path of the file or folder.
 
         Args:
-            is_run_input: The run that records the artifact as an input, unless the run created it or met it again. None
+            is_run_input: The run that records the artifact as an input, unless the run itself made it. None
                 and True mean the current run, and True requires one. False means no run.
             stream: Read an AnnData directly from its storage, without a local copy of the file.
             **options: Passed on to the reader, such as `pandas.read_csv`.
@@ -992,7 +992,7 @@ class Artifact(
         types of `load()`: the file is read once to find them, unless options say how to read it.
 
         Args:
-            is_run_input: The run that records the artifact as an input, unless the run created it or met it again. None
+            is_run_input: The run that records the artifact as an input, unless the run itself made it. None
                 and True mean the current run, and True requires one. False means no run.
             **options: Of pyarrow's format, such as `parse_options`, `read_options` and `convert_options` of
                 `pyarrow.dataset.CsvFileFormat`.
@@ -1010,7 +1010,7 @@ class Artifact(
         """Returns a local path of the content. In local storage, it is the path of the object itself.
 
         Args:
-            is_run_input: The run that records the artifact as an input, unless the run created it or met it again. None
+            is_run_input: The run that records the artifact as an input, unless the run itself made it. None
                 and True mean the current run, and True requires one. False means no run.
 
         Raises:
@@ -1760,7 +1760,7 @@ class Instance:
     def open(self) -> Self:
         """Creates or migrates the database and registers the default storage and the user.
 
-        Nothing needs it: the first write does the same.
+        This is optional: the first write does the same.
         """
         ...
 

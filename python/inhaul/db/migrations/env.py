@@ -1,4 +1,4 @@
-"""What alembic runs: the migrations, on the connection and in the transaction that `db/schema.py` opened."""
+"""The entry point of alembic: it runs the migrations in the transaction that `db/schema.py` opened."""
 
 from alembic import context
 

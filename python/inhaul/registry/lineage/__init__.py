@@ -1,1 +1,1 @@
-"""Which run made what from what."""
+"""The lineage of artifacts: their runs, and the graph of inputs and outputs."""

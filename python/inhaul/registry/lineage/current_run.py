@@ -207,7 +207,7 @@ def input_run(artifact: "Record", is_run_input: "bool | Run | None") -> Run | No
 
 
 async def note_inputs(instance: Instance, made: Mapping[int | None, int | None], run: Run | None) -> None:
-    """Links artifacts as inputs of a run, except artifacts that the run created or met again.
+    """Links artifacts as inputs of a run, except artifacts that the run created or made again.
 
     Args:
         instance: The instance of the artifacts.

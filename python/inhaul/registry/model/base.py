@@ -103,7 +103,7 @@ class Record:
 
         Raises:
             ValueError: It is not saved.
-            InUse: Others use it; the message counts them. Or the instance needs it for what it writes next.
+            InUse: Other records use it, and the message counts them; or the instance needs it for its next writes.
         """
         if self._saved_id() is not None and not self._is_deleted:
             await self._delete_rows(self._home, [self._saved_id()], repr(self), self._note_deletion)
@@ -131,7 +131,7 @@ class Record:
         """Raises if the record was deleted.
 
         Raises:
-            NoResultFound: It was deleted for good.
+            NoResultFound: It was permanently deleted.
         """
         if self._is_deleted:
             raise NoResultFound(f"{self!r} was deleted for good: create a new one")

@@ -54,7 +54,7 @@ class QuerySet(Generic[R]):
         self._conditions = conditions
         self._order = order
         self._window = window
-        self._features = features or {}  # what is compared with, by lookup of a feature
+        self._features = features or {}  # the values to compare with, by lookup of a feature
         self._instance = instance or current()
 
     def __repr__(self) -> str:

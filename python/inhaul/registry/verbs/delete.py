@@ -61,7 +61,7 @@ async def check_key_is_free(conn: AsyncConnection, row: Row, problem: str) -> No
     Args:
         conn: A connection in the transaction that restores or renames the artifact.
         row: The row of the artifact, with the new key.
-        problem: What cannot be done, for the message.
+        problem: The start of the message: what cannot be done.
 
     Raises:
         KeyExists: Another family has the key.

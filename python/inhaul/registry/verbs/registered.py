@@ -1,4 +1,4 @@
-"""The artifact that a verb changes, as values."""
+"""The values of the artifact that a verb changes."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +19,7 @@ class Registered(NamedTuple):
         instance: The instance of the artifact.
         root: The root of its storage.
         row: The part of its row that describes its object.
-        record: The artifact itself, which takes over what is written.
+        record: The artifact itself, which takes over the written values.
     """
 
     instance: Instance

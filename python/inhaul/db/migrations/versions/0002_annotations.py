@@ -1,4 +1,4 @@
-"""Features, labels, collections, and what links them with artifacts."""
+"""Features, labels, collections, and their links with artifacts."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Who a registry is, who writes with it, what is being deleted, and which uids are used up.
+"""The identity of a registry, the leases of its writers, pending deletions, and used uids.
 
 Local roots inside the folder of the registry are made relative to it.
 """
