@@ -268,7 +268,7 @@ impl<'a> Worker<'a> {
         Ok(true)
     }
 
-    /// Reads a file that may be sent into a separate buffer. Returns false if it changed meanwhile.
+    /// Reads a file into a separate buffer, as it may have to be sent. Returns false if it changed meanwhile.
     fn read_to_send(
         &mut self,
         chunk: &Arc<Chunk>,

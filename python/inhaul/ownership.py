@@ -76,7 +76,7 @@ async def claim(database: Database, store: Store, storage_id: int) -> None:
 
 
 async def claim_new(database: Database, store: Store, uid: str) -> Row:
-    """Does the same as `claim` for a root that gets its row with its first artifact. Returns the values of that row.
+    """Does the same as `claim` for a root whose row is written with its first artifact. Returns the values of that row.
 
     Args:
         database: The registry.

@@ -35,7 +35,7 @@ _IN_THE_WAY = (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR)
 
 
 class Entry(NamedTuple):
-    """A key of the cache: the content to keep a copy of.
+    """The key of a copy in the cache.
 
     Attributes:
         uid: The uid of the artifact.

@@ -296,7 +296,7 @@ class Database:
 
 
 async def _end(conn: AsyncConnection) -> None:
-    """Ends a transaction that only read. An error because of a lost connection no longer matters."""
+    """Ends a transaction that only read, and ignores that its connection was lost."""
     try:
         await conn.rollback()
     except DBAPIError as error:

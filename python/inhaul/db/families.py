@@ -165,7 +165,7 @@ _TAKEN = {
 
 
 def _latest(table: str, uid: str) -> str:
-    """Returns a query for the member that should be the latest of the family of a uid."""
+    """Returns a query for the member of a uid's family that should be the latest."""
     return f"""
         SELECT b.uid FROM {table} b WHERE {_same("b.uid", uid)} ORDER BY {_SPENT[table]}, b.uid DESC LIMIT 1
     """

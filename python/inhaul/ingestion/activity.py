@@ -1,8 +1,8 @@
 """Leases of the calls that store objects now, so that garbage collection spares objects without a row yet.
 
 A call that stores objects holds a lease in the registry, from before the first object until the last row is committed.
-A call that collects garbage also holds one, so that it does not remove the objects of a crashed ingest while the same
-call continues that ingest. A lease counts until its process is known to have ended, or has not renewed it for minutes.
+Garbage collection also holds one; a call that continues a crashed ingest waits for it, since the objects of that ingest
+are old and have no rows. A lease counts until its process is known to have ended, or has not renewed it for minutes.
 """
 
 import asyncio

@@ -71,7 +71,7 @@ async def put(
 
     Raises:
         FileChanged: The content changed while it was read, or has another digest.
-        KeyExists: `exclusive`, and there is an object.
+        KeyExists: `exclusive` is True and there is an object.
         StorageUnavailable: In each try, the object arrived damaged or the upload was lost.
     """
     for _ in range(_TRIES):

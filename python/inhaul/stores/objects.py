@@ -85,7 +85,7 @@ async def put(
         resumed: Whether an equal object may exist already; then it is not sent again.
 
     Raises:
-        KeyExists: `exclusive`, and there is an object.
+        KeyExists: `exclusive` is True and there is an object.
         StorageUnavailable: The object arrived damaged each time.
     """
     if exclusive:

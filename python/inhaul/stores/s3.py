@@ -129,7 +129,7 @@ class S3Store:
 
         Raises:
             FileChanged: The file no longer has the digest.
-            KeyExists: `exclusive`, and there is an object under the key.
+            KeyExists: `exclusive` is True and there is an object under the key.
         """
         if expected.size < PART_SIZE:
             data, digest = await asyncio.to_thread(_read, source, expected.size)
@@ -146,7 +146,7 @@ class S3Store:
         """Sends an object from memory. Returns `verified_by`.
 
         Raises:
-            KeyExists: `exclusive`, and there is an object under the key.
+            KeyExists: `exclusive` is True and there is an object under the key.
         """
         if len(data) < PART_SIZE:
             return await self.put_small(object_key, data, _md5_hex(digest), exclusive=exclusive)

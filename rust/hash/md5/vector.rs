@@ -3,7 +3,7 @@
 /// Defines `compress` of a [`Kernel`](super::backend::Kernel) with groups of `LANES` lanes, for
 /// the processor feature `$feature`.
 ///
-/// The caller has in scope what [`rounds!`] needs, the type `Vector` of `LANES` words, the
+/// The caller must have in scope the items for [`rounds!`], the type `Vector` of `LANES` words, the
 /// functions `load(&[u32; LANES])` and `store(&mut [u32; LANES], Vector)`, and
 /// `transpose([&Block; LANES])`, which makes vector `w` of the words `w` of all blocks.
 macro_rules! vector_kernel {
