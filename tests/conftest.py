@@ -14,6 +14,7 @@ from blockbuster import blockbuster_ctx
 
 import ceph
 import inhaul
+import inhaul.sync
 from proxy import proxy
 from s3_places import Place
 from s3_servers import S3Server, moto, rclone, seaweedfs
@@ -84,7 +85,7 @@ def _loop_stays_free() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _small_heap() -> None:
-    """Each collection in a test would look at all that was imported and made before: much of the time of some."""
+    """Excludes what earlier files imported and left from garbage collection, which else takes most of some tests."""
     gc.collect()
     gc.freeze()
 
@@ -93,6 +94,13 @@ def _small_heap() -> None:
 async def instance(tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
     """The current instance, empty, with its storage in a folder and SQLite in there."""
     async with inhaul.connect(storage=tmp_path / "storage") as instance:
+        yield instance
+
+
+@pytest.fixture
+def blocking_instance(tmp_path: Path) -> Iterator[inhaul.sync.Instance]:
+    """The current instance of the blocking API, empty, with its storage in a folder and SQLite in there."""
+    with inhaul.sync.connect(tmp_path / "root") as instance:
         yield instance
 
 

@@ -1,7 +1,6 @@
 """Sample data: the same with every call, and real enough for the libraries that read it."""
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -78,13 +77,7 @@ def test_a_cell_ranger_folder_is_read_by_scanpy(tmp_path: Path) -> None:
         datasets.generate_cell_ranger_files("sample_001", tmp_path)
 
 
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[ln.Instance]:
-    with ln.connect(tmp_path / "root") as instance:
-        yield instance
-
-
-def test_a_cell_ranger_folder_is_registered(instance: ln.Instance) -> None:
+def test_a_cell_ranger_folder_is_registered(blocking_instance: ln.Instance) -> None:
     folder = ln.core.datasets.generate_cell_ranger_files("sample_001")
     artifacts = ln.Artifact.from_dir(folder).save()
     assert len(artifacts) == 18

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import os
 from base64 import urlsafe_b64encode
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,13 +13,6 @@ import pytest
 import inhaul
 from inhaul import Artifact, Run, Storage, Transform, User, Visibility
 from inhaul.errors import InvalidKey, KeyExists, NotStaged, ObjectChanged, ObjectMissing
-
-
-@pytest.fixture
-async def instance(tmp_path: Path, database_url: str) -> AsyncIterator[inhaul.Instance]:
-    instance = inhaul.connect(storage=tmp_path / "storage", db=database_url)
-    yield instance
-    await instance.aclose()
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
@@ -26,6 +26,9 @@ from inhaul import _blocking
 from inhaul.errors import NotStaged, WrongThread, WrongWorld
 from inhaul.instance.handle import stack
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -34,12 +37,6 @@ def folder(tmp_path: Path) -> Path:
     for number in range(5):
         (folder / "sub" / f"{number}.txt").write_text(str(number))
     return folder
-
-
-@pytest.fixture
-def blocking_instance(tmp_path: Path) -> Iterator[ih.Instance]:
-    with ih.connect(tmp_path / "root") as instance:
-        yield instance
 
 
 def test_has_the_names_of_the_async_api() -> None:
