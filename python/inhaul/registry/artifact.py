@@ -14,7 +14,7 @@ from inhaul.ingestion.single import OnDuplicate
 from inhaul.instance import Instance, current
 from inhaul.keys import suffix
 from inhaul.registry.annotation.managers import HasFeatures
-from inhaul.registry.content import HasContent
+from inhaul.registry.has_content import HasContent
 from inhaul.registry.lineage.current_run import input_run, note_inputs, run_for
 from inhaul.registry.lineage.graph import Lineage, trace
 from inhaul.registry.making import FromMemory, check_data, checked_storage
