@@ -73,9 +73,9 @@ def _loop_stays_free() -> Iterator[None]:
             # Migrations are Python files, which are loaded when a release first opens an older database.
             function.can_block_in("inhaul/db/schema.py", "_upgrade")
             # The clients of S3 are created in a thread, on a loop without other tasks.
-            function.can_block_in("inhaul/stores/clients.py", "_make")
+            function.can_block_in("inhaul/stores/s3/clients.py", "_make")
             # The library that opens paths of objects is imported at its first use.
-            function.can_block_in("inhaul/stores/s3.py", "path")
+            function.can_block_in("inhaul/stores/s3/store.py", "path")
         yield
         # These call the watched functions, which must stay watched meanwhile.
         for thread in threading.enumerate():

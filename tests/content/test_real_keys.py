@@ -272,8 +272,8 @@ import inhaul
 from inhaul.content.files import FileContent
 from inhaul.content import real_keys
 from inhaul.registry.verbs import replace as replacing
-from inhaul.stores.local import LocalStore
-from inhaul.stores.s3 import S3Store
+from inhaul.stores.local.store import LocalStore
+from inhaul.stores.s3.store import S3Store
 
 label, root, uid, new = sys.argv[1:]
 stored = 0

@@ -11,7 +11,7 @@ import inhaul
 from inhaul import Artifact, Run, Storage, Transform
 from inhaul.content import files
 from inhaul.errors import FileChanged, KeyExists, StorageFull
-from inhaul.stores.local import LocalStore
+from inhaul.stores.local.store import LocalStore
 from trees import write
 
 LARGE = 6 << 20  # bytes: such a file is not kept in memory
@@ -155,7 +155,7 @@ async def test_a_full_disk_leaves_no_copy(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     await instance.open()
-    monkeypatch.setattr("inhaul.stores.local._core.copy_file", full)
+    monkeypatch.setattr("inhaul.stores.local.store._core.copy_file", full)
     artifact = Artifact(large(tmp_path / "a.bin"), key="a.bin")
     with pytest.raises(StorageFull, match=f"{LARGE:,}|{LARGE}"):
         await artifact.save()

@@ -31,8 +31,8 @@ from inhaul.formats.backed import open_backed
 from inhaul.formats.ranged import RangedFile, Remote
 from inhaul.hashing import hash_file
 from inhaul.registry import asynchronous
-from inhaul.stores import address
-from inhaul.stores.s3 import S3Store
+from inhaul.stores.s3 import address
+from inhaul.stores.s3.store import S3Store
 
 OLD = Path(scanpy.__file__).parent / "datasets" / "10x_pbmc68k_reduced.h5ad"
 TABLE = pd.DataFrame({"gene": ["a", "b", "c"], "count": [1, 2, 3]})

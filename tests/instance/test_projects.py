@@ -14,7 +14,7 @@ import inhaul
 from inhaul import Artifact, Storage, connect
 from inhaul.db import roots, tables
 from inhaul.hashing import hash_bytes
-from inhaul.stores.address import parse
+from inhaul.stores.s3.address import parse
 from registries import query, seeds
 from trees import grow, write
 

@@ -18,7 +18,7 @@ import inhaul
 import inhaul.sync
 from inhaul import Artifact, Storage, connect, gc, ingest, verify
 from inhaul.errors import NoResultFound, StorageShared, WrongStorage
-from inhaul.stores.local import LocalStore
+from inhaul.stores.local.store import LocalStore
 from registries import artifacts, query, seeds
 from s3_servers import S3Server
 from trees import grow, write

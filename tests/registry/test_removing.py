@@ -15,7 +15,7 @@ import inhaul
 from inhaul import Artifact
 from inhaul.errors import NoResultFound, StorageDenied
 from inhaul.stores.base import Stat
-from inhaul.stores.local import LocalStore
+from inhaul.stores.local.store import LocalStore
 from registries import artifacts, assert_consistent, query, seeds
 from trees import write
 
@@ -23,7 +23,7 @@ DELETE = """
 import asyncio, functools, os, signal, sys
 import inhaul
 from inhaul.db import engine, removals
-from inhaul.stores import local
+from inhaul.stores.local import store as local
 
 async def main(root, url, label, count, *uids):
     left = int(count)

@@ -15,7 +15,7 @@ import inhaul
 from inhaul import Artifact, Run, Transform
 from inhaul.content.files import FileContent
 from inhaul.errors import FileChanged, KeyExists, NoResultFound, StorageDenied
-from inhaul.stores.local import LocalStore
+from inhaul.stores.local.store import LocalStore
 from proxy import Delay, Status
 from registries import PART, artifacts, assert_consistent, seeds
 from s3_places import Place

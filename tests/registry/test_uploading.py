@@ -15,7 +15,7 @@ from inhaul import Artifact, Status, connect, gc, ingest
 from inhaul.errors import KeyExists, ObjectChanged, ObjectMissing, StorageUnavailable
 from inhaul.ingestion.activity import storing, target_of
 from inhaul.instance import Instance
-from inhaul.stores.s3 import S3Store
+from inhaul.stores.s3.store import S3Store
 from registries import query
 from s3_servers import S3Server
 from striking import Struck, cancel

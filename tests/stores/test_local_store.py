@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inhaul.hashing import hash_bytes
-from inhaul.stores import local
-from inhaul.stores.local import LocalStore
+from inhaul.stores.local import store as local
+from inhaul.stores.local.store import LocalStore
 from store_tests import Content, StoreTests
 
 

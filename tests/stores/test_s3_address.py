@@ -3,7 +3,7 @@
 import pytest
 
 from inhaul.errors import UnsupportedStorage
-from inhaul.stores.address import S3Address, parse
+from inhaul.stores.s3.address import S3Address, parse
 
 
 @pytest.mark.parametrize(

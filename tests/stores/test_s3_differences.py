@@ -15,8 +15,8 @@ from inhaul._core import PartReader
 from inhaul.errors import InvalidKey, KeyExists, ObjectRefused, StorageDenied
 from inhaul.hashing import hash_bytes
 from inhaul.instance import Instance
-from inhaul.stores.multipart import NoJournal
-from inhaul.stores.s3 import S3Store
+from inhaul.stores.s3.multipart import NoJournal
+from inhaul.stores.s3.store import S3Store
 from proxy import Answer, Body, Delay, Request, Status, Without
 from s3_places import QUICK, Place, put
 from trees import write

@@ -15,8 +15,8 @@ import pytest
 
 from inhaul._core import PartReader
 from inhaul.errors import InhaulError
-from inhaul.stores.multipart import NoJournal
-from inhaul.stores.s3 import S3Store
+from inhaul.stores.s3.multipart import NoJournal
+from inhaul.stores.s3.store import S3Store
 from proxy import Delay, Status
 from registries import seeds
 from s3_places import QUICK, Place, put
@@ -24,8 +24,8 @@ from s3_servers import KEY, SECRET
 
 _SHORT = """
 import asyncio, hashlib, os, sys
-from inhaul.stores.address import parse
-from inhaul.stores.s3 import S3Store
+from inhaul.stores.s3.address import parse
+from inhaul.stores.s3.store import S3Store
 
 async def main():
     store = S3Store(parse(sys.argv[1]))

@@ -17,9 +17,9 @@ import pytest
 from inhaul._core import PartReader
 from inhaul.errors import FileChanged, KeyExists, ObjectRefused, StorageUnavailable
 from inhaul.hashing import Digest, etag
-from inhaul.stores.clients import Limits
-from inhaul.stores.multipart import NoJournal
-from inhaul.stores.s3 import S3Store
+from inhaul.stores.s3.clients import Limits
+from inhaul.stores.s3.multipart import NoJournal
+from inhaul.stores.s3.store import S3Store
 from proxy import Drop, Fault, Flip, Header, Proxy, Request, Reset, Stall, Status
 from s3_places import Place
 
@@ -293,8 +293,8 @@ _KILLED = """
 import asyncio, sys
 from pathlib import Path
 from inhaul._core import PartReader
-from inhaul.stores.address import parse
-from inhaul.stores.s3 import S3Store
+from inhaul.stores.s3.address import parse
+from inhaul.stores.s3.store import S3Store
 from test_s3_multipart import FileJournal, PART
 
 async def main():

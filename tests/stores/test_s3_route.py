@@ -14,9 +14,9 @@ import trustme
 
 from inhaul import Artifact, connect
 from inhaul.errors import StorageUnavailable
-from inhaul.stores.address import S3Address
-from inhaul.stores.route import route
-from inhaul.stores.s3 import S3Store
+from inhaul.stores.s3.address import S3Address
+from inhaul.stores.s3.route import route
+from inhaul.stores.s3.store import S3Store
 from proxy import Proxy, proxy
 from s3_places import QUICK, Place, put
 from s3_servers import S3Server

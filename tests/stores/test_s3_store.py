@@ -7,8 +7,9 @@ import pytest
 
 from inhaul.errors import InvalidKey
 from inhaul.hashing import PART_SIZE, hash_bytes
-from inhaul.stores import address, s3
-from inhaul.stores.s3 import S3Store
+from inhaul.stores.s3 import address
+from inhaul.stores.s3 import store as s3
+from inhaul.stores.s3.store import S3Store
 from s3_servers import S3Server
 from store_tests import SIZES, Content, StoreTests
 

@@ -9,8 +9,10 @@ import pytest
 import inhaul
 from inhaul import Artifact, Storage
 from inhaul.errors import UnsupportedStorage
-from inhaul.stores import address, s3, schemes
+from inhaul.stores import schemes
 from inhaul.stores.base import Scheme
+from inhaul.stores.s3 import address
+from inhaul.stores.s3 import store as s3
 from trees import write
 
 

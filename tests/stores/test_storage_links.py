@@ -19,7 +19,7 @@ from inhaul.db import bulk
 from inhaul.errors import InvalidKey, LinkRefused, NoResultFound, StorageMissing
 from inhaul.hashing import hash_bytes
 from inhaul.instance import Instance
-from inhaul.stores.local import LocalStore
+from inhaul.stores.local.store import LocalStore
 from inhaul.upkeep.reports import Defect
 from registries import query, seeds
 from trees import write

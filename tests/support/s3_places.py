@@ -5,9 +5,9 @@ import hashlib
 import random
 from typing import Any, NamedTuple
 
-from inhaul.stores.address import S3Address
-from inhaul.stores.clients import Limits
-from inhaul.stores.s3 import S3Store
+from inhaul.stores.s3.address import S3Address
+from inhaul.stores.s3.clients import Limits
+from inhaul.stores.s3.store import S3Store
 from proxy import Proxy, Reply, Request
 from s3_servers import S3Server
 

@@ -183,7 +183,7 @@ async def test_what_a_killed_ingest_left_is_gone_on_with_or_collected(tmp_path: 
 KILLED_DELETE = """
 import asyncio, os, signal, sys, inhaul
 from inhaul.db.engine import Database
-from inhaul.stores.local import LocalStore
+from inhaul.stores.local.store import LocalStore
 
 async def main():
     async with inhaul.connect(sys.argv[1]) as instance:

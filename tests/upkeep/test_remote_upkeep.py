@@ -19,9 +19,9 @@ from inhaul.errors import ObjectChanged, ObjectDamaged, StorageUnavailable
 from inhaul.hashing import Digest, hash_bytes
 from inhaul.hashing.etags import from_etag
 from inhaul.keys import new_uid, object_key
-from inhaul.stores import address
-from inhaul.stores.clients import Limits
-from inhaul.stores.s3 import S3Store
+from inhaul.stores.s3 import address
+from inhaul.stores.s3.clients import Limits
+from inhaul.stores.s3.store import S3Store
 from proxy import Cut, FlipReply, proxy
 from registries import seeds
 from s3_servers import S3Server

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inhaul.errors import UnsupportedStorage
 from inhaul.keys import OBJECTS, is_of_objects
-from inhaul.stores import s3
 from inhaul.stores.base import Address, Scheme, Store
-from inhaul.stores.local import LocalStore
+from inhaul.stores.local.store import LocalStore
 from inhaul.stores.locations import check_encoding, resolved
+from inhaul.stores.s3 import store as s3
 from inhaul.texts import check_text
 
 if TYPE_CHECKING:

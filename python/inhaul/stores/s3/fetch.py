@@ -11,9 +11,9 @@ import aiofiles
 
 from inhaul import space
 from inhaul.errors import InhaulError, ObjectChanged, ObjectMissing
-from inhaul.stores.clients import Clients
-from inhaul.stores.faults import Kind, ShortReply
-from inhaul.stores.requests import Refused, Requests
+from inhaul.stores.s3.clients import Clients
+from inhaul.stores.s3.faults import Kind, ShortReply
+from inhaul.stores.s3.requests import Refused, Requests
 from inhaul.tasks import each, to_the_end
 
 if TYPE_CHECKING:

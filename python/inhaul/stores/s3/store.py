@@ -14,13 +14,13 @@ from inhaul import _core
 from inhaul.errors import FileChanged, InvalidKey
 from inhaul.hashing import PART_SIZE, Digest, hash_bytes
 from inhaul.hashing.etags import part_size_of
-from inhaul.stores import fetch, multipart, objects
-from inhaul.stores.address import S3Address, locate, parse
 from inhaul.stores.base import PAGE, Scheme, Stat, StoredObject, Upload
-from inhaul.stores.clients import Limits, check_options
-from inhaul.stores.multipart import NoJournal
-from inhaul.stores.requests import Refused, Requests
-from inhaul.stores.route import route
+from inhaul.stores.s3 import fetch, multipart, objects
+from inhaul.stores.s3.address import S3Address, locate, parse
+from inhaul.stores.s3.clients import Limits, check_options
+from inhaul.stores.s3.multipart import NoJournal
+from inhaul.stores.s3.requests import Refused, Requests
+from inhaul.stores.s3.route import route
 from inhaul.stores.sending import PartReader, UploadJournal
 
 if TYPE_CHECKING:

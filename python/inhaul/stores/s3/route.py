@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from inhaul.errors import StorageUnavailable
-from inhaul.stores.address import S3Address
+from inhaul.stores.s3.address import S3Address
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 from inhaul.errors import LinkRefused
 from inhaul.hashing import Root
-from inhaul.stores.descriptors import closing
+from inhaul.stores.local.descriptors import closing
 
 
 class Removal:

@@ -20,10 +20,10 @@ from inhaul.errors import (
     StorageUnavailable,
 )
 from inhaul.stores.base import Stat
-from inhaul.stores.clients import Clients
-from inhaul.stores.faults import AGAIN, NOTHING_DONE, Kind, classify, reply_fault
-from inhaul.stores.fetch import read_through, tag
-from inhaul.stores.requests import Refused, Requests
+from inhaul.stores.s3.clients import Clients
+from inhaul.stores.s3.faults import AGAIN, NOTHING_DONE, Kind, classify, reply_fault
+from inhaul.stores.s3.fetch import read_through, tag
+from inhaul.stores.s3.requests import Refused, Requests
 from inhaul.tasks import to_the_end, unwrapped
 
 if TYPE_CHECKING:

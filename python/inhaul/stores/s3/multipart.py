@@ -19,11 +19,11 @@ from inhaul.errors import (
     StorageUnavailable,
 )
 from inhaul.hashing import Digest
-from inhaul.stores import objects
-from inhaul.stores.clients import Clients
-from inhaul.stores.faults import Damaged, Kind
-from inhaul.stores.fetch import read_through, tag
-from inhaul.stores.requests import Refused, Requests
+from inhaul.stores.s3 import objects
+from inhaul.stores.s3.clients import Clients
+from inhaul.stores.s3.faults import Damaged, Kind
+from inhaul.stores.s3.fetch import read_through, tag
+from inhaul.stores.s3.requests import Refused, Requests
 from inhaul.stores.sending import PartReader, UploadJournal
 from inhaul.tasks import to_the_end, unwrapped
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inhaul.keys import OBJECTS
-from inhaul.stores import address
-from inhaul.stores.clients import Clients, Limits, check_options
-from inhaul.stores.fetch import tag
-from inhaul.stores.requests import Requests
+from inhaul.stores.s3 import address
+from inhaul.stores.s3.clients import Clients, Limits, check_options
+from inhaul.stores.s3.fetch import tag
+from inhaul.stores.s3.requests import Requests
 from inhaul.texts import check_name
 
 _PARTS = (bytes(5 << 20), b"1")  # no part but the last may be smaller

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from inhaul.errors import InhaulError, ObjectRefused, StorageDenied, StorageFull, StorageMissing, StorageUnavailable
-from inhaul.stores.address import S3Address
-from inhaul.stores.clients import Clients, Limits
-from inhaul.stores.faults import AGAIN, Fault, Kind, classify
-from inhaul.stores.limiter import Limiter
+from inhaul.stores.s3.address import S3Address
+from inhaul.stores.s3.clients import Clients, Limits
+from inhaul.stores.s3.faults import AGAIN, Fault, Kind, classify
+from inhaul.stores.s3.limiter import Limiter
 
 T = TypeVar("T")
 

@@ -15,9 +15,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from inhaul.errors import StorageDenied
-from inhaul.stores import route
-from inhaul.stores.address import S3Address
-from inhaul.stores.route import Route
+from inhaul.stores.s3 import route
+from inhaul.stores.s3.address import S3Address
+from inhaul.stores.s3.route import Route
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
