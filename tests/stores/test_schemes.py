@@ -73,5 +73,5 @@ async def test_a_kind_of_storage_is_one_entry_of_the_table(
 
 
 async def test_an_unknown_scheme_names_those_that_are_known(instance_of_another_kind: inhaul.Instance) -> None:
-    with pytest.raises(UnsupportedStorage, match=r"gs:// addresses .* local folders and s3:// and other://"):
+    with pytest.raises(UnsupportedStorage, match=r"gs:// is not supported: .* local folders and s3:// and other://"):
         Storage("gs://bucket")
