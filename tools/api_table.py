@@ -1,4 +1,4 @@
-"""Writes the table of what the API promises, and the test that shows each item: `python tools/api_table.py OUTPUT`.
+"""Writes the table of the items of the API, with the test that shows each: `python tools/api_table.py OUTPUT`.
 
 Fails if a name is not in both APIs, or a test is not there.
 """
@@ -14,7 +14,7 @@ import inhaul.sync
 
 TESTS = Path(__file__).parents[1] / "tests"
 
-# What the page lists, by section: name of the test file, then test by test what it shows.
+# The items of the page, by section: the name of the test file, then the items that each test shows.
 ITEMS = {
     "Bases": {
         "Registry": "query::test_verbs",
@@ -110,7 +110,7 @@ def place(test: str) -> str | None:
 
 
 def names(section: str, name: str) -> tuple[str, str]:
-    """What the item is called in the async API and in the blocking one."""
+    """Returns the name of the item in the async API and in the blocking one."""
     if section in CONSTRUCTED:
         return name, name
     if section == "Arguments":

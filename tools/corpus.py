@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "tests" / "corpus"
 
-# What is installed for each line, and which of the functions below then write.
+# The packages for each line, and the functions below that then write.
 LINES = {
     "anndata-0.7": (
         "anndata==0.7.8 pandas<2 numpy<1.24 scipy<1.11 h5py<3.9 zarr<2.13 numcodecs<0.12 setuptools<70",
@@ -163,7 +163,7 @@ def table(folder: Path) -> None:
 
 
 def arrow(folder: Path) -> None:
-    """A table of pyarrow, without what pandas adds."""
+    """Returns a table of pyarrow, without the metadata of pandas."""
     import datetime
 
     import pyarrow as pa

@@ -1,7 +1,7 @@
 """Writes `python/inhaul/sync/__init__.pyi`, the types of the blocking API, from the source of the async one.
 
-It declares every class that has a twin, so it needs the package. With `--check` it only fails if the file is not what
-it would write.
+It declares every class with a twin, so it imports the package. With `--check` it writes nothing, and fails if the file
+is out of date.
 """
 
 import ast
@@ -30,7 +30,7 @@ HEAD = "# Made by tools/sync_stub.py from the async API.\n"
 _HIDDEN = {"ManyToMany"}  # its instances are properties in the stub
 _RENAMED = {"__aenter__": "__enter__", "__aexit__": "__exit__"}
 
-# What it and SQLAlchemy add to a class.
+# Attributes that the twin and SQLAlchemy add to a class.
 MEMBERS = {
     "Registry": """
 __mapper__: Mapper[Any]
@@ -93,7 +93,7 @@ def _called(node: ast.Assign) -> str:
 
 
 def _bounds(variable: ast.Assign) -> list[str]:
-    """What a type variable is bound to, if anything."""
+    """Returns the bound of a type variable, if it has one."""
     keywords = variable.value.keywords if isinstance(variable.value, ast.Call) else []
     return [ast.unparse(keyword.value).strip("'") for keyword in keywords if keyword.arg == "bound"]
 
@@ -182,7 +182,7 @@ class Blocking(ast.NodeTransformer):
         return node
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
-        """Takes the quotes off: a stub may refer to what it declares later."""
+        """Removes the quotes, as a stub may refer to names that it declares later."""
         return self.visit(ast.parse(node.value, mode="eval").body) if isinstance(node.value, str) else node
 
     def visit_Name(self, node: ast.Name) -> ast.Name:

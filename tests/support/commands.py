@@ -1,4 +1,4 @@
-"""The command line in processes of its own, without the second that Python takes to load inhaul for each."""
+"""The command line in separate processes, without the second that each would need to load inhaul."""
 
 import multiprocessing
 import os
@@ -12,7 +12,7 @@ _processes.set_forkserver_preload(["__main__", "inhaul.cli", "inhaul.sync"])
 
 
 def inhaul(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end, as a shell would with both outputs in a pipe or file."""
+    """Runs a command until it ends, like a shell with both outputs in a pipe or file."""
     outputs = [os.memfd_create(name) for name in ("stdout", "stderr")]
     paths = [f"/proc/{os.getpid()}/fd/{output}" for output in outputs]
     command = list(map(str, arguments))

@@ -1,6 +1,6 @@
 """Small files of many formats with one byte changed, read in every way, in processes that may crash.
 
-Each number is a change. `python tests/support/flips.py FIRST LAST` reads those, and prints what went wrong.
+Each number is a change. `python tests/support/flips.py FIRST LAST` reads these, and prints the wrong outcomes.
 """
 
 import gc

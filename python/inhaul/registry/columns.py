@@ -12,7 +12,7 @@ from inhaul.ingestion.plan import next_version
 from inhaul.ingestion.report import Status
 
 _NEW: dict[str, Any] = {**dict.fromkeys(artifact.c.keys()), "is_latest": True, "visibility": 0}
-"""What a new row has in the columns that an ingest does not fill."""
+"""The values of a new row in the columns that an ingest does not fill."""
 
 
 class Row(NamedTuple):

@@ -1,4 +1,4 @@
-"""The content of an artifact: how it is staged, saved and read."""
+"""Staging, saving and reading of the content of an artifact."""
 
 import asyncio
 import errno
@@ -143,11 +143,11 @@ class HasContent(IsVersioned, TracksRun, Record):
             if old is not None:
                 self._description = description if description is not None else old._description
                 if old._version is None:
-                    set_row(old, {"version": "1"})  # as its row will be when this is saved; no edit of the old one
+                    set_row(old, {"version": "1"})  # its row gets this when this version is saved; it is not an edit
         self._is_staged = True
 
     async def _as_predecessor(self) -> Predecessor:
-        """Stages the artifact, and returns what the staging of its successor needs to know."""
+        """Stages the artifact, and returns the facts for staging its successor."""
         await self._staging()
         pending: dict[str, str | None] = {}
         member: HasContent | None = self
@@ -157,7 +157,7 @@ class HasContent(IsVersioned, TracksRun, Record):
         return Predecessor(self._uid, self._key, pending)
 
     def _hold(self, instance: Instance, draft: Draft | None, staged: Staged | None) -> None:
-        """Becomes an artifact that was staged, or also saved, with others."""
+        """Becomes an artifact that was staged, and perhaps saved, together with others."""
         self._is_staged, self._instance, self._draft, self._staged = True, instance, draft, staged
 
     async def _save(self, instance: Instance) -> None:
@@ -194,7 +194,7 @@ class HasContent(IsVersioned, TracksRun, Record):
             if old._id is None:
                 await old._save_content(old._home)
         if self._is_staged and self._id is None and stem(self._uid) != stem(old._uid):
-            self._is_staged = False  # the old one turned out to be another artifact, of another family
+            self._is_staged = False  # staging has found that the old one is an artifact of another family
 
     async def _save_staged(self, instance: Instance, *, fresh: bool) -> None:
         run_id = await saved_id(self._run, instance)
@@ -203,7 +203,7 @@ class HasContent(IsVersioned, TracksRun, Record):
             target = self._staged.target if self._staged is not None else None
             async with storing(instance.database, resumed_since=since, target=target):
                 await self._save_new(instance, run_id, fresh=fresh)
-        elif self._sent is not None:  # of a replacement
+        elif self._sent is not None:  # the values of a replacement
             await self._is_found(instance)
         if self._met is not None:
             await saving.meet_again(instance, self._storage.root, self._row(), self._met, self._run_id)
@@ -211,7 +211,7 @@ class HasContent(IsVersioned, TracksRun, Record):
         await self._write_changes(instance)
 
     async def _save_new(self, instance: Instance, run_id: int | None, *, fresh: bool) -> None:
-        """Object first, row last. A loser of a race for the key becomes the winner's artifact, or its next version."""
+        """Stores the object first, the row last. If another writer was faster, becomes its artifact or next version."""
         for _ in range(_ATTEMPTS):
             staged = self._staged
             if staged is None or self._id is not None:
@@ -229,7 +229,7 @@ class HasContent(IsVersioned, TracksRun, Record):
             except BaseException as error:
                 await to_the_end(staged.content.release())
                 is_overtaken = isinstance(error, IntegrityError | Overtaken)
-                # Whoever overtook it has committed by now, and so has, or never will, an earlier attempt of its own.
+                # The other writer has committed, so an earlier attempt of this call has committed too, or never will.
                 if is_overtaken and self._sent is not None and await self._is_registered(instance):
                     return
                 self._sent = None if is_overtaken else self._sent

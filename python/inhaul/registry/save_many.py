@@ -18,19 +18,19 @@ _IN_A_ROW = 2_000  # records after which other tasks get a turn
 async def save(records: Iterable[Registry]) -> None:
     """Saves records of any type. If one fails, all others are still saved.
 
-    New labels, features, transforms and users are written first, hundreds in a transaction, then changed fields of such
-    records; then the others are saved side by side, as by their own `save()`.
+    New labels, features, transforms and users are written first, hundreds in one transaction, then changed fields of
+    such records. Then the others are saved concurrently, as by their own `save()`.
 
     Args:
-        records: Of one instance; one that is there twice is saved once. Or the artifacts of a folder, which are then
-            saved as by their own `save()`.
+        records: Records of one instance; a record that is listed twice is saved once. A list from `from_dir` is saved
+            as by its own `save()`.
 
     Raises:
-        TypeError: Something is no record. Nothing is saved then.
-        WrongWorld: Some are of `inhaul`, some of `inhaul.sync`. Nothing is saved then.
-        ValueError: They belong to several instances. Nothing is saved then.
-        DatabaseDenied: The registry may only be read.
-        ExceptionGroup: Some could not be saved; it says how many are, and has the error of each other one.
+        TypeError: An item is not a record. Nothing is saved.
+        WrongWorld: Some records are of `inhaul`, others of `inhaul.sync`. Nothing is saved.
+        ValueError: The records belong to several instances. Nothing is saved.
+        DatabaseDenied: This user may only read the registry.
+        ExceptionGroup: Some records could not be saved. It says how many were saved, and has the errors of the others.
     """
     if (save_all := getattr(records, "_save_all", None)) is not None:  # a list saves itself
         await save_all()

@@ -157,7 +157,7 @@ _world.map()
 
 
 def _twin_of(name: str) -> Any:
-    """Returns the twin of a public name. What does not wait, and is of no API, is its own."""
+    """Returns the twin of a public name. A name that does not block and has no twin stays as it is."""
     value = getattr(_inhaul, name)
     return blocking(value) if iscoroutinefunction(value) else _world.classes.get(name, value)
 

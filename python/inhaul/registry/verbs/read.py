@@ -42,7 +42,7 @@ async def cached(instance: Instance, root: str, row: Row, path: "Path | UPath") 
 
     Raises:
         ObjectMissing: The object is not in the storage.
-        ObjectChanged: A later version overwrote the file in place, or the user's file is now another one.
+        ObjectChanged: A later version overwrote the file in place, or a user's own file has another size or kind.
         ObjectDamaged: The object does not have the registered size or kind.
         StorageDenied: The object cannot be read.
     """

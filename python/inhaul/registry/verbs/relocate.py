@@ -50,7 +50,7 @@ async def upload(artifact: Registered) -> Mapping[str, Any] | None:
         return uploaded
     target = None if row.key_is_virtual else target_of(remote, object_key)
     async with storing(instance.database, target=target):
-        # Each upload has its own name, so it can remove what it leaves unfinished.
+        # Each upload has its own name, so that a failed upload can remove its object.
         new_key = named_anew(row.uid, row.suffix) if row.key_is_virtual else object_key
         outcome = Outcome()
         try:
@@ -81,7 +81,7 @@ async def _remove_local(instance: Instance, object_key: str, prefix: str) -> Non
 
 
 async def _uploaded(artifact: Registered, remote: str) -> dict[str, Any] | None:
-    """Returns the row if it is in the remote storage: by another process, or a call that did not hear of its COMMIT."""
+    """Returns the row if another process, or a call whose COMMIT was in doubt, has moved it to the remote storage."""
     async with artifact.instance.database.read() as conn:
         row = await found(conn, type(artifact.record), uid=artifact.row.uid)
         roots = await objects.roots(conn, [row["storage_id"]]) if row is not None else {}

@@ -61,7 +61,7 @@ class Draft(NamedTuple):
 
     @property
     def root(self) -> str | None:
-        """The root of the storage that was given."""
+        """The root of the storage that the user gave."""
         return self.storage if self.storage is None or isinstance(self.storage, str) else self.storage.root
 
 
@@ -74,7 +74,7 @@ class Stored(NamedTuple):
 
 
 class Met(NamedTuple):
-    """The content of a new artifact that turned out to be registered, and the run that found it."""
+    """The content of a new artifact that is registered already, and the run that found it."""
 
     content: Content
     run: "Run | None"
@@ -117,7 +117,7 @@ def check_same(row: Mapping[str, Any], content: Content, key: str | None, versio
 
 
 def new_columns(staged: Staged) -> dict[str, Any]:
-    """Returns the columns of a new artifact that staging finds out."""
+    """Returns the columns of a new artifact that staging determines."""
     facts, place = staged.facts, staged.place
     return {
         "uid": staged.uid,
@@ -145,8 +145,8 @@ async def store(store: Store, staged: Staged, earlier: Stored | None) -> Stored:
     """
     content, object_key, digest = staged.content, staged.object_key, staged.facts.digest
     if earlier is not None and earlier.object_key == object_key and await is_taken(store, object_key):
-        return earlier  # its row may be there by now, so it is not written again
-    # Written again where it is there: what a call of before the kill still has under way finds another object then.
+        return earlier  # a row may refer to it by now, so it is not written again
+    # An existing object is written again, so that a late request of the killed call finds another object.
     is_over = object_key != staged.place.key or (staged.is_left and await holds(store, object_key, digest))
     since = datetime.now(UTC)
     return Stored(object_key, await content.store(store, object_key, digest, exclusive=not is_over), since)
@@ -228,14 +228,14 @@ async def meet_again(instance: Instance, root: str, row: Row, met: Met, created_
         instance: The instance of the artifact.
         root: The root of its storage.
         row: The row of the artifact.
-        met: The content that turned out to be the artifact's, and the run.
+        met: The content that is that of the artifact, and the run that found it.
         created_in: The id of the run that created the artifact.
     """
     location, object_key, store = met.content.location, row.object_key, instance.store(root)
     is_source = location is not None and relative_key(location, store.root) == object_key
     if object_key and not is_source and not await _is_there(store, object_key, row):
         writable = await instance.writable(store.root)
-        if row.key_is_virtual:  # what lies under a user's key, if anything, is not ours to remove
+        if row.key_is_virtual:  # an object under a real key must not be removed here
             await writable.remove([object_key, f"{object_key}/"])
         await met.content.store(writable, object_key, row.digest, exclusive=not row.key_is_virtual)
         await store.sync()
@@ -261,7 +261,7 @@ async def discard(instance: Instance, staged: Staged, error: BaseException) -> b
     Args:
         instance: The instance of the artifact.
         staged: The staged artifact.
-        error: Why it could not be saved. If the object cannot be removed, it gets a note.
+        error: The error of the save. It gets a note if the object cannot be removed.
 
     Returns:
         True if the object is removed or needed.
