@@ -65,7 +65,7 @@ class ArtifactList(Sequence[A], Generic[A]):
         self._folder = folder
         self._instance = folder.instance
         self._job: Job | None = None
-        self._session: Session | None = None
+        self._plan: tuple[Job, Session] | None = None
         self._columns: Columns | None = None
         self._saved = False
         self._report = IngestReport()
@@ -231,16 +231,18 @@ class ArtifactList(Sequence[A], Generic[A]):
         return self
 
     async def _read(self) -> None:
-        self._job = await self._folder.job()
-        session = await self._job.session()
+        job = await self._folder.job()
+        session = await job.session()
         with session.left_on_failure():
-            batches = await pipeline.stage(self._job, session, pipeline.teller(IngestReport(), self._on_event))
-            await self._hold([Recorded(batch, [], session.started, {}) for batch in batches])
-        self._session = session
+            batches = await pipeline.stage(job, session, pipeline.teller(IngestReport(), self._on_event))
+            await self._hold(job, [Recorded(batch, [], session.started, {}) for batch in batches], saved=False)
+        self._plan = job, session
 
     async def _save(self) -> None:
-        if self._folder.duplicates == "drop" and self._columns is None:
+        plan = self._take_plan()
+        if plan is None and self._folder.duplicates == "drop":
             await self._read()  # the first of each content is known once all are read
+            plan = self._take_plan()
         done: list[Recorded] = []
         tell = pipeline.teller(IngestReport(), self._on_event)
 
@@ -248,19 +250,29 @@ class ArtifactList(Sequence[A], Generic[A]):
             done.append(recorded)
             tell(recorded.batch, found, walked)
 
-        if self._columns is None or self._job is None or self._session is None or self._some_saved_alone():
-            if self._session is not None:
-                self._session.release()  # otherwise this call could not continue it
-            self._job = job = await self._folder.job()
+        if plan is None:
+            job = await self._folder.job()
             session = await job.session()
             with session.left_on_failure():
                 await pipeline.ingest(job, session, add)
         else:
-            found, batches = len(self._columns), [part.batch for part in self._columns.parts]
-            with self._session.left_on_failure():
-                await pipeline.save(self._job, self._session, batches, lambda recorded: add(recorded, found, True))
-        self._saved = True
-        await self._hold(done)
+            job, session = plan
+            found, batches = len(self), [part.batch for part in self._staged_columns().parts]
+            with session.left_on_failure():
+                await pipeline.save(job, session, batches, lambda recorded: add(recorded, found, True))
+        await self._hold(job, done, saved=True)
+
+    def _take_plan(self) -> "tuple[Job, Session] | None":
+        """Returns the job and session of the staging, for one attempt to save; None if the folder must be read again.
+
+        A failed attempt may have stored objects and registered some of them. So the next one reads the folder again,
+        asks the registry about it, and continues the session.
+        """
+        plan, self._plan = self._plan, None
+        if plan is None or not self._some_saved_alone():
+            return plan
+        plan[1].release()  # otherwise this call could not continue it
+        return None
 
     def _some_saved_alone(self) -> bool:
         """True if new artifacts were saved since the list was staged, so the plan is outdated."""
@@ -268,30 +280,27 @@ class ArtifactList(Sequence[A], Generic[A]):
         places = [columns.find(path) for path, artifact in self._touched.items() if artifact._id is not None]
         return any(place is not None and columns.row(place).status != Status.UNCHANGED for place in places)
 
-    async def _hold(self, parts: list[Recorded]) -> None:
-        """Sets the contents of the list from the outcome of staging or saving."""
-        self._report = self._job.report() if self._job is not None else IngestReport()
+    async def _hold(self, job: "Job", parts: list[Recorded], *, saved: bool) -> None:
+        """Sets the contents of the list from the outcome of staging or saving: all of them, or none if cancelled."""
+        related = await self._load_related(job, parts)
+        self._job, self._related, self._saved, self._report = job, related, saved, job.report()
         for part in parts:
             self._report.add(part.batch.counts, part.batch.nbytes, part.batch.issues)
-        await self._load_related(parts)
-        user_id = next((id for id, user in self._related["User"].items() if user._handle == settings.user), None)
-        storage_id = next(iter(self._related["Storage"]), None)
+        user_id = next((id for id, user in related["User"].items() if user._handle == settings.user), None)
+        storage_id = next(iter(related["Storage"]), None)
         constants = {
             "storage_id": storage_id,
-            "key_is_virtual": self._job is not None and not self._job.in_place,
-            "run_id": self._job.run_id if self._job is not None else None,
+            "key_is_virtual": not job.in_place,
+            "run_id": job.run_id,
             "created_by_id": user_id,
         }
-        self._columns = Columns(parts, constants, saved=self._saved)
+        self._columns = Columns(parts, constants, saved=saved)
         for path, artifact in self._touched.items():
             if (place := self._columns.find(path)) is not None:
                 self._fill(artifact, place)
 
-    async def _load_related(self, parts: list[Recorded]) -> None:
-        """Loads the records that the artifacts refer to, so accessing an artifact does no I/O."""
-        job = self._job
-        if job is None:
-            return
+    async def _load_related(self, job: "Job", parts: list[Recorded]) -> dict[str, dict[int | None, Any]]:
+        """Returns the records that the artifacts refer to, so accessing an artifact does no I/O."""
         users_where = self._world["QuerySet"](self._world["User"]).filter
         users = await users_where(handle=settings.user)._all()
         run_ids = [job.run_id] if job.run_id is not None else []
@@ -305,7 +314,7 @@ class ArtifactList(Sequence[A], Generic[A]):
             "User": users,
             "Run": await self._world["Run"].filter(id__in=run_ids)._all(),
         }
-        self._related = {name: {record._id: record for record in records} for name, records in found.items()}
+        return {name: {record._id: record for record in records} for name, records in found.items()}
 
     def _touch(self, place: int) -> A:
         path = self._staged_columns().row(place).path

@@ -24,7 +24,7 @@ from inhaul.registry.queries.versioning import IsVersioned
 from inhaul.registry.records.run import TracksRun
 from inhaul.registry.verbs import read as reading
 from inhaul.registry.verbs import save as saving
-from inhaul.registry.verbs.save import Draft, Met, Overtaken, Stored
+from inhaul.registry.verbs.save import Draft, Met, NameTaken, Overtaken, Stored
 from inhaul.stores.locations import as_text, is_pathish
 from inhaul.tasks import to_the_end
 
@@ -233,6 +233,7 @@ class HasContent(IsVersioned, TracksRun, Record):
                 if is_overtaken and self._sent is not None and await self._is_registered(instance):
                     return
                 self._sent = None if is_overtaken else self._sent
+                is_ours = is_ours and not isinstance(error, NameTaken)
                 if is_ours and outcome.is_undone and self._sent is None:
                     await to_the_end(self._discard(instance, staged, error))
                 if isinstance(error, FileChanged):

@@ -17,7 +17,7 @@ from inhaul.db import bulk, families, provenance, tables
 from inhaul.db.engine import Outcome
 from inhaul.db.objects import Row
 from inhaul.db.sharers import sharers
-from inhaul.errors import FileChanged, InhaulError
+from inhaul.errors import FileChanged, InhaulError, KeyExists
 from inhaul.hashing import FollowSymlinks
 from inhaul.hashing.etags import from_etag
 from inhaul.ingestion.activity import confirm, settle
@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 
 class Overtaken(Exception):
     """An artifact with the uid was registered since this one was staged."""
+
+
+class NameTaken(Overtaken):
+    """There is an object of the name already. Another call stored it, and may need it."""
 
 
 class Draft(NamedTuple):
@@ -142,6 +146,7 @@ async def store(store: Store, staged: Staged, earlier: Stored | None) -> Stored:
 
     Raises:
         FileChanged: The content changed since it was staged.
+        NameTaken: A call for the folder of the artifact stored the object, and failed or was killed.
     """
     content, object_key, digest = staged.content, staged.object_key, staged.facts.digest
     if earlier is not None and earlier.object_key == object_key and await is_taken(store, object_key):
@@ -149,7 +154,13 @@ async def store(store: Store, staged: Staged, earlier: Stored | None) -> Stored:
     # An existing object is written again, so that a late request of the killed call finds another object.
     is_over = object_key != staged.place.key or (staged.is_left and await holds(store, object_key, digest))
     since = datetime.now(UTC)
-    return Stored(object_key, await content.store(store, object_key, digest, exclusive=not is_over), since)
+    try:
+        verified_by = await content.store(store, object_key, digest, exclusive=not is_over)
+    except FileExistsError as error:
+        if isinstance(error, KeyExists) or not await is_taken(store, object_key):
+            raise
+        raise NameTaken from error
+    return Stored(object_key, verified_by, since)
 
 
 async def check_unchanged(staged: Staged) -> None:
