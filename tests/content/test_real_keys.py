@@ -15,6 +15,7 @@ import pytest
 import inhaul
 from inhaul import Artifact, Run, Transform
 from inhaul.content.files import FileContent
+from inhaul.db import leases
 from inhaul.errors import (
     DatabaseFailed,
     InvalidKey,
@@ -270,6 +271,7 @@ _KILLED = """
 import asyncio, os, signal, sys
 import inhaul
 from inhaul.content.files import FileContent
+from inhaul.db import leases
 from inhaul.content import real_keys
 from inhaul.registry.verbs import replace as replacing
 from inhaul.stores.local.store import LocalStore
@@ -386,12 +388,13 @@ async def test_an_edit_after_a_crash_is_kept(
 _KILLED_SAVE = """
 import asyncio, os, signal, sys
 import inhaul
+from inhaul.db import leases
 from inhaul.registry.verbs import save
 
 async def killed(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 
-save.insert = killed
+setattr(*{"before the row": (save, "insert"), "after the row": (leases, "end")}[sys.argv[4]], killed)
 
 async def main():
     async with inhaul.connect(storage=sys.argv[1], db="sqlite:///registry.db"):
@@ -401,8 +404,8 @@ asyncio.run(main())
 """
 
 
-async def killed_save(place: Place, source: Path, server: S3Server) -> None:
-    command = [sys.executable, "-c", _KILLED_SAVE, place.root, str(source), KEY]
+async def killed_save(place: Place, source: Path, server: S3Server, when: str = "before the row") -> None:
+    command = [sys.executable, "-c", _KILLED_SAVE, place.root, str(source), KEY, when]
     environment = {**os.environ, **server.environment}
     child = await asyncio.create_subprocess_exec(*command, env=environment, cwd=source.parent)
     assert await child.wait() == -signal.SIGKILL
@@ -515,5 +518,40 @@ async def test_what_a_killed_save_left_is_taken_once(
     await killed_save(place, source, s3_server)
     await (await Artifact(source, key=KEY, key_is_virtual=False).save()).delete(permanent=True)
     assert place.contents() == {KEY: "old"}, "it is under the user's key"
+    with pytest.raises(KeyExists):
+        await Artifact(source, key=KEY, key_is_virtual=False).save()
+
+
+async def held(instance: inhaul.Instance) -> list[leases.Lease]:
+    async with instance.database.read() as conn:
+        return await leases.held(conn, collects=False)
+
+
+@pytest.mark.parametrize("when", ["before the row", "after the row"])
+async def test_after_a_killed_save_garbage_is_collected_as_before(
+    instance_at_place: inhaul.Instance, place: Place, tmp_path: Path, s3_server: S3Server, when: str
+) -> None:
+    await killed_save(place, write(tmp_path / "table.txt", "old"), s3_server, when)
+    for number in range(2):
+        other = await Artifact(write(tmp_path / f"{number}.txt", str(number)), key=f"{number}.txt").save()
+        await other.delete(permanent=True, storage=False)
+        listed = await inhaul.gc(older_than=timedelta(0))
+        assert len(listed.objects) == 1
+        assert (await inhaul.gc(delete=True, older_than=timedelta(0))).objects == listed.objects
+        assert (await inhaul.verify()).ok
+        assert place.contents()[KEY] == "old"
+
+
+async def test_a_save_that_was_killed_after_its_row_proves_nothing_about_a_later_object(
+    instance_at_place: inhaul.Instance, place: Place, tmp_path: Path, s3_server: S3Server
+) -> None:
+    source = write(tmp_path / "table.txt", "old")
+    await killed_save(place, source, s3_server, "after the row")
+    assert [one.target for one in await held(instance_at_place)] == [None]
+    again = await Artifact(source, key=KEY, key_is_virtual=False).save()
+    assert await again.versions.count() == 1
+    await inhaul.gc(delete=True, older_than=timedelta(0))
+    assert await held(instance_at_place) == []
+    await again.delete(permanent=True, storage=False)
     with pytest.raises(KeyExists):
         await Artifact(source, key=KEY, key_is_virtual=False).save()

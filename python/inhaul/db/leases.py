@@ -99,17 +99,29 @@ async def held(conn: AsyncConnection, *, collects: bool) -> list[Lease]:
     return [Lease._make(row) for row in rows]
 
 
-async def remove(conn: AsyncConnection, dead: Collection[Lease]) -> None:
+async def remove(conn: AsyncConnection, dead: Collection[Lease]) -> set[str]:
     """Removes leases, unless they were renewed since they were read.
 
     A lease with a target stays with a new uid, which its holder does not know: it proves who stored the object there.
+
+    Returns:
+        The uids of the leases that stay as proofs. Their holders can no longer commit.
     """
+    proofs = set[str]()
     for one in dead:
         same = (lease.c.uid == one.uid) & (lease.c.renewed_at == one.renewed_at)
         if one.target is None:
             await conn.execute(delete(lease).where(same))
         else:
-            await conn.execute(update(lease).where(same).values(uid=new_uid()))
+            uid = new_uid()
+            await conn.execute(update(lease).where(same).values(uid=uid))
+            proofs.add(uid)
+    return proofs
+
+
+async def leave(conn: AsyncConnection, uid: str) -> None:
+    """Takes the target from a lease."""
+    await conn.execute(update(lease).where(lease.c.uid == uid).values(target=None))
 
 
 async def forget(conn: AsyncConnection, dead: Collection[Lease]) -> None:

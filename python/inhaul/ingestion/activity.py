@@ -187,10 +187,15 @@ async def was_left(conn: AsyncConnection, target: str) -> bool:
 
 
 async def settle(conn: AsyncConnection, target: str) -> None:
-    """Removes leases of ended calls for a place, since its object gets a row in this transaction."""
+    """Removes the proofs that calls stored an object at a place, since it gets a row in this transaction.
+
+    The lease of this call loses its target, so that it proves nothing if the process is killed after the COMMIT.
+    """
     _, dead = await _parted(conn, collects=False)
     if left := [one for one in dead if one.target == target]:
         await leases.forget(conn, left)
+    if (uid := _lease.get()) is not None:
+        await leases.leave(conn, uid)
 
 
 async def spare(database: Database, *, fence: bool) -> datetime | None:
@@ -206,8 +211,9 @@ async def spare(database: Database, *, fence: bool) -> datetime | None:
     async with database.write() if fence else database.read() as conn:
         living, dead = await _parted(conn, collects=False)
         if fence and dead:
-            await leases.remove(conn, dead)
-            living = await leases.held(conn, collects=False)  # including leases renewed just now
+            proofs = await leases.remove(conn, dead)
+            held = await leases.held(conn, collects=False)  # including leases renewed just now
+            living = [one for one in held if one.uid not in proofs]
     return min((one.started_at - _CLOCKS for one in living), default=None)
 
 
