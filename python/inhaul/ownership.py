@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import roots, tables
@@ -137,6 +137,38 @@ async def check_unknown_root(conn: AsyncConnection, store: Readable, registry: s
     old = await conn.scalar(select(table.c.root).where(table.c.uid == found.storage)) if found is not None else None
     if old not in (None, store.root):  # the same root: another process has just registered it
         raise WrongStorage(f"{store.root} is the storage that is registered as {old}: run {_move(old, store.root)}")
+
+
+async def note_move(conn: AsyncConnection, storage_id: int, old: str, new: str) -> None:
+    """Records that a storage was moved, for `check_not_moved`."""
+    table = tables.former_root
+    await conn.execute(delete(table).where(table.c.root.in_((old, new))))
+    if old != new:
+        await conn.execute(insert(table).values(root=old, storage_id=storage_id))
+
+
+async def check_not_moved(database: Database, conn: AsyncConnection, root: str) -> None:
+    """Refuses a root without a storage if one was moved from there: the user probably means the new root.
+
+    Raises:
+        WrongStorage: A storage was moved from there.
+    """
+    table, storage = tables.former_root, tables.storage
+    query = select(storage.c.root).join(table, table.c.storage_id == storage.c.id).where(table.c.root == root)
+    new = await conn.scalar(query)
+    if new is not None:
+        raise WrongStorage(
+            f"The storage at {root} was moved, and is registered as {new} now: {from_now_on(database, new)}. "
+            f"For a new storage at {root}, connect so, and save Storage({root!r}) first"
+        )
+
+
+def from_now_on(database: Database, root: str) -> str:
+    """Returns advice for connecting to a storage after a move. Without the database, the root could imply another."""
+    if database.path is None:
+        return f"pass --storage {root} and the same --db as before (in Python: storage={root!r}, db=...)"
+    db = f"sqlite:///{database.path}"
+    return f"pass --storage {root} --db {db} (in Python: storage={root!r}, db={db!r})"
 
 
 def related(row: Row, others: Iterable[Mark]) -> list[Mark]:

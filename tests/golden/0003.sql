@@ -167,6 +167,13 @@ CREATE TABLE feature_value (
 	CONSTRAINT fk_feature_value_feature_id_feature FOREIGN KEY(feature_id) REFERENCES feature (id) ON DELETE CASCADE
 );
 INSERT INTO "feature_value" VALUES(1,'vvvvvvvvvvvvvvvv0000',1,'21.5',21.5,'2026-11-24 12:00:00.123456','2026-11-24 12:00:00.123456');
+CREATE TABLE former_root (
+	root TEXT NOT NULL, 
+	storage_id INTEGER NOT NULL, 
+	CONSTRAINT pk_former_root PRIMARY KEY (root), 
+	CONSTRAINT fk_former_root_storage_id_storage FOREIGN KEY(storage_id) REFERENCES storage (id) ON DELETE CASCADE
+);
+INSERT INTO "former_root" VALUES('/data/old',1);
 CREATE TABLE inhaul_version (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT inhaul_version_pkc PRIMARY KEY (version_num)
@@ -300,6 +307,7 @@ CREATE UNIQUE INDEX uq_artifact_ulabel_plain ON artifact_ulabel (artifact_id, ul
 CREATE INDEX ix_artifact_feature_set_feature_set_id ON artifact_feature_set (feature_set_id);
 CREATE INDEX ix_ulabel_parent_parent_id ON ulabel_parent (parent_id);
 CREATE INDEX ix_collection_artifact_artifact_id ON collection_artifact (artifact_id);
+CREATE INDEX ix_former_root_storage_id ON former_root (storage_id);
 CREATE INDEX ix_artifact_ulabel_artifact_id ON artifact_ulabel (artifact_id);
 CREATE UNIQUE INDEX uq_collection_name ON collection (name) WHERE is_latest = 1 AND visibility != -1;
 COMMIT;

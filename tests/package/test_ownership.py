@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -431,6 +432,65 @@ async def test_a_storage_that_was_moved_is_found_when_that_is_recorded(tmp_path:
     assert len(await artifacts(url(lab))) == 1
     async with connect(new, url(lab)):
         assert (await verify()).ok
+
+
+async def test_after_a_move_of_the_default_storage_the_old_place_is_refused_and_the_error_says_what_to_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "d" / "a.txt", "a")
+    old, new = tmp_path / ".inhaul" / "storage", tmp_path / "bigdisk" / "storage"
+    later = ("--storage", str(new), "--db", f"sqlite:///{tmp_path}/.inhaul/registry.db")
+    run = partial(asyncio.to_thread, inhaul_command)
+    assert (await run("ingest", "d")).returncode == 0
+    new.parent.mkdir()
+    await asyncio.to_thread(old.rename, new)
+    moved = await run("storage", "move", old, "bigdisk/storage")
+    assert (moved.returncode, moved.stdout) == (0, f"storage\t{new}\n")
+    assert " ".join(later) in moved.stderr
+
+    for command in (("ingest", "d"), ("verify",), ("gc",)):
+        refused = await run(*command)
+        assert refused.returncode == 2, refused
+        assert " ".join(later) in refused.stderr
+    assert not old.exists()
+    async with connect():
+        with pytest.raises(WrongStorage, match=f"registered as {new} now"):
+            await Artifact("d/a.txt", key="d/a.txt").save()
+        assert [one.root for one in await Storage.objects.all()] == [str(new)]
+    again = await run("ingest", "d", *later)
+    assert again.returncode == 0, again
+    async with connect(new, later[-1]):
+        assert await Artifact.objects.count() == 1
+        await Storage(old).save()
+    async with connect():
+        assert (await Artifact("d/a.txt", key="new.txt").save()).storage.root == str(old)
+
+
+async def test_a_storage_that_comes_back_or_moves_again_leaves_the_right_places_refused(
+    tmp_path: Path, database_url: str
+) -> None:
+    one, two, three = (tmp_path / name for name in ("one", "two", "three"))
+    source = write(tmp_path / "sources" / "a.csv", "a")
+    async with connect(one, database_url):
+        it = await Artifact(source, key="a.csv").save()
+    for old, new in ((one, two), (two, three)):
+        await asyncio.to_thread(old.rename, new)
+        async with connect(new, database_url):
+            await (await Storage.filter(root=str(old)).one()).move(new)
+    for place in (one, two):
+        async with connect(place, database_url):
+            with pytest.raises(WrongStorage, match=f"{place} was moved, and is registered as {three} now"):
+                await Artifact(source, key="b.csv").save()
+        assert not place.exists()
+    await asyncio.to_thread(three.rename, one)
+    async with connect(one, database_url):
+        await (await Storage.filter(root=str(three)).one()).move(one)
+        again = await Artifact(source, key="a.csv").save()
+        assert (again.uid, again.storage.root) == (it.uid, str(one))
+    async with connect(three, database_url):
+        with pytest.raises(WrongStorage, match=f"registered as {one} now"):
+            await Artifact(source, key="b.csv").save()
 
 
 async def test_what_is_not_the_storage_is_refused_as_its_new_place(

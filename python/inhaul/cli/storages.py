@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 import inhaul
-from inhaul.cli.app import Database, Storage, app, connect, printable, run
+from inhaul.cli.app import Database, Storage, app, connect, escaped, printable, run, say
 from inhaul.errors import NoResultFound
+from inhaul.ownership import from_now_on
 from inhaul.stores.schemes import canonical_root
 
 storages = typer.Typer(no_args_is_help=True, help="Storages of the registry.")
@@ -26,13 +27,17 @@ def move(
     becomes a separate registry. While both store objects in one storage, neither collects garbage there.
     """
 
-    async def work() -> "inhaul.Storage":
-        async with connect(storage, db):
+    async def work() -> tuple[str, str]:
+        async with connect(storage, db) as instance:
             root = canonical_root(old)
             found = await inhaul.Storage.filter(root=root).one_or_none()
             if found is None:
                 known = [printable(one.root) for one in await inhaul.Storage.objects.all()]
                 raise NoResultFound(f"{root} is not a storage of the registry. Its storages are {', '.join(known)}")
-            return await found.move(new)
+            await found.move(new)
+            return found.root, "" if found.root == root else from_now_on(instance.database, found.root)
 
-    typer.echo(f"storage\t{printable(run(work()).root)}")
+    now_at, advice = run(work())
+    say("storage", now_at)
+    if advice:
+        say(f"inhaul: from now on, {escaped(advice)}; or set INHAUL_STORAGE and INHAUL_DB", err=True)

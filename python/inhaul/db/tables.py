@@ -295,6 +295,14 @@ storage_mark = Table(
     Column("made_at", UtcDateTime, nullable=False),
 )
 
+# The roots from which storages were moved. A save with an old root is refused, so that it makes no second storage.
+former_root = Table(
+    "former_root",
+    metadata,
+    Column("root", Root, primary_key=True),
+    Column("storage_id", ForeignKey("storage.id", ondelete="CASCADE"), nullable=False, index=True),
+)
+
 # One row for each call that stores objects without rows yet, or that collects garbage; see `leases`.
 lease = Table(
     "lease",

@@ -43,10 +43,15 @@ class Claims:
         return store
 
     async def register(self, conn: AsyncConnection, root: str, user_id: int, registry: str) -> int:
-        """Returns the row of the storage with this root, and creates it if it is missing."""
+        """Returns the row of the storage with this root, and creates it if it is missing.
+
+        Raises:
+            WrongStorage: One of the registry's storages was moved there, or away from there.
+        """
         known = await id_at(conn, root)
         if known is not None:
             return known
+        await ownership.check_not_moved(self._database, conn, root)
         store = self._stores.at(root)
         if store.files is not None:  # for a storage on a network, `writable` checks this
             await ownership.check_unknown_root(conn, store, registry)

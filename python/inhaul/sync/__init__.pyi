@@ -431,6 +431,8 @@ class Storage(_Registry, _TracksUpdates):
         registry becomes a separate registry. While both store objects in one storage, neither collects garbage there,
         and neither deletes objects unless explicitly requested.
 
+        Connect with the new root from then on: saves with the old root as the default storage are refused.
+
         Args:
             new: The new root: a folder, or `s3://bucket/prefix`.
 
@@ -468,6 +470,7 @@ def verify(
 
     Raises:
         NoResultFound: The registry does not know the storage.
+        WrongStorage: The default storage was moved, and this connection still has the old root.
         TypeError: An argument has the wrong type.
         ValueError: `max_age` is negative or more than 36,500 days, or `source` is on S3 or given without `repair`.
         FileNotFoundError: The source does not exist.

@@ -48,16 +48,19 @@ async def known_storage(instance: Instance, root: str) -> Known:
 
     Raises:
         NoResultFound: The registry does not know the storage.
+        WrongStorage: The storage was moved from there.
     """
     async with instance.database.read() as conn:
         known = {root: id for id, root in await conn.execute(select(tables.storage.c.id, tables.storage.c.root))}
+        if root not in known:
+            await ownership.check_not_moved(instance.database, conn, root)
     if root not in known:
         why = (
             f"its storages are {', '.join(sorted(known))}. If one was moved, run `inhaul storage move OLD NEW`"
             if known
             else "nothing has been saved with it yet"
         )
-        raise NoResultFound(f"{root} is not a storage in {instance.database!r}: {why}")
+        raise NoResultFound(f"{root} is not a storage in {instance.database}: {why}")
     return Known(instance.store(root), known[root], await ownership.row_of(instance.database, known[root]))
 
 

@@ -48,6 +48,7 @@ async def move(storage: "Storage", new: "Pathish") -> None:
     kind = instance.stores.kind_of(root)
     async with instance.database.write() as conn:
         await _take_over(conn, storage._id, root)
+        await ownership.note_move(conn, storage._id, known.root, root)
         table = tables.storage
         values = {"root": root, **kind._asdict(), "updated_at": await now(conn)}
         await conn.execute(update(table).where(table.c.id == storage._id).values(values))
@@ -59,16 +60,17 @@ async def _take_over(conn: AsyncConnection, storage_id: int, root: str) -> None:
     """Merges the storage row at the new root, if there is one without artifacts, into this storage.
 
     Such a row exists if the new root was the default storage of a call. Its pending removals become removals of this
-    storage.
+    storage, and so do its former roots.
     """
-    table, deletion = tables.storage, tables.deletion
+    table = tables.storage
     # The lock prevents new references to the row.
     query = select(table.c.id).where(table.c.root == root, table.c.id != storage_id).with_for_update()
     there = await conn.scalar(query)
     if there is None:
         return
     await _check_empty(conn, there, root)
-    await conn.execute(update(deletion).where(deletion.c.storage_id == there).values(storage_id=storage_id))
+    for other in (tables.deletion, tables.former_root):
+        await conn.execute(update(other).where(other.c.storage_id == there).values(storage_id=storage_id))
     await conn.execute(delete(table).where(table.c.id == there))
 
 

@@ -1,4 +1,4 @@
-"""The identity of a registry, the leases of its writers, pending deletions, and used uids.
+"""The identity of a registry, moved storages, the leases of its writers, pending deletions, and used uids.
 
 Local roots inside the folder of the registry are made relative to it.
 """
@@ -31,6 +31,12 @@ def upgrade() -> None:
         sa.Column("storage_id", _ID, sa.ForeignKey("storage.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("made_at", _TIME, nullable=False),
     )
+    op.create_table(
+        "former_root",
+        sa.Column("root", sa.Text, primary_key=True),
+        sa.Column("storage_id", _ID, sa.ForeignKey("storage.id", ondelete="CASCADE"), nullable=False),
+    )
+    op.create_index("ix_former_root_storage_id", "former_root", ["storage_id"])
     op.create_table(
         "lease",
         sa.Column("id", _ID, primary_key=True),
