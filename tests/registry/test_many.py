@@ -1,5 +1,7 @@
 """Saving many records of several registries at once."""
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +118,53 @@ async def test_many_edits_share_a_transaction(
 
 
 @pytest.mark.parametrize(
-    ("others", "error"),
-    [([5], TypeError), (["uid"], TypeError), ([inhaul.sync.ULabel("x")], WrongWorld)],
+    ("other", "error", "message"),
+    [
+        (lambda: 5, TypeError, "5 is no record"),
+        (lambda: "uid", TypeError, "pass a list of records"),
+        (lambda: inhaul.sync.ULabel("x"), WrongWorld, r"belongs to inhaul\.sync: save it with inhaul\.sync\.save"),
+        (lambda: Artifact.from_dir("d"), TypeError, "a list in the list: save it by itself, or pass its artifacts"),
+    ],
 )
-async def test_what_cannot_be_saved(instance: inhaul.Instance, others: list[Any], error: type[Exception]) -> None:
-    with pytest.raises(error):
-        await inhaul.save([ULabel("a"), *others])
+async def test_what_cannot_be_saved(
+    instance: inhaul.Instance, other: Callable[[], Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        await inhaul.save([ULabel("a"), other()])
+    with pytest.raises(error, match=message):
+        await inhaul.save([other()])
     assert await ULabel.filter().count() == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (lambda: ULabel("x"), r"ULabel\(.* is one record: pass a list of records, or call save\(\) of this one"),
+        (lambda: None, "takes a list of records, not NoneType"),
+        (lambda: "uid", "takes a list of records, not str"),
+        (lambda: ULabel.filter(), "takes a list of records, not QuerySet"),
+        (lambda: inhaul.sync.ULabel.filter(), "takes a list of records, not QuerySet"),
+    ],
+)
+async def test_what_is_no_list_cannot_be_saved(
+    instance: inhaul.Instance, given: Callable[[], Any], message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        await inhaul.save(given())
+    with pytest.raises(TypeError, match=message):
+        await asyncio.to_thread(inhaul.sync.save, given())
+    assert await ULabel.filter().count() == 0
+
+
+async def test_each_api_saves_only_its_own_records(instance: inhaul.Instance, tmp_path: Path) -> None:
+    file = write(tmp_path / "tree" / "a.txt", "a")
+    for blocking in ([inhaul.sync.Artifact(file, key="a.txt")], inhaul.sync.Artifact.from_dir(tmp_path / "tree")):
+        with pytest.raises(WrongWorld, match=r"belongs to inhaul\.sync"):
+            await inhaul.save(blocking)
+    for awaited in ([Artifact(file, key="a.txt")], Artifact.from_dir(tmp_path / "tree")):
+        with pytest.raises(WrongWorld, match=r"belongs to inhaul: save it with inhaul\.save"):
+            await asyncio.to_thread(inhaul.sync.save, awaited)
+    assert await Artifact.filter().count() == 0
 
 
 async def test_of_one_instance(instance: inhaul.Instance, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from inhaul.instance import Instance
 from inhaul.registry.model import edits, named
 from inhaul.registry.model.edits import Failed
 from inhaul.registry.queries.registry import Registry
+from inhaul.texts import shown
 
 _AT_ONCE = 16  # records that are saved concurrently
 _IN_A_ROW = 2_000  # records after which other tasks get a turn
@@ -26,28 +27,30 @@ async def save(records: Iterable[Registry]) -> None:
             as by its own `save()`.
 
     Raises:
-        TypeError: An item is not a record. Nothing is saved.
-        WrongWorld: Some records are of `inhaul`, others of `inhaul.sync`. Nothing is saved.
+        TypeError: It is no list, or an item is not a record. Nothing is saved.
+        WrongWorld: A record belongs to `inhaul.sync`, or the reverse. Nothing is saved.
         ValueError: The records belong to several instances. Nothing is saved.
         DatabaseDenied: This user may only read the registry.
         ExceptionGroup: Some records could not be saved. It says how many were saved, and has the errors of the others.
     """
-    if (save_all := getattr(records, "_save_all", None)) is not None:  # a list saves itself
-        await save_all()
+    await save_all(records, blocking=False)
+
+
+async def save_all(records: Iterable[Registry], *, blocking: bool) -> None:
+    """Does the work of `save`.
+
+    Args:
+        records: See `save`.
+        blocking: Whether it was called in `inhaul.sync`, whose records it then takes.
+    """
+    save_list = getattr(records, "_save_all", None)
+    if save_list is not None:  # a list saves itself
+        _check_world(records, blocking=blocking)
+        await save_list()
         return
-    given: list[Any] = list({id(record): record for record in records}.values())
+    given = await _checked(records, blocking=blocking)
     if not given:
         return
-    for at, record in enumerate(given):
-        if getattr(type(record), "_save", None) is None:
-            raise TypeError(f"{record!r} is no record, so it cannot be saved")
-        if record._world is not given[0]._world:
-            raise WrongWorld("Some of the records belong to inhaul, some to inhaul.sync: save those of each apart")
-        if record._home is not given[0]._home:
-            raise ValueError(
-                f"{record!r} belongs to {record._home!r}, not to {given[0]._home!r}: save those of each apart"
-            )
-        await _others_turn(at)
     instance = given[0]._home
     plain: dict[type, list[Any]] = defaultdict(list)
     edited: list[Any] = []
@@ -73,6 +76,42 @@ async def save(records: Iterable[Registry]) -> None:
         saved = len(given) - sum(count for count, _ in failed)
         message = f"{saved:,} of {len(given):,} records are saved; the errors name the others"
         raise ExceptionGroup(message, [error for _, error in failed])
+
+
+async def _checked(records: Any, *, blocking: bool) -> list[Any]:
+    """Returns the records of one call, each once.
+
+    Raises:
+        TypeError, WrongWorld, ValueError: See `save`.
+    """
+    if getattr(type(records), "_save", None) is not None:
+        raise TypeError(f"{records!r} is one record: pass a list of records, or call save() of this one")
+    if hasattr(records, "_world") or isinstance(records, str | bytes) or not isinstance(records, Iterable):
+        raise TypeError(f"inhaul.save() takes a list of records, not {type(records).__name__}: pass a list")
+    given: list[Any] = list({id(record): record for record in records}.values())
+    for at, record in enumerate(given):
+        if hasattr(record, "_save_all"):
+            raise TypeError(f"{record!r} is a list in the list: save it by itself, or pass its artifacts")
+        if getattr(type(record), "_save", None) is None:
+            raise TypeError(f"{shown(record)} is no record, so it cannot be saved: pass a list of records")
+        _check_world(record, blocking=blocking)
+        if record._home is not given[0]._home:
+            raise ValueError(
+                f"{record!r} belongs to {record._home!r}, not to {given[0]._home!r}: save those of each apart"
+            )
+        await _others_turn(at)
+    return given
+
+
+def _check_world(record: Any, *, blocking: bool) -> None:
+    """Checks that a record or list belongs to the API that was called.
+
+    Raises:
+        WrongWorld: It belongs to the other one.
+    """
+    if record._world.blocking != blocking:
+        theirs = "inhaul.sync" if record._world.blocking else "inhaul"
+        raise WrongWorld(f"{record!r} belongs to {theirs}: save it with {theirs}.save()")
 
 
 async def _others_turn(at: int) -> None:

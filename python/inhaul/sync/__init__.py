@@ -12,7 +12,7 @@ notebook, which has its own loop. The two APIs can use the same registry, but no
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from inspect import iscoroutinefunction
 from types import TracebackType
@@ -25,6 +25,7 @@ from inhaul import registry as _registry
 from inhaul._blocking import blocking, run, twin
 from inhaul.ingestion.report import IngestEvent, IngestReport
 from inhaul.progress import bar
+from inhaul.registry import save_many as _save_many
 from inhaul.registry.lineage import current_run as _context
 from inhaul.registry.model.world import World
 
@@ -85,6 +86,11 @@ def ingest(  # noqa: D103 - see there
         return run(_registry.ingest(*arguments, on_event=on_event, **options))
     with bar() as show:
         return run(_registry.ingest(*arguments, on_event=show, **options))
+
+
+@wraps(_registry.save)
+def save(records: Iterable[Any]) -> None:  # noqa: D103 - see there
+    run(_save_many.save_all(records, blocking=True))
 
 
 @wraps(_registry.track)

@@ -1725,8 +1725,8 @@ def save(records: Iterable[_Registry]) -> None:
             as by its own `save()`.
 
     Raises:
-        TypeError: An item is not a record. Nothing is saved.
-        WrongWorld: Some records are of `inhaul`, others of `inhaul.sync`. Nothing is saved.
+        TypeError: It is no list, or an item is not a record. Nothing is saved.
+        WrongWorld: A record belongs to `inhaul.sync`, or the reverse. Nothing is saved.
         ValueError: The records belong to several instances. Nothing is saved.
         DatabaseDenied: This user may only read the registry.
         ExceptionGroup: Some records could not be saved. It says how many were saved, and has the errors of the others.
