@@ -99,7 +99,7 @@ async def test_roots_and_addresses(tmp_path: Path, bad: str) -> None:
             await record.move(bad)
     with pytest.raises(InhaulError, match=SHOWN[bad]):
         datasets.generate_cell_ranger_files(bad)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["storage"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d", "storage"]
 
 
 def test_paths_with_a_nul_character() -> None:
