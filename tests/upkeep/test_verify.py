@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +14,11 @@ import inhaul
 import inhaul.sync
 from inhaul import Artifact, Defect, Storage, connect, verify
 from inhaul.cache import Entry
+from inhaul.content import removal
 from inhaul.errors import NoResultFound, ObjectMissing
 from inhaul.hashing import hash_bytes
+from inhaul.registry.verbs import replace
+from inhaul.upkeep import check
 from registries import seeds
 from trees import grow, write
 
@@ -181,6 +185,51 @@ async def test_a_running_ingest_has_no_extra_objects(tmp_path: Path, tree: Path)
         await asyncio.gather(ingesting, watch())
         assert reports
         assert [report.findings for report in reports if report.findings] == []
+
+
+@pytest.mark.parametrize("way", ["delete", "replace"])
+async def test_an_object_that_another_call_is_just_removing_is_not_extra(
+    tmp_path: Path, database_url: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = asyncio.Event()
+    changed = asyncio.Event()
+    remove, remove_old = removal._remove, replace._remove_old
+
+    async def late(*args: Any, **options: Any) -> None:
+        changed.set()
+        await goes_on.wait()
+        await (remove if way == "delete" else remove_old)(*args, **options)
+
+    monkeypatch.setattr(removal, "_remove", late)
+    monkeypatch.setattr(replace, "_remove_old", late)
+    async with connect(tmp_path / "storage", database_url):
+        it = await Artifact(write(tmp_path / "x.txt", "x"), key="x.txt").save()
+        other = it.delete(permanent=True) if way == "delete" else it.replace(write(tmp_path / "y.txt", "y"))
+        calling = asyncio.ensure_future(other)
+        await changed.wait()
+        asyncio.get_running_loop().call_later(0.5 if way == "replace" else 3, goes_on.set)
+        report = await verify()
+        assert (report.ok, report.findings) == (True, [])
+        await calling
+
+
+async def test_an_artifact_that_is_deleted_while_its_object_is_looked_for_is_not_missing(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connect(tmp_path / "storage", database_url):
+        it = await Artifact(write(tmp_path / "x.txt", "x"), key="x.txt").save()
+        kept = await Artifact(write(tmp_path / "y.txt", "y"), key="y.txt").save()
+        look = check.look
+
+        async def after_the_deletion(store: Any, row: Any) -> Any:
+            if row.uid == it.uid:
+                await it.delete(permanent=True)
+            return await look(store, row)
+
+        monkeypatch.setattr(check, "look", after_the_deletion)
+        for one in (it, kept):
+            one.path.unlink()
+        assert [finding.uid for finding in (await verify()).findings] == [kept.uid]
 
 
 class Reads:

@@ -115,7 +115,7 @@ class Checker:
             others = await objects.with_content(
                 conn, [found.hash for _, found in doubtful if isinstance(found, Digest)]
             )
-        right = True
+        wrong = list[tuple[Match, Found | None]]()
         for match, found in doubtful:
             if rows.get(match.row.uid) != match.row:
                 continue  # replaced or deleted meanwhile
@@ -124,9 +124,13 @@ class Checker:
                 now, digest = await self._look_again(match.row)
                 if isinstance(digest, Digest) and await self._is_it(now, digest):
                     continue
-            await self._report(now, digest, others)
-            right = False
-        return right
+            wrong.append((now, digest))
+        async with self._instance.database.read() as conn:  # they may have been deleted since the rows were read
+            rows = await objects.rows_of(conn, [match.row.uid for match, _ in wrong])
+        wrong = [(match, found) for match, found in wrong if rows.get(match.row.uid) == match.row]
+        for match, found in wrong:
+            await self._report(match, found, others)
+        return not wrong
 
     async def _look_again(self, row: Row) -> tuple[Match, Found | None]:
         try:

@@ -3,25 +3,26 @@
 import asyncio
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from inhaul import ownership
 from inhaul.arguments import check_age, check_flag
-from inhaul.db import objects
+from inhaul.db import leases, objects, removals
 from inhaul.db.objects import Row
-from inhaul.errors import WrongStorage
+from inhaul.errors import LinkRefused, StorageDenied, WrongStorage
 from inhaul.ingestion.activity import spare
 from inhaul.instance import Instance
+from inhaul.keys import uid_of
 from inhaul.stores.base import Readable, StoredObject
-from inhaul.tasks import to_the_end
+from inhaul.tasks import each, to_the_end
 from inhaul.upkeep import matching
 from inhaul.upkeep.check import AT_ONCE, Checker, look_or_leave, superseded
 from inhaul.upkeep.collector import Known, known_storage, orphans
 from inhaul.upkeep.ledger import Ledger
-from inhaul.upkeep.matching import Chunker, Match
+from inhaul.upkeep.matching import Chunker, Match, object_of
 from inhaul.upkeep.reports import Defect, Finding, VerifyReport
 from inhaul.upkeep.sources import Sources
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from inhaul.stores.locations import Pathish
 
 _PAGE = 1000  # objects without a row that are looked up at a time
+_REMOVED = 2.0  # seconds in which a call that changed a row has removed the old object
 _FEW = 1000  # for fewer artifacts, looking up each object is less work than listing the storage
 
 
@@ -119,34 +121,66 @@ async def _check_all(
     is_own: bool,
 ) -> None:
     """Checks all rows of a storage, chunk by chunk. If the storage is the registry's own, also finds extra objects."""
-    chunks, extras = Chunker(), list[StoredObject]()
+    chunks, extras, found = Chunker(), list[StoredObject](), list[StoredObject]()
 
-    async def report_extras() -> None:
-        if not extras:
-            return
-        others = await known.others()
-        if not is_own or ownership.related(known.row, others):  # nothing shows to which registry they belong
-            extras.clear()
-            return
-        shared = bool(others)
-        since = await spare(instance.database, fence=False)
-        for one in await orphans(instance.database, known, extras, since, shared=shared):
-            what = f"{one.size} bytes; gc({'shared=True' if shared else ''}) removes it"
-            report.findings.append(Finding(Defect.EXTRA, known.store.location(one.key), None, None, what))
+    async def look_up_extras() -> None:
+        found.extend(await _extra(instance, known, extras, is_own=is_own))
         extras.clear()
 
     for prefix in await matching.prefixes(instance.database, known.id):
         async for match, alone in matching.match(instance.database, known.store, known.id, prefix):
             if match is not None and (chunk := chunks.add(match)):
                 await check(chunk)
-            if alone is not None and matching.object_of(alone.key):
+            if alone is not None and object_of(alone.key):
                 extras.append(alone)
             if len(extras) == _PAGE:
-                await report_extras()
+                await look_up_extras()
         # A chunk contains rows of only one prefix, since the prefixes may differ from those of the last run.
         if chunk := chunks.rest():
             await check(chunk)
-    await report_extras()
+    await look_up_extras()
+    if not found:
+        return
+    await asyncio.sleep(_REMOVED)
+    how = f"gc({'shared=True' if await known.others() else ''}) removes it"
+    for start in range(0, len(found), _PAGE):
+        for one in await _still_extra(instance, known, found[start : start + _PAGE], is_own=is_own):
+            what = f"{one.size} bytes; {how}"
+            report.findings.append(Finding(Defect.EXTRA, known.store.location(one.key), None, None, what))
+
+
+async def _extra(
+    instance: Instance, known: Known, listed: Sequence[StoredObject], *, is_own: bool
+) -> Sequence[StoredObject]:
+    """Returns the objects of a listing that no row refers to; none if nothing shows whose objects these are."""
+    if not listed:
+        return []
+    others = await known.others()
+    if not is_own or ownership.related(known.row, others):
+        return []
+    since = await spare(instance.database, fence=False)
+    return await orphans(instance.database, known, listed, since, shared=bool(others))
+
+
+async def _still_extra(
+    instance: Instance, known: Known, found: Sequence[StoredObject], *, is_own: bool
+) -> Sequence[StoredObject]:
+    """Returns the objects that are still extra. Another call may remove an object after its row has changed."""
+    extra = await _extra(instance, known, found, is_own=is_own)
+    async with instance.database.read() as conn:
+        under_way = await removals.pending(conn, uids=[uid_of(object_of(one.key) or "") for one in extra])
+    newest = datetime.now(UTC) - leases.EXPIRES
+    going = {one.object_key for one in under_way if one.root == known.store.root and one.since > newest}
+    extra = [one for one in extra if object_of(one.key) not in going]
+
+    async def is_there(one: StoredObject) -> bool:
+        try:
+            return await known.store.stat(one.key) is not None
+        except (LinkRefused, StorageDenied):
+            return True
+
+    there = await each(extra, is_there, at_once=AT_ONCE)
+    return [one for one, is_extra in zip(extra, there, strict=True) if is_extra]
 
 
 async def _matches(instance: Instance, store: Readable, storage_id: int, rows: Sequence[Row]) -> AsyncIterator[Match]:
