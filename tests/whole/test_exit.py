@@ -125,6 +125,24 @@ while True:
     change()
 """
 
+_STAGED_IN_MEMORY = """
+import os, shutil, signal, time
+import pandas as pd
+import inhaul.sync as ih
+
+remove = shutil.rmtree
+
+def remove_slowly(*args, **options):
+    time.sleep(0.2)
+    remove(*args, **options)
+
+shutil.rmtree = remove_slowly
+ih.connect("root")
+artifact = ih.Artifact.from_df(pd.DataFrame({{"a": [1]}}), key="a.parquet")
+assert artifact.size
+{end}
+"""
+
 _CHANGE = """
 from pathlib import Path
 
@@ -229,3 +247,16 @@ def _leads_to(descriptor: Path, suffix: str) -> bool:
         return str(descriptor.readlink()).endswith(suffix)
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), signal.SIGINT)"], ids=["at its end", "interrupted"])
+def test_a_process_that_holds_a_staged_object_in_memory_leaves_no_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    temporaries = tmp_path / "temporaries"
+    temporaries.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporaries))
+    with start(_STAGED_IN_MEMORY.format(end=end)) as process:
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == (-signal.SIGINT if end else 0), errors
+    assert list(temporaries.iterdir()) == []

@@ -5,7 +5,7 @@ import shutil
 import time
 import weakref
 from pathlib import Path
-from threading import Thread
+from threading import Thread, main_thread
 
 from inhaul.content.base import Destination, Facts
 from inhaul.content.files import FileContent, FolderContent
@@ -67,6 +67,9 @@ class MemoryContent:
 
 def _discard(folder: Path) -> None:
     """Removes a folder in a thread, because the owner may be garbage-collected on an event loop."""
+    if not main_thread().is_alive():  # the process is ending and no longer waits for threads
+        _remove(folder)
+        return
     try:
         Thread(target=_remove, args=(folder,), name="inhaul-discard").start()
     except RuntimeError:  # the process is ending and cannot start threads
