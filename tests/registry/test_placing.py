@@ -162,6 +162,25 @@ async def test_a_save_that_failed_leaves_no_storage(instance: inhaul.Instance, t
         before = await roots()
 
 
+@pytest.mark.parametrize("first", ["ingest", "save", "open"])
+async def test_a_default_storage_that_cannot_be_reached_is_not_registered(
+    tmp_path: Path, s3_root: str, database_url: str, first: str
+) -> None:
+    source = write(tmp_path / "data" / "a.txt", "a")
+    async with inhaul.connect(s3_root.replace("s3://", "s3://no-such-", 1), database_url) as mistyped:
+        with pytest.raises(inhaul.errors.StorageMissing):
+            if first == "ingest":
+                await inhaul.ingest(source.parent)
+            elif first == "save":
+                await Artifact(source, key="a.txt").save()
+            else:
+                await mistyped.open()
+        assert await roots() == []
+    async with inhaul.connect(s3_root, database_url):
+        await Artifact(source, key="a.txt").save()
+        assert await roots() == [s3_root]
+
+
 async def query_marks(instance: inhaul.Instance) -> dict[str, Any]:
     """When each storage got its mark."""
     storage, mark = tables.storage, tables.storage_mark

@@ -8,6 +8,7 @@ from inhaul.db.engine import Database
 from inhaul.db.unique import ensure
 from inhaul.instance.storages import id_at
 from inhaul.keys import new_uid
+from inhaul.stores import marks
 from inhaul.stores.base import Store
 from inhaul.stores.pool import Stores
 
@@ -41,6 +42,21 @@ class Claims:
             self._claimed.add(known)
             self._prepared.pop(root, None)
         return store
+
+    async def reach(self, root: str) -> None:
+        """Checks that a root without a row can be reached, so that no wrong address becomes a storage.
+
+        Raises:
+            StorageMissing: There is no such bucket.
+            StorageUnavailable: The server does not answer.
+        """
+        store = self._stores.at(root)
+        if store.files is not None:  # a folder is made with its first object
+            return
+        async with self._database.read() as conn:
+            known = await id_at(conn, root)
+        if known is None:
+            await marks.reach(store)
 
     async def register(self, conn: AsyncConnection, root: str, user_id: int, registry: str) -> int:
         """Returns the row of the storage with this root, and creates it if it is missing.

@@ -118,6 +118,7 @@ class Instance:
         """Returns the rows of the current user and the default storage, and creates missing ones."""
         known_in = await self.database.file()
         if self._identity is None or self._identity[0] != known_in:
+            await self.claims.reach(self.root)
             async with self.database.write() as conn:
                 registry = await ownership.registry_uid(conn)
                 user_id = await ensure(conn, tables.user, "handle", settings.user)

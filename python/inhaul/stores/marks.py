@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,6 +82,12 @@ async def seen(store: Readable, registry: str) -> Mark | None:
 async def others(store: Readable, registry: str) -> list[Mark]:
     """Returns the marks of other registries."""
     return [await read(store, uid) or _unreadable(uid) async for uid in _registries(store) if uid != registry]
+
+
+async def reach(store: Readable) -> None:
+    """Checks that a storage answers. One that denies access also does: it may be used with other permissions."""
+    with suppress(StorageDenied):
+        await anext(store.list(f"{MARKS}/"), None)
 
 
 async def create(store: Store, mark: Mark) -> Mark:
