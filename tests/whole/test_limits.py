@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -99,6 +99,19 @@ async def test_a_disk_with_no_room_at_all(disk: Disk, tmp_path: Path) -> None:
         filler.unlink()
         assert +(await inhaul.ingest(tree)).counts == {Status.NEW: 3}
     await assert_holds(f"sqlite:///{small}/storage/.inhaul/registry.db", small / "storage", tree)
+
+
+async def test_verify_only_reads_so_it_works_on_a_full_disk(disk: Disk, tmp_path: Path) -> None:
+    small = disk(3)
+    grow(tmp_path / "tree", 3)
+    async with inhaul.connect(small / "storage"):
+        await inhaul.ingest(tmp_path / "tree")
+        with suppress(OSError), (small / "filler").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        for read in (False, True):
+            report = await inhaul.verify(read=read)
+            assert (report.ok, report.checked) == (True, 3)
 
 
 FEW = """

@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from inhaul import notes
+from inhaul import notes, space
 from inhaul.upkeep.matching import Match
 
 _MOST = 1 << 28  # bytes of the file
@@ -74,8 +74,8 @@ class Ledger:
             notes.folder(self._file.parent)
             notes.write(self._file, json.dumps({"begun": begun and begun.isoformat(), "verified": content}))
         except OSError as error:
-            # A user who cannot write the file verifies everything each time.
-            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            # Without the file, everything is verified each time.
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) and not space.is_full(error):
                 raise
 
 
