@@ -228,6 +228,22 @@ async def test_etags_that_are_no_md5_are_no_hashes(s3_instance: Instance, bucket
     assert (folder.hash_type, folder.verified_by) in (("etag", "none"), ("md5-tree", "etag"))
 
 
+async def test_an_object_of_another_size_is_damaged_if_inhaul_named_it_and_changed_if_the_user_did(
+    s3_instance: Instance, bucket: Bucket, tmp_path: Path
+) -> None:
+    bucket.put("raw/a.txt", b"hello")
+    own = await Artifact(write(tmp_path / "a.txt", "hello"), key="a.txt").save()
+    in_place = await Artifact(bucket.address("raw/a.txt")).save()
+    for artifact, error, advice in (
+        (own, ObjectDamaged, r"verify\(repair=True\) stores it again"),
+        (in_place, ObjectChanged, "register it again"),
+    ):
+        bucket.put(artifact.object_key or "", b"hel")
+        for verb in (artifact.load, artifact.cache):
+            with pytest.raises(error, match=advice):
+                await verb()
+
+
 async def test_other_content_is_never_cached_for_an_etag(
     s3_instance: Instance, bucket: Bucket, s3_server: S3Server
 ) -> None:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from upath import UPath
 
 
+_STORE_AGAIN = "verify(repair=True) stores it again if it can"
+_REGISTER_AGAIN = "register it again to have a new version"
+
+
 async def changes_since(instance: Instance, row: Row) -> dict[str, Any]:
     """Returns columns that may have changed since a row was read: a later version overwrites an object in place."""
     if row.key_is_virtual:
@@ -55,7 +59,14 @@ async def cached(instance: Instance, root: str, row: Row, path: "Path | UPath") 
     is_folder = row.n_objects is not None
 
     async def download(target: Path) -> None:
-        await fetch(store, object_key, target, row.digest, is_folder=is_folder)
+        try:
+            await fetch(store, object_key, target, row.digest, is_folder=is_folder)
+        except ObjectChanged as error:
+            if row.key_is_virtual:
+                raise ObjectDamaged(errno.EIO, f"{error}: {_STORE_AGAIN}", str(path)) from error
+            if error.strerror is None:  # the store cannot say whose object it is
+                raise ObjectChanged(errno.ESTALE, f"{error}: {_REGISTER_AGAIN}", str(path)) from error
+            raise
 
     return await instance.cache.get(Entry(row.uid, row.suffix, row.digest, is_folder), download)
 
@@ -72,8 +83,8 @@ def _check(row: Row, object_key: str, store: Readable, path: Path) -> None:
         return
     what = f"This is {found or 'neither a file nor a folder'}, but artifact {row.uid} is {expected}"
     if row.key_is_virtual:
-        raise ObjectDamaged(errno.EIO, f"{what}: verify(repair=True) stores it again if it can", str(path))
-    raise ObjectChanged(errno.ESTALE, f"{what}: register it again to have a new version", str(path))
+        raise ObjectDamaged(errno.EIO, f"{what}: {_STORE_AGAIN}", str(path))
+    raise ObjectChanged(errno.ESTALE, f"{what}: {_REGISTER_AGAIN}", str(path))
 
 
 class _Measure(NamedTuple):
