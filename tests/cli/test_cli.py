@@ -179,7 +179,10 @@ def test_output_that_goes_nowhere_is_told_in_one_line(folder: Path) -> None:
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "standard output is closed" in done.stderr
     assert not Path(".inhaul").exists()
-    for command in ("init", "ingest data", "ls", "hash data/a.csv", "--help", "--version"):
+    assert shell("ingest data").returncode == 0
+    uid = inhaul("ls").stdout.split("\t")[0]
+    of_one = (f"show {uid}", f"cache {uid}")
+    for command in ("init", "ingest data", "ls", *of_one, "hash data/a.csv", "--help", "--version"):
         done = shell(f"{command} >/dev/full")
         assert (done.returncode, done.stderr) == (
             1,

@@ -28,6 +28,14 @@ _COULD_NOT_RUN = 2
 SOME_FAILED = 3
 
 
+class _OutputFailed(Exception):
+    """The output of a command cannot be written. This is no `OSError`, so it is not mistaken for one of the work."""
+
+    def __init__(self, why: OSError) -> None:
+        super().__init__(str(why))
+        self.why = why
+
+
 class _App(typer.Typer):
     def __call__(self, *arguments: Any, **options: Any) -> None:
         """Runs a command. If output cannot be written, prints one line, unless the output is a closed pipe."""
@@ -43,10 +51,11 @@ class _App(typer.Typer):
                 super().__call__(*arguments, **options)
             finally:
                 sys.stdout.flush()
-        except OSError as error:  # those of the work itself end in `run`
+        except (OSError, _OutputFailed) as error:  # those of the work itself end in `run`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end of the process
-            if not isinstance(error, BrokenPipeError):
-                say(f"inhaul: the output cannot be written: {error.strerror}", err=True)
+            why = error.why if isinstance(error, _OutputFailed) else error
+            if not isinstance(why, BrokenPipeError):
+                say(f"inhaul: the output cannot be written: {why.strerror}", err=True)
             sys.exit(_COULD_NOT_WRITE)
 
 
@@ -125,7 +134,10 @@ def say(*cells: object, err: bool = False) -> None:
     All output of commands goes through here or through `add_row`, since a key or a description may contain characters
     that move the cursor or look like another line.
     """
-    typer.echo("\t".join(printable(str(cell)) for cell in cells), err=err)
+    try:
+        typer.echo("\t".join(printable(str(cell)) for cell in cells), err=err)
+    except OSError as error:
+        raise _OutputFailed(error) from error
 
 
 def add_row(table: Table, *cells: object) -> None:
