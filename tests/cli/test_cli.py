@@ -192,6 +192,28 @@ def test_output_that_goes_nowhere_is_told_in_one_line(folder: Path) -> None:
     assert shell("ingest data 2>&-").returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (("verify", "--source", "data"), "pass --repair"),
+        (("verify", "--repair", "--source", "s3://bucket/x"), "s3://bucket/x': pass a folder or file on this machine"),
+        (("hash", ""), "The path is empty"),
+        (("ingest", "data", "--exclude", ""), "the pattern is empty"),
+        (("ingest", "data", "--db", ""), "names no database"),
+    ],
+)
+def test_arguments_that_mean_nothing_are_refused_before_anything_is_done(
+    folder: Path, command: tuple[str, ...], told: str
+) -> None:
+    if command[0] == "verify":
+        inhaul("init")
+    before = sorted(Path().rglob("*"))
+    done = inhaul(*command)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in " ".join(done.stderr.replace("│", " ").split())
+    assert sorted(Path().rglob("*")) == before
+
+
 def test_version() -> None:
     assert inhaul("--version").stdout == f"inhaul {version('inhaul')}\n"
 

@@ -9,6 +9,7 @@ import typer
 
 from inhaul.cli.app import SOME_FAILED, app, escaped, run, tell
 from inhaul.hashing import PART_SIZE, Algorithm, Digest, TreeAlgorithm, aio
+from inhaul.texts import check_path_text
 
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r"})
 
@@ -43,6 +44,8 @@ def hash_paths(
 
 
 async def _hash(paths: list[str], algorithm: Algorithm | TreeAlgorithm, part_size: int) -> list[Digest | Exception]:
+    for path in paths:
+        check_path_text(path)
     if algorithm != "md5-tree" and algorithm != "md5-d":
         return [*await aio.hash_files(paths, algorithm, part_size=part_size)]
     results: list[Digest | Exception] = []

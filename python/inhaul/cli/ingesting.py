@@ -47,6 +47,8 @@ def ingest(
     db: Database = None,
 ) -> None:
     """Store and register every file of a folder. A second run ingests only what is missing."""
+    if "" in (exclude or ()):
+        raise typer.BadParameter("the pattern is empty: leave it out", param_hint="--exclude")
 
     async def work() -> inhaul.IngestReport:
         async with inhaul.connect(storage, db):

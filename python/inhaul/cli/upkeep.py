@@ -1,7 +1,6 @@
 """`inhaul verify | gc | cache | testremote`: compare storages with the registry, and test the abilities of a store."""
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,7 +20,7 @@ def verify(
         bool, typer.Option("--repair", help="Store damaged or missing objects again if an equal copy exists.")
     ] = False,
     source: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Repair from the files in a folder that was ingested.")
+        str | None, typer.Option(metavar="FOLDER", help="Repair from the files in a folder that was ingested.")
     ] = None,
     days: Annotated[
         float | None,
@@ -35,6 +34,8 @@ def verify(
     db: Database = None,
 ) -> None:
     """Compare all objects of the storage with the registry. The next run continues an interrupted one."""
+    if source is not None and not repair:
+        raise typer.BadParameter("it is for repairs: pass --repair, too", param_hint="--source")
 
     async def work() -> inhaul.VerifyReport:
         async with connect(storage, db):

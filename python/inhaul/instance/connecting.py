@@ -56,7 +56,7 @@ def connect(
     options = dict(storage_options or {})
     check_options(options)
     given = settings.storage if storage is None else as_text(storage)
-    db = db or settings.db
+    db = settings.db if db is None else db
     home, root = _places(given, db)
     remote = None
     if local_storage is not None:
@@ -65,7 +65,7 @@ def connect(
             raise ValueError(
                 f"local_storage={root!r} with storage={remote!r}: the first has to be a folder, the second on S3"
             )
-    address = db or f"sqlite:///{home / 'registry.db'}"
+    address = f"sqlite:///{home / 'registry.db'}" if db is None else db
     instance = Instance(home, root, Database(address), options, remote)
     stack.make_default(instance)
     return instance
@@ -89,7 +89,7 @@ def _project(db: str | None) -> Path:
     try:
         return working_folder()
     except FileNotFoundError:
-        file = Database(db).path if db else None
+        file = Database(db).path if db is not None else None
         if file is None:
             raise
         return Path(folder_of(file))

@@ -76,7 +76,7 @@ class Instance:
 
     def __repr__(self) -> str:
         remote = f", remote={self.remote!r}" if self.remote else ""
-        return f"Instance(storage={self.root!r}{remote}, db={self.database!r})"
+        return f"Instance(storage={self.root!r}{remote}, db={str(self.database)!r})"
 
     async def open(self) -> Self:
         """Creates or migrates the database and registers the default storage and the user.
