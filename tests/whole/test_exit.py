@@ -126,7 +126,7 @@ while True:
 """
 
 _STAGED_IN_MEMORY = """
-import os, shutil, signal, time
+import shutil, time
 import pandas as pd
 import inhaul.sync as ih
 
@@ -249,7 +249,7 @@ def _leads_to(descriptor: Path, suffix: str) -> bool:
         return False
 
 
-@pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), signal.SIGINT)"], ids=["at its end", "interrupted"])
+@pytest.mark.parametrize("end", ["", "raise KeyboardInterrupt"], ids=["at its end", "interrupted"])
 def test_a_process_that_holds_a_staged_object_in_memory_leaves_no_temporary_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
