@@ -34,7 +34,7 @@ Each class is also the fitting builtin, so that handlers need not know inhaul::
     ├── DatabaseDenied (PermissionError)    this user may not open the database, or may only read it
     ├── DatabaseBusy (TimeoutError)         the database was locked, or its server's time limit was reached
     ├── DatabaseFailed (RuntimeError)       the database failed for any other reason
-    ├── LeaseLost (TimeoutError)            this process paused too long, and gc may have removed its objects
+    ├── LeaseLost (TimeoutError)            this process paused too long, so others did not wait
     ├── SchemaTooNew (RuntimeError)         the database was written by a newer inhaul
     ├── WrongWorld (TypeError)              a blocking record given to the async API, or the reverse
     └── WrongThread (RuntimeError)          a blocking call where it would deadlock, or after a fork
@@ -170,7 +170,7 @@ class DatabaseFailed(InhaulError, RuntimeError):
 
 
 class LeaseLost(InhaulError, TimeoutError):
-    """The call paused for minutes while garbage was collected, so objects it stored may be gone."""
+    """The call paused for minutes, so others no longer waited for it: objects may be gone, or in use again."""
 
 
 class SchemaTooNew(InhaulError, RuntimeError):

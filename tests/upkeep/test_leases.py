@@ -21,6 +21,7 @@ from inhaul.ingestion import activity
 from inhaul.ingestion.activity import collecting, storing
 from inhaul.instance import current
 from inhaul.processes import is_gone, this_process
+from inhaul.stores.base import Store
 from registries import artifacts, assert_consistent, seeds, storing_since
 from trees import grow
 
@@ -181,6 +182,30 @@ async def test_a_crashed_ingest_is_gone_on_with_only_when_nobody_collects(tmp_pa
             assert not done
         await asyncio.wait_for(going_on, 10)
         assert await held(instance) == 0
+
+
+async def test_a_collector_that_paused_removes_nothing_when_a_crashed_ingest_was_gone_on_with(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connect(tmp_path / "storage", database_url) as instance:
+        await instance.open()
+        left = await orphan(tmp_path / "storage")
+        writable = inhaul.Instance.writable
+
+        async def paused(instance: inhaul.Instance, root: str) -> Store:
+            """Stands for a machine that sleeps for minutes before it removes; another one goes on with the ingest."""
+            async with instance.database.write() as conn:
+                await conn.execute(update(lease).values(renewed_at=datetime.now(UTC) - timedelta(minutes=6)))
+            async with storing(instance.database, resumed_since=datetime.now(UTC) - timedelta(days=3)):
+                pass
+            return await writable(instance, root)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(inhaul.Instance, "writable", paused)
+            with pytest.raises(LeaseLost, match="repeat the call"):
+                await gc(delete=True, older_than=NOW)
+        assert left.exists()
+        assert (await gc(delete=True, older_than=NOW)).objects == [str(left)]
 
 
 async def test_what_a_crashed_ingest_left_is_spared_while_it_is_gone_on_with(tmp_path: Path, database_url: str) -> None:

@@ -69,15 +69,17 @@ async def storing(
 async def confirm(conn: AsyncConnection) -> None:
     """Ensures that objects stored since `storing` began are not collected before the transaction ends.
 
+    In `collecting`, ensures that no call continues a crashed ingest.
+
     Raises:
-        LeaseLost: They may have been collected already.
+        LeaseLost: The objects may have been collected already, or may be in use again.
     """
     uid = _lease.get()
     if uid is not None and not await leases.renew(conn, uid):
         minutes = leases.EXPIRES.total_seconds() / 60
         raise LeaseLost(
-            f"This process paused for more than {minutes:g} minutes, and garbage was collected meanwhile. "
-            "Nothing was registered: repeat the call"
+            f"This process paused for more than {minutes:g} minutes, so other calls no longer waited for it. "
+            "Nothing was registered or removed since: repeat the call"
         )
 
 
@@ -166,11 +168,19 @@ async def _renew(database: Database, uid: str) -> None:
 
 
 async def _collected(database: Database) -> None:
-    """Waits until all running garbage collections are done. One that begins later sees our lease."""
+    """Waits until all running garbage collections are done. One that begins later sees our lease.
+
+    One that only seemed to be dead, because it paused, loses its lease: it removes nothing when it goes on.
+    """
     ours: set[str] | None = None
     while True:
         async with database.read() as conn:
-            running = {one.uid for one in (await _parted(conn, collects=True))[0]}
+            living, dead = await _parted(conn, collects=True)
+        if dead:
+            async with database.write() as conn:
+                await leases.remove(conn, dead)
+            continue
+        running = {one.uid for one in living}
         ours = running if ours is None else ours & running
         if not ours:
             return
