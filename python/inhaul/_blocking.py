@@ -28,6 +28,10 @@ T = TypeVar("T")
 _PATIENCE = 5.0  # seconds that an interrupted call waits for its clean-up
 _FAREWELL = 1.0  # seconds that the process waits at its end for connections to close
 _CHUNK = 1000  # items that an iteration fetches at a time
+_ENDING = (
+    "The main thread has ended, so inhaul.sync can do no more work in this process: have the main thread wait for its "
+    "other threads, with join(), and call inhaul.sync before the end of the script rather than with atexit"
+)
 
 
 class _Portal:
@@ -54,23 +58,29 @@ class _Portal:
         call = asyncio.run_coroutine_threadsafe(supervised(), self.loop)
         try:
             return outcome.result()
-        except BaseException:
+        except BaseException as error:
             if not outcome.done():  # a KeyboardInterrupt in the calling thread
                 call.cancel()
                 wait([outcome], timeout=_PATIENCE)
+            # Python's thread pools refuse work a little before the main thread counts as ended.
+            if type(error) is RuntimeError and (_is_ending() or "cannot schedule new futures" in str(error)):
+                raise WrongThread(_ENDING) from error
             raise
 
     def check(self) -> None:
         """Refuses calls that would wait for ever.
 
         Raises:
-            WrongThread: The caller is the thread of the loop, or a child that was forked from its process.
+            WrongThread: The caller is the thread of the loop, or a child that was forked from its process; or the main
+                thread has ended, after which Python runs no more work in threads.
         """
         if os.getpid() != self.process:
             raise WrongThread(
                 "inhaul.sync was used before this process was forked, and threads do not survive a fork: start the "
                 "process with multiprocessing.get_context('spawn'), or use inhaul.sync only in the child"
             )
+        if _is_ending():
+            raise WrongThread(_ENDING)
         if threading.current_thread() is self._thread:
             raise WrongThread(
                 "This runs on the event loop of inhaul.sync, where a blocking call would wait for itself: "
@@ -100,6 +110,10 @@ class _Portal:
             self._thread.join(_FAREWELL)
 
 
+def _is_ending() -> bool:
+    return not threading.main_thread().is_alive()
+
+
 _portal: _Portal | None = None
 _starting = threading.Lock()
 
@@ -118,7 +132,8 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     Ctrl-C cancels the coroutine, and waits for its clean-up.
 
     Raises:
-        WrongThread: The caller is the thread that would run the coroutine, or a forked child.
+        WrongThread: The caller is the thread that would run the coroutine, or a forked child, or the main thread has
+            ended.
     """
     try:
         portal = _get_portal()

@@ -37,7 +37,7 @@ Each class is also the fitting builtin, so that handlers need not know inhaul::
     ├── LeaseLost (TimeoutError)            this process paused too long, so others did not wait
     ├── SchemaTooNew (RuntimeError)         the database was written by a newer inhaul
     ├── WrongWorld (TypeError)              a blocking record given to the async API, or the reverse
-    └── WrongThread (RuntimeError)          a blocking call where it would deadlock, or after a fork
+    └── WrongThread (RuntimeError)          a blocking call where it would deadlock, after a fork, or at exit
 """
 
 
@@ -182,4 +182,4 @@ class WrongWorld(InhaulError, TypeError):
 
 
 class WrongThread(InhaulError, RuntimeError):
-    """A blocking call was made on inhaul's own loop thread, or in a forked child."""
+    """A blocking call was made on inhaul's own loop thread, in a forked child, or after the main thread had ended."""

@@ -260,3 +260,42 @@ def test_a_process_that_holds_a_staged_object_in_memory_leaves_no_temporary_fold
         _, errors = process.communicate(timeout=60)
     assert process.returncode == (-signal.SIGINT if end else 0), errors
     assert list(temporaries.iterdir()) == []
+
+
+_AFTER_THE_END = """
+import atexit, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+import inhaul.sync as ih
+from inhaul.errors import WrongThread
+
+ih.connect("root")
+ih.save([])
+started = threading.Event()
+
+def work():
+    try:
+        while True:
+            ih.ULabel(str(ih.ULabel.objects.count())).save()
+            started.set()
+    except WrongThread as error:
+        print(error)
+
+if sys.argv[1] == "a thread":
+    threading.Thread(target=work).start()
+elif sys.argv[1] == "a pool":
+    ThreadPoolExecutor(1).submit(work)
+else:
+    started.set()
+    atexit.register(work)
+started.wait()
+"""
+
+
+@pytest.mark.parametrize("where", ["a thread", "a pool", "atexit"])
+def test_a_blocking_call_after_the_main_thread_says_what_to_do(where: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _AFTER_THE_END, where], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("The main thread has ended")
+    assert "join()" in done.stdout
