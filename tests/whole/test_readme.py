@@ -56,3 +56,12 @@ def test_examples_of_docstrings_run(module: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "plates" / "1.csv").write_text("a\n1\n")
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
+def test_the_files_that_contributing_names_exist() -> None:
+    root = README.parent
+    section = (root / "CONTRIBUTING.md").read_text().split("## Where things are decided")[1].split("\n## ")[0]
+    named = [path for line in section.splitlines()[4:] for path in re.findall(r"`([\w/]+\.(?:py|rs))`", line)]
+    assert len(named) > 10
+    missing = [path for path in named if not any((root / top / path).exists() for top in ("", "python/inhaul"))]
+    assert missing == []

@@ -22,10 +22,10 @@ from inhaul.ingestion import bucket_listing
 from inhaul.ingestion.activity import confirm, storing
 from inhaul.ingestion.job import Job
 from inhaul.ingestion.journal import Session
-from inhaul.ingestion.plan import next_version
 from inhaul.ingestion.report import IngestEvent, IngestReport, Status
 from inhaul.ingestion.scan import Batch, Contents, Root, Scan, Scanner
 from inhaul.ingestion.upload import upload
+from inhaul.ingestion.versions import next_version
 from inhaul.keys import stem, uid_of
 from inhaul.stores.base import Store
 from inhaul.tasks import to_the_end, unwrapped

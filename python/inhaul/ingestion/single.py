@@ -18,7 +18,7 @@ from inhaul.errors import InvalidKey, KeyExists, NoResultFound
 from inhaul.hashing import Digest
 from inhaul.ingestion.activity import abandon, storing, target_of, was_left
 from inhaul.ingestion.place import Place, is_object
-from inhaul.ingestion.plan import next_version
+from inhaul.ingestion.versions import next_version
 from inhaul.instance import Instance
 from inhaul.keys import new_uid, next_uid, object_key, stem, uid_of
 from inhaul.stores.base import Readable, Store

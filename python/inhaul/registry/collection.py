@@ -19,7 +19,7 @@ from inhaul.errors import KeyExists
 from inhaul.formats.mapped import Join, MappedCollection
 from inhaul.formats.tables import together
 from inhaul.hashing import hash_bytes
-from inhaul.ingestion.plan import next_version
+from inhaul.ingestion.versions import next_version
 from inhaul.instance import Instance, current
 from inhaul.keys import next_uid
 from inhaul.registry.artifact import Artifact

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from inhaul.db import bulk
 from inhaul.db.tables import artifact
 from inhaul.ingestion.pipeline import Recorded
-from inhaul.ingestion.plan import next_version
 from inhaul.ingestion.report import Status
+from inhaul.ingestion.versions import next_version
 
 _NEW: dict[str, Any] = {**dict.fromkeys(artifact.c.keys()), "is_latest": True, "visibility": 0}
 """The values of a new row in the columns that an ingest does not fill."""

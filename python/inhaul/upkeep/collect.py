@@ -10,7 +10,7 @@ from inhaul.db import leases
 from inhaul.ingestion.activity import CrashedSessions, collecting
 from inhaul.instance import Instance
 from inhaul.tasks import to_the_end
-from inhaul.upkeep.collector import Collector, Known
+from inhaul.upkeep.orphans import Collector, Known
 from inhaul.upkeep.reports import GcReport
 
 

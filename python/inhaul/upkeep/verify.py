@@ -20,9 +20,9 @@ from inhaul.stores.base import Readable, StoredObject
 from inhaul.tasks import each, to_the_end
 from inhaul.upkeep import matching
 from inhaul.upkeep.check import AT_ONCE, Checker, look_or_leave, superseded
-from inhaul.upkeep.collector import Known, known_storage, orphans
 from inhaul.upkeep.ledger import Ledger
 from inhaul.upkeep.matching import Chunker, Match, object_of
+from inhaul.upkeep.orphans import Known, known_storage, orphans
 from inhaul.upkeep.reports import Defect, Finding, VerifyReport
 from inhaul.upkeep.sources import Sources
 

@@ -7,7 +7,7 @@ from inhaul.arguments import check_age, check_flag
 from inhaul.content.removal import end_removals
 from inhaul.registry.records.storage import Storage, where
 from inhaul.upkeep.collect import collect
-from inhaul.upkeep.collector import known_storage
+from inhaul.upkeep.orphans import known_storage
 from inhaul.upkeep.reports import GcReport
 
 _DAY = timedelta(days=1)

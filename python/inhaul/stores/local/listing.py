@@ -12,7 +12,7 @@ from inhaul.errors import LinkRefused, StorageDenied
 from inhaul.hashing import Root
 from inhaul.stores.base import PAGE, Stat, StoredObject
 from inhaul.stores.local.descriptors import closing
-from inhaul.stores.local.refusals import unreadable
+from inhaul.stores.local.errors import unreadable
 
 _LONGEST = 1024  # characters of a key
 _NOT_LISTED = (FileNotFoundError, NotADirectoryError, LinkRefused)

@@ -32,8 +32,8 @@ from inhaul.notes import MOST, content_of
 from inhaul.settings import settings
 from inhaul.stores.base import PAGE, Copy, Stat, StoredObject, Upload
 from inhaul.stores.local.descriptors import closing
+from inhaul.stores.local.errors import explained, no_folder, too_long, unreadable, unwritable
 from inhaul.stores.local.listing import Listing, as_stat
-from inhaul.stores.local.refusals import explained, no_folder, too_long, unreadable, unwritable
 from inhaul.stores.local.removal import Removal
 from inhaul.stores.locations import check_encoding
 from inhaul.tasks import to_the_end

@@ -1,4 +1,4 @@
-"""The decision what happens to each file.
+"""The version of a file that an ingest finds changed, and how it finds that.
 
 The registry is asked once per listing. The scanner then decides for each file as soon as it is read:
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inhaul.ingestion.journal import Session
-from inhaul.ingestion.plan import next_version
+from inhaul.ingestion.versions import next_version
 
 
 @pytest.mark.parametrize(
