@@ -24,7 +24,7 @@ from inhaul.keys import MARKS, new_uid
 from inhaul.stores import marks
 from inhaul.stores.base import Readable, Store
 from inhaul.stores.marks import Mark, Place
-from inhaul.stores.schemes import is_remote
+from inhaul.stores.schemes import from_now_on, is_remote
 
 
 class Row(NamedTuple):
@@ -158,17 +158,9 @@ async def check_not_moved(database: Database, conn: AsyncConnection, root: str) 
     new = await conn.scalar(query)
     if new is not None:
         raise WrongStorage(
-            f"The storage at {root} was moved, and is registered as {new} now: {from_now_on(database, new)}. "
+            f"The storage at {root} was moved, and is registered as {new} now: {from_now_on(database.path, new)}. "
             f"For a new storage at {root}, connect so, and save Storage({root!r}) first"
         )
-
-
-def from_now_on(database: Database, root: str) -> str:
-    """Returns advice for connecting to a storage after a move. Without the database, the root could imply another."""
-    if database.path is None:
-        return f"pass --storage {root} and the same --db as before (in Python: storage={root!r}, db=...)"
-    db = f"sqlite:///{database.path}"
-    return f"pass --storage {root} --db {db} (in Python: storage={root!r}, db={db!r})"
 
 
 def related(row: Row, others: Iterable[Mark]) -> list[Mark]:

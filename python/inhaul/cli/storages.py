@@ -7,8 +7,7 @@ import typer
 import inhaul
 from inhaul.cli.app import Database, Storage, app, connect, escaped, printable, run, say
 from inhaul.errors import NoResultFound
-from inhaul.ownership import from_now_on
-from inhaul.stores.schemes import canonical_root
+from inhaul.stores.schemes import canonical_root, from_now_on
 
 storages = typer.Typer(no_args_is_help=True, help="Storages of the registry.")
 app.add_typer(storages, name="storage")
@@ -35,7 +34,7 @@ def move(
                 known = [printable(one.root) for one in await inhaul.Storage.objects.all()]
                 raise NoResultFound(f"{root} is not a storage of the registry. Its storages are {', '.join(known)}")
             await found.move(new)
-            return found.root, "" if found.root == root else from_now_on(instance.database, found.root)
+            return found.root, "" if found.root == root else from_now_on(instance.database.path, found.root)
 
     now_at, advice = run(work())
     say("storage", now_at)

@@ -184,3 +184,16 @@ def _scheme(text: str) -> str | None:
         known = " and ".join(f"{one}://" for one in SCHEMES)
         raise UnsupportedStorage(f"{scheme[0]} is not supported: this release knows local folders and {known}")
     return scheme[1]
+
+
+def from_now_on(registry: Path | None, root: str) -> str:
+    """Returns advice for connecting to a storage after a move.
+
+    Args:
+        registry: The file of the registry; None if it is on a server. Without it, the new root could imply another one.
+        root: The new root.
+    """
+    if registry is None:
+        return f"pass --storage {root} and the same --db as before (in Python: storage={root!r}, db=...)"
+    db = f"sqlite:///{registry}"
+    return f"pass --storage {root} --db {db} (in Python: storage={root!r}, db={db!r})"
