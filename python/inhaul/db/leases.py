@@ -1,8 +1,8 @@
-"""Leases: rows for calls that store objects without rows yet, or that collect garbage.
+"""Leases: one row for each call that stores objects whose rows are not written yet, or that collects garbage.
 
 The holder renews its lease. All times are those of the database, so that clocks of machines need not agree. A lease
-that was not renewed for `EXPIRES` no longer counts: a collector removes it. If its holder is still alive, it notices
-before it writes rows.
+that was not renewed for `EXPIRES` no longer counts, and others remove it. A holder that is still alive finds this out
+before it writes rows, or before it removes objects: `renew` returns False.
 """
 
 from collections.abc import Collection
@@ -27,9 +27,9 @@ class Lease(NamedTuple):
     Attributes:
         uid: The uid of the lease.
         holder: The process that holds it.
-        started_at: The time since when objects without rows may belong to the holder.
+        started_at: Objects without rows that were written after this time may belong to the holder.
         renewed_at: The time of the last renewal.
-        target: The place under a real key where the holder stores; None for other calls.
+        target: The root and the real key to which the holder stores; None for other calls.
     """
 
     uid: str
@@ -60,33 +60,33 @@ async def take(
     collects: bool,
     target: str | None = None,
 ) -> None:
-    """Adds a lease that counts from now on, or from an earlier time."""
+    """Adds a lease with the start time `since`, or now if None."""
     row = {"uid": uid, "holder": holder, "collects": collects, "target": target}
     times = {"started_at": _now(conn) if since is None else since, "renewed_at": _now(conn)}
     await conn.execute(insert(lease).values(row | times))
 
 
 async def let_nobody_in(conn: AsyncConnection) -> None:
-    """Blocks taking and renewing leases until the transaction ends, as SQLite does anyway."""
+    """Blocks taking and renewing leases until the transaction ends. On SQLite, every write transaction does so."""
     if conn.dialect.name == "postgresql":
         await conn.execute(text("LOCK TABLE lease IN SHARE ROW EXCLUSIVE MODE"))
 
 
 async def lock(conn: AsyncConnection, target: str) -> None:
-    """Waits until no other transaction checks or takes leases for a place. On SQLite, none can."""
+    """Waits until no other transaction takes leases for a place. On SQLite, no other write transaction can run."""
     if conn.dialect.name == "postgresql":
         await conn.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(target, 0))))
 
 
 async def renew(conn: AsyncConnection, uid: str) -> bool:
-    """Renews a lease; returns False if it is gone. It cannot be removed until the transaction ends."""
+    """Renews a lease; returns False if it is gone. A renewed lease cannot be removed until the transaction ends."""
     return (await conn.execute(update(lease).where(lease.c.uid == uid).values(renewed_at=_now(conn)))).rowcount == 1
 
 
 async def end(conn: AsyncConnection, uid: str) -> bool:
     """Removes a lease; returns False if it was gone already, or has to stay.
 
-    It stays while a transaction that confirmed it waits for its COMMIT, even if the call no longer waits: the objects
+    The lease stays while a transaction that confirmed it is not yet committed, even if the call has ended: its objects
     are needed until then.
     """
     free = select(lease.c.uid).where(lease.c.uid == uid).with_for_update(skip_locked=True)
@@ -102,10 +102,11 @@ async def held(conn: AsyncConnection, *, collects: bool) -> list[Lease]:
 async def remove(conn: AsyncConnection, dead: Collection[Lease]) -> set[str]:
     """Removes leases, unless they were renewed since they were read.
 
-    A lease with a target stays with a new uid, which its holder does not know: it proves who stored the object there.
+    A lease with a target is kept, with a new uid, so that its holder cannot renew it. It proves that this registry
+    stored the object there.
 
     Returns:
-        The uids of the leases that stay as proofs. Their holders can no longer commit.
+        The uids of the leases that are kept as proofs.
     """
     proofs = set[str]()
     for one in dead:
@@ -120,7 +121,7 @@ async def remove(conn: AsyncConnection, dead: Collection[Lease]) -> set[str]:
 
 
 async def leave(conn: AsyncConnection, uid: str) -> None:
-    """Takes the target from a lease."""
+    """Sets the target of a lease to None."""
     await conn.execute(update(lease).where(lease.c.uid == uid).values(target=None))
 
 

@@ -28,15 +28,15 @@ def connect(
 ) -> Instance:
     """Connects to a registry and its default storage.
 
-    The instance becomes the default of the process. In a `with` block, it is only current inside the block.
+    The instance becomes the default of the process. If a `with` block enters it, it is current inside the block only.
 
     Args:
         storage: Root of the default storage: a folder, or `s3://bucket/prefix`, with `?endpoint_url=https://...` for a
             server that is not Amazon's. None means `settings.storage`, else `./.inhaul/storage`.
         db: `sqlite:///PATH` or `postgresql://...`. None means `settings.db`, else `registry.db` in the `.inhaul`
             folder. That is `<root>/.inhaul` if `storage` is a folder, and `./.inhaul` otherwise.
-        storage_options: Options for S3, named as in s3fs, such as `key`, `secret`, `profile` or `anon`. Missing ones
-            are looked up as the AWS tools do. Options are never stored or shown.
+        storage_options: Options for S3, named as in s3fs, such as `key`, `secret`, `profile` or `anon`. For missing
+            ones, the usual environment variables and files of AWS are used. Options are never stored or shown.
         local_storage: A folder that keeps new artifacts until `save(upload=True)` moves them to the storage on S3.
 
     Raises:

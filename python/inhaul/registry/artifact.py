@@ -186,20 +186,21 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
     ) -> "ArtifactList[Self]":
         """Returns one artifact for each regular file below a folder, in path order.
 
-        If the list is saved without being staged first, each file is read only once. A file that cannot be ingested is
-        listed in `failed` and does not stop the others. Links and special files are listed in `skipped`.
+        If the list is saved without being staged first, each file is read only once, unless `duplicates="drop"`. A file
+        that cannot be ingested is listed in `failed` and does not stop the others. Links and special files are listed
+        in `skipped`.
 
         Args:
-            path: The folder. An `.inhaulignore` file in it (gitignore syntax) leaves files out. Files on S3 are not
-                read, not even this one.
-            key: The prefix that each file's relative path gets in its key; the folder's name if None. In a storage, the
-                key is the path relative to its root.
+            path: The folder. `.inhaulignore` files in it and below (gitignore syntax) leave files out. On S3 no file
+                is read, so they have no effect.
+            key: The prefix of all keys: a key is `key/relative path`. None means the name of the folder. If the folder
+                lies in a storage, keys are paths relative to the root of the storage.
             run: The run that creates the artifacts. None means the current run, False no run.
             duplicates: `"drop"` keeps only the first of files with equal content.
             exclude: Patterns in gitignore syntax of files to leave out.
-            follow_symlinks: True follows links that stay inside the folder, `"anywhere"` follows all. Each is a file or
-                folder with the name of the link. In a storage, files are registered in place, so links out of the
-                storage are skipped.
+            follow_symlinks: True follows links that stay inside the folder, `"anywhere"` follows all. A followed link
+                is a file or folder with the name of the link. In a storage, files are registered in place, so links
+                out of the storage are skipped.
             errors: `"raise"` makes `save()` raise an `ExceptionGroup` of the failures after the rest is saved.
 
         Raises:
@@ -217,14 +218,17 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         """Stores and registers the artifact. If it is saved already, writes the changed fields.
 
         Args:
-            upload: True moves the object from the local storage of the instance to the one on S3. None and False leave
-                it in place. A user's own file also stays in place.
+            upload: True uploads the object from the local storage of the instance to the one on S3, then removes the
+                local object unless it is a user's own file. None and False do not upload.
 
         Raises:
-            ValueError: `upload=True` without both storages, or another artifact of the family has this version.
+            ValueError: `upload=True`, but the instance has no local storage, or the artifact is in a third one; or
+                another artifact of the family has this version.
             FileChanged: The content changed since it was staged.
-            KeyExists: The changed key is taken.
+            KeyExists: Another artifact has the new key.
             NoResultFound: The artifact was permanently deleted.
+            ObjectMissing, ObjectChanged: The local object to upload is gone, or is not the registered one.
+            LeaseLost: This process paused for minutes; nothing was registered.
             StorageFull: The storage has no room for it.
         """
         check_flag("upload", upload, optional=True)
@@ -353,10 +357,10 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
     async def replace(self, data: "Data", run: "Run | Literal[False] | None" = None, format: str | None = None) -> None:
         """Replaces the content immediately. Uid, key and version stay, except for the suffix of the key.
 
-        The new content is stored as an object of its own, then the row switches to it, then the old object is removed.
-        A failure leaves the artifact as it was. A file under a key that its user chose is overwritten only after the
-        switch; after a crash, the next process completes this. If the columns of the old content are linked as
-        features, those of the new content are checked and linked instead.
+        The new content is stored as a separate object, then the row switches to it, then the old object is removed. A
+        failure leaves the artifact as it was. A file under a real key is overwritten only after the row has switched;
+        after a crash, the next process that uses the registry finishes this. If the columns of the old content are
+        linked as features, those of the new content are checked and linked instead.
 
         Args:
             data: A path outside all storages, or an object in memory.
@@ -366,12 +370,14 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
 
         Raises:
             TypeError: The data or the run has the wrong type.
-            ValueError: The artifact is not saved, or is a folder under a key that its user chose; or the data lies in a
-                storage, or is a folder for a file, or the reverse; or the run belongs to another instance.
-            KeyExists: With the new suffix, the key belongs to another artifact or file; or another process is replacing
+            ValueError: The artifact is not saved, or is a folder under a real key; or the data lies in a storage; or a
+                folder would replace a file, or a file a folder; or the run belongs to another instance.
+            KeyExists: The key with the new suffix is used by another artifact or file; or another process is replacing
                 the same artifact.
-            ObjectChanged: The file under a key that its user chose is not the registered one.
-            ObjectShared: That file lies in the folder of another artifact.
+            ObjectChanged: The file under a real key is not the registered one.
+            ObjectMissing: The file under a real key is gone.
+            ObjectShared: The file under a real key is also the object of another artifact, or lies in its folder.
+            NoResultFound: The artifact was permanently deleted.
             ValidationError: A column is not of the dtype of its feature.
             FileChanged: The data changed while it was stored.
             StorageFull: There is no room for it.
@@ -391,19 +397,20 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
     ) -> None:
         """Moves the artifact into the trash, or permanently deletes an artifact in the trash.
 
-        A permanent deletion cannot be undone. If the object cannot be removed, the call raises, and the same call, the
-        next write or `gc` removes the object later. Collections in the trash lose the artifact as a member.
+        A permanent deletion cannot be undone. If the object cannot be removed, the call raises an error. Repeating the
+        call, the next write, or `gc` removes the object later. Collections in the trash lose the artifact as a member.
 
         Args:
-            permanent: True deletes permanently at once.
-            storage: Whether a permanent deletion removes the object. None removes it only if inhaul named it. Files
-                that an ignore file excludes from a user's own folder stay.
+            permanent: True deletes permanently, False only moves to the trash. None deletes an artifact permanently if
+                it is in the trash.
+            storage: Whether a permanent deletion removes the object. None removes it only if inhaul named it. In a
+                user's own folder, files that an ignore file excludes are not removed.
             using_key: Accepted for compatibility.
 
         Raises:
             ValueError: The artifact is not saved, or `using_key` is given.
             InUse: It is a member of a collection that is not in the trash.
-            ObjectShared: The object to remove has bytes of other artifacts, or lies in a folder of one.
+            ObjectShared: The object to remove is, contains or lies in the object of another artifact.
         """
         check_flag("permanent", permanent, optional=True)
         check_flag("storage", storage, optional=True)

@@ -142,8 +142,8 @@ async def verify(
 ) -> VerifyReport:
     """Compares all objects of a storage with the registry.
 
-    If the storage lists ETags that are based on MD5, listing it is enough. Otherwise every object is read and hashed.
-    The next call continues an interrupted one.
+    If the listing of the storage has ETags that are based on MD5, no object is read. Otherwise every object is read and
+    hashed. A call continues where an interrupted one stopped.
 
     Args:
         storage: The storage; the default one if None.
@@ -151,8 +151,8 @@ async def verify(
         repair: Store damaged or missing objects again if an equal copy is in `source`, in the cache or in another
             artifact. A file under a key that a user chose is never changed.
         max_age: Trust earlier verifications up to this age, for objects whose size, time and ETag have not changed.
-        source: The folder with the original files, or one such file, for repairs. A file is searched in the folder by
-            the end of its key: `d/a.csv` is looked up as `d/a.csv` and as `a.csv`.
+        source: The folder with the original files, or one such file, for repairs. The folder is searched for a path
+            that is the end of the key: for `d/a.csv`, first `d/a.csv`, then `a.csv`.
 
     Raises:
         NoResultFound: The registry does not know the storage.
