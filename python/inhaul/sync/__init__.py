@@ -88,9 +88,12 @@ def ingest(  # noqa: D103 - see there
         return run(_registry.ingest(*arguments, on_event=show, **options))
 
 
+_save = blocking(_save_many.save_all)  # exhausts iterators first
+
+
 @wraps(_registry.save)
 def save(records: Iterable[Any]) -> None:  # noqa: D103 - see there
-    run(_save_many.save_all(records, blocking=True))
+    _save(records, blocking=True)
 
 
 @wraps(_registry.track)
