@@ -71,6 +71,8 @@ def _answer(method: str, target: str, body: bytes, content_md5: str | None, md5:
             etag = f"{hashlib.md5(b''.join(parts), usedforsecurity=False).hexdigest()}-{len(parts)}"
             result = f'<ETag>"{etag}"</ETag>'
             return "200 OK", "", f"<CompleteMultipartUploadResult>{result}</CompleteMultipartUploadResult>"
+        case "GET" if "list-type=2" in query:
+            return "200 OK", "", "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
         case "DELETE":
             return "204 No Content", "", ""
         case _:
