@@ -20,20 +20,6 @@ from inhaul._core import Contents, Listing, Root, Scanner
 from scans import PART, Known, drain, fill, issues, known_from, md5, object_bytes, objects, rows, scanner
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    root = tmp_path / "root"
-    root.mkdir()
-    return root
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    store = tmp_path / "store"
-    store.mkdir()
-    return store
-
-
 @contextmanager
 def rewriting(path: Path, at: int) -> Iterator[None]:
     """Rewrites a file with the same size again and again, and puts its time back."""

@@ -18,21 +18,6 @@ from inhaul import keys
 from inhaul._core import Root
 from scans import drain, fill, issues, md5, object_bytes, rows, scanner
 
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    root = tmp_path / "root"
-    root.mkdir()
-    return root
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    store = tmp_path / "store"
-    store.mkdir()
-    return store
-
-
 NAMES = st.text(st.sampled_from("aA-./0~é \n"), min_size=1, max_size=6).filter(
     lambda name: not {"", ".", ".."} & set(name.split("/"))
 )
