@@ -19,7 +19,9 @@ _TILEDB: dict[str, Callable[[Path], Any]] = {"tiledb": tiledb.open_array, "tiled
 
 
 class BackedAccessor:
-    """An HDF5 file, or a zarr or TileDB store, that is not loaded. A `with` block closes it.
+    """An HDF5 file, or a zarr or TileDB store, that is not loaded.
+
+    An `async with` block, or `with` in `inhaul.sync`, closes it.
 
     Attributes:
         connection: The open file or store.
@@ -73,16 +75,16 @@ def open_backed(source: Source, suffix: str, accessor: str | None, name: str, cl
     Args:
         source: The content.
         suffix: Its canonical suffix.
-        accessor: The type it loads as.
+        accessor: The type as which `load()` reads it.
         name: The name of the content, for users.
-        classes: The classes of the API.
+        classes: The classes to return, of the async or the blocking API.
         **options: Passed on to pyarrow; see `open_dataset`.
 
     Returns:
         An `AnnDataAccessor`, a `BackedAccessor` or a pyarrow dataset.
 
     Raises:
-        ValueError: The suffix has no backed access, or the content is damaged; the message names it.
+        ValueError: The suffix has no backed access, or the content is damaged; the message has `name`.
         TypeError: The suffix takes no such options.
     """
     form = BACKED.get(suffix)

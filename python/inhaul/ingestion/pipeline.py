@@ -1,9 +1,14 @@
 """The stream from a folder into storage and registry.
 
-Four stages run at the same time, and each one waits when the next one is behind: `_plan` asks the registry about each
-listing, the scanner reads and stores in its own threads, `_flush` flushes objects to disk, `_write_groups` writes rows.
-If the storage is on a network, the scanner hands new content to a fifth stage, `upload`. Objects first, rows last: a
-batch gets its rows only when its objects are stored, and in a local storage only when they are on disk.
+Four stages run at the same time, and each one waits when the next one is behind:
+
+- `_plan` asks the registry about each listing.
+- The scanner reads and stores in its own threads. For a storage on a network, it hands new content to `upload`.
+- `_flush` flushes objects to disk.
+- `_write_groups` writes rows.
+
+Objects first, rows last: a batch gets its rows only when its objects are stored. By default, objects of a local storage
+are also on disk by then.
 """
 
 import asyncio
@@ -32,10 +37,10 @@ from inhaul.tasks import to_the_end, unwrapped
 
 ROWS_PER_GROUP = 16_384  # larger groups start late, smaller ones write pages more often
 SECONDS_PER_GROUP = 0.5
-_OF_WHAT_IS_LEFT = 3  # a group is a third of the rest: nothing is read while the last one is written
+_OF_WHAT_IS_LEFT = 3  # near the end, a group is a third of the rest, because nothing is read beside the last group
 
 Found = Callable[[], tuple[int, bool]]
-"""Returns the number of files found so far, and whether it is final."""
+"""Returns the number of files found so far, and whether this number is final."""
 
 Stage = Callable[[Job, Scan], Coroutine[None, None, None]]
 """A task that runs beside a scan until the scan ends."""
@@ -46,9 +51,10 @@ class Recorded(NamedTuple):
 
     Attributes:
         batch: The rows.
-        ids: Ids of the inserted rows, in order; None if another writer was faster with some, whose rows are then held.
+        ids: Ids of the inserted rows, in order; None if another writer inserted some of these rows first. Then `batch`
+            has the rows of that writer.
         created_at: Creation time of the inserted rows.
-        versions: Versions of inserted rows that follow others, by uid.
+        versions: The versions of inserted rows that are new versions, by uid.
     """
 
     batch: Batch
@@ -62,7 +68,7 @@ def teller(
 ) -> Callable[[Batch, int, bool], None]:
     """Returns a function that adds a batch to a report and reports the progress.
 
-    Its other arguments are the number of files found so far, and whether it is final.
+    The function takes the batch, the number of files found so far, and whether this number is final.
     """
 
     def tell(batch: Batch, found: int, walked: bool) -> None:
@@ -126,7 +132,7 @@ async def ingest(job: Job, session: Session, on_recorded: Callable[[Recorded, in
 
 
 async def save(job: Job, session: Session, staged: Sequence[Batch], on_recorded: Callable[[Recorded], None]) -> None:
-    """Stores and records staged files. A file that has changed since fails as `changed`."""
+    """Stores and records staged files. A file that has changed since is reported as failed, as `changed`."""
     total = sum(map(len, staged))
     if job.address is not None:
         await _record(job, None, None, _each(staged), lambda: (total, True), on_recorded)
@@ -145,7 +151,10 @@ async def _each(staged: Sequence[Batch]) -> AsyncIterator[Batch]:
 
 @asynccontextmanager
 async def _storing(job: Job, session: Session) -> AsyncIterator[Store | None]:
-    """Keeps a lease, and the session on disk, while objects without rows may exist. Yields their store."""
+    """Keeps a lease, and the session on disk, while objects without rows may exist.
+
+    Yields the store, or None if the ingest is in place.
+    """
     if job.in_place:
         yield None
         return
@@ -170,7 +179,7 @@ async def _reading(job: Job, make: Callable[[], Scanner], *stages: Stage) -> Asy
 
 
 def _held(store: Store | None, folder: Root) -> Root | None:
-    """Returns the folder to check before each commit: the rows refer to it, or to the storage."""
+    """Returns the folder to check before each commit: the source in place, else the root of a local storage."""
     if store is None:
         return folder
     return store.files.opened() if store.files is not None else None
@@ -226,7 +235,7 @@ async def _flush(
     found: Found,
     durable: asyncio.Queue[list[Batch]],
 ) -> None:
-    """Groups stored batches, and flushes their objects to disk. An empty group is the last one."""
+    """Groups stored batches, and flushes their objects to disk. An empty group marks the end."""
     taken = 0
     batch = await stored.get()
     while batch is not None:

@@ -51,10 +51,10 @@ _DOWNLOADS = 32  # at the same time
 
 
 class ArtifactList(Sequence[A], Generic[A]):
-    """The artifacts of one folder in path order, held as columns. Each becomes an `Artifact` on first access.
+    """The artifacts of one folder in path order, held as columns. An `Artifact` is made when an item is first accessed.
 
     `Artifact.from_dir` creates such lists and documents the arguments. `save()` stores and registers all artifacts. If
-    the list was not staged before, it reads each file only once.
+    the list was not staged before, it reads each file only once, unless `duplicates="drop"`.
     """
 
     _world: ClassVar["World"]
@@ -82,7 +82,7 @@ class ArtifactList(Sequence[A], Generic[A]):
 
     @property
     def skipped(self) -> list[Issue]:
-        """The links, special files, and folders that are separate storages, which were deliberately left out."""
+        """The links, special files, and folders of other storages: all that was left out on purpose."""
         return self._report.skipped
 
     def __repr__(self) -> str:
@@ -138,13 +138,13 @@ class ArtifactList(Sequence[A], Generic[A]):
     async def save(self) -> Self:
         """Stores and registers all artifacts.
 
-        Artifacts that are registered already stay as they are. Edits of artifacts in the list are also saved.
+        Registered artifacts change only by edits of items in the list, which are also saved.
 
         Raises:
             FileNotFoundError: The folder does not exist.
             NotADirectoryError: The path is a file.
-            ExceptionGroup: Some edits could not be saved; it holds their errors and the number of saved edits. With
-                `errors="raise"`, it also holds the errors of failed files. It is raised after the rest is saved.
+            ExceptionGroup: Some edits could not be saved, or files failed and `errors` is `"raise"`. It is raised after
+                the rest is saved, and holds the errors. If edits failed, it also says how many are saved.
         """
         await self._save_all()
         return self

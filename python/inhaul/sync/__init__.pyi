@@ -215,10 +215,10 @@ class QuerySet(Generic[_QuerySetR]):
 _ArtifactListA = TypeVar("_ArtifactListA", bound="Artifact")
 
 class ArtifactList(Sequence[_ArtifactListA], Generic[_ArtifactListA]):
-    """The artifacts of one folder in path order, held as columns. Each becomes an `Artifact` on first access.
+    """The artifacts of one folder in path order, held as columns. An `Artifact` is made when an item is first accessed.
 
     `Artifact.from_dir` creates such lists and documents the arguments. `save()` stores and registers all artifacts. If
-    the list was not staged before, it reads each file only once.
+    the list was not staged before, it reads each file only once, unless `duplicates="drop"`.
     """
 
     def __init__(self, folder: Folder) -> None: ...
@@ -229,7 +229,7 @@ class ArtifactList(Sequence[_ArtifactListA], Generic[_ArtifactListA]):
 
     @property
     def skipped(self) -> list[Issue]:
-        """The links, special files, and folders that are separate storages, which were deliberately left out."""
+        """The links, special files, and folders of other storages: all that was left out on purpose."""
         ...
 
     def __repr__(self) -> str: ...
@@ -242,13 +242,13 @@ class ArtifactList(Sequence[_ArtifactListA], Generic[_ArtifactListA]):
     def save(self) -> Self:
         """Stores and registers all artifacts.
 
-        Artifacts that are registered already stay as they are. Edits of artifacts in the list are also saved.
+        Registered artifacts change only by edits of items in the list, which are also saved.
 
         Raises:
             FileNotFoundError: The folder does not exist.
             NotADirectoryError: The path is a file.
-            ExceptionGroup: Some edits could not be saved; it holds their errors and the number of saved edits. With
-                `errors="raise"`, it also holds the errors of failed files. It is raised after the rest is saved.
+            ExceptionGroup: Some edits could not be saved, or files failed and `errors` is `"raise"`. It is raised after
+                the rest is saved, and holds the errors. If edits failed, it also says how many are saved.
         """
         ...
 
@@ -1428,7 +1428,9 @@ class AnnDataAccessor:
         ...
 
 class BackedAccessor:
-    """An HDF5 file, or a zarr or TileDB store, that is not loaded. A `with` block closes it.
+    """An HDF5 file, or a zarr or TileDB store, that is not loaded.
+
+    An `async with` block, or `with` in `inhaul.sync`, closes it.
 
     Attributes:
         connection: The open file or store.
@@ -1697,27 +1699,29 @@ def ingest(
     """Stores and registers every regular file below a folder, reads each file once, and returns a report.
 
     It does the same as `Artifact.from_dir(...).save()`, with the same arguments, but keeps no artifacts, so its memory
-    does not grow with the folder.
+    does not grow with the folder, unless `duplicates="drop"`.
 
     Args:
         path: The folder.
-        key: The prefix that each file's relative path gets in its key; the folder's name if None. In a storage, the key
-            is the path relative to its root.
+        key: The prefix of all keys: a key is `key/relative path`. None means the name of the folder. If the folder lies
+            in a storage, keys are paths relative to the root of the storage.
         run: The run that creates the artifacts. None means the current run, False no run.
         duplicates: `"drop"` keeps only the first of files with equal content; this needs a second read.
         exclude: Patterns in gitignore syntax of files to leave out.
-        follow_symlinks: True follows links that stay inside the folder, `"anywhere"` follows all. Each is a file or
-            folder with the name of the link. In a storage, files are registered in place, so links out of the storage
-            are skipped.
+        follow_symlinks: True follows links that stay inside the folder, `"anywhere"` follows all. A followed link is a
+            file or folder with the name of the link. In a storage, files are registered in place, so links out of the
+            storage are skipped.
         errors: `"raise"` raises an `ExceptionGroup` of the failures after the rest is saved.
         on_event: A plain function that is called once per batch, when its rows are in the registry. If it raises, the
-            ingest ends and raises the same error. The rows so far stay, and the same call continues from there.
+            ingest ends and raises the same error. Rows that are written stay; repeating the call continues from there.
 
     Raises:
         TypeError: An argument has the wrong type, or `on_event` is a coroutine function.
         FileNotFoundError: There is no such folder.
         NotADirectoryError: The path is a file.
         InvalidKey: The keys would not be valid.
+        ValueError: An option has an unknown value, a pattern is wrong, or the folder has another key in its storage.
+        LeaseLost: This process paused for minutes; repeat the call.
         ExceptionGroup: Files failed, and `errors` is `"raise"`.
     """
     ...

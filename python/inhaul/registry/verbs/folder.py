@@ -90,27 +90,29 @@ async def ingest(
     """Stores and registers every regular file below a folder, reads each file once, and returns a report.
 
     It does the same as `Artifact.from_dir(...).save()`, with the same arguments, but keeps no artifacts, so its memory
-    does not grow with the folder.
+    does not grow with the folder, unless `duplicates="drop"`.
 
     Args:
         path: The folder.
-        key: The prefix that each file's relative path gets in its key; the folder's name if None. In a storage, the key
-            is the path relative to its root.
+        key: The prefix of all keys: a key is `key/relative path`. None means the name of the folder. If the folder lies
+            in a storage, keys are paths relative to the root of the storage.
         run: The run that creates the artifacts. None means the current run, False no run.
         duplicates: `"drop"` keeps only the first of files with equal content; this needs a second read.
         exclude: Patterns in gitignore syntax of files to leave out.
-        follow_symlinks: True follows links that stay inside the folder, `"anywhere"` follows all. Each is a file or
-            folder with the name of the link. In a storage, files are registered in place, so links out of the storage
-            are skipped.
+        follow_symlinks: True follows links that stay inside the folder, `"anywhere"` follows all. A followed link is a
+            file or folder with the name of the link. In a storage, files are registered in place, so links out of the
+            storage are skipped.
         errors: `"raise"` raises an `ExceptionGroup` of the failures after the rest is saved.
         on_event: A plain function that is called once per batch, when its rows are in the registry. If it raises, the
-            ingest ends and raises the same error. The rows so far stay, and the same call continues from there.
+            ingest ends and raises the same error. Rows that are written stay; repeating the call continues from there.
 
     Raises:
         TypeError: An argument has the wrong type, or `on_event` is a coroutine function.
         FileNotFoundError: There is no such folder.
         NotADirectoryError: The path is a file.
         InvalidKey: The keys would not be valid.
+        ValueError: An option has an unknown value, a pattern is wrong, or the folder has another key in its storage.
+        LeaseLost: This process paused for minutes; repeat the call.
         ExceptionGroup: Files failed, and `errors` is `"raise"`.
     """
     instance = current()

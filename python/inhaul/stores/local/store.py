@@ -1,8 +1,8 @@
 """Objects in a folder on this machine.
 
-No file is opened by its whole path, as there may be links in it. The root is opened once per store, and everything
-below is opened relative to it. Reading follows links that stay below the root. Writing and removing follow no links,
-since the bytes behind a link may belong to other artifacts.
+No object is opened by its full path, because the path may contain links. The root is opened once per store, and
+everything below is opened relative to it. Reading follows links that stay below the root. Writing and removing follow
+no links, since the bytes behind a link may belong to other artifacts.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ class LocalStore:
     """A storage whose root is a local folder.
 
     An object named by uid is created under its final name, since nothing refers to it before its row exists. An object
-    under a real key gets its name when it is complete.
+    under a real key is written as a temporary file, and gets its key when it is complete.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -159,7 +159,7 @@ class LocalStore:
         return "local"
 
     def _put(self, write: Write, object_key: str, size: int, exclusive: bool) -> str | None:
-        """Writes an object. Returns the key that a cancelled call has to remove."""
+        """Writes an object. Returns its key if a cancelled call has to remove it, else None."""
         key = self._checked(object_key)
         with explained(self._path, key, size):
             root = self.opened(create=True)
