@@ -17,7 +17,7 @@ import pytest
 from inhaul._core import PartReader
 from inhaul.errors import FileChanged, KeyExists, ObjectRefused, StorageUnavailable
 from inhaul.hashing import Digest, etag
-from inhaul.stores.s3.clients import Limits
+from inhaul.stores.s3.limiter import Limits
 from inhaul.stores.s3.multipart import NoJournal
 from inhaul.stores.s3.store import S3Store
 from proxy import Drop, Fault, Flip, Header, Proxy, Request, Reset, Stall, Status

@@ -6,7 +6,7 @@ import random
 from typing import Any, NamedTuple
 
 from inhaul.stores.s3.address import S3Address
-from inhaul.stores.s3.clients import Limits
+from inhaul.stores.s3.limiter import Limits
 from inhaul.stores.s3.store import S3Store
 from proxy import Proxy, Reply, Request
 from s3_servers import S3Server

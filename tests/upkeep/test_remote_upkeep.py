@@ -20,7 +20,7 @@ from inhaul.hashing import Digest, hash_bytes
 from inhaul.hashing.etags import from_etag
 from inhaul.keys import new_uid, object_key
 from inhaul.stores.s3 import address
-from inhaul.stores.s3.clients import Limits
+from inhaul.stores.s3.limiter import Limits
 from inhaul.stores.s3.store import S3Store
 from proxy import Cut, FlipReply, proxy
 from registries import seeds

@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 
 import inhaul
-from inhaul.cli.app import Database, Storage, add_row, app, connect, console, run, say
+from inhaul.cli.common import Database, Storage, add_row, app, connect, console, run, say
 
 
 @app.command()

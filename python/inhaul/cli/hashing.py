@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from inhaul.cli.app import SOME_FAILED, app, escaped, run, tell
+from inhaul.cli.common import SOME_FAILED, app, escaped, run, tell
 from inhaul.hashing import PART_SIZE, Algorithm, Digest, TreeAlgorithm, aio
 from inhaul.texts import check_path_text
 

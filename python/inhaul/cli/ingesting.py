@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import inhaul
-from inhaul.cli.app import SOME_FAILED, Database, Storage, app, console, printable, run, say
+from inhaul.cli.common import SOME_FAILED, Database, Storage, app, console, printable, run, say
 
 
 @app.command()

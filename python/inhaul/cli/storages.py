@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import inhaul
-from inhaul.cli.app import Database, Storage, app, connect, escaped, printable, run, say
+from inhaul.cli.common import Database, Storage, app, connect, escaped, printable, run, say
 from inhaul.errors import NoResultFound
 from inhaul.stores.schemes import canonical_root, from_now_on
 

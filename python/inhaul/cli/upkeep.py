@@ -8,7 +8,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 import inhaul
-from inhaul.cli.app import SOME_FAILED, Database, Storage, add_row, app, connect, console, run, say
+from inhaul.cli.common import SOME_FAILED, Database, Storage, add_row, app, connect, console, run, say
 
 _LONGEST = 36_500  # days: dates end somewhere
 

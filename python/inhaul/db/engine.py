@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransactio
 
 from inhaul.db import postgresql, roots, schema, sqlite
 from inhaul.db.address import parse
-from inhaul.db.explained import explained, is_refusal, reached
+from inhaul.db.errors import explained, is_refusal, reached
 from inhaul.errors import CommitInDoubt, DatabaseDenied, DatabaseFailed
 from inhaul.settings import settings
 from inhaul.tasks import to_the_end

@@ -23,7 +23,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
 from inhaul import notes
 from inhaul.db import schema
-from inhaul.db.explained import NO_SPACE, primary
+from inhaul.db.errors import NO_SPACE, primary
 from inhaul.errors import DatabaseBusy, DatabaseDenied, DatabaseFailed, StorageFull, UnsupportedDatabase
 from inhaul.filesystem import network_filesystem
 from inhaul.space import is_full

@@ -1430,7 +1430,7 @@ class AnnDataAccessor:
 class BackedAccessor:
     """An HDF5 file, or a zarr or TileDB store, that is not loaded.
 
-    An `async with` block, or `with` in `inhaul.sync`, closes it.
+    A `with` block closes it.
 
     Attributes:
         connection: The open file or store.

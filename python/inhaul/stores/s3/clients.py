@@ -9,7 +9,6 @@ import atexit
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from inhaul.errors import StorageDenied
 from inhaul.stores.s3 import route
 from inhaul.stores.s3.address import S3Address
+from inhaul.stores.s3.limiter import Limits
 from inhaul.stores.s3.route import Route
 from inhaul.tasks import to_the_end
 
@@ -31,27 +31,6 @@ _OPTIONS = (
 _REST = 0.02  # seconds; without it, one in ten short processes aborts when Python ends before obstore's threads
 _LEAVE = 1.0  # seconds that a cancelled call waits while credentials are fetched
 _BORROWED = timedelta(minutes=6)  # obstore asks again five minutes before credentials end, so each minute
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits on requests to a storage, and on the time to wait for it.
-
-    Attributes:
-        requests: Concurrent requests.
-        parts: Concurrent parts of one object.
-        no_progress: Seconds without any progress after which a request is aborted.
-        give_up: Seconds after which a request is no longer retried.
-        backoff: The longest wait before the first retry, in seconds; the maximum doubles with each further retry.
-        longest_backoff: The longest wait before any retry, in seconds.
-    """
-
-    requests: int = 64
-    parts: int = 8
-    no_progress: float = 55.0
-    give_up: float = 120.0
-    backoff: float = 0.05
-    longest_backoff: float = 5.0
 
 
 class Clients:

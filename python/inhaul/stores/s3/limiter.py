@@ -8,6 +8,7 @@ below the rate that the server accepted, and grows again, faster as time passes.
 import asyncio
 from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 
 _CUT = 0.85  # of the accepted rate, after the server refused some requests
 _PAUSE = 0.5  # seconds between two cuts, so that the first one can take effect
@@ -15,6 +16,27 @@ _MEASURED = 0.5  # seconds over which the accepted rate is measured
 _UNKNOWN = 50.0  # requests/s to start with if a server refuses some before its rate was measured
 _BURST = 0.02  # the requests of so many seconds may start at once, since sleeping is not more exact
 _FORGOTTEN = 4  # the limit is dropped if the accepted rate stays below it by this factor
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits on requests to a storage, and on the time to wait for it.
+
+    Attributes:
+        requests: Concurrent requests.
+        parts: Concurrent parts of one object.
+        no_progress: Seconds without any progress after which a request is aborted.
+        give_up: Seconds after which a request is no longer retried.
+        backoff: The longest wait before the first retry, in seconds; the maximum doubles with each further retry.
+        longest_backoff: The longest wait before any retry, in seconds.
+    """
+
+    requests: int = 64
+    parts: int = 8
+    no_progress: float = 55.0
+    give_up: float = 120.0
+    backoff: float = 0.05
+    longest_backoff: float = 5.0
 
 
 class Limiter:

@@ -10,8 +10,9 @@ from typing import Any
 
 from inhaul.keys import OBJECTS
 from inhaul.stores.s3 import address
-from inhaul.stores.s3.clients import Clients, Limits, check_options
+from inhaul.stores.s3.clients import Clients, check_options
 from inhaul.stores.s3.fetch import tag
+from inhaul.stores.s3.limiter import Limits
 from inhaul.stores.s3.requests import Requests
 from inhaul.texts import check_name
 

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from inhaul.errors import InhaulError, ObjectRefused, StorageDenied, StorageFull, StorageMissing, StorageUnavailable
 from inhaul.stores.s3.address import S3Address
-from inhaul.stores.s3.clients import Clients, Limits
+from inhaul.stores.s3.clients import Clients
 from inhaul.stores.s3.faults import AGAIN, Fault, Kind, classify
-from inhaul.stores.s3.limiter import Limiter
+from inhaul.stores.s3.limiter import Limiter, Limits
 
 T = TypeVar("T")
 

@@ -17,7 +17,8 @@ from inhaul.hashing.etags import part_size_of
 from inhaul.stores.base import PAGE, Scheme, Stat, StoredObject, Upload
 from inhaul.stores.s3 import fetch, multipart, objects
 from inhaul.stores.s3.address import S3Address, locate, parse
-from inhaul.stores.s3.clients import Limits, check_options
+from inhaul.stores.s3.clients import check_options
+from inhaul.stores.s3.limiter import Limits
 from inhaul.stores.s3.multipart import NoJournal
 from inhaul.stores.s3.requests import Refused, Requests
 from inhaul.stores.s3.route import route
