@@ -170,7 +170,7 @@ class DatabaseFailed(InhaulError, RuntimeError):
 
 
 class LeaseLost(InhaulError, TimeoutError):
-    """The call paused for minutes, so others no longer waited for it: objects may be gone, or in use again."""
+    """The process was stopped for minutes, so others no longer waited for it: objects may be gone, or in use again."""
 
 
 class SchemaTooNew(InhaulError, RuntimeError):

@@ -26,15 +26,15 @@ def connect(
     storage_options: Mapping[str, Any] | None = None,
     local_storage: "Pathish | None" = None,
 ) -> Instance:
-    """Connects to a registry and its default storage.
+    """Connects to a registry and its default storage, at the first use of the instance.
 
-    The instance becomes the default of the process. If a `with` block enters it, it is current inside the block only.
+    All later calls of the process use this instance. If a `with` block enters it, only calls in the block use it.
 
     Args:
         storage: Root of the default storage: a folder, or `s3://bucket/prefix`, with `?endpoint_url=https://...` for a
             server that is not Amazon's. None means `settings.storage`, else `./.inhaul/storage`.
         db: `sqlite:///PATH` or `postgresql://...`. None means `settings.db`, else `registry.db` in the `.inhaul`
-            folder. That is `<root>/.inhaul` if `storage` is a folder, and `./.inhaul` otherwise.
+            folder: `<root>/.inhaul/registry.db` if `storage` is a folder, and `./.inhaul/registry.db` otherwise.
         storage_options: Options for S3, named as in s3fs, such as `key`, `secret`, `profile` or `anon`. For missing
             ones, the usual environment variables and files of AWS are used. Options are never stored or shown.
         local_storage: A folder that keeps new artifacts until `save(upload=True)` moves them to the storage on S3.
@@ -44,8 +44,7 @@ def connect(
         UnsupportedDatabase: The database is neither SQLite nor PostgreSQL.
         ValueError: A storage option is unknown, an environment variable has an invalid value, or `local_storage` is
             given and the storage is not on S3.
-        FileNotFoundError: The current folder was removed, and neither the storage nor an SQLite registry has an
-            absolute path.
+        FileNotFoundError: The current folder was removed, and a path is relative to it.
     """
     for path in (storage, local_storage):
         if path is not None:

@@ -50,28 +50,33 @@ if TYPE_CHECKING:
 class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, IsVersioned, TracksRun, TracksUpdates):
     """A dataset or model, stored as a file or folder.
 
-    Creating an artifact does no I/O. Staging reads and hashes the content; if the registry has the content already, the
-    artifact becomes the existing one. `save()` stages the artifact if needed, then stores and registers it.
+    Creating an artifact does no I/O. Staging reads and hashes the content, and asks the registry about it. If it is
+    registered already, the artifact represents the existing one; see `on_duplicate`. `save()` stages the artifact if
+    needed, then stores and registers it.
 
     Args:
         data: A path to a file or folder, or a DataFrame, AnnData or MuData.
-        key: The key in the storage, like `"experiment/cells.csv"`. New content under a known key becomes a new version;
-            the same content gives the existing artifact.
+        key: The name of the artifact, like a path: `"experiment/cells.csv"`. Content that differs from the latest
+            version with this key becomes a new version.
         description: A description of the artifact.
-        version: The name of this version; a number if None.
-        is_new_version_of: The previous version, saved or not. The new version follows the newest of the family, and
-            inherits key and description if they are not given.
+        version: The name of this version. None numbers it, from the second version on.
+        is_new_version_of: Any version of the same artifact, saved or not. The new version follows the newest one, and
+            takes over its key and description if you give none.
         run: The run that creates the artifact. None means the current run, False no run.
         visibility: Whether queries show the artifact; see `Visibility`.
-        format: How an AnnData is stored: `"h5ad"` or `"zarr"`. None follows the suffix of the key, else uses h5ad.
-        accessor: The type to load a file or folder as if its suffix allows several: `"AnnData"` or `"MuData"`.
-        storage: The storage of the artifact, or the root of one, which is registered when the artifact is saved. A
-            missing folder is created, as by `connect`. None means the storage with the data, else the default one.
-        key_is_virtual: False stores the object under the key itself.
-        follow_symlinks: True follows links in a folder that stay inside it, `"anywhere"` follows all. Other links are
-            left out. The path itself may always be a link; the artifact takes the name of the link.
-        on_duplicate: What to do if the content is registered already under the same key, or under any key if none is
-            given: `"return"` the existing artifact, `"create"` another one, or raise an `"error"`.
+        format: How an AnnData is stored: `"h5ad"` or `"zarr"`. None takes it from the suffix of the key; without such a
+            suffix, it is h5ad.
+        accessor: The type that `load()` returns, if the suffix allows several: `"AnnData"` or `"MuData"`.
+        storage: The storage of the artifact, or the root of one, which is registered when the artifact is saved. The
+            first save creates a missing folder. None means the storage that holds the data, or else the default one.
+        key_is_virtual: False stores the object under the key, as its path in the storage. Otherwise inhaul chooses the
+            path.
+        follow_symlinks: True follows links in a folder whose target is inside the folder, `"anywhere"` follows all
+            links. The others are left out. The path itself may always be a link; the artifact takes the name of the
+            link.
+        on_duplicate: What to do if the latest version with this key has the same content already, or, without a key,
+            any artifact: `"return"` that artifact, `"create"` a new one (with a key, a new version), or raise an
+            `"error"`.
 
     Raises:
         TypeError: The data or another argument has the wrong type.
@@ -79,7 +84,7 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         ValueError: The data cannot be stored in the format, the version is empty or longer than 30 characters, an
             option has an unknown value, or the storage belongs to another registry.
         UnsupportedStorage: The root of the storage is neither a folder nor on S3.
-        WrongWorld: A record belongs to `inhaul.sync`, or the reverse.
+        WrongWorld: A record of `inhaul.sync` was passed to the async API, or the reverse.
     """
 
     _size: int
@@ -184,24 +189,27 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         follow_symlinks: FollowSymlinks = False,
         errors: Errors = "report",
     ) -> "ArtifactList[Self]":
-        """Returns one artifact for each regular file below a folder, in path order.
+        """Returns a list with one artifact for each regular file below a folder, in path order.
 
-        If the list is saved without being staged first, each file is read only once, unless `duplicates="drop"`. A file
-        that cannot be ingested is listed in `failed` and does not stop the others. Links and special files are listed
-        in `skipped`.
+        Nothing is read until the list is staged or saved. If `save()` is called on a list that is not staged, it reads
+        each file once; with `duplicates="drop"`, twice. A file that cannot be ingested is listed in `failed` and does
+        not stop the others. `skipped` lists links that are not followed, special files such as sockets, and folders of
+        other storages.
 
         Args:
-            path: The folder. `.inhaulignore` files in it and below (gitignore syntax) leave files out. On S3 no file
-                is read, so they have no effect.
+            path: The folder. `.inhaulignore` files in it and below (gitignore syntax) leave files out, but not on S3,
+                where no file is read.
             key: The prefix of all keys: a key is `key/relative path`. None means the name of the folder. If the folder
                 lies in a storage, keys are paths relative to the root of the storage.
             run: The run that creates the artifacts. None means the current run, False no run.
-            duplicates: `"drop"` keeps only the first of files with equal content.
+            duplicates: `"drop"` registers only the first of several files with the same content. `"keep"` registers
+                all.
             exclude: Patterns in gitignore syntax of files to leave out.
-            follow_symlinks: True follows links that stay inside the folder, `"anywhere"` follows all. A followed link
-                is a file or folder with the name of the link. In a storage, files are registered in place, so links
-                out of the storage are skipped.
+            follow_symlinks: True follows links whose target is inside the folder, `"anywhere"` follows all. The target
+                of a followed link is stored under the name of the link. If the folder lies in a storage, its files are
+                registered where they are, without a copy; then links out of the storage are always skipped.
             errors: `"raise"` makes `save()` raise an `ExceptionGroup` of the failures after the rest is saved.
+                `"report"` only lists them in `failed`.
 
         Raises:
             TypeError: An argument has the wrong type.
@@ -219,17 +227,18 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
 
         Args:
             upload: True uploads the object from the local storage of the instance to the one on S3, then removes the
-                local object unless it is a user's own file. None and False do not upload.
+                local object, unless its path is its key (`key_is_virtual=False`). None and False do not upload.
 
         Raises:
-            ValueError: `upload=True`, but the instance has no local storage, or the artifact is in a third one; or
-                another artifact of the family has this version.
+            ValueError: `upload=True`, but `connect` got no `local_storage`, or the artifact is in a third storage; or
+                another version of the artifact has this name.
             FileChanged: The content changed since it was staged.
-            KeyExists: Another artifact has the new key.
+            KeyExists: Another artifact or a file has the key; or the content is registered, and `on_duplicate` is
+                `"error"`; or the content is in the trash.
             NoResultFound: The artifact was permanently deleted.
             ObjectMissing, ObjectChanged: The local object to upload is gone, or is not the registered one.
-            LeaseLost: This process paused for minutes; nothing was registered.
-            StorageFull: The storage has no room for it.
+            LeaseLost: The process was stopped for minutes, such as by a laptop's sleep; nothing was registered.
+            StorageFull: The storage has no room for the object.
         """
         check_flag("upload", upload, optional=True)
         if upload and self._home.remote is None:
@@ -249,18 +258,22 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
 
         Returns a DataFrame (.csv, .tsv, .parquet, .ipc, .feather), an AnnData (.h5ad, AnnData zarr), a MuData (.h5mu),
         an array (.jpg, .png, .tif), Python objects (JSON, YAML), text (.txt, .md), or an open HDF5 file or zarr group.
-        For other suffixes it returns the path of the file or folder.
+        A TileDB array or store (.tiledb, .tiledbsoma) is opened. For other suffixes, the result is the path of the file
+        or folder.
 
         Args:
-            is_run_input: The run that records the artifact as an input, unless the run itself made it. None
-                and True mean the current run, and True requires one. False means no run.
-            stream: Read an AnnData directly from its storage, without a local copy of the file.
-            **options: Passed on to the reader, such as `pandas.read_csv`.
+            is_run_input: The run that gets the artifact as an input, unless it created the artifact. None means the
+                current run, if there is one. True means the current run, and requires one. False means no run.
+            stream: Read an AnnData directly from its storage, without a local copy of the file. This has no effect
+                together with options.
+            **options: Arguments for the reader, which for .csv is `pandas.read_csv`.
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file was overwritten in place by a later version, or its size is not the registered one.
-            ObjectDamaged: An object that inhaul named does not have the registered size or kind (file or folder).
+            ObjectChanged: The file lies in a place that you chose, and was overwritten by a later version, or has
+                another size than the registered one.
+            ObjectDamaged: The object has a path that inhaul chose, and does not have the registered size or kind (file
+                or folder).
             ValueError: The content does not match its suffix.
             MissingLibrary: The reader needs a library that is not installed.
             ValueError: `is_run_input` is True and there is no run, or the run belongs to another instance.
@@ -277,22 +290,25 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         return await self._loaded(path, **options)
 
     async def backed(self, is_run_input: "bool | Run | None" = None, **options: Any) -> Any:
-        """Opens the content without loading it: only the requested bytes are read.
+        """Opens the content, to read only the parts that you ask for.
 
-        Returns an `AnnDataAccessor` for .h5ad and AnnData zarr, a `BackedAccessor` for other HDF5 and zarr stores,
-        and a `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv. A .csv or .tsv has the columns and
-        types of `load()`: the file is read once to find them, unless options say how to read it.
+        Returns an `AnnDataAccessor` for .h5ad and AnnData zarr, a `BackedAccessor` for other HDF5, zarr and TileDB, and
+        a `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv. A .csv or .tsv has the columns and
+        types of `load()`; to find them, the whole file is read, unless `read_options` or `convert_options` are given.
+        On S3, a .csv or .tsv is first fetched as a whole.
 
         Args:
-            is_run_input: The run that records the artifact as an input, unless the run itself made it. None
-                and True mean the current run, and True requires one. False means no run.
-            **options: Of pyarrow's format, such as `parse_options`, `read_options` and `convert_options` of
-                `pyarrow.dataset.CsvFileFormat`.
+            is_run_input: The run that gets the artifact as an input, unless it created the artifact. None means the
+                current run, if there is one. True means the current run, and requires one. False means no run.
+            **options: Arguments for the file format of pyarrow. For CSV these are `parse_options`, `read_options` and
+                `convert_options` of `pyarrow.dataset.CsvFileFormat`.
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file was overwritten in place by a later version, or its size is not the registered one.
-            ObjectDamaged: An object that inhaul named does not have the registered size or kind (file or folder).
+            ObjectChanged: The file lies in a place that you chose, and was overwritten by a later version, or has
+                another size than the registered one.
+            ObjectDamaged: The object has a path that inhaul chose, and does not have the registered size or kind (file
+                or folder).
             ValueError: Content with this suffix cannot be opened, or does not match the suffix.
             TypeError: The reader does not accept an option.
         """
@@ -305,13 +321,15 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         """Returns a local path of the content. In local storage, it is the path of the object itself.
 
         Args:
-            is_run_input: The run that records the artifact as an input, unless the run itself made it. None
-                and True mean the current run, and True requires one. False means no run.
+            is_run_input: The run that gets the artifact as an input, unless it created the artifact. None means the
+                current run, if there is one. True means the current run, and requires one. False means no run.
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file was overwritten in place by a later version, or its size is not the registered one.
-            ObjectDamaged: An object that inhaul named does not have the registered size or kind (file or folder).
+            ObjectChanged: The file lies in a place that you chose, and was overwritten by a later version, or has
+                another size than the registered one.
+            ObjectDamaged: The object has a path that inhaul chose, and does not have the registered size or kind (file
+                or folder).
         """
         run = input_run(self, is_run_input)
         path = await self._cached()
@@ -355,32 +373,36 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         return report
 
     async def replace(self, data: "Data", run: "Run | Literal[False] | None" = None, format: str | None = None) -> None:
-        """Replaces the content immediately. Uid, key and version stay, except for the suffix of the key.
+        """Replaces the content, in the storage and in the registry; `save()` is not needed.
 
-        The new content is stored as a separate object, then the row switches to it, then the old object is removed. A
-        failure leaves the artifact as it was. A file under a real key is overwritten only after the row has switched;
-        after a crash, the next process that uses the registry finishes this. If the columns of the old content are
-        linked as features, those of the new content are checked and linked instead.
+        Uid, version and key stay, but the suffix of the key changes with the format. The new content is stored as a
+        separate object, then the row switches to it, then the old object is removed. If the call fails before the row
+        has switched, the artifact is as it was. A file whose path is its key is overwritten only after the row has
+        switched; after a crash, the next process that uses the registry finishes the replacement. If features are
+        linked for the columns of the old content, the columns of the new content are checked, and their features are
+        linked instead.
 
         Args:
-            data: A path outside all storages, or an object in memory.
+            data: A local path outside all storages, or a DataFrame, AnnData or MuData.
             run: The run that creates the new content. It becomes the run of the artifact, and the previous run is added
-                to `previous_runs`. None means the current run, False no run.
+                to `previous_runs`. None means the current run. Without a run, or with False, the artifact keeps its
+                run.
             format: How an AnnData is stored; see `Artifact`.
 
         Raises:
             TypeError: The data or the run has the wrong type.
-            ValueError: The artifact is not saved, or is a folder under a real key; or the data lies in a storage; or a
-                folder would replace a file, or a file a folder; or the run belongs to another instance.
+            ValueError: The artifact is not saved, or is a folder whose path is its key; or the data lies in a storage;
+                or a folder would replace a file, or a file a folder; or the run belongs to another instance.
             KeyExists: The key with the new suffix is used by another artifact or file; or another process is replacing
                 the same artifact.
-            ObjectChanged: The file under a real key is not the registered one.
-            ObjectMissing: The file under a real key is gone.
-            ObjectShared: The file under a real key is also the object of another artifact, or lies in its folder.
+            ObjectChanged: The file whose path is its key is not the registered one.
+            ObjectMissing: The file whose path is its key is gone.
+            ObjectShared: The file whose path is its key is also the object of another artifact, or lies inside the
+                folder of one.
             NoResultFound: The artifact was permanently deleted.
             ValidationError: A column is not of the dtype of its feature.
             FileChanged: The data changed while it was stored.
-            StorageFull: There is no room for it.
+            StorageFull: The storage has no room for the object.
         """
         check_data(data, format)
         check_record(self._world, "run", None if run is False else run, "Run", optional=True)

@@ -28,7 +28,7 @@ async def save(records: Iterable[Registry]) -> None:
 
     Raises:
         TypeError: It is no list, or an item is not a record. Nothing is saved.
-        WrongWorld: A record belongs to `inhaul.sync`, or the reverse. Nothing is saved.
+        WrongWorld: A record of `inhaul.sync` was passed to the async API, or the reverse. Nothing is saved.
         ValueError: The records belong to several instances. Nothing is saved.
         DatabaseDenied: This user may only read the registry.
         ExceptionGroup: Some records could not be saved. It says how many were saved, and has the errors of the others.

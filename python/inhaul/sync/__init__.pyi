@@ -456,17 +456,17 @@ def verify(
 ) -> VerifyReport:
     """Compares all objects of a storage with the registry.
 
-    If the listing of the storage has ETags that are based on MD5, no object is read. Otherwise every object is read and
-    hashed. A call continues where an interrupted one stopped.
+    An object is not read if the ETag in the listing of the storage suffices to compare it. All other objects are read
+    and hashed. A call continues where an interrupted one stopped.
 
     Args:
         storage: The storage; the default one if None.
         read: Read every object. Artifacts with only an ETag get a hash of their content.
         repair: Store damaged or missing objects again if an equal copy is in `source`, in the cache or in another
-            artifact. A file under a key that a user chose is never changed.
-        max_age: Trust earlier verifications up to this age, for objects whose size, time and ETag have not changed.
-        source: The folder with the original files, or one such file, for repairs. The folder is searched for a path
-            that is the end of the key: for `d/a.csv`, first `d/a.csv`, then `a.csv`.
+            artifact. A file in a place that you chose is never changed.
+        max_age: Skip objects that were verified within this time, if their size, time and ETag have not changed.
+        source: The folder with the original files, or one such file, for repairs. A file is looked up in the folder
+            under its key, then under shorter ends of the key: for `d/a.csv`, first `d/a.csv`, then `a.csv`.
 
     Raises:
         NoResultFound: The registry does not know the storage.
@@ -836,28 +836,33 @@ class Artifact(
 ):
     """A dataset or model, stored as a file or folder.
 
-    Creating an artifact does no I/O. Staging reads and hashes the content; if the registry has the content already, the
-    artifact becomes the existing one. `save()` stages the artifact if needed, then stores and registers it.
+    Creating an artifact does no I/O. Staging reads and hashes the content, and asks the registry about it. If it is
+    registered already, the artifact represents the existing one; see `on_duplicate`. `save()` stages the artifact if
+    needed, then stores and registers it.
 
     Args:
         data: A path to a file or folder, or a DataFrame, AnnData or MuData.
-        key: The key in the storage, like `"experiment/cells.csv"`. New content under a known key becomes a new version;
-            the same content gives the existing artifact.
+        key: The name of the artifact, like a path: `"experiment/cells.csv"`. Content that differs from the latest
+            version with this key becomes a new version.
         description: A description of the artifact.
-        version: The name of this version; a number if None.
-        is_new_version_of: The previous version, saved or not. The new version follows the newest of the family, and
-            inherits key and description if they are not given.
+        version: The name of this version. None numbers it, from the second version on.
+        is_new_version_of: Any version of the same artifact, saved or not. The new version follows the newest one, and
+            takes over its key and description if you give none.
         run: The run that creates the artifact. None means the current run, False no run.
         visibility: Whether queries show the artifact; see `Visibility`.
-        format: How an AnnData is stored: `"h5ad"` or `"zarr"`. None follows the suffix of the key, else uses h5ad.
-        accessor: The type to load a file or folder as if its suffix allows several: `"AnnData"` or `"MuData"`.
-        storage: The storage of the artifact, or the root of one, which is registered when the artifact is saved. A
-            missing folder is created, as by `connect`. None means the storage with the data, else the default one.
-        key_is_virtual: False stores the object under the key itself.
-        follow_symlinks: True follows links in a folder that stay inside it, `"anywhere"` follows all. Other links are
-            left out. The path itself may always be a link; the artifact takes the name of the link.
-        on_duplicate: What to do if the content is registered already under the same key, or under any key if none is
-            given: `"return"` the existing artifact, `"create"` another one, or raise an `"error"`.
+        format: How an AnnData is stored: `"h5ad"` or `"zarr"`. None takes it from the suffix of the key; without such a
+            suffix, it is h5ad.
+        accessor: The type that `load()` returns, if the suffix allows several: `"AnnData"` or `"MuData"`.
+        storage: The storage of the artifact, or the root of one, which is registered when the artifact is saved. The
+            first save creates a missing folder. None means the storage that holds the data, or else the default one.
+        key_is_virtual: False stores the object under the key, as its path in the storage. Otherwise inhaul chooses the
+            path.
+        follow_symlinks: True follows links in a folder whose target is inside the folder, `"anywhere"` follows all
+            links. The others are left out. The path itself may always be a link; the artifact takes the name of the
+            link.
+        on_duplicate: What to do if the latest version with this key has the same content already, or, without a key,
+            any artifact: `"return"` that artifact, `"create"` a new one (with a key, a new version), or raise an
+            `"error"`.
 
     Raises:
         TypeError: The data or another argument has the wrong type.
@@ -865,7 +870,7 @@ class Artifact(
         ValueError: The data cannot be stored in the format, the version is empty or longer than 30 characters, an
             option has an unknown value, or the storage belongs to another registry.
         UnsupportedStorage: The root of the storage is neither a folder nor on S3.
-        WrongWorld: A record belongs to `inhaul.sync`, or the reverse.
+        WrongWorld: A record of `inhaul.sync` was passed to the async API, or the reverse.
     """
 
     storage: Relation[Storage]
@@ -923,24 +928,27 @@ class Artifact(
         follow_symlinks: FollowSymlinks = False,
         errors: Errors = "report",
     ) -> ArtifactList[Self]:
-        """Returns one artifact for each regular file below a folder, in path order.
+        """Returns a list with one artifact for each regular file below a folder, in path order.
 
-        If the list is saved without being staged first, each file is read only once, unless `duplicates="drop"`. A file
-        that cannot be ingested is listed in `failed` and does not stop the others. Links and special files are listed
-        in `skipped`.
+        Nothing is read until the list is staged or saved. If `save()` is called on a list that is not staged, it reads
+        each file once; with `duplicates="drop"`, twice. A file that cannot be ingested is listed in `failed` and does
+        not stop the others. `skipped` lists links that are not followed, special files such as sockets, and folders of
+        other storages.
 
         Args:
-            path: The folder. `.inhaulignore` files in it and below (gitignore syntax) leave files out. On S3 no file
-                is read, so they have no effect.
+            path: The folder. `.inhaulignore` files in it and below (gitignore syntax) leave files out, but not on S3,
+                where no file is read.
             key: The prefix of all keys: a key is `key/relative path`. None means the name of the folder. If the folder
                 lies in a storage, keys are paths relative to the root of the storage.
             run: The run that creates the artifacts. None means the current run, False no run.
-            duplicates: `"drop"` keeps only the first of files with equal content.
+            duplicates: `"drop"` registers only the first of several files with the same content. `"keep"` registers
+                all.
             exclude: Patterns in gitignore syntax of files to leave out.
-            follow_symlinks: True follows links that stay inside the folder, `"anywhere"` follows all. A followed link
-                is a file or folder with the name of the link. In a storage, files are registered in place, so links
-                out of the storage are skipped.
+            follow_symlinks: True follows links whose target is inside the folder, `"anywhere"` follows all. The target
+                of a followed link is stored under the name of the link. If the folder lies in a storage, its files are
+                registered where they are, without a copy; then links out of the storage are always skipped.
             errors: `"raise"` makes `save()` raise an `ExceptionGroup` of the failures after the rest is saved.
+                `"report"` only lists them in `failed`.
 
         Raises:
             TypeError: An argument has the wrong type.
@@ -954,17 +962,18 @@ class Artifact(
 
         Args:
             upload: True uploads the object from the local storage of the instance to the one on S3, then removes the
-                local object unless it is a user's own file. None and False do not upload.
+                local object, unless its path is its key (`key_is_virtual=False`). None and False do not upload.
 
         Raises:
-            ValueError: `upload=True`, but the instance has no local storage, or the artifact is in a third one; or
-                another artifact of the family has this version.
+            ValueError: `upload=True`, but `connect` got no `local_storage`, or the artifact is in a third storage; or
+                another version of the artifact has this name.
             FileChanged: The content changed since it was staged.
-            KeyExists: Another artifact has the new key.
+            KeyExists: Another artifact or a file has the key; or the content is registered, and `on_duplicate` is
+                `"error"`; or the content is in the trash.
             NoResultFound: The artifact was permanently deleted.
             ObjectMissing, ObjectChanged: The local object to upload is gone, or is not the registered one.
-            LeaseLost: This process paused for minutes; nothing was registered.
-            StorageFull: The storage has no room for it.
+            LeaseLost: The process was stopped for minutes, such as by a laptop's sleep; nothing was registered.
+            StorageFull: The storage has no room for the object.
         """
         ...
 
@@ -973,18 +982,22 @@ class Artifact(
 
         Returns a DataFrame (.csv, .tsv, .parquet, .ipc, .feather), an AnnData (.h5ad, AnnData zarr), a MuData (.h5mu),
         an array (.jpg, .png, .tif), Python objects (JSON, YAML), text (.txt, .md), or an open HDF5 file or zarr group.
-        For other suffixes it returns the path of the file or folder.
+        A TileDB array or store (.tiledb, .tiledbsoma) is opened. For other suffixes, the result is the path of the file
+        or folder.
 
         Args:
-            is_run_input: The run that records the artifact as an input, unless the run itself made it. None
-                and True mean the current run, and True requires one. False means no run.
-            stream: Read an AnnData directly from its storage, without a local copy of the file.
-            **options: Passed on to the reader, such as `pandas.read_csv`.
+            is_run_input: The run that gets the artifact as an input, unless it created the artifact. None means the
+                current run, if there is one. True means the current run, and requires one. False means no run.
+            stream: Read an AnnData directly from its storage, without a local copy of the file. This has no effect
+                together with options.
+            **options: Arguments for the reader, which for .csv is `pandas.read_csv`.
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file was overwritten in place by a later version, or its size is not the registered one.
-            ObjectDamaged: An object that inhaul named does not have the registered size or kind (file or folder).
+            ObjectChanged: The file lies in a place that you chose, and was overwritten by a later version, or has
+                another size than the registered one.
+            ObjectDamaged: The object has a path that inhaul chose, and does not have the registered size or kind (file
+                or folder).
             ValueError: The content does not match its suffix.
             MissingLibrary: The reader needs a library that is not installed.
             ValueError: `is_run_input` is True and there is no run, or the run belongs to another instance.
@@ -992,22 +1005,25 @@ class Artifact(
         ...
 
     def backed(self, is_run_input: bool | Run | None = None, **options: Any) -> Any:
-        """Opens the content without loading it: only the requested bytes are read.
+        """Opens the content, to read only the parts that you ask for.
 
-        Returns an `AnnDataAccessor` for .h5ad and AnnData zarr, a `BackedAccessor` for other HDF5 and zarr stores,
-        and a `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv. A .csv or .tsv has the columns and
-        types of `load()`: the file is read once to find them, unless options say how to read it.
+        Returns an `AnnDataAccessor` for .h5ad and AnnData zarr, a `BackedAccessor` for other HDF5, zarr and TileDB, and
+        a `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv. A .csv or .tsv has the columns and
+        types of `load()`; to find them, the whole file is read, unless `read_options` or `convert_options` are given.
+        On S3, a .csv or .tsv is first fetched as a whole.
 
         Args:
-            is_run_input: The run that records the artifact as an input, unless the run itself made it. None
-                and True mean the current run, and True requires one. False means no run.
-            **options: Of pyarrow's format, such as `parse_options`, `read_options` and `convert_options` of
-                `pyarrow.dataset.CsvFileFormat`.
+            is_run_input: The run that gets the artifact as an input, unless it created the artifact. None means the
+                current run, if there is one. True means the current run, and requires one. False means no run.
+            **options: Arguments for the file format of pyarrow. For CSV these are `parse_options`, `read_options` and
+                `convert_options` of `pyarrow.dataset.CsvFileFormat`.
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file was overwritten in place by a later version, or its size is not the registered one.
-            ObjectDamaged: An object that inhaul named does not have the registered size or kind (file or folder).
+            ObjectChanged: The file lies in a place that you chose, and was overwritten by a later version, or has
+                another size than the registered one.
+            ObjectDamaged: The object has a path that inhaul chose, and does not have the registered size or kind (file
+                or folder).
             ValueError: Content with this suffix cannot be opened, or does not match the suffix.
             TypeError: The reader does not accept an option.
         """
@@ -1017,13 +1033,15 @@ class Artifact(
         """Returns a local path of the content. In local storage, it is the path of the object itself.
 
         Args:
-            is_run_input: The run that records the artifact as an input, unless the run itself made it. None
-                and True mean the current run, and True requires one. False means no run.
+            is_run_input: The run that gets the artifact as an input, unless it created the artifact. None means the
+                current run, if there is one. True means the current run, and requires one. False means no run.
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file was overwritten in place by a later version, or its size is not the registered one.
-            ObjectDamaged: An object that inhaul named does not have the registered size or kind (file or folder).
+            ObjectChanged: The file lies in a place that you chose, and was overwritten by a later version, or has
+                another size than the registered one.
+            ObjectDamaged: The object has a path that inhaul chose, and does not have the registered size or kind (file
+                or folder).
         """
         ...
 
@@ -1052,32 +1070,36 @@ class Artifact(
         ...
 
     def replace(self, data: Data, run: Run | Literal[False] | None = None, format: str | None = None) -> None:
-        """Replaces the content immediately. Uid, key and version stay, except for the suffix of the key.
+        """Replaces the content, in the storage and in the registry; `save()` is not needed.
 
-        The new content is stored as a separate object, then the row switches to it, then the old object is removed. A
-        failure leaves the artifact as it was. A file under a real key is overwritten only after the row has switched;
-        after a crash, the next process that uses the registry finishes this. If the columns of the old content are
-        linked as features, those of the new content are checked and linked instead.
+        Uid, version and key stay, but the suffix of the key changes with the format. The new content is stored as a
+        separate object, then the row switches to it, then the old object is removed. If the call fails before the row
+        has switched, the artifact is as it was. A file whose path is its key is overwritten only after the row has
+        switched; after a crash, the next process that uses the registry finishes the replacement. If features are
+        linked for the columns of the old content, the columns of the new content are checked, and their features are
+        linked instead.
 
         Args:
-            data: A path outside all storages, or an object in memory.
+            data: A local path outside all storages, or a DataFrame, AnnData or MuData.
             run: The run that creates the new content. It becomes the run of the artifact, and the previous run is added
-                to `previous_runs`. None means the current run, False no run.
+                to `previous_runs`. None means the current run. Without a run, or with False, the artifact keeps its
+                run.
             format: How an AnnData is stored; see `Artifact`.
 
         Raises:
             TypeError: The data or the run has the wrong type.
-            ValueError: The artifact is not saved, or is a folder under a real key; or the data lies in a storage; or a
-                folder would replace a file, or a file a folder; or the run belongs to another instance.
+            ValueError: The artifact is not saved, or is a folder whose path is its key; or the data lies in a storage;
+                or a folder would replace a file, or a file a folder; or the run belongs to another instance.
             KeyExists: The key with the new suffix is used by another artifact or file; or another process is replacing
                 the same artifact.
-            ObjectChanged: The file under a real key is not the registered one.
-            ObjectMissing: The file under a real key is gone.
-            ObjectShared: The file under a real key is also the object of another artifact, or lies in its folder.
+            ObjectChanged: The file whose path is its key is not the registered one.
+            ObjectMissing: The file whose path is its key is gone.
+            ObjectShared: The file whose path is its key is also the object of another artifact, or lies inside the
+                folder of one.
             NoResultFound: The artifact was permanently deleted.
             ValidationError: A column is not of the dtype of its feature.
             FileChanged: The data changed while it was stored.
-            StorageFull: There is no room for it.
+            StorageFull: The storage has no room for the object.
         """
         ...
 
@@ -1589,15 +1611,15 @@ def connect(
     storage_options: Mapping[str, Any] | None = None,
     local_storage: Pathish | None = None,
 ) -> Instance:
-    """Connects to a registry and its default storage.
+    """Connects to a registry and its default storage, at the first use of the instance.
 
-    The instance becomes the default of the process. If a `with` block enters it, it is current inside the block only.
+    All later calls of the process use this instance. If a `with` block enters it, only calls in the block use it.
 
     Args:
         storage: Root of the default storage: a folder, or `s3://bucket/prefix`, with `?endpoint_url=https://...` for a
             server that is not Amazon's. None means `settings.storage`, else `./.inhaul/storage`.
         db: `sqlite:///PATH` or `postgresql://...`. None means `settings.db`, else `registry.db` in the `.inhaul`
-            folder. That is `<root>/.inhaul` if `storage` is a folder, and `./.inhaul` otherwise.
+            folder: `<root>/.inhaul/registry.db` if `storage` is a folder, and `./.inhaul/registry.db` otherwise.
         storage_options: Options for S3, named as in s3fs, such as `key`, `secret`, `profile` or `anon`. For missing
             ones, the usual environment variables and files of AWS are used. Options are never stored or shown.
         local_storage: A folder that keeps new artifacts until `save(upload=True)` moves them to the storage on S3.
@@ -1607,8 +1629,7 @@ def connect(
         UnsupportedDatabase: The database is neither SQLite nor PostgreSQL.
         ValueError: A storage option is unknown, an environment variable has an invalid value, or `local_storage` is
             given and the storage is not on S3.
-        FileNotFoundError: The current folder was removed, and neither the storage nor an SQLite registry has an
-            absolute path.
+        FileNotFoundError: The current folder was removed, and a path is relative to it.
     """
     ...
 
@@ -1662,23 +1683,23 @@ def gc(
 ) -> GcReport:
     """Finds garbage in a storage and on this machine, and deletes it on request.
 
-    Garbage is: objects that inhaul named and no artifact refers to; uploads of such objects that were never completed;
-    files that crashed processes left in the storage or the cache; and sessions of crashed ingests, which cannot be
-    continued after that. Nothing else is deleted: no files under real keys, nothing that may belong to another
-    registry, and nothing that a running ingest or save in any process may need. With `delete`, objects of permanently
-    deleted artifacts are removed at any age.
+    Garbage is: objects whose path inhaul chose and to which no artifact refers; uploads of such objects that were never
+    completed; files that crashed processes left in the storage or the cache; and sessions, with which crashed ingests
+    would continue. Never garbage are files in places that you chose, what may belong to another registry, and what a
+    running ingest or save in any process may need. With `delete`, permanent deletions that failed or were killed are
+    also finished, whatever their age.
 
     Args:
         storage: The storage; the default one if None.
         delete: Delete the garbage. Otherwise nothing is changed.
         older_than: The minimum age of garbage.
-        shared: Consider only objects of artifacts that this registry has or had; needed if other registries also use
-            the storage. Objects of crashed ingests without rows, and temporary files in the storage, are not removed.
+        shared: True looks only at objects of artifacts that this registry has or had. Pass it if other registries also
+            use the storage. Objects that a crashed ingest stored and did not register, and temporary files in the
+            storage, then stay.
 
     Raises:
         NoResultFound: The registry does not know the storage.
-        StorageShared: Another registry stores objects in it and `shared` is false, or that registry is a copy of this
-            one.
+        StorageShared: Another registry uses the storage and `shared` is false, or that registry is a copy of this one.
         WrongStorage: A different storage is at this root, or the storage belongs to another copy of the registry.
         TypeError: An argument has the wrong type.
         ValueError: `older_than` is negative, or more than 36,500 days.
@@ -1696,32 +1717,35 @@ def ingest(
     errors: Errors = "report",
     on_event: Callable[[IngestEvent], object] | None = None,
 ) -> IngestReport:
-    """Stores and registers every regular file below a folder, reads each file once, and returns a report.
+    """Stores and registers every regular file below a folder, and returns a report.
 
-    It does the same as `Artifact.from_dir(...).save()`, with the same arguments, but keeps no artifacts, so its memory
-    does not grow with the folder, unless `duplicates="drop"`.
+    It does the same as `Artifact.from_dir(...).save()`, with the same arguments, but keeps no list of artifacts, so its
+    memory does not grow with the folder. Each file is read once; on S3 none is read. With `duplicates="drop"`, each is
+    read twice, and memory grows with the number of files.
 
     Args:
         path: The folder.
         key: The prefix of all keys: a key is `key/relative path`. None means the name of the folder. If the folder lies
             in a storage, keys are paths relative to the root of the storage.
         run: The run that creates the artifacts. None means the current run, False no run.
-        duplicates: `"drop"` keeps only the first of files with equal content; this needs a second read.
+        duplicates: `"drop"` registers only the first of several files with the same content. `"keep"` registers all.
         exclude: Patterns in gitignore syntax of files to leave out.
-        follow_symlinks: True follows links that stay inside the folder, `"anywhere"` follows all. A followed link is a
-            file or folder with the name of the link. In a storage, files are registered in place, so links out of the
-            storage are skipped.
-        errors: `"raise"` raises an `ExceptionGroup` of the failures after the rest is saved.
-        on_event: A plain function that is called once per batch, when its rows are in the registry. If it raises, the
-            ingest ends and raises the same error. Rows that are written stay; repeating the call continues from there.
+        follow_symlinks: True follows links whose target is inside the folder, `"anywhere"` follows all. The target of a
+            followed link is stored under the name of the link. If the folder lies in a storage, its files are
+            registered where they are, without a copy; then links out of the storage are always skipped.
+        errors: `"raise"` raises an `ExceptionGroup` of the failures after the rest is saved. `"report"` only lists them
+            in the report.
+        on_event: A function, not async, that is called after the rows of each batch are written. If it raises, the
+            ingest ends with the same error. Rows that are written stay, and a repeated call ingests the rest.
 
     Raises:
         TypeError: An argument has the wrong type, or `on_event` is a coroutine function.
         FileNotFoundError: There is no such folder.
         NotADirectoryError: The path is a file.
-        InvalidKey: The keys would not be valid.
-        ValueError: An option has an unknown value, a pattern is wrong, or the folder has another key in its storage.
-        LeaseLost: This process paused for minutes; repeat the call.
+        InvalidKey: `key`, or the name of the folder, is not a valid key.
+        ValueError: An option has an unknown value, a pattern is wrong, or `key` is not the path of the folder in its
+            storage.
+        LeaseLost: The process was stopped for minutes, such as by a laptop's sleep; repeat the call.
         ExceptionGroup: Files failed, and `errors` is `"raise"`.
     """
     ...
@@ -1738,7 +1762,7 @@ def save(records: Iterable[_Registry]) -> None:
 
     Raises:
         TypeError: It is no list, or an item is not a record. Nothing is saved.
-        WrongWorld: A record belongs to `inhaul.sync`, or the reverse. Nothing is saved.
+        WrongWorld: A record of `inhaul.sync` was passed to the async API, or the reverse. Nothing is saved.
         ValueError: The records belong to several instances. Nothing is saved.
         DatabaseDenied: This user may only read the registry.
         ExceptionGroup: Some records could not be saved. It says how many were saved, and has the errors of the others.

@@ -142,17 +142,17 @@ async def verify(
 ) -> VerifyReport:
     """Compares all objects of a storage with the registry.
 
-    If the listing of the storage has ETags that are based on MD5, no object is read. Otherwise every object is read and
-    hashed. A call continues where an interrupted one stopped.
+    An object is not read if the ETag in the listing of the storage suffices to compare it. All other objects are read
+    and hashed. A call continues where an interrupted one stopped.
 
     Args:
         storage: The storage; the default one if None.
         read: Read every object. Artifacts with only an ETag get a hash of their content.
         repair: Store damaged or missing objects again if an equal copy is in `source`, in the cache or in another
-            artifact. A file under a key that a user chose is never changed.
-        max_age: Trust earlier verifications up to this age, for objects whose size, time and ETag have not changed.
-        source: The folder with the original files, or one such file, for repairs. The folder is searched for a path
-            that is the end of the key: for `d/a.csv`, first `d/a.csv`, then `a.csv`.
+            artifact. A file in a place that you chose is never changed.
+        max_age: Skip objects that were verified within this time, if their size, time and ETag have not changed.
+        source: The folder with the original files, or one such file, for repairs. A file is looked up in the folder
+            under its key, then under shorter ends of the key: for `d/a.csv`, first `d/a.csv`, then `a.csv`.
 
     Raises:
         NoResultFound: The registry does not know the storage.

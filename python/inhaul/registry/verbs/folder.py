@@ -87,32 +87,35 @@ async def ingest(
     errors: Errors = "report",
     on_event: Callable[[IngestEvent], object] | None = None,
 ) -> IngestReport:
-    """Stores and registers every regular file below a folder, reads each file once, and returns a report.
+    """Stores and registers every regular file below a folder, and returns a report.
 
-    It does the same as `Artifact.from_dir(...).save()`, with the same arguments, but keeps no artifacts, so its memory
-    does not grow with the folder, unless `duplicates="drop"`.
+    It does the same as `Artifact.from_dir(...).save()`, with the same arguments, but keeps no list of artifacts, so its
+    memory does not grow with the folder. Each file is read once; on S3 none is read. With `duplicates="drop"`, each is
+    read twice, and memory grows with the number of files.
 
     Args:
         path: The folder.
         key: The prefix of all keys: a key is `key/relative path`. None means the name of the folder. If the folder lies
             in a storage, keys are paths relative to the root of the storage.
         run: The run that creates the artifacts. None means the current run, False no run.
-        duplicates: `"drop"` keeps only the first of files with equal content; this needs a second read.
+        duplicates: `"drop"` registers only the first of several files with the same content. `"keep"` registers all.
         exclude: Patterns in gitignore syntax of files to leave out.
-        follow_symlinks: True follows links that stay inside the folder, `"anywhere"` follows all. A followed link is a
-            file or folder with the name of the link. In a storage, files are registered in place, so links out of the
-            storage are skipped.
-        errors: `"raise"` raises an `ExceptionGroup` of the failures after the rest is saved.
-        on_event: A plain function that is called once per batch, when its rows are in the registry. If it raises, the
-            ingest ends and raises the same error. Rows that are written stay; repeating the call continues from there.
+        follow_symlinks: True follows links whose target is inside the folder, `"anywhere"` follows all. The target of a
+            followed link is stored under the name of the link. If the folder lies in a storage, its files are
+            registered where they are, without a copy; then links out of the storage are always skipped.
+        errors: `"raise"` raises an `ExceptionGroup` of the failures after the rest is saved. `"report"` only lists them
+            in the report.
+        on_event: A function, not async, that is called after the rows of each batch are written. If it raises, the
+            ingest ends with the same error. Rows that are written stay, and a repeated call ingests the rest.
 
     Raises:
         TypeError: An argument has the wrong type, or `on_event` is a coroutine function.
         FileNotFoundError: There is no such folder.
         NotADirectoryError: The path is a file.
-        InvalidKey: The keys would not be valid.
-        ValueError: An option has an unknown value, a pattern is wrong, or the folder has another key in its storage.
-        LeaseLost: This process paused for minutes; repeat the call.
+        InvalidKey: `key`, or the name of the folder, is not a valid key.
+        ValueError: An option has an unknown value, a pattern is wrong, or `key` is not the path of the folder in its
+            storage.
+        LeaseLost: The process was stopped for minutes, such as by a laptop's sleep; repeat the call.
         ExceptionGroup: Files failed, and `errors` is `"raise"`.
     """
     instance = current()

@@ -18,23 +18,23 @@ async def gc(
 ) -> GcReport:
     """Finds garbage in a storage and on this machine, and deletes it on request.
 
-    Garbage is: objects that inhaul named and no artifact refers to; uploads of such objects that were never completed;
-    files that crashed processes left in the storage or the cache; and sessions of crashed ingests, which cannot be
-    continued after that. Nothing else is deleted: no files under real keys, nothing that may belong to another
-    registry, and nothing that a running ingest or save in any process may need. With `delete`, objects of permanently
-    deleted artifacts are removed at any age.
+    Garbage is: objects whose path inhaul chose and to which no artifact refers; uploads of such objects that were never
+    completed; files that crashed processes left in the storage or the cache; and sessions, with which crashed ingests
+    would continue. Never garbage are files in places that you chose, what may belong to another registry, and what a
+    running ingest or save in any process may need. With `delete`, permanent deletions that failed or were killed are
+    also finished, whatever their age.
 
     Args:
         storage: The storage; the default one if None.
         delete: Delete the garbage. Otherwise nothing is changed.
         older_than: The minimum age of garbage.
-        shared: Consider only objects of artifacts that this registry has or had; needed if other registries also use
-            the storage. Objects of crashed ingests without rows, and temporary files in the storage, are not removed.
+        shared: True looks only at objects of artifacts that this registry has or had. Pass it if other registries also
+            use the storage. Objects that a crashed ingest stored and did not register, and temporary files in the
+            storage, then stay.
 
     Raises:
         NoResultFound: The registry does not know the storage.
-        StorageShared: Another registry stores objects in it and `shared` is false, or that registry is a copy of this
-            one.
+        StorageShared: Another registry uses the storage and `shared` is false, or that registry is a copy of this one.
         WrongStorage: A different storage is at this root, or the storage belongs to another copy of the registry.
         TypeError: An argument has the wrong type.
         ValueError: `older_than` is negative, or more than 36,500 days.
