@@ -26,6 +26,9 @@ S3_TESTS := $(call tests,cloud remote_probe remote_upkeep s3_differences s3_end_
 
 RUST := $(shell find rust -name '*.rs') Cargo.toml
 
+# Files of tests run side by side, one on each core. Each process starts its own servers, so there are at most four.
+SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile
+
 # The test files for `make compat`; empty for all.
 TESTS ?=
 
@@ -38,7 +41,7 @@ run: .venv/installed
 
 test: .venv/installed
 	cargo test --quiet
-	$(BIN)/pytest
+	$(BIN)/pytest $(SIDE_BY_SIDE)
 	POOLED=1 $(BIN)/pytest -q -k postgresql $(POOLED_TESTS)
 
 docs: .venv/installed
@@ -81,7 +84,7 @@ soak: .venv/installed
 
 # Runs the tests on CPython 3.13 with the newest libraries, in a Debian in target/compat. Needs root and debootstrap.
 compat: wheel
-	tools/compat.sh dist/inhaul-*.whl $(TESTS)
+	tools/compat.sh dist/inhaul-*.whl $(SIDE_BY_SIDE) $(TESTS)
 
 # zig links against the requested glibc, not that of this machine; maturin refuses a wheel that needs another one.
 wheel: .venv/bin/maturin
