@@ -242,7 +242,8 @@ class ArtifactList(Sequence[_ArtifactListA], Generic[_ArtifactListA]):
     def save(self) -> Self:
         """Stores and registers all artifacts.
 
-        Registered artifacts change only by edits of items in the list, which are also saved.
+        Registered artifacts change only by edits of items in the list, which are also saved. Files in `failed` are not
+        tried again by a later call: a new list does that.
 
         Raises:
             FileNotFoundError: The folder does not exist.
