@@ -11,12 +11,15 @@ from inhaul.cli.common import Database, Storage, add_row, app, connect, console,
 
 @app.command()
 def ls(
-    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
-    key_prefix: Annotated[str, typer.Option(help="Only keys with this prefix.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="List at most this many.")] = 20,
+    key_prefix: Annotated[str, typer.Option(help="List only artifacts whose key starts with this.")] = "",
     storage: Storage = None,
     db: Database = None,
 ) -> None:
-    """List artifacts, newest first: a table on a terminal, else lines with tabs."""
+    """List the latest versions of artifacts, newest first: a table on a terminal, else lines with tabs.
+
+    Hidden artifacts, and those in the trash, are left out.
+    """
 
     async def work() -> list[inhaul.Artifact]:
         async with connect(storage, db):
@@ -40,7 +43,7 @@ def ls(
 
 @app.command()
 def show(uid: str, storage: Storage = None, db: Database = None) -> None:
-    """Show one artifact."""
+    """Show the artifact with this uid."""
 
     async def work() -> inhaul.Artifact:
         async with connect(storage, db):

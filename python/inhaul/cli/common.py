@@ -1,7 +1,7 @@
 """The parts that all commands share: the application, its options, and the printing of errors.
 
 Exit status: 0 when all is done, 1 when the output could not be written, 2 when a command could not run, 3 when some
-files failed.
+files failed, or a check found something wrong.
 """
 
 import asyncio
@@ -63,10 +63,13 @@ app = _App(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Store files as artifacts: hashed, complete or absent, versioned, found by queries.",
+    help="Store files as artifacts: hashed, stored whole or not at all, versioned, found by queries.",
 )
 
-Storage = Annotated[str | None, typer.Option(help="Root of the default storage.", show_default="./.inhaul/storage")]
+Storage = Annotated[
+    str | None,
+    typer.Option(help="Root of the default storage: a folder, or s3://...", show_default="./.inhaul/storage"),
+]
 Database = Annotated[
     str | None, typer.Option(help="sqlite:///PATH or postgresql://...", show_default="a file in the .inhaul folder")
 ]

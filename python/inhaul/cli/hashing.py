@@ -16,16 +16,18 @@ _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r"})
 
 @app.command("hash")
 def hash_paths(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files; folders for the last two algorithms.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files; for md5-tree and md5-d, folders.")],
     algorithm: Annotated[
         Literal["md5", "md5-whole", "sha256", "sha256-parts", "sha1-fl", "md5-tree", "md5-d"],
-        typer.Option(help="`md5` hashes a file of 8 MiB and more in parts; `md5-whole` is what md5sum prints."),
+        typer.Option(help="`md5` hashes a file of one part and more in parts; `md5-whole` is what md5sum prints."),
     ] = "md5",
     etag: Annotated[bool, typer.Option("--etag", help="Print S3 ETags for parts of --part-size.")] = False,
-    part_size: Annotated[int, typer.Option(min=1, max=2**63 - 1, help="Bytes in a part.")] = PART_SIZE,
+    part_size: Annotated[
+        int, typer.Option(min=1, max=2**63 - 1, help="Bytes in a part, doubled until there are at most 10,000 parts.")
+    ] = PART_SIZE,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, with hashes in base64.")] = False,
 ) -> None:
-    """Print the hash of each path in hex, as md5sum does. Like an ETag, a hash of parts ends in the number of parts."""
+    """Print the hash of each path in hex, as md5sum does. A hash of parts ends in the number of parts, like an ETag."""
     if etag and algorithm != "md5":
         raise typer.BadParameter("an ETag always uses MD5: leave out --algorithm", param_hint="--etag")
 

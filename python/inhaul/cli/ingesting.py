@@ -31,13 +31,15 @@ def init(storage: Storage = None, db: Database = None) -> None:
 def ingest(
     folder: Annotated[str, typer.Argument(help="Every regular file below it becomes an artifact.")],
     key: Annotated[
-        str | None, typer.Option(help="Prefix of each file's path in its key.", show_default="the folder's name")
+        str | None,
+        typer.Option(help="Prefix of all keys: a key is KEY/relative path.", show_default="the folder's name"),
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(metavar="PATTERN", help="Leave out files, in gitignore syntax. May be repeated.")
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Leave out files that match, in gitignore syntax. May be repeated."),
     ] = None,
     follow_symlinks: Annotated[
-        bool, typer.Option("--follow-symlinks", help="Follow links that stay inside the folder.")
+        bool, typer.Option("--follow-symlinks", help="Follow links whose target is inside the folder.")
     ] = False,
     follow_anywhere: Annotated[bool, typer.Option("--follow-symlinks-anywhere", help="Follow all links.")] = False,
     duplicates: Annotated[
@@ -46,7 +48,7 @@ def ingest(
     storage: Storage = None,
     db: Database = None,
 ) -> None:
-    """Store and register every file of a folder. A second run ingests only what is missing."""
+    """Store and register every file of a folder. A later run stores only new and changed files."""
     if "" in (exclude or ()):
         raise typer.BadParameter("the pattern is empty: leave it out", param_hint="--exclude")
 

@@ -23,7 +23,8 @@ def move(
     """Record the new root of a storage that was moved. The command moves no files.
 
     Pass the same root twice to confirm that the objects there belong to this storage. A copy of another registry
-    becomes a separate registry. While both store objects in one storage, neither collects garbage there.
+    becomes a separate registry. While both store objects in one storage, neither collects garbage there, and neither
+    deletes objects unless explicitly requested.
     """
 
     async def work() -> tuple[str, str]:

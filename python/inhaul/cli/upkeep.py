@@ -20,14 +20,14 @@ def verify(
         bool, typer.Option("--repair", help="Store damaged or missing objects again if an equal copy exists.")
     ] = False,
     source: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="Repair from the files in a folder that was ingested.")
+        str | None, typer.Option(metavar="FOLDER", help="Take the files for repairs from this folder.")
     ] = None,
     days: Annotated[
         float | None,
         typer.Option(
             min=0,
             max=_LONGEST,
-            help="Skip unchanged objects verified within this many days.",
+            help="Skip unchanged objects that were verified within this many days.",
         ),
     ] = None,
     storage: Storage = None,
@@ -59,15 +59,17 @@ def verify(
 @app.command()
 def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Delete the garbage instead of only listing it.")] = False,
-    days: Annotated[float, typer.Option(min=0, max=_LONGEST, help="Only include files older than this.")] = 1,
+    days: Annotated[
+        float, typer.Option(min=0, max=_LONGEST, help="Include only garbage older than this many days.")
+    ] = 1,
     shared: Annotated[
         bool,
-        typer.Option("--shared", help="In a shared storage, only include objects of this registry."),
+        typer.Option("--shared", help="In a shared storage: only objects of artifacts that this registry has or had."),
     ] = False,
     storage: Storage = None,
     db: Database = None,
 ) -> None:
-    """List garbage: objects that no artifact refers to, and leftovers of crashes."""
+    """List or delete garbage: objects that no artifact refers to, and leftovers of crashes."""
 
     async def work() -> inhaul.GcReport:
         async with connect(storage, db):
@@ -90,11 +92,11 @@ def gc(
 
 @app.command()
 def cache(
-    uids: Annotated[list[str], typer.Argument(metavar="UID", help="Artifacts.")],
+    uids: Annotated[list[str], typer.Argument(metavar="UID", help="The uids of artifacts.")],
     storage: Storage = None,
     db: Database = None,
 ) -> None:
-    """Print local paths of artifacts. Missing ones are downloaded."""
+    """Print local paths of artifacts. Remote ones are first fetched into the cache."""
 
     async def work() -> None:
         async with connect(storage, db):
