@@ -63,8 +63,10 @@ def generate_cell_ranger_files(sample: str, basedir: str | Path | None = None) -
         The folder.
 
     Raises:
+        TypeError: The name is not a text.
         FileExistsError: The folder exists already.
-        InvalidText: The name is empty, or holds a character that no database can store.
+        InvalidText: The name is empty, has more than 2,500 bytes in UTF-8, or holds a character that no database can
+            store.
     """
     check_name("sample", sample)
     folder = Path(basedir or ".") / sample
@@ -98,17 +100,17 @@ def generate_cell_ranger_files(sample: str, basedir: str | Path | None = None) -
 
 
 def df_iris_in_meter_batch1() -> "pd.DataFrame":
-    """The first half of the iris measurements: 75 flowers, lengths in metres, and a code of the species."""
+    """Returns the first half of the iris measurements: 75 flowers, lengths in metres, and a code of the species."""
     return _iris().iloc[:75]
 
 
 def df_iris_in_meter_batch2() -> "pd.DataFrame":
-    """The second half of the iris measurements: 75 flowers, lengths in metres, and a code of the species."""
+    """Returns the second half of the iris measurements: 75 flowers, lengths in metres, and a code of the species."""
     return _iris().iloc[75:]
 
 
 def anndata_with_obs() -> "AnnData":
-    """Counts of 40 cells x 100 genes, with the type, tissue and disease of each cell."""
+    """Returns counts of 40 cells x 100 genes, with the type, tissue and disease of each cell."""
     import pandas as pd
     from anndata import AnnData
 
@@ -121,7 +123,7 @@ def anndata_with_obs() -> "AnnData":
 
 
 def anndata_pbmc68k_reduced() -> "AnnData":
-    """70 invented blood cells x 765 genes, in the form of a well-known data set, with types, embeddings and graph."""
+    """Returns 70 invented blood cells x 765 genes, like a well-known data set, with types, counts and embeddings."""
     import numpy as np
     import pandas as pd
     from anndata import AnnData
@@ -144,7 +146,7 @@ def anndata_pbmc68k_reduced() -> "AnnData":
 
 
 def mudata_papalexi21_subset() -> "MuData":
-    """200 invented cells with RNA, proteins, hashtags and guide RNAs, in the form of a well-known experiment.
+    """Returns 200 invented cells with RNA, proteins, hashtags and guide RNAs, like a well-known experiment.
 
     Raises:
         MissingLibrary: mudata is not installed.
@@ -171,10 +173,10 @@ def mudata_papalexi21_subset() -> "MuData":
 
 
 def file_jpg_paradisi05() -> Path:
-    """Writes an image of stained nuclei, drawn as ellipses, to the current folder.
+    """Writes an image of stained nuclei, drawn as ellipses, to the current folder, also over an earlier one.
 
     Returns:
-        Its path.
+        Its path, relative to the current folder.
 
     Raises:
         MissingLibrary: pillow is not installed.

@@ -1,40 +1,41 @@
-"""The errors that inhaul raises on purpose.
+"""The errors of inhaul.
 
-Each class is also the fitting builtin, so that handlers need not know inhaul::
+Each class is also a builtin error, so code can handle it without knowing inhaul. For wrong arguments, calls also raise
+plain `TypeError` and `ValueError`::
 
     InhaulError
     ├── InvalidKey (ValueError)             a key that could escape its root or not be stored
     ├── InvalidText (ValueError)            a text that no database, or no path, can hold
-    ├── KeyExists (FileExistsError)         the key, or the record, is already there
+    ├── KeyExists (FileExistsError)         the key or the name is taken, or the content is registered or in the trash
     ├── NotStaged (AttributeError)          a field that is known only when the object is staged
     ├── ValidationError (ValueError)        an unknown feature or label, or a value that its feature does not take
-    ├── InUse (ValueError)                  other records still refer to the record to delete
-    ├── UnknownField (ValueError)           a lookup names no field
-    ├── NoResultFound (LookupError)         a query that must find one record found none
+    ├── InUse (ValueError)                  other records, or the instance, still need the record to delete
+    ├── UnknownField (ValueError)           a lookup names no field or operator
+    ├── NoResultFound (LookupError)         a record, storage or registry does not exist, or no longer
     ├── MultipleResultsFound (LookupError)  a query that must find at most one record found several
     ├── FileChanged (OSError)               a file changed while it was read, or since it was staged
     ├── ObjectMissing (FileNotFoundError)   a record's object is not in its storage
     ├── ObjectChanged (OSError)             a file was overwritten in place after it was registered
-    ├── ObjectDamaged (OSError)             an object's bytes differ from those that were registered
+    ├── ObjectDamaged (OSError)             an object differs from what was registered
     ├── ObjectShared (ValueError)           other records need bytes of the object to delete
-    ├── ObjectRefused (OSError)             a storage does not accept one object, whatever the credentials
+    ├── ObjectRefused (OSError)             a storage does not accept an object, or a request about it
     ├── LinkRefused (OSError)               a link leads out of its storage, or a write would go through one
     ├── NotEnoughMemory (MemoryError)       the content needs more memory than there is
-    ├── StorageFull (OSError)               no space left (errno ENOSPC)
+    ├── StorageFull (OSError)               no space is left where inhaul writes (errno ENOSPC)
     ├── MissingLibrary (ImportError)        a format needs a library that is not installed
     ├── UnsupportedStorage (NotImplementedError)  a kind of storage that inhaul does not support
-    ├── WrongStorage (ValueError)           the storage at a root is not this registry's
+    ├── WrongStorage (ValueError)           the storage at a root is not the registered one
     ├── StorageShared (ValueError)          other registries also store objects in a storage
     ├── StorageMissing (FileNotFoundError)  the bucket does not exist, or the folder was moved during a write
     ├── StorageDenied (PermissionError)     the storage refuses this user or the credentials, or there are none
     ├── StorageUnavailable (ConnectionError)  the storage gave no valid answer for too long
-    ├── UnsupportedDatabase (ValueError)    a database address inhaul cannot use
-    ├── DatabaseUnreachable (ConnectionError) a database server does not answer, or refuses
+    ├── UnsupportedDatabase (ValueError)    a database that inhaul cannot use
+    ├── DatabaseUnreachable (ConnectionError)  a database server does not answer, or refuses the user
     │   └── CommitInDoubt                   a database server did not confirm a commit
     ├── DatabaseDenied (PermissionError)    this user may not open the database, or may only read it
     ├── DatabaseBusy (TimeoutError)         the database was locked, or its server's time limit was reached
     ├── DatabaseFailed (RuntimeError)       the database failed for any other reason
-    ├── LeaseLost (TimeoutError)            this process paused too long, so others did not wait
+    ├── LeaseLost (TimeoutError)            this process was stopped for minutes, so others no longer waited for it
     ├── SchemaTooNew (RuntimeError)         the database was written by a newer inhaul
     ├── WrongWorld (TypeError)              a blocking record given to the async API, or the reverse
     └── WrongThread (RuntimeError)          a blocking call where it would deadlock, after a fork, or at exit
@@ -42,11 +43,11 @@ Each class is also the fitting builtin, so that handlers need not know inhaul::
 
 
 class InhaulError(Exception):
-    """Base of all errors that inhaul raises on purpose."""
+    """Base of all errors of inhaul."""
 
 
 class InvalidKey(InhaulError, ValueError):
-    """A key that could escape its storage or that no storage could hold."""
+    """A key or a path that could lead out of its storage, or that no storage can hold."""
 
 
 class InvalidText(InhaulError, ValueError):
@@ -54,15 +55,15 @@ class InvalidText(InhaulError, ValueError):
 
 
 class KeyExists(InhaulError, FileExistsError):
-    """The key is taken, or the same content is registered already and `on_duplicate` is `"error"`."""
+    """The key or name is taken; or the content is in the trash, or is registered and `on_duplicate` is `"error"`."""
 
 
 class NotStaged(InhaulError, AttributeError):
-    """The field is known only when the object is staged."""
+    """The field is known only when the record is staged or saved."""
 
 
 class ValidationError(InhaulError, ValueError):
-    """Names are not registered as features, or values do not have the dtype of their feature."""
+    """A name is not that of a feature or label, or a value does not have the dtype of its feature."""
 
 
 class InUse(InhaulError, ValueError):
@@ -74,7 +75,7 @@ class UnknownField(InhaulError, ValueError):
 
 
 class NoResultFound(InhaulError, LookupError):
-    """No record matches, but exactly one was requested."""
+    """The record, storage or registry that the call needs does not exist, or no longer exists."""
 
 
 class MultipleResultsFound(InhaulError, LookupError):
@@ -86,19 +87,19 @@ class FileChanged(InhaulError, OSError):
 
 
 class ObjectMissing(InhaulError, FileNotFoundError):
-    """The record exists, but its object is not in the storage."""
+    """The artifact exists, but its object is not in the storage."""
 
 
 class ObjectChanged(InhaulError, OSError):
-    """The file behind the record was overwritten in place by a later version."""
+    """The file was overwritten in place after it was registered, by a later version or by another program."""
 
 
 class ObjectDamaged(InhaulError, OSError):
-    """The bytes of the object differ from those that were registered."""
+    """The object differs from what was registered: in its bytes, its size, or in being a file or a folder."""
 
 
 class ObjectShared(InhaulError, ValueError):
-    """The object to delete contains bytes of other records, or lies inside their objects."""
+    """The object to remove or replace is, contains or lies in the object of another artifact."""
 
 
 class ObjectRefused(InhaulError, OSError):
@@ -146,7 +147,7 @@ class StorageUnavailable(InhaulError, ConnectionError):
 
 
 class UnsupportedDatabase(InhaulError, ValueError):
-    """inhaul cannot use the database address, or the installed SQLite library."""
+    """inhaul cannot use the database, its address, or the installed SQLite library."""
 
 
 class DatabaseUnreachable(InhaulError, ConnectionError):

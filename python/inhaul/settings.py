@@ -1,4 +1,4 @@
-"""Defaults that a call can override, read from the environment when first used."""
+"""Settings, read from the environment when they are first used."""
 
 import getpass
 import os
@@ -108,19 +108,25 @@ class _Setting(Generic[T]):
 
 
 class Settings:
-    """The defaults of `connect()` and of writers. An environment variable can set each field.
+    """The settings of this process. An environment variable can set each field.
+
+    `connect()` uses `storage`, `db`, `cache_dir` and `cache_limit`: set these before.
 
     Attributes:
         storage: Root of the default storage (`INHAUL_STORAGE`); None means `./.inhaul/storage`.
         db: Address of the registry database (`INHAUL_DB`); None means `registry.db` in the `.inhaul` folder.
-        cache_dir: The folder for copies of remote objects (`INHAUL_CACHE_DIR`, else `inhaul` in the user's folder for
-            caches; `./.inhaul/cache/inhaul` for a user without a home).
+        cache_dir: The folder for copies of remote objects (`INHAUL_CACHE_DIR`, else `inhaul` in `XDG_CACHE_HOME`, else
+            `~/.cache/inhaul`; `./.inhaul/cache/inhaul` for a user without a home).
         cache_limit: The most bytes that the copies may use (`INHAUL_CACHE_LIMIT`); None means no limit. The least
             recently used copies are removed first.
         user: Handle recorded as `created_by` (`INHAUL_USER`, else the operating system's user).
-        threads: Worker threads of one ingest (`INHAUL_THREADS`), 1 to 1,024; None means one per core.
+        threads: The number of threads of one ingest (`INHAUL_THREADS`), 1 to 1,024; None means one per core.
         durability: `"batch"` flushes stored objects to disk before their rows commit; `"process"` leaves that to
             the operating system (`INHAUL_DURABILITY`).
+
+    Raises:
+        ValueError: A value in the environment, or an assigned `cache_dir`, `user` or `threads`, is not valid.
+        TypeError: An assigned `cache_dir` or `user` has the wrong type.
     """
 
     __slots__ = ("_values",)

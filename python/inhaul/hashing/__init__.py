@@ -2,14 +2,15 @@
 
 A hash is url-safe base64 without padding (22 characters for MD5). Its type names the rule:
 
-- `md5`: MD5 of the content, below 8 MiB.
+- `md5`: MD5 of the whole content. inhaul records it for files below 8 MiB.
 - `md5-N`: from 8 MiB on, MD5 of the concatenated binary MD5s of N parts. Parts are 8 MiB, doubled until there are no
   more than 10,000. This is the rule of the AWS CLI and of boto3's defaults, so the value is the ETag of such an upload.
 - `md5-tree`: MD5 for a folder, over the sorted records of its files: path, NUL, decimal size, NUL, hash, LF.
 - `sha256` of the whole content, and `sha256-N` by the rule of `md5-N`, are for comparison with hashes of other tools.
 - `sha1-fl` and `md5-d`, by lamindb's rules, are never used to decide whether contents are equal.
 
-These functions use all cores and block, without the GIL. `inhaul.hashing.aio` has them as coroutines.
+These functions use all cores. They block, but release the GIL. `inhaul.hashing.aio` has `hash_file`, `hash_files`,
+`hash_dir` and `etag` as coroutines.
 """
 
 import base64
@@ -54,9 +55,9 @@ class Digest(NamedTuple):
     """The hash and size of content.
 
     Attributes:
-        hash: Url-safe base64 without padding.
+        hash: The hash in url-safe base64 without padding.
         hash_type: The rule of the hash.
-        size: Bytes of content.
+        size: The size in bytes.
     """
 
     hash: str
@@ -85,9 +86,9 @@ def hash_file(
 
     Args:
         path: A regular file, or a link to one.
-        algorithm: `md5` and `sha256-parts` divide large files into parts, `md5-whole` and `sha256` do not.
+        algorithm: `md5` and `sha256-parts` divide files of at least one part into parts, the others do not.
         part_size: The bytes in a part, doubled until there are at most 10,000 parts.
-        stop: After another thread sets it, the call ends within 0.1 seconds.
+        stop: If another thread sets it, the call raises `RuntimeError` within 0.1 seconds.
 
     Raises:
         OSError: The file cannot be read.
@@ -116,7 +117,8 @@ def hash_files(
         algorithm: As in `hash_file`.
         part_size: As in `hash_file`.
         stop: As in `hash_file`.
-        root: The folder to which the paths are relative, and out of which no link leads.
+        root: The folder to which the paths are relative. A link that leads out of it gives an error. None takes the
+            paths as they are, and follows all links.
 
     Raises:
         RuntimeError: The call was stopped.
@@ -127,7 +129,7 @@ def hash_files(
 
 
 def hash_bytes(data: Buffer, algorithm: Algorithm = "md5") -> Digest:
-    """Hashes bytes in memory.
+    """Hashes bytes in memory. Parts are as for `hash_file` with the default part size.
 
     Raises:
         ValueError: The algorithm is unknown.
@@ -149,13 +151,14 @@ def hash_dir(
         path: The folder. Ignore files and links in it are treated as in `Artifact.from_dir`.
         algorithm: `md5-tree` covers names and contents, `md5-d` only contents.
         exclude: Patterns of paths to leave out, in gitignore syntax.
-        follow_symlinks: True follows links that stay inside the folder, `"anywhere"` follows all links.
+        follow_symlinks: True follows links whose target is inside the folder, `"anywhere"` follows all links. The
+            others are left out.
         stop: As in `hash_file`.
 
     Raises:
         OSError: The folder, or a file in it, cannot be read.
         RuntimeError: The call was stopped.
-        ValueError: The folder holds no file, or the algorithm is unknown.
+        ValueError: The folder holds no file, the algorithm is unknown, or a pattern is wrong.
     """
     return hash_tree(path, algorithm, exclude=exclude, follow_symlinks=follow_symlinks, stop=stop).digest
 
@@ -168,7 +171,7 @@ def hash_tree(
     follow_symlinks: FollowSymlinks = False,
     stop: Stop | None = None,
 ) -> TreeDigest:
-    """Like `hash_dir`, and counts the files."""
+    """Like `hash_dir`, but also returns the number of files."""
     hash, hash_type, size, n_objects = _core.hash_dir(path, algorithm, exclude, follow_symlinks, 0, stop)
     return TreeDigest(Digest(hash, hash_type, size), n_objects)
 
@@ -184,7 +187,7 @@ def hash_like(path: str | os.PathLike[str], hash_type: str, *, root: Root | None
     Raises:
         OSError: The content cannot be read.
         FileChanged: The content kept changing while it was read.
-        ValueError: There is no such rule, or the folder holds no file.
+        ValueError: There is no such rule, as for the type `etag`; or the folder holds no file.
     """
     if hash_type in get_args(TreeAlgorithm):
         folder = root.below(path, follow=True) if root is not None else path

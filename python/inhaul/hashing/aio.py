@@ -1,7 +1,8 @@
-"""The functions of `inhaul.hashing` as coroutines.
+"""Functions of `inhaul.hashing` as coroutines.
 
-They have the same arguments, results and errors. Threads of the core read and hash the files, so the event loop stays
-free. A cancelled call ends when these threads have ended, within 0.1 seconds.
+They have the same arguments, results and errors, but no `stop`: cancel the call instead. Threads of the core read and
+hash the files, so the event loop stays free. A cancelled call ends when these threads have ended, usually within 0.1
+seconds, and after 1 second at the latest.
 """
 
 import asyncio

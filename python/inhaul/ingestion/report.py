@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """The outcome for a file whose content is in the registry now."""
+    """The outcome for a file that is in the registry now."""
 
     NEW = "new"
     NEW_VERSION = "new_version"
@@ -34,7 +34,7 @@ class Status(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a file is not in the registry. The last five are skipped on purpose, the others failed."""
+    """Why a file is not in the registry. Files with one of the last five reasons are skipped, the others failed."""
 
     UNREADABLE = "unreadable"
     VANISHED = "vanished"
@@ -54,13 +54,19 @@ class Reason(StrEnum):
 
     @property
     def skipped(self) -> bool:
-        """True if such a file is left out on purpose."""
+        """True if files with this reason are left out on purpose."""
         return self in (Reason.SYMLINK, Reason.SPECIAL, Reason.OUTSIDE, Reason.LOOP, Reason.STORAGE)
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """A file that was not ingested: its path, the reason, and the error that a call for this file alone would raise."""
+    """A file that was not ingested.
+
+    Attributes:
+        path: Its path.
+        reason: Why it was not ingested.
+        error: The error, with a message for people. It was not raised.
+    """
 
     path: "Path | UPath"
     reason: Reason
@@ -109,10 +115,11 @@ class IngestEvent:
     """The progress of an ingest, reported once per batch, when its rows are in the registry.
 
     Attributes:
-        files: Files done so far, including failed ones.
-        bytes: Bytes of the files that are in the registry.
-        found: Files that the walk has found so far.
-        walked: Whether the walk is over, so that `found` is final.
+        files: The number of files done so far, including failed ones.
+        bytes: Bytes of those files that are in the registry.
+        found: The number of files found so far.
+        walked: Whether the walk is over, so that `found` is final. On S3 it is never True, unless
+            `duplicates="drop"`.
     """
 
     files: int
@@ -129,12 +136,13 @@ class IngestReport:
     """The outcome of an ingest.
 
     Attributes:
-        files: Regular files found, including failed ones.
-        bytes: Bytes of the files that are in the registry now.
-        seconds: Wall time.
+        files: The number of files in `counts` and `failed`. Files that `duplicates="drop"` leaves out do not count.
+        bytes: Bytes of the files in `counts`, which are in the registry now.
+        seconds: Wall time in seconds.
         counts: The number of files by status.
         failed: Files that should be in the registry but are not.
-        skipped: Paths left out on purpose: links, special files, and folders that are separate storages.
+        skipped: Paths left out on purpose: links, special files, and folders that are separate storages. Files that
+            `exclude` or an ignore file leaves out are not listed.
     """
 
     files: int = 0

@@ -13,11 +13,11 @@ class Defect(StrEnum):
     TRUNCATED = "truncated"
     """It has fewer bytes than are registered."""
     WRONG_SIZE = "wrong_size"
-    """It has more bytes than are registered, or the right content under a wrong size."""
+    """It has more bytes than are registered, or the registered hash with another size."""
     SWAPPED = "swapped"
     """It has the content of another artifact."""
     ALTERED = "altered"
-    """It has other bytes, of the same number."""
+    """It has as many bytes as are registered, but other ones."""
     UNREADABLE = "unreadable"
     """It cannot be read."""
     EXTRA = "extra"
@@ -31,8 +31,8 @@ class Finding:
     Attributes:
         defect: The defect. None for an object that a later version replaced in place.
         path: The path where the object is, or should be.
-        key: The artifact's key.
-        uid: The artifact; None for an extra object.
+        key: The key of the artifact; None if it has none, and for an extra object.
+        uid: The uid of the artifact; None for an extra object.
         detail: The details of the finding, and the outcome of a repair.
         repaired: Whether the object was stored again.
     """
@@ -50,13 +50,14 @@ class VerifyReport:
     """The outcome of `verify`.
 
     Attributes:
-        checked: Artifacts whose objects were compared with the registry.
-        trusted: Artifacts that were skipped, since they were verified before and their objects have not changed.
-        unhashed: Checked artifacts with only an ETag, for which the ETag and the size were compared.
-        read: Bytes read.
-        findings: The objects that differ from the registry.
-        superseded: Older versions whose bytes were replaced in place, as the registry knows.
-        seconds: Wall time.
+        checked: The number of artifacts whose objects were compared with the registry.
+        trusted: The number of artifacts that were skipped, because they were verified before and their objects have not
+            changed.
+        unhashed: The number of checked artifacts with only an ETag: their ETags and sizes were compared.
+        read: Bytes of the objects that were read to compare them.
+        findings: The objects that differ from the registry, also those that were repaired.
+        superseded: Older versions whose bytes a later version replaced in place. The registry knows this.
+        seconds: Wall time in seconds.
     """
 
     checked: int = 0
@@ -74,7 +75,7 @@ class VerifyReport:
 
     @property
     def counts(self) -> Counter[Defect]:
-        """Findings by defect."""
+        """The number of findings by defect."""
         return Counter(finding.defect for finding in self.findings if finding.defect is not None)
 
 
@@ -87,8 +88,9 @@ class GcReport:
         objects: Paths of objects that no artifact refers to.
         uploads: Keys of uploads in parts that were never completed.
         temporaries: Paths of unfinished files for objects or for copies in the cache.
-        sessions: Paths of the notes of crashed ingests, which a later ingest could resume.
-        bytes: Size of the objects and temporaries.
+        sessions: Paths of the sessions of crashed ingests. Until they are deleted, the same ingest can continue with
+            them.
+        bytes: Bytes of the objects and temporaries; those of uploads and sessions are not counted.
     """
 
     deleted: bool

@@ -28,7 +28,7 @@ class Ability:
         name: The name of the ability.
         works: Whether the storage has it.
         needed: Whether inhaul needs it.
-        detail: The observation.
+        detail: What was observed if it does not work; otherwise empty.
     """
 
     name: str
@@ -42,8 +42,8 @@ class RemoteReport:
     """The outcome of `testremote`.
 
     Attributes:
-        url: The canonical address of the storage.
-        abilities: The abilities that were tested.
+        url: The address of the storage in canonical form.
+        abilities: The abilities that were tested, in the order of the tests.
     """
 
     url: str
@@ -51,22 +51,25 @@ class RemoteReport:
 
     @property
     def ok(self) -> bool:
-        """Whether the storage has all abilities that inhaul needs."""
+        """True if the storage has all abilities that inhaul needs."""
         return all(ability.works for ability in self.abilities if ability.needed)
 
 
 async def testremote(url: str, storage_options: Mapping[str, Any] | None = None) -> RemoteReport:
-    """Tests the abilities of a storage on S3: it stores, reads, lists, aborts and deletes objects, and cleans up.
+    """Tests the abilities of a storage on S3 with small objects, which it removes at the end.
 
     Args:
         url: `s3://bucket/prefix?endpoint_url=...`.
         storage_options: As for `connect`.
 
     Raises:
-        UnsupportedStorage: The address is not on S3.
+        TypeError: `url` is not a text.
+        ValueError: `url` is empty, or an option is unknown or not valid.
+        UnsupportedStorage: The address is not on S3, or names no bucket.
         StorageMissing: There is no such bucket.
-        StorageDenied: The credentials are refused.
-        StorageUnavailable: The server does not answer.
+        StorageDenied: There are no credentials, or they are refused, or they may not list the bucket.
+        StorageUnavailable: The server gave no valid answer for 20 seconds, or its certificate is not trusted.
+        ObjectRefused: The server does not accept the request for a listing.
     """
     check_name("url", url)
     place = address.parse(url)
