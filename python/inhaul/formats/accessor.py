@@ -73,7 +73,7 @@ class Opened(NamedTuple):
 
 
 class BackedElement:
-    """An array, sparse matrix or DataFrame that is not loaded. Indexing selects a part, and `to_memory()` reads it."""
+    """An array, matrix, DataFrame or dict that is not loaded. Indexing selects a part, and `to_memory()` reads it."""
 
     def __init__(
         self,
@@ -113,8 +113,8 @@ class BackedElement:
         """Selects rows, rows and columns of a matrix, or by name a column of a DataFrame or an item of a dict.
 
         Raises:
-            IndexError: A position is out of range, or there are more indices than axes.
-            KeyError: There is no such column.
+            IndexError: A position is out of range, a mask has another length, or there are more indices than axes.
+            KeyError: There is no such column or item, or a slice names a row or column outside the selection.
         """
         if self._column is None and isinstance(index, str) and (self.columns or not self._axes):
             if index not in self.columns:
@@ -128,8 +128,10 @@ class BackedElement:
         """Reads the selection: a DataFrame, the values of a column, an array, a sparse matrix, names, or a dict.
 
         Raises:
-            KeyError: A name does not exist.
-            ValueError: The selection is by name and names occur twice, or the content is damaged.
+            KeyError: A selected name does not exist.
+            IndexError: After a slice by names, a position is out of range, or a mask has another length.
+            ValueError: The selection is by name and the axis has a name twice, or the content is damaged.
+            NotEnoughMemory: The selection does not fit into memory.
         """
         return await asyncio.to_thread(self._read)
 
@@ -139,10 +141,10 @@ class BackedElement:
 
 
 class AnnDataAccessor:
-    """An AnnData that is not loaded. Indexing selects rows and columns, and reads nothing.
+    """An AnnData that is not loaded. Indexing selects observations and variables, and reads nothing.
 
-    Select by position, slice, mask or name, as in an AnnData: `accessor[mask, ["CD3D", "CD8A"]]`. A `with` block closes
-    it.
+    Select by position, slice, mask or name, as in an AnnData: `accessor[mask, ["CD3D", "CD8A"]]`. `to_memory()` reads
+    the selection. `close()`, or a `with` block, closes the accessor.
 
     Attributes:
         name: The name of the file or store.
@@ -170,18 +172,18 @@ class AnnDataAccessor:
         """The number of observations and of variables.
 
         Raises:
-            ValueError: They were selected from one name to another, so their number is known only after reading.
+            ValueError: Some were selected from one name to another, so their number is known only after reading.
         """
         return len(self._obs), len(self._var)
 
     @property
     def n_obs(self) -> int:
-        """The number of observations."""
+        """The number of observations; see `shape` for the error."""
         return len(self._obs)
 
     @property
     def n_vars(self) -> int:
-        """The number of variables."""
+        """The number of variables; see `shape` for the error."""
         return len(self._var)
 
     def __len__(self) -> int:
@@ -195,7 +197,8 @@ class AnnDataAccessor:
         """Selects observations, or observations and variables.
 
         Raises:
-            IndexError: A position is out of range, or a mask has another length.
+            IndexError: A position is out of range, a mask has another length, or there are more than two indices.
+            KeyError: A slice names an observation or variable outside the selection.
         """
         obs, var = whole_index(index, 2)
         return type(self)(self._group, self.name, self._parts, self._obs.choose(obs), self._var.choose(var))
@@ -231,37 +234,37 @@ class AnnDataAccessor:
 
     @property
     def obsm(self) -> dict[str, BackedElement]:
-        """Arrays with a row per observation."""
+        """Arrays and DataFrames with one row for each observation, by name."""
         return self._elements("obsm")
 
     @property
     def varm(self) -> dict[str, BackedElement]:
-        """Arrays with a row per variable."""
+        """Arrays and DataFrames with one row for each variable, by name."""
         return self._elements("varm")
 
     @property
     def layers(self) -> dict[str, BackedElement]:
-        """Further matrices."""
+        """Further matrices of the shape of `X`, by name."""
         return self._elements("layers")
 
     @property
     def obsp(self) -> dict[str, BackedElement]:
-        """Matrices of pairs of observations."""
+        """Matrices of pairs of observations, by name."""
         return self._elements("obsp")
 
     @property
     def varp(self) -> dict[str, BackedElement]:
-        """Matrices of pairs of variables."""
+        """Matrices of pairs of variables, by name."""
         return self._elements("varp")
 
     @property
     def uns(self) -> dict[str, BackedElement]:
-        """Annotations of neither axis."""
+        """Annotations that belong to neither axis, by name."""
         return {key: self._element(part, "") for key, part in self._parts["uns"].items()}
 
     @property
     def raw(self) -> "Self | None":
-        """The same observations with the variables of `raw`; None if there is no `raw`."""
+        """The same observations with all variables of `raw`; None if there is no `raw`, or it has no matrix."""
         parts = self._parts["raw"]
         if parts is None:
             return None
@@ -271,13 +274,15 @@ class AnnDataAccessor:
         """Reads the selection.
 
         Raises:
-            KeyError: A name does not exist.
-            ValueError: The selection is by name and names occur twice, or the content is damaged.
+            KeyError: A selected name does not exist.
+            IndexError: After a slice by names, a position is out of range, or a mask has another length.
+            ValueError: The selection is by name and the axis has a name twice, or the content is damaged.
+            NotEnoughMemory: The selection does not fit into memory.
         """
         return await asyncio.to_thread(self._read)
 
     async def close(self) -> None:
-        """Closes the file, also for selections of it. You may call this twice."""
+        """Closes the file, also for all selections of it. You may call this twice."""
         await asyncio.to_thread(close_node, self._group)
 
     def _read(self) -> "AnnData":

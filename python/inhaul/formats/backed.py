@@ -19,9 +19,7 @@ _TILEDB: dict[str, Callable[[Path], Any]] = {"tiledb": tiledb.open_array, "tiled
 
 
 class BackedAccessor:
-    """An HDF5 file, or a zarr or TileDB store, that is not loaded.
-
-    A `with` block closes it.
+    """An HDF5 file, or a zarr or TileDB store, that is not loaded. `close()`, or a `with` block, closes it.
 
     Attributes:
         connection: The open file or store.
@@ -49,11 +47,12 @@ class BackedAccessor:
 
         Args:
             name: The path of the array in the file or store; for a TileDB array, the attribute.
-            index: The positions to read.
+            index: The positions to read. The default reads the whole array.
 
         Raises:
-            KeyError: There is no such array.
-            ValueError: The content is damaged.
+            KeyError: There is no such array. For a TileDB array, its library raises its own errors.
+            ValueError: The name is that of a group, the index does not fit the array, or the content is damaged.
+            NotEnoughMemory: The array does not fit into memory.
         """
         return await asyncio.to_thread(self._read, name, index)
 
@@ -65,7 +64,7 @@ class BackedAccessor:
             return array[index]
 
     async def close(self) -> None:
-        """Closes the file. You may call this twice."""
+        """Closes the file or store. You may call this twice."""
         await asyncio.to_thread(close_node, self.storage)
 
 

@@ -31,7 +31,8 @@ class MappedCollection:
     """A data set for PyTorch: it has `len()` and an index, and can be passed to worker processes.
 
     An item is a dict with `X`, the row as an array over `var_names`; `artifact`, the position of its file; and the
-    values of the columns in `obs_keys`. Rows are read on demand, dense or sparse.
+    values of the columns in `obs_keys`. A row is read from its file when its item is read. `close()`, or a `with`
+    block, closes the files.
 
     Args:
         paths: Files .h5ad, or AnnData zarr stores.
@@ -40,8 +41,8 @@ class MappedCollection:
 
     Raises:
         TypeError: `obs_keys` is a text.
-        ValueError: A file lacks a column of `obs`, stores no rows that can be read alone, has a variable twice or is
-            damaged; or an inner join has no variables.
+        ValueError: A file lacks a column of `obs`, has no X or stores it by columns (CSC), has a variable twice or is
+            damaged; or the files have no variable in common, and `join` is `"inner"`; or `join` has an unknown value.
     """
 
     def __init__(self, paths: Sequence[Path], obs_keys: Sequence[str] = (), join: Join = "inner") -> None:
@@ -69,7 +70,7 @@ class MappedCollection:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and variables."""
+        """The number of rows and of variables."""
         return len(self), len(self.var_names)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -96,7 +97,7 @@ class MappedCollection:
         return vars(self) | {"_process": None, "_nodes": [], "_stores": []}
 
     def close(self) -> None:
-        """Closes the files. They are opened again when needed."""
+        """Closes the files. Reading the next item opens them again."""
         if self._process == os.getpid():
             for node in self._nodes:
                 close_node(node)

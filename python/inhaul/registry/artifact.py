@@ -161,7 +161,14 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
 
     @property
     def key(self) -> str | None:
-        """The key in the storage. None if there is none, or if staging has yet to infer it."""
+        """The key in the storage. None if there is none, or if it is known only after staging.
+
+        Raises:
+            AttributeError: A key is assigned, but the key is the path of the object.
+            TypeError: The assigned key is not a text.
+            InvalidKey: The assigned key is not valid.
+            ValueError: The assigned key has another suffix, or None is assigned to an artifact with a key.
+        """
         return self._key
 
     @key.setter
@@ -318,7 +325,9 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         return opened
 
     async def cache(self, is_run_input: "bool | Run | None" = None) -> Path:
-        """Returns a local path of the content. In local storage, it is the path of the object itself.
+        """Returns a local path of the content: of the object itself in local storage, of a copy in the cache otherwise.
+
+        The copy is fetched first if the cache does not hold it. Before saving, the path is that of the source.
 
         Args:
             is_run_input: The run that gets the artifact as an input, unless it created the artifact. None means the
@@ -330,6 +339,9 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
                 another size than the registered one.
             ObjectDamaged: The object has a path that inhaul chose, and does not have the registered size or kind (file
                 or folder).
+            StorageFull: The cache has no room for the copy.
+            ValueError: `is_run_input` is True and there is no run, or the run belongs to another instance; or the
+                artifact was created from memory and is not saved.
         """
         run = input_run(self, is_run_input)
         path = await self._cached()
@@ -337,9 +349,10 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         return path
 
     async def view_lineage(self) -> Lineage:
-        """Returns the graph of the artifact's sources and of the artifacts created from it.
+        """Returns the graph of all that the artifact was created from, and of all that was created from it.
 
-        `str()` of the graph is Mermaid text. A notebook shows a picture if graphviz is installed.
+        `str()` of the graph is Mermaid text. A notebook shows a picture if graphviz is installed. A graph has at most
+        200 artifacts and runs; see `Lineage.complete`.
 
         Raises:
             ValueError: The artifact is not saved.
@@ -359,6 +372,7 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
             source: The original file, or its folder, for a repair; see `inhaul.verify`.
 
         Raises:
+            TypeError: `source` is not a path.
             ValueError: The artifact is not saved, or `source` is on S3 or given without `repair`.
             FileNotFoundError: The source does not exist.
         """
@@ -419,20 +433,26 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
     ) -> None:
         """Moves the artifact into the trash, or permanently deletes an artifact in the trash.
 
-        A permanent deletion cannot be undone. If the object cannot be removed, the call raises an error. Repeating the
-        call, the next write, or `gc` removes the object later. Collections in the trash lose the artifact as a member.
+        A permanent deletion cannot be undone. If the object cannot be removed, the call raises an error, and the object
+        is removed later: when you repeat the call, at the next write, or by `gc(delete=True)`. Collections in the trash
+        lose a permanently deleted artifact as a member.
 
         Args:
-            permanent: True deletes permanently, False only moves to the trash. None deletes an artifact permanently if
-                it is in the trash.
-            storage: Whether a permanent deletion removes the object. None removes it only if inhaul named it. In a
-                user's own folder, files that an ignore file excludes are not removed.
-            using_key: Accepted for compatibility.
+            permanent: True deletes permanently, False only moves into the trash. None deletes an artifact permanently
+                if it is in the trash.
+            storage: Whether a permanent deletion removes the object. None removes the object only if inhaul chose its
+                path. In a user's own folder, files that an ignore file excludes are not removed.
+            using_key: Not supported.
 
         Raises:
+            TypeError: `permanent` or `storage` is not True, False or None.
             ValueError: The artifact is not saved, or `using_key` is given.
-            InUse: It is a member of a collection that is not in the trash.
+            InUse: The artifact is a member of a collection that is not in the trash.
             ObjectShared: The object to remove is, contains or lies in the object of another artifact.
+            LinkRefused: There is a link in the path of the object to remove.
+            StorageShared: A copy of the registry may refer to the object to remove, and `storage` is None.
+            WrongStorage: The object to remove is at a root that is not, or no longer, this registry's storage.
+            NoResultFound: The artifact to move into the trash was permanently deleted.
         """
         check_flag("permanent", permanent, optional=True)
         check_flag("storage", storage, optional=True)
@@ -460,7 +480,7 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         """Takes the artifact out of the trash.
 
         Raises:
-            KeyExists: Another artifact has its key now.
+            KeyExists: An artifact of another family has its key now.
             NoResultFound: The artifact was permanently deleted.
         """
         self._check_not_deleted()

@@ -53,8 +53,9 @@ _DOWNLOADS = 32  # at the same time
 class ArtifactList(Sequence[A], Generic[A]):
     """The artifacts of one folder in path order, held as columns. An `Artifact` is made when an item is first accessed.
 
-    `Artifact.from_dir` creates such lists and documents the arguments. `save()` stores and registers all artifacts. If
-    the list was not staged before, it reads each file only once, unless `duplicates="drop"`.
+    `Artifact.from_dir` creates such lists and documents the arguments. Items, `len()`, `cache()` and `df()` need a list
+    that is staged or saved; `inhaul.sync` stages it for them. If `save()` is called on a list that is not staged, it
+    reads each file only once, unless `duplicates="drop"`.
     """
 
     _world: ClassVar["World"]
@@ -77,12 +78,12 @@ class ArtifactList(Sequence[A], Generic[A]):
 
     @property
     def failed(self) -> list[Issue]:
-        """The files that could not be ingested, each with its path, reason and error."""
+        """The files that could not be ingested, each with its path, reason and error. Empty before staging."""
         return self._report.failed
 
     @property
     def skipped(self) -> list[Issue]:
-        """The links, special files, and folders of other storages: all that was left out on purpose."""
+        """Links, special files and folders of other storages, which are left out on purpose. Empty before staging."""
         return self._report.skipped
 
     def __repr__(self) -> str:
@@ -138,12 +139,16 @@ class ArtifactList(Sequence[A], Generic[A]):
     async def save(self) -> Self:
         """Stores and registers all artifacts.
 
-        Registered artifacts change only by edits of items in the list, which are also saved. Files in `failed` are not
-        tried again by a later call: a new list does that.
+        If you have edited fields of items, the call also writes these edits. A later call writes only edits: it does
+        not try the files in `failed` again. For that, create a new list.
 
         Raises:
             FileNotFoundError: The folder does not exist.
             NotADirectoryError: The path is a file.
+            UnsupportedStorage: The path is an address that is not on S3.
+            InvalidKey: The name of the folder is not a valid key.
+            ValueError: `key` is not the path of the folder in its storage.
+            LeaseLost: The process was stopped for minutes, such as by a laptop's sleep; repeat the call.
             ExceptionGroup: Some edits could not be saved, or files failed and `errors` is `"raise"`. It is raised after
                 the rest is saved, and holds the errors. If edits failed, it also says how many are saved.
         """
@@ -166,11 +171,11 @@ class ArtifactList(Sequence[A], Generic[A]):
             self._report.raise_failures()
 
     async def cache(self) -> list[Path]:
-        """Returns local paths of all contents, downloading several at a time; see `Artifact.cache`.
+        """Returns local paths of all contents; see `Artifact.cache`. It fetches up to 32 at a time.
 
         Raises:
-            ObjectMissing: An object is not in the storage.
-            ObjectChanged: A file was overwritten in place by a later version.
+            NotStaged: The list is neither staged nor saved.
+            ObjectMissing, ObjectChanged, ObjectDamaged: See `Artifact.cache`.
         """
         return await each(self, lambda artifact: artifact._cached(), at_once=_DOWNLOADS)
 
@@ -179,7 +184,8 @@ class ArtifactList(Sequence[A], Generic[A]):
 
         Args:
             read: Read objects even if their ETags suffice.
-            repair: Store damaged or missing objects again, from the folder if it still has equal files.
+            repair: Store damaged or missing objects again if an equal copy is in the folder, in the cache or in another
+                artifact.
 
         Raises:
             ValueError: The list is not saved.
@@ -195,7 +201,11 @@ class ArtifactList(Sequence[A], Generic[A]):
         return {columns.values(at)["uid"]: Path(columns.row(at).path) for at in range(len(columns))}
 
     async def df(self) -> "pd.DataFrame":
-        """Returns the artifacts as a table: path, key, status, uid, size in bytes, hash, and so on."""
+        """Returns the artifacts as a table: path, key, status, uid, size in bytes, hash, and so on.
+
+        Raises:
+            NotStaged: The list is neither staged nor saved.
+        """
         return await asyncio.to_thread(self._df, self._staged_columns())
 
     def _df(self, columns: Columns) -> "pd.DataFrame":

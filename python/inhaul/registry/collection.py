@@ -49,7 +49,12 @@ _table, _members = tables.collection, tables.collection_artifact
 
 
 class Collection(HasVisibility, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
-    """An ordered set of artifacts with a name. Other artifacts under a known name become a new version.
+    """An ordered set of artifacts with a name.
+
+    Saving other artifacts, or the same in another order, under a registered name creates a new version. Saving the same
+    artifacts in the same order gives the registered collection. `save()` raises `KeyExists` if the collection with this
+    name is in the trash and has the same members, `ValueError` if a member is in the trash or the version is used in
+    the family, and `NoResultFound` if a member was deleted.
 
     Args:
         artifacts: Saved artifacts, each once.
@@ -58,10 +63,10 @@ class Collection(HasVisibility, IsDescribed, IsVersioned, TracksRun, TracksUpdat
         run: The run that creates the collection. None means the current run, False no run.
 
     Raises:
-        TypeError: An item is not an artifact.
+        TypeError: An item is not an artifact, or the name or the description is not a text.
         ValueError: An artifact is not saved, is listed twice, or belongs to another instance; or there is no artifact;
-            or the name is empty.
-        WrongWorld: An artifact belongs to the other API.
+            or the name is empty, has more than 2,500 bytes in UTF-8, or holds a character that no database can store.
+        WrongWorld: An artifact or the run belongs to the other API.
     """
 
     _name: str
@@ -109,14 +114,17 @@ class Collection(HasVisibility, IsDescribed, IsVersioned, TracksRun, TracksUpdat
     async def delete(self, permanent: bool | None = None) -> None:
         """Moves the collection into the trash, or permanently deletes a collection in the trash. Its members stay.
 
-        While the collection is in the trash, its members can be permanently deleted. `n_missing` counts these members.
-        A collection with missing members can neither be loaded nor restored.
+        Only while the collection is in the trash, its members can be deleted. `n_missing` counts the members that were
+        deleted permanently. A collection with missing members cannot be loaded, cached, mapped or restored.
 
         Args:
-            permanent: True deletes permanently at once.
+            permanent: True deletes permanently, False only moves into the trash. None deletes a collection permanently
+                if it is in the trash.
 
         Raises:
+            TypeError: `permanent` is not True, False or None.
             ValueError: The collection is not saved.
+            NoResultFound: The collection to move into the trash was permanently deleted.
         """
         check_flag("permanent", permanent, optional=True)
         id = self._saved_id()
@@ -141,7 +149,7 @@ class Collection(HasVisibility, IsDescribed, IsVersioned, TracksRun, TracksUpdat
         """Takes the collection out of the trash.
 
         Raises:
-            KeyExists: Another collection has its name now.
+            KeyExists: A collection of another family has its name now.
             ValueError: A member is in the trash.
             NoResultFound: A member, or the collection, was permanently deleted.
         """
@@ -229,14 +237,19 @@ class Collection(HasVisibility, IsDescribed, IsVersioned, TracksRun, TracksUpdat
                 await members.check_restorable(conn, self, self._name)
 
     async def load(self, join: Literal["inner", "outer"] = "outer", is_run_input: "bool | Run | None" = None) -> Any:
-        """Loads all members and concatenates them. The members must be DataFrames or AnnData objects.
+        """Loads all members and concatenates them. The members must be all DataFrames or all AnnData.
+
+        For AnnData, the column `artifact_uid` of `obs` holds the uid of the member.
 
         Args:
             join: `"inner"` keeps the columns or variables that all members have, `"outer"` keeps all.
             is_run_input: The run that records the members as inputs; see `Artifact.load`.
 
         Raises:
-            ValueError: The members are neither all DataFrames nor all AnnData.
+            ValueError: The collection is not saved, its members are neither all DataFrames nor all AnnData, `join` has
+                an unknown value, or `is_run_input` is True and there is no run.
+            NoResultFound: Members were permanently deleted.
+            ObjectMissing, ObjectChanged, ObjectDamaged: See `Artifact.load`.
         """
         run = input_run(self, is_run_input)
         artifacts = await self._saved()
@@ -250,13 +263,15 @@ class Collection(HasVisibility, IsDescribed, IsVersioned, TracksRun, TracksUpdat
         return await asyncio.to_thread(_concatenated, loaded, [artifact.uid for artifact in artifacts], join)
 
     async def cache(self, is_run_input: "bool | Run | None" = None) -> list[Path]:
-        """Returns local paths of all members, in their order. Several are downloaded at once.
+        """Returns local paths of all members, in their order; see `Artifact.cache`. It fetches up to 8 at a time.
 
         Args:
             is_run_input: The run that records the members as inputs; see `Artifact.load`.
 
         Raises:
-            ObjectMissing: The object of a member is not in the storage.
+            ValueError: The collection is not saved, or `is_run_input` is True and there is no run.
+            NoResultFound: Members were permanently deleted.
+            ObjectMissing, ObjectChanged, ObjectDamaged: See `Artifact.cache`.
         """
         run = input_run(self, is_run_input)
         return await self._cache(await self._saved(), run)
@@ -264,7 +279,9 @@ class Collection(HasVisibility, IsDescribed, IsVersioned, TracksRun, TracksUpdat
     async def mapped(
         self, obs_keys: Sequence[str] = (), join: Join = "inner", is_run_input: "bool | Run | None" = None
     ) -> MappedCollection:
-        """Returns all observations of AnnData members as one indexed dataset for PyTorch's `DataLoader`.
+        """Returns the observations of all members as one indexed data set for PyTorch's `DataLoader`.
+
+        The members must be all AnnData. Remote ones are fetched into the cache.
 
         Args:
             obs_keys: Columns of `obs` to include in each item.
@@ -272,7 +289,11 @@ class Collection(HasVisibility, IsDescribed, IsVersioned, TracksRun, TracksUpdat
             is_run_input: The run that records the members as inputs; see `Artifact.load`.
 
         Raises:
-            ValueError: A member is not an AnnData, or lacks one of the columns.
+            TypeError: `obs_keys` is a text.
+            ValueError: The collection is not saved, a member is not an AnnData or does not suit `MappedCollection`,
+                `join` has an unknown value, or `is_run_input` is True and there is no run.
+            NoResultFound: Members were permanently deleted.
+            ObjectMissing, ObjectChanged, ObjectDamaged: See `Artifact.cache`.
         """
         run = input_run(self, is_run_input)
         artifacts = await self._saved()

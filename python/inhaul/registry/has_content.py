@@ -59,7 +59,9 @@ class HasContent(IsVersioned, TracksRun, Record):
 
     @property
     def path(self) -> "Path | UPath":
-        """The path of the content; before saving, the path of the source. On S3 it is a UPath, which s3fs opens.
+        """The path of the object; before saving, the path of the source. On S3 it is a UPath, which s3fs opens.
+
+        If a later version overwrote the object in place, the object of that version is at this path.
 
         Raises:
             ValueError: The artifact was created from memory and is not saved.

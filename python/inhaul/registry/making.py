@@ -60,7 +60,7 @@ def check_data(data: object, format: str | None) -> None:
 
 
 class FromMemory:
-    """Creates artifacts from objects in memory. Their features are checked, and linked on save."""
+    """Creates artifacts whose columns are checked against the registered features, which are linked on save."""
 
     _validates: bool = False
 
@@ -77,15 +77,16 @@ class FromMemory:
     ) -> Self:
         """Returns an artifact of a DataFrame, stored as .parquet.
 
-        Columns that are registered features are checked, and linked when the artifact is saved.
+        Columns that are registered features are checked on staging, and linked when the artifact is saved. A warning
+        lists the other columns.
 
         Args:
             df: The table.
-            key: See `Artifact`, also for the other arguments.
+            key: See `Artifact`, also for the other arguments and errors.
             description: A description of the artifact.
             run: The run that creates the artifact.
             version: The name of this version.
-            is_new_version_of: The previous version.
+            is_new_version_of: Any version of the same artifact.
             **options: Other arguments of `Artifact`.
 
         Raises:
@@ -107,20 +108,24 @@ class FromMemory:
         is_new_version_of: "Artifact | None" = None,
         **options: Any,
     ) -> Self:
-        """Returns an artifact of an AnnData, stored as .h5ad unless `format` or the key says otherwise.
+        """Returns an artifact of an AnnData. An object is stored as .h5ad unless `format` or the key says otherwise.
+
+        Columns and variables that are registered features are checked on staging, and linked when the artifact is
+        saved; not for a path on S3. A warning lists the other names.
 
         Args:
             adata: The object, or the path of an .h5ad file or an AnnData zarr store.
-            key: See `Artifact`, also for the other arguments.
+            key: See `Artifact`, also for the other arguments and errors.
             description: A description of the artifact.
             run: The run that creates the artifact.
             version: The name of this version.
-            is_new_version_of: The previous version.
+            is_new_version_of: Any version of the same artifact.
             **options: Other arguments of `Artifact`.
 
         Raises:
             TypeError: The data is neither an AnnData nor a path.
-            ValidationError: On staging: a column does not have the dtype of its feature.
+            ValueError: On staging: the path has another suffix than an AnnData, or its content is damaged.
+            ValidationError: On staging: a column or variable does not have the dtype of its feature.
         """
         _expect(adata, "AnnData", str, os.PathLike)
         given = {"key": key, "description": description, "run": run, "version": version, "accessor": "AnnData"}
@@ -137,22 +142,24 @@ class FromMemory:
         is_new_version_of: "Artifact | None" = None,
         **options: Any,
     ) -> Self:
-        """Returns an artifact of a MuData, stored as .h5mu.
+        """Returns an artifact of a MuData. An object is stored as .h5mu.
 
-        Columns and variables that are registered features are checked, and linked when the artifact is saved.
+        Columns and variables that are registered features are checked on staging, and linked when the artifact is
+        saved; not for a path on S3. A warning lists the other names.
 
         Args:
             mdata: The object, or the path of an .h5mu file.
-            key: See `Artifact`, also for the other arguments.
+            key: See `Artifact`, also for the other arguments and errors.
             description: A description of the artifact.
             run: The run that creates the artifact.
             version: The name of this version.
-            is_new_version_of: The previous version.
+            is_new_version_of: Any version of the same artifact.
             **options: Other arguments of `Artifact`.
 
         Raises:
             TypeError: The data is neither a MuData nor a path.
-            ValidationError: On staging: a column does not have the dtype of its feature.
+            ValueError: On staging: the path has another suffix than a MuData, or its content is damaged.
+            ValidationError: On staging: a column or variable does not have the dtype of its feature.
         """
         _expect(mdata, "MuData", str, os.PathLike)
         given = {"key": key, "description": description, "run": run, "version": version, "accessor": "MuData"}

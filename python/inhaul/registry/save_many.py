@@ -19,19 +19,20 @@ _IN_A_ROW = 2_000  # records after which other tasks get a turn
 async def save(records: Iterable[Registry]) -> None:
     """Saves records of any type. If one fails, all others are still saved.
 
-    New labels, features, transforms and users are written first, hundreds in one transaction, then changed fields of
-    such records. Then the others are saved concurrently, as by their own `save()`.
+    New labels, features, transforms and users are written first, then changed fields of such records: up to 200 records
+    in one transaction. Then the others are saved concurrently, as by their own `save()`.
 
     Args:
         records: Records of one instance; a record that is listed twice is saved once. A list from `from_dir` is saved
             as by its own `save()`.
 
     Raises:
-        TypeError: It is no list, or an item is not a record. Nothing is saved.
+        TypeError: `records` is not a list or another iterable, or an item is not a record. Nothing is saved.
         WrongWorld: A record of `inhaul.sync` was passed to the async API, or the reverse. Nothing is saved.
         ValueError: The records belong to several instances. Nothing is saved.
         DatabaseDenied: This user may only read the registry.
-        ExceptionGroup: Some records could not be saved. It says how many were saved, and has the errors of the others.
+        ExceptionGroup: Some records could not be saved. The message says how many are saved; the group holds the errors
+            of the others.
     """
     await save_all(records, blocking=False)
 

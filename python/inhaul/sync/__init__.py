@@ -6,9 +6,10 @@ Calls block until they are done::
 
     artifacts = ih.Artifact.from_dir("plates").save()
 
-Artifacts and lists are staged when a field is read that depends on their content, or when they are saved; so each file
-is read once. Each call runs a coroutine of the async API on an event loop in a separate thread, so it also works in a
-notebook, which has its own loop. The two APIs can use the same registry, but not each other's records.
+Artifacts and lists are staged when one of their fields is read, or when they are saved. If no field is read before
+`save()`, each file is read once. Each call runs a coroutine of the async API on an event loop in a separate thread, so
+calls also work in a notebook, which has its own loop. The two APIs can use the same registry, but not each other's
+records.
 """
 
 import os
@@ -35,7 +36,8 @@ _SHOWN = 20  # records in a table
 class Instance:
     """A registry and its default storage.
 
-    Opens lazily, creates nothing before the first write. Made by `connect`, and current inside a `with` block of it.
+    `connect()` returns it. It opens lazily, and creates nothing before the first write. A `with` block makes it the
+    current one in the block, and closes it.
     """
 
     def __init__(self, instance: _instance.Instance) -> None:
@@ -110,8 +112,8 @@ def tracked(function: Callable[..., Any] | None = None) -> Callable[..., Any]:
 
     Use it as `@tracked` or `@tracked()`.
 
-    The run of a call that raises stays unfinished. Long arguments, and arguments that JSON cannot hold, are recorded as
-    short texts.
+    The run of a call that raises stays unfinished. Arguments of more than 10,000 bytes as JSON, and arguments that JSON
+    cannot hold, are recorded as short texts.
 
     Raises:
         TypeError: The function is a coroutine or generator function, or has no name, like a `functools.partial`.

@@ -81,9 +81,10 @@ __all__ = (
 _QuerySetR = TypeVar("_QuerySetR")
 
 class QuerySet(Generic[_QuerySetR]):
-    """Records of one registry that meet some conditions.
+    """Records of one registry that meet some conditions, in the order of their ids unless `order_by` sets another.
 
-    `filter` and `objects` create it. Methods that do not access the database return a new query set.
+    `filter`, `search` and `objects` create it. `filter`, `order_by`, `limit`, `latest_version`, `search` and slices
+    return a new query set, and do not access the database.
     """
 
     def __init__(
@@ -98,16 +99,21 @@ class QuerySet(Generic[_QuerySetR]):
     def __repr__(self) -> str: ...
     def __bool__(self) -> bool: ...
     def filter(self, **lookups: Any) -> Self:
-        """Returns the records that also meet these lookups.
+        """Selects the records that also meet these lookups.
 
         Raises:
             UnknownField: A lookup has an unknown field or operator.
             TypeError: The query set is a slice, or a value does not have the type of its field.
+            ValueError: No database can store a value; or a record is not saved, or belongs to another instance; or
+                `range` does not get two values.
+            WrongWorld: A record of `inhaul.sync` was passed to the async API, or the reverse.
         """
         ...
 
     def order_by(self, *fields: str) -> Self:
-        """Orders the records by these fields. A minus before a name means descending order.
+        """Orders the records by these fields, instead of any earlier order. A minus before a name: descending.
+
+        Records with equal values are ordered by id.
 
         Raises:
             UnknownField: A name is not a field.
@@ -116,27 +122,28 @@ class QuerySet(Generic[_QuerySetR]):
         ...
 
     def limit(self, count: int) -> Self:
-        """Returns the first `count` records.
+        """Selects the first `count` records.
 
         Raises:
             TypeError: The count is not an int.
-            ValueError: It is negative.
+            ValueError: The count is negative, or 2**63 or more.
         """
         ...
 
     def latest_version(self) -> Self:
-        """Returns the records that are the latest of their family.
+        """Selects the records that are the latest of their family.
 
         Raises:
             UnknownField: Records of this registry have no versions.
+            TypeError: The query set is a slice.
         """
         ...
 
     def search(self, text: str) -> Self:
-        """Returns the records with all words of a text in their names, keys or descriptions; see `Artifact.search`.
+        """Selects the records that contain all words of a text; see `Artifact.search`.
 
         Raises:
-            TypeError: The query set is a slice, or the text is not a text.
+            TypeError: The query set is a slice, or `text` is not a text.
             ValueError: The text holds a character that no database can store, or more than 100 words.
         """
         ...
@@ -155,7 +162,7 @@ class QuerySet(Generic[_QuerySetR]):
         ...
 
     def one_or_none(self) -> _QuerySetR | None:
-        """Returns the only record, None if there is none.
+        """Returns the only record, or None if there is none.
 
         Raises:
             MultipleResultsFound: There are several.
@@ -163,7 +170,7 @@ class QuerySet(Generic[_QuerySetR]):
         ...
 
     def first(self) -> _QuerySetR | None:
-        """Returns the first record, None if there is none."""
+        """Returns the first record, or None if there is none."""
         ...
 
     def count(self) -> int:
@@ -171,23 +178,30 @@ class QuerySet(Generic[_QuerySetR]):
         ...
 
     def exists(self) -> bool:
-        """True if there is at least one record."""
+        """Returns True if there is at least one record."""
         ...
 
     def delete(self, permanent: bool | None = None, storage: bool | None = None) -> None:
         """Deletes all records, as their own `delete()` does, in a few statements per 10,000.
 
-        Records deleted before an error stay deleted. Errors that can be foreseen are raised before anything is deleted.
+        The conditions of the errors below are checked before anything is deleted. If another error occurs, or another
+        process changes the records meanwhile, the records that are deleted by then stay deleted.
 
         Args:
-            permanent: For artifacts and collections. True deletes permanently. False moves into the trash. None moves
-                into the trash, and permanently deletes records in the trash. Other records have no trash.
+            permanent: True deletes permanently. False moves artifacts and collections into the trash. None moves them
+                into the trash, and permanently deletes those that are in the trash already. Other records have no
+                trash: they are always deleted permanently.
             storage: Whether the objects of permanently deleted artifacts are removed; see `Artifact.delete`.
 
         Raises:
-            ValueError: These records do not support an argument.
-            InUse: Another record needs one of them.
-            ObjectShared: An object would be removed, but other artifacts have bytes in it.
+            TypeError: An argument is not True, False or None.
+            ValueError: `permanent` is False, but these records have no trash; or `storage` is given, but they are not
+                artifacts.
+            InUse: Other records use one of them, or the instance needs one for its next writes.
+            ObjectShared: An object to remove is, contains or lies in the object of another artifact.
+            LinkRefused: There is a link in the path of an object to remove.
+            StorageShared: A copy of the registry may refer to the objects to remove, and `storage` is None.
+            WrongStorage: The objects to remove are at a root that is not, or no longer, this registry's storage.
         """
         ...
 
@@ -195,16 +209,20 @@ class QuerySet(Generic[_QuerySetR]):
         """Returns all columns as a table indexed by id.
 
         Args:
-            include: Further columns of related records, such as `created_by__handle`, `run__transform__name`, or
-                `ulabels` for the names of the labels. If there can be several records, a cell is a list.
+            include: Columns of related records to add, such as `created_by__handle`, `run__transform__name`, or
+                `ulabels` for the names of the labels. If a record can have several related records, a cell is a list.
 
         Raises:
             UnknownField: A name is not a field.
+            TypeError: A name is not a text.
         """
         ...
 
     def __iter__(self) -> Iterator[_QuerySetR]:
-        """Iterates over the records that exist at the start, and ignores later writes. Holds a thousand at a time."""
+        """Yields the records as they are when the iteration starts. Later writes have no effect.
+
+        It holds 1,000 records at a time.
+        """
         ...
 
     @overload
@@ -217,19 +235,20 @@ _ArtifactListA = TypeVar("_ArtifactListA", bound="Artifact")
 class ArtifactList(Sequence[_ArtifactListA], Generic[_ArtifactListA]):
     """The artifacts of one folder in path order, held as columns. An `Artifact` is made when an item is first accessed.
 
-    `Artifact.from_dir` creates such lists and documents the arguments. `save()` stores and registers all artifacts. If
-    the list was not staged before, it reads each file only once, unless `duplicates="drop"`.
+    `Artifact.from_dir` creates such lists and documents the arguments. Items, `len()`, `cache()` and `df()` need a list
+    that is staged or saved; `inhaul.sync` stages it for them. If `save()` is called on a list that is not staged, it
+    reads each file only once, unless `duplicates="drop"`.
     """
 
     def __init__(self, folder: Folder) -> None: ...
     @property
     def failed(self) -> list[Issue]:
-        """The files that could not be ingested, each with its path, reason and error."""
+        """The files that could not be ingested, each with its path, reason and error. Empty before staging."""
         ...
 
     @property
     def skipped(self) -> list[Issue]:
-        """The links, special files, and folders of other storages: all that was left out on purpose."""
+        """Links, special files and folders of other storages, which are left out on purpose. Empty before staging."""
         ...
 
     def __repr__(self) -> str: ...
@@ -242,23 +261,27 @@ class ArtifactList(Sequence[_ArtifactListA], Generic[_ArtifactListA]):
     def save(self) -> Self:
         """Stores and registers all artifacts.
 
-        Registered artifacts change only by edits of items in the list, which are also saved. Files in `failed` are not
-        tried again by a later call: a new list does that.
+        If you have edited fields of items, the call also writes these edits. A later call writes only edits: it does
+        not try the files in `failed` again. For that, create a new list.
 
         Raises:
             FileNotFoundError: The folder does not exist.
             NotADirectoryError: The path is a file.
+            UnsupportedStorage: The path is an address that is not on S3.
+            InvalidKey: The name of the folder is not a valid key.
+            ValueError: `key` is not the path of the folder in its storage.
+            LeaseLost: The process was stopped for minutes, such as by a laptop's sleep; repeat the call.
             ExceptionGroup: Some edits could not be saved, or files failed and `errors` is `"raise"`. It is raised after
                 the rest is saved, and holds the errors. If edits failed, it also says how many are saved.
         """
         ...
 
     def cache(self) -> list[Path]:
-        """Returns local paths of all contents, downloading several at a time; see `Artifact.cache`.
+        """Returns local paths of all contents; see `Artifact.cache`. It fetches up to 32 at a time.
 
         Raises:
-            ObjectMissing: An object is not in the storage.
-            ObjectChanged: A file was overwritten in place by a later version.
+            NotStaged: The list is neither staged nor saved.
+            ObjectMissing, ObjectChanged, ObjectDamaged: See `Artifact.cache`.
         """
         ...
 
@@ -267,7 +290,8 @@ class ArtifactList(Sequence[_ArtifactListA], Generic[_ArtifactListA]):
 
         Args:
             read: Read objects even if their ETags suffice.
-            repair: Store damaged or missing objects again, from the folder if it still has equal files.
+            repair: Store damaged or missing objects again if an equal copy is in the folder, in the cache or in another
+                artifact.
 
         Raises:
             ValueError: The list is not saved.
@@ -275,15 +299,19 @@ class ArtifactList(Sequence[_ArtifactListA], Generic[_ArtifactListA]):
         ...
 
     def df(self) -> pd.DataFrame:
-        """Returns the artifacts as a table: path, key, status, uid, size in bytes, hash, and so on."""
+        """Returns the artifacts as a table: path, key, status, uid, size in bytes, hash, and so on.
+
+        Raises:
+            NotStaged: The list is neither staged nor saved.
+        """
         ...
 
 class _Record:
-    """An object with a row in a registry, now or after saving.
+    """An object that has a row in a registry, or gets one when it is saved.
 
-    Records are equal if they have the same class and the same uid. Saving does not change the hash of a record, so an
-    unsaved record may be put in a set. If the record then becomes an existing record or a new version, the set finds
-    the record itself, but not records equal to it.
+    Records are equal if they have the same class and the same uid. Saving does not change the hash of a record, so a
+    set may hold unsaved records. If such a record becomes an existing record or a new version, the set finds this
+    object, but not other objects that are equal to it.
     """
 
     id: Field[int]
@@ -294,13 +322,15 @@ class _Record:
     def __hash__(self) -> int: ...
     def __repr__(self) -> str: ...
     def save(self) -> Self:
-        """Inserts a new record, or writes the changed fields.
+        """Inserts a new record, or writes the changed fields of a saved one.
 
-        A new record with a registered name becomes the registered record, if its other fields are equal or not given.
+        A new user, storage, transform, feature or label becomes the registered record if its name (the root of a
+        storage) is registered.
 
         Raises:
-            ValueError: Other fields differ from the record that is registered under the name.
-            KeyExists: Another record has the new name.
+            ValueError: The name is registered, but another field that you gave differs.
+            KeyExists: Another record has the new name of a saved record.
+            NoResultFound: The record was deleted.
         """
         ...
 
@@ -308,77 +338,89 @@ class _Record:
         """Permanently deletes the record.
 
         Raises:
-            ValueError: It is not saved.
+            ValueError: The record is not saved.
             InUse: Other records use it, and the message counts them; or the instance needs it for its next writes.
         """
         ...
 
 class _TracksUpdates:
-    """A record that stores the time of its last write."""
+    """A record with the time of its last write."""
 
     updated_at: Field[datetime]
 
 class _Objects:
-    """`objects`: all records of the registry it is read from."""
+    """`objects`: a query set of all records of a registry, including hidden ones and those in the trash."""
 
     def __get__(self, record: object, owner: type) -> QuerySet[Any]: ...
 
 class _Registry(_Record):
-    """A record of a registry, which finds such records by their fields.
-
-    Equal records are of the same class and have the same uid. The hash of a record stays the same when it is saved, so
-    that it may be in a set before. There, one that turns out to be an existing record, or a new version, is found, but
-    its equals are not.
-    """
+    """A record whose class finds records by their fields."""
 
     objects: _Objects
 
     @classmethod
     def filter(cls, **lookups: Any) -> QuerySet[Self]:
-        """Returns the records that meet all lookups, `field__op=value`.
+        """Selects the records that meet all lookups, `field=value` or `field__op=value`.
 
         Raises:
             UnknownField: A lookup has an unknown field or operator.
+            TypeError, ValueError, WrongWorld: A value does not fit its field; see `QuerySet.filter`.
         """
         ...
 
     @classmethod
     def get(cls, identifier: str | int) -> Self:
-        """Returns the record with this uid or id.
+        """Returns the record with this uid or id, also if it is hidden or in the trash.
 
         Raises:
             NoResultFound: There is no such record.
+            TypeError: The identifier is neither a text nor an int.
+            ValueError: No database can store the identifier.
         """
         ...
 
     @classmethod
     def search(cls, text: str) -> QuerySet[Self]:
-        """Returns the records that have all words of a text in their names, keys or descriptions, ignoring case.
+        """Selects the records that contain all words of a text, also within longer words. Case is ignored.
 
-        The best matches come first: records with this name, then records whose name starts with it.
+        The fields that are searched are `name`, `key`, `handle`, `root` and `description`. Records with a field that
+        equals the text come first, then records with a field that starts with it. Of artifacts and collections, only
+        those with the default visibility are found.
+
+        Raises:
+            TypeError: `text` is not a text.
+            ValueError: The text holds a character that no database can store, or more than 100 words.
         """
         ...
 
     @classmethod
     def from_values(cls, values: Iterable[str], **fields: Any) -> list[Self]:
-        """Returns a record for each name: the registered one, found in one query, else a new, unsaved one.
+        """Returns one record for each name: the registered record, or a new, unsaved one. It runs one query.
 
         Args:
             values: Names. A repeated name gives one record.
-            **fields: Other arguments for the constructor of new records, such as `dtype` of features.
+            **fields: Other arguments for the constructor of new records, such as `dtype` of features. Registered
+                records are not compared with them.
 
         Raises:
-            TypeError: These records have no names, a new one takes more than a name, or `values` is one text.
+            TypeError: These records have no names, the constructor does not accept these arguments, or `values` is one
+                text.
+            ValueError: The constructor refuses a name or a field.
         """
         ...
     __mapper__: Mapper[Any]
     __table__: Table
 
 class User(_Registry, _TracksUpdates):
-    """A person or program that creates records. The current one is `settings.user`.
+    """A person or program that creates records. The current user has the handle `settings.user`.
 
     Args:
         handle: A unique name.
+
+    Raises:
+        TypeError: The handle is not a text.
+        InvalidText: The handle is empty, has more than 2,500 bytes in UTF-8, or holds a character that no database can
+            store.
     """
 
     handle: Field[str]
@@ -393,6 +435,7 @@ class Storage(_Registry, _TracksUpdates):
         root: A folder, or `s3://bucket/prefix`.
 
     Raises:
+        TypeError: The root is not a path.
         UnsupportedStorage: The root is neither a folder nor on S3.
         InvalidText: The root is empty, or contains a NUL character.
         InvalidKey: The root is not UTF-8.
@@ -412,13 +455,13 @@ class Storage(_Registry, _TracksUpdates):
         max_age: timedelta | None = None,
         source: Pathish | None = None,
     ) -> VerifyReport:
-        """Compares all objects with the registry; see `inhaul.verify`.
+        """Compares all objects of the storage with the registry; see `inhaul.verify` for details and errors.
 
         Args:
             read: Read every object.
-            repair: Store damaged or missing objects again.
-            max_age: Trust earlier verifications up to this age.
-            source: The folder with the original files, for repairs.
+            repair: Store damaged or missing objects again, if there is an equal copy.
+            max_age: Skip unchanged objects that were verified within this time.
+            source: The folder with the original files, or one such file, for repairs.
 
         Raises:
             NoResultFound: The storage is not saved.
@@ -440,8 +483,9 @@ class Storage(_Registry, _TracksUpdates):
         Raises:
             NoResultFound: The storage is not saved.
             WrongStorage: The storage is not at the new root.
-            ValueError: Another storage of the registry with artifacts has this root.
-            UnsupportedStorage: The root is neither a folder nor on S3.
+            NotADirectoryError: The new root is a file.
+            ValueError: Another storage of the registry with artifacts has this root, or the root is not a valid path.
+            UnsupportedStorage: The root is neither a folder nor on S3, or lies among the objects of a storage.
         """
         ...
 
@@ -483,11 +527,13 @@ class Transform(_Registry, _TracksUpdates):
     """Code that creates artifacts: a script, notebook, function or pipeline.
 
     Args:
-        name: The name of the transform.
+        name: The name of the transform. If the name is registered with another type, `save()` raises `ValueError`.
         type: One of `"script"`, `"notebook"`, `"function"`, `"pipeline"`.
 
     Raises:
-        ValueError: The type is unknown.
+        TypeError: The name is not a text.
+        ValueError: The type is unknown; or the name is empty, has more than 2,500 bytes in UTF-8, or holds a character
+            that no database can store.
     """
 
     name: Field[str]
@@ -502,13 +548,15 @@ class Run(_Registry, _TracksUpdates):
 
     Args:
         transform: The executed transform.
-        params: Its parameters by name: JSON values and numbers of numpy. Paths, times, functions, records,
-            `nan` and `inf` are recorded as texts.
+        params: Its parameters by name: JSON values and numbers of numpy. Paths, times, members of enumerations,
+            functions, records, `nan` and `inf` are recorded as texts.
 
     Raises:
         TypeError: The transform is not a `Transform`; or the params are not a dict, a key in them is not a text, or
-            JSON cannot represent an item, which the message names.
-        ValueError: The params contain themselves, or half of a surrogate pair.
+            JSON cannot represent an item. The message names the item.
+        WrongWorld: The transform belongs to the other API.
+        ValueError: The params contain themselves, or half of a surrogate pair; or the transform belongs to another
+            instance.
     """
 
     transform: Relation[Transform]
@@ -522,14 +570,22 @@ class Run(_Registry, _TracksUpdates):
     def __repr__(self) -> str: ...
     @property
     def params(self) -> dict[str, Any] | None:
-        """The parameters as JSON values. Items may be set; `save()` writes them."""
+        """The parameters as JSON values. `save()` writes items that you set, but not changes inside an item.
+
+        Raises:
+            TypeError, ValueError: The assigned params are not valid; see `Run`. `save()` raises the same for items.
+        """
         ...
 
     @params.setter
     def params(self, value: dict[str, Any] | None) -> None: ...
     @property
     def outputs(self) -> QuerySet[Any]:
-        """The artifacts that the run created, including hidden and trashed ones."""
+        """A query set of the artifacts that have this run as their `run`, including hidden ones and those in the trash.
+
+        Raises:
+            ValueError: The run is not saved.
+        """
         ...
 
 class _TracksRun:
@@ -540,33 +596,38 @@ class _TracksRun:
 
     @property
     def transform(self) -> Transform | None:
-        """The transform of the run."""
+        """The transform of the run, or None without a run."""
         ...
 
 class _HasVisibility(_Registry):
-    """A record that queries can leave out, and that can be moved into the trash."""
+    """A record that can be hidden from queries, and moved into the trash."""
 
     @property
     def visibility(self) -> Visibility:
-        """The visibility: whether queries show the record."""
+        """Whether queries show the record. `save()` writes a new value. Values that `Visibility` lacks are refused.
+
+        Raises:
+            ValueError: The assigned value is not a visibility.
+        """
         ...
 
     @visibility.setter
     def visibility(self, value: int) -> None: ...
     @classmethod
     def filter(cls, **lookups: Any) -> QuerySet[Self]:
-        """Returns the records that meet all lookups, `field__op=value`.
+        """Selects the records that meet all lookups, `field=value` or `field__op=value`.
 
-        Without a lookup by visibility, id or uid, it returns only records with the default visibility.
-        `visibility=None` includes all.
+        Without a lookup by visibility, id or uid, only records with the default visibility are selected.
+        `visibility=None` selects records of every visibility.
 
         Raises:
             UnknownField: A lookup has an unknown field or operator.
+            TypeError, ValueError, WrongWorld: A value does not fit its field; see `QuerySet.filter`.
         """
         ...
 
 class _FromMemory:
-    """Creates artifacts from objects in memory. Their features are checked, and linked on save."""
+    """Creates artifacts whose columns are checked against the registered features, which are linked on save."""
 
     @classmethod
     def from_df(
@@ -581,15 +642,16 @@ class _FromMemory:
     ) -> Self:
         """Returns an artifact of a DataFrame, stored as .parquet.
 
-        Columns that are registered features are checked, and linked when the artifact is saved.
+        Columns that are registered features are checked on staging, and linked when the artifact is saved. A warning
+        lists the other columns.
 
         Args:
             df: The table.
-            key: See `Artifact`, also for the other arguments.
+            key: See `Artifact`, also for the other arguments and errors.
             description: A description of the artifact.
             run: The run that creates the artifact.
             version: The name of this version.
-            is_new_version_of: The previous version.
+            is_new_version_of: Any version of the same artifact.
             **options: Other arguments of `Artifact`.
 
         Raises:
@@ -609,20 +671,24 @@ class _FromMemory:
         is_new_version_of: Artifact | None = None,
         **options: Any,
     ) -> Self:
-        """Returns an artifact of an AnnData, stored as .h5ad unless `format` or the key says otherwise.
+        """Returns an artifact of an AnnData. An object is stored as .h5ad unless `format` or the key says otherwise.
+
+        Columns and variables that are registered features are checked on staging, and linked when the artifact is
+        saved; not for a path on S3. A warning lists the other names.
 
         Args:
             adata: The object, or the path of an .h5ad file or an AnnData zarr store.
-            key: See `Artifact`, also for the other arguments.
+            key: See `Artifact`, also for the other arguments and errors.
             description: A description of the artifact.
             run: The run that creates the artifact.
             version: The name of this version.
-            is_new_version_of: The previous version.
+            is_new_version_of: Any version of the same artifact.
             **options: Other arguments of `Artifact`.
 
         Raises:
             TypeError: The data is neither an AnnData nor a path.
-            ValidationError: On staging: a column does not have the dtype of its feature.
+            ValueError: On staging: the path has another suffix than an AnnData, or its content is damaged.
+            ValidationError: On staging: a column or variable does not have the dtype of its feature.
         """
         ...
 
@@ -637,22 +703,24 @@ class _FromMemory:
         is_new_version_of: Artifact | None = None,
         **options: Any,
     ) -> Self:
-        """Returns an artifact of a MuData, stored as .h5mu.
+        """Returns an artifact of a MuData. An object is stored as .h5mu.
 
-        Columns and variables that are registered features are checked, and linked when the artifact is saved.
+        Columns and variables that are registered features are checked on staging, and linked when the artifact is
+        saved; not for a path on S3. A warning lists the other names.
 
         Args:
             mdata: The object, or the path of an .h5mu file.
-            key: See `Artifact`, also for the other arguments.
+            key: See `Artifact`, also for the other arguments and errors.
             description: A description of the artifact.
             run: The run that creates the artifact.
             version: The name of this version.
-            is_new_version_of: The previous version.
+            is_new_version_of: Any version of the same artifact.
             **options: Other arguments of `Artifact`.
 
         Raises:
             TypeError: The data is neither a MuData nor a path.
-            ValidationError: On staging: a column does not have the dtype of its feature.
+            ValueError: On staging: the path has another suffix than a MuData, or its content is damaged.
+            ValidationError: On staging: a column or variable does not have the dtype of its feature.
         """
         ...
 
@@ -662,43 +730,53 @@ class FeatureManager:
     def __init__(self, artifact: _Record) -> None: ...
     def __repr__(self) -> str: ...
     def __getitem__(self, slot: str) -> QuerySet[Feature]:
-        """Returns the features measured in a slot, such as `columns`, `obs` or `rna:var`."""
+        """Selects the features measured in a slot, such as `columns`, `obs` or `rna:var`. A slot may have none."""
         ...
 
     def slots(self) -> list[str]:
-        """Returns the slots that have a feature set."""
+        """Returns the names of the slots that have a feature set."""
         ...
 
     def add_values(self, values: Mapping[str, Any]) -> None:
         """Annotates the artifact with values of features. For many artifacts, use `annotate`.
 
         Args:
-            values: Values by feature name. A list, or another iterable such as a Series, holds several values. Existing
-                values stay.
+            values: Values by feature name. A list, or another iterable such as a Series, holds several values. A value
+                of a `cat[ULabel]` feature is a label or the name of one. Existing values stay.
 
         Raises:
-            ValidationError: A name is not a registered feature, or a value does not have its dtype. Nothing is written.
+            ValidationError: A name is not a registered feature, or a value does not have the dtype of its feature, or
+                is not the name of a label. Nothing is written.
             ValueError: The artifact is not saved.
             TypeError: The values are not a dict by feature name.
+            NoResultFound: The artifact or a label has been deleted.
         """
         ...
 
     def get_values(self) -> dict[str, Any]:
-        """Returns all values by feature name: a single value, or a list if there are several."""
+        """Returns all values by feature name: a single value, or a list of several. A label gives its name."""
         ...
 
     def remove_values(self, names: str | Iterable[str]) -> None:
-        """Removes all values of some features. Features without values are ignored."""
+        """Removes all values of some features. Unknown names, and features without values, are ignored.
+
+        Args:
+            names: One feature name or several.
+
+        Raises:
+            TypeError: A name is not a text.
+        """
         ...
 
     def add_feature_set(self, feature_set: FeatureSet, slot: str) -> None:
-        """Links a feature set, and saves the set if it is new.
+        """Links a feature set with the artifact, and saves the set if it is new.
 
         Raises:
-            TypeError: The argument is not a feature set.
-            WrongWorld: It belongs to the other API.
+            TypeError: `feature_set` is not a feature set, or the slot is not a text.
+            WrongWorld: The set belongs to the other API.
             ValueError: The artifact is not saved, the slot is empty, or the set belongs to another instance.
             KeyExists: The slot has another feature set.
+            NoResultFound: The artifact or the set has been deleted.
         """
         ...
 
@@ -719,21 +797,27 @@ class LabelManager:
             WrongWorld: A record belongs to the other API.
             ValueError: The artifact, a label or the feature is not saved or belongs to another instance, or the feature
                 is not of dtype `cat[ULabel]`.
+            NoResultFound: The artifact, a label or the feature has been deleted.
         """
         ...
 
     def get(self, feature: Feature) -> QuerySet[ULabel]:
-        """Returns the labels that are values of a feature.
+        """Selects the labels of the artifact that are values of a feature.
 
         Raises:
             TypeError: The argument is not a feature.
             WrongWorld: The feature belongs to the other API.
-            ValueError: It is not saved, or belongs to another instance.
+            ValueError: The feature is not saved, or belongs to another instance.
         """
         ...
 
     def remove(self, records: ULabel | Iterable[ULabel], feature: Feature | None = None) -> None:
-        """Removes labels as values of a feature. Without a feature, removes them everywhere.
+        """Removes labels from the artifact. Labels that it does not have are ignored.
+
+        Args:
+            records: The labels.
+            feature: Remove the labels only as values of this feature. None removes them as values of all features, and
+                as plain labels.
 
         Raises:
             TypeError: An argument is not a label or a feature.
@@ -747,8 +831,9 @@ class LabelManager:
 
         Raises:
             TypeError: The argument is not an artifact.
-            WrongWorld: It belongs to the other API.
-            ValueError: One of them is not saved, or they belong to different instances.
+            WrongWorld: The other artifact belongs to the other API.
+            ValueError: One of the artifacts is not saved, or they belong to different instances.
+            NoResultFound: The artifact, or one of the labels, has been deleted.
         """
         ...
 
@@ -776,24 +861,26 @@ class _HasFeatures:
     def ulabels(self) -> _Related[ULabel]: ...
     @property
     def labels(self) -> LabelManager:
-        """The labels of the record, and their features."""
+        """The labels of the record: plain ones, and those that are values of features."""
         ...
 
 class _IsDescribed:
     """A record that can be described."""
 
     def describe(self) -> Description:
-        """Returns the fields of the record, its origin, its linked records and its annotations.
+        """Returns the fields of the record, the records that it refers to, its annotations, and its linked records.
+
+        Of each kind of linked records, it names the first ten.
 
         Raises:
-            ValueError: It is not saved.
+            ValueError: The record is not saved.
         """
         ...
 
 class _IsVersioned:
     """A record that belongs to a family of versions.
 
-    The uids of a family share their first 16 characters; the last four count its versions.
+    The uids of a family share their first 16 characters. The last four count the versions.
     """
 
     uid: Field[str]
@@ -801,10 +888,17 @@ class _IsVersioned:
 
     @property
     def version(self) -> str | None:
-        """The name of this version. Without a chosen name, it is None until there is a newer version.
+        """The name of this version: a text of 1 to 30 characters, unique in the family.
 
-        A name is a text of up to 30 characters, unique in the family. A newer version without a chosen name gets the
-        highest major number of the family plus one.
+        If you choose no name, the first version has None until there is a second one, then "1". A later version is
+        named by a number: the highest major number of the family plus one. If no version starts with a number, saving
+        it raises `ValueError`.
+
+        Raises:
+            NotStaged: You chose no name, and the record is not staged.
+            TypeError: The assigned name is not a text.
+            ValueError: The assigned name is empty, too long, or holds a character that no database can store. If the
+                name is used in the family, `save()` raises this error.
         """
         ...
 
@@ -812,12 +906,12 @@ class _IsVersioned:
     def version(self, value: str) -> None: ...
     @property
     def stem_uid(self) -> str:
-        """The common start of the uids of all versions."""
+        """The first 16 characters of the uid, which all versions share."""
         ...
 
     @property
     def versions(self) -> QuerySet[Self]:
-        """All records of the family from the oldest, including hidden and trashed ones."""
+        """A query set of the whole family, the oldest first, including hidden versions and those in the trash."""
         ...
 
 class _HasContent(_IsVersioned, _TracksRun, _Record):
@@ -825,7 +919,9 @@ class _HasContent(_IsVersioned, _TracksRun, _Record):
 
     @property
     def path(self) -> Path | UPath:
-        """The path of the content; before saving, the path of the source. On S3 it is a UPath, which s3fs opens.
+        """The path of the object; before saving, the path of the source. On S3 it is a UPath, which s3fs opens.
+
+        If a later version overwrote the object in place, the object of that version is at this path.
 
         Raises:
             ValueError: The artifact was created from memory and is not saved.
@@ -912,7 +1008,14 @@ class Artifact(
     def __repr__(self) -> str: ...
     @property
     def key(self) -> str | None:
-        """The key in the storage. None if there is none, or if staging has yet to infer it."""
+        """The key in the storage. None if there is none, or if it is known only after staging.
+
+        Raises:
+            AttributeError: A key is assigned, but the key is the path of the object.
+            TypeError: The assigned key is not a text.
+            InvalidKey: The assigned key is not valid.
+            ValueError: The assigned key has another suffix, or None is assigned to an artifact with a key.
+        """
         ...
 
     @key.setter
@@ -1031,7 +1134,9 @@ class Artifact(
         ...
 
     def cache(self, is_run_input: bool | Run | None = None) -> Path:
-        """Returns a local path of the content. In local storage, it is the path of the object itself.
+        """Returns a local path of the content: of the object itself in local storage, of a copy in the cache otherwise.
+
+        The copy is fetched first if the cache does not hold it. Before saving, the path is that of the source.
 
         Args:
             is_run_input: The run that gets the artifact as an input, unless it created the artifact. None means the
@@ -1043,13 +1148,17 @@ class Artifact(
                 another size than the registered one.
             ObjectDamaged: The object has a path that inhaul chose, and does not have the registered size or kind (file
                 or folder).
+            StorageFull: The cache has no room for the copy.
+            ValueError: `is_run_input` is True and there is no run, or the run belongs to another instance; or the
+                artifact was created from memory and is not saved.
         """
         ...
 
     def view_lineage(self) -> Lineage:
-        """Returns the graph of the artifact's sources and of the artifacts created from it.
+        """Returns the graph of all that the artifact was created from, and of all that was created from it.
 
-        `str()` of the graph is Mermaid text. A notebook shows a picture if graphviz is installed.
+        `str()` of the graph is Mermaid text. A notebook shows a picture if graphviz is installed. A graph has at most
+        200 artifacts and runs; see `Lineage.complete`.
 
         Raises:
             ValueError: The artifact is not saved.
@@ -1065,6 +1174,7 @@ class Artifact(
             source: The original file, or its folder, for a repair; see `inhaul.verify`.
 
         Raises:
+            TypeError: `source` is not a path.
             ValueError: The artifact is not saved, or `source` is on S3 or given without `repair`.
             FileNotFoundError: The source does not exist.
         """
@@ -1107,20 +1217,26 @@ class Artifact(
     def delete(self, permanent: bool | None = None, storage: bool | None = None, using_key: str | None = None) -> None:
         """Moves the artifact into the trash, or permanently deletes an artifact in the trash.
 
-        A permanent deletion cannot be undone. If the object cannot be removed, the call raises an error. Repeating the
-        call, the next write, or `gc` removes the object later. Collections in the trash lose the artifact as a member.
+        A permanent deletion cannot be undone. If the object cannot be removed, the call raises an error, and the object
+        is removed later: when you repeat the call, at the next write, or by `gc(delete=True)`. Collections in the trash
+        lose a permanently deleted artifact as a member.
 
         Args:
-            permanent: True deletes permanently, False only moves to the trash. None deletes an artifact permanently if
-                it is in the trash.
-            storage: Whether a permanent deletion removes the object. None removes it only if inhaul named it. In a
-                user's own folder, files that an ignore file excludes are not removed.
-            using_key: Accepted for compatibility.
+            permanent: True deletes permanently, False only moves into the trash. None deletes an artifact permanently
+                if it is in the trash.
+            storage: Whether a permanent deletion removes the object. None removes the object only if inhaul chose its
+                path. In a user's own folder, files that an ignore file excludes are not removed.
+            using_key: Not supported.
 
         Raises:
+            TypeError: `permanent` or `storage` is not True, False or None.
             ValueError: The artifact is not saved, or `using_key` is given.
-            InUse: It is a member of a collection that is not in the trash.
+            InUse: The artifact is a member of a collection that is not in the trash.
             ObjectShared: The object to remove is, contains or lies in the object of another artifact.
+            LinkRefused: There is a link in the path of the object to remove.
+            StorageShared: A copy of the registry may refer to the object to remove, and `storage` is None.
+            WrongStorage: The object to remove is at a root that is not, or no longer, this registry's storage.
+            NoResultFound: The artifact to move into the trash was permanently deleted.
         """
         ...
 
@@ -1128,7 +1244,7 @@ class Artifact(
         """Takes the artifact out of the trash.
 
         Raises:
-            KeyExists: Another artifact has its key now.
+            KeyExists: An artifact of another family has its key now.
             NoResultFound: The artifact was permanently deleted.
         """
         ...
@@ -1136,12 +1252,12 @@ class Artifact(
 _RelatedR = TypeVar("_RelatedR", bound="_Record")
 
 class _Related(Generic[_RelatedR]):
-    """The records that one record is linked with through a table."""
+    """The records that are linked with one record, including hidden ones and those in the trash."""
 
     def __init__(self, record: _Record, relation: ManyToMany) -> None: ...
     def __repr__(self) -> str: ...
     def filter(self, **lookups: Any) -> QuerySet[_RelatedR]:
-        """Returns the linked records that meet the lookups."""
+        """Selects the linked records that meet the lookups; see `QuerySet.filter`, also for the errors."""
         ...
 
     def all(self) -> list[_RelatedR]:
@@ -1158,13 +1274,13 @@ class _Related(Generic[_RelatedR]):
         Raises:
             TypeError: An item is not a record of this kind.
             WrongWorld: A record belongs to the other API.
-            ValueError: A record is not saved, or belongs to another instance.
+            ValueError: A record is not saved, or belongs to another instance; or a label would be above itself.
             NoResultFound: A record has been deleted.
         """
         ...
 
     def remove(self, *records: _RelatedR) -> None:
-        """Unlinks records. It is not an error if a record is not linked.
+        """Unlinks records. Records that are not linked are ignored.
 
         Raises:
             TypeError: An item is not a record of this kind.
@@ -1176,10 +1292,10 @@ class _Related(Generic[_RelatedR]):
 _FixedR = TypeVar("_FixedR", bound="_Record")
 
 class _Fixed(_Related[_FixedR]):
-    """The members of a record, which cannot change: other members need a new record."""
+    """The members of a record. They cannot change: to have other members, create a new record."""
 
     def add(self, *records: _FixedR) -> None:
-        """Refuses to add any.
+        """Not supported.
 
         Raises:
             TypeError: Always.
@@ -1187,7 +1303,7 @@ class _Fixed(_Related[_FixedR]):
         ...
 
     def remove(self, *records: _FixedR) -> None:
-        """Refuses to remove any.
+        """Not supported.
 
         Raises:
             TypeError: Always.
@@ -1199,11 +1315,13 @@ class Feature(_Registry, _TracksUpdates):
 
     Args:
         name: Its unique name.
-        dtype: The type of its values: `int`, `float`, `number`, `bool`, `str`, `datetime`, `cat`, or `cat[ULabel]` for
-            labels.
+        dtype: The type of its values: `int`, `float`, `number` (both of these), `bool`, `str`, `datetime`, `cat`, or
+            `cat[ULabel]` for labels.
 
     Raises:
-        ValueError: The dtype is unknown, or the name is empty.
+        TypeError: The name is not a text.
+        ValueError: The dtype is unknown; or the name is empty, has more than 2,500 bytes in UTF-8, or holds a character
+            that no database can store.
     """
 
     name: Field[str]
@@ -1214,7 +1332,11 @@ class Feature(_Registry, _TracksUpdates):
     def __repr__(self) -> str: ...
 
 class FeatureValue(_Registry, _TracksUpdates):
-    """A value of a feature that artifacts are annotated with. `artifact.features.add_values` creates them."""
+    """A value of a feature that artifacts are annotated with. `annotate` and `features.add_values` create such records.
+
+    Raises:
+        TypeError: Always, if the class is called.
+    """
 
     feature: Relation[Feature]
 
@@ -1223,19 +1345,21 @@ class FeatureValue(_Registry, _TracksUpdates):
     def __init__(self) -> None: ...
     @property
     def value(self) -> Any:
-        """The value."""
+        """The value, of the Python type that fits the dtype of the feature."""
         ...
 
     def __repr__(self) -> str: ...
 
 class FeatureSet(_Registry, _TracksUpdates):
-    """A set of features that are measured together. Saving a set that is registered already gives the existing one.
+    """A set of features that are measured together. A set of the same features as a registered set becomes that set.
 
     Args:
         features: Its features. Saving the set also saves new features.
 
     Raises:
-        ValueError: There is no feature, or one is listed twice.
+        TypeError: An item is not a feature.
+        WrongWorld: A feature belongs to the other API.
+        ValueError: There is no feature, or two have the same name.
     """
 
     hash: Field[str]
@@ -1257,7 +1381,9 @@ class ULabel(_Registry, _TracksUpdates):
         description: The meaning of the label.
 
     Raises:
-        ValueError: The name is empty.
+        TypeError: The name or the description is not a text.
+        InvalidText: The name is empty, or has more than 2,500 bytes in UTF-8; or one of the two holds a character that
+            no database can store.
     """
 
     name: Field[str]
@@ -1274,19 +1400,19 @@ class ULabel(_Registry, _TracksUpdates):
     def __repr__(self) -> str: ...
     @property
     def ancestors(self) -> QuerySet[ULabel]:
-        """Its parents, their parents, and so on."""
+        """A query set of its parents, their parents, and so on."""
         ...
 
     @property
     def descendants(self) -> QuerySet[ULabel]:
-        """Its children, their children, and so on."""
+        """A query set of its children, their children, and so on."""
         ...
 
 class _Hierarchy(_Related[ULabel]):
     """The parents or children of a label."""
 
 class BackedElement:
-    """An array, sparse matrix or DataFrame that is not loaded. Indexing selects a part, and `to_memory()` reads it."""
+    """An array, matrix, DataFrame or dict that is not loaded. Indexing selects a part, and `to_memory()` reads it."""
 
     def __init__(
         self,
@@ -1315,8 +1441,8 @@ class BackedElement:
         """Selects rows, rows and columns of a matrix, or by name a column of a DataFrame or an item of a dict.
 
         Raises:
-            IndexError: A position is out of range, or there are more indices than axes.
-            KeyError: There is no such column.
+            IndexError: A position is out of range, a mask has another length, or there are more indices than axes.
+            KeyError: There is no such column or item, or a slice names a row or column outside the selection.
         """
         ...
 
@@ -1324,16 +1450,18 @@ class BackedElement:
         """Reads the selection: a DataFrame, the values of a column, an array, a sparse matrix, names, or a dict.
 
         Raises:
-            KeyError: A name does not exist.
-            ValueError: The selection is by name and names occur twice, or the content is damaged.
+            KeyError: A selected name does not exist.
+            IndexError: After a slice by names, a position is out of range, or a mask has another length.
+            ValueError: The selection is by name and the axis has a name twice, or the content is damaged.
+            NotEnoughMemory: The selection does not fit into memory.
         """
         ...
 
 class AnnDataAccessor:
-    """An AnnData that is not loaded. Indexing selects rows and columns, and reads nothing.
+    """An AnnData that is not loaded. Indexing selects observations and variables, and reads nothing.
 
-    Select by position, slice, mask or name, as in an AnnData: `accessor[mask, ["CD3D", "CD8A"]]`. A `with` block closes
-    it.
+    Select by position, slice, mask or name, as in an AnnData: `accessor[mask, ["CD3D", "CD8A"]]`. `to_memory()` reads
+    the selection. `close()`, or a `with` block, closes the accessor.
 
     Attributes:
         name: The name of the file or store.
@@ -1349,18 +1477,18 @@ class AnnDataAccessor:
         """The number of observations and of variables.
 
         Raises:
-            ValueError: They were selected from one name to another, so their number is known only after reading.
+            ValueError: Some were selected from one name to another, so their number is known only after reading.
         """
         ...
 
     @property
     def n_obs(self) -> int:
-        """The number of observations."""
+        """The number of observations; see `shape` for the error."""
         ...
 
     @property
     def n_vars(self) -> int:
-        """The number of variables."""
+        """The number of variables; see `shape` for the error."""
         ...
 
     def __len__(self) -> int: ...
@@ -1369,7 +1497,8 @@ class AnnDataAccessor:
         """Selects observations, or observations and variables.
 
         Raises:
-            IndexError: A position is out of range, or a mask has another length.
+            IndexError: A position is out of range, a mask has another length, or there are more than two indices.
+            KeyError: A slice names an observation or variable outside the selection.
         """
         ...
 
@@ -1404,56 +1533,56 @@ class AnnDataAccessor:
 
     @property
     def obsm(self) -> dict[str, BackedElement]:
-        """Arrays with a row per observation."""
+        """Arrays and DataFrames with one row for each observation, by name."""
         ...
 
     @property
     def varm(self) -> dict[str, BackedElement]:
-        """Arrays with a row per variable."""
+        """Arrays and DataFrames with one row for each variable, by name."""
         ...
 
     @property
     def layers(self) -> dict[str, BackedElement]:
-        """Further matrices."""
+        """Further matrices of the shape of `X`, by name."""
         ...
 
     @property
     def obsp(self) -> dict[str, BackedElement]:
-        """Matrices of pairs of observations."""
+        """Matrices of pairs of observations, by name."""
         ...
 
     @property
     def varp(self) -> dict[str, BackedElement]:
-        """Matrices of pairs of variables."""
+        """Matrices of pairs of variables, by name."""
         ...
 
     @property
     def uns(self) -> dict[str, BackedElement]:
-        """Annotations of neither axis."""
+        """Annotations that belong to neither axis, by name."""
         ...
 
     @property
     def raw(self) -> Self | None:
-        """The same observations with the variables of `raw`; None if there is no `raw`."""
+        """The same observations with all variables of `raw`; None if there is no `raw`, or it has no matrix."""
         ...
 
     def to_memory(self) -> AnnData:
         """Reads the selection.
 
         Raises:
-            KeyError: A name does not exist.
-            ValueError: The selection is by name and names occur twice, or the content is damaged.
+            KeyError: A selected name does not exist.
+            IndexError: After a slice by names, a position is out of range, or a mask has another length.
+            ValueError: The selection is by name and the axis has a name twice, or the content is damaged.
+            NotEnoughMemory: The selection does not fit into memory.
         """
         ...
 
     def close(self) -> None:
-        """Closes the file, also for selections of it. You may call this twice."""
+        """Closes the file, also for all selections of it. You may call this twice."""
         ...
 
 class BackedAccessor:
-    """An HDF5 file, or a zarr or TileDB store, that is not loaded.
-
-    A `with` block closes it.
+    """An HDF5 file, or a zarr or TileDB store, that is not loaded. `close()`, or a `with` block, closes it.
 
     Attributes:
         connection: The open file or store.
@@ -1471,20 +1600,26 @@ class BackedAccessor:
 
         Args:
             name: The path of the array in the file or store; for a TileDB array, the attribute.
-            index: The positions to read.
+            index: The positions to read. The default reads the whole array.
 
         Raises:
-            KeyError: There is no such array.
-            ValueError: The content is damaged.
+            KeyError: There is no such array. For a TileDB array, its library raises its own errors.
+            ValueError: The name is that of a group, the index does not fit the array, or the content is damaged.
+            NotEnoughMemory: The array does not fit into memory.
         """
         ...
 
     def close(self) -> None:
-        """Closes the file. You may call this twice."""
+        """Closes the file or store. You may call this twice."""
         ...
 
 class Collection(_HasVisibility, _IsDescribed, _IsVersioned, _TracksRun, _TracksUpdates):
-    """An ordered set of artifacts with a name. Other artifacts under a known name become a new version.
+    """An ordered set of artifacts with a name.
+
+    Saving other artifacts, or the same in another order, under a registered name creates a new version. Saving the same
+    artifacts in the same order gives the registered collection. `save()` raises `KeyExists` if the collection with this
+    name is in the trash and has the same members, `ValueError` if a member is in the trash or the version is used in
+    the family, and `NoResultFound` if a member was deleted.
 
     Args:
         artifacts: Saved artifacts, each once.
@@ -1493,10 +1628,10 @@ class Collection(_HasVisibility, _IsDescribed, _IsVersioned, _TracksRun, _Tracks
         run: The run that creates the collection. None means the current run, False no run.
 
     Raises:
-        TypeError: An item is not an artifact.
+        TypeError: An item is not an artifact, or the name or the description is not a text.
         ValueError: An artifact is not saved, is listed twice, or belongs to another instance; or there is no artifact;
-            or the name is empty.
-        WrongWorld: An artifact belongs to the other API.
+            or the name is empty, has more than 2,500 bytes in UTF-8, or holds a character that no database can store.
+        WrongWorld: An artifact or the run belongs to the other API.
     """
 
     name: Field[str]
@@ -1517,14 +1652,17 @@ class Collection(_HasVisibility, _IsDescribed, _IsVersioned, _TracksRun, _Tracks
     def delete(self, permanent: bool | None = None) -> None:
         """Moves the collection into the trash, or permanently deletes a collection in the trash. Its members stay.
 
-        While the collection is in the trash, its members can be permanently deleted. `n_missing` counts these members.
-        A collection with missing members can neither be loaded nor restored.
+        Only while the collection is in the trash, its members can be deleted. `n_missing` counts the members that were
+        deleted permanently. A collection with missing members cannot be loaded, cached, mapped or restored.
 
         Args:
-            permanent: True deletes permanently at once.
+            permanent: True deletes permanently, False only moves into the trash. None deletes a collection permanently
+                if it is in the trash.
 
         Raises:
+            TypeError: `permanent` is not True, False or None.
             ValueError: The collection is not saved.
+            NoResultFound: The collection to move into the trash was permanently deleted.
         """
         ...
 
@@ -1532,39 +1670,48 @@ class Collection(_HasVisibility, _IsDescribed, _IsVersioned, _TracksRun, _Tracks
         """Takes the collection out of the trash.
 
         Raises:
-            KeyExists: Another collection has its name now.
+            KeyExists: A collection of another family has its name now.
             ValueError: A member is in the trash.
             NoResultFound: A member, or the collection, was permanently deleted.
         """
         ...
 
     def load(self, join: Literal["inner", "outer"] = "outer", is_run_input: bool | Run | None = None) -> Any:
-        """Loads all members and concatenates them. The members must be DataFrames or AnnData objects.
+        """Loads all members and concatenates them. The members must be all DataFrames or all AnnData.
+
+        For AnnData, the column `artifact_uid` of `obs` holds the uid of the member.
 
         Args:
             join: `"inner"` keeps the columns or variables that all members have, `"outer"` keeps all.
             is_run_input: The run that records the members as inputs; see `Artifact.load`.
 
         Raises:
-            ValueError: The members are neither all DataFrames nor all AnnData.
+            ValueError: The collection is not saved, its members are neither all DataFrames nor all AnnData, `join` has
+                an unknown value, or `is_run_input` is True and there is no run.
+            NoResultFound: Members were permanently deleted.
+            ObjectMissing, ObjectChanged, ObjectDamaged: See `Artifact.load`.
         """
         ...
 
     def cache(self, is_run_input: bool | Run | None = None) -> list[Path]:
-        """Returns local paths of all members, in their order. Several are downloaded at once.
+        """Returns local paths of all members, in their order; see `Artifact.cache`. It fetches up to 8 at a time.
 
         Args:
             is_run_input: The run that records the members as inputs; see `Artifact.load`.
 
         Raises:
-            ObjectMissing: The object of a member is not in the storage.
+            ValueError: The collection is not saved, or `is_run_input` is True and there is no run.
+            NoResultFound: Members were permanently deleted.
+            ObjectMissing, ObjectChanged, ObjectDamaged: See `Artifact.cache`.
         """
         ...
 
     def mapped(
         self, obs_keys: Sequence[str] = (), join: Join = "inner", is_run_input: bool | Run | None = None
     ) -> MappedCollection:
-        """Returns all observations of AnnData members as one indexed dataset for PyTorch's `DataLoader`.
+        """Returns the observations of all members as one indexed data set for PyTorch's `DataLoader`.
+
+        The members must be all AnnData. Remote ones are fetched into the cache.
 
         Args:
             obs_keys: Columns of `obs` to include in each item.
@@ -1572,7 +1719,11 @@ class Collection(_HasVisibility, _IsDescribed, _IsVersioned, _TracksRun, _Tracks
             is_run_input: The run that records the members as inputs; see `Artifact.load`.
 
         Raises:
-            ValueError: A member is not an AnnData, or lacks one of the columns.
+            TypeError: `obs_keys` is a text.
+            ValueError: The collection is not saved, a member is not an AnnData or does not suit `MappedCollection`,
+                `join` has an unknown value, or `is_run_input` is True and there is no run.
+            NoResultFound: Members were permanently deleted.
+            ObjectMissing, ObjectChanged, ObjectDamaged: See `Artifact.cache`.
         """
         ...
 
@@ -1591,17 +1742,19 @@ def annotate(
     Args:
         artifacts: A list of artifacts, an `ArtifactList` from `Artifact.from_dir`, or a query set.
         values: Values by feature name for all artifacts, or a sequence with one such dict for each artifact. A list, or
-            another iterable such as a Series, holds several values.
+            another iterable such as a Series, holds several values. A value of a `cat[ULabel]` feature is a label or
+            the name of one.
         labels: Labels for all artifacts, or a sequence with one list of labels for each artifact.
         feature: The feature that the labels are values of. None adds plain labels.
 
     Raises:
-        ValidationError: A name is not a registered feature, or a value does not have its dtype. Nothing is written.
+        ValidationError: A name is not a registered feature, or a value does not have the dtype of its feature, or is
+            not the name of a label. Nothing is written.
         TypeError: An argument is not an artifact, a label, a feature or a dict of values.
         WrongWorld: A record belongs to the other API.
         ValueError: An artifact, a label or the feature is not saved or belongs to another instance, the feature is not
             of dtype `cat[ULabel]`, or the number of values or labels differs from the number of artifacts.
-        NoResultFound: An artifact has been deleted.
+        NoResultFound: An artifact or a label has been deleted. Of each 10,000 artifacts, all or none are annotated.
     """
     ...
 
@@ -1637,25 +1790,27 @@ def connect(
 def track(transform: Transform | None = None, *, params: dict[str, Any] | None = None) -> Run:
     """Starts a run, which is the current run of the instance until `finish()`.
 
-    Artifacts created from now on become its outputs. Artifacts that are loaded, cached or opened become its inputs.
+    Artifacts created from now on become its outputs. Artifacts that are loaded, cached or opened become its inputs. If
+    another run is current, the new run takes its place, and the other one stays unfinished.
 
     Args:
-        transform: The transform that runs. None means this script or notebook, named by its path in the project: in the
-            git work tree, or beside the registry's `.inhaul` folder. A registered transform with the same name and type
-            is reused.
-        params: The parameters by name, such as `vars(arguments)` of argparse; see `Run`. Invalid parameters are refused
-            before the run starts.
+        transform: The transform that runs. None means this script or notebook. Its name is then its path in the git
+            work tree, after the name of the repository if the registry lies outside. Without a work tree, it is the
+            path relative to the folder of the registry if the file lies in or beside that folder, else the whole path.
+            A registered transform with the same name and type is reused.
+        params: The parameters by name, such as `vars(arguments)` of argparse; see `Run`.
 
     Raises:
-        TypeError: The transform is not a `Transform`, the params are not a dict, a key in them is not a string, or a
+        TypeError: The transform is not a `Transform`, the params are not a dict, a key in them is not a text, or a
             value cannot be stored as JSON.
-        ValueError: No transform was given and this is neither a script nor a notebook; or the params contain
-            themselves, or half of a surrogate pair.
+        WrongWorld: The transform belongs to the other API.
+        ValueError: No transform was given, and this is neither a script nor a notebook; or the name is registered with
+            another type; or the params contain themselves, or half of a surrogate pair.
     """
     ...
 
 def finish() -> None:
-    """Ends the current run of the instance.
+    """Ends the current run of the instance, and records the time.
 
     Raises:
         ValueError: There is no current run.
@@ -1669,8 +1824,8 @@ def tracked(function: Callable[..., Any]) -> Callable[..., Any]:
     Use it as `@tracked` or `@tracked()`.
 
     A plain function becomes a coroutine function, and runs in a thread. The run of a call that raises stays unfinished.
-    Long arguments, and arguments that JSON cannot hold, are recorded as short texts. An argument whose repr raises is
-    recorded by its class. No argument makes the call fail.
+    Arguments of more than 10,000 bytes as JSON, and arguments that JSON cannot hold, are recorded as short texts. If
+    the repr of an argument raises, its class is recorded.
 
     Raises:
         TypeError: The function is a generator function, or has no name, like a `functools.partial`.
@@ -1754,41 +1909,46 @@ def ingest(
 def save(records: Iterable[_Registry]) -> None:
     """Saves records of any type. If one fails, all others are still saved.
 
-    New labels, features, transforms and users are written first, hundreds in one transaction, then changed fields of
-    such records. Then the others are saved concurrently, as by their own `save()`.
+    New labels, features, transforms and users are written first, then changed fields of such records: up to 200 records
+    in one transaction. Then the others are saved concurrently, as by their own `save()`.
 
     Args:
         records: Records of one instance; a record that is listed twice is saved once. A list from `from_dir` is saved
             as by its own `save()`.
 
     Raises:
-        TypeError: It is no list, or an item is not a record. Nothing is saved.
+        TypeError: `records` is not a list or another iterable, or an item is not a record. Nothing is saved.
         WrongWorld: A record of `inhaul.sync` was passed to the async API, or the reverse. Nothing is saved.
         ValueError: The records belong to several instances. Nothing is saved.
         DatabaseDenied: This user may only read the registry.
-        ExceptionGroup: Some records could not be saved. It says how many were saved, and has the errors of the others.
+        ExceptionGroup: Some records could not be saved. The message says how many are saved; the group holds the errors
+            of the others.
     """
     ...
 
 def testremote(url: str, storage_options: Mapping[str, Any] | None = None) -> RemoteReport:
-    """Tests the abilities of a storage on S3: it stores, reads, lists, aborts and deletes objects, and cleans up.
+    """Tests the abilities of a storage on S3 with small objects, which it removes at the end.
 
     Args:
         url: `s3://bucket/prefix?endpoint_url=...`.
         storage_options: As for `connect`.
 
     Raises:
-        UnsupportedStorage: The address is not on S3.
+        TypeError: `url` is not a text.
+        ValueError: `url` is empty, or an option is unknown or not valid.
+        UnsupportedStorage: The address is not on S3, or names no bucket.
         StorageMissing: There is no such bucket.
-        StorageDenied: The credentials are refused.
-        StorageUnavailable: The server does not answer.
+        StorageDenied: There are no credentials, or they are refused, or they may not list the bucket.
+        StorageUnavailable: The server gave no valid answer for 20 seconds, or its certificate is not trusted.
+        ObjectRefused: The server does not accept the request for a listing.
     """
     ...
 
 class Instance:
     """A registry and its default storage.
 
-    Opens lazily, creates nothing before the first write. Made by `connect`, and current inside a `with` block of it.
+    `connect()` returns it. It opens lazily, and creates nothing before the first write. A `with` block makes it the
+    current one in the block, and closes it.
     """
 
     def __init__(self, instance: _instance.Instance) -> None: ...

@@ -49,17 +49,19 @@ async def annotate(
     Args:
         artifacts: A list of artifacts, an `ArtifactList` from `Artifact.from_dir`, or a query set.
         values: Values by feature name for all artifacts, or a sequence with one such dict for each artifact. A list, or
-            another iterable such as a Series, holds several values.
+            another iterable such as a Series, holds several values. A value of a `cat[ULabel]` feature is a label or
+            the name of one.
         labels: Labels for all artifacts, or a sequence with one list of labels for each artifact.
         feature: The feature that the labels are values of. None adds plain labels.
 
     Raises:
-        ValidationError: A name is not a registered feature, or a value does not have its dtype. Nothing is written.
+        ValidationError: A name is not a registered feature, or a value does not have the dtype of its feature, or is
+            not the name of a label. Nothing is written.
         TypeError: An argument is not an artifact, a label, a feature or a dict of values.
         WrongWorld: A record belongs to the other API.
         ValueError: An artifact, a label or the feature is not saved or belongs to another instance, the feature is not
             of dtype `cat[ULabel]`, or the number of values or labels differs from the number of artifacts.
-        NoResultFound: An artifact has been deleted.
+        NoResultFound: An artifact or a label has been deleted. Of each 10,000 artifacts, all or none are annotated.
     """
     if isinstance(artifacts, Sequence) and not artifacts:
         return

@@ -44,7 +44,7 @@ class FeatureManager:
         return f"FeatureManager({self._artifact!r})"
 
     def __getitem__(self, slot: str) -> "QuerySet[Feature]":
-        """Returns the features measured in a slot, such as `columns`, `obs` or `rna:var`."""
+        """Selects the features measured in a slot, such as `columns`, `obs` or `rna:var`. A slot may have none."""
         check_text("slot", slot)
         linked = select(_set.c.feature_set_id).where(_set.c.artifact_id == self._artifact._id, _set.c.slot == slot)
         member = tables.feature_set_feature
@@ -56,7 +56,7 @@ class FeatureManager:
         return found
 
     async def slots(self) -> list[str]:
-        """Returns the slots that have a feature set."""
+        """Returns the names of the slots that have a feature set."""
         query = select(_set.c.slot).where(_set.c.artifact_id == self._artifact._id).order_by(_set.c.slot)
         async with self._artifact._home.database.read() as conn:
             return list((await conn.execute(query)).scalars())
@@ -65,20 +65,22 @@ class FeatureManager:
         """Annotates the artifact with values of features. For many artifacts, use `annotate`.
 
         Args:
-            values: Values by feature name. A list, or another iterable such as a Series, holds several values. Existing
-                values stay.
+            values: Values by feature name. A list, or another iterable such as a Series, holds several values. A value
+                of a `cat[ULabel]` feature is a label or the name of one. Existing values stay.
 
         Raises:
-            ValidationError: A name is not a registered feature, or a value does not have its dtype. Nothing is written.
+            ValidationError: A name is not a registered feature, or a value does not have the dtype of its feature, or
+                is not the name of a label. Nothing is written.
             ValueError: The artifact is not saved.
             TypeError: The values are not a dict by feature name.
+            NoResultFound: The artifact or a label has been deleted.
         """
         if not isinstance(values, Mapping):
             raise TypeError(f"{values!r}: pass a dict of values by feature name")
         await annotate([self._artifact], values)
 
     async def get_values(self) -> dict[str, Any]:
-        """Returns all values by feature name: a single value, or a list if there are several."""
+        """Returns all values by feature name: a single value, or a list of several. A label gives its name."""
         return await self._values()
 
     async def _values(self) -> dict[str, Any]:
@@ -105,7 +107,14 @@ class FeatureManager:
         return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
 
     async def remove_values(self, names: str | Iterable[str]) -> None:
-        """Removes all values of some features. Features without values are ignored."""
+        """Removes all values of some features. Unknown names, and features without values, are ignored.
+
+        Args:
+            names: One feature name or several.
+
+        Raises:
+            TypeError: A name is not a text.
+        """
         names = [names] if isinstance(names, str) else list(names)
         for name in names:
             check_text("feature", name)
@@ -119,13 +128,14 @@ class FeatureManager:
             await conn.execute(delete(_labelled).where(_labelled.c.artifact_id == id, _labelled.c.feature_id.in_(ids)))
 
     async def add_feature_set(self, feature_set: "FeatureSet", slot: str) -> None:
-        """Links a feature set, and saves the set if it is new.
+        """Links a feature set with the artifact, and saves the set if it is new.
 
         Raises:
-            TypeError: The argument is not a feature set.
-            WrongWorld: It belongs to the other API.
+            TypeError: `feature_set` is not a feature set, or the slot is not a text.
+            WrongWorld: The set belongs to the other API.
             ValueError: The artifact is not saved, the slot is empty, or the set belongs to another instance.
             KeyExists: The slot has another feature set.
+            NoResultFound: The artifact or the set has been deleted.
         """
         check_record(self._world, "feature_set", feature_set, "FeatureSet")
         feature_set._check_home(self._artifact._home)
@@ -169,16 +179,17 @@ class LabelManager:
             WrongWorld: A record belongs to the other API.
             ValueError: The artifact, a label or the feature is not saved or belongs to another instance, or the feature
                 is not of dtype `cat[ULabel]`.
+            NoResultFound: The artifact, a label or the feature has been deleted.
         """
         await annotate([self._artifact], labels=_listed(records), feature=feature)
 
     def get(self, feature: "Feature") -> "QuerySet[ULabel]":
-        """Returns the labels that are values of a feature.
+        """Selects the labels of the artifact that are values of a feature.
 
         Raises:
             TypeError: The argument is not a feature.
             WrongWorld: The feature belongs to the other API.
-            ValueError: It is not saved, or belongs to another instance.
+            ValueError: The feature is not saved, or belongs to another instance.
         """
         feature_id = id_in(self._artifact._home, feature, self._world["Feature"])
         ids = select(_labelled.c.ulabel_id).where(
@@ -191,7 +202,12 @@ class LabelManager:
         return found
 
     async def remove(self, records: "ULabel | Iterable[ULabel]", feature: "Feature | None" = None) -> None:
-        """Removes labels as values of a feature. Without a feature, removes them everywhere.
+        """Removes labels from the artifact. Labels that it does not have are ignored.
+
+        Args:
+            records: The labels.
+            feature: Remove the labels only as values of this feature. None removes them as values of all features, and
+                as plain labels.
 
         Raises:
             TypeError: An argument is not a label or a feature.
@@ -211,8 +227,9 @@ class LabelManager:
 
         Raises:
             TypeError: The argument is not an artifact.
-            WrongWorld: It belongs to the other API.
-            ValueError: One of them is not saved, or they belong to different instances.
+            WrongWorld: The other artifact belongs to the other API.
+            ValueError: One of the artifacts is not saved, or they belong to different instances.
+            NoResultFound: The artifact, or one of the labels, has been deleted.
         """
         instance, registry = self._artifact._home, self._world["Artifact"]
         id, other_id = (id_in(instance, artifact, registry) for artifact in (self._artifact, other))
@@ -233,10 +250,14 @@ class Annotated:
         self._registry = registry
 
     def filter(self, **values: Any) -> "QuerySet[Any]":
-        """Returns records with all these values: `feature=value` or `feature__op=value`, with labels given by name.
+        """Selects records with all these values: `feature=value` or `feature__op=value`. A label is given by its name.
 
-        When the query runs, it raises `ValidationError` if a feature is unknown or cannot have the value. Numbers of
-        all types are compared by value.
+        Numbers of all types are compared by value. Only records with the default visibility are selected. The query
+        raises `ValidationError` when it runs, if a feature is unknown or cannot have the value.
+
+        Raises:
+            TypeError: No feature can have the value, or the operator does not accept it.
+            ValueError: No database can store a name or a value.
         """
         query: QuerySet[Any] = self._registry.filter()
         conditions = tuple(value_condition(self._registry, lookup, value) for lookup, value in values.items())
@@ -275,6 +296,6 @@ class HasFeatures:
 
     @property
     def labels(self) -> LabelManager:
-        """The labels of the record, and their features."""
+        """The labels of the record: plain ones, and those that are values of features."""
         manager: LabelManager = self._world["LabelManager"](self)  # type: ignore[attr-defined]
         return manager

@@ -33,20 +33,22 @@ _running: ContextVar[tuple[Instance, Run] | None] = ContextVar("inhaul_run", def
 async def track(transform: Transform | None = None, *, params: dict[str, Any] | None = None) -> Run:
     """Starts a run, which is the current run of the instance until `finish()`.
 
-    Artifacts created from now on become its outputs. Artifacts that are loaded, cached or opened become its inputs.
+    Artifacts created from now on become its outputs. Artifacts that are loaded, cached or opened become its inputs. If
+    another run is current, the new run takes its place, and the other one stays unfinished.
 
     Args:
-        transform: The transform that runs. None means this script or notebook, named by its path in the project: in the
-            git work tree, or beside the registry's `.inhaul` folder. A registered transform with the same name and type
-            is reused.
-        params: The parameters by name, such as `vars(arguments)` of argparse; see `Run`. Invalid parameters are refused
-            before the run starts.
+        transform: The transform that runs. None means this script or notebook. Its name is then its path in the git
+            work tree, after the name of the repository if the registry lies outside. Without a work tree, it is the
+            path relative to the folder of the registry if the file lies in or beside that folder, else the whole path.
+            A registered transform with the same name and type is reused.
+        params: The parameters by name, such as `vars(arguments)` of argparse; see `Run`.
 
     Raises:
-        TypeError: The transform is not a `Transform`, the params are not a dict, a key in them is not a string, or a
+        TypeError: The transform is not a `Transform`, the params are not a dict, a key in them is not a text, or a
             value cannot be stored as JSON.
-        ValueError: No transform was given and this is neither a script nor a notebook; or the params contain
-            themselves, or half of a surrogate pair.
+        WrongWorld: The transform belongs to the other API.
+        ValueError: No transform was given, and this is neither a script nor a notebook; or the name is registered with
+            another type; or the params contain themselves, or half of a surrogate pair.
     """
     return await begin(Run, transform, params)
 
@@ -62,7 +64,7 @@ async def begin(cls: type[Run], transform: Transform | None, params: dict[str, A
 
 
 async def finish() -> None:
-    """Ends the current run of the instance.
+    """Ends the current run of the instance, and records the time.
 
     Raises:
         ValueError: There is no current run.
@@ -84,8 +86,8 @@ def tracked(function: Callable[..., Any] | None = None) -> Callable[..., Any]:
     Use it as `@tracked` or `@tracked()`.
 
     A plain function becomes a coroutine function, and runs in a thread. The run of a call that raises stays unfinished.
-    Long arguments, and arguments that JSON cannot hold, are recorded as short texts. An argument whose repr raises is
-    recorded by its class. No argument makes the call fail.
+    Arguments of more than 10,000 bytes as JSON, and arguments that JSON cannot hold, are recorded as short texts. If
+    the repr of an argument raises, its class is recorded.
 
     Raises:
         TypeError: The function is a generator function, or has no name, like a `functools.partial`.

@@ -30,8 +30,8 @@ class Lineage:
         labels: The label of each node: `a1` is the artifact with the id 1, `r1` the run with the id 1.
         edges: From a run to the artifacts it created, and from an artifact to the runs that used it.
         focus: The node of the artifact itself.
-        complete: False if nodes were left out because there are too many.
-        svg: The picture, if this is a notebook and graphviz is installed.
+        complete: False if nodes were left out, because a graph has at most 200.
+        svg: The picture, if IPython runs and graphviz is installed; otherwise None.
     """
 
     focus: str

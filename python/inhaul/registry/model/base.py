@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 
 class Record:
-    """An object with a row in a registry, now or after saving.
+    """An object that has a row in a registry, or gets one when it is saved.
 
-    Records are equal if they have the same class and the same uid. Saving does not change the hash of a record, so an
-    unsaved record may be put in a set. If the record then becomes an existing record or a new version, the set finds
-    the record itself, but not records equal to it.
+    Records are equal if they have the same class and the same uid. Saving does not change the hash of a record, so a
+    set may hold unsaved records. If such a record becomes an existing record or a new version, the set finds this
+    object, but not other objects that are equal to it.
     """
 
     _world: ClassVar["World"]
@@ -87,13 +87,15 @@ class Record:
         return f"<table><caption>{type(self).__name__}</caption>{''.join(cells)}</table>"
 
     async def save(self) -> Self:
-        """Inserts a new record, or writes the changed fields.
+        """Inserts a new record, or writes the changed fields of a saved one.
 
-        A new record with a registered name becomes the registered record, if its other fields are equal or not given.
+        A new user, storage, transform, feature or label becomes the registered record if its name (the root of a
+        storage) is registered.
 
         Raises:
-            ValueError: Other fields differ from the record that is registered under the name.
-            KeyExists: Another record has the new name.
+            ValueError: The name is registered, but another field that you gave differs.
+            KeyExists: Another record has the new name of a saved record.
+            NoResultFound: The record was deleted.
         """
         await self._save(self._home)
         return self
@@ -102,7 +104,7 @@ class Record:
         """Permanently deletes the record.
 
         Raises:
-            ValueError: It is not saved.
+            ValueError: The record is not saved.
             InUse: Other records use it, and the message counts them; or the instance needs it for its next writes.
         """
         if self._saved_id() is not None and not self._is_deleted:
@@ -272,6 +274,6 @@ class Record:
 
 
 class TracksUpdates:
-    """A record that stores the time of its last write."""
+    """A record with the time of its last write."""
 
     updated_at = Field[datetime]()

@@ -8,7 +8,10 @@ from inhaul.texts import shown as describe
 
 
 class Visibility(IntEnum):
-    """The visibility of an artifact or a collection. `filter()` only returns records with `default`."""
+    """The visibility of an artifact or a collection.
+
+    `filter()` selects only records with `default`, unless it has a lookup by visibility, id or uid.
+    """
 
     default = 0
     hidden = 1

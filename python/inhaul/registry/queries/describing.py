@@ -18,7 +18,7 @@ class Description:
     """The description of a record: `str()` gives text, and a notebook shows tables.
 
     Attributes:
-        sections: Titles, each with names and values.
+        sections: Pairs of a title and a dict of values by name.
     """
 
     def __init__(self, sections: list[Section]) -> None:
@@ -43,10 +43,12 @@ class IsDescribed:
     """A record that can be described."""
 
     async def describe(self) -> Description:
-        """Returns the fields of the record, its origin, its linked records and its annotations.
+        """Returns the fields of the record, the records that it refers to, its annotations, and its linked records.
+
+        Of each kind of linked records, it names the first ten.
 
         Raises:
-            ValueError: It is not saved.
+            ValueError: The record is not saved.
         """
         record: Any = self
         if record._id is None:

@@ -34,9 +34,10 @@ _CHUNK = 1000  # records that `async for` holds at a time
 
 
 class QuerySet(Generic[R]):
-    """Records of one registry that meet some conditions.
+    """Records of one registry that meet some conditions, in the order of their ids unless `order_by` sets another.
 
-    `filter` and `objects` create it. Methods that do not access the database return a new query set.
+    `filter`, `search` and `objects` create it. `filter`, `order_by`, `limit`, `latest_version`, `search` and slices
+    return a new query set, and do not access the database.
     """
 
     _world: ClassVar["World"]
@@ -65,18 +66,23 @@ class QuerySet(Generic[R]):
         raise TypeError("A query set is neither true nor false, as it has asked nothing yet: use exists()")
 
     def filter(self, **lookups: Any) -> Self:
-        """Returns the records that also meet these lookups.
+        """Selects the records that also meet these lookups.
 
         Raises:
             UnknownField: A lookup has an unknown field or operator.
             TypeError: The query set is a slice, or a value does not have the type of its field.
+            ValueError: No database can store a value; or a record is not saved, or belongs to another instance; or
+                `range` does not get two values.
+            WrongWorld: A record of `inhaul.sync` was passed to the async API, or the reverse.
         """
         self._check_whole()
         more = tuple(condition(self._registry, name, value, self._instance) for name, value in lookups.items())
         return self._with(conditions=self._conditions + more)
 
     def order_by(self, *fields: str) -> Self:
-        """Orders the records by these fields. A minus before a name means descending order.
+        """Orders the records by these fields, instead of any earlier order. A minus before a name: descending.
+
+        Records with equal values are ordered by id.
 
         Raises:
             UnknownField: A name is not a field.
@@ -94,19 +100,20 @@ class QuerySet(Generic[R]):
         return self._with(order=fields)
 
     def limit(self, count: int) -> Self:
-        """Returns the first `count` records.
+        """Selects the first `count` records.
 
         Raises:
             TypeError: The count is not an int.
-            ValueError: It is negative.
+            ValueError: The count is negative, or 2**63 or more.
         """
         return self[:count]
 
     def latest_version(self) -> Self:
-        """Returns the records that are the latest of their family.
+        """Selects the records that are the latest of their family.
 
         Raises:
             UnknownField: Records of this registry have no versions.
+            TypeError: The query set is a slice.
         """
         return self.filter(is_latest=True)
 
@@ -128,10 +135,10 @@ class QuerySet(Generic[R]):
         return self._with(window=(offset + start, max(0, min(left)) if left else None))
 
     def search(self, text: str) -> Self:
-        """Returns the records with all words of a text in their names, keys or descriptions; see `Artifact.search`.
+        """Selects the records that contain all words of a text; see `Artifact.search`.
 
         Raises:
-            TypeError: The query set is a slice, or the text is not a text.
+            TypeError: The query set is a slice, or `text` is not a text.
             ValueError: The text holds a character that no database can store, or more than 100 words.
         """
         return self._search(text)
@@ -179,7 +186,7 @@ class QuerySet(Generic[R]):
         return found
 
     async def one_or_none(self) -> R | None:
-        """Returns the only record, None if there is none.
+        """Returns the only record, or None if there is none.
 
         Raises:
             MultipleResultsFound: There are several.
@@ -193,7 +200,7 @@ class QuerySet(Generic[R]):
         return found[0] if found else None
 
     async def first(self) -> R | None:
-        """Returns the first record, None if there is none."""
+        """Returns the first record, or None if there is none."""
         return await self._first_one()
 
     async def _first_one(self) -> R | None:
@@ -210,24 +217,31 @@ class QuerySet(Generic[R]):
             return int((await conn.execute(query)).scalar_one())
 
     async def exists(self) -> bool:
-        """True if there is at least one record."""
+        """Returns True if there is at least one record."""
         async with self._reading() as conn:
             return (await conn.execute(self[:1]._ids())).first() is not None
 
     async def delete(self, permanent: bool | None = None, storage: bool | None = None) -> None:
         """Deletes all records, as their own `delete()` does, in a few statements per 10,000.
 
-        Records deleted before an error stay deleted. Errors that can be foreseen are raised before anything is deleted.
+        The conditions of the errors below are checked before anything is deleted. If another error occurs, or another
+        process changes the records meanwhile, the records that are deleted by then stay deleted.
 
         Args:
-            permanent: For artifacts and collections. True deletes permanently. False moves into the trash. None moves
-                into the trash, and permanently deletes records in the trash. Other records have no trash.
+            permanent: True deletes permanently. False moves artifacts and collections into the trash. None moves them
+                into the trash, and permanently deletes those that are in the trash already. Other records have no
+                trash: they are always deleted permanently.
             storage: Whether the objects of permanently deleted artifacts are removed; see `Artifact.delete`.
 
         Raises:
-            ValueError: These records do not support an argument.
-            InUse: Another record needs one of them.
-            ObjectShared: An object would be removed, but other artifacts have bytes in it.
+            TypeError: An argument is not True, False or None.
+            ValueError: `permanent` is False, but these records have no trash; or `storage` is given, but they are not
+                artifacts.
+            InUse: Other records use one of them, or the instance needs one for its next writes.
+            ObjectShared: An object to remove is, contains or lies in the object of another artifact.
+            LinkRefused: There is a link in the path of an object to remove.
+            StorageShared: A copy of the registry may refer to the objects to remove, and `storage` is None.
+            WrongStorage: The objects to remove are at a root that is not, or no longer, this registry's storage.
         """
         check_flag("permanent", permanent, optional=True)
         check_flag("storage", storage, optional=True)
@@ -240,11 +254,12 @@ class QuerySet(Generic[R]):
         """Returns all columns as a table indexed by id.
 
         Args:
-            include: Further columns of related records, such as `created_by__handle`, `run__transform__name`, or
-                `ulabels` for the names of the labels. If there can be several records, a cell is a list.
+            include: Columns of related records to add, such as `created_by__handle`, `run__transform__name`, or
+                `ulabels` for the names of the labels. If a record can have several related records, a cell is a list.
 
         Raises:
             UnknownField: A name is not a field.
+            TypeError: A name is not a text.
         """
         return await self._df([include] if isinstance(include, str) else include)
 
@@ -267,7 +282,10 @@ class QuerySet(Generic[R]):
         return await asyncio.to_thread(tables.frame, rows, [*table.c.keys(), *more], index="id")
 
     async def __aiter__(self) -> AsyncIterator[R]:
-        """Iterates over the records that exist at the start, and ignores later writes. Holds a thousand at a time."""
+        """Yields the records as they are when the iteration starts. Later writes have no effect.
+
+        It holds 1,000 records at a time.
+        """
         async with self._reading(lasting=True) as conn, AsyncSession(conn, expire_on_commit=False) as session:
             records = await session.stream_scalars(self._select().execution_options(yield_per=_CHUNK))
             async for chunk in records.partitions():

@@ -10,38 +10,36 @@ from inhaul.registry.queries.query_set import QuerySet
 
 
 class _Objects:
-    """`objects`: all records of the registry it is read from."""
+    """`objects`: a query set of all records of a registry, including hidden ones and those in the trash."""
 
     def __get__(self, record: object, owner: type) -> QuerySet[Any]:
         return owner._world["QuerySet"](owner)  # type: ignore[attr-defined, no-any-return]
 
 
 class Registry(Record):
-    """A record of a registry, which finds such records by their fields.
-
-    Equal records are of the same class and have the same uid. The hash of a record stays the same when it is saved, so
-    that it may be in a set before. There, one that turns out to be an existing record, or a new version, is found, but
-    its equals are not.
-    """
+    """A record whose class finds records by their fields."""
 
     objects = _Objects()
 
     @classmethod
     def filter(cls, **lookups: Any) -> QuerySet[Self]:
-        """Returns the records that meet all lookups, `field__op=value`.
+        """Selects the records that meet all lookups, `field=value` or `field__op=value`.
 
         Raises:
             UnknownField: A lookup has an unknown field or operator.
+            TypeError, ValueError, WrongWorld: A value does not fit its field; see `QuerySet.filter`.
         """
         found: QuerySet[Self] = cls._world["QuerySet"](cls)
         return found.filter(**lookups)
 
     @classmethod
     async def get(cls, identifier: str | int) -> Self:
-        """Returns the record with this uid or id.
+        """Returns the record with this uid or id, also if it is hidden or in the trash.
 
         Raises:
             NoResultFound: There is no such record.
+            TypeError: The identifier is neither a text nor an int.
+            ValueError: No database can store the identifier.
         """
         identifier = dtypes.plain(identifier)
         lookup = {"id": identifier} if isinstance(identifier, int) else {"uid": identifier}
@@ -52,22 +50,31 @@ class Registry(Record):
 
     @classmethod
     def search(cls, text: str) -> QuerySet[Self]:
-        """Returns the records that have all words of a text in their names, keys or descriptions, ignoring case.
+        """Selects the records that contain all words of a text, also within longer words. Case is ignored.
 
-        The best matches come first: records with this name, then records whose name starts with it.
+        The fields that are searched are `name`, `key`, `handle`, `root` and `description`. Records with a field that
+        equals the text come first, then records with a field that starts with it. Of artifacts and collections, only
+        those with the default visibility are found.
+
+        Raises:
+            TypeError: `text` is not a text.
+            ValueError: The text holds a character that no database can store, or more than 100 words.
         """
         return cls.filter()._search(text)
 
     @classmethod
     async def from_values(cls, values: Iterable[str], **fields: Any) -> list[Self]:
-        """Returns a record for each name: the registered one, found in one query, else a new, unsaved one.
+        """Returns one record for each name: the registered record, or a new, unsaved one. It runs one query.
 
         Args:
             values: Names. A repeated name gives one record.
-            **fields: Other arguments for the constructor of new records, such as `dtype` of features.
+            **fields: Other arguments for the constructor of new records, such as `dtype` of features. Registered
+                records are not compared with them.
 
         Raises:
-            TypeError: These records have no names, a new one takes more than a name, or `values` is one text.
+            TypeError: These records have no names, the constructor does not accept these arguments, or `values` is one
+                text.
+            ValueError: The constructor refuses a name or a field.
         """
         if isinstance(values, str):
             raise TypeError(f"{values!r} is one text: pass a list of names")

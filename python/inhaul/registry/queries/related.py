@@ -55,7 +55,7 @@ class ManyToMany:
 
 
 class Related(Generic[R]):
-    """The records that one record is linked with through a table."""
+    """The records that are linked with one record, including hidden ones and those in the trash."""
 
     _world: ClassVar["World"]
 
@@ -79,7 +79,7 @@ class Related(Generic[R]):
         return query
 
     def filter(self, **lookups: Any) -> "QuerySet[R]":
-        """Returns the linked records that meet the lookups."""
+        """Selects the linked records that meet the lookups; see `QuerySet.filter`, also for the errors."""
         return self._query().filter(**lookups)
 
     async def all(self) -> list[R]:
@@ -96,7 +96,7 @@ class Related(Generic[R]):
         Raises:
             TypeError: An item is not a record of this kind.
             WrongWorld: A record belongs to the other API.
-            ValueError: A record is not saved, or belongs to another instance.
+            ValueError: A record is not saved, or belongs to another instance; or a label would be above itself.
             NoResultFound: A record has been deleted.
         """
         await self._add(records)
@@ -121,7 +121,7 @@ class Related(Generic[R]):
         return id_in(self._record._home, other, self._registry)
 
     async def remove(self, *records: R) -> None:
-        """Unlinks records. It is not an error if a record is not linked.
+        """Unlinks records. Records that are not linked are ignored.
 
         Raises:
             TypeError: An item is not a record of this kind.
@@ -134,10 +134,10 @@ class Related(Generic[R]):
 
 
 class Fixed(Related[R]):
-    """The members of a record, which cannot change: other members need a new record."""
+    """The members of a record. They cannot change: to have other members, create a new record."""
 
     async def add(self, *records: R) -> None:
-        """Refuses to add any.
+        """Not supported.
 
         Raises:
             TypeError: Always.
@@ -145,7 +145,7 @@ class Fixed(Related[R]):
         self._refuse()
 
     async def remove(self, *records: R) -> None:
-        """Refuses to remove any.
+        """Not supported.
 
         Raises:
             TypeError: Always.

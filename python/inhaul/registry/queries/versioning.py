@@ -21,7 +21,7 @@ _LONGEST = 30  # characters of a version
 class IsVersioned:
     """A record that belongs to a family of versions.
 
-    The uids of a family share their first 16 characters; the last four count its versions.
+    The uids of a family share their first 16 characters. The last four count the versions.
     """
 
     _world: ClassVar["World"]
@@ -36,10 +36,17 @@ class IsVersioned:
 
     @property
     def version(self) -> str | None:
-        """The name of this version. Without a chosen name, it is None until there is a newer version.
+        """The name of this version: a text of 1 to 30 characters, unique in the family.
 
-        A name is a text of up to 30 characters, unique in the family. A newer version without a chosen name gets the
-        highest major number of the family plus one.
+        If you choose no name, the first version has None until there is a second one, then "1". A later version is
+        named by a number: the highest major number of the family plus one. If no version starts with a number, saving
+        it raises `ValueError`.
+
+        Raises:
+            NotStaged: You chose no name, and the record is not staged.
+            TypeError: The assigned name is not a text.
+            ValueError: The assigned name is empty, too long, or holds a character that no database can store. If the
+                name is used in the family, `save()` raises this error.
         """
         if self._version is None and not self._is_staged:
             raise NotStaged(f"version of {self!r} is not known yet: await it first")
@@ -51,12 +58,12 @@ class IsVersioned:
 
     @property
     def stem_uid(self) -> str:
-        """The common start of the uids of all versions."""
+        """The first 16 characters of the uid, which all versions share."""
         return stem(self.uid)
 
     @property
     def versions(self) -> "QuerySet[Self]":
-        """All records of the family from the oldest, including hidden and trashed ones."""
+        """A query set of the whole family, the oldest first, including hidden versions and those in the trash."""
         family: QuerySet[Self] = self._world["QuerySet"](type(self), instance=cast("Record", self)._home)
         return family.filter(uid__startswith=self.stem_uid).order_by("uid")
 

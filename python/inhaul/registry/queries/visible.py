@@ -13,13 +13,17 @@ from inhaul.registry.queries.registry import Registry
 
 
 class HasVisibility(Registry):
-    """A record that queries can leave out, and that can be moved into the trash."""
+    """A record that can be hidden from queries, and moved into the trash."""
 
     _visibility: int
 
     @property
     def visibility(self) -> Visibility:
-        """The visibility: whether queries show the record."""
+        """Whether queries show the record. `save()` writes a new value. Values that `Visibility` lacks are refused.
+
+        Raises:
+            ValueError: The assigned value is not a visibility.
+        """
         return Visibility(self._visibility)
 
     @visibility.setter
@@ -28,13 +32,14 @@ class HasVisibility(Registry):
 
     @classmethod
     def filter(cls, **lookups: Any) -> QuerySet[Self]:
-        """Returns the records that meet all lookups, `field__op=value`.
+        """Selects the records that meet all lookups, `field=value` or `field__op=value`.
 
-        Without a lookup by visibility, id or uid, it returns only records with the default visibility.
-        `visibility=None` includes all.
+        Without a lookup by visibility, id or uid, only records with the default visibility are selected.
+        `visibility=None` selects records of every visibility.
 
         Raises:
             UnknownField: A lookup has an unknown field or operator.
+            TypeError, ValueError, WrongWorld: A value does not fit its field; see `QuerySet.filter`.
         """
         found: QuerySet[Self] = cls._world["QuerySet"](cls)
         return found.filter(**shown(lookups))

@@ -26,11 +26,13 @@ class Feature(Registry, TracksUpdates):
 
     Args:
         name: Its unique name.
-        dtype: The type of its values: `int`, `float`, `number`, `bool`, `str`, `datetime`, `cat`, or `cat[ULabel]` for
-            labels.
+        dtype: The type of its values: `int`, `float`, `number` (both of these), `bool`, `str`, `datetime`, `cat`, or
+            `cat[ULabel]` for labels.
 
     Raises:
-        ValueError: The dtype is unknown, or the name is empty.
+        TypeError: The name is not a text.
+        ValueError: The dtype is unknown; or the name is empty, has more than 2,500 bytes in UTF-8, or holds a character
+            that no database can store.
     """
 
     _name: str
@@ -55,7 +57,11 @@ class Feature(Registry, TracksUpdates):
 
 
 class FeatureValue(Registry, TracksUpdates):
-    """A value of a feature that artifacts are annotated with. `artifact.features.add_values` creates them."""
+    """A value of a feature that artifacts are annotated with. `annotate` and `features.add_values` create such records.
+
+    Raises:
+        TypeError: Always, if the class is called.
+    """
 
     _feature: Feature
     _value: str
@@ -70,7 +76,7 @@ class FeatureValue(Registry, TracksUpdates):
 
     @property
     def value(self) -> Any:
-        """The value."""
+        """The value, of the Python type that fits the dtype of the feature."""
         return dtypes.decode(self._feature._dtype, self._value)
 
     def __repr__(self) -> str:
@@ -78,13 +84,15 @@ class FeatureValue(Registry, TracksUpdates):
 
 
 class FeatureSet(Registry, TracksUpdates):
-    """A set of features that are measured together. Saving a set that is registered already gives the existing one.
+    """A set of features that are measured together. A set of the same features as a registered set becomes that set.
 
     Args:
         features: Its features. Saving the set also saves new features.
 
     Raises:
-        ValueError: There is no feature, or one is listed twice.
+        TypeError: An item is not a feature.
+        WrongWorld: A feature belongs to the other API.
+        ValueError: There is no feature, or two have the same name.
     """
 
     _hash: str

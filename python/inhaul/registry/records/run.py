@@ -26,11 +26,13 @@ class Transform(Registry, TracksUpdates):
     """Code that creates artifacts: a script, notebook, function or pipeline.
 
     Args:
-        name: The name of the transform.
+        name: The name of the transform. If the name is registered with another type, `save()` raises `ValueError`.
         type: One of `"script"`, `"notebook"`, `"function"`, `"pipeline"`.
 
     Raises:
-        ValueError: The type is unknown.
+        TypeError: The name is not a text.
+        ValueError: The type is unknown; or the name is empty, has more than 2,500 bytes in UTF-8, or holds a character
+            that no database can store.
     """
 
     _name: str
@@ -64,13 +66,15 @@ class Run(Registry, TracksUpdates):
 
     Args:
         transform: The executed transform.
-        params: Its parameters by name: JSON values and numbers of numpy. Paths, times, functions, records,
-            `nan` and `inf` are recorded as texts.
+        params: Its parameters by name: JSON values and numbers of numpy. Paths, times, members of enumerations,
+            functions, records, `nan` and `inf` are recorded as texts.
 
     Raises:
         TypeError: The transform is not a `Transform`; or the params are not a dict, a key in them is not a text, or
-            JSON cannot represent an item, which the message names.
-        ValueError: The params contain themselves, or half of a surrogate pair.
+            JSON cannot represent an item. The message names the item.
+        WrongWorld: The transform belongs to the other API.
+        ValueError: The params contain themselves, or half of a surrogate pair; or the transform belongs to another
+            instance.
     """
 
     _transform: Transform
@@ -97,7 +101,11 @@ class Run(Registry, TracksUpdates):
 
     @property
     def params(self) -> dict[str, Any] | None:
-        """The parameters as JSON values. Items may be set; `save()` writes them."""
+        """The parameters as JSON values. `save()` writes items that you set, but not changes inside an item.
+
+        Raises:
+            TypeError, ValueError: The assigned params are not valid; see `Run`. `save()` raises the same for items.
+        """
         return self._params
 
     @params.setter
@@ -106,7 +114,11 @@ class Run(Registry, TracksUpdates):
 
     @property
     def outputs(self) -> "QuerySet[Any]":
-        """The artifacts that the run created, including hidden and trashed ones."""
+        """A query set of the artifacts that have this run as their `run`, including hidden ones and those in the trash.
+
+        Raises:
+            ValueError: The run is not saved.
+        """
         artifacts: QuerySet[Any] = self._world["QuerySet"](self._world["Artifact"], instance=self._home)
         return artifacts.filter(run=self)
 
@@ -137,6 +149,6 @@ class TracksRun:
 
     @property
     def transform(self) -> Transform | None:
-        """The transform of the run."""
+        """The transform of the run, or None without a run."""
         run = self.run
         return run.transform if run is not None else None

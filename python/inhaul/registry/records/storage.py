@@ -35,6 +35,7 @@ class Storage(Registry, TracksUpdates):
         root: A folder, or `s3://bucket/prefix`.
 
     Raises:
+        TypeError: The root is not a path.
         UnsupportedStorage: The root is neither a folder nor on S3.
         InvalidText: The root is empty, or contains a NUL character.
         InvalidKey: The root is not UTF-8.
@@ -64,13 +65,13 @@ class Storage(Registry, TracksUpdates):
         max_age: timedelta | None = None,
         source: "Pathish | None" = None,
     ) -> VerifyReport:
-        """Compares all objects with the registry; see `inhaul.verify`.
+        """Compares all objects of the storage with the registry; see `inhaul.verify` for details and errors.
 
         Args:
             read: Read every object.
-            repair: Store damaged or missing objects again.
-            max_age: Trust earlier verifications up to this age.
-            source: The folder with the original files, for repairs.
+            repair: Store damaged or missing objects again, if there is an equal copy.
+            max_age: Skip unchanged objects that were verified within this time.
+            source: The folder with the original files, or one such file, for repairs.
 
         Raises:
             NoResultFound: The storage is not saved.
@@ -92,8 +93,9 @@ class Storage(Registry, TracksUpdates):
         Raises:
             NoResultFound: The storage is not saved.
             WrongStorage: The storage is not at the new root.
-            ValueError: Another storage of the registry with artifacts has this root.
-            UnsupportedStorage: The root is neither a folder nor on S3.
+            NotADirectoryError: The new root is a file.
+            ValueError: Another storage of the registry with artifacts has this root, or the root is not a valid path.
+            UnsupportedStorage: The root is neither a folder nor on S3, or lies among the objects of a storage.
         """
         await move(self, new)
         return self

@@ -27,7 +27,9 @@ class ULabel(Registry, TracksUpdates):
         description: The meaning of the label.
 
     Raises:
-        ValueError: The name is empty.
+        TypeError: The name or the description is not a text.
+        InvalidText: The name is empty, or has more than 2,500 bytes in UTF-8; or one of the two holds a character that
+            no database can store.
     """
 
     _name: str
@@ -55,12 +57,12 @@ class ULabel(Registry, TracksUpdates):
 
     @property
     def ancestors(self) -> "QuerySet[ULabel]":
-        """Its parents, their parents, and so on."""
+        """A query set of its parents, their parents, and so on."""
         return self._beyond(_child, _parent)
 
     @property
     def descendants(self) -> "QuerySet[ULabel]":
-        """Its children, their children, and so on."""
+        """A query set of its children, their children, and so on."""
         return self._beyond(_parent, _child)
 
     def _beyond(self, near: Column[Any], far: Column[Any]) -> "QuerySet[ULabel]":

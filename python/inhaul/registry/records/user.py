@@ -7,10 +7,15 @@ from inhaul.texts import check_name
 
 
 class User(Registry, TracksUpdates):
-    """A person or program that creates records. The current one is `settings.user`.
+    """A person or program that creates records. The current user has the handle `settings.user`.
 
     Args:
         handle: A unique name.
+
+    Raises:
+        TypeError: The handle is not a text.
+        InvalidText: The handle is empty, has more than 2,500 bytes in UTF-8, or holds a character that no database can
+            store.
     """
 
     _handle: str
