@@ -1,4 +1,4 @@
-# Each target is one job of continuous integration. Tools are called by path, so .venv need not be activated.
+# `.ci/run` calls most targets. Tools are called by path, so .venv need not be activated.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -14,7 +14,7 @@ SECONDS ?= 600
 # The test files with these names, each in the folder of its subject.
 tests = $(foreach name,$1,$(or $(wildcard tests/*/test_$(name).py),$(error There is no tests/*/test_$(name).py)))
 
-# The first seed of the random tests. The next call continues where a test failed.
+# The first seed of the random tests. `make soak` stops at a failed test, and the next call continues with that test.
 SEED ?= 0
 RANDOM_TESTS := $(call tests,bad_input cache cancel commit_in_doubt concurrent crash flips gc interrupted leases ownership projects remote_upkeep removing replacing round_trips s3_end_to_end s3_lifecycle s3_long states storage_links upload verify)
 

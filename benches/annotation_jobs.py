@@ -16,7 +16,7 @@ KINDS, DIFFERENT = 5, 100
 
 
 def values(number: int) -> dict[str, float]:
-    """What an artifact gets."""
+    """Returns the values for the artifact with this number."""
     return {f"feature{kind}": float(number * (kind + 1) % DIFFERENT) for kind in range(KINDS)}
 
 
@@ -44,7 +44,7 @@ async def annotated(folder: Path, work: Path) -> dict[str, float]:
 
 
 def plain(folder: Path, work: Path) -> dict[str, float]:
-    """Inserts as many rows into tables of the same keys, 1,000 artifacts in a transaction."""
+    """Inserts as many rows into tables with the same keys: 1,000 artifacts in each transaction."""
     count = sum(path.is_file() for path in folder.rglob("*"))
     database = sqlite3.connect(work / "plain.db", isolation_level=None)
     database.executescript(

@@ -1,6 +1,6 @@
 """Times annotating many artifacts against plain sqlite3 and prints ratios: `python benches/bench_annotation.py`.
 
-10,000 artifacts get 5 labels and 5 feature values each, 100 different values of each feature.
+Each of 10,000 artifacts gets 5 labels and 5 values. Each feature has at most 100 different values.
 """
 
 import json

@@ -1,6 +1,6 @@
 """What reading 100 rows x 50 columns of an AnnData on S3 costs: bytes fetched, and seconds, beside s3fs with anndata.
 
-Starts a server of its own. Each time everything is opened anew; the best of three counts.
+It starts its own server. Each read opens everything again, and the best time of three counts.
 """
 
 import argparse
@@ -31,7 +31,7 @@ fetched = 0
 
 
 def make(size: int) -> anndata.AnnData:
-    """Sparse counts of about so many bytes: a twentieth of them above zero, 8 bytes each."""
+    """Makes sparse counts of about `size` bytes: one in twenty is stored, and takes 8 bytes."""
     each = GENES // 20
     cells = max(size // (each * 8), 200)
     random = np.random.RandomState(0)
@@ -41,7 +41,7 @@ def make(size: int) -> anndata.AnnData:
 
 
 def count(owner: Any, name: str) -> None:
-    """Counts the bytes that a function returns."""
+    """Adds the bytes that a function returns to `fetched`."""
     function = getattr(owner, name)
 
     def told(result: Any) -> Any:
@@ -59,7 +59,7 @@ def count(owner: Any, name: str) -> None:
 
 
 def beside(server: S3Server, path: str, rows: Any, columns: Any) -> Any:
-    """The same with s3fs and anndata."""
+    """Reads the same part with s3fs and anndata."""
     files = s3fs.S3FileSystem(
         **server.options, endpoint_url=server.endpoint_url, skip_instance_cache=True, asynchronous=".zarr" in path
     )
@@ -71,7 +71,7 @@ def beside(server: S3Server, path: str, rows: Any, columns: Any) -> Any:
 
 
 def best(read: Callable[[], Any]) -> tuple[float, int, Any]:
-    """Seconds, bytes, and what was read."""
+    """Reads three times. Returns the fewest seconds, the bytes of one read, and its result."""
     global fetched
     seconds = []
     for _ in range(3):

@@ -1,7 +1,7 @@
 """Whole ingests under pytest-benchmark: `pytest benches/bench_end_to_end.py --scale 1`.
 
-The ratios against baselines are `bench_ingest.py`'s; this one follows inhaul against itself, from one commit to the
-next (`--benchmark-autosave`, `--benchmark-compare`).
+It compares inhaul with itself, from one commit to the next (`--benchmark-autosave`, `--benchmark-compare`).
+`bench_ingest.py` compares inhaul with baselines.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ async def _ingest(folder: Path, storage: Path, work: Path) -> inhaul.IngestRepor
 
 @pytest.mark.parametrize("where", ["in place", "copied", "unchanged"])
 def bench_ingest(benchmark: BenchmarkFixture, corpus: Path, tmp_path: Path, where: str) -> None:
-    """A folder that is new, in the storage or outside it, or that is registered already."""
+    """Ingests a folder that is new, in the storage or outside of it, or that is already registered."""
     rounds = iter(range(100))
 
     def fresh() -> tuple[tuple[Path, Path, Path], dict[str, object]]:

@@ -1,6 +1,6 @@
 """Times hashing against its baselines and prints ratios: `python benches/bench_hash.py [BENCH ...]`.
 
-All files are in the page cache, and all contestants use both cores unless their line says otherwise.
+All files are in the page cache. `hashlib`, `md5sum` of one file and the bench `memory` use one core; others use more.
 """
 
 import json

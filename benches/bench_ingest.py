@@ -13,12 +13,12 @@ from pathlib import Path
 import floor
 from harness import HERE, Bench, Figures, main, ratio, run
 
-SCRIPTS = 5  # times as many rounds of what takes milliseconds
+SCRIPTS = 5  # rounds of `imports` for each round of other benches: it takes only milliseconds
 
 
 def job(bench: Bench, name: str, folder: Path) -> Figures:
     """Runs one of `jobs.py`."""
-    # What an earlier run in place left in the storage would make this one skip work.
+    # With the files that an earlier run in place left in the storage, this one would skip work.
     shutil.rmtree(folder.parent / ".inhaul", ignore_errors=True)
     return json.loads(run(HERE / "jobs.py", name, folder, bench.work()))
 

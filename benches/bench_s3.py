@@ -1,6 +1,6 @@
 """Times ingests into S3 against bare uploads and prints ratios: `python benches/bench_s3.py [BENCH ...]`.
 
-The server, SeaweedFS, runs on this machine, and so shares its cores with who is measured.
+The server is SeaweedFS; in the bench `sparse`, it is one that keeps nothing. It shares the cores with the contestants.
 """
 
 import json
@@ -42,7 +42,7 @@ class Storage:
         return json.loads(run(script, name, folder, work, self.endpoint_url, self.bucket, **self.environment))
 
     def s5cmd(self, folder: Path) -> Figures:
-        """Uploads the folder with as many workers."""
+        """Uploads the folder with `IN_FLIGHT` workers."""
         target = f"s3://{self.bucket}/{self.bench.work().name}/"
         command = [Path(sys.executable).with_name("s5cmd"), "--endpoint-url", self.endpoint_url]
         command += ["--numworkers", str(IN_FLIGHT), "cp", f"{folder}/", target]

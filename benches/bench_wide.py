@@ -1,6 +1,6 @@
 """Times writing tables and AnnData of many columns against their own libraries: `python benches/bench_wide.py`.
 
-Each in turn; what counts is the ratio of the medians. HDF5 has no room for the names of more than about 4,000 columns.
+They run in turn, and the ratio of the medians counts. HDF5 has no room for the names of more than about 4,000 columns.
 """
 
 import argparse
@@ -25,13 +25,13 @@ ROWS = 50
 
 
 def table(columns: int) -> pd.DataFrame:
-    """Numbers."""
+    """Makes a table of numbers."""
     names = [f"c{number}" for number in range(columns)]
     return pd.DataFrame(np.random.RandomState(0).rand(ROWS, columns), columns=names).rename(index=str)
 
 
 def own_write(data: Any, path: Path) -> None:
-    """Writes with the library of the data, which may change what it writes: a copy."""
+    """Writes with the library of the data. anndata gets a copy, because it may change what it writes."""
     if path.suffix == ".parquet":
         data.to_parquet(path)
     elif path.suffix == ".h5ad":
@@ -41,7 +41,7 @@ def own_write(data: Any, path: Path) -> None:
 
 
 def seconds(write: Callable[[], None]) -> float:
-    """How long it takes."""
+    """Returns the seconds that a call takes."""
     start = time.perf_counter()
     write()
     return time.perf_counter() - start

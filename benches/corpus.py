@@ -17,7 +17,7 @@ PROCESSES = 2
 
 @dataclass(frozen=True)
 class Group:
-    """So many files, of sizes spread evenly between two bounds in bytes; sparse ones are all zeros."""
+    """Files of random sizes between two bounds in bytes. Sparse files are all zeros."""
 
     count: int
     smallest: int
@@ -25,7 +25,7 @@ class Group:
     sparse: bool = False
 
     def scaled(self, scale: float) -> "Group":
-        """Fewer files of the same sizes; one lone file shrinks instead."""
+        """Returns fewer files of the same sizes; a single file shrinks instead."""
         if self.count == 1:
             return replace(self, smallest=int(self.smallest * scale), largest=int(self.largest * scale))
         return replace(self, count=max(1, int(self.count * scale)))
@@ -43,12 +43,12 @@ CORPORA = {
 
 
 def make(root: Path, name: str, scale: float = 1) -> Path:
-    """Makes a corpus under a root, unless it is there."""
+    """Makes a corpus under a root, unless it exists. Returns its folder."""
     folder = root / f"{name}-{scale:g}"
     if folder.exists():
         return folder
 
-    # It gets its name when it is whole: an interrupted one is made again, over what there is.
+    # A corpus gets its name when it is complete. After an interruption, the next call writes all files again.
     unfinished = root / f"{folder.name}.unfinished"
     with ProcessPoolExecutor(PROCESSES) as pool:
         for future in [pool.submit(_write, *part) for part in _parts(unfinished, CORPORA[name], scale)]:
@@ -58,7 +58,7 @@ def make(root: Path, name: str, scale: float = 1) -> Path:
 
 
 def _parts(root: Path, groups: list[Group], scale: float) -> Iterator[tuple[Path, Group]]:
-    """One sub-folder each."""
+    """Splits the groups into parts of one folder each."""
     for index, group in enumerate(group.scaled(scale) for group in groups):
         for first in range(0, group.count, PER_FOLDER):
             count = min(PER_FOLDER, group.count - first)

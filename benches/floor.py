@@ -1,8 +1,8 @@
 """The floor: what reading a folder and inserting its rows costs when nothing else is done.
 
 `python benches/floor.py FOLDER DATABASE` walks the folder and opens, reads and closes every file
-(`floor.rs`, no hashing), then inserts as many rows by bare `sqlite3.executemany` into the table inhaul
-uses, with its indexes. It prints both parts in seconds, as JSON.
+(`floor.rs`, no hashing). Then it inserts as many rows with `sqlite3.executemany` into the table that inhaul
+uses, with its indexes. It prints the seconds of both parts, as JSON.
 """
 
 import json
@@ -32,14 +32,14 @@ Row = tuple[object, ...]
 
 
 def read(folder: Path) -> tuple[int, float]:
-    """Files read, and seconds."""
+    """Returns the number of files, and the seconds that reading them takes."""
     output = subprocess.check_output([EXAMPLES / "floor", folder, str(THREADS)], text=True)
     files, _, seconds = output.split()
     return int(files), float(seconds)
 
 
 def rows(folder: Path) -> list[Row]:
-    """A row per file, in path order, with a uid and a hash that are random, as they would be."""
+    """Returns a row for each file, in path order. Uid and hash are random."""
     rng = random.Random(1)
     base62 = string.digits + string.ascii_letters
     base64 = base62 + "-_"
@@ -73,7 +73,7 @@ def rows(folder: Path) -> list[Row]:
 
 
 def insert(rows: list[Row], database: Path) -> float:
-    """Seconds."""
+    """Returns the seconds that the inserts take."""
     engine = create_engine(f"sqlite:///{database}")
     tables.metadata.create_all(engine)
     engine.dispose()

@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags, openat};
 
 const BUFFER: usize = 1 << 20;
 
-/// Folders still to be read, and how many threads may yet find more.
+/// Folders to be read, and the number of threads that may still find others.
 struct Queue {
     state: Mutex<(Vec<PathBuf>, usize)>,
     changed: Condvar,
@@ -43,7 +43,7 @@ impl Queue {
     }
 }
 
-/// Reads a file of an open folder: no path is resolved from the root, and a short read is taken for the end.
+/// Reads a file of an open folder, so that its path is not resolved from the root. A short read counts as the end.
 fn read(folder: &File, name: &OsStr, buffer: &mut [u8]) -> io::Result<u64> {
     let mut file = File::from(openat(folder, name, OFlags::CLOEXEC, Mode::empty())?);
     let mut size = 0;

@@ -1,8 +1,8 @@
 """What the benches share: contestants that run in turn, medians, ratios beside the figure asked for.
 
-Each contestant runs in a process and a folder of its own; what counts is the ratio of their medians. Nothing is deleted
-before the end: for minutes after a large deletion, ext4 creates files up to ten times slower. Figures asked for are
-printed beside those measured and never fail the run: a shared machine times too roughly for that.
+Each contestant runs in its own process and folder, and the ratio of their medians counts. Nothing is deleted before the
+end: for minutes after a large deletion, ext4 creates files up to ten times slower. The figures asked for are printed
+beside the measured ones, but do not fail the run, because timings on a shared machine are too rough.
 """
 
 import argparse
@@ -48,14 +48,14 @@ class Bench:
     def in_turn(self, title: str, **contestants: Callable[[], Figures]) -> dict[str, Figures]:
         """Runs the contestants in turn, and prints and returns the medians of their figures.
 
-        Every other round goes backwards: a server or disk is still busy with what it was given last, and nobody
-        should always come after the same one.
+        Every second round runs in reverse order. A server or disk may still be busy with the contestant before, so no
+        contestant should always follow the same one.
         """
         rounds: list[dict[str, Figures]] = []
         for number in range(self.rounds):
             rounds.append({})
             for name in list(contestants)[:: -1 if number % 2 else 1]:
-                os.sync()  # nobody flushes what another wrote
+                os.sync()  # so that no contestant flushes what another one wrote
                 rounds[-1][name] = contestants[name]()
         medians = {name: median([figures[name] for figures in rounds]) for name in contestants}
 
@@ -66,9 +66,9 @@ class Bench:
 
 
 def run(*command: object, **environment: str) -> str:
-    """The output of a Python script in a process of its own, with no settings of inhaul but these.
+    """Runs a Python script in its own process, and returns its output.
 
-    Python may keep what it compiles, as it does of packages that are installed.
+    The script sees only the settings of inhaul that are given. Python may keep compiled modules.
     """
     unwanted = ("INHAUL_", "PYTHONDONTWRITEBYTECODE")
     others = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
@@ -76,7 +76,7 @@ def run(*command: object, **environment: str) -> str:
 
 
 def median(figures: list[Figures]) -> Figures:
-    """Figure by figure."""
+    """Returns the median of each figure."""
     return {key: statistics.median(each[key] for each in figures) for key in figures[0]}
 
 
@@ -98,7 +98,7 @@ def show(key: str, value: float) -> str:
 
 
 def ratio(label: str, value: float, asked: str) -> None:
-    """The line that counts."""
+    """Prints a ratio beside the figure asked for."""
     print(f"  {label:<32}{value:6.2f}   (asked: {asked})")
 
 

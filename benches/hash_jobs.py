@@ -15,13 +15,13 @@ import blake3
 
 from inhaul import hashing
 
-MEMORY = 256 << 20  # bytes hashed in memory: parts for twice as many lanes as any backend has
+MEMORY = 256 << 20  # bytes hashed in memory: 32 parts, as many as a backend has lanes at most
 
 Figures = dict[str, float]
 
 
 def _timed(work: Callable[[], int]) -> Figures:
-    """Seconds, bytes a second and how many cores were busy, of work that returns how many bytes it hashed."""
+    """Returns seconds, bytes per second and busy cores of work that returns how many bytes it hashed."""
     start, cpu = time.perf_counter(), time.process_time()
     size = work()
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
@@ -63,7 +63,7 @@ def blake3_files(folder: Path) -> Figures:
 
 
 def memory(work: Callable[[bytes], object]) -> Figures:
-    """Hashes bytes in memory on one core. Only the time that the core spends on it counts."""
+    """Hashes bytes in memory on one core. Only processor time counts."""
     content = b"\x5a" * MEMORY
     start = time.process_time()
     work(content)

@@ -1,7 +1,7 @@
 //! Prints GB/s and cycles per byte of every backend, on one core, in memory and from files.
 //!
-//! `taskset -c 1 cargo bench --bench md5_lanes -- [GHz of the core]`; the best of several runs. Without the frequency,
-//! it is what the system says it is now.
+//! `taskset -c 1 cargo bench --bench md5_lanes -- [GHz of the core]`; the best of several runs counts.
+//! Without an argument, the frequency is the one that Linux reports.
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
 use std::fs::File;
@@ -14,7 +14,7 @@ use std::{env, fs};
 
 use inhaul_core::hash::md5::{Backend, Digest, Streams, Work, md5_many};
 
-/// The memory that messages are taken from; where it is too short for all, they overlap.
+/// The size of the memory that messages are taken from. If it is too short for all messages, they overlap.
 const MEMORY: usize = 256 << 20;
 
 fn main() {
@@ -81,8 +81,8 @@ fn frequency() -> Option<f64> {
     Some(megahertz / 1000.0)
 }
 
-/// Messages one after the other, as far as there is room; 192 bytes between them keep those of
-/// equal size from starting at the same offset of a page.
+/// Messages one after the other, from the start again when there is no room. The 192 bytes between
+/// them prevent that messages of equal size start at the same offset of a page.
 fn spread<'a>(bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
     let mut start = 0;
     let mut messages = Vec::with_capacity(sizes.len());

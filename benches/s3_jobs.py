@@ -1,6 +1,6 @@
 """What `bench_s3.py` times, each in a process of its own: `python benches/s3_jobs.py JOB FOLDER WORK ENDPOINT BUCKET`.
 
-Prints JSON: times and CPU in seconds, memory in bytes over idle, `read` as bytes read from disk for each byte ingested.
+Prints JSON: times and CPU in seconds, memory in bytes over idle, `read` as bytes read from files per byte ingested.
 Credentials come from the environment. Loading libraries and making clients is not part of a job's time.
 """
 
@@ -29,7 +29,7 @@ Figures = dict[str, float]
 
 
 class Task(NamedTuple):
-    """A folder to send, a fresh folder for what else is written, and where to."""
+    """A folder to send, a new folder for all that is written here, and the target."""
 
     folder: Path
     work: Path
@@ -57,7 +57,7 @@ async def inhaul_ingest(task: Task) -> Figures:
 
 
 def _warming(task: Task) -> Path:
-    """A folder whose ingest loads what is loaded late and opens the connections."""
+    """Makes a folder. Ingesting it loads all libraries and opens the connections."""
     folder = task.work / "warming"
     folder.mkdir()
     (folder / "one").write_bytes(b"1")
@@ -67,7 +67,7 @@ def _warming(task: Task) -> Path:
 
 
 async def bare_small(task: Task) -> Figures:
-    """Sends every file in a loop of obstore, without hash or row."""
+    """Sends every file whole with obstore, without hash or row."""
     store = _store(task)
     await obstore.put_async(store, f"{task.work.name}/warming", b"1", use_multipart=False)
     seconds, cpu = _Meter(), _cpu()
@@ -87,7 +87,7 @@ async def bare_small(task: Task) -> Figures:
 
 
 async def bare_large(task: Task) -> Figures:
-    """Sends every file in parts of obstore, signed, without hash or row."""
+    """Sends every file in parts with obstore, signed, without hash or row."""
     store = _store(task)
     await obstore.put_async(store, f"{task.work.name}/warming", b"1", use_multipart=False)
     seconds, cpu = _Meter(), _cpu()
@@ -122,7 +122,7 @@ def _cpu() -> float:
 
 
 def _read() -> int:
-    """Bytes that this process has read by system calls; those from sockets are not among them."""
+    """Returns the bytes that this process has read by system calls, without those from sockets."""
     return int(Path("/proc/self/io").read_text().split()[1])
 
 
@@ -143,4 +143,4 @@ JOBS: dict[str, Callable[[Task], Awaitable[Figures]]] = {
 if __name__ == "__main__":
     name, folder, work, *where = sys.argv[1:]
     print(json.dumps(asyncio.run(JOBS[name](Task(Path(folder), Path(work), *where)))))  # type: ignore[arg-type]
-    time.sleep(0.05)  # or obstore's threads may meet the end of Python, which aborts the process
+    time.sleep(0.05)  # otherwise obstore's threads may outlive Python, which aborts the process

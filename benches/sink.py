@@ -1,6 +1,6 @@
 """An S3 server that keeps nothing: it answers uploads with the ETags that they ask for.
 
-It believes the Content-MD5 of a part without looking at its bytes, so next to nothing of the machine is its own.
+It takes the Content-MD5 of a part without hashing the bytes, so it uses almost none of the processor.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ _CHUNK = 1 << 20
 
 @contextmanager
 def sink() -> Iterator[str]:
-    """Runs one on a thread of its own; gives its endpoint."""
+    """Runs a server in its own thread, and yields its endpoint."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="sink", daemon=True)
     thread.start()
@@ -47,7 +47,7 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def _body(reader: asyncio.StreamReader, length: int, is_part: bool) -> tuple[bytes, str]:
-    """A body that is no part, and its MD5."""
+    """Reads a body. Returns it, or nothing for a part, and the MD5 of what it returns."""
     kept = b""
     while length:
         chunk = await reader.read(min(length, _CHUNK))
@@ -59,7 +59,7 @@ async def _body(reader: asyncio.StreamReader, length: int, is_part: bool) -> tup
 
 
 def _answer(method: str, target: str, body: bytes, content_md5: str | None, md5: str) -> tuple[str, str, str]:
-    """Status, ETag and body of a reply."""
+    """Returns status, ETag and body of a reply."""
     query = target.partition("?")[2]
     match method:
         case "PUT":

@@ -1,9 +1,8 @@
 """Edits a folder and ingests it over and over, and checks everything after each round.
 
-`python benches/soak.py [--seconds N] [--seed N]`. An ingest runs to its end, is cancelled, or is a process
-that gets killed, each at a random moment. Whatever happened, every row must have its whole object; the
-ingest that then runs to its end must leave a row for what the folder holds. Descriptors, threads and memory
-must not grow.
+`python benches/soak.py [--seconds N] [--seed N]`. In each round, an ingest is cancelled or its process is killed,
+at a random moment; then every row must have its complete object. Another ingest then runs to its end, and
+must leave a row for each file. Descriptors, threads and memory must not grow.
 """
 
 import argparse
@@ -26,7 +25,7 @@ import inhaul
 FILES = 2_000
 EDITS = 200
 LARGEST = 16 << 10
-GROWTH = 64 << 20  # bytes; what an allocator may keep
+GROWTH = 64 << 20  # bytes that the allocator may keep
 
 
 def edit(tree: Path, rng: random.Random) -> None:
@@ -42,13 +41,13 @@ def edit(tree: Path, rng: random.Random) -> None:
 
 
 async def ingest(tree: Path, work: Path) -> None:
-    """One ingest into the same storage and database each time."""
+    """Ingests the folder, always into the same storage and database."""
     async with inhaul.connect(storage=work / "storage", db=f"sqlite:///{work}/registry.db"):
         await inhaul.ingest(tree)
 
 
 def ingest_whole(tree: Path, work: Path) -> float:
-    """The same, to its end, then checked; returns its seconds."""
+    """Ingests the folder, checks the result, and returns the seconds of the ingest."""
     start = time.monotonic()
     asyncio.run(ingest(tree, work))
     seconds = time.monotonic() - start
@@ -57,7 +56,7 @@ def ingest_whole(tree: Path, work: Path) -> float:
 
 
 async def ingest_cancelled(tree: Path, work: Path, after: float) -> None:
-    """The same, cancelled after so many seconds unless it has ended."""
+    """Ingests the folder, and cancels that after so many seconds unless it has ended."""
     task = asyncio.create_task(ingest(tree, work))
     await asyncio.wait([task], timeout=after)
     task.cancel()
@@ -72,7 +71,7 @@ def ingest_here(tree: Path, work: Path) -> None:
 
 
 def ingest_killed(tree: Path, work: Path, after: float) -> None:
-    """The same in a process that is killed after so many seconds unless it has ended."""
+    """Ingests the folder in a process that is killed after so many seconds unless it has ended."""
     process = multiprocessing.get_context("spawn").Process(target=ingest_here, args=(tree, work))
     process.start()
     process.join(after)
@@ -87,7 +86,7 @@ def digest(path: Path) -> tuple[int, str]:
 
 
 def check_rows(work: Path) -> dict[str, tuple[int, str]]:
-    """Every row has its object; returns content by key of the latest rows."""
+    """Checks that every row has its object. Returns size and hash by key, of the latest rows."""
     database = work / "registry.db"
     if not database.exists():
         return {}
@@ -108,7 +107,7 @@ def check_rows(work: Path) -> dict[str, tuple[int, str]]:
 
 
 def check_complete(tree: Path, work: Path) -> None:
-    """Every file has its row."""
+    """Checks that every file has its row."""
     rows = check_rows(work)
     for path in tree.rglob("*.bin"):
         key = path.relative_to(tree.parent).as_posix()
@@ -124,7 +123,7 @@ class Usage(NamedTuple):
 
 
 def usage() -> Usage:
-    """What this process holds, garbage apart: tracebacks make cycles."""
+    """Returns what this process holds after a garbage collection, because tracebacks make cycles."""
     gc.collect()
     files = Counter(str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink())
     threads = Counter(thread.name for thread in threading.enumerate())
@@ -150,7 +149,7 @@ def main() -> None:
         work.mkdir()
         edit(tree, rng)
         whole = ingest_whole(tree, work)
-        ingest_killed(tree, work, 0)  # multiprocessing keeps a descriptor once it was used
+        ingest_killed(tree, work, 0)  # multiprocessing keeps a descriptor after its first use
         at_first = usage()
         while time.monotonic() < end:
             edit(tree, rng)

@@ -15,14 +15,14 @@ PART = 8 << 20
 
 
 def files() -> list[Path]:
-    """What `find` sees in the folder, bar its site-packages."""
+    """Returns the files that `find` lists, except those in site-packages."""
     command = ["find", FOLDER, "-name", "site-packages", "-prune", "-o", "-type", "f", "-print0"]
     output = subprocess.check_output(command, text=True)  # noqa: S603
     return [Path(path) for path in output.split("\0")[:-1]]
 
 
 def digest(path: Path) -> tuple[int, str]:
-    """Size and hash by the published rule: MD5, from 8 MiB on the MD5 of the MD5s of the parts."""
+    """Returns size and hash by the published rule: the MD5; from 8 MiB on, the MD5 of the MD5s of parts of 8 MiB."""
     content = path.read_bytes()
     if len(content) < PART:
         md5 = hashlib.md5(content)

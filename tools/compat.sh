@@ -36,7 +36,7 @@ cp --dereference /etc/ssl/certs/ca-certificates.crt "$system/etc/ssl/certs/"
 [[ ! -e /etc/pip.conf ]] || cp /etc/pip.conf "$system/etc/"
 
 # The mounts belong to a namespace of their own, so they end with its last process. The Debian becomes its root: under
-# chroot, the kernel would refuse tests a namespace of theirs.
+# chroot, the kernel would refuse the tests that make a namespace.
 inside() {
     unshare --mount bash -c '
         set -e
@@ -62,9 +62,9 @@ for name in ${COMPAT:-newest pandas2}; do
         shift 3
         cd /project
         python3 -m venv /opt/$name
-        # Python compiles those modules that it imports: all of them would take as long as the installation.
+        # Python compiles each module when it imports it. Compiling all of them takes as long as the installation.
         /opt/$name/bin/pip install --quiet --no-compile --upgrade --upgrade-strategy eager --group test "$wheel[all]" "$libraries"
-        # pip takes a wheel of the version it has installed for the same.
+        # Without force, pip keeps an installed wheel of the same version, even if the content differs.
         /opt/$name/bin/pip install --quiet --no-compile --no-deps --force-reinstall "$wheel"
         /opt/$name/bin/pip list | grep -E "^(anndata|mudata|numpy|pandas|pyarrow|zarr) "
         rm -rf python  # the wheel is what is tested

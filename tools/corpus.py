@@ -62,7 +62,7 @@ def main(names: list[str]) -> None:
             subprocess.run([environment / "bin" / "python", __file__, "--write", writer, folder], check=True)
 
 
-# Each of these runs with the libraries of its line, and no others are there.
+# Each of these functions runs in an environment with only the libraries of its line.
 # ruff: noqa: PLC0415
 
 
@@ -163,7 +163,7 @@ def table(folder: Path) -> None:
 
 
 def arrow(folder: Path) -> None:
-    """Returns a table of pyarrow, without the metadata of pandas."""
+    """A table of pyarrow, without the metadata of pandas, in each format."""
     import datetime
 
     import pyarrow as pa

@@ -1,7 +1,7 @@
 """Writes `python/inhaul/sync/__init__.pyi`, the types of the blocking API, from the source of the async one.
 
-It declares every class with a twin, so it imports the package. With `--check` it writes nothing, and fails if the file
-is out of date.
+The file declares every class with a twin, so this program imports the package. With `--check` the program writes
+nothing, and fails if the file is out of date.
 """
 
 import ast
@@ -64,7 +64,7 @@ class Module:
                 self.origins[node.targets[0].id] = f"from {name} import {node.targets[0].id}"
 
     def classes(self) -> Iterator[ast.ClassDef]:
-        """The classes that have twins, and the descriptors by which these hand out others."""
+        """Yields the classes that have twins, and the descriptors that return such classes."""
         classes = (node for node in self.tree.body if isinstance(node, ast.ClassDef))
         for node in classes:
             is_descriptor = any(_name(member) == "__get__" for member in node.body)
@@ -111,7 +111,7 @@ def _is_overload(node: ast.stmt) -> bool:
 
 
 def _declared(body: list[ast.stmt], more: list[ast.stmt]) -> list[ast.stmt]:
-    """Without the implementations of overloaded functions, which a stub does not have: their docstrings stay."""
+    """Leaves out implementations of overloaded functions. Their docstrings move to the first overloads."""
     overloads = {_name(one): one for one in reversed([*body, *more]) if _is_overload(one)}
     for one in body:
         first = overloads.get(_name(one))
@@ -218,7 +218,7 @@ def make() -> str:
     tree = ast.fix_missing_locations(ast.Module(body, []))
     declared = {node.name for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
     declared |= {ast.unparse(node.targets[0]) for node in body if isinstance(node, ast.Assign)}
-    for node in body:  # and the attributes of classes, which setters and annotations name
+    for node in body:  # attributes of classes, which setters and annotations use
         for member in node.body if isinstance(node, ast.ClassDef) else ():
             declared |= {ast.unparse(member.target)} if isinstance(member, ast.AnnAssign) else {_name(member) or ""}
     needed = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} | set(public) | SHARED

@@ -15,7 +15,7 @@ struct Input<'a> {
     messages: Vec<Message>,
 }
 
-/// A stretch of the content, repeated to a length that also passes the end of a slice.
+/// A part of the content, repeated. It can be longer than a slice.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Message {
     start: u16,
@@ -23,7 +23,7 @@ struct Message {
     repeat: u8,
     /// The most that one read returns; 0 for as much as there is room for.
     most: u16,
-    /// No source is ready before this one until all others have ended.
+    /// This source is ready only when all sources before it have ended.
     pause: bool,
 }
 
