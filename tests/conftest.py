@@ -28,13 +28,13 @@ hypothesis.settings.load_profile("inhaul")
 S3_SERVERS = os.environ.get("S3_SERVERS", "seaweedfs").split(",")
 _STARTS = {"seaweedfs": seaweedfs, "ceph": ceph.ceph, "rclone": rclone}
 
-# The environment of this machine must not affect the tests, so these are removed before any setting is read.
+# The environment of this machine must not affect the tests, so its settings are removed before any is read.
 for name in [name for name in os.environ if name.startswith(("INHAUL_", "AWS_"))]:
     del os.environ[name]
 
 
 def pytest_sessionstart() -> None:
-    """Returns missing programs that the tests need and that no package index has."""
+    """Ends the session with advice if a program that the tests need is missing, or a server is unknown."""
     path = f"{os.environ['PATH']}:/usr/sbin"  # the folder of servers on Debian, which may be missing in PATH
     if missing := [name for name in ("strace", "setpriv", "pgbouncer") if shutil.which(name, path=path) is None]:
         packages = "strace util-linux pgbouncer"
@@ -66,7 +66,7 @@ def _loop_stays_free() -> Iterator[None]:
             function.can_block_in("sqlalchemy/dialects/sqlite/pysqlite.py", "create_connect_args")
             # For each connection the driver looks for ~/.pgpass and ~/.postgresql.
             function.can_block_in("asyncpg/connect_utils.py", "_parse_connect_arguments")
-            # It resolves the path of the storage, which identifies the instance.
+            # `connect` resolves the path of the storage, which identifies the instance.
             function.can_block_in("inhaul/instance/connecting.py", "connect")
             # A blocking call blocks on purpose. Its work runs on another loop, which is also watched.
             function.can_block_in("inhaul/_blocking.py", "run")
@@ -77,7 +77,7 @@ def _loop_stays_free() -> Iterator[None]:
             # The library that opens paths of objects is imported at its first use.
             function.can_block_in("inhaul/stores/s3/store.py", "path")
         yield
-        # These call the watched functions, which must stay watched meanwhile.
+        # These threads call the watched functions, which must stay watched until the threads end.
         for thread in threading.enumerate():
             if thread.name == "inhaul-discard":
                 thread.join()
@@ -85,7 +85,7 @@ def _loop_stays_free() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _small_heap() -> None:
-    """Excludes what earlier files imported and left from garbage collection, which else takes most of some tests."""
+    """Excludes earlier objects from garbage collection, which otherwise takes most of the time of some tests."""
     gc.collect()
     gc.freeze()
 

@@ -26,7 +26,7 @@ DAY = timedelta(days=1)
 
 
 class Bytes:
-    """An object that is served from memory, as it is or with something wrong; counts how often it was."""
+    """An object that is served from memory, changed by `spoil`. It counts how often it was served."""
 
     def __init__(self, content: bytes, spoil: Callable[[bytes], bytes] = bytes) -> None:
         self.content = content
@@ -76,7 +76,7 @@ async def test_other_content_under_the_same_uid_is_another_entry(cache: Cache) -
 
 
 def spoils(rng: random.Random) -> Callable[[bytes], bytes]:
-    """What can be wrong with what a server sends."""
+    """Returns a way in which a server can damage content."""
 
     def flip(content: bytes) -> bytes:
         at = rng.randrange(len(content))
@@ -358,8 +358,8 @@ async def test_use_is_noted_now_and_then_and_never_in_the_copy(cache: Cache) -> 
     os.utime(note, ns=(0, noted.st_mtime_ns - 61 * 10**9))
     await cache.get(it.entry, it.fetch)
     assert note.stat().st_mtime_ns >= noted.st_mtime_ns
-    after = path.stat()  # not its st_atime: the file system notes a read when it likes
-    # Or who hashes the copy just then would think that it changes.
+    after = path.stat()  # not its st_atime: the file system decides when to record a read
+    # Otherwise a call that hashes the copy at that moment would think that it changes.
     assert (after.st_ino, after.st_size, after.st_mtime_ns, after.st_ctime_ns) == (
         made.st_ino,
         made.st_size,

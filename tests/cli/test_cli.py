@@ -87,7 +87,7 @@ def test_ingest_shows_progress_on_a_terminal(folder: Path) -> None:
     subprocess.run([_COMMAND, "ingest", folder], stdout=subprocess.DEVNULL, stderr=terminal, check=True, timeout=60)
     os.close(terminal)
     shown = b""
-    with suppress(OSError):  # at the end
+    with suppress(OSError):  # which a read after the end raises
         while part := os.read(main, 65536):
             shown += part
     assert b"4 of 4 files" in shown

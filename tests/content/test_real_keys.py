@@ -32,7 +32,7 @@ from striking import breaker
 from trees import write
 
 KEY = "in/table.txt"
-SUFFIXES = (".txt", ".csv")  # the key's own, and another one, which it follows
+SUFFIXES = (".txt", ".csv")  # that of the key, and another one, which the key takes
 
 
 class Place:
@@ -56,7 +56,7 @@ class Place:
             self._client.delete_object(Bucket=self._bucket, Key=f"{self._prefix}/{key}")
 
     def contents(self) -> dict[str, str]:
-        """What is stored, by key; the registry of a local storage apart."""
+        """Returns what is stored, by key, without the files of the registry."""
         if self._client is None:
             files = [path for path in Path(self.root).rglob("*") if path.is_file()]
             named = {path.relative_to(self.root).as_posix(): path for path in files}
@@ -138,7 +138,7 @@ def source_of(kind: str, folder: Path) -> Any:
 
 @pytest.mark.parametrize(("kind", "suffix"), [("file", ".txt"), ("frame", ".parquet"), ("folder", "")])
 async def test_a_key_that_the_file_system_cannot_have(tmp_path: Path, kind: str, suffix: str) -> None:
-    """Nothing is made for it, neither a folder nor a mark."""
+    """Neither a folder nor a mark is made for it."""
     source, root = source_of(kind, tmp_path), tmp_path / "storage"
     write(root / "file.txt", "mine")
     (root / f"folder{suffix}").mkdir()
@@ -330,7 +330,7 @@ async def test_a_crash_is_ended_by_the_next_process(
     child = await asyncio.create_subprocess_exec(*command, env={**os.environ, **s3_server.environment}, cwd=tmp_path)
     assert await child.wait() == -signal.SIGKILL
     happened = label not in ("noted", "stored")
-    # Whatever there was left to do, the row refers to what it says.
+    # Before anything is finished, the row refers to the content that it describes.
     found = await Artifact.get(artifact.uid)
     assert (await found.cache()).read_text() == ("new" if happened else "old")
 
@@ -352,7 +352,7 @@ async def test_what_comes_after_a_crash_ends_it_first(
     call: str,
     s3_server: S3Server,
 ) -> None:
-    """Else it would plan by a row and a file of which one is new."""
+    """Otherwise it would plan with an old row and a new file, or the reverse."""
     new = write(tmp_path / "new.txt", "new")
     command = [sys.executable, "-c", _KILLED, "switched", place.root, artifact.uid, str(new)]
     child = await asyncio.create_subprocess_exec(*command, env={**os.environ, **s3_server.environment}, cwd=tmp_path)
@@ -451,7 +451,7 @@ async def test_what_a_killed_save_left_stays_when_the_next_one_fails(
 async def test_the_object_of_a_call_that_runs_is_not_taken(
     instance_at_place: inhaul.Instance, place: Place, tmp_path: Path
 ) -> None:
-    """It could be taken back, and the row of the other call would have no object."""
+    """The running call may still remove it, and the row of the other call would have no object."""
     source = write(tmp_path / "table.txt", "old")
     place.put(KEY, "old")
     async with storing(instance_at_place.database, target=target_of(place.root, KEY)):
@@ -462,7 +462,7 @@ async def test_the_object_of_a_call_that_runs_is_not_taken(
 async def test_a_save_waits_for_another_one_of_the_same_key(
     instance_at_place: inhaul.Instance, place: Place, tmp_path: Path
 ) -> None:
-    """Of several uploads in parts that end at once, some servers let more than one succeed."""
+    """If several uploads in parts are completed at once, some servers let more than one succeed."""
     saving = Artifact(write(tmp_path / "table.txt", "old"), key=KEY, key_is_virtual=False)
     async with storing(instance_at_place.database, target=target_of(place.root, KEY)):
         task = asyncio.create_task(saving.save())

@@ -1,4 +1,4 @@
-"""A file that is saved is read once, and what was kept of it goes if it is not stored after all."""
+"""A file is read once when it is saved. Its temporary copy is removed if it is not stored."""
 
 import errno
 import os

@@ -1,7 +1,7 @@
-"""The connection to PostgreSQL is lost during COMMIT: nobody knows what became of it, so nothing is removed.
+"""The connection to PostgreSQL is lost during COMMIT: nobody knows whether it succeeded, so nothing is removed.
 
-The server waits with each COMMIT that asks for it for a standby that does not exist, until it is told not to. Those of
-records ask for it, those of leases do not.
+A COMMIT with `synchronous_commit = on` waits for a standby that does not exist, until a test lets it through. Those of
+records have this setting, those of leases do not.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ async def hold(server: PostgreSQL, held: bool) -> None:
 
 
 async def cut(cable: Wire, call: Coroutine[Any, Any, object], after: float) -> BaseException | None:
-    """Cuts the connections so many seconds after a call began, and again until it ends; returns what it raised."""
+    """Cuts the connections every `after` seconds until a call ends; returns what the call raised."""
     task = asyncio.create_task(call)
     while not task.done():
         await asyncio.wait([task], timeout=after)
@@ -87,7 +87,7 @@ async def cut_in_commit(url: str, cable: Wire, call: Coroutine[Any, Any, object]
 
 
 async def repeated(server: PostgreSQL, call: Coroutine[Any, Any, object], *, at_once: bool) -> None:
-    """Repeats a call, while the COMMIT before still waits or when that is through."""
+    """Repeats a call, while the COMMIT before it still waits (`at_once`) or as that is let through."""
     task = asyncio.create_task(call)
     if at_once:
         await asyncio.wait([task], timeout=0.02)

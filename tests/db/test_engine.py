@@ -244,7 +244,7 @@ async def test_a_file_that_is_no_database(sqlite: Database, tmp_path: Path) -> N
         with pytest.raises(UnsupportedDatabase, match=r"registry\.db is not an SQLite database"):
             async with use():
                 pass
-    # One that tells a closed loop of its end prints a traceback.
+    # A thread that reports its end to a closed loop prints a traceback.
     assert not [one for one in threading.enumerate() if one not in running and not one.name.startswith("asyncio_")]
 
 
@@ -255,7 +255,7 @@ async def test_a_folder_in_the_place_of_the_database(sqlite: Database, tmp_path:
 
 
 def test_a_file_that_may_not_be_written(tmp_path: Path) -> None:
-    """By nobody in particular: root may write everything."""
+    """The program runs as another user, because root may write everything."""
     script = """
 import sys
 import inhaul.sync as ih
@@ -415,7 +415,7 @@ asyncio.run(main())
 
 
 def test_a_full_disk_is_named_and_the_next_write_works(tmp_path: Path) -> None:
-    # A mount name space of its own, so that the small disk goes with the process.
+    # With its own namespace of mounts, the small disk disappears with the process.
     done = children.run(FULL, str(tmp_path), wrapper=("unshare", "--mount", "--map-root-user"))
     assert (done.stderr, done.returncode) == ("", 0)
 
@@ -554,7 +554,7 @@ else:
 @pytest.mark.parametrize("how", ["never closed", "error escapes", "in a statement", "loop dropped"])
 def test_a_script_that_closes_nothing_ends_at_once(how: str, database_url: str) -> None:
     done = children.run(FORGETFUL, database_url, how)
-    assert time.time() - float(done.stdout) < 4  # seconds; one that waits for its statement takes an hour
+    assert time.time() - float(done.stdout) < 4  # seconds; a script that waits for its statement takes an hour
     if how == "error escapes":
         assert done.stderr.splitlines()[-1] == "ZeroDivisionError: escapes"
     else:

@@ -39,7 +39,7 @@ async def main():
 asyncio.run(main())
 """
 
-# What inhaul made until schema 0002.
+# Makes a registry as inhaul did until schema 0002.
 OLD = """
 import asyncio, sys
 from alembic import command
@@ -81,22 +81,22 @@ async def start_from_nothing(database: Database) -> None:
 
 
 def driven(url: str) -> str:
-    """The address as SQLAlchemy wants it."""
+    """Returns the address in the form of SQLAlchemy."""
     scheme, rest = url.split(":", 1)
     return f"{scheme}+{DRIVERS[scheme]}:{rest}"
 
 
 def engine_of(url: str) -> AsyncEngine:
-    """What another program opens the database with."""
+    """Returns an engine such as another program uses."""
     return create_async_engine(driven(url), poolclass=NullPool)
 
 
 async def schema(database: Database) -> Any:
-    """All that the database says about its tables."""
+    """Returns all that the database says about its tables."""
     async with database.read() as conn:
         if database.dialect == "sqlite":
             rows = await conn.execute(text("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"))
-            # A column that was added stands on the line of the one before.
+            # SQLite writes a column that was added on the line of the column before it.
             return [(*row[:-1], " ".join((row.sql or "").split())) for row in rows]
         columns = await conn.execute(
             text(
@@ -160,7 +160,7 @@ async def test_a_newer_schema_is_refused(database: Database, database_url: str) 
 async def test_a_registry_lives_beside_another_program_that_uses_alembic(
     revision: str, database: Database, database_url: str
 ) -> None:
-    """As mlflow does, whose tables have other names."""
+    """mlflow is such a program; its tables have other names."""
     async with engine_of(database_url).begin() as conn:
         await conn.execute(text("CREATE TABLE runs (run_uuid VARCHAR(32))"))
         await conn.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
@@ -217,7 +217,7 @@ async def test_databases_of_every_release_open(dump: Path, tmp_path: Path) -> No
     database, fresh = Database(f"sqlite:///{tmp_path / 'old.db'}"), Database(f"sqlite:///{tmp_path / 'fresh.db'}")
     await database.prepare()
     await fresh.prepare()
-    assert await schema(database) == await schema(fresh)  # the table of the revision has its own name, too
+    assert await schema(database) == await schema(fresh)  # which includes the name of the version table
     async with database.read() as conn:
         for name, table in metadata.tables.items():
             assert len((await conn.execute(select(table))).all()) == held.get(name, 0)
@@ -228,7 +228,7 @@ async def test_databases_of_every_release_open(dump: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("dump", sorted(GOLDEN.glob("*.sql")), ids=lambda path: path.stem)
 async def test_records_of_every_release_are_read_in_full(dump: Path, tmp_path: Path) -> None:
-    """In the newest ones, a label is the value of a feature that takes numbers, as older releases permitted."""
+    """In the newest dumps, a label is the value of a feature of numbers, which older releases permitted."""
     old = sqlite3.connect(tmp_path / "old.db")
     old.executescript(dump.read_text())
     old.close()

@@ -1,4 +1,4 @@
-"""What a PostgreSQL server, or what stands before it, can ask of a client or deny it."""
+"""What a PostgreSQL server, or a pooler before it, can require of a client or deny it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -37,7 +37,7 @@ def url(postgresql_server: PostgreSQL) -> Iterator[str]:
 
 @pytest.fixture
 async def admin(url: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
-    """A connection without inhaul, as whoever runs the server has."""
+    """A connection of the administrator, without inhaul."""
     connection = await asyncpg.connect(url)
     yield connection
     await connection.close()
@@ -173,7 +173,7 @@ async def test_a_service_file_is_read(url: str, tmp_path: Path, monkeypatch: pyt
 
 
 async def test_programs_run_one_after_the_other_through_a_pooler(pooled_server: PostgreSQL, tmp_path: Path) -> None:
-    """Each finds what was prepared by those before it on the connections of the server."""
+    """Each program gets connections on which earlier programs prepared statements."""
     (tmp_path / "a.txt").write_text("a")
     with pooled_server.database() as url:
         for number in range(4):
@@ -196,7 +196,6 @@ async def test_many_at_once_share_the_few_connections_of_a_pooler(pooled_server:
 
 @pytest.mark.parametrize("pooled", [False, True])
 async def test_a_pooler_is_seen(pooled: bool, pooled_server: PostgreSQL, postgresql_server: PostgreSQL) -> None:
-    """With the server itself, statements stay prepared."""
     with (pooled_server if pooled else postgresql_server).database() as url:
         database = Database(url)
         await database.prepare()

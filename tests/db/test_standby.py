@@ -27,7 +27,7 @@ def url(postgresql_server: PostgreSQL, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 async def tls(postgresql_server: PostgreSQL, url: str, tmp_path: Path) -> AsyncIterator[str]:
-    """The address of the same behind TLS, with {host} and {query}; beside it are certificates of issuers."""
+    """The address of that registry behind TLS, with {host} and {query}; `tmp_path` has certificates of issuers."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "issuer.pem")
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")

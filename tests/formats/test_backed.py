@@ -1,4 +1,4 @@
-"""Access without loading: what is chosen equals what AnnData, h5py, zarr and pyarrow choose themselves."""
+"""Access without loading: a choice equals that of AnnData, h5py, zarr and pyarrow themselves."""
 
 import asyncio
 import io
@@ -44,7 +44,7 @@ pytestmark = [
 
 
 def cells() -> anndata.AnnData:
-    """With elements of every kind."""
+    """Makes an AnnData with elements of every kind."""
     adata = datasets.anndata_pbmc68k_reduced()
     adata.obs["note"] = [f"note {number}" for number in range(70)]
     adata.obs["maybe"] = pd.array([None if number % 3 else number for number in range(70)], dtype="Int64")
@@ -298,7 +298,7 @@ async def store(s3_root: str) -> AsyncIterator[S3Store]:
 
 
 async def opened(store: S3Store, path: Path) -> Any:
-    """Content on S3, opened where it is."""
+    """Stores content on S3, and opens it there."""
     for file in [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]:
         await store.put_file(file, file.relative_to(path.parent).as_posix(), hash_file(file))
     suffix = keys.suffix(path.name)

@@ -21,7 +21,7 @@ from inhaul.formats.arrow import open_dataset
 
 
 def same(opened: pa.Table, loaded: pd.DataFrame) -> None:
-    """Both have the same values, where a missing text is None or NaN. What a column without rows holds is open."""
+    """Checks that both have equal values. A missing text is None or NaN; a column without rows has any type."""
     found = opened.to_pandas()
     texts = [name for name, column in found.items() if column.dtype == object or not len(column)]
     for name in list(found):

@@ -95,7 +95,7 @@ async def test_an_index_of_any_encoding_is_read_everywhere(
 
 @pytest.fixture(params=["0.6", "0.7", "0.7 with a root that says what it is", "0.7 in zarr", "0.7 in zipped zarr"])
 def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Files of releases before 0.8."""
+    """A file of a release before 0.8."""
     if request.param == "0.6":
         return SCANPY / "10x_pbmc68k_reduced.h5ad"
     if "zarr" in request.param:

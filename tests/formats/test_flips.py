@@ -8,7 +8,7 @@ import pytest
 import flips
 from registries import seeds
 
-# `python tests/support/flips.py FIRST LAST` runs those of a seed that failed.
+# `python tests/support/flips.py FIRST LAST` repeats the flips of a seed that failed.
 EACH = 1000 if "SOAK" in os.environ else 120  # flips of a seed
 
 pytestmark = [

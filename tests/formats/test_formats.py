@@ -64,7 +64,7 @@ def dense(matrix: Any) -> Any:
 
 
 def with_categories(adata: anndata.AnnData) -> anndata.AnnData:
-    """What anndata makes of an object by writing it."""
+    """Returns what anndata makes of an object when it writes it."""
     made = adata.copy()
     made.strings_to_categoricals()
     return made
@@ -116,7 +116,7 @@ async def test_images_of_scikit_learn_and_scikit_image(anywhere: inhaul.Instance
     for name in names:
         pixels = await (await stored(SKIMAGE / name)).load()
         seen = skimage.io.imread(SKIMAGE / name)
-        # Of colours with 16 bits, scikit-image has the upper half.
+        # scikit-image keeps only the upper half of colours with 16 bits.
         np.testing.assert_array_equal(pixels if pixels.dtype == seen.dtype else pixels >> 8, seen)
 
 
@@ -156,7 +156,7 @@ with ih.connect(sys.argv[1], "sqlite:///registry.db"):
 
 @pytest.mark.parametrize("place", ["local", "s3"])
 def test_stores_of_tiledb(request: pytest.FixtureRequest, place: str) -> None:
-    """In a process of its own: its library must not be in one that forks."""
+    """It runs in its own process, because a process that has loaded TileDB must not fork."""
     root = "storage" if place == "local" else request.getfixturevalue("s3_root")
     done = subprocess.run([sys.executable, "-c", _TILEDB, root], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -225,7 +225,7 @@ async def test_what_nothing_loads_is_a_path(instance: inhaul.Instance, tmp_path:
 
 @pytest.fixture(params=[2, 3])
 def anndata_zarr(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[anndata.AnnData, Path]:
-    """An AnnData zarr store of each version, with a name that does not tell what it holds."""
+    """An AnnData, and its zarr store of each version, whose name does not tell what it holds."""
     adata = datasets.anndata_pbmc68k_reduced()
     path = tmp_path / f"cells{request.param}.zarr"
     with anndata.settings.override(zarr_write_format=request.param, auto_shard_zarr_v3=False):
@@ -346,7 +346,7 @@ async def test_a_backed_anndata_stays_as_it_is(
         np.testing.assert_array_equal(dense(x[:]), dense(matrix))
         if key == "a.zarr":  # in the same chunks
             assert await Artifact.from_anndata(whole, key) == artifact
-        if mode == "r+" and not with_raw:  # which anndata cannot write to where it is
+        if mode == "r+" and not with_raw:  # anndata cannot write others in place
             backed.write()
             assert list(anndata.read_h5ad(path).obs["note"]) == ["text"] * 70
         backed.file.close()
@@ -422,7 +422,7 @@ async def test_bad_arguments(instance: inhaul.Instance, tmp_path: Path) -> None:
     assert await Artifact.filter(visibility=None).count() == 0
 
 
-UNBROKEN = (".txt", ".md", ".tiledb", ".tiledbsoma")  # for those of TileDB see above
+UNBROKEN = (".txt", ".md", ".tiledb", ".tiledbsoma")  # `_TILEDB` reads broken stores of TileDB
 BROKEN = [suffix for suffix in SUFFIXES if suffix not in UNBROKEN]
 
 

@@ -1,4 +1,4 @@
-"""Content that would have a reader open other files, run code or end the process is refused, naming what it is."""
+"""Content is refused by name if it makes a reader open other files, run code or end the process."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Files that others read are read, all of them: images, documents and tables of less common forms."""
+"""Images, documents and tables of less common forms are read, if other programs read them."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Any table and any annotated matrix comes back as its own library gives it back, or is refused; it stays as it is."""
+"""Any table or annotated matrix comes back as from its own library, or is refused. The object stays unchanged."""
 
 import copy
 import logging
@@ -38,7 +38,7 @@ refusals: Counter[str] = Counter()  # of the test that runs, by kind
 
 
 def check(number: int, strategy: Any, test: Any) -> None:
-    """Runs a test, which returns whether its example was stored, with examples that follow from a number."""
+    """Runs a test with examples made from a seed. The test returns whether its example was stored."""
     stored: list[bool] = []
     refusals.clear()
     limits = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
@@ -66,7 +66,7 @@ def emptied(folder: Path) -> Path:
 
 
 def is_stored(write: Callable[[], object]) -> bool:
-    """Whether something is written, rather than refused."""
+    """Returns whether something is written; False if it is refused."""
     try:
         write()
     except ValueError as error:
@@ -81,7 +81,7 @@ def same_table(one: pd.DataFrame, other: pd.DataFrame) -> None:
 
 
 def same_columns(one: pd.DataFrame, other: pd.DataFrame) -> None:
-    """Compares tables; by Arrow the columns that pandas carries, but cannot compare."""
+    """Compares tables. Arrow compares the columns that pandas cannot compare."""
     pd.testing.assert_index_equal(one.columns, other.columns)
     assert list(one.dtypes) == list(other.dtypes)
     carried = [place for place, dtype in enumerate(other.dtypes) if str(dtype) == "string_view[pyarrow]"]
@@ -130,7 +130,7 @@ def test_a_table_on_s3_comes_back_as_pandas_gives_it_back(s3: None, folder: Path
 
 
 def same(one: Any, other: Any) -> None:
-    """Whether values are equal, of the same types, down to their parts."""
+    """Checks that values and their parts are equal and of the same types."""
     if isinstance(other, ad.AnnData):
         assert one.shape == other.shape
         for part in ("obs", "var", "X"):
@@ -163,7 +163,7 @@ def same(one: Any, other: Any) -> None:
 
 
 def own_round_trip(adata: ad.AnnData, path: Path) -> ad.AnnData:
-    """What anndata makes of an object, which it may change: of a copy. It writes no `string` columns by itself."""
+    """Returns what anndata makes of a copy. Columns of `string`, which it does not write, become objects."""
     adata = adata.copy() if adata.is_view else copy.deepcopy(adata)
     for table in (adata.obs, adata.var, *([adata.raw.var] if adata.raw is not None else [])):
         adata.strings_to_categoricals(table)
@@ -178,7 +178,7 @@ def own_round_trip(adata: ad.AnnData, path: Path) -> ad.AnnData:
 
 
 def untouched(adata: ad.AnnData) -> Any:
-    """A copy to compare with; of a view, its content."""
+    """Returns a copy to compare with; for a view, a copy of its content."""
     return adata.copy() if adata.is_view else copy.deepcopy(adata)
 
 
@@ -209,12 +209,12 @@ def test_an_anndata_comes_back_as_anndata_gives_it_back(folder: Path, suffix: st
 
 
 def forms(adata: ad.AnnData, folder: Path) -> list[tuple[Path, str, ad.AnnData]]:
-    """The same in version 3 of zarr, and zipped: where, the suffix, and what anndata reads there."""
+    """Writes zarr of version 3, also zipped. Returns the paths, the suffixes and what anndata reads there."""
     path = folder / "three.zarr"
     try:
         with ad.settings.override(auto_shard_zarr_v3=False):
             ad.io.write_elem(zarr.open_group(path, mode="w", zarr_format=3), "/", adata)
-    except (AttributeError, ValueError) as error:  # anndata does not write again the texts in records that it has read
+    except (AttributeError, ValueError) as error:  # anndata cannot write texts in records that it has read
         assert "has no attribute 'encode'" in str(error) or "max() arg is an empty sequence" in str(error)
         return []
     own = ad.read_zarr(path)

@@ -1,4 +1,4 @@
-"""Content that declares more than is stored of it is refused before memory is taken for that, naming the size."""
+"""Content that declares more than is stored is refused before it takes memory; the error names the size."""
 
 import gzip
 import io
@@ -31,7 +31,7 @@ from inhaul.formats.backed import open_backed
 from inhaul.registry import asynchronous
 from mudatas import pulling_nothing
 
-HUGE = 1 << 28  # of what is declared
+HUGE = 1 << 28  # rows, pixels or the like that content declares
 pytestmark = pytest.mark.filterwarnings("ignore:.*pull.*:FutureWarning:mudata")
 
 
@@ -43,7 +43,7 @@ def cells() -> ad.AnnData:
 
 
 def refused(path: Path, suffix: str, accessor: str, message: str) -> None:
-    """By every way in, without taking the memory."""
+    """Checks that every way to read a file refuses it, without taking the memory."""
     ways: list[Any] = [
         lambda: suffixes.load(path, suffix, accessor),
         lambda: measured.measured(path, accessor),
@@ -58,7 +58,7 @@ def refused(path: Path, suffix: str, accessor: str, message: str) -> None:
 
 
 def texts_of(content: bytes) -> list[int]:
-    """Where the lengths of the texts of an HDF5 file are: before the places of the heap that they are in."""
+    """Returns where an HDF5 file has the lengths of its texts: each before the address of the heap with its text."""
     found = []
     for heap in re.finditer(b"GCOL", content):
         for one in re.finditer(re.escape(struct.pack("<Q", heap.start())), content):
@@ -131,7 +131,7 @@ def test_an_array_of_an_hdf5_file_has_no_more_than_is_stored(tmp_path: Path) -> 
         refused(tmp_path / name, Path(name).suffix, accessor, rf"{group}layers/x would take {HUGE * 16:,} bytes")
     cells().write_h5ad(tmp_path / "a.h5ad")
     with h5py.File(tmp_path / "a.h5ad", "r+") as file:
-        # All of a chunk is in memory to read a part of it.
+        # To read a part of a chunk, all of it must be in memory.
         file["obs"].create_dataset("chunk", (4,), "f4", chunks=(HUGE,), maxshape=(None,), compression="gzip")
     refused(tmp_path / "a.h5ad", ".h5ad", "AnnData", rf"obs/chunk would take {HUGE * 4:,} bytes")
 
@@ -227,7 +227,7 @@ def test_what_lacks_memory_names_the_file(tmp_path: Path) -> None:
 
 
 def test_what_compresses_well_is_read(tmp_path: Path) -> None:
-    """As much as a reader of files of a few kilobytes may take: zeros."""
+    """220 MB of zeros, which take far less room in the file."""
     adata = ad.AnnData(obs=pd.DataFrame(index=[f"c{n}" for n in range(200)]))
     adata.obsm["zeros"] = np.zeros((200, 1_100_000), "i1")
     adata.write_h5ad(tmp_path / "a.h5ad", compression="gzip")
@@ -237,7 +237,7 @@ def test_what_compresses_well_is_read(tmp_path: Path) -> None:
 
 
 def bomb(path: Path) -> None:
-    """A parquet file whose footer names the same rows again and again: 2^37 numbers."""
+    """Writes a parquet file whose footer names the same rows again and again: 2^37 rows."""
     table = pa.table({"n": np.zeros(1 << 24), "m": np.zeros(1 << 24, "i1")})
     parquet.write_table(table, path, row_group_size=1 << 24)
     metadata = parquet.read_metadata(path)

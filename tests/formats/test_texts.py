@@ -25,12 +25,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The data type:zarr.errors.UnstableSpecificationWarning"),
 ]
 
-WRITES_TEXTS_OF_PANDAS = isinstance(pd.Series(["a"]).dtype, pd.StringDtype)  # anndata does from pandas 3 on
+WRITES_TEXTS_OF_PANDAS = isinstance(pd.Series(["a"]).dtype, pd.StringDtype)  # anndata writes them from pandas 3 on
 KEYS = ("a.h5ad", "a.zarr")
 
 
 def frame(names: str) -> pd.DataFrame:
-    """Annotations with every kind of missing text."""
+    """Makes annotations with every kind of missing text."""
     return pd.DataFrame(
         {
             "none": ["a", None, "b"],
@@ -57,7 +57,7 @@ def storable(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def round_trip(adata: ad.AnnData, key: str) -> ad.AnnData:
-    """What anndata itself makes of an object. With pandas 2, it writes `string` columns only as objects."""
+    """Returns what anndata itself makes of an object. With pandas 2, it writes `string` columns as objects."""
     adata = adata.copy()
     adata.obs, adata.var = storable(adata.obs), storable(adata.var)
     raw = adata.raw.to_adata()
@@ -127,7 +127,7 @@ async def test_missing_texts_of_a_mudata_stay_missing(instance: inhaul.Instance,
 
 
 def with_parts(shape: tuple[int, int]) -> ad.AnnData:
-    """One with texts of every kind that an array can hold, wherever one can be."""
+    """Makes an AnnData with every kind of text in every part that can hold it."""
 
     def parts(*shape: int) -> dict[str, Any]:
         records = np.zeros(shape, [("t", "U3"), ("n", "i4")])

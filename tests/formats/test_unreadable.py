@@ -27,7 +27,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def _temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are where the tests see them."""
+    """Puts temporary files into a folder of the test."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
 
@@ -224,7 +224,7 @@ async def test_a_mudata_that_could_not_be_read_again(instance: inhaul.Instance, 
 async def test_what_was_written_is_opened_before_it_is_registered(
     instance: inhaul.Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
-    """Whatever a library loses without an error is found."""
+    """This finds what a library loses without an error."""
     monkeypatch.setattr("inhaul.formats.anndata.check_anndata", lambda adata: None)
     for parts in ({"layers": {"G2/M": EYE}}, {"uns": {"a": {"b/c": 1}}}, {"obs": {"n/x": [1, 2, 3]}}):
         await refused(cells(**parts), key, "could not be read again|cannot be stored", tmp_path)

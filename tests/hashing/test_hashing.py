@@ -1,4 +1,4 @@
-"""Every hash against hashlib, at the sizes where rules and blocks change."""
+"""Every hash is compared with hashlib, at the sizes where rules and blocks change."""
 
 import base64
 import hashlib
@@ -37,7 +37,7 @@ def text(digest: bytes) -> str:
 
 
 def rule(data: bytes, part_size: int = PART, function: Callable[[bytes], Any] = hashlib.md5) -> tuple[bytes, int]:
-    """The binary digest and the number of parts, 0 for none."""
+    """Returns the binary digest and the number of parts; 0 if there are none."""
     if len(data) < part_size:
         return function(data).digest(), 0
     parts = [function(data[at : at + part_size]).digest() for at in range(0, len(data), part_size)]
@@ -351,7 +351,7 @@ HASH_FOLDER = "import sys; from inhaul import hashing; print(hashing.hash_dir(sy
 
 
 def settle() -> None:
-    """Lets the clock that stamps files step on, so that those written just now count as old."""
+    """Waits until the clock of file times has moved on, so that new files count as old."""
     time.sleep(0.03)
 
 
@@ -439,7 +439,7 @@ def test_an_etag_is_a_hash_where_it_can_be_one() -> None:
     for etag in (f"{md5}-2", f"{md5}-4", f"{md5}-", md5[:-1], "0x8D4BCC2E4835CD0", None):
         digest = etags.from_etag(etag, 17 * MIB)
         assert digest == hashing.Digest(hashing.hash_bytes((etag or "").encode()).hash, "etag", 17 * MIB)
-    assert etags.from_etag(f"{md5}-1", MIB).hash_type == "etag"  # whose part may be any
+    assert etags.from_etag(f"{md5}-1", MIB).hash_type == "etag"  # its only part may have any size
 
 
 def test_the_md5_of_a_large_object_is_made_again(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files read part by part: every part and every digest against hashlib."""
+"""Files are read part by part; parts and digests are compared with hashlib."""
 
 import hashlib
 import os
@@ -96,7 +96,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 
 
 def longest_wait(reader: PartReader) -> float:
-    """The longest time, as a share of a read in another thread, in which this thread could not run."""
+    """Returns the longest time in which this thread could not run, as a share of a read in another thread."""
     reading = threading.Thread(target=reader.read, args=(0, 1))
     begun = last = time.perf_counter()
     reading.start()
@@ -113,7 +113,7 @@ def test_other_threads_run_meanwhile(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(64 * MIB)
     reader = PartReader(path, part_size=64 * MIB)
-    # Making room for the part needs the GIL, reading and hashing it do not.
+    # Allocating the part needs the GIL; reading and hashing it do not.
     assert min(longest_wait(reader) for _ in range(5)) < 0.7
 
 

@@ -1,4 +1,4 @@
-"""Folders as they should not be: each fault is an error or a reported entry, and everything else is done."""
+"""Folders with faults: each fault is an error or a reported entry, and everything else is ingested."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def url(root: Path) -> str:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Five good files, among which the bad ones go."""
+    """Five good files, to which each test adds bad ones."""
     grow(tmp_path / "tree", 5)
     return tmp_path / "tree"
 
@@ -48,7 +48,7 @@ Outcome = tuple[set[tuple[str, Reason]], set[tuple[str, Reason]]]
 
 
 async def ingested(tree: Path, root: Path, way: str = "ingest") -> Outcome:
-    """What an ingest reports as failed and as skipped: names and reasons."""
+    """Returns what an ingest reports as failed and as skipped: names and reasons."""
     async with inhaul.connect(root):
         if way == "ingest":
             report = await inhaul.ingest(tree)
@@ -113,7 +113,7 @@ asyncio.run(main())
 
 
 async def test_unreadable_files_and_folders(tree: Path) -> None:
-    """Nobody else than root, who reads everything, can meet them."""
+    """The program runs as another user, because root may read everything."""
     with tempfile.TemporaryDirectory() as name:
         open_to_all = Path(name)
         open_to_all.chmod(0o777)
@@ -146,7 +146,7 @@ def test_a_read_that_fails(tree: Path, root: Path) -> None:
 
 
 async def test_files_that_vanish(tmp_path: Path, root: Path, url: str) -> None:
-    """Another thread removes files, last ones first, while they are ingested."""
+    """Another thread removes files during the ingest, the last ones first."""
     tree = tmp_path / "tree"
     tree.mkdir()
     paths = [tree / f"f{number:05d}" for number in range(4_000)]
@@ -174,7 +174,7 @@ async def test_files_that_vanish(tmp_path: Path, root: Path, url: str) -> None:
 async def test_a_file_that_changes_while_it_is_read(
     tree: Path, root: Path, url: str, way: str, size: int, seed: int
 ) -> None:
-    """Each time by as many bytes, with its time put back: what is stored must be what was hashed all the same."""
+    """Its size and its time stay the same."""
     path = tree / "busy.bin"
     rng = random.Random(seed)
     path.write_bytes(rng.randbytes(size))
@@ -406,7 +406,7 @@ async def test_random_names_come_through_or_are_refused(tmp_path: Path, root: Pa
 
 
 async def test_a_parent_that_is_a_link_leads_nowhere_else(tmp_path: Path, root: Path, tree: Path, url: str) -> None:
-    """The folder is given through a link: its keys have the name it was given under, its bytes go into the storage."""
+    """The keys have the name of the link, and the storage gets the bytes."""
     (tmp_path / "alias").symlink_to(tree)
     async with inhaul.connect(root):
         saved = await Artifact.from_dir(tmp_path / "alias").save()

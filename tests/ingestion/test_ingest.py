@@ -43,14 +43,14 @@ def outside(tmp_path: Path) -> Path:
 
 
 def modified(root: Path) -> dict[Path, int]:
-    """What changes when anything under a folder, inhaul's own files apart, is written to."""
+    """Returns times of modification below a folder, without those of the registry and of the folders it is in."""
     own = (root / ".inhaul", root / ".inhaul" / "sessions")
     paths = (path for path in root.rglob("*") if path not in own and not path.name.startswith("registry.db"))
     return {path: path.stat().st_mtime_ns for path in paths}
 
 
 def ordered(tree: Path) -> list[Path]:
-    """The regular files in byte order of their relative paths."""
+    """Returns the regular files in byte order of their relative paths."""
     files = (path for path in tree.rglob("*") if path.is_file())
     return sorted(files, key=lambda path: os.fsencode(path.relative_to(tree)))
 

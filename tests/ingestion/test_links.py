@@ -1,4 +1,4 @@
-"""Links name an artifact, what they lead to gives its bytes: as caches of Hugging Face and DVC lay out files."""
+"""A link names an artifact, and its target gives the bytes, as in caches of Hugging Face and DVC."""
 
 import asyncio
 import gzip
@@ -61,7 +61,7 @@ async def test_the_name_of_a_link_is_the_name_of_the_artifact(
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """The files below a folder, those behind links, too."""
+    """Returns the files below a folder, also those behind links."""
     names = (Path(top, name) for top, _, names in os.walk(folder, followlinks=True) for name in names)
     return {str(path.relative_to(folder)): path.read_bytes() for path in names}
 
@@ -135,7 +135,7 @@ async def test_links_within_a_storage_stay_what_they_are(instance: inhaul.Instan
     assert (blob.key, blob.suffix, blob.hash) == ("cache/blobs/0a", "", table.hash)
     assert (await inhaul.verify(read=True)).ok
 
-    await table.delete(permanent=True, storage=True)  # the link goes, what it leads to stays
+    await table.delete(permanent=True, storage=True)  # removes the link, not its target
     assert not os.path.lexists(folder / "t.parquet")
     assert (await inhaul.verify(read=True)).ok
     linked = await Artifact.filter(key=f"{key}a.h5ad").one()

@@ -1,4 +1,4 @@
-"""Planning, copying and stopping, at the seam between Rust and Python."""
+"""The scanner as Python uses it: planning, copying and stopping."""
 
 import errno
 import gc
@@ -22,7 +22,7 @@ from scans import PART, Known, drain, fill, issues, known_from, md5, object_byte
 
 @contextmanager
 def rewriting(path: Path, at: int) -> Iterator[None]:
-    """Rewrites a file with the same size again and again, and puts its time back."""
+    """Rewrites a file again and again; its size and its time stay the same."""
     stamp = path.stat()
     done = threading.Event()
 
@@ -115,7 +115,7 @@ def test_no_space(root: Path, tmp_path: Path) -> None:
 
         (root / "big").unlink()
         again = drain(scanner(root, destination=mount, overwrite=True))
-        assert [row[1] for row in rows(again)] == ["small", "zig"]  # and what failed leaves no bytes behind
+        assert [row[1] for row in rows(again)] == ["small", "zig"]  # so the files that failed left no bytes behind
     finally:
         subprocess.run(["umount", str(mount)], check=True)
 
@@ -152,7 +152,7 @@ def test_planning_against_what_is_known(root: Path, store: Path) -> None:
     assert sorted(batch.successors) == sorted((stored[key][3], found[key][3]) for key in ("other", "longer"))
     assert sorted(json.loads(batch.unchanged_json())) == sorted(stored[key][3] for key in ("same", "big"))
     assert {row[1] for row in json.loads(batch.rows_json({}))} == {"other", "longer", "new", "big2"}
-    # Only what is new was written, and what was there before stays as it was.
+    # Only new content was written, and earlier objects stay as they were.
     written = {found[key][4] for key in ("other", "longer", "new", "big2")}
     assert set(objects(store)) == {*before, *written}
     assert object_bytes(store, found["other"]) == b"OTHER"
@@ -255,7 +255,7 @@ def open_now() -> int:
 
 
 def descriptors() -> int:
-    """How many stay open. Late in a run, a collection takes a second: too long for a look at what changes."""
+    """Returns how many stay open after a garbage collection, which can take a second late in a run."""
     gc.collect()
     return open_now()
 

@@ -52,7 +52,7 @@ class Storage:
             scan.stored_large(ticket, "readback", digest)
 
     def take(self, scan: Scanner) -> None:
-        with suppress(RuntimeError):  # the scan was stopped, as who takes its batches learns too
+        with suppress(RuntimeError):  # the scan was stopped, which the caller also sees
             while (uploads := scan.next_uploads()) is not None:
                 for ticket, object_key, content, etag in uploads:
                     self.send(scan, object_key, content, etag, ticket)
@@ -67,7 +67,7 @@ class Storage:
 
 
 def mixed(root: Path) -> dict[str, bytes]:
-    """Files of every way that content takes."""
+    """Writes files of all sizes that the scanner treats differently."""
     sizes = {"empty": 0, "one": 1, "small": 4096, "arena": 128 * 1024, "own": 128 * 1024 + 1, "under": PART - 1}
     sizes |= {"part": PART, "large": 3 * PART + 5}
     sizes |= {f"many/{n}": n for n in range(300)}
@@ -122,7 +122,7 @@ def test_the_second_pass_hands_over_what_is_as_it_was_staged(root: Path) -> None
     made = rows(batches)
     assert len(made) == len(files) - 3
     assert storage.objects == {row[4]: files[row[1]] for row in made}
-    assert storage.readers == 2  # what is not as it was staged is not sent again
+    assert storage.readers == 2  # files that changed since they were staged are not sent again
 
 
 def test_each_failure_is_an_issue_of_its_own(root: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_large_file_that_changes_while_it_is_sent(root: Path, steady_after: in
 
 
 class Hoarding(Storage):
-    """Settles nothing before it has as much as it will get, and then the last first."""
+    """Settles uploads only when it gets no more of them, the last ones first."""
 
     def __init__(self, files: int) -> None:
         super().__init__()

@@ -52,7 +52,7 @@ def connected(place: Place, url: str) -> inhaul.Instance:
 
 
 async def assert_stored(place: Place, url: str, tree: Path, *, orphans: int = 0) -> None:
-    """Every file has a row, every row the object that it speaks of, and there is no other object."""
+    """Checks that every file has a row, every row its object, and that there are `orphans` other objects."""
     stored = place.contents()
     rows = [row for row in await artifacts(url) if row["is_latest"]]
     files = {f"{tree.name}/{path.relative_to(tree)}": path for path in tree.rglob("*") if path.is_file()}
@@ -66,7 +66,7 @@ async def assert_stored(place: Place, url: str, tree: Path, *, orphans: int = 0)
 
 
 def puts(place: Place) -> list[str]:
-    """The keys of the objects and parts that were sent."""
+    """Returns the targets of the requests that sent objects and parts."""
     return [seen.request.target for seen in place.proxy.log if seen.request.stores]
 
 
@@ -174,7 +174,7 @@ asyncio.run(main())
 
 
 def killed_after(sent: int, place: Place, url: str, tree: Path) -> bool:
-    """Kills an ingest when so many objects and parts were sent; false when it was done before."""
+    """Kills an ingest when it has sent so many objects and parts. Returns False if it ended before."""
     arguments = [str(place.address), url, str(tree), json.dumps(place.server.options)]
     with subprocess.Popen([sys.executable, "-c", INGEST, *arguments]) as child:
         while child.poll() is None and len(puts(place)) < sent:
@@ -229,7 +229,7 @@ _LABELS = {
 @pytest.mark.parametrize("fault", [Stall(), Hold()], ids=["before", "after"])
 @pytest.mark.parametrize("label", _LABELS)
 async def test_killed_when(place: Place, url: str, tmp_path: Path, label: str, fault: Stall | Hold) -> None:
-    """Before the server sees the request, or after it has done what it says, whatever else is under way then."""
+    """It is killed before the server gets the request, or after the server has carried it out."""
     tree = tmp_path / "tree"
     fill(tree, {"large.bin": random.Random(label).randbytes(3 * PART), "small.txt": b"small"})
     place.proxy.add(fault, when=_LABELS[label], times=1)
@@ -243,7 +243,7 @@ async def test_killed_when(place: Place, url: str, tmp_path: Path, label: str, f
     async with connected(place, url):
         assert (await ingest(tree)).failed == []
         await assert_stored(place, url, tree)
-        # An upload stays if the reply that tells its name was lost. When an object is sent, one may just begin.
+        # An upload stays if the reply with its name was lost. One may also begin just while an object is sent.
         possible = {isinstance(fault, Hold)} if label == "an upload begins" else {False, label == "an object is sent"}
         assert len(place.uploads()) in possible
         await gc(delete=True, older_than=timedelta(0))

@@ -46,7 +46,7 @@ def test_addresses_that_are_not_served(tmp_path: Path) -> None:
 
 
 def test_what_a_first_artifact_loads(tmp_path: Path) -> None:
-    """Nothing of what only some artifacts need: it is a quarter of a second without any of it."""
+    """Without these libraries, it takes a quarter of a second."""
     (tmp_path / "a.txt").write_text("a")
     script = """
 import sys

@@ -1,4 +1,4 @@
-"""Who only reads makes no registry, whatever is at the address that was given."""
+"""Reading makes no registry, whatever is at the given address."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from servers import PostgreSQL
 from trees import write
 
 STATES = ("empty", "foreign", "foreign with a log", "missing", "missing with its folder")
-MAKES = {"init", "ingest"}  # a registry
+MAKES = {"init", "ingest"}  # these make a registry
 NEEDS_NONE = {"hash", "testremote"}
 READS = {
     "ls": [],
@@ -30,7 +30,7 @@ READS = {
 
 
 def make(state: str, folder: Path) -> Path:
-    """The file of a database that holds no registry."""
+    """Returns the path of a database without a registry, in a given state."""
     path = folder / "registry.db"
     if state == "empty":
         path.touch()

@@ -20,7 +20,7 @@ from trees import grow, write
 
 
 def _places(project: Path, layout: str) -> tuple[Path | None, str | None]:
-    """What to pass to `connect`."""
+    """Returns the arguments of `connect`."""
     if layout == "default":
         return None, None
     if layout == "root":
@@ -192,7 +192,7 @@ async def test_storages_inside_a_storage_are_left_out_of_its_walk(tmp_path: Path
         assert await Artifact.objects.count() == 5
         for root, file in files.items():
             report = await inhaul.ingest(root)
-            assert report.files == (root == roots[0])  # the other one holds but a storage
+            assert report.files == (root == roots[0])  # the other one holds only a storage
             own = await Artifact(file).save()
             assert own.storage.root == str(file.parent if root == roots[1] else root)
         assert await register() == (5, skipped)

@@ -142,7 +142,7 @@ class Lab:
         return {(path, (status := path.stat()).st_size, status.st_mtime_ns) for path in self.storage.rglob("*")}
 
     def run(self, script: str, *before: str) -> subprocess.CompletedProcess[str]:
-        """Runs a program as a user whom nothing belongs to."""
+        """Runs a program as a user who owns nothing."""
         environment = (f"INHAUL_CACHE_DIR={self.storage.parent}/none", "PYTHONDONTWRITEBYTECODE=1")
         nobody = ("setpriv", "--reuid=65534", "--clear-groups") if os.geteuid() == 0 else ()
         wrapper = ("env", *environment, *(before or nobody))
@@ -170,7 +170,7 @@ async def test_a_registry_of_another_user_answers_and_is_left_as_it_is(lab: Lab)
 
 
 async def test_what_its_owner_is_writing_is_read(lab: Lab) -> None:
-    """Its log has changes that the file has not yet."""
+    """The log has changes that are not in the file yet."""
     owner = sqlite3.connect(lab.registry)
     owner.execute("UPDATE artifact SET description = 'fresh' WHERE key = 'a.txt'")
     owner.commit()
@@ -194,7 +194,7 @@ async def test_writing_is_denied_before_anything_is_stored(lab: Lab) -> None:
 
 
 async def test_a_read_only_mount(lab: Lab) -> None:
-    """Root, too, may only read it."""
+    """Even root may only read it."""
     mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
     wrapper = ("unshare", "--mount", "--map-root-user", "sh", "-c", mount, str(lab.storage))
     lab.assert_reads(*wrapper)
@@ -231,7 +231,7 @@ async def test_a_file_where_the_folder_of_a_registry_has_to_be(tmp_path: Path) -
 
 
 async def test_a_registry_without_a_log_is_read(lab: Lab) -> None:
-    """As on network file systems."""
+    """Registries on network file systems have none."""
     owner = sqlite3.connect(lab.registry)
     owner.execute("PRAGMA journal_mode = DELETE")
     owner.close()
@@ -239,7 +239,7 @@ async def test_a_registry_without_a_log_is_read(lab: Lab) -> None:
 
 
 async def test_a_log_that_cannot_be_read_is_named(lab: Lab) -> None:
-    """As a copy has it that was made while somebody wrote."""
+    """A copy that was made during a write can have such a log."""
     owner = sqlite3.connect(lab.registry)
     owner.execute("UPDATE artifact SET description = 'fresh'")
     owner.commit()
@@ -262,7 +262,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def reader(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """A database that this process takes for one that it may only read."""
+    """A database that this process believes it may only read."""
     monkeypatch.setattr("inhaul.db.sqlite.denied", lambda path: "it may only be read")
     return Database(f"sqlite:///{lab.registry}")
 
@@ -362,7 +362,7 @@ async def test_an_object_that_may_not_be_read_is_named_with_what_to_do(lab: Lab,
 
 
 async def test_who_may_not_write_to_a_storage_is_told_so(lab: Lab) -> None:
-    """The registry is his own, the storage is not."""
+    """The user owns the registry, but not the storage."""
     own = lab.storage.parent / "own"
     own.mkdir()
     own.chmod(0o777)

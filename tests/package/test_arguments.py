@@ -1,4 +1,4 @@
-"""What is wrong about a call is said at the call, and nothing has happened."""
+"""Wrong arguments are refused at the call, before anything happens."""
 
 import asyncio
 import os
@@ -246,7 +246,7 @@ async def test_no_run_for_a_folder_that_is_not_there(instance: inhaul.Instance, 
 
 
 async def test_ages_are_lengths_of_time(instance: inhaul.Instance) -> None:
-    """What is no such length is refused before anything is looked at."""
+    """Other values are refused before any work begins."""
     for call in (lambda age: inhaul.gc(older_than=age), lambda age: inhaul.verify(max_age=age)):
         for wrong, error in (
             (5, TypeError),

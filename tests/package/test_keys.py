@@ -1,4 +1,4 @@
-"""The rules for names, by table and by property."""
+"""The rules for names, with tables of examples and with random names."""
 
 import re
 

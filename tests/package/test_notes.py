@@ -51,7 +51,7 @@ damaged = pytest.mark.parametrize("damage", DAMAGES)
 
 @contextmanager
 def told(file: Path) -> Iterator[None]:
-    """Sees to it that a warning names a file, and that it was set aside."""
+    """Checks that a warning names a file, and that the file was set aside."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield

@@ -113,7 +113,7 @@ async def test_a_registry_that_has_stored_nothing_finds_no_garbage(tmp_path: Pat
 async def test_where_old_registries_left_no_marks_nothing_older_than_ours_is_garbage(tmp_path: Path) -> None:
     root = tmp_path / "storage"
     theirs, ours = await save(tmp_path / "a", root, "a"), await save(tmp_path / "b", root, "b")
-    shutil.rmtree(root / ".inhaul" / "registries")  # as releases before this one left it
+    shutil.rmtree(root / ".inhaul" / "registries")  # as older releases left it
     for folder in ("a", "b"):
         with closing(sqlite3.connect(tmp_path / folder / "reg.db")) as connection, connection:
             connection.execute("DELETE FROM storage_mark")
@@ -208,7 +208,7 @@ async def test_a_copy_of_a_registry_writes_nothing_to_a_storage_that_was_not_cop
 
 
 async def _copied(tmp_path: Path, root: str) -> tuple[Artifact, Artifact]:
-    """A registry at lab, one at copy that has taken its storage over, and what the first saved in between."""
+    """Makes a registry and a copy that takes its storage over. Returns what the first saved before and since."""
     it = await save(tmp_path / "lab", root, "a\n1\n")
     await asyncio.to_thread(shutil.copytree, tmp_path / "lab", tmp_path / "copy")
     since = await save(tmp_path / "lab", root, "a\n2\n")
@@ -333,7 +333,7 @@ async def test_a_copied_file_beside_the_registry_is_a_copy(tmp_path: Path) -> No
 
 
 async def test_a_copy_that_records_the_storage_elsewhere_is_a_registry_of_its_own(tmp_path: Path) -> None:
-    """Whether it is another storage, or the same one at another path, nobody can tell."""
+    """Nobody can tell whether it is another storage or the same one at another path."""
     root, again = tmp_path / "storage", tmp_path / "again"
     await save(tmp_path / "lab", root, "a")
     await asyncio.to_thread(shutil.copytree, tmp_path / "lab", tmp_path / "copy")
@@ -354,11 +354,11 @@ async def test_a_registry_that_was_moved_goes_on_with_its_storage(tmp_path: Path
     await asyncio.to_thread((tmp_path / "lab").rename, tmp_path / "moved")
     again = await save(tmp_path / "moved", root, "b")
     assert (again.uid[:16], again.version) == (it.uid[:16], "2")
-    # Also where it became another file: nobody can use it at the old place.
+    # It may also become another file if there is none at the old place.
     await asyncio.to_thread(shutil.copytree, tmp_path / "moved", tmp_path / "farther")
     await asyncio.to_thread(shutil.rmtree, tmp_path / "moved")
     assert (await save(tmp_path / "farther", root, "c")).version == "3"
-    # From a backup, to the same place.
+    # It may be restored from a backup to the same place.
     await asyncio.to_thread(shutil.copytree, tmp_path / "farther", tmp_path / "backup")
     await asyncio.to_thread(shutil.rmtree, tmp_path / "farther")
     await asyncio.to_thread(shutil.copytree, tmp_path / "backup", tmp_path / "farther")

@@ -8,7 +8,7 @@ from inhaul.tasks import each, to_the_end, unwrapped
 
 
 async def cancelled(call: "asyncio.Task[object]") -> asyncio.CancelledError:
-    """Cancels a call in its first step, twice, and gives what it raises."""
+    """Cancels a call twice in its first step, and returns what it raises."""
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     call.cancel()

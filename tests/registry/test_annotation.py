@@ -55,14 +55,14 @@ async def test_values_come_back_as_they_were(artifacts: list[Artifact]) -> None:
         assert await Artifact.features.filter(**{name: value}).all() == [artifacts[0]], name
 
 
-@example(value=2**53 + 1)  # of which a float keeps another number
+@example(value=2**53 + 1)  # a float cannot hold this number
 @example(value=10**400)
 @given(value=st.integers() | st.floats() | st.booleans() | st.text() | st.datetimes(timezones=st.timezones()))
 def test_what_is_encoded_decodes_to_itself(value: Any) -> None:
     for dtype in dtypes.NAMES:
         encoded = dtypes.encode(dtype, value)
         if encoded is not None:
-            # In an hour that comes twice, times of two zones are never equal.
+            # In an hour that comes twice, times in two zones never compare as equal.
             same = value.astimezone(UTC) if isinstance(value, datetime) else value
             assert dtypes.decode(dtype, encoded.text) == same
             assert dtypes.encode(dtype, dtypes.decode(dtype, encoded.text)) == encoded
@@ -239,7 +239,7 @@ WHOLE = [3.0, 1e18, -0.0, np.float64(3), np.float32(3), np.float16(3), np.int8(3
 
 
 async def test_a_whole_float_is_the_whole_number(artifacts: list[Artifact]) -> None:
-    """Given as a value, compared with, or in a column, such as pandas makes of whole numbers with missing ones."""
+    """As a value, in a lookup, or in a column, which pandas makes of whole numbers with missing ones."""
     await features(n="int", x="number")
     for value in WHOLE:
         await artifacts[0].features.add_values({"n": value, "x": value})
@@ -249,7 +249,7 @@ async def test_a_whole_float_is_the_whole_number(artifacts: list[Artifact]) -> N
             assert await Artifact.features.filter(**lookups).count() == 1, lookups
         await artifacts[0].features.remove_values(["n", "x"])
     await artifacts[0].features.add_values({"x": 3.0})
-    assert type((await artifacts[0].features.get_values())["x"]) is float  # a number is kept as it is given
+    assert type((await artifacts[0].features.get_values())["x"]) is float  # a feature of numbers keeps a float as it is
     for column in (pd.Series([3.0, None]), pd.Series([3.0, 4.0], dtype=object), pd.Series([3, None], dtype="Float64")):
         made = await Artifact.from_df(pd.DataFrame({"n": column}), key="n.parquet").save()
         assert [one.name for one in await made.features["columns"].all()] == ["n"]

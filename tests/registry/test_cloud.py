@@ -51,7 +51,7 @@ class Bucket:
         self.client.put_object(Bucket=self.name, Key=f"{self.prefix}/{key}", Body=content)
 
     def put_in_parts(self, key: str, content: bytes) -> None:
-        """In parts of 5 MiB, so that the ETag is not one that inhaul would make."""
+        """Uploads content in parts of 5 MiB, so that its ETag is not one that inhaul would make."""
         object_key = {"Bucket": self.name, "Key": f"{self.prefix}/{key}"}
         upload = object_key | {"UploadId": self.client.create_multipart_upload(**object_key)["UploadId"]}
         parts = []
@@ -202,7 +202,7 @@ async def test_objects_are_registered_without_reading_them(
     assert not (tmp_path / "cache").exists()
     assert list((await artifact.load())["x"]) == [1]
 
-    bare = f"s3://{bucket.name}/{bucket.prefix}/raw/a.csv"  # names no server: the storage knows it
+    bare = f"s3://{bucket.name}/{bucket.prefix}/raw/a.csv"  # names no server: it is that of the storage
     assert await Artifact(bare).save() == artifact
     bucket.put("raw/a.csv", b"x\n2\n")
     second = await Artifact(UPath(bare)).save()
@@ -256,7 +256,7 @@ async def test_other_content_is_never_cached_for_an_etag(
     if s3_server.part_etags:
         with pytest.raises(ObjectChanged, match=r"register the object again.*parts\.bin"):
             await one.cache()
-    else:  # its ETag was an MD5, which what is read is compared with
+    else:  # its ETag was an MD5, and is compared with that of the fetched bytes
         with pytest.raises(ObjectDamaged, match="The fetched bytes are not those that were registered"):
             await one.cache()
     with pytest.raises(ObjectChanged, match=r"register the object again.*folder"):

@@ -119,7 +119,7 @@ async def test_members_whose_objects_are_gone_are_one_error(instance: inhaul.Ins
     for call in (collection.cache, collection.load):
         with pytest.raises(ObjectMissing) as raised:
             await call()
-        # How many were missed by the time the first one ended the others depends on the machine.
+        # How many more fail before the first error cancels the rest depends on the machine.
         assert all("also failed" in note for note in getattr(raised.value, "__notes__", []))
 
 

@@ -1,4 +1,4 @@
-"""Deleting an artifact takes its own bytes, and nobody else's."""
+"""Deleting an artifact removes its own bytes, and no others."""
 
 import shutil
 from pathlib import Path
@@ -100,7 +100,7 @@ async def test_an_old_record_does_not_take_its_successors_file(unentered: inhaul
         old = await Artifact(file).save()
         file.write_text("a\n9\n")
         new = await Artifact(file).save()
-        assert old.object_key == new.object_key  # of the record in memory, which does not know better
+        assert old.object_key == new.object_key  # the record in memory still has the old value
         await old.delete(permanent=True, storage=True)
         assert file.read_text() == "a\n9\n"
         assert (await new.load())["a"][0] == 9
@@ -132,7 +132,7 @@ async def test_the_latest_left_is_found_by_the_registry(
             versions.append(await Artifact(tmp_path / "t.txt", key="t.txt").save())
         first, second, third = versions
         await third.delete(permanent=True)
-        assert second.is_latest  # as it was in memory when it was saved, and by now again in the registry
+        assert second.is_latest  # in memory since it was saved, and in the registry again
         await second.delete(permanent=True)
         rows = await query(database_url, "SELECT uid, is_latest FROM artifact")
         assert [(row["uid"], bool(row["is_latest"])) for row in rows] == [(first.uid, True)]

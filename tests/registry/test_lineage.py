@@ -518,7 +518,7 @@ ih.finish()
 
 
 def tracked_names(script: Path, cwd: Path, db: str = "") -> list[str]:
-    """The names of the transforms of a registry once a script has run."""
+    """Runs a script, and returns the names of the transforms in the registry."""
     subprocess.run([sys.executable, script], check=True, cwd=cwd, env=os.environ | {"DB": db})
     with ih.connect(cwd / ".inhaul" / "storage", db=db or f"sqlite:///{cwd}/.inhaul/registry.db"):
         return sorted(transform.name for transform in ih.Transform.filter().all())
@@ -560,7 +560,7 @@ def test_a_script_in_git_is_one_transform_in_every_clone(tmp_path: Path) -> None
     assert tracked_names(script, root, db) == ["project/a/run.py"]
     assert tracked_names(tmp_path / "clone" / "a" / "run.py", tmp_path, db) == ["project/a/run.py"]
     assert tracked_names(other, tmp_path, db) == ["project/a/run.py", "project/b/run.py"]
-    # A registry in the work tree is of this project only.
+    # A registry in the work tree belongs to this project only.
     assert tracked_names(script, root) == ["a/run.py"]
     git("-C", root, "remote", "add", "origin", "git@example.org:lab/analysis.git")
     for tree in (root, tmp_path / "linked"):

@@ -13,7 +13,7 @@ from inhaul.errors import InvalidText, UnsupportedDatabase, ValidationError
 from trees import write
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-WIDE = [chr(0x20000 + number) for number in range(0x8000)]  # of four bytes in UTF-8
+WIDE = [chr(0x20000 + number) for number in range(0x8000)]  # each takes four bytes in UTF-8
 
 
 def text(length: int, letters: Any = LETTERS) -> str:

@@ -1,4 +1,4 @@
-"""Features of data: checked when it comes in, linked by slot. And records found by their names."""
+"""Features of data are checked when it is saved, and linked by slot. Records are found by their names."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path

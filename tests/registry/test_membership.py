@@ -57,7 +57,7 @@ async def test_labels_are_made_linked_found_and_unlinked_by_the_ten_thousands(
 
 
 def test_a_condition_is_the_same_for_any_number() -> None:
-    """So that its statement is compiled and prepared once."""
+    """So its statement is compiled and prepared once."""
     one, two = (select(user).where(is_in(user.c.uid, values)) for values in (["a"], ["a", "b"]))
     assert one._generate_cache_key() == two._generate_cache_key()
 

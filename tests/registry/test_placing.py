@@ -254,7 +254,7 @@ async def test_many_artifacts_at_once_give_a_new_storage_one_mark(instance: inha
 
 
 async def test_no_storage_lies_among_the_objects_of_another_one(instance: inhaul.Instance, tmp_path: Path) -> None:
-    """Its files would be garbage to the other one if their names look like those of objects."""
+    """The other one would collect its files if their names look like those of objects."""
     source = write(tmp_path / "a.txt", "a")
     await instance.open()
     for inside in ("x", "x/deeper", "temporary", "registries/y"):

@@ -21,7 +21,7 @@ TEXTS = {"in/a.csv": "1", "in/B.csv": "22", "in/c%_x.txt": "333", "out/d.txt": "
 
 @pytest.fixture(autouse=True)
 async def _artifacts(instance: inhaul.Instance, tmp_path: Path) -> None:
-    """A few artifacts, all but one of a run."""
+    """Saves a few artifacts, all but one with a run."""
     run = await Run(Transform("import")).save()
     for key, text in TEXTS.items():
         path = tmp_path / "src" / key
@@ -350,7 +350,7 @@ async def test_many_iterations_hold_up_nobody(instance: inhaul.Instance, tmp_pat
             assert await Artifact.filter().count() == len(TEXTS) + 1
         rest = [[artifact.key async for artifact in iteration] for iteration in iterations]
     assert begun == ["in/B.csv"] * 20
-    assert rest == [sorted(TEXTS)[1:]] * 20  # what there was when they began
+    assert rest == [sorted(TEXTS)[1:]] * 20  # the artifacts that existed when the iterations began
 
 
 async def test_json_is_not_compared(instance: inhaul.Instance) -> None:

@@ -1,4 +1,4 @@
-"""What is loaded from a storage on this machine is what is registered, as far as its size and kind tell."""
+"""Objects in a local storage are loaded only if they have the registered size and kind."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Artifacts deleted for good: their rows go, then their objects, and a crash leaves nothing but that to do."""
+"""Artifacts deleted for good: their rows go, then their objects. After a crash, only objects are left to remove."""
 
 import asyncio
 import random
@@ -63,7 +63,7 @@ LABELS = [
 
 
 async def filled(root: Path, url: str) -> list[Artifact]:
-    """Files and folders, under names of inhaul's and under keys of users."""
+    """Saves files and folders, under names of inhaul and under keys of users."""
     for name in ("a.csv", "b.csv", "folder/c.csv", "folder/deep/d.csv"):
         write(root / "own" / name, f"{name}\n1\n")
     write(root.parent / "source" / "e.csv", "e\n1\n")
@@ -82,7 +82,7 @@ async def filled(root: Path, url: str) -> list[Artifact]:
 
 
 def stored(root: Path) -> set[str]:
-    """The files in a storage but for those of the registry."""
+    """Returns the files in a storage, except those of the registry."""
     return {
         path.relative_to(root).as_posix()
         for path in root.rglob("*")
@@ -113,9 +113,9 @@ async def test_a_deletion_that_was_killed_can_only_go_on(database_url: str, tmp_
     left = {row["uid"] for row in await artifacts(database_url)}
     gone = [record for record in records if record.uid not in left]
     for record in records:
-        if record.uid in left:  # nothing that is there points to nothing
+        if record.uid in left:  # each remaining row has its object
             assert record.path.exists()
-    # Two processes that write next, or garbage collection.
+    # Two other writers finish the deletion, or garbage collection does.
     one, other = inhaul.connect(root, database_url), inhaul.connect(root, database_url)
     async with one, other:
         for record in gone:
@@ -159,7 +159,7 @@ async def test_a_file_that_came_after_a_killed_deletion_stays(database_url: str,
     root = tmp_path / "storage"
     async with inhaul.connect(root, database_url):
         records = [record for record in await filled(root, database_url) if not record.key_is_virtual]
-    # All at once: a process goes on with what those before it have left, before it deletes.
+    # It deletes all records in one call, so that all objects are left when it is killed.
     loop = "for record in records:\n            await record.delete(permanent=True, storage=True)"
     at_once = "await delete.remove(inhaul.instance.current(), [record.id for record in records], True)"
     script = DELETE.replace(loop, at_once).replace(
@@ -218,7 +218,7 @@ async def test_a_storage_that_lets_nothing_go_is_asked_again(
             async with inhaul.connect(root, database_url) as later:
                 with pytest.warns(UserWarning, match=r"still in .*storage.* no"):
                     await later.recover()
-                await later.recover()  # it has given up, so that no write waits for it again
+                await later.recover()  # which has given up, and does not warn again
         await one.delete(permanent=True)
         await kept.delete(permanent=True, storage=False)
         assert (one.path.exists(), other.path.exists(), kept.path.exists()) == (False, True, True)

@@ -1,4 +1,4 @@
-"""What no database can hold, or no path, is refused where it is given, by name and with the value to be seen."""
+"""Texts that no database or path can hold are refused where they are given; the error shows name and value."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def _folder(tmp_path: Path) -> None:
 
 
 def made(bad: str, artifact: Artifact, feature: Feature) -> dict[str, Callable[[], object]]:
-    """Calls that refuse a text at once, by what they call it."""
+    """Returns calls that refuse a text at once, by the name that their error gives it."""
     return {
         "key": lambda: Artifact("d/a.txt", key=f"{bad}.txt"),
         "real key": lambda: Artifact("d/a.txt", key=f"{bad}.txt", key_is_virtual=False),
@@ -52,7 +52,7 @@ def made(bad: str, artifact: Artifact, feature: Feature) -> dict[str, Callable[[
 
 
 def awaited(bad: str, artifact: Artifact, feature: Feature) -> dict[str, Callable[[], Awaitable[Any]]]:
-    """Calls that refuse it before they write anything."""
+    """Returns calls that refuse a text before they write anything."""
     return {
         "slot=": lambda: artifact.features.add_feature_set(FeatureSet([feature]), bad),
         "feature=": lambda: artifact.features.add_values({bad: 1}),
@@ -85,7 +85,7 @@ async def test_texts_that_no_database_can_hold(instance: inhaul.Instance, proble
 async def test_roots_and_addresses(tmp_path: Path, bad: str) -> None:
     for storage in (f"s3://bucket/{bad}", f"s3://bucket/p?endpoint_url=http://{bad}"):
         for refuse in (Storage, inhaul.connect):
-            with pytest.raises(InhaulError, match="NUL character"):  # or the half of a pair
+            with pytest.raises(InhaulError, match="NUL character"):  # or half of a surrogate pair
                 refuse(storage)
     with pytest.raises(InhaulError, match=SHOWN[bad]):
         inhaul.connect(bad)

@@ -144,7 +144,7 @@ async def test_an_object_of_others_is_not_written_over(
         await artifact.save(upload=True)
     assert bucket.get("a.txt") == b"another"
     assert artifact.storage.root == str(local)
-    bucket.put("a.txt", CONTENT)  # as an upload leaves it that was killed before its row was written
+    bucket.put("a.txt", CONTENT)  # an upload that is killed before it writes its row leaves this
     await artifact.save(upload=True)
     assert await artifact.load() == CONTENT.decode()
 
@@ -194,7 +194,7 @@ async def test_an_upload_that_fails_leaves_the_artifact_where_it_is(
 async def test_an_upload_can_be_repeated_wherever_it_was_cancelled(
     uploading_instance: Instance, bucket: Bucket, local: Path, is_virtual: bool
 ) -> None:
-    """One await after the other; some of them in continuous integration, all of them with `SOAK`."""
+    """It is cancelled at one await after the other: at some in continuous integration, at all with `SOAK`."""
     rng, step, others = random.Random(str(is_virtual)), 0, set(bucket.keys())
     while True:
         step += 1 if "SOAK" in os.environ else rng.randint(1, 15)
@@ -221,7 +221,7 @@ async def test_an_upload_can_be_repeated_wherever_it_was_cancelled(
         if not call.is_struck:
             assert not task.cancelled()
             break
-    # Where it was cancelled during a COMMIT nobody knew whether a row refers to the object.
+    # After a cancelled COMMIT, objects stay, because nobody knew whether a row refers to them.
     await gc(row.storage, older_than=timedelta(), delete=True)
     assert set(bucket.keys()) - others == {one.object_key for one in await Artifact.filter().all()}
 

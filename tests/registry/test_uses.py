@@ -71,7 +71,7 @@ async def test_what_nobody_uses_goes(instance: inhaul.Instance, tmp_path: Path) 
     measured = await FeatureSet([size]).save()
     (artifact,) = await files(tmp_path / "in", 1)
     await artifact.features.add_values({"size": 1})
-    await artifact.features.remove_values("size")  # the value is left, but nobody has it
+    await artifact.features.remove_values("size")  # the value stays, but no artifact has it
     await artifact.input_of.add(run)
     storage, user = await Storage(tmp_path / "other").save(), await User("somebody").save()
     for record in (child, parent, measured, size, run, run.transform, storage, user):
@@ -148,7 +148,7 @@ async def test_many_go_in_a_few_statements(
     assert await Artifact.filter(visibility=None).count() == 300
     await Artifact.filter(key__startswith="tree/1").delete(permanent=True)
     assert await Artifact.filter(visibility=None).count() == 200
-    await Artifact.filter(visibility=None).delete()  # the trash for good, the others into it
+    await Artifact.filter(visibility=None).delete()  # deletes the trash for good, and moves the others into it
     assert await Artifact.filter(visibility=None).count() == 100
     assert {row["visibility"] for row in await artifacts(database_url)} == {-1}
     await assert_consistent(database_url, Path(instance.root))

@@ -61,7 +61,7 @@ async def test_an_unsaved_predecessor_is_saved_first(
         0,
         1,
     ]
-    late = await Artifact(pd.DataFrame({"a": [5]}), is_new_version_of=a).save()  # of a family, not of one member
+    late = await Artifact(pd.DataFrame({"a": [5]}), is_new_version_of=a).save()  # it follows the family, not one member
     assert (late.version, [one.version for one in await a.versions.all()]) == ("3", ["0.9", "1", "2", "3"])
 
 

@@ -1,4 +1,4 @@
-"""How many requests are sent, and how fast, on a clock that need not be waited for."""
+"""How many requests are sent, and how fast, on a clock that does not wait."""
 
 import asyncio
 import random
@@ -12,7 +12,7 @@ from proxy import Bucket
 
 
 class QuickLoop(asyncio.SelectorEventLoop):
-    """Its clock jumps to when the next thing happens."""
+    """A loop whose clock jumps to the next event."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Objects on S3 that no file can be: each is told of, and none stops a job."""
+"""Objects on S3 that cannot be files: each is reported, and none stops a job."""
 
 import subprocess
 from collections.abc import AsyncIterator
@@ -152,7 +152,7 @@ async def test_folders_in_folders_in_any_number_do_not_stop_verify(tmp_path: Pat
 
 
 def _nest(top: Path, depth: int) -> None:
-    """Folders in each other, further down than any path leads, and a file at the end."""
+    """Makes folders in each other, deeper than any path reaches, and a file in the last."""
     code = """
 import os, sys
 os.makedirs(sys.argv[1], exist_ok=True)

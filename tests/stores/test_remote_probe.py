@@ -1,4 +1,4 @@
-"""What `testremote` says of servers that can all, and of one that checks nothing."""
+"""What `testremote` reports about real servers, and about one that checks nothing."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ LACKS = {
         "its ETag is by AWS's rule",
     },
 }
-"""What the servers cannot do, and inhaul can do without."""
+"""Abilities that the servers lack, and that inhaul does not need."""
 
 _COMMAND = Path(sys.executable).parent / "inhaul"
 

@@ -1,4 +1,4 @@
-"""Servers that answer other than Amazon's does, within what HTTP allows: a proxy changes what a real one says."""
+"""Servers that answer differently from Amazon S3, as HTTP allows: a proxy changes the replies of a real server."""
 
 import asyncio
 import random
@@ -147,7 +147,7 @@ async def test_a_copied_object_is_read_to_be_verified(place: Place, proxied_inst
     write(tmp_path / "folder" / "large.bin", BIG)
     folder = await Artifact(write(tmp_path / "folder" / "a", "a").parent, key="folder").save()
     keys = [large.object_key, f"{folder.object_key}/large.bin"]
-    for key in keys:  # stored in one request, as a copy is, it has the ETag that a copy has
+    for key in keys:  # a copy has the ETag of an object that was stored in one request
         place.server.client.put_object(Bucket=place.bucket, Key=place.address.key(str(key)), Body=BIG)
     for artifact in (large, folder):
         report = await artifact.verify()
@@ -283,7 +283,7 @@ async def test_what_somebody_else_stored_meanwhile_stays(place: Place, store: S3
 
 
 def with_keys(keys: dict[str, int]) -> Callable[[bytes], bytes]:
-    """Adds objects of these sizes to a listing: keys that not every server lets a test store."""
+    """Returns a function that adds objects to a listing, with keys that not every server stores."""
 
     def add(body: bytes) -> bytes:
         if (first := re.search(rb"<Contents>.*?</Contents>", body, re.DOTALL)) is None:
@@ -317,7 +317,7 @@ async def test_every_key_of_a_bucket_is_registered_or_failed_or_skipped(
     assert {key.rstrip("/") for key in keys(saved.failed)} == {key.rstrip("/") for key in bad}
     assert {issue.reason for issue in saved.failed} == {Reason.INVALID_KEY}
     assert {key.rstrip("/") for key in keys(saved.skipped)} == {"raw/empty"}
-    for key in bad - {"raw/content/"}:  # which, asked for alone, is a folder
+    for key in bad - {"raw/content/"}:  # by itself, this is a folder
         with pytest.raises(InvalidKey):
             await Artifact(str(place.address._replace(prefix=place.address.key(key))))
     for artifact in saved:

@@ -1,4 +1,4 @@
-"""Both clients' errors mean the same: real ones, caused by a proxy."""
+"""Errors of both clients mean the same. They are real errors, caused by a proxy."""
 
 from collections.abc import AsyncIterator
 
@@ -21,7 +21,7 @@ async def clients(place: Place) -> AsyncIterator[Clients]:
 
 
 async def faults(clients: Clients) -> list[Fault]:
-    """What both clients' errors are taken for, of a PUT and of a HEAD."""
+    """Returns the meanings of both clients' errors, for a PUT and for a HEAD."""
     requests = [
         lambda: put_async(clients.objects, "key", b"x", use_multipart=False),
         lambda: clients.s3.put_object(Bucket=clients.bucket, Key="key", Body=b"x"),

@@ -1,4 +1,4 @@
-"""What a storage on S3 makes of damage, refusal and silence: a proxy stands between it and a real server."""
+"""How a storage on S3 treats damage, refusal and silence, which a proxy before a real server causes."""
 
 import asyncio
 import random
@@ -50,7 +50,7 @@ async def impatient(place: Place) -> AsyncIterator[S3Store]:
 
 
 def ends_a_write(request: Request) -> bool:
-    """Whether it makes an object appear."""
+    """Returns whether a request makes an object appear."""
     whole = request.method == "PUT" and "partNumber=" not in request.query
     return whole or (request.method == "POST" and "uploadId=" in request.query)
 
@@ -110,7 +110,7 @@ async def test_a_lost_answer_is_no_clash(place: Place, store: S3Store) -> None:
     assert await put(store, "key", b"content", exclusive=True) == "etag"
     with pytest.raises(KeyExists):
         await put(store, "key", b"content", exclusive=True)
-    # Somebody else's equal object is none of ours, lost answer or not.
+    # An equal object of somebody else is not ours, even after a lost answer.
     place.proxy.add(Drop(), when=lambda request: request.stores, times=1)
     with pytest.raises(KeyExists):
         await put(store, "key", b"content", exclusive=True)
@@ -131,7 +131,7 @@ async def test_what_a_lost_answer_was_about_goes_although_the_next_try_is_denied
 
 @pytest.mark.parametrize("data", [b"content", BIG], ids=["whole", "in parts"])
 async def test_after_a_denial_nothing_is_looked_for(place: Place, store: S3Store, data: bytes) -> None:
-    """Whose credentials permit nothing has no reason to fear that something is stored."""
+    """With credentials that permit nothing, nothing can have been stored."""
     place.proxy.add(Status(403, "AccessDenied"), when=ends_a_write)
     place.proxy.add(Status(403, "AccessDenied"), when=lambda request: request.method == "HEAD")
     with pytest.raises(StorageDenied) as error:
@@ -166,7 +166,7 @@ async def refused(store: S3Store, place: Place, error: type[InhaulError], match:
         await put_many(store, 1000)
     assert all(isinstance(one, error) for one in raised.value.exceptions)
     assert match in str(raised.value.exceptions[0])
-    assert time.monotonic() - begun < 2 + 3  # the clients are made first, which a busy machine takes its time for
+    assert time.monotonic() - begun < 2 + 3  # a busy machine needs time to make the clients first
     assert len(place.proxy.log) <= 2 * QUICK.requests
     await store.aclose()
 
@@ -213,7 +213,7 @@ async def test_credentials_are_borrowed_for_many_requests(
     monkeypatch.setattr(AioCredentials, "get_frozen_credentials", lambda self: asked.append(self) or freeze(self))
     for number in range(6):
         await put(store, str(number), b"")
-        await asyncio.sleep(0.12)  # obstore asks ten times a second for credentials that are about to end
+        await asyncio.sleep(0.12)  # for credentials that are about to end, obstore asks ten times a second
     assert len(asked) == 1
 
 
@@ -231,7 +231,7 @@ async def test_a_bad_reply_is_fetched_again(
 ) -> None:
     place.server.client.put_object(Bucket=place.bucket, Key=place.address.key("key"), Body=BIG[:size])
     place.proxy.add(fault, when=lambda request: request.method == "GET", times=2)
-    if fault == Cut(5000, clean=True) and not place.server.ranges:  # just as if the object were as short
+    if fault == Cut(5000, clean=True) and not place.server.ranges:  # this looks like a shorter object
         with pytest.raises(ObjectChanged, match=f"5000 bytes, not {size}"):
             await impatient.fetch("key", tmp_path / "copy", size)
         assert not (tmp_path / "copy").exists()

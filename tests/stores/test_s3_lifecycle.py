@@ -56,7 +56,7 @@ def descriptors() -> int:
 
 
 def threads() -> set[str]:
-    """All but the loop's own, which it keeps."""
+    """Returns the threads, without those that the loop keeps."""
     return {one.name for one in threading.enumerate() if not one.name.startswith("asyncio_")}
 
 
@@ -93,7 +93,7 @@ async def test_cancelled_at_any_time(place: Place, tmp_path: Path, seed: int) ->
     await store.aclose()
     place.proxy.down()
     place.server.client.close()
-    # Both ends of the connections were this process's: their threads close them when they notice.
+    # The proxy is in this process, too: its threads close their ends of the connections when they notice.
     async with asyncio.timeout(10):
         while descriptors() > before:
             await asyncio.sleep(0.05)

@@ -50,7 +50,7 @@ async def test_a_fifth_of_the_answers_fails(place: Place, patient: Limits) -> No
     spoiled, contents = await timed(store, place, count)
     await store.aclose()
     assert place.contents() == contents
-    # A short run is over before the times mean anything.
+    # The times of a short run mean nothing.
     assert spoiled < 3 * clean or not LONG
     print(f"\n{count} clean {clean:.1f} s, a fifth failing {spoiled:.1f} s")  # noqa: T201
 
@@ -72,7 +72,7 @@ async def test_two_hundred_requests_a_second(place: Place, patient: Limits) -> N
 @pytest.mark.timeout(600)
 async def test_an_outage(place: Place, patient: Limits) -> None:
     store, count, outage = place.store(patient), 10_000 if LONG else 100, 30 if LONG else 1
-    # Past a quarter no request is answered, so that some are left for the outage however fast the first ones are.
+    # After a quarter of the requests, none is answered, so that some are left for the outage.
     place.proxy.add(Delay(3600), when=lambda request: len(place.proxy.log) >= count / 4)
     uploads = asyncio.create_task(put_many(store, count))
     while len(place.proxy.log) < count / 4:

@@ -1,4 +1,4 @@
-"""Large objects on S3: sent in parts, checked part by part, gone on with after a crash, and never left half done."""
+"""Large objects on S3 are sent and checked in parts, continued after a crash, and never left half done."""
 
 import asyncio
 import hashlib
@@ -99,13 +99,13 @@ async def test_the_etag_is_what_was_hashed(place: Place, store: S3Store, source:
 @pytest.mark.parametrize("careful", [True, False])
 async def test_damaged_parts_are_sent_again(place: Place, careless: Place, source: Path, careful: bool) -> None:
     where = place if careful else careless
-    where.proxy.add(Flip(), when=is_part, times=2)  # a third one for the same part could pass for the server's own way
+    where.proxy.add(Flip(), when=is_part, times=2)  # a third one in a part could look like a trait of the server
     store = where.store()
     assert (await put(store, source, NoJournal()))[1] == "etag"
     await store.aclose()
     assert where.content("key") == DATA
     sent = parts_sent(where.proxy)
-    # A server that takes no part a second time may have the upload begun anew.
+    # If the server takes no part a second time, the upload may begin again.
     assert sent == PARTS + 2 if where.server.part_etags else sent >= PARTS + 2
 
 
@@ -127,13 +127,13 @@ async def test_what_passes_is_tried_again(
     place.proxy.add(fault, when=when, times=1)
     async with aclosing(place.store(Limits(no_progress=1, give_up=30, backoff=0.02))) as store:
         _, verified = await put(store, source, NoJournal(), exclusive=True)
-    lost = (when, fault) == (completes, Drop())  # the ETag in it, too
+    lost = (when, fault) == (completes, Drop())  # and with it the ETag
     assert verified == ("readback" if lost and not place.server.part_etags else "etag")
     assert place.content("key") == DATA
 
 
 async def test_an_upload_that_is_gone_but_complete(place: Place, store: S3Store, source: Path) -> None:
-    """Other servers answer so to a second request to complete an upload."""
+    """Some servers answer this to a second request to complete an upload."""
     place.proxy.add(Drop(), when=completes, times=1)
     place.proxy.add(Status(404, "NoSuchUpload"), when=completes)
     assert (await put(store, source, NoJournal()))[1] == ("etag" if place.server.part_etags else "readback")
@@ -242,7 +242,7 @@ async def test_an_etag_that_is_no_md5_is_made_up_for_by_reading_back(
 
 async def test_exclusive(place: Place, store: S3Store, source: Path) -> None:
     assert (await put(store, source, NoJournal(), exclusive=True))[1] == "etag"
-    for times in (0, 1):  # a lost answer makes somebody else's object none of ours
+    for times in (0, 1):  # even after a lost answer, somebody else's object is not ours
         place.proxy.add(Drop(), when=completes, times=times)
         with pytest.raises(KeyExists):
             await put(store, source, NoJournal(), exclusive=True)
@@ -325,7 +325,7 @@ async def test_a_killed_upload_is_gone_on_with(
     while sum(seen.status == 200 and is_part(seen.request) for seen in place.proxy.log) < answered:
         await asyncio.sleep(0.05)
         assert child.returncode is None
-    while parts_sent(place.proxy) < PARTS:  # what is under way when it dies would be counted as sent again
+    while parts_sent(place.proxy) < PARTS:  # parts under way when it dies would be counted as sent again
         await asyncio.sleep(0.05)
     child.send_signal(signal.SIGKILL)
     await child.wait()
@@ -347,7 +347,7 @@ async def test_a_crash_after_the_end_sends_nothing_again(
     gone = "uploadId=an-upload-that-is-complete"
     place.proxy.add(Status(404, "NoSuchUpload"), when=lambda request: gone in request.query)
     assert await put(store, source, journal) == (digest, "etag")
-    # Where the ETag does not tell that it is complete, it is sent again.
+    # If the ETag does not show that the object is complete, it is sent again.
     assert parts_sent(place.proxy) - before == (0 if place.server.part_etags else PARTS)
     assert journal.get("key") is None
 

@@ -1,4 +1,4 @@
-"""Certificates, proxies and who pays: all three clients of S3 are told the same, or it is refused."""
+"""Certificates, proxies and who pays: all three clients of S3 use the same, or it is refused."""
 
 import asyncio
 import ssl
@@ -62,7 +62,7 @@ async def use(address: S3Address, options: dict[str, Any]) -> None:
     try:
         assert await put(store, "folder/key", b"content") == "etag"
         assert [one.key async for page in store.list() for one in page] == ["folder/key"]
-        if (found := await store.reader("folder/key")) is not None:  # None where the server sends no parts
+        if (found := await store.reader("folder/key")) is not None:  # None if the server serves no ranges
             reader, key = found
             assert bytes(await (await reader.get_async(key)).bytes_async()) == b"content"
         assert await asyncio.to_thread(store.path("folder/key").read_bytes) == b"content"

@@ -1,4 +1,4 @@
-"""What a storage on S3 does, against a real server."""
+"""What a storage on S3 does with a real server."""
 
 import hashlib
 from collections.abc import AsyncIterator

@@ -17,7 +17,7 @@ from trees import write
 
 
 class OtherAddress(address.S3Address):
-    """The address of a storage that differs from S3 in nothing but its scheme."""
+    """The address of a storage that differs from S3 only in its scheme."""
 
     @property
     def folder(self) -> str:

@@ -1,4 +1,4 @@
-"""Links in a storage: whatever leads out of it, nothing out there is read, written or removed."""
+"""Links in a storage: nothing outside of it is read, written or removed through them."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ from trees import write
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Iterator[Path]:
-    """A folder out of the storage, which has to be afterwards what it was before."""
+    """A folder outside of the storage, which the test must not change."""
     folder = tmp_path / "outside"
     write(folder / "precious.txt", "outside")
     write(folder / "deep" / "er.txt", "outside, too")
@@ -100,7 +100,7 @@ async def test_the_root_itself_may_be_a_link(tmp_path: Path) -> None:
         artifact = await Artifact(write(tmp_path / "a.txt", "a"), key="a.txt", key_is_virtual=False).save()
         assert (tmp_path / "disk" / "a.txt").read_text() == "a"
     shutil.move(tmp_path / "disk", tmp_path / "other")
-    _link(tmp_path / "disk", Path("other"))  # what the registry knows as the root became a link
+    _link(tmp_path / "disk", Path("other"))  # the path that the registry has as the root became a link
     async with connect(storage=tmp_path / "storage", db=f"sqlite:///{tmp_path}/other/.inhaul/registry.db") as instance:
         assert (await (await Artifact.get(artifact.uid)).cache()).read_text() == "a"
         await Artifact(write(tmp_path / "b.txt", "b"), key="b.txt").save()
@@ -235,7 +235,7 @@ def nothing_leads_out(path: Path, root: Path) -> bool:
 
 
 def maze(root: Path, outside: Path, dice: random.Random) -> list[str]:
-    """A storage of folders, files and links of all kinds; returns names to make keys of."""
+    """Fills a storage with folders, files and links of all kinds. Returns names for keys."""
     names = ["a", "b", "c", "d e", "\u00e9"]
     folders = [root]
     for _ in range(12):

@@ -1,4 +1,4 @@
-"""The blocking API: the same results, in any thread but its own, and Ctrl-C."""
+"""The blocking API: the same results, in any thread except its own, and Ctrl-C."""
 
 import asyncio
 import inspect
@@ -162,7 +162,7 @@ def test_each_file_is_opened_once_when_it_is_saved(tmp_path: Path, script: str) 
     folder.mkdir(parents=True)
     for number in range(20):
         (folder / f"{number}.txt").write_text(str(number))
-    time.sleep(0.03)  # the clock that stamps files goes on: a file that was just written is looked at twice
+    time.sleep(0.03)  # until the clock of file times moves on: a file that was just written is opened twice
     log = tmp_path / "log"
     strace = ("strace", "-f", "-qq", "-e", "trace=open,openat,openat2", "-o", str(log))
     done = children.run(script, str(folder), str(tmp_path / "root"), wrapper=strace)

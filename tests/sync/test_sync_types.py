@@ -25,7 +25,7 @@ def test_mypy_sees_no_coroutine_in_the_blocking_api(tmp_path: Path) -> None:
     ]
     shown = tmp_path / "shown.py"
     shown.write_text("import inhaul.sync\n" + "".join(f"reveal_type({name})\n" for name in names))
-    # In the project's folder, where `make types` has left what it knows of inhaul and its libraries.
+    # In the folder of the project, mypy finds the cache that `make types` has left.
     command = [sys.executable, "-m", "mypy", str(shown)]
     mypy = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT)
     revealed = [line for line in mypy.stdout.splitlines() if "Revealed type" in line]

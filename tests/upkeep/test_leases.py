@@ -1,4 +1,4 @@
-"""Leases: what is being stored is not collected, wherever the collector runs; what nobody stores any more is."""
+"""Leases: garbage collection spares what is being stored, wherever it runs, and no longer than that."""
 
 import asyncio
 import os
@@ -59,7 +59,7 @@ async def held(instance: inhaul.Instance) -> int:
 async def test_collecting_from_another_folder_spares_what_is_being_stored(
     tmp_path: Path, database_url: str, s3_root: str, way: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sessions are files in the folder of the process: only the registry is shared."""
+    """Sessions are files in the folder of each process, so the processes share only the registry."""
     rng = random.Random(f"{seed} {way}")
     tree = tmp_path / "tree"
     grow(tree, 150 if way == "ingest" else 8, seed=seed)
@@ -171,7 +171,7 @@ async def test_a_crashed_ingest_is_gone_on_with_only_when_nobody_collects(tmp_pa
         await instance.open()
         async with collecting(instance.database):
             async with storing(instance.database):
-                pass  # what is new, nobody collects
+                pass  # new objects are not collected, so this does not wait
 
             async def go_on() -> None:
                 async with storing(instance.database, resumed_since=datetime.now(UTC)):

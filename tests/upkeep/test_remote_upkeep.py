@@ -1,4 +1,4 @@
-"""verify, gc and the cache on S3, against a real server."""
+"""verify, gc and the cache on S3, with a real server."""
 
 import asyncio
 import random
@@ -54,7 +54,7 @@ class Bucket:
     async def fill(
         self, contents: list[bytes], *, digest: Digest | None = None, verified_by: str = "etag"
     ) -> list[str]:
-        """Stores and registers objects; gives their uids."""
+        """Stores and registers objects; returns their uids."""
         now, rows = datetime.now(UTC), []
         for content in contents:
             uid = new_uid()
@@ -201,7 +201,7 @@ async def test_gc_aborts_uploads(bucket: Bucket, s3_server: S3Server) -> None:
 
 @seeds(1, 20)
 async def test_bad_downloads_never_get_a_name(s3_root: str, s3_server: S3Server, tmp_path: Path, seed: int) -> None:
-    """The proxy cuts replies, says that what is left is all, or flips a bit of them."""
+    """The proxy cuts replies, with their full length or a matching one, or flips a bit of them."""
     rng = random.Random(seed)
     with proxy(s3_server.port, seed) as between:
         place = address.parse(s3_root)._replace(endpoint_url=between.endpoint_url)

@@ -1,4 +1,4 @@
-"""What `verify` finds, and what it takes the word of earlier calls for."""
+"""What `verify` finds, and when it trusts earlier calls."""
 
 import asyncio
 import random
@@ -27,7 +27,7 @@ PLANTED = (Defect.MISSING, Defect.TRUNCATED, Defect.SWAPPED, Defect.ALTERED, Def
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Files that all differ, so that whose bytes are whose can be told."""
+    """Files that all differ, so that swapped bytes can be told."""
     tree, rng = tmp_path / "tree", random.Random(1)
     for number in range(300):
         file = tree / f"d{number % 7}" / f"f{number:03d}.bin"
@@ -37,7 +37,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def plant(rng: random.Random, url: str, root: Path, artifacts: list[Artifact], count: int) -> dict[str, Defect]:
-    """Damages objects, and rows; gives what is wrong with which uid, or path of an extra object."""
+    """Damages objects and rows. Returns the defects by uid, or by path for an extra object."""
     planted: dict[str, Defect] = {}
     left = rng.sample(artifacts, len(artifacts))
     for number in range(count):

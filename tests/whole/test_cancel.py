@@ -34,13 +34,13 @@ def held() -> tuple[set[str], set[str]]:
     gc.collect()
     names = set()
     for descriptor in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # the one that lists them
+        with suppress(FileNotFoundError):  # the descriptor that lists them
             names.add(f"{descriptor.name} {descriptor.readlink()}")
     return names, {thread.name for thread in threading.enumerate() if not thread.name.startswith("asyncio_")}
 
 
 def scanning() -> int:
-    """How many threads of the scanner there are. One that was joined may be seen for an instant more."""
+    """Returns the number of threads of the scanner. A joined thread can be visible for another moment."""
     for _ in range(100):
         names = []
         for task in Path("/proc/self/task").iterdir():
@@ -109,7 +109,7 @@ def test_a_cancelled_call_leaves_nothing_behind(
 
 
 def test_a_call_cancelled_at_once_leaves_nothing_behind(tmp_path: Path) -> None:
-    """At each of the first steps that the loop takes for it: those that moments by the clock seldom meet."""
+    """It is cancelled at each of its first steps, which random times seldom meet."""
     tree = tmp_path / "tree"
     grow(tree, 100)
     root, url = tmp_path / "storage", f"sqlite:///{tmp_path}/registry.db"
@@ -134,10 +134,10 @@ def test_a_call_cancelled_at_once_leaves_nothing_behind(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", ["ingest", "staged", "list"])
 async def test_a_session_is_free_at_once_wherever_the_call_that_found_it_is_cancelled(tmp_path: Path, way: str) -> None:
-    """Not only when garbage is collected: a call before that would begin another, and leave this one's objects."""
+    """Python need not collect garbage first: before that, another call would begin a new session."""
     tree = tmp_path / "tree"
     grow(tree, 20)
-    kept, is_struck, step = [], True, 0  # kept with all that they knew, in their tracebacks
+    kept, is_struck, step = [], True, 0  # kept alive, with all objects in their tracebacks
     async with inhaul.connect(tmp_path / "storage", f"sqlite:///{tmp_path}/registry.db") as instance:
         sessions = instance.home / "sessions"
         while is_struck:

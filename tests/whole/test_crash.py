@@ -1,4 +1,4 @@
-"""What is left when a process is killed, and what the same call then makes of it."""
+"""What a killed process leaves, and what the same call then makes of it."""
 
 import random
 import shutil
@@ -26,7 +26,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def whole_run(root: Path, url: str, tree: Path) -> float:
-    """Seconds that an uninterrupted ingest takes in a process of its own, from its first line to its last."""
+    """Runs an ingest in its own process. Returns the seconds from its first line to its last."""
     with subprocess.Popen([sys.executable, "-c", children.INGEST, root, url, tree], stdout=subprocess.PIPE) as child:
         assert child.stdout
         child.stdout.readline()
@@ -36,7 +36,7 @@ def whole_run(root: Path, url: str, tree: Path) -> float:
 
 
 def killed_after(seconds: float, *arguments: str | Path) -> bool:
-    """Runs an ingest and kills it so many seconds after its first line; false when it was done by then."""
+    """Runs an ingest and kills it so many seconds after its first line. Returns False if it ended before."""
     with subprocess.Popen([sys.executable, "-c", children.INGEST, *arguments], stdout=subprocess.PIPE) as child:
         assert child.stdout
         assert child.stdout.readline() == b"ready\n"
@@ -101,7 +101,7 @@ async def test_a_kill_while_versions_change_loses_neither(tmp_path: Path, corpus
 @pytest.mark.parametrize("call", ["openat", "openat2", "fsync", "syncfs", "unlink"])
 @seeds(1, 20)
 async def test_a_kill_at_a_system_call(tmp_path: Path, corpus: Path, call: str, seed: int) -> None:
-    """At calls that random moments seldom meet: it dies as it makes the n-th of them."""
+    """It dies at its n-th call of a kind that random moments seldom meet."""
     url, root = f"sqlite:///{tmp_path}/registry.db", tmp_path / "storage"
     when = random.Random(f"{seed} {call}").choice([1, 2, 3, 5, 8, 50, 700])
     strace = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}")
@@ -114,7 +114,7 @@ async def test_a_kill_at_a_system_call(tmp_path: Path, corpus: Path, call: str, 
 
 @pytest.mark.parametrize("way", ["ingest", "save"])
 async def test_an_object_left_in_the_place_of_the_next_version_is_no_obstacle(tmp_path: Path, way: str) -> None:
-    """As a killed call for another folder, or for one file, leaves it: no session of this call knows of it."""
+    """A killed call for another folder or file leaves such an object, and no session of this call knows of it."""
     url, root, tree = f"sqlite:///{tmp_path}/registry.db", tmp_path / "storage", tmp_path / "tree"
     tree.mkdir()
     (tree / "x.csv").write_text("first")

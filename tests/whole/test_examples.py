@@ -16,7 +16,7 @@ BUCKETS = ("my-bucket", "lamindb-ci")
 
 @pytest.fixture
 def cloud(s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    """Holds the files that the examples find there; the environment leads to it."""
+    """A server with the files of the examples; the environment has its address and credentials."""
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint_url)

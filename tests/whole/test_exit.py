@@ -167,7 +167,7 @@ def start(script: str) -> subprocess.Popen[str]:
 
 
 def leave(process: subprocess.Popen[str]) -> str:
-    """What a process writes to its standard error until it is gone, in time."""
+    """Checks that a process ends in time, and returns what it writes to its standard error."""
     since = time.monotonic()
     _, errors = process.communicate(timeout=60)
     assert time.monotonic() - since <= _SECONDS

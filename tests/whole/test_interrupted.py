@@ -58,7 +58,7 @@ Prepare = Callable[[Ground, str], Awaitable[Case]]
 async def ground(
     tmp_path: Path, database_url: str, no_power_fails: None, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Ground]:
-    monkeypatch.setattr("inhaul.content.files._KEPT", 100)  # bytes: more make a file a large one
+    monkeypatch.setattr("inhaul.content.files._KEPT", 100)  # bytes; a longer file counts as large
     async with inhaul.connect(storage=tmp_path / "storage", db=database_url) as instance:
         broken = await breaker(instance)
         files = [write(tmp_path / f"member {number}.txt", str(number)) for number in range(2)]
@@ -159,7 +159,7 @@ def new_artifact(**options: Any) -> Prepare:
 
 
 async def large_artifact(ground: Ground, name: str) -> Case:
-    """One that is copied into the storage while it is hashed."""
+    """A file that is copied into the storage while it is hashed."""
     artifact = Artifact(write(ground.folder / f"{name}.txt", f"{name} " * 100), key=f"{name}.txt")
     return Case(artifact, artifact.save, lambda: _is_whole(ground, artifact, key=f"{name}.txt"))
 
@@ -304,7 +304,7 @@ CASES: dict[str, Prepare] = {
 
 
 async def struck(case: Case, step: int, strike: Callable[[], object]) -> bool:
-    """Makes a call that is struck at one of its awaits; whether it came so far."""
+    """Makes a call that is struck at one of its awaits. Returns whether it came so far."""
     call = Struck(case.call(), step, strike)
 
     async def run() -> None:
@@ -326,7 +326,7 @@ def _is_ours(error: BaseException) -> None:
 
 
 def chosen(test: str) -> list[tuple[str, Prepare]]:
-    """The cases that a test goes through."""
+    """Returns the cases of a test."""
     names = [*CASES] if GAP == 1 else random.Random(test).sample([*CASES], 8)
     return [(name, CASES[name]) for name in names]
 
@@ -403,7 +403,7 @@ async def test_a_call_can_be_repeated_whichever_commit_failed(ground: Ground, da
 
 async def test_a_call_can_be_repeated_after_any_timeout(ground: Ground, database_url: str) -> None:
     rng = random.Random(f"{os.environ.get('SOAK')} {database_url[:6]}")
-    seconds = dict.fromkeys(CASES, 0.05)  # that each takes
+    seconds = dict.fromkeys(CASES, 0.05)  # that each call takes
     for number in range(1_000 if "SOAK" in os.environ else 20):
         name = rng.choice([*CASES])
         with noted(name, f"timeout {number}"):

@@ -52,7 +52,7 @@ async def ready(instance: inhaul.Instance) -> Breaker:
 
 
 async def struck(call: Any, step: int) -> bool:
-    """Cancels a call at one of its awaits; whether it came so far."""
+    """Cancels a call at one of its awaits. Returns whether it came so far."""
     one = Struck(call, step, cancel)
 
     async def run() -> None:
@@ -85,7 +85,7 @@ async def test_a_staged_list_can_be_saved_again_wherever_its_save_was_cancelled(
 async def test_a_list_can_be_saved_again_wherever_its_save_was_cancelled(
     instance: inhaul.Instance, tmp_path: Path
 ) -> None:
-    """One that was not staged before: its members are unknown until it is saved."""
+    """The list was not staged before, so its members are unknown until it is saved."""
     await saved_again_wherever_cancelled(tmp_path, SAVES["by itself"], stage=False)
 
 

@@ -1,4 +1,4 @@
-"""What once lost data, or could have: each of these must stay as it is."""
+"""Cases that once lost data, or could have lost it."""
 
 import asyncio
 import shutil

@@ -1,4 +1,4 @@
-"""The event loop stays free while much is saved. `make bench` measures how free; this only sees that it is."""
+"""The event loop stays free while much is saved. `make bench` measures how free it stays."""
 
 import asyncio
 import gc
@@ -52,7 +52,7 @@ async def test_other_tasks_have_a_turn_while_many_labels_are_saved(tmp_path: Pat
     async with connect(storage=tmp_path / "storage", db=database_url):
         await ULabel("first").save()
         gc.collect()
-        gc.disable()  # what Python does with all objects of this process takes longer
+        gc.disable()  # collecting the garbage of this whole process takes longer
         try:
             async with asyncio.TaskGroup() as tasks:
                 other = tasks.create_task(take_turns())

@@ -17,7 +17,7 @@ from trees import write
 
 LONG = "SOAK" in os.environ
 FILES = 10_000 if LONG else 600
-EACH = 10  # defects of each kind, but for the last
+EACH = 10  # times the kinds: the number of defects, of which five are extra objects
 KINDS = [Defect.MISSING, Defect.TRUNCATED, Defect.ALTERED, Defect.SWAPPED, Defect.WRONG_SIZE]
 
 
@@ -30,7 +30,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def damage(place: Place, rows: list[dict[str, str]], rng: random.Random) -> dict[str, Defect]:
-    """Plants fifty defects of six kinds past the proxy; returns what `verify` has to say, by uid or by key."""
+    """Plants fifty defects of six kinds, not through the proxy. Returns them by uid or by key."""
     chosen = rng.sample(rows, len(KINDS) * EACH - 5)
     planted: dict[str, Defect] = {}
     spare = next(row for row in rows if row not in chosen)

@@ -50,7 +50,7 @@ class Known:
 
 
 class Machine(RuleBasedStateMachine):
-    """Both, side by side."""
+    """The model and inhaul, side by side."""
 
     records = Bundle("records")
 
@@ -81,7 +81,7 @@ class Machine(RuleBasedStateMachine):
         return path
 
     def live(self, key: str) -> list[Known]:
-        """Those of a key that are not in the trash, oldest first."""
+        """Returns the artifacts of a key that are not in the trash, oldest first."""
         return [one for one in self.known if one.key == key and not one.trashed]
 
     @rule(target=records, key=st.sampled_from(KEYS), content=st.sampled_from(CONTENTS))

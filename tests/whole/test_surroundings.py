@@ -24,7 +24,7 @@ from trees import write
 
 COMMAND = Path(sys.executable).parent / "inhaul"
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-NOBODY = ("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups")  # a number that has neither name nor home
+NOBODY = ("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups")  # a user with neither name nor home
 
 
 def test_a_user_without_a_home_and_a_name_can_import_it() -> None:
@@ -111,7 +111,7 @@ print(len(ih.Artifact.from_dir("plain").save()))
 
 
 def test_files_that_a_program_in_such_a_locale_cannot_name_are_refused_by_key(tmp_path: Path) -> None:
-    """A folder of such files is registered nevertheless: that is read without Python."""
+    """A folder of such files is registered nevertheless, because Rust reads it."""
     write(tmp_path / "storage" / "è.txt", "1")
     code = """
 import inhaul.sync as ih
