@@ -314,7 +314,7 @@ async def test_a_folder_that_was_changed_is_fetched_again_once(cache: Cache, tmp
     assert hash_dir(source) == entry.digest
 
 
-def test_who_may_read_a_copy_the_umask_says(cache: Cache) -> None:
+def test_the_umask_decides_who_may_read_a_copy(cache: Cache) -> None:
     it = Bytes(b"content")
     modes = {}
     for umask in (0o077, 0o022):
@@ -453,7 +453,9 @@ print("done", flush=True)
 
 @seeds(1, 50)
 @pytest.mark.parametrize("locks", ["with locks", "without locks"])
-def test_processes_that_are_killed_while_they_fetch_the_same_objects(tmp_path: Path, seed: int, locks: str) -> None:
+def test_processes_killed_during_a_fetch_leave_whole_copies_to_the_others(
+    tmp_path: Path, seed: int, locks: str
+) -> None:
     rng = random.Random(f"{seed} {locks}")
     source, log = tmp_path / "source", tmp_path / "log"
     source.mkdir()

@@ -214,7 +214,7 @@ def test_arguments_that_mean_nothing_are_refused_before_anything_is_done(
     assert sorted(Path().rglob("*")) == before
 
 
-def test_version() -> None:
+def test_version_prints_the_version_of_the_package() -> None:
     assert inhaul("--version").stdout == f"inhaul {version('inhaul')}\n"
 
 
@@ -239,7 +239,7 @@ def test_hash_prints_what_md5sum_prints(tmp_path: Path) -> None:
     subprocess.run(["md5sum", "--check", "--strict", "--quiet", "sums"], timeout=60, check=True)
 
 
-def test_hash_of_large_files(tmp_path: Path) -> None:
+def test_hash_of_a_large_file_follows_the_options(tmp_path: Path) -> None:
     content = b"0123456" * 3_000_000
     (tmp_path / "large").write_bytes(content)
     whole = hashlib.md5(content).hexdigest()
@@ -259,7 +259,7 @@ def test_hash_of_large_files(tmp_path: Path) -> None:
     }
 
 
-def test_hash_of_folders(folder: Path) -> None:
+def test_hash_prints_hashes_of_folders_and_names_those_without(folder: Path) -> None:
     (folder.parent / "none").mkdir()
     result = inhaul("hash", "--algorithm", "md5-tree", "--json", folder, "none", "missing")
     assert result.returncode == 3
@@ -283,7 +283,7 @@ def test_hash_refuses_an_etag_that_is_no_md5(folder: Path) -> None:
     assert "leave out --algorithm" in result.stderr
 
 
-def test_upkeep(tmp_path: Path, folder: Path) -> None:
+def test_verify_and_gc_print_what_they_find(tmp_path: Path, folder: Path) -> None:
     root = tmp_path / "root"
     assert inhaul("ingest", folder, "--storage", root).returncode == 0
     assert (inhaul("verify", "--storage", root).returncode, inhaul("gc", "--storage", root).stdout) == (0, "")

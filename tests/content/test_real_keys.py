@@ -110,7 +110,7 @@ async def test_the_key_holds_the_new_content(
     assert (await inhaul.verify(read=True)).ok
 
 
-async def test_a_file_of_the_user_in_a_folder(tmp_path: Path) -> None:
+async def test_a_replaced_file_of_the_user_keeps_its_permissions(tmp_path: Path) -> None:
     own = write(tmp_path / "storage/a.txt", "mine")
     own.chmod(0o600)
     async with inhaul.connect(tmp_path / "storage"):
@@ -121,7 +121,7 @@ async def test_a_file_of_the_user_in_a_folder(tmp_path: Path) -> None:
         assert await artifact.load() == "new"
 
 
-async def test_the_suffix_of_the_key_follows(place: Place, artifact: Artifact) -> None:
+async def test_a_real_key_takes_the_suffix_of_new_content(place: Place, artifact: Artifact) -> None:
     await artifact.replace(pd.DataFrame({"a": [1]}))
     assert (artifact.key, artifact.object_key) == ("in/table.parquet",) * 2
     assert (await (await Artifact.get(artifact.uid)).load())["a"].tolist() == [1]
@@ -137,7 +137,7 @@ def source_of(kind: str, folder: Path) -> Any:
 
 
 @pytest.mark.parametrize(("kind", "suffix"), [("file", ".txt"), ("frame", ".parquet"), ("folder", "")])
-async def test_a_key_that_the_file_system_cannot_have(tmp_path: Path, kind: str, suffix: str) -> None:
+async def test_a_key_that_the_file_system_cannot_have_is_refused(tmp_path: Path, kind: str, suffix: str) -> None:
     """Neither a folder nor a mark is made for it."""
     source, root = source_of(kind, tmp_path), tmp_path / "storage"
     write(root / "file.txt", "mine")
@@ -165,7 +165,7 @@ async def test_a_key_that_the_file_system_cannot_have(tmp_path: Path, kind: str,
         await Artifact(source, key=f"b/{LONG}{suffix}" if kind != "folder" else LONG).save()
 
 
-async def test_a_suffix_that_makes_a_key_too_long(tmp_path: Path) -> None:
+async def test_new_content_whose_suffix_makes_the_key_impossible_is_refused(tmp_path: Path) -> None:
     root = tmp_path / "storage"
     async with inhaul.connect(root):
         artifact = await Artifact(source_of("file", tmp_path), key=f"{LONG[1:]}.txt", key_is_virtual=False).save()
@@ -243,7 +243,9 @@ async def test_what_fails_leaves_everything_as_it_was(
     assert place.contents() == {KEY: "new"}
 
 
-async def test_after_somebody_else(place: Place, artifact: Artifact, tmp_path: Path) -> None:
+async def test_a_record_replaces_what_another_record_of_it_stored(
+    place: Place, artifact: Artifact, tmp_path: Path
+) -> None:
     other = await Artifact.get(artifact.uid)
     await other.replace(write(tmp_path / "new.txt", "new"))
     await artifact.replace(write(tmp_path / "newer.txt", "newer"))
@@ -253,7 +255,7 @@ async def test_after_somebody_else(place: Place, artifact: Artifact, tmp_path: P
         await artifact.replace(tmp_path / "new.txt")
 
 
-async def test_two_at_once(
+async def test_one_of_several_replacements_at_once_stays(
     instance_at_place: inhaul.Instance, place: Place, artifact: Artifact, tmp_path: Path
 ) -> None:
     copies = [await Artifact.get(artifact.uid) for _ in range(4)]
@@ -316,7 +318,7 @@ asyncio.run(main())
         *((label, s) for label in ("switched", "put", "settled") for s in SUFFIXES),
     ],
 )
-async def test_a_crash_is_ended_by_the_next_process(
+async def test_the_next_process_finishes_or_undoes_a_killed_replacement(
     instance_at_place: inhaul.Instance,
     place: Place,
     artifact: Artifact,
@@ -344,7 +346,7 @@ async def test_a_crash_is_ended_by_the_next_process(
 
 
 @pytest.mark.parametrize("call", ["ingest", "replace"])
-async def test_what_comes_after_a_crash_ends_it_first(
+async def test_the_next_call_first_finishes_a_killed_replacement(
     instance_at_place: inhaul.Instance,
     place: Place,
     artifact: Artifact,

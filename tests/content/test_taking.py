@@ -61,9 +61,7 @@ async def test_nothing_is_written_for_content_that_is_registered(
     assert await Artifact(path, description="the same").save() == known
 
 
-async def test_content_of_the_size_of_another_artifact_is_a_version_of_it(
-    instance: inhaul.Instance, tmp_path: Path
-) -> None:
+async def test_other_content_of_the_same_size_is_a_new_version(instance: inhaul.Instance, tmp_path: Path) -> None:
     await Artifact(large(tmp_path / "a.bin", 1), key="a.bin").save()
     path = large(tmp_path / "b.bin", 2)
     second = await Artifact(path, key="a.bin").save()
@@ -71,7 +69,7 @@ async def test_content_of_the_size_of_another_artifact_is_a_version_of_it(
     assert second.path.read_bytes() == path.read_bytes()
 
 
-async def test_two_that_save_one_key_at_once_leave_no_copy(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_saves_of_one_key_at_once_leave_no_copy(instance: inhaul.Instance, tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{number}.bin", "b" * (LARGE + number)) for number in range(4)]
     await inhaul.save([Artifact(path, key="a.bin") for path in paths])
     assert await Artifact.filter(key="a.bin").count() == 4

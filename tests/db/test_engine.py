@@ -58,7 +58,7 @@ async def count(database: Database) -> int:
 @pytest.mark.parametrize(
     "address", ["sqlite:////data/r.db", "sqlite+aiosqlite:////data/r.db", "sqlite+pysqlite:////data/r.db"]
 )
-def test_sqlite_addresses(address: str) -> None:
+def test_every_form_of_an_sqlite_address_is_read(address: str) -> None:
     database = Database(address)
     assert (database.dialect, database.path) == ("sqlite", Path("/data/r.db"))
 
@@ -109,7 +109,7 @@ def test_an_old_sqlite_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         Database("sqlite:///r.db")
 
 
-async def test_the_option_sslmode_of_other_clients(postgresql_server: PostgreSQL) -> None:
+async def test_the_option_sslmode_of_other_clients_is_accepted(postgresql_server: PostgreSQL) -> None:
     with postgresql_server.database() as url:
         database = Database(f"{url}&sslmode=disable")
         await database.prepare()
@@ -158,7 +158,7 @@ async def test_constraint_errors_reach_the_caller(database: Database) -> None:
     assert await count(database) == 0
 
 
-async def test_what_refers_to_a_record_that_is_gone(database: Database) -> None:
+async def test_a_row_that_refers_to_a_deleted_record_is_refused(database: Database) -> None:
     with pytest.raises(NoResultFound, match="a record that this one refers to has been deleted"):
         async with database.write() as conn:
             await conn.execute(text("INSERT INTO artifact_input_of (artifact_id, run_id) VALUES (1, 1)"))
@@ -237,7 +237,7 @@ def test_each_loop_has_connections_of_its_own(database_url: str) -> None:
 # --- errors
 
 
-async def test_a_file_that_is_no_database(sqlite: Database, tmp_path: Path) -> None:
+async def test_a_file_that_is_no_database_is_refused(sqlite: Database, tmp_path: Path) -> None:
     (tmp_path / "registry.db").write_bytes(b"key,value\n" * 1000)
     running = set(threading.enumerate())
     for use in (sqlite.read, sqlite.write):
@@ -248,13 +248,13 @@ async def test_a_file_that_is_no_database(sqlite: Database, tmp_path: Path) -> N
     assert not [one for one in threading.enumerate() if one not in running and not one.name.startswith("asyncio_")]
 
 
-async def test_a_folder_in_the_place_of_the_database(sqlite: Database, tmp_path: Path) -> None:
+async def test_a_folder_in_the_place_of_the_database_is_refused(sqlite: Database, tmp_path: Path) -> None:
     (tmp_path / "registry.db").mkdir()
     with pytest.raises(UnsupportedDatabase, match=r"registry\.db is a folder"):
         await sqlite.prepare()
 
 
-def test_a_file_that_may_not_be_written(tmp_path: Path) -> None:
+def test_a_file_that_may_not_be_written_is_named(tmp_path: Path) -> None:
     """The program runs as another user, because root may write everything."""
     script = """
 import sys
@@ -293,7 +293,7 @@ async def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path, content
     assert [path.name for path in tmp_path.iterdir()] == ["answer.txt"]
 
 
-async def test_a_server_that_does_not_answer() -> None:
+async def test_a_server_that_does_not_answer_is_named_without_secrets() -> None:
     database = Database("postgresql://ann:s3cret@127.0.0.1:1/lab")
     for use in (database.read, database.write):
         with pytest.raises(DatabaseUnreachable, match=r"127.0.0.1:1/lab.*check that the server runs") as caught:
@@ -303,7 +303,7 @@ async def test_a_server_that_does_not_answer() -> None:
         assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
 
-async def test_a_server_that_refuses(postgresql_server: PostgreSQL) -> None:
+async def test_a_refusal_of_the_server_says_what_to_correct(postgresql_server: PostgreSQL) -> None:
     with postgresql_server.database() as url:
         parts = urlsplit(url)
         with pytest.raises(DatabaseUnreachable, match="create it"):
@@ -319,7 +319,7 @@ async def test_a_server_that_refuses(postgresql_server: PostgreSQL) -> None:
                 await conn.execute(text("DROP ROLE locked"))
 
 
-async def test_a_server_that_goes_away(postgresql_server: PostgreSQL) -> None:
+async def test_after_a_lost_connection_the_next_call_connects_again(postgresql_server: PostgreSQL) -> None:
     with postgresql_server.database() as url:
         database = Database(url)
         with pytest.raises(DatabaseUnreachable, match=r"the server ended the connection .*administrator command"):
@@ -330,7 +330,9 @@ async def test_a_server_that_goes_away(postgresql_server: PostgreSQL) -> None:
         await database.aclose()
 
 
-async def test_a_database_that_stays_locked(sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_database_that_stays_locked_is_an_error(
+    sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await sqlite.prepare()
     monkeypatch.setattr(sqlite_files, "_PATIENCE", 0.2)
     other = sqlite3.connect(tmp_path / "registry.db", isolation_level=None)
@@ -589,7 +591,7 @@ asyncio.run(main())
 """
 
 
-def test_eight_processes_write_to_one_sqlite_file(tmp_path: Path) -> None:
+def test_eight_processes_write_to_one_sqlite_file_without_long_waits(tmp_path: Path) -> None:
     waits = children.race(WRITER, f"sqlite:///{tmp_path / 'registry.db'}")
     assert max(map(float, waits)) < 5
     with sqlite3.connect(tmp_path / "registry.db") as database:

@@ -195,7 +195,9 @@ async def test_many_at_once_share_the_few_connections_of_a_pooler(pooled_server:
 
 
 @pytest.mark.parametrize("pooled", [False, True])
-async def test_a_pooler_is_seen(pooled: bool, pooled_server: PostgreSQL, postgresql_server: PostgreSQL) -> None:
+async def test_statements_stay_prepared_only_without_a_pooler(
+    pooled: bool, pooled_server: PostgreSQL, postgresql_server: PostgreSQL
+) -> None:
     with (pooled_server if pooled else postgresql_server).database() as url:
         database = Database(url)
         await database.prepare()
@@ -233,7 +235,7 @@ def as_role(url: str, role: str) -> str:
     return url.replace("postgres:@", f"{role}@")
 
 
-async def test_a_role_that_may_not_make_tables(url: str, role: str) -> None:
+async def test_a_role_that_may_not_make_tables_is_told_what_to_grant(url: str, role: str) -> None:
     database = Database(as_role(url, role))
     async with database.read() as conn:
         assert (await conn.execute(text("SELECT count(*) FROM artifact"))).scalar_one() == 0
@@ -243,14 +245,14 @@ async def test_a_role_that_may_not_make_tables(url: str, role: str) -> None:
     await database.aclose()
 
 
-async def test_a_role_that_may_read_nothing(url: str, role: str) -> None:
+async def test_a_role_that_may_read_nothing_is_denied(url: str, role: str) -> None:
     await used(url)
     with pytest.raises(DatabaseDenied, match="lacks a privilege"):
         async with Database(as_role(url, role)).read():
             pass
 
 
-async def test_a_role_that_may_only_read(
+async def test_a_role_that_may_only_read_is_denied_writes(
     url: str, role: str, admin: "asyncpg.Connection[asyncpg.Record]", tmp_path: Path
 ) -> None:
     storage = tmp_path / "storage"
@@ -273,7 +275,7 @@ async def test_a_role_that_may_only_read(
         await Artifact(tmp_path / "b.txt", key="b.txt").save()
 
 
-async def test_transactions_that_may_only_read(url: str) -> None:
+async def test_writes_are_denied_where_transactions_may_only_read(url: str) -> None:
     await used(url)
     database = Database(f"{url}&options=-c%20default_transaction_read_only%3Don")
     async with database.read() as conn:
@@ -284,7 +286,9 @@ async def test_transactions_that_may_only_read(url: str) -> None:
     await database.aclose()
 
 
-async def test_an_older_registry_that_may_only_be_read(url: str, admin: "asyncpg.Connection[asyncpg.Record]") -> None:
+async def test_an_older_or_newer_registry_that_may_only_be_read_is_refused(
+    url: str, admin: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
     await used(url)
     read_only = f"{url}&options=-c%20default_transaction_read_only%3Don"
     await admin.execute("UPDATE inhaul_version SET version_num = '0001'")
@@ -341,7 +345,7 @@ async def test_errors_of_a_server_become_ours(statement: str, error: type[Inhaul
     await database.aclose()
 
 
-async def test_what_is_deferred_to_the_commit(url: str) -> None:
+async def test_an_error_at_the_commit_becomes_ours(url: str) -> None:
     database = Database(url)
     async with database.write() as conn:
         await conn.execute(
@@ -377,7 +381,7 @@ async def test_a_slow_reader_meets_the_limit_of_an_idle_transaction(
         assert await ULabel.filter().count() == 2005
 
 
-async def test_a_server_that_goes_away_while_records_are_taken(
+async def test_a_server_that_goes_away_ends_an_iteration_with_an_error(
     labels: str, admin: "asyncpg.Connection[asyncpg.Record]", tmp_path: Path
 ) -> None:
     async with inhaul.connect(storage=tmp_path / "storage", db=labels):
@@ -391,7 +395,7 @@ async def test_a_server_that_goes_away_while_records_are_taken(
         assert await ULabel.filter().count() == 2005
 
 
-async def test_a_lock_that_is_not_free_in_time(
+async def test_a_lock_that_is_not_free_in_time_is_an_error(
     labels: str, admin: "asyncpg.Connection[asyncpg.Record]", tmp_path: Path
 ) -> None:
     async with inhaul.connect(storage=tmp_path / "storage", db=f"{labels}&options=-c%20lock_timeout%3D100"):
@@ -402,7 +406,7 @@ async def test_a_lock_that_is_not_free_in_time(
         await ULabel("new").save()
 
 
-async def test_a_deadlock(url: str) -> None:
+async def test_a_deadlock_is_an_error_of_one_writer(url: str) -> None:
     database = Database(url)
     async with database.write() as conn:
         await conn.execute(text("CREATE TABLE t (x INTEGER)"))
@@ -421,7 +425,7 @@ async def test_a_deadlock(url: str) -> None:
     await database.aclose()
 
 
-async def test_more_connections_than_a_role_may_have(
+async def test_more_connections_than_a_role_may_have_are_refused(
     url: str, role: str, admin: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     await used(url)

@@ -105,7 +105,7 @@ CHOICES: list[Any] = [
 ]
 
 
-async def test_an_anndata_is_chosen_from_and_read(stored: Artifact) -> None:
+async def test_any_choice_of_an_anndata_is_what_anndata_chooses(stored: Artifact) -> None:
     adata = cells()
     accessor = await stored.backed()
     assert isinstance(accessor, AnnDataAccessor)
@@ -173,7 +173,7 @@ async def test_a_bad_choice_is_refused(instance: inhaul.Instance) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*names are not unique:UserWarning")
 @pytest.mark.parametrize("key", ["cells.h5ad", "cells.zarr"])
-async def test_names_that_are_there_twice(instance: inhaul.Instance, key: str) -> None:
+async def test_a_name_that_is_there_twice_chooses_nothing(instance: inhaul.Instance, key: str) -> None:
     adata = cells()[:3, :2].copy()
     adata.obs_names = ["a", "b", "a"]
     accessor = await (await Artifact(adata, key=key).save()).backed()
@@ -186,7 +186,7 @@ async def test_names_that_are_there_twice(instance: inhaul.Instance, key: str) -
     await accessor.close()
 
 
-async def test_a_file_of_an_old_release_of_anndata(instance: inhaul.Instance) -> None:
+async def test_a_file_of_an_old_release_of_anndata_is_read_in_part(instance: inhaul.Instance) -> None:
     whole = anndata.read_h5ad(OLD)
     accessor = await (await Artifact(OLD, key="old.h5ad").save()).backed()
     assert accessor.shape == (700, 765)
@@ -195,7 +195,7 @@ async def test_a_file_of_an_old_release_of_anndata(instance: inhaul.Instance) ->
 
 
 @pytest.mark.parametrize("name", ["a.h5", "a.hdf5", "a.zarr"])
-async def test_hdf5_and_zarr(instance: inhaul.Instance, tmp_path: Path, name: str) -> None:
+async def test_arrays_of_hdf5_and_zarr_are_read_in_part(instance: inhaul.Instance, tmp_path: Path, name: str) -> None:
     values = np.arange(60).reshape(20, 3)
     if name == "a.zarr":
         zarr.open_group(tmp_path / name, mode="w").create_array("x/y", data=values)
@@ -223,7 +223,7 @@ def write_table(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["t.parquet", "t.ipc", "t.feather", "t.csv", "t.tsv", "t.csv.gz", "t.tsv.gz"])
-async def test_tables(instance: inhaul.Instance, tmp_path: Path, name: str) -> None:
+async def test_tables_open_as_datasets_of_pyarrow(instance: inhaul.Instance, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     write_table(path)
     table = await (await Artifact(path, key=name).save()).backed()
@@ -232,7 +232,7 @@ async def test_tables(instance: inhaul.Instance, tmp_path: Path, name: str) -> N
     assert chosen.to_pydict() == {"gene": ["b", "c"]}
 
 
-async def test_what_has_no_backed_access(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_what_has_no_backed_access_is_refused(instance: inhaul.Instance, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(ValueError, match=r"'.txt' has no backed access. These suffixes have it: .h5ad, .*.parquet"):
         await (await Artifact(tmp_path / "a.txt", key="a.txt").save()).backed()
@@ -243,7 +243,7 @@ async def test_what_has_no_backed_access(instance: inhaul.Instance, tmp_path: Pa
             await artifact.backed()
 
 
-def test_the_blocking_api_looks_like_the_page(tmp_path: Path) -> None:
+def test_the_blocking_api_has_a_blocking_accessor(tmp_path: Path) -> None:
     with ln.connect(tmp_path / "root"):
         artifact = ln.Artifact.from_anndata(ln.core.datasets.anndata_pbmc68k_reduced(), "pbmc68k.h5ad").save()
         accessor = artifact.backed()
@@ -310,7 +310,7 @@ async def opened(store: S3Store, path: Path) -> Any:
 
 
 @pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
-async def test_an_anndata_on_s3(store: S3Store, tmp_path: Path, suffix: str) -> None:
+async def test_an_anndata_on_s3_is_read_in_part(store: S3Store, tmp_path: Path, suffix: str) -> None:
     adata = cells()
     await asyncio.to_thread(memory.write, adata, tmp_path / f"cells{suffix}", suffix)
     accessor = await opened(store, tmp_path / f"cells{suffix}")
@@ -321,7 +321,7 @@ async def test_an_anndata_on_s3(store: S3Store, tmp_path: Path, suffix: str) -> 
 
 
 @pytest.mark.parametrize("name", ["t.parquet", "t.feather", "t.csv", "t.tsv.gz"])
-async def test_tables_on_s3(store: S3Store, tmp_path: Path, name: str) -> None:
+async def test_tables_on_s3_are_read_in_part(store: S3Store, tmp_path: Path, name: str) -> None:
     write_table(tmp_path / name)
     table = await opened(store, tmp_path / name)
     chosen = await asyncio.to_thread(
@@ -363,7 +363,7 @@ def test_a_ranged_file_reads_what_a_file_reads(reads: list[tuple[int, int]]) -> 
         assert file.tell() == model.tell()
 
 
-async def test_an_artifact_on_s3(s3_root: str, tmp_path: Path) -> None:
+async def test_an_artifact_on_s3_opens_without_a_copy(s3_root: str, tmp_path: Path) -> None:
     async with inhaul.connect(s3_root, db=f"sqlite:///{tmp_path / 'registry.db'}"):
         adata = cells()
         for key in ("cells.h5ad", "cells.zarr"):

@@ -99,7 +99,7 @@ async def test_columns_and_types_are_those_of_load(instance: inhaul.Instance, tm
 
 
 @pytest.mark.parametrize("name", ["rows that lack fields", "unsigned numbers far from missing ones"])
-async def test_what_arrow_reads_otherwise_is_as_pandas_has_it(
+async def test_what_arrow_would_read_differently_is_read_as_by_pandas(
     anywhere: inhaul.Instance, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / "t.tsv").write_text(CONTENTS[name].replace(",", "\t"))
@@ -118,7 +118,7 @@ async def test_what_pandas_refuses_is_not_opened(instance: inhaul.Instance, tmp_
     assert str(loading.value).partition(" data.")[2] == str(opening.value).partition(" data.")[2]
 
 
-async def test_a_column_may_turn_at_its_last_row(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_the_type_of_a_column_may_change_at_its_last_row(instance: inhaul.Instance, tmp_path: Path) -> None:
     rows = [f"{n},{n},{n},{n % 2 == 0}" for n in range(120_000)]
     (tmp_path / "t.csv").write_text("\n".join(["whole,half,text,truth", *rows, "1,1.5,x,maybe", ",,,"]) + "\n")
     artifact = await Artifact(tmp_path / "t.csv", key="t.csv").save()

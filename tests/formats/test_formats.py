@@ -70,7 +70,7 @@ def with_categories(adata: anndata.AnnData) -> anndata.AnnData:
     return made
 
 
-async def test_an_h5ad_file_of_scanpy(anywhere: inhaul.Instance) -> None:
+async def test_an_h5ad_file_of_scanpy_loads_as_anndata_reads_it(anywhere: inhaul.Instance) -> None:
     path = SCANPY / "10x_pbmc68k_reduced.h5ad"
     artifact = await stored(path)
     assert (artifact.suffix, artifact.accessor, artifact.n_observations) == (".h5ad", "AnnData", 700)
@@ -79,7 +79,7 @@ async def test_an_h5ad_file_of_scanpy(anywhere: inhaul.Instance) -> None:
     same(whole, anndata.read_h5ad(path)[:, ["CD79A"]].to_memory())
 
 
-async def test_a_folder_of_ten_x(anywhere: inhaul.Instance, tmp_path: Path) -> None:
+async def test_files_of_cell_ranger_come_back_as_scanpy_reads_them(anywhere: inhaul.Instance, tmp_path: Path) -> None:
     folder = await asyncio.to_thread(datasets.generate_cell_ranger_files, "sample_001", tmp_path)
     await Artifact.from_dir(folder).save()
     matrix = await Artifact(folder / "filtered_feature_bc_matrix", key="matrix").save()
@@ -94,7 +94,7 @@ async def test_a_folder_of_ten_x(anywhere: inhaul.Instance, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["iris.csv", "wine_data.csv", "digits.csv.gz", "diabetes_data_raw.csv.gz"])
-async def test_csv_files_of_scikit_learn(anywhere: inhaul.Instance, name: str) -> None:
+async def test_csv_files_of_scikit_learn_load_as_pandas_reads_them(anywhere: inhaul.Instance, name: str) -> None:
     artifact = await stored(SKLEARN / "data" / name)
     assert artifact.accessor == "DataFrame"
     pd.testing.assert_frame_equal(await artifact.load(), pd.read_csv(SKLEARN / "data" / name))
@@ -108,7 +108,7 @@ async def test_options_go_to_the_reader(instance: inhaul.Instance) -> None:
         await artifact.load(colour="red")
 
 
-async def test_images_of_scikit_learn_and_scikit_image(anywhere: inhaul.Instance) -> None:
+async def test_images_load_as_scikit_learn_and_scikit_image_read_them(anywhere: inhaul.Instance) -> None:
     for name in ("china.jpg", "flower.jpg"):
         pixels = await (await stored(SKLEARN / "images" / name)).load()
         np.testing.assert_array_equal(pixels, sklearn.datasets.load_sample_image(name))
@@ -155,7 +155,7 @@ with ih.connect(sys.argv[1], "sqlite:///registry.db"):
 
 
 @pytest.mark.parametrize("place", ["local", "s3"])
-def test_stores_of_tiledb(request: pytest.FixtureRequest, place: str) -> None:
+def test_stores_of_tiledb_load(request: pytest.FixtureRequest, place: str) -> None:
     """It runs in its own process, because a process that has loaded TileDB must not fork."""
     root = "storage" if place == "local" else request.getfixturevalue("s3_root")
     done = subprocess.run([sys.executable, "-c", _TILEDB, root], capture_output=True, text=True, check=False)
@@ -186,7 +186,9 @@ TABLE = pd.DataFrame({"gene": ["a", "b"], "count": [1, 2]})
         ("t.ipc", TABLE.to_feather),
     ],
 )
-async def test_tables(instance: inhaul.Instance, tmp_path: Path, name: str, write: Callable[[Path], None]) -> None:
+async def test_tables_load_as_they_were_written(
+    instance: inhaul.Instance, tmp_path: Path, name: str, write: Callable[[Path], None]
+) -> None:
     write(tmp_path / name)
     paths = [tmp_path / name]
     if not name.endswith(".gz"):
@@ -209,7 +211,9 @@ async def test_tables(instance: inhaul.Instance, tmp_path: Path, name: str, writ
         ("a.md", "# t", "# t"),
     ],
 )
-async def test_documents(instance: inhaul.Instance, tmp_path: Path, name: str, text: str, loaded: object) -> None:
+async def test_documents_load_as_they_were_written(
+    instance: inhaul.Instance, tmp_path: Path, name: str, text: str, loaded: object
+) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
     assert await (await stored(tmp_path / name)).load() == loaded
 
@@ -233,7 +237,9 @@ def anndata_zarr(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[anndat
     return adata, path
 
 
-async def test_anndata_in_zarr(instance: inhaul.Instance, anndata_zarr: tuple[anndata.AnnData, Path]) -> None:
+async def test_anndata_in_zarr_loads_under_every_suffix(
+    instance: inhaul.Instance, anndata_zarr: tuple[anndata.AnnData, Path]
+) -> None:
     adata, path = anndata_zarr
     shutil.make_archive(str(path), "zip", path)
     zrad = path.with_suffix(".zrad")
@@ -248,7 +254,7 @@ async def test_anndata_in_zarr(instance: inhaul.Instance, anndata_zarr: tuple[an
 
 
 @pytest.mark.parametrize("version", [2, 3])
-async def test_other_zarr_stores(instance: inhaul.Instance, tmp_path: Path, version: int) -> None:
+async def test_other_zarr_stores_load_read_only(instance: inhaul.Instance, tmp_path: Path, version: int) -> None:
     group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=version)
     group.create_array("x/y", data=np.arange(6).reshape(2, 3))
     shutil.make_archive(str(tmp_path / "a.zarr"), "zip", tmp_path / "a.zarr")
@@ -261,7 +267,7 @@ async def test_other_zarr_stores(instance: inhaul.Instance, tmp_path: Path, vers
             loaded["x/y"][0] = 1
 
 
-async def test_hdf5(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_hdf5_files_load_read_only(instance: inhaul.Instance, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["x/y"] = [1, 2]
     with await (await stored(tmp_path / "a.h5")).load() as loaded:
@@ -285,7 +291,9 @@ async def test_hdf5(instance: inhaul.Instance, tmp_path: Path) -> None:
         ("a.anndata.zarr", None, ".anndata.zarr"),
     ],
 )
-async def test_an_anndata_in_memory(instance: inhaul.Instance, key: str | None, form: str | None, suffix: str) -> None:
+async def test_an_anndata_in_memory_comes_back(
+    instance: inhaul.Instance, key: str | None, form: str | None, suffix: str
+) -> None:
     adata = datasets.anndata_pbmc68k_reduced()
     adata.obs["note"] = "text"
     text = adata.obs["note"].dtype
@@ -300,7 +308,7 @@ async def test_an_anndata_in_memory(instance: inhaul.Instance, key: str | None, 
     assert await Artifact.from_anndata(adata.copy(), key, "cells", format=form) == artifact
 
 
-async def test_other_objects_in_memory(instance: inhaul.Instance) -> None:
+async def test_other_objects_in_memory_come_back(instance: inhaul.Instance) -> None:
     mdata, untouched = datasets.mudata_papalexi21_subset(), datasets.mudata_papalexi21_subset()
     artifact = await Artifact.from_mudata(mdata, "a.h5mu").save()
     assert (artifact.suffix, artifact.accessor, artifact.n_observations) == (".h5mu", "MuData", 200)
@@ -397,7 +405,7 @@ def _discarded() -> None:
         thread.join()
 
 
-async def test_bad_arguments(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_arguments_that_do_not_fit_the_data_are_refused(instance: inhaul.Instance, tmp_path: Path) -> None:
     adata = datasets.anndata_with_obs()
     with pytest.raises(ValueError, match="format='csv': a AnnData can be stored as 'h5ad' or 'zarr'"):
         Artifact(adata, key="a.h5ad", format="csv")

@@ -88,7 +88,7 @@ async def test_a_zarr_store_runs_no_code(instance: inhaul.Instance, tmp_path: Pa
             await way()
 
 
-async def test_the_codecs_of_a_store_on_s3_are_looked_at(s3_root: str, tmp_path: Path) -> None:
+async def test_a_zarr_store_on_s3_runs_no_code(s3_root: str, tmp_path: Path) -> None:
     root = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
     root.create_array("x", data=np.arange(4))
     content = json.loads((tmp_path / "a.zarr/x/.zarray").read_text())

@@ -83,7 +83,7 @@ async def test_the_first_version_of_feather_is_opened(instance: inhaul.Instance,
     assert (await asyncio.to_thread(opened.to_table)).to_pandas().equals(table)
 
 
-async def test_what_cannot_be_mapped_is_said(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_what_cannot_be_mapped_is_refused(instance: inhaul.Instance, tmp_path: Path) -> None:
     members = []
     for name in ("a", "b"):
         adata = ad.AnnData(np.eye(2, dtype="f4"), obs=pd.DataFrame({"n": [1, 2]}, index=["c", "d"]))

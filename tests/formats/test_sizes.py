@@ -69,7 +69,7 @@ def texts_of(content: bytes) -> list[int]:
 
 
 @pytest.mark.parametrize("compression", [None, "gzip"])
-def test_each_text_of_an_hdf5_file_is_shorter_than_it(tmp_path: Path, compression: str | None) -> None:
+def test_a_text_that_declares_more_than_its_hdf5_file_is_refused(tmp_path: Path, compression: str | None) -> None:
     cells().write_h5ad(tmp_path / "a.h5ad", compression=compression)
     content = (tmp_path / "a.h5ad").read_bytes()
     places = texts_of(content)
@@ -85,7 +85,7 @@ def test_each_text_of_an_hdf5_file_is_shorter_than_it(tmp_path: Path, compressio
         observations(tmp_path / "b.h5ad", ".h5ad")
 
 
-def test_a_heap_of_texts_has_an_end(tmp_path: Path) -> None:
+def test_a_heap_of_texts_without_an_end_is_refused(tmp_path: Path) -> None:
     cells().write_h5ad(tmp_path / "a.h5ad")
     content = bytearray((tmp_path / "a.h5ad").read_bytes())
     place = content.index(b"GCOL") + 16
@@ -96,7 +96,7 @@ def test_a_heap_of_texts_has_an_end(tmp_path: Path) -> None:
     refused(tmp_path / "a.h5ad", ".h5ad", "AnnData", "the heap with its texts is damaged")
 
 
-def test_values_of_variable_length_are_texts_or_lists(tmp_path: Path) -> None:
+def test_values_of_variable_length_of_another_kind_are_refused(tmp_path: Path) -> None:
     cells().write_h5ad(tmp_path / "a.h5ad")
     content = (tmp_path / "a.h5ad").read_bytes()
     kinds = [one.start() for one in re.finditer(re.escape(bytes.fromhex("1901010010000000")), content)]
@@ -110,7 +110,7 @@ def test_values_of_variable_length_are_texts_or_lists(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("filters", [{"compression": "gzip", "shuffle": True}, {"chunks": (2,)}])
-def test_texts_in_chunks_are_looked_at(tmp_path: Path, filters: dict[str, object]) -> None:
+def test_lengths_of_texts_in_chunks_are_found(tmp_path: Path, filters: dict[str, object]) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("texts", data=["a", "b" * 100, "c"], dtype=h5py.string_dtype(), **filters)
         with (tmp_path / "a.h5").open("rb") as raw:
@@ -118,7 +118,7 @@ def test_texts_in_chunks_are_looked_at(tmp_path: Path, filters: dict[str, object
             assert [struct.unpack_from("<I", texts, 16 * place) for place in range(3)] == [(1,), (100,), (1,)]
 
 
-def test_an_array_of_an_hdf5_file_has_no_more_than_is_stored(tmp_path: Path) -> None:
+def test_an_hdf5_array_that_declares_too_much_is_refused(tmp_path: Path) -> None:
     for name, accessor in {"a.h5ad": "AnnData", "a.h5mu": "MuData"}.items():
         with pulling_nothing():
             cells().write_h5ad(tmp_path / name) if accessor == "AnnData" else mudata.MuData(
@@ -136,7 +136,7 @@ def test_an_array_of_an_hdf5_file_has_no_more_than_is_stored(tmp_path: Path) -> 
     refused(tmp_path / "a.h5ad", ".h5ad", "AnnData", rf"obs/chunk would take {HUGE * 4:,} bytes")
 
 
-def test_an_array_of_an_hdf5_file_on_s3_has_no_more_than_is_stored(s3_root: str, tmp_path: Path) -> None:
+def test_an_hdf5_array_on_s3_that_declares_too_much_is_refused(s3_root: str, tmp_path: Path) -> None:
     cells().write_h5ad(tmp_path / "a.h5ad")
     with h5py.File(tmp_path / "a.h5ad", "r+") as file:
         file.create_dataset("layers/x", (HUGE, 4), "f4", chunks=(4, 4), compression="gzip")[:4] = 1
@@ -148,7 +148,7 @@ def test_an_array_of_an_hdf5_file_on_s3_has_no_more_than_is_stored(s3_root: str,
 
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("zipped", [False, True])
-def test_a_chunk_of_a_zarr_store_has_no_more_than_is_stored(tmp_path: Path, version: int, zipped: bool) -> None:
+def test_a_zarr_chunk_that_declares_too_much_is_refused(tmp_path: Path, version: int, zipped: bool) -> None:
     path = tmp_path / "a.zarr"
     with ad.settings.override(auto_shard_zarr_v3=False):
         ad.io.write_elem(zarr.open_group(path, mode="w", zarr_format=version), "/", cells())
@@ -166,7 +166,7 @@ def test_a_chunk_of_a_zarr_store_has_no_more_than_is_stored(tmp_path: Path, vers
 
 
 @pytest.mark.parametrize("version", [2, 3])
-def test_a_chunk_of_texts_has_no_more_than_it_has_room_for(tmp_path: Path, version: int) -> None:
+def test_a_zarr_chunk_that_declares_too_many_texts_is_refused(tmp_path: Path, version: int) -> None:
     path = tmp_path / "a.zarr"
     with ad.settings.override(auto_shard_zarr_v3=False):
         root = zarr.open_group(path, mode="w", zarr_format=version)
@@ -200,7 +200,7 @@ def test_a_shard_may_have_chunks_that_are_not_stored(tmp_path: Path) -> None:
     zarr_sizes.check_zarr(tmp_path / "a.zarr")
 
 
-def test_an_image_has_no_more_pixels_than_are_stored(tmp_path: Path) -> None:
+def test_an_image_that_declares_too_many_pixels_is_refused(tmp_path: Path) -> None:
     pixels = np.zeros((16, 16), "u1")
     tifffile.imwrite(tmp_path / "a.tif", pixels)
     with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:

@@ -59,7 +59,9 @@ NAMES: dict[str, Callable[[], pd.DataFrame]] = {
 
 
 @pytest.mark.parametrize("kind", NAMES)
-async def test_names_of_columns_that_parquet_loses(instance: inhaul.Instance, tmp_path: Path, kind: str) -> None:
+async def test_names_of_columns_that_parquet_loses_are_refused(
+    instance: inhaul.Instance, tmp_path: Path, kind: str
+) -> None:
     await refused(NAMES[kind](), "t.parquet", "[Nn]ames of columns", tmp_path)
 
 
@@ -77,7 +79,9 @@ COLUMNS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("kind", COLUMNS)
-async def test_columns_that_parquet_has_no_form_for(instance: inhaul.Instance, tmp_path: Path, kind: str) -> None:
+async def test_columns_that_parquet_has_no_form_for_are_refused(
+    instance: inhaul.Instance, tmp_path: Path, kind: str
+) -> None:
     table = pd.DataFrame({"good": [1, 2], "bad": COLUMNS[kind]})
     await refused(table, "t.parquet", r"column 'bad', of dtype .*: convert it", tmp_path)
 
@@ -91,7 +95,9 @@ if pd.__version__ < "3":  # pandas 3 reads it, as `str`
 
 
 @pytest.mark.parametrize("kind", INDEXES)
-async def test_an_index_that_parquet_has_no_form_for(instance: inhaul.Instance, tmp_path: Path, kind: str) -> None:
+async def test_an_index_that_parquet_has_no_form_for_is_refused(
+    instance: inhaul.Instance, tmp_path: Path, kind: str
+) -> None:
     table = pd.DataFrame({"good": [1, 2]}).set_axis(pd.Index(INDEXES[kind]))
     await refused(table, "t.parquet", r"the index cannot be read .*: convert it", tmp_path)
 
@@ -131,7 +137,7 @@ async def test_dtypes_that_pandas_only_carries_are_refused_in_anndata(
     await refused(adata, "a.h5ad", r"\['a'\] is of dtype string_view", tmp_path, make)
 
 
-async def test_attrs_that_json_cannot_hold(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_attrs_that_json_cannot_hold_are_refused(instance: inhaul.Instance, tmp_path: Path) -> None:
     table = pd.DataFrame({"a": [1]})
     table.attrs["what"] = object()
     await refused(table, "t.parquet", "attrs cannot be stored", tmp_path)
@@ -140,7 +146,7 @@ async def test_attrs_that_json_cannot_hold(instance: inhaul.Instance, tmp_path: 
 MULTI = pd.MultiIndex.from_tuples([("a", 1), ("b", 2)])
 
 
-async def test_names_of_columns_that_parquet_keeps(instance: inhaul.Instance) -> None:
+async def test_names_of_columns_that_parquet_keeps_come_back(instance: inhaul.Instance) -> None:
     for labels in ([1, 2], [1.5, 2], ["a", None], pd.date_range("2020", periods=2, tz="UTC"), MULTI):
         table = labelled(labels)
         artifact = await Artifact(table, key="t.parquet").save()
@@ -173,7 +179,7 @@ KEYS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize("key", ["a.h5ad", "a.zarr"])
 @pytest.mark.parametrize(("message", "parts"), KEYS)
-async def test_names_that_no_part_of_a_file_can_have(
+async def test_names_that_no_part_of_a_file_can_have_are_refused(
     instance: inhaul.Instance, tmp_path: Path, key: str, message: str, parts: dict[str, Any]
 ) -> None:
     await refused(cells(**parts), key, message, tmp_path)
@@ -192,7 +198,7 @@ async def test_a_column_may_have_a_slash_in_hdf5_where_anndata_allows_it(
         await refused(adata, "a.h5ad", r"cannot be stored as h5ad: Forward slashes .*'a/b'", tmp_path)
 
 
-async def test_more_columns_than_hdf5_can_name(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_more_columns_than_hdf5_can_name_are_refused(instance: inhaul.Instance, tmp_path: Path) -> None:
     columns = {f"c{number}": [1, 2, 3] for number in range(4100)}
     adata = ad.AnnData(np.eye(3), obs=pd.DataFrame(columns, index=list("abc")))
     await refused(adata, "a.h5ad", "cannot be stored as h5ad: .*message is too large", tmp_path)
@@ -204,7 +210,7 @@ async def test_values_without_a_form_are_named(instance: inhaul.Instance, tmp_pa
     await refused(cells(uns={"x": {"y": object()}}), "a.zarr", r"cannot be stored as zarr: .*'y'", tmp_path)
 
 
-async def test_a_mudata_that_could_not_be_read_again(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_a_mudata_that_could_not_be_read_again_is_refused(instance: inhaul.Instance, tmp_path: Path) -> None:
     with pulling_nothing():
         await refused(mudata.MuData({"a/b": cells()}), "a.h5mu", "mod has the name 'a/b'", tmp_path)
         await refused(mudata.MuData({"a": cells(obsm={"x/y": EYE})}), "a.h5mu", r"mod\['a'\].obsm .*'x/y'", tmp_path)

@@ -69,7 +69,7 @@ def content() -> bytes:
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "md5-whole", "sha256", "sha256-parts", "sha1-fl"])
-def test_files_and_bytes_at_every_boundary(tmp_path: Path, content: bytes, algorithm: hashing.Algorithm) -> None:
+def test_hashes_are_right_at_every_boundary(tmp_path: Path, content: bytes, algorithm: hashing.Algorithm) -> None:
     paths = [tmp_path / str(size) for size in SIZES]
     for path, size in zip(paths, SIZES, strict=True):
         path.write_bytes(content[:size])
@@ -80,17 +80,17 @@ def test_files_and_bytes_at_every_boundary(tmp_path: Path, content: bytes, algor
 
 
 @given(st.binary(max_size=300))
-def test_bytes(data: bytes) -> None:
+def test_hashes_of_any_bytes_are_right(data: bytes) -> None:
     for algorithm in ("md5", "md5-whole", "sha256", "sha256-parts", "sha1-fl"):
         assert hashing.hash_bytes(data, algorithm) == expected(data, algorithm)
 
 
-def test_any_buffer(content: bytes) -> None:
+def test_any_buffer_is_hashed(content: bytes) -> None:
     for data in (bytearray(content[:1000]), memoryview(content)[:1000]):
         assert hashing.hash_bytes(data) == expected(content[:1000])
 
 
-def test_many_files_in_the_order_given(tmp_path: Path, content: bytes) -> None:
+def test_hashes_come_in_the_order_of_the_files(tmp_path: Path, content: bytes) -> None:
     generator = random.Random(2)
     contents = [content[:size] for size in generator.choices([0, 1, 64, 1000, 4096, 20_000, 200_000], k=1500)]
     paths = [tmp_path / f"{n % 7}" / str(n) for n in range(len(contents))]
@@ -139,7 +139,7 @@ def test_published_vectors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, PART - 1, PART, PART + 1, 3 * PART])
-def test_etag(tmp_path: Path, content: bytes, size: int) -> None:
+def test_etags_are_right_for_any_part_size(tmp_path: Path, content: bytes, size: int) -> None:
     path = tmp_path / "file"
     path.write_bytes(content[:size])
     digest, parts = rule(content[:size])
@@ -177,7 +177,7 @@ def test_the_hash_of_large_files_is_the_etag(tmp_path: Path, content: bytes) -> 
     assert hashing.etag(path) == binary.hex() + digest.hash_type.removeprefix("md5")
 
 
-def test_digests_in_hex(content: bytes) -> None:
+def test_digests_in_hex_are_those_of_hashlib(content: bytes) -> None:
     for data in (b"", content):
         digest, parts = rule(data)
         assert hashing.hash_bytes(data).hex == digest.hex() + (f"-{parts}" if parts else "")
@@ -202,7 +202,7 @@ def test_each_file_has_its_own_error(tmp_path: Path) -> None:
         hashing.hash_file(tmp_path / "missing")
 
 
-def test_paths_of_any_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_of_any_kind_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     name = b"not utf-8 \xff\n"
     (tmp_path / os.fsdecode(name)).write_bytes(b"a")
@@ -211,7 +211,7 @@ def test_paths_of_any_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert hashing.hash_files([]) == []
 
 
-def test_wrong_arguments(tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="sha512"):
         hashing.hash_bytes(b"", "sha512")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="sha512"):
@@ -223,7 +223,7 @@ def test_wrong_arguments(tmp_path: Path) -> None:
             hashing.etag(tmp_path, part_size)
 
 
-def test_unknown_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     script = """if True:
         from inhaul import hashing
 
@@ -241,7 +241,7 @@ def test_unknown_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(script).stdout == ""
 
 
-def test_unreadable_file(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_bytes(b"a")
     path.chmod(0)
@@ -268,7 +268,7 @@ def tree(tmp_path: Path) -> dict[str, bytes]:
     return files
 
 
-def test_md5_tree(tmp_path: Path, tree: dict[str, bytes]) -> None:
+def test_md5_tree_is_the_hash_of_the_records_in_order(tmp_path: Path, tree: dict[str, bytes]) -> None:
     result = hashing.hash_tree(tmp_path / "tree")
     assert result.digest == (tree_digest(tree), "md5-tree", sum(map(len, tree.values())))
     assert result.n_objects == len(tree)
@@ -282,13 +282,13 @@ def test_md5_tree_covers_names(tmp_path: Path, tree: dict[str, bytes]) -> None:
     assert before.size == after.size
 
 
-def test_md5_d(tmp_path: Path) -> None:
+def test_md5_d_of_a_folder_is_the_published_one(tmp_path: Path) -> None:
     for name in ("1", "2"):
         (tmp_path / name).write_text(name)
     assert hashing.hash_dir(tmp_path, "md5-d") == ("Rk5agZt409Ql9aNASmbGlg", "md5-d", 2)
 
 
-def test_folder_rules(tmp_path: Path) -> None:
+def test_links_and_excluded_files_are_left_out_of_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="without files"):
         hashing.hash_dir(tmp_path)
     (tmp_path / "kept").write_bytes(b"k")
@@ -323,7 +323,7 @@ except PermissionError as error:
     assert child.stdout.strip() == str(tmp_path / "bad"), child.stderr
 
 
-def test_a_file_that_never_holds_still(tmp_path: Path) -> None:
+def test_a_file_that_keeps_changing_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"\0" * 64 * MIB)
     stamp = path.stat()
@@ -376,7 +376,7 @@ def test_a_tiny_file_takes_four_system_calls(tmp_path: Path) -> None:
     }
 
 
-def test_a_tiny_file_that_changes_after_it_was_read(tmp_path: Path) -> None:
+def test_a_tiny_file_that_changes_after_it_was_read_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"before")
     stamp = path.stat()
@@ -400,7 +400,7 @@ def is_open(path: Path) -> bool:
     return False
 
 
-def test_interrupted_within_a_large_file(tmp_path: Path) -> None:
+def test_an_interrupt_ends_the_hashing_of_a_large_file(tmp_path: Path) -> None:
     path = tmp_path / "sparse"
     with path.open("wb") as file:
         file.truncate(1 << 40)

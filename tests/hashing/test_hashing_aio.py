@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-async def test_the_same_as_the_blocking_ones(folder: Path) -> None:
+async def test_awaited_hashes_are_the_same_as_blocking_ones(folder: Path) -> None:
     large, missing = folder / "large", folder / "missing"
     paths = [*folder.iterdir()]
     assert await aio.hash_files(paths) == hashing.hash_files(paths)
@@ -41,7 +41,7 @@ async def test_the_same_as_the_blocking_ones(folder: Path) -> None:
         await aio.hash_dir(folder, "sha512")  # type: ignore[arg-type]
 
 
-async def test_many_at_once(folder: Path) -> None:
+async def test_many_awaited_hashes_run_at_once(folder: Path) -> None:
     paths = [path for path in folder.iterdir() if path.name != "large"]
     assert await asyncio.gather(*map(aio.hash_file, paths)) == hashing.hash_files(paths)
 
@@ -58,7 +58,7 @@ async def test_many_at_once(folder: Path) -> None:
     ],
     ids=["md5", "sha256", "md5-whole", "files", "dir", "etag"],
 )
-async def test_cancelled_it_ends_its_threads(
+async def test_a_cancelled_hash_ends_its_threads(
     tmp_path: Path, call: Callable[[Path], Awaitable[object]], caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "folder" / "sparse"
@@ -87,7 +87,7 @@ def _is_scanning(process: psutil.Process, thread: int) -> bool:
         return False
 
 
-async def test_stopped_before_it_began(tmp_path: Path) -> None:
+async def test_a_hash_that_is_stopped_before_it_begins_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "sparse"
     with path.open("wb") as file:
         file.truncate(1 << 40)

@@ -30,7 +30,7 @@ def content() -> bytes:
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, PART - 1, PART, PART + 1, 2 * PART, 9 * PART + 5])
-def test_parts_and_their_digests(tmp_path: Path, content: bytes, size: int) -> None:
+def test_parts_and_digests_are_those_of_the_file(tmp_path: Path, content: bytes, size: int) -> None:
     content = content[:size]
     (tmp_path / "f").write_bytes(content)
     reader = PartReader(tmp_path / "f")
@@ -54,7 +54,7 @@ def test_the_part_size_is_doubled_until_s3_takes_the_parts(tmp_path: Path) -> No
     assert hashing.Digest(*reader.digest(md5s)).hash_type == "md5-5001"
 
 
-def test_parts_that_are_not_there(tmp_path: Path) -> None:
+def test_parts_that_are_not_there_are_refused(tmp_path: Path) -> None:
     made(tmp_path / "f", 100)
     reader = PartReader(tmp_path / "f", part_size=10)
     for first, count in ((0, 11), (10, 1), (2**32 - 1, 1)):
@@ -67,7 +67,7 @@ def test_parts_that_are_not_there(tmp_path: Path) -> None:
         PartReader(tmp_path / "f", part_size=0)
 
 
-def test_a_file_that_changes(tmp_path: Path) -> None:
+def test_a_file_that_changes_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "f"
     content = made(path, 100)
     reader = PartReader(path, part_size=10)
@@ -82,7 +82,7 @@ def test_a_file_that_changes(tmp_path: Path) -> None:
         reader.read(0, 10)
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("f")
     with pytest.raises(OSError, match="pipe"):
@@ -108,7 +108,7 @@ def longest_wait(reader: PartReader) -> float:
     return longest / (time.perf_counter() - begun)
 
 
-def test_other_threads_run_meanwhile(tmp_path: Path) -> None:
+def test_other_threads_run_while_a_part_is_read(tmp_path: Path) -> None:
     path = tmp_path / "f"
     with path.open("wb") as file:
         file.truncate(64 * MIB)

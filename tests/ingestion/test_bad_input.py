@@ -69,7 +69,7 @@ async def ingested(tree: Path, root: Path, way: str = "ingest") -> Outcome:
 # --- the folder itself
 
 
-async def test_a_folder_that_is_missing(tmp_path: Path, root: Path) -> None:
+async def test_a_missing_folder_is_refused(tmp_path: Path, root: Path) -> None:
     async with inhaul.connect(root):
         for call in (lambda: inhaul.ingest(tmp_path / "no"), lambda: Artifact.from_dir(tmp_path / "no").save()):
             with pytest.raises(FileNotFoundError, match=r"no such folder.*no"):
@@ -79,7 +79,7 @@ async def test_a_folder_that_is_missing(tmp_path: Path, root: Path) -> None:
     assert not root.exists()
 
 
-async def test_a_file_instead_of_a_folder(tree: Path, root: Path) -> None:
+async def test_a_file_instead_of_a_folder_is_refused(tree: Path, root: Path) -> None:
     (tree / "x").write_text("x")
     async with inhaul.connect(root):
         for call in (lambda: inhaul.ingest(tree / "x"), lambda: Artifact.from_dir(tree / "x").save()):
@@ -88,7 +88,7 @@ async def test_a_file_instead_of_a_folder(tree: Path, root: Path) -> None:
     assert not root.exists()
 
 
-async def test_an_empty_folder(tmp_path: Path, root: Path) -> None:
+async def test_an_empty_folder_has_no_artifacts(tmp_path: Path, root: Path) -> None:
     (tmp_path / "tree" / "sub").mkdir(parents=True)
     assert await ingested(tmp_path / "tree", root) == (set(), set())
     async with inhaul.connect(root):
@@ -112,7 +112,7 @@ asyncio.run(main())
 """
 
 
-async def test_unreadable_files_and_folders(tree: Path) -> None:
+async def test_unreadable_files_and_folders_are_reported(tree: Path) -> None:
     """The program runs as another user, because root may read everything."""
     with tempfile.TemporaryDirectory() as name:
         open_to_all = Path(name)
@@ -134,7 +134,7 @@ async def test_unreadable_files_and_folders(tree: Path) -> None:
         assert len(await assert_consistent(f"sqlite:///{root}/.inhaul/registry.db", root)) == 5
 
 
-def test_a_read_that_fails(tree: Path, root: Path) -> None:
+def test_a_read_that_fails_is_reported(tree: Path, root: Path) -> None:
     (tree / "broken.csv").write_bytes(b"x" * 100)
     inject = (
         *("strace", "-f", "-qq", "-o", os.devnull, "-P", str(tree / "broken.csv")),
@@ -145,7 +145,7 @@ def test_a_read_that_fails(tree: Path, root: Path) -> None:
     assert json.loads(ran.stdout) == [6, [["broken.csv", "io_error", "OSError"]]]
 
 
-async def test_files_that_vanish(tmp_path: Path, root: Path, url: str) -> None:
+async def test_files_that_vanish_are_reported(tmp_path: Path, root: Path, url: str) -> None:
     """Another thread removes files during the ingest, the last ones first."""
     tree = tmp_path / "tree"
     tree.mkdir()
@@ -171,7 +171,7 @@ async def test_files_that_vanish(tmp_path: Path, root: Path, url: str) -> None:
 @seeds(2, 50)
 @pytest.mark.parametrize("size", [4096, 96 << 20], ids=["small", "in parts"])
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_file_that_changes_while_it_is_read(
+async def test_a_file_that_changes_while_it_is_read_is_stored_as_hashed_or_reported(
     tree: Path, root: Path, url: str, way: str, size: int, seed: int
 ) -> None:
     """Its size and its time stay the same."""
@@ -204,7 +204,9 @@ async def test_a_file_that_changes_while_it_is_read(
 
 
 @pytest.mark.parametrize("same_size", [True, False])
-async def test_a_file_that_changed_since_it_was_staged(tree: Path, root: Path, url: str, same_size: bool) -> None:
+async def test_a_file_that_changed_since_it_was_staged_is_reported(
+    tree: Path, root: Path, url: str, same_size: bool
+) -> None:
     path = tree / "late.csv"
     path.write_text("before")
     status = path.stat()
@@ -221,7 +223,7 @@ async def test_a_file_that_changed_since_it_was_staged(tree: Path, root: Path, u
 
 
 @pytest.mark.parametrize("way", ["folder", "link", "pipe", "nothing"])
-async def test_a_staged_file_that_is_none_any_more(tree: Path, root: Path, url: str, way: str) -> None:
+async def test_a_staged_file_that_is_none_any_more_is_reported(tree: Path, root: Path, url: str, way: str) -> None:
     path = tree / "late.csv"
     path.write_text("before")
     async with inhaul.connect(root):
@@ -405,7 +407,9 @@ async def test_random_names_come_through_or_are_refused(tmp_path: Path, root: Pa
         assert digest(tree / key.removeprefix("tree/"))[1] == row["hash"]
 
 
-async def test_a_parent_that_is_a_link_leads_nowhere_else(tmp_path: Path, root: Path, tree: Path, url: str) -> None:
+async def test_a_folder_given_through_a_link_is_copied_into_the_storage(
+    tmp_path: Path, root: Path, tree: Path, url: str
+) -> None:
     """The keys have the name of the link, and the storage gets the bytes."""
     (tmp_path / "alias").symlink_to(tree)
     async with inhaul.connect(root):

@@ -241,7 +241,7 @@ async def test_an_overwritten_version_cannot_be_loaded(root: Path) -> None:
             await old.cache()
 
 
-async def test_content_edited_in_the_trash_is_reported(database_url: str, root: Path, outside: Path) -> None:
+async def test_a_file_whose_artifact_is_in_the_trash_is_reported(database_url: str, root: Path, outside: Path) -> None:
     grow(outside, 5)
     async with inhaul.connect(root, database_url):
         saved = await Artifact.from_dir(outside).save()
@@ -401,7 +401,7 @@ async def test_a_list_is_a_sequence(root: Path, outside: Path) -> None:
     assert "7 more" in repr(listed)
 
 
-async def test_a_list_as_a_table(root: Path, outside: Path) -> None:
+async def test_a_list_is_a_table_of_its_artifacts(root: Path, outside: Path) -> None:
     grow(outside, 5)
     async with inhaul.connect(root):
         saved = await Artifact.from_dir(outside).save()

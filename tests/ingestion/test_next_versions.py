@@ -22,7 +22,7 @@ from inhaul.ingestion.versions import next_version
         (["0"], "1"),
     ],
 )
-def test_next_version(versions: list[str | None], following: str) -> None:
+def test_the_next_version_follows_the_highest_one(versions: list[str | None], following: str) -> None:
     assert next_version(versions) == following
 
 

@@ -42,7 +42,7 @@ def rewriting(path: Path, at: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("size", [40 * 1024 * 1024, 6 * 1024 * 1024])
-def test_a_file_that_changes_while_it_is_copied(root: Path, store: Path, size: int) -> None:
+def test_a_file_that_changes_while_it_is_copied_leaves_no_object(root: Path, store: Path, size: int) -> None:
     fill(root, {"changing": b"\0" * size, "calm": b"c"})
     with rewriting(root / "changing", size // 2):
         batches = drain(scanner(root, destination=store))
@@ -77,7 +77,7 @@ def test_stored_bytes_are_the_hashed_ones_though_files_change(root: Path, store:
         writer.join()
 
 
-def test_copies(root: Path, store: Path) -> None:
+def test_copies_have_the_bytes_of_their_files(root: Path, store: Path) -> None:
     generator = random.Random(5)
     sizes = [0, 1, 4096, 131_072, 131_073, 1024 * 1024, PART - 1, PART, PART + 1, 3 * PART + 17]
     fill(root, {f"{size}.csv": generator.randbytes(size) for size in sizes})
@@ -100,7 +100,7 @@ def test_objects_are_written_over_only_when_asked(root: Path, store: Path) -> No
     assert [object_bytes(store, row)[:3] for row in rows(batches)] == [b"new", b"yyy"]
 
 
-def test_no_space(root: Path, tmp_path: Path) -> None:
+def test_without_space_only_what_fits_is_stored(root: Path, tmp_path: Path) -> None:
     fill(root, {"big": os.urandom(3 * 1024 * 1024), "small": b"s", "zig": os.urandom(100_000)})
     mount = tmp_path / "full"
     mount.mkdir()
@@ -120,7 +120,7 @@ def test_no_space(root: Path, tmp_path: Path) -> None:
         subprocess.run(["umount", str(mount)], check=True)
 
 
-def test_planning_against_what_is_known(root: Path, store: Path) -> None:
+def test_only_what_differs_from_known_rows_is_stored(root: Path, store: Path) -> None:
     files = {"same": b"same", "big": b"b" * PART, "other": b"other", "longer": b"l", "trash": b"t", "new": b"n"}
     fill(root, files)
     first = drain(scanner(root, destination=store))
@@ -159,7 +159,7 @@ def test_planning_against_what_is_known(root: Path, store: Path) -> None:
     assert object_bytes(store, stored["other"]) == b"other"
 
 
-def test_known_large_file_with_other_content_of_the_same_size(root: Path, store: Path) -> None:
+def test_other_content_of_a_known_size_is_a_new_version(root: Path, store: Path) -> None:
     fill(root, {"big": b"a" * (2 * PART), "middle": b"a" * 500_000})
     first = drain(scanner(root, destination=store))
     fill(root, {"big": b"b" * (2 * PART), "middle": b"b" * 500_000})
@@ -169,7 +169,7 @@ def test_known_large_file_with_other_content_of_the_same_size(root: Path, store:
         assert object_bytes(store, row) == Path(row[0]).read_bytes()
 
 
-def test_again_copies_what_was_staged(root: Path, store: Path) -> None:
+def test_the_second_pass_copies_what_was_staged(root: Path, store: Path) -> None:
     fill(root, {f"{n:04}": b"%d" % n for n in range(9000)} | {"big": b"b" * (PART + 1), "zz": b"z"})
     staged = drain(scanner(root, key_prefix="p"))
     known = known_from([staged[-1]])
@@ -189,7 +189,7 @@ def test_again_copies_what_was_staged(root: Path, store: Path) -> None:
     assert objects(store) == sorted(row[4] for row in copied)
 
 
-def test_again_refuses_a_large_file_that_changed(root: Path, store: Path) -> None:
+def test_the_second_pass_refuses_a_large_file_that_changed(root: Path, store: Path) -> None:
     fill(root, {"big": b"b" * (2 * PART)})
     staged = drain(scanner(root))
     fill(root, {"big": b"B" * (2 * PART)})
@@ -198,7 +198,7 @@ def test_again_refuses_a_large_file_that_changed(root: Path, store: Path) -> Non
     assert objects(store) == []
 
 
-def test_with_known(root: Path, store: Path) -> None:
+def test_with_known_tells_rows_of_others_from_its_own(root: Path, store: Path) -> None:
     fill(root, {"mine": b"1", "theirs": b"2", "lost": b"3", "gone": b"4", "same": b"5"})
     first = rows(drain(scanner(root, destination=store, salt=b"0")))
     same = next(row for row in first if row[1] == "same")
@@ -230,7 +230,7 @@ def test_with_known_in_place_has_no_objects_of_its_own(root: Path) -> None:
     assert (after.row(0)[3], orphans) == (other, [])
 
 
-def test_without_duplicates(root: Path) -> None:
+def test_without_duplicates_keeps_the_first_of_equal_files(root: Path) -> None:
     fill(root, {f"{n:05}": b"%d" % (n % 5) for n in range(9000)} | {"a": b"", "b": b""})
     contents = Contents()
     kept = [batch.without_duplicates(contents) for batch in drain(scanner(root))]
@@ -266,7 +266,7 @@ def threads_of_scans() -> int:
 
 
 @pytest.mark.parametrize("copying", [False, True])
-def test_stop_within_a_large_file(root: Path, store: Path, copying: bool) -> None:
+def test_stopping_within_a_large_file_ends_soon(root: Path, store: Path, copying: bool) -> None:
     with (root / "sparse").open("wb") as file:
         file.truncate(1 << 34)
     scan = scanner(root, destination=store if copying else None)
@@ -306,7 +306,7 @@ def test_a_scan_that_nobody_closes_leaves_nothing(root: Path) -> None:
     assert descriptors() == before
 
 
-def test_threads_that_read_give_way(root: Path) -> None:
+def test_threads_that_read_have_a_lower_priority(root: Path) -> None:
     fill(root, {f"{n:05}": b"x" for n in range(20_000)})
 
     def niceness(thread: int) -> int:
@@ -323,7 +323,7 @@ def test_threads_that_read_give_way(root: Path) -> None:
     scan.close()
 
 
-def test_stopping_at_random_moments(root: Path, store: Path) -> None:
+def test_stopping_at_random_moments_leaves_nothing(root: Path, store: Path) -> None:
     fill(root, {f"{n % 20}/{n}": b"x" * (n % 5000) for n in range(3000)} | {"big": b"b" * (2 * PART)})
     generator = random.Random(6)
     before = descriptors()
@@ -339,7 +339,7 @@ def test_stopping_at_random_moments(root: Path, store: Path) -> None:
     assert descriptors() == before
 
 
-def test_few_descriptors_and_bounded_read_ahead(root: Path) -> None:
+def test_a_scan_opens_few_files_at_once(root: Path) -> None:
     fill(root, {f"{n % 300}/{n % 7}/{n}": b"x" * 200_000 for n in range(600)})
     fill(root, {f"big/{n}": b"" for n in range(64)})
     for n in range(64):

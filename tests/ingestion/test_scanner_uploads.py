@@ -143,7 +143,7 @@ def test_each_failure_is_an_issue_of_its_own(root: Path) -> None:
 
 
 @pytest.mark.parametrize("steady_after", [2, 99])
-def test_a_large_file_that_changes_while_it_is_sent(root: Path, steady_after: int) -> None:
+def test_a_large_file_that_changes_while_it_is_sent_is_tried_three_times(root: Path, steady_after: int) -> None:
     fill(root, {"large": bytes(PART), "calm": b"c"})
 
     class Meddling(Storage):
@@ -213,7 +213,7 @@ def stuck(root: Path) -> Iterator[Scanner]:
     scan.close()
 
 
-def test_stopping_while_there_is_no_room(root: Path) -> None:
+def test_stopping_while_there_is_no_room_ends_soon(root: Path) -> None:
     with stuck(root) as scan:
         begun = time.monotonic()
         threading.Timer(0.2, scan.stop).start()
@@ -225,7 +225,7 @@ def test_stopping_while_there_is_no_room(root: Path) -> None:
         scan.stored([])
 
 
-def test_what_cannot_be_settled(root: Path) -> None:
+def test_wrong_results_of_uploads_are_refused(root: Path) -> None:
     fill(root, {"small": b"s", "large": bytes(PART)})
     scan = scanner(root, uploads=True)
     listing = scan.next_listing()

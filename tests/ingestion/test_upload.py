@@ -70,7 +70,7 @@ def puts(place: Place) -> list[str]:
     return [seen.request.target for seen in place.proxy.log if seen.request.stores]
 
 
-async def test_an_ingest_and_the_same_again(place: Place, url: str, tree: Path) -> None:
+async def test_an_ingest_sends_only_what_changed(place: Place, url: str, tree: Path) -> None:
     async with connected(place, url):
         report = await ingest(tree)
         assert (report.files, report.failed) == (204, [])
@@ -87,7 +87,7 @@ async def test_an_ingest_and_the_same_again(place: Place, url: str, tree: Path) 
     assert not list(Path(".inhaul/sessions").iterdir())
 
 
-async def test_saving_a_folder(place: Place, url: str, tree: Path) -> None:
+async def test_an_unstaged_folder_is_saved_whole(place: Place, url: str, tree: Path) -> None:
     async with connected(place, url):
         unstaged = Artifact.from_dir(tree)
         await unstaged.save()
@@ -95,7 +95,7 @@ async def test_saving_a_folder(place: Place, url: str, tree: Path) -> None:
         await assert_stored(place, url, tree)
 
 
-async def test_saving_what_was_staged(place: Place, url: str, tree: Path) -> None:
+async def test_a_staged_folder_is_saved_without_files_that_changed(place: Place, url: str, tree: Path) -> None:
     async with connected(place, url):
         staged = await Artifact.from_dir(tree)
         assert puts(place) == []
@@ -132,7 +132,7 @@ async def test_what_the_storage_refuses_is_an_issue_of_its_file(place: Place, ur
 @pytest.mark.parametrize(
     ("status", "code", "error"), [(404, "NoSuchBucket", StorageMissing), (403, "AccessDenied", StorageDenied)]
 )
-async def test_a_storage_that_takes_nothing_ends_it(
+async def test_a_storage_that_takes_nothing_ends_the_ingest_soon(
     place: Place, url: str, tree: Path, status: int, code: str, error: type[Exception]
 ) -> None:
     place.proxy.add(Status(status, code))
@@ -228,7 +228,9 @@ _LABELS = {
 
 @pytest.mark.parametrize("fault", [Stall(), Hold()], ids=["before", "after"])
 @pytest.mark.parametrize("label", _LABELS)
-async def test_killed_when(place: Place, url: str, tmp_path: Path, label: str, fault: Stall | Hold) -> None:
+async def test_an_ingest_killed_during_a_request_can_be_repeated(
+    place: Place, url: str, tmp_path: Path, label: str, fault: Stall | Hold
+) -> None:
     """It is killed before the server gets the request, or after the server has carried it out."""
     tree = tmp_path / "tree"
     fill(tree, {"large.bin": random.Random(label).randbytes(3 * PART), "small.txt": b"small"})
@@ -262,7 +264,7 @@ async def test_a_large_object_without_its_row_is_adopted(place: Place, url: str,
     assert puts(place) == []
 
 
-def test_a_torn_journal(tmp_path: Path) -> None:
+def test_a_torn_journal_keeps_its_whole_lines(tmp_path: Path) -> None:
     session = Session.find(tmp_path, "a")
     session.begin()
     session.uploads.begin("one", "1")

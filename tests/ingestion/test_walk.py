@@ -60,7 +60,7 @@ def test_a_large_tree_in_order_with_every_file_once(root: Path) -> None:
     assert len({uid[:6] for uid in uids}) == 3  # the uids of a listing lie side by side
 
 
-def test_a_row(root: Path) -> None:
+def test_a_row_has_the_fields_of_its_file(root: Path) -> None:
     fill(root, {"a/b.CSV": b"x"})
     (batch,) = drain(scanner(root, key_prefix="key"))
     (row,) = rows([batch])
@@ -79,7 +79,7 @@ def test_a_row(root: Path) -> None:
         batch.row(1)
 
 
-def test_rows_in_a_block(root: Path) -> None:
+def test_rows_are_packed_by_column(root: Path) -> None:
     fill(root, {"a.csv": b"x", "bc": b"y" * 100})
     (batch,) = drain(scanner(root, key_prefix="key"))
     (uid, a), (other, bc) = ((row[3], row[4]) for row in rows([batch]))
@@ -111,7 +111,7 @@ def test_uids_follow_from_the_salt(root: Path) -> None:
     assert [row[3] for row in rows(drain(scanner(root, salt=b"one")))] == first
 
 
-def test_empty_folders(root: Path) -> None:
+def test_empty_folders_have_no_rows(root: Path) -> None:
     assert drain(scanner(root)) == []
     (root / "a/b").mkdir(parents=True)
     scan = scanner(root)
@@ -119,7 +119,7 @@ def test_empty_folders(root: Path) -> None:
     assert scan.found == (0, True)
 
 
-def test_roots_that_are_none(root: Path) -> None:
+def test_wrong_roots_and_options_are_refused(root: Path) -> None:
     fill(root, {"file": b""})
     with pytest.raises(FileNotFoundError, match="missing"):
         scanner(root / "missing")
@@ -133,7 +133,7 @@ def test_roots_that_are_none(root: Path) -> None:
         scanner(root, exclude=["a{b"])
 
 
-def test_ignore_files_at_every_level(root: Path) -> None:
+def test_ignore_files_count_at_every_level(root: Path) -> None:
     names = [
         "keep",
         "x.log",
@@ -244,7 +244,7 @@ def test_links_are_followed_anywhere_by_their_own_names(root: Path, tmp_path: Pa
         scanner(root, follow_symlinks="nowhere")
 
 
-def test_a_part_of_a_storage_has_links_to_all_of_it(tmp_path: Path) -> None:
+def test_links_in_a_part_of_a_storage_may_lead_to_all_of_it(tmp_path: Path) -> None:
     storage = tmp_path / "storage"
     fill(storage, {"blobs/0a": b"a", "blobs/d/0b": b"b", "snap/c": b"c"})
     fill(tmp_path, {"outside/o": b"o"})
@@ -261,7 +261,7 @@ def test_a_part_of_a_storage_has_links_to_all_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["vanishes", "becomes a pipe", "becomes a folder", "changes"])
-def test_what_a_link_leads_to_after_the_walk_is_not_what_it_was(root: Path, tmp_path: Path, change: str) -> None:
+def test_a_target_that_changes_after_the_walk_is_read_or_reported(root: Path, tmp_path: Path, change: str) -> None:
     blob = tmp_path / "blob"
     blob.write_bytes(b"x")
     (root / "link").symlink_to(blob)
@@ -296,7 +296,7 @@ def test_specials_are_never_opened(root: Path) -> None:
     assert [row[1] for row in rows(batches)] == ["file"]
 
 
-def test_odd_names(root: Path, store: Path) -> None:
+def test_odd_names_are_kept_or_reported(root: Path, store: Path) -> None:
     good = ["new\nline", 'quote"', "tab\t", "ü", "u\u0308", " ", "~", "-rf", "a" * 255, "+%?#", "\x01\x7f"]
     fill(root, {name: name.encode() for name in good})
     for name in (b"latin\xe9", b"folder\xff/file"):
@@ -322,7 +322,7 @@ def test_odd_names(root: Path, store: Path) -> None:
     }
 
 
-def test_a_root_that_is_not_utf8(tmp_path: Path) -> None:
+def test_a_root_that_is_not_utf8_is_walked(tmp_path: Path) -> None:
     root = tmp_path / "\udcff"
     fill(root, {"file": b"x"})
     (row,) = rows(drain(scanner(os.fsencode(root))))
@@ -330,7 +330,7 @@ def test_a_root_that_is_not_utf8(tmp_path: Path) -> None:
     assert row[1] == "file"
 
 
-def test_files_that_vanish_after_the_walk(root: Path) -> None:
+def test_files_that_vanish_after_the_walk_are_reported(root: Path) -> None:
     fill(root, {f"{n:03}": b"x" for n in range(300)} | {"folder/a": b"x", "folder/b": b"x"})
     scan = scanner(root)
     listing = scan.next_listing()
@@ -372,7 +372,7 @@ def test_a_link_that_takes_a_folders_place_is_not_followed(root: Path, tmp_path:
     assert (rows(batches), issues(batches)) == ([], {str(root / "a/b/file"): "symlink"})
 
 
-def test_unreadable_files_and_folders(root: Path) -> None:
+def test_unreadable_files_and_folders_are_reported(root: Path) -> None:
     fill(root, {"good": b"g", "bad": b"b", "closed/file": b"c", "listed/file": b"l"})
     (root / "bad").chmod(0)
     (root / "closed").chmod(0)

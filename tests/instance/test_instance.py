@@ -12,7 +12,7 @@ from inhaul.errors import UnsupportedDatabase, UnsupportedStorage
 from inhaul.stores import pool
 
 
-def test_where_things_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connect_decides_where_storage_and_registry_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     default = inhaul.connect()
     assert default.root == str(tmp_path / ".inhaul" / "storage")
     assert default.database.path == tmp_path / ".inhaul" / "registry.db"
@@ -38,14 +38,14 @@ def test_the_folder_of_the_cache_may_be_a_text(tmp_path: Path, monkeypatch: pyte
         inhaul.settings.cache_dir = None  # type: ignore[assignment]
 
 
-def test_addresses_that_are_not_served(tmp_path: Path) -> None:
+def test_addresses_that_are_not_served_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedStorage, match="gs://"):
         inhaul.connect(storage="gs://bucket")
     with pytest.raises(UnsupportedDatabase):
         inhaul.connect(db="mysql://host/db")
 
 
-def test_what_a_first_artifact_loads(tmp_path: Path) -> None:
+def test_a_first_artifact_loads_no_library_that_it_does_not_need(tmp_path: Path) -> None:
     """Without these libraries, it takes a quarter of a second."""
     (tmp_path / "a.txt").write_text("a")
     script = """
@@ -100,7 +100,7 @@ async def test_the_innermost_instance_is_current(tmp_path: Path) -> None:
     await inner.aclose()
 
 
-def test_one_instance_in_several_loops(tmp_path: Path) -> None:
+def test_one_instance_works_in_several_loops(tmp_path: Path) -> None:
     instance = inhaul.connect(storage="s")
     (tmp_path / "a.txt").write_text("a")
 

@@ -193,7 +193,7 @@ async def test_writing_is_denied_before_anything_is_stored(lab: Lab) -> None:
     assert lab.files() == before
 
 
-async def test_a_read_only_mount(lab: Lab) -> None:
+async def test_a_registry_on_a_read_only_mount_is_read(lab: Lab) -> None:
     """Even root may only read it."""
     mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
     wrapper = ("unshare", "--mount", "--map-root-user", "sh", "-c", mount, str(lab.storage))
@@ -202,7 +202,7 @@ async def test_a_read_only_mount(lab: Lab) -> None:
     assert (ran.stdout, ran.stderr) == ("", "")
 
 
-async def test_commands_of_those_who_may_only_read(lab: Lab) -> None:
+async def test_commands_that_read_work_for_those_who_may_only_read(lab: Lab) -> None:
     command = Path(sys.executable).with_name("inhaul")
     for arguments, printed in ((["ls"], "a.txt"), (["show", lab.uid], "a.txt"), (["verify"], "checked")):
         nobody = ["setpriv", "--reuid=65534", "--clear-groups"] if os.geteuid() == 0 else []
@@ -222,7 +222,7 @@ async def test_a_folder_that_may_not_be_looked_into_is_named(lab: Lab) -> None:
         assert ran.stderr.splitlines()[-1] == f"inhaul.errors.DatabaseDenied: {what}: '{lab.registry}'"
 
 
-async def test_a_file_where_the_folder_of_a_registry_has_to_be(tmp_path: Path) -> None:
+async def test_a_file_where_the_folder_of_a_registry_has_to_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     database = Database(f"sqlite:///{tmp_path}/file/sub/registry.db")
     assert not await database.has_registry()
@@ -280,7 +280,7 @@ async def test_what_changes_while_it_is_read_is_not_believed(reader: Database) -
     await reader.aclose()
 
 
-async def test_an_older_or_newer_registry_that_may_only_be_read(reader: Database) -> None:
+async def test_an_older_or_newer_registry_that_may_only_be_read_is_refused(reader: Database) -> None:
     for revision, error, message in (
         ("0001", DatabaseDenied, r"older inhaul \(schema 0001, .* connect once with this release"),
         ("9999", SchemaTooNew, r"newer inhaul \(schema 9999"),
@@ -293,7 +293,9 @@ async def test_an_older_or_newer_registry_that_may_only_be_read(reader: Database
             await reader.prepare()
 
 
-async def test_a_file_without_a_registry_that_may_only_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_without_a_registry_that_may_only_be_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("inhaul.db.sqlite.denied", lambda path: "it may only be read")
     sqlite3.connect(tmp_path / "registry.db").execute("CREATE TABLE other (x)").connection.close()
     with pytest.raises(DatabaseDenied, match="holds no registry yet, and it may only be read"):

@@ -44,7 +44,9 @@ from trees import grow, write
         ({"on_duplicate": pd.NA}, ValueError, "'return', 'create' or 'error'"),
     ],
 )
-def test_artifact(tmp_path: Path, options: dict[str, Any], error: type[Exception], named: str) -> None:
+def test_wrong_arguments_of_artifact_are_refused(
+    tmp_path: Path, options: dict[str, Any], error: type[Exception], named: str
+) -> None:
     with pytest.raises(error, match=named):
         Artifact(tmp_path / "t.txt", **({"key": "t.txt"} | options))
 
@@ -58,7 +60,7 @@ def test_artifact(tmp_path: Path, options: dict[str, Any], error: type[Exception
         ({"db": Path("registry.db")}, "sqlite:///"),
     ],
 )
-def test_connect(options: dict[str, Any], named: str) -> None:
+def test_wrong_arguments_of_connect_are_refused(options: dict[str, Any], named: str) -> None:
     before = inhaul.instance.current()
     with pytest.raises(TypeError, match=named):
         inhaul.connect(**options)
@@ -80,19 +82,21 @@ def test_connect(options: dict[str, Any], named: str) -> None:
         lambda: Artifact.filter().df(include=[None]),  # type: ignore[list-item]
     ],
 )
-async def test_calls(instance: inhaul.Instance, call: Callable[[], Awaitable[object]]) -> None:
+async def test_arguments_of_another_type_are_refused(
+    instance: inhaul.Instance, call: Callable[[], Awaitable[object]]
+) -> None:
     with pytest.raises(TypeError, match=r"pass a|have no order"):
         await call()
 
 
 @pytest.mark.parametrize("field", [None, 5, b"key"])
-def test_order_by(field: Any) -> None:
+def test_order_by_takes_only_names(field: Any) -> None:
     with pytest.raises(TypeError, match="order_by="):
         Artifact.filter().order_by(field)
 
 
 @pytest.mark.parametrize("storage", ["storage", 3])
-def test_verify_of_the_other_api(tmp_path: Path, storage: Any) -> None:
+def test_the_blocking_verify_and_gc_take_only_a_storage(tmp_path: Path, storage: Any) -> None:
     with inhaul.sync.connect(tmp_path / "storage"):
         with pytest.raises(TypeError, match="pass a Storage"):
             inhaul.sync.verify(storage)
@@ -102,12 +106,12 @@ def test_verify_of_the_other_api(tmp_path: Path, storage: Any) -> None:
 
 
 @pytest.mark.parametrize("data", [5, None, b"t.txt", ["t.txt"], {"a": 1}, pd.Series([1])])
-def test_data(data: Any) -> None:
+def test_data_of_another_type_is_refused(data: Any) -> None:
     with pytest.raises(TypeError):
         Artifact(data, key="t.txt")
 
 
-async def test_runs(instance: inhaul.Instance) -> None:
+async def test_wrong_fields_of_runs_are_refused(instance: inhaul.Instance) -> None:
     run = Run(Transform("t"))
     for value, error, named in (
         (datetime(2020, 1, 1), ValueError, "has no time zone"),
@@ -147,13 +151,13 @@ async def test_runs(instance: inhaul.Instance) -> None:
         (lambda: Artifact.filter().limit(2**70), ValueError),
     ],
 )
-def test_what_no_database_can_hold(make: Callable[[], object], error: type[Exception]) -> None:
+def test_what_no_database_can_hold_is_refused(make: Callable[[], object], error: type[Exception]) -> None:
     with pytest.raises(error):
         make()
 
 
 @pytest.mark.parametrize("name", [os.fsdecode(b"bad\xff"), "~nobody-of-this-name/a", "knot", "knot/a"])
-async def test_paths_that_lead_nowhere(instance: inhaul.Instance, tmp_path: Path, name: str) -> None:
+async def test_paths_that_lead_nowhere_are_refused(instance: inhaul.Instance, tmp_path: Path, name: str) -> None:
     (tmp_path / "knot").symlink_to("knot")
     (tmp_path / os.fsdecode(b"bad\xff")).mkdir()
     error = InvalidKey if "bad" in name else OSError
@@ -165,7 +169,7 @@ async def test_paths_that_lead_nowhere(instance: inhaul.Instance, tmp_path: Path
         inhaul.connect(name)
 
 
-async def test_a_folder_with_a_name_that_is_no_key(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_a_folder_with_a_name_that_is_no_key_is_refused(instance: inhaul.Instance, tmp_path: Path) -> None:
     write(tmp_path / "folder" / os.fsdecode(b"bad\xff"), b"x")
     with pytest.raises(InvalidKey, match="bad"):
         await Artifact(tmp_path / "folder", key="folder").save()
@@ -173,7 +177,7 @@ async def test_a_folder_with_a_name_that_is_no_key(instance: inhaul.Instance, tm
 
 
 @pytest.mark.parametrize("path", ["", "a\0b"])
-def test_paths(path: str) -> None:
+def test_empty_paths_and_nul_characters_are_refused(path: str) -> None:
     with pytest.raises(ValueError, match="path"):
         Artifact(path, key="t.txt")
     with pytest.raises(ValueError, match="path"):
@@ -196,7 +200,7 @@ def test_paths(path: str) -> None:
         ({"exclude": ["a[z-a]"]}, ValueError, "z-a"),
     ],
 )
-async def test_folders(
+async def test_wrong_arguments_for_folders_are_refused(
     instance: inhaul.Instance, tmp_path: Path, options: dict[str, Any], error: type[Exception], named: str
 ) -> None:
     (tmp_path / "tree").mkdir()
@@ -209,13 +213,13 @@ async def test_folders(
     assert not Path(instance.root).exists()
 
 
-async def test_runs_of_the_other_api(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_runs_of_the_other_api_are_refused(instance: inhaul.Instance, tmp_path: Path) -> None:
     run = inhaul.sync.Run(inhaul.sync.Transform("t"))
     with pytest.raises(WrongWorld):
         Artifact.from_dir(tmp_path, run=run)
 
 
-async def test_verbs(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_wrong_arguments_of_verbs_are_refused(instance: inhaul.Instance, tmp_path: Path) -> None:
     artifact = await Artifact(write(tmp_path / "t.txt", "1"), key="t.txt").save()
     with pytest.raises(TypeError, match="permanent='yes'"):
         await artifact.delete(permanent="yes")
@@ -317,12 +321,12 @@ async def test_what_on_event_raises_ends_the_ingest(
         ({"run__started_at__lt": 5}, TypeError),
     ],
 )
-def test_lookups(instance: inhaul.Instance, lookup: dict[str, Any], error: type[Exception]) -> None:
+def test_wrong_lookups_are_refused(instance: inhaul.Instance, lookup: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         Artifact.filter(**lookup)
 
 
-async def test_verbs_of_query_sets(instance: inhaul.Instance) -> None:
+async def test_wrong_arguments_of_query_sets_are_refused(instance: inhaul.Instance) -> None:
     for wrong in ("3", 1.5, True):
         with pytest.raises(TypeError):
             Artifact.objects.limit(wrong)

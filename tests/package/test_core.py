@@ -81,7 +81,7 @@ async def test_what_turns_out_to_be_an_existing_record_or_a_new_version_stays_in
     assert new in held
 
 
-def test_so_does_one_of_the_blocking_api(tmp_path: Path) -> None:
+def test_a_record_of_the_blocking_api_stays_in_its_set(tmp_path: Path) -> None:
     with ih.connect(tmp_path / "storage"):
         record = ih.ULabel("a")
         held = {record}

@@ -38,7 +38,7 @@ from inhaul import keys
         ("folder.d/file", ""),
     ],
 )
-def test_suffix(name: str, suffix: str) -> None:
+def test_each_name_has_its_suffix(name: str, suffix: str) -> None:
     assert keys.suffix(name) == suffix
 
 
@@ -56,7 +56,7 @@ def test_suffix(name: str, suffix: str) -> None:
         ("", None),
     ],
 )
-def test_accessor(suffix: str, accessor: str | None) -> None:
+def test_each_suffix_has_its_accessor(suffix: str, accessor: str | None) -> None:
     assert keys.accessor(suffix) == accessor
 
 
@@ -71,7 +71,7 @@ def test_a_suffix_ends_the_name_in_lower_case(name: str) -> None:
 @pytest.mark.parametrize(
     "key", ["a", "a/b.csv", "a..b", "...", ".inhaulignore", "a/.inhaul.csv", "two words\n", "é" * 512, "a+%?#b"]
 )
-def test_valid_keys(key: str) -> None:
+def test_valid_keys_have_no_problem(key: str) -> None:
     assert keys.key_problem(key) is None
 
 
@@ -125,7 +125,7 @@ def test_the_next_uid_sorts_after(number: int) -> None:
 
 
 @pytest.mark.parametrize("uid", ["", "ABCDEFGHIJKLMNOPzzzz", "ABCDEFGHIJKLMNO/0000", "ABCDEFGHIJKLMNOP000"])
-def test_no_next_uid(uid: str) -> None:
+def test_a_last_or_wrong_uid_has_no_next_one(uid: str) -> None:
     with pytest.raises(ValueError, match=r"uid|version"):
         keys.next_uid(uid)
 

@@ -619,7 +619,7 @@ async def test_files_of_others_among_the_objects_are_left_alone(tmp_path: Path) 
     assert [path.name for path in own if not path.exists()] == ["readme"]
 
 
-def test_blocking(tmp_path: Path) -> None:
+def test_the_blocking_api_moves_a_storage(tmp_path: Path) -> None:
     with inhaul.sync.connect(tmp_path / "old", url(tmp_path / "lab")):
         inhaul.sync.Artifact(write(tmp_path / "x.csv", "x"), key="x.csv").save()
         (tmp_path / "old").rename(tmp_path / "new")

@@ -19,7 +19,7 @@ async def cancelled(call: "asyncio.Task[object]") -> asyncio.CancelledError:
     return raised.value
 
 
-async def test_it_ends_and_is_undone() -> None:
+async def test_work_of_a_cancelled_task_ends_and_is_undone() -> None:
     done = []
 
     async def work() -> str:
@@ -37,7 +37,7 @@ async def test_it_ends_and_is_undone() -> None:
     assert done == ["worked", "worked", "undid result"]
 
 
-async def test_a_cancellation_stays_one() -> None:
+async def test_a_cancellation_is_raised_whatever_its_work_raises() -> None:
     async def fails(*_: object) -> None:
         await asyncio.sleep(0.01)
         raise OSError("no room")
@@ -52,7 +52,7 @@ async def test_a_cancellation_stays_one() -> None:
     assert error.__notes__ == ["Unfinished work could not be undone: OSError: no room"]
 
 
-async def test_it_has_so_many_seconds() -> None:
+async def test_work_of_a_cancelled_task_has_limited_time() -> None:
     ended = []
 
     async def work() -> None:
@@ -65,7 +65,7 @@ async def test_it_has_so_many_seconds() -> None:
     assert ended
 
 
-async def test_the_first_of_several_errors() -> None:
+async def test_the_first_of_several_errors_counts_the_others() -> None:
     async def fail(what: str) -> None:
         raise ValueError(what)
 

@@ -260,7 +260,7 @@ async def test_a_whole_float_is_the_whole_number(artifacts: list[Artifact]) -> N
         await Artifact.from_df(pd.DataFrame({"new": [3.0]}), key="new.parquet")
 
 
-async def test_annotating_many(artifacts: list[Artifact], tmp_path: Path) -> None:
+async def test_many_artifacts_are_annotated_in_one_call(artifacts: list[Artifact], tmp_path: Path) -> None:
     await features(dose="float", well="str", kind="cat[ULabel]")
     lung, liver = await ULabel("lung").save(), await ULabel("liver").save()
     listed = await Artifact.from_dir(tmp_path / "plates").save()

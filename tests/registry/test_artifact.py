@@ -26,7 +26,7 @@ def md5(data: bytes) -> str:
     return urlsafe_b64encode(hashlib.md5(data).digest()).rstrip(b"=").decode()
 
 
-async def test_every_field_of_a_saved_file(
+async def test_a_saved_file_has_every_field(
     instance: inhaul.Instance, csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inhaul.settings, "user", "ada")
@@ -137,7 +137,7 @@ async def test_a_key_that_is_set_before_staging_counts(instance: inhaul.Instance
     assert (await nameless.save()).key is None
 
 
-async def test_something_has_to_say_what_it_is(instance: inhaul.Instance, csv: Path) -> None:
+async def test_an_artifact_needs_a_key_a_run_or_a_description(instance: inhaul.Instance, csv: Path) -> None:
     with pytest.raises(ValueError, match="Pass one of key, run or description as a parameter"):
         await Artifact(csv)
     with pytest.raises(TypeError, match="not from dict"):
@@ -241,7 +241,7 @@ async def test_a_real_key_is_the_place_of_the_object(instance: inhaul.Instance, 
     assert sorted(path.name for path in (Path(instance.root) / "shared").iterdir()) == ["table.csv"]
 
 
-async def test_a_table_in_memory(instance: inhaul.Instance) -> None:
+async def test_a_table_in_memory_is_stored_as_parquet(instance: inhaul.Instance) -> None:
     table = pd.DataFrame({"gene": ["a", "b"], "count": [1, 2]})
     artifact = Artifact(table, key="counts.parquet")
     await artifact
@@ -252,7 +252,7 @@ async def test_a_table_in_memory(instance: inhaul.Instance) -> None:
     pd.testing.assert_frame_equal(await artifact.load(), table)
 
 
-async def test_a_folder_as_one_artifact(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_a_folder_can_be_one_artifact(instance: inhaul.Instance, tmp_path: Path) -> None:
     folder = tmp_path / "images"
     (folder / "deep").mkdir(parents=True)
     (folder / "deep" / "a.txt").write_text("1")
@@ -315,7 +315,7 @@ async def test_delete_goes_by_way_of_the_trash(instance: inhaul.Instance, csv: P
         await artifact.delete(using_key="x")
 
 
-async def test_restoring_where_the_key_is_taken(instance: inhaul.Instance, csv: Path) -> None:
+async def test_restoring_where_the_key_is_taken_is_refused(instance: inhaul.Instance, csv: Path) -> None:
     artifact = await Artifact(csv, key="table.csv").save()
     await artifact.delete()
     csv.write_text("other")
@@ -358,7 +358,7 @@ async def test_a_users_own_file_goes_only_on_request(
     assert await Artifact.filter(visibility=None).count() == 0
 
 
-async def test_runs_that_meet_an_artifact_again(instance: inhaul.Instance, csv: Path) -> None:
+async def test_runs_that_meet_an_artifact_again_are_its_previous_runs(instance: inhaul.Instance, csv: Path) -> None:
     first, second = Run(Transform("one")), Run(Transform("two"))
     artifact = await Artifact(csv, key="table.csv", run=first).save()
     await Artifact(csv, key="table.csv", run=second).save()

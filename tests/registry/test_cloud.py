@@ -146,7 +146,9 @@ async def test_a_real_key_is_never_overwritten(s3_instance: Instance, bucket: Bu
     assert bucket.get("real/b.txt") == b"theirs"
 
 
-async def test_deleting_and_restoring(s3_instance: Instance, bucket: Bucket, database_url: str, tmp_path: Path) -> None:
+async def test_deleting_removes_only_objects_of_inhaul(
+    s3_instance: Instance, bucket: Bucket, database_url: str, tmp_path: Path
+) -> None:
     artifact = await Artifact(write(tmp_path / "a.txt", "a"), key="a.txt").save()
     await artifact.delete()
     assert len(bucket.keys()) == 1
@@ -264,7 +266,9 @@ async def test_other_content_is_never_cached_for_an_etag(
     assert [path for path in s3_instance.cache.folder.iterdir() if path.is_file()] == []
 
 
-async def test_folders_of_a_bucket(s3_instance: Instance, bucket: Bucket, s3_server: S3Server, tmp_path: Path) -> None:
+async def test_a_folder_of_a_bucket_has_the_hash_of_its_files(
+    s3_instance: Instance, bucket: Bucket, s3_server: S3Server, tmp_path: Path
+) -> None:
     for name in ("a.txt", "b/c.txt"):
         bucket.put(f"f/{name}", name.encode())
         write(tmp_path / "f" / name, name)
@@ -294,7 +298,7 @@ async def test_a_bucket_becomes_a_storage_when_an_object_of_it_is_saved(
         assert await other.load() == "b"
 
 
-async def test_addresses_that_lead_nowhere(s3_instance: Instance, bucket: Bucket) -> None:
+async def test_addresses_that_lead_nowhere_are_refused(s3_instance: Instance, bucket: Bucket) -> None:
     with pytest.raises(FileNotFoundError, match=r"none\.txt"):
         await Artifact(bucket.address("none.txt"))
     with pytest.raises(InvalidKey, match="root"):
@@ -323,7 +327,7 @@ async def test_stored_objects_are_found_by_their_address(s3_instance: Instance, 
         await Artifact(bucket.address(".inhaul/a/stray"))
 
 
-async def test_paths_open(bucket: Bucket, s3_server: S3Server, tmp_path: Path) -> None:
+async def test_paths_open_and_show_no_secrets(bucket: Bucket, s3_server: S3Server, tmp_path: Path) -> None:
     options = s3_server.options
     async with connect(storage=bucket.root, storage_options=options) as instance:
         artifact = await Artifact(write(tmp_path / "a.txt", "text"), key="a.txt").save()
@@ -338,7 +342,7 @@ async def test_paths_open(bucket: Bucket, s3_server: S3Server, tmp_path: Path) -
         assert SECRET not in dump
 
 
-async def test_wrong_credentials(bucket: Bucket) -> None:
+async def test_wrong_credentials_are_refused_and_not_shown(bucket: Bucket) -> None:
     async with connect(storage=bucket.root, storage_options={"key": KEY, "secret": "wrong-and-private"}):
         with pytest.raises(StorageDenied) as raised:
             await Artifact(pd.DataFrame({"x": [1]}), key="t.parquet").save()
@@ -359,7 +363,7 @@ def test_stores_close_with_their_loop(bucket: Bucket, tmp_path: Path) -> None:
         assert asyncio.run(save(key)) == key
 
 
-def test_the_blocking_twin(bucket: Bucket, tmp_path: Path) -> None:
+def test_the_blocking_twin_stores_on_s3(bucket: Bucket, tmp_path: Path) -> None:
     with ln.connect(storage=bucket.root):
         artifact = ln.Artifact(write(tmp_path / "a.txt", "a"), key="a.txt").save()
         assert artifact.path.read_bytes() == b"a"
@@ -403,7 +407,7 @@ async def test_a_folder_of_a_bucket_is_registered_without_reading_it(
     assert [one.key for one in without] == ["raw/a.csv", "raw/z.txt"]
 
 
-async def test_a_folder_of_a_bucket_that_is_no_storage(bucket: Bucket, tmp_path: Path) -> None:
+async def test_a_folder_of_a_bucket_that_is_no_storage_is_registered(bucket: Bucket, tmp_path: Path) -> None:
     bucket.put("raw/a.txt", b"a")
     async with connect(storage=tmp_path / "here"):
         saved = await Artifact.from_dir(bucket.address("raw")).save()

@@ -23,7 +23,7 @@ async def tables(count: int = 3) -> list[Artifact]:
     ]
 
 
-async def test_order_versions_and_hash(instance: inhaul.Instance) -> None:
+async def test_other_members_or_another_order_make_a_new_version(instance: inhaul.Instance) -> None:
     members = await tables()
     backwards = await Collection(members[::-1], "all", description="three tables").save()
     assert await backwards.artifacts.all() == members[::-1]
@@ -233,7 +233,7 @@ async def test_what_is_in_the_trash_is_no_member(instance: inhaul.Instance) -> N
     assert await Collection.objects.count() == 0
 
 
-async def test_members_that_go_as_they_become_members(instance: inhaul.Instance) -> None:
+async def test_a_member_that_is_deleted_meanwhile_is_refused_or_kept(instance: inhaul.Instance) -> None:
     for number in range(6):
         (member,) = await tables(1)
         collection = Collection([member], f"c{number}")

@@ -49,7 +49,7 @@ async def test_a_folder_stays_while_files_in_it_are_artifacts(unentered: inhaul.
         assert await Artifact.filter(visibility=None).count() == 0
 
 
-async def test_many_are_named_by_a_few(unentered: inhaul.Instance) -> None:
+async def test_an_error_names_a_few_of_many_artifacts(unentered: inhaul.Instance) -> None:
     async with unentered:
         plates = Path(unentered.root) / "plates"
         for number in range(8):
@@ -75,7 +75,7 @@ async def test_neighbours_do_not_hold_each_other(unentered: inhaul.Instance) -> 
         ]
 
 
-async def test_a_storage_in_a_storage(unentered: inhaul.Instance) -> None:
+async def test_artifacts_of_nested_storages_keep_the_file_that_they_share(unentered: inhaul.Instance) -> None:
     async with unentered:
         plates = Path(unentered.root) / "plates"
         folder = await Artifact(plates).save()

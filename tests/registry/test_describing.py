@@ -30,7 +30,7 @@ async def artifacts(
         yield made
 
 
-async def test_an_artifact(artifacts: list[Artifact]) -> None:
+async def test_an_artifact_describes_itself(artifacts: list[Artifact]) -> None:
     description = await artifacts[0].describe()
     told = dict(description.sections)
     assert list(told) == ["Artifact", "From", "Features", "Linked"]
@@ -51,14 +51,14 @@ async def test_an_artifact(artifacts: list[Artifact]) -> None:
         await Artifact(artifacts[0].path).describe()
 
 
-async def test_a_collection(artifacts: list[Artifact]) -> None:
+async def test_a_collection_describes_itself(artifacts: list[Artifact]) -> None:
     collection = await Collection(artifacts, name="both").save()
     told = dict((await collection.describe()).sections)
     assert told["Collection"]["name"] == "both"
     assert told["Linked"]["artifacts"] == "in/a.csv, in/b.csv"
 
 
-async def test_columns_of_related_records(artifacts: list[Artifact]) -> None:
+async def test_tables_include_columns_of_related_records(artifacts: list[Artifact]) -> None:
     paths = ["created_by__handle", "run__transform__name", "transform__name", "storage", "ulabels__name"]
     table = await Artifact.filter().order_by("-key").df(include=paths)
     assert table["key"].tolist() == ["in/b.csv", "in/a.csv"]
@@ -93,12 +93,12 @@ async def test_columns_of_their_own_are_there_once(artifacts: list[Artifact]) ->
 
 
 @pytest.mark.parametrize("path", ["nothing", "run__nothing", "key__name", ""])
-async def test_columns_that_there_are_not(artifacts: list[Artifact], path: str) -> None:
+async def test_columns_that_do_not_exist_are_refused(artifacts: list[Artifact], path: str) -> None:
     with pytest.raises(UnknownField, match="to include"):
         await Artifact.filter().df(include=path)
 
 
-async def test_a_list_in_a_notebook(tmp_path: Path) -> None:
+async def test_a_list_is_a_table_in_a_notebook(tmp_path: Path) -> None:
     for number in range(7):
         write(tmp_path / f"in/{number}<b>.txt", "x" * number)
     async with inhaul.connect(storage=tmp_path / "storage"):
@@ -111,7 +111,7 @@ async def test_a_list_in_a_notebook(tmp_path: Path) -> None:
         assert "2 more" in shown
 
 
-def test_the_blocking_twin(tmp_path: Path) -> None:
+def test_the_blocking_twin_describes_records(tmp_path: Path) -> None:
     with ln.connect(storage=tmp_path / "storage"):
         artifact = ln.Artifact(write(tmp_path / "a.txt", "a"), key="a.txt").save()
         assert "a.txt" in str(artifact.describe())

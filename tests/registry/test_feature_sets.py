@@ -17,7 +17,7 @@ async def artifacts(instance: inhaul.Instance, tmp_path: Path) -> list[Artifact]
     return await plates(tmp_path)
 
 
-async def test_feature_sets(artifacts: list[Artifact]) -> None:
+async def test_equal_feature_sets_are_one_record_linked_by_slot(artifacts: list[Artifact]) -> None:
     area = await Feature("area", "float").save()
     made = await FeatureSet([area, Feature("depth", "float")]).save()
     assert [feature.name for feature in await made.features.all()] == ["area", "depth"]
@@ -70,7 +70,7 @@ async def test_one_set_saved_by_many_at_once(instance: inhaul.Instance) -> None:
     assert await sets[-1].features.all() == [*members]
 
 
-async def test_features_are_checked(instance: inhaul.Instance) -> None:
+async def test_wrong_features_are_refused(instance: inhaul.Instance) -> None:
     with pytest.raises(ValueError, match=r"'text' is not a dtype: use one of int, float, .*cat\[ULabel\]"):
         Feature("x", "text")
     with pytest.raises(ValueError, match="empty"):

@@ -55,7 +55,9 @@ LINKS: list[Callable[[Artifact, ULabel, Any], Awaitable[object]]] = [
 ]
 
 
-async def test_nothing_else_is_linked(artifacts: list[Artifact], tmp_path: Path) -> None:
+async def test_records_of_another_registry_or_database_are_not_linked(
+    artifacts: list[Artifact], tmp_path: Path
+) -> None:
     """Neither a record of another registry nor one of another database, where its id is that of something else."""
     label = await ULabel("label").save()
     here, there = [artifacts[1]], []
@@ -88,7 +90,7 @@ async def more_records() -> list[Any]:
     return [feature, await FeatureSet([feature]).save(), await ULabel("another").save()]
 
 
-async def test_what_is_said_of_labels_is_checked(artifacts: list[Artifact]) -> None:
+async def test_wrong_labels_and_values_are_refused(artifacts: list[Artifact]) -> None:
     label = await ULabel("kidney").save()
     age = await Feature("age", "int").save()
     with pytest.raises(ValueError, match="does not take labels"):
@@ -110,7 +112,7 @@ async def test_what_is_said_of_labels_is_checked(artifacts: list[Artifact]) -> N
     assert await artifacts[0].features.get_values() == {}
 
 
-async def test_labels(artifacts: list[Artifact]) -> None:
+async def test_labels_are_added_copied_and_removed(artifacts: list[Artifact]) -> None:
     tissue, dose = (await features(tissue="cat[ULabel]", dose="float")).values()
     lung, liver = await ULabel("lung").save(), await ULabel("liver", description="hepatic").save()
     labels = artifacts[0].labels

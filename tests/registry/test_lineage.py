@@ -327,7 +327,7 @@ _RECORDED: list[tuple[object, object]] = [
 ]
 
 
-async def test_any_argument_of_a_tracked_function(instance: inhaul.Instance) -> None:
+async def test_any_argument_of_a_tracked_function_is_recorded(instance: inhaul.Instance) -> None:
     @inhaul.tracked
     async def take(given: object) -> Run:
         return await Run.filter().order_by("-id").first()
@@ -336,7 +336,7 @@ async def test_any_argument_of_a_tracked_function(instance: inhaul.Instance) -> 
         assert (await take(value)).params == {"given": recorded}
 
 
-async def test_an_argument_that_tells_nothing_of_itself(instance: inhaul.Instance) -> None:
+async def test_an_argument_that_cannot_be_shown_is_recorded_by_its_type(instance: inhaul.Instance) -> None:
     await inhaul.tracked(lambda odd: None)(_Odd())
     assert (await Run.filter().one()).params["odd"].startswith("<_Odd instance at")
     await inhaul.tracked(lambda odd: None)({"a": [_Odd()]})
@@ -383,7 +383,7 @@ async def test_a_function_is_tracked_with_parentheses_too(instance: inhaul.Insta
     assert later.__name__ == "later"
 
 
-def test_what_cannot_be_tracked() -> None:
+def test_generators_and_unnamed_functions_cannot_be_tracked() -> None:
     def numbers() -> Iterator[int]:
         yield 1
 
@@ -414,7 +414,7 @@ async def test_params_that_are_set_one_by_one_are_saved(instance: inhaul.Instanc
     await inhaul.finish()
 
 
-def test_params_of_both_apis(tmp_path: Path) -> None:
+def test_params_of_one_api_can_be_changed_by_the_other(tmp_path: Path) -> None:
     async def begin() -> Run:
         return await inhaul.track(Transform("nightly", type="pipeline"), params={"depth": 3})
 
@@ -426,7 +426,9 @@ def test_params_of_both_apis(tmp_path: Path) -> None:
         assert ih.Run.get(uid).params == {"depth": 3, "accuracy": 0.9}
 
 
-async def test_the_graph(instance: inhaul.Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_graph_has_what_led_to_an_artifact_and_what_came_of_it(
+    instance: inhaul.Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     raw = await Artifact(text_file(tmp_path, "raw.txt"), key='raw "x".txt').save()
     first = await inhaul.track(Transform("clean", type="pipeline"))
     await raw.load()

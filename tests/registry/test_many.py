@@ -15,7 +15,9 @@ from registries import assert_consistent
 from trees import write
 
 
-async def test_records_of_several_registries(instance: inhaul.Instance, database_url: str, tmp_path: Path) -> None:
+async def test_records_of_several_registries_are_saved_in_one_call(
+    instance: inhaul.Instance, database_url: str, tmp_path: Path
+) -> None:
     labels = [ULabel(f"label {number}") for number in range(300)]
     files = [Artifact(write(tmp_path / f"{number}.txt", str(number)), key=f"{number}.txt") for number in range(40)]
     run = Run(Transform("t"))
@@ -126,7 +128,7 @@ async def test_many_edits_share_a_transaction(
         (lambda: Artifact.from_dir("d"), TypeError, "a list in the list: save it by itself, or pass its artifacts"),
     ],
 )
-async def test_what_cannot_be_saved(
+async def test_what_is_no_record_cannot_be_saved(
     instance: inhaul.Instance, other: Callable[[], Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -167,7 +169,7 @@ async def test_each_api_saves_only_its_own_records(instance: inhaul.Instance, tm
     assert await Artifact.filter().count() == 0
 
 
-async def test_of_one_instance(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_records_of_two_instances_are_refused(instance: inhaul.Instance, tmp_path: Path) -> None:
     async with inhaul.connect(tmp_path / "elsewhere"):
         other = await ULabel("x").save()
     with pytest.raises(ValueError, match="save those of each apart"):
@@ -175,7 +177,7 @@ async def test_of_one_instance(instance: inhaul.Instance, tmp_path: Path) -> Non
     assert await ULabel.filter().count() == 0
 
 
-def test_the_blocking_twin(tmp_path: Path) -> None:
+def test_the_blocking_twin_saves_many_records(tmp_path: Path) -> None:
     with inhaul.sync.connect(tmp_path / "storage"):
         labels = [inhaul.sync.ULabel(name) for name in "abc"]
         artifact = inhaul.sync.Artifact(write(tmp_path / "a.txt", "a"), key="a.txt")

@@ -104,7 +104,7 @@ async def test_new_content_is_checked_and_linked(
     assert await slots(made) == {"mine": ["CD4"]}
 
 
-async def test_records_by_name(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_records_are_found_by_name(instance: inhaul.Instance, tmp_path: Path) -> None:
     await ULabel("T cell", description="a lymphocyte").save()
     await ULabel("CD8 T cell").save()
     known, new = await ULabel.from_values(["T cell", "B cell", "T cell"])
@@ -124,7 +124,7 @@ async def test_records_by_name(instance: inhaul.Instance, tmp_path: Path) -> Non
 
 
 @pytest.mark.filterwarnings("ignore:.*pull.*:FutureWarning:mudata")
-async def test_version_and_predecessor_have_the_positions_of_the_page(instance: inhaul.Instance) -> None:
+async def test_version_and_predecessor_can_be_given_by_position(instance: inhaul.Instance) -> None:
     run = await inhaul.Run(inhaul.Transform("t")).save()
     makers = {
         Artifact.from_df: [pd.DataFrame({"x": [number]}) for number in (1, 2)],
@@ -154,7 +154,7 @@ VALUES: dict[str, tuple[list[object], str]] = {
 
 
 @pytest.mark.parametrize("dtype", VALUES)
-async def test_objects_are_what_their_values_are(tmp_path: Path, dtype: str) -> None:
+async def test_columns_of_objects_have_the_dtype_of_their_values(tmp_path: Path, dtype: str) -> None:
     values = pd.Series(VALUES[dtype][0], dtype=object)
     async with inhaul.connect(tmp_path / "storage"):
         await Feature("x", dtype).save()

@@ -60,7 +60,7 @@ LOOKUPS: list[tuple[dict[str, object], list[str]]] = [
 ]
 
 
-async def test_lookups(instance: inhaul.Instance) -> None:
+async def test_each_lookup_finds_what_it_says(instance: inhaul.Instance) -> None:
     for lookups, keys in LOOKUPS:
         assert [artifact.key for artifact in await Artifact.filter(**lookups).all()] == keys, lookups
 
@@ -90,7 +90,7 @@ async def test_both_databases_have_the_same_cases(instance: inhaul.Instance) -> 
         assert found == {other for other in letters if other.lower()[0] == letter.lower()[0]}, letter
 
 
-async def test_lookups_by_record(instance: inhaul.Instance) -> None:
+async def test_artifacts_are_found_by_record(instance: inhaul.Instance) -> None:
     storage, user, run = await Storage.filter().one(), await User.filter().one(), await Run.filter().one()
     assert await Artifact.filter(storage=storage, created_by=user, run=run).count() == 4
     assert await Artifact.filter(run=None).count() == 1
@@ -100,7 +100,7 @@ async def test_lookups_by_record(instance: inhaul.Instance) -> None:
         Artifact.filter(run=Run(Transform("x")))
 
 
-async def test_lookups_of_relations(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_relations_are_looked_up_by_records_and_queries(instance: inhaul.Instance, tmp_path: Path) -> None:
     run, storage, user = await Run.filter().one(), await Storage.filter().one(), await User.filter().one()
     free = [await Artifact.filter(key="out/d.txt").one()]
     assert await Artifact.filter(transform=None).all() == await Artifact.filter(transform__isnull=True).all() == free
@@ -137,7 +137,7 @@ async def test_unknown_lookups_list_what_there_is(instance: inhaul.Instance, loo
         Artifact.filter(**{lookup: 1})
 
 
-async def test_verbs(instance: inhaul.Instance) -> None:
+async def test_verbs_return_what_a_query_finds(instance: inhaul.Instance) -> None:
     everything = Artifact.filter()
     assert await everything.count() == len(TEXTS)
     assert await everything.exists()
@@ -159,7 +159,7 @@ async def test_verbs(instance: inhaul.Instance) -> None:
     assert await Artifact.get((await Artifact.filter(uid=first.uid).df()).index[0]) == first
 
 
-async def test_order_and_windows(instance: inhaul.Instance) -> None:
+async def test_query_sets_are_ordered_and_sliced(instance: inhaul.Instance) -> None:
     by_size = Artifact.filter().order_by("-size")
     assert [a.size for a in await by_size.all()] == [5, 3, 2, 1, 0]
     assert [a.size for a in await by_size.limit(2).all()] == [5, 3]
@@ -207,7 +207,7 @@ async def test_async_for_goes_on_after_a_chunk(instance: inhaul.Instance, monkey
     assert keys == sorted(TEXTS)
 
 
-async def test_async_for(instance: inhaul.Instance) -> None:
+async def test_async_for_yields_every_record_and_may_stop(instance: inhaul.Instance) -> None:
     keys = [artifact.key async for artifact in Artifact.filter().order_by("key")]
     assert keys == sorted(TEXTS)
     async for artifact in Artifact.filter():
@@ -237,7 +237,7 @@ async def test_what_is_hidden_shows_only_on_request(instance: inhaul.Instance) -
     assert await Artifact.objects.count() == len(TEXTS)
 
 
-async def test_records_of_other_registries(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_records_of_other_registries_are_saved_and_changed(instance: inhaul.Instance, tmp_path: Path) -> None:
     transform = await Transform("clean", type="pipeline").save()
     transform.name = "clean up"
     await transform.save()
@@ -307,7 +307,7 @@ async def test_integers_of_numpy_are_integers(instance: inhaul.Instance) -> None
         Artifact.filter(id=np.float64(1.5))
 
 
-async def test_times_are_those_of_utc(instance: inhaul.Instance) -> None:
+async def test_times_that_are_not_in_utc_years_are_refused(instance: inhaul.Instance) -> None:
     for hours, time in ((2, datetime.min), (-2, datetime.max)):
         with pytest.raises(ValueError, match=r"in UTC within the years .* such as datetime.now"):
             Artifact.filter(created_at__gt=time.replace(tzinfo=timezone(timedelta(hours=hours))))
@@ -322,7 +322,7 @@ async def test_a_query_set_is_neither_true_nor_false(instance: inhaul.Instance) 
         bool(Artifact.filter(key="none"))
 
 
-async def test_what_can_be_searched_for(instance: inhaul.Instance) -> None:
+async def test_only_texts_can_be_searched_for(instance: inhaul.Instance) -> None:
     for text, error in ((None, TypeError), (5, TypeError), ("\udce9", ValueError)):
         with pytest.raises(error, match="search"):
             Artifact.search(text)

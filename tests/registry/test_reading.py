@@ -61,7 +61,7 @@ async def test_a_record_from_before_its_content_was_replaced_loads_the_new_one(
     assert await stale.load() == "other content"
 
 
-def test_the_blocking_api_does_not_load_it_either(tmp_path: Path) -> None:
+def test_the_blocking_api_does_not_load_a_damaged_object(tmp_path: Path) -> None:
     with ih.connect(storage=tmp_path / "storage"):
         artifact = ih.Artifact(file(tmp_path / "a.txt"), key="a.txt").save()
         artifact.path.write_text("c")

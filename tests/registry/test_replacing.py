@@ -25,7 +25,9 @@ from trees import write
 pytestmark = pytest.mark.usefixtures("no_power_fails")
 
 
-async def test_it_stays_itself(instance: inhaul.Instance, database_url: str, tmp_path: Path) -> None:
+async def test_an_artifact_stays_itself_with_new_content(
+    instance: inhaul.Instance, database_url: str, tmp_path: Path
+) -> None:
     first = await Artifact(write(tmp_path / "a.csv", "a\n1\n"), key="in/table.csv", description="numbers").save()
     uid, old = first.uid, first.path
     run = Run(Transform("correct"))
@@ -49,7 +51,9 @@ async def test_it_stays_itself(instance: inhaul.Instance, database_url: str, tmp
     assert await Artifact(first.path) == first
 
 
-async def test_a_folder(instance: inhaul.Instance, database_url: str, tmp_path: Path) -> None:
+async def test_a_folder_is_replaced_only_by_a_folder(
+    instance: inhaul.Instance, database_url: str, tmp_path: Path
+) -> None:
     write(tmp_path / "one" / "a.txt", "1")
     write(tmp_path / "two" / "deep" / "b.txt", "2")
     folder = await Artifact(tmp_path / "one", key="images").save()
@@ -85,7 +89,7 @@ async def test_nothing_is_left_by_a_call_that_was_cancelled_anywhere_and_repeate
                 break
 
 
-async def test_what_is_refused(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_wrong_replacements_are_refused(instance: inhaul.Instance, tmp_path: Path) -> None:
     own = write(Path(instance.root) / "own.txt", "mine")
     new = write(tmp_path / "new.txt", "new")
     with pytest.raises(ValueError, match="not saved"):
@@ -141,7 +145,9 @@ async def test_what_fails_leaves_everything_as_it_was(
     await assert_consistent(database_url, Path(instance.root))
 
 
-async def test_many_at_once(instance: inhaul.Instance, database_url: str, tmp_path: Path) -> None:
+async def test_many_replacements_at_once_leave_one_object(
+    instance: inhaul.Instance, database_url: str, tmp_path: Path
+) -> None:
     artifact = await Artifact(write(tmp_path / "t.txt", "old"), key="t.txt").save()
     copies = [await Artifact.get(artifact.uid) for _ in range(6)]
     contents = [write(tmp_path / f"{number}.txt", str(number)) for number in range(6)]

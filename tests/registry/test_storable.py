@@ -63,7 +63,7 @@ def awaited(bad: str, artifact: Artifact, feature: Feature) -> dict[str, Callabl
 
 
 @pytest.mark.parametrize("problem", BAD)
-async def test_texts_that_no_database_can_hold(instance: inhaul.Instance, problem: str) -> None:
+async def test_texts_that_no_database_can_hold_are_refused(instance: inhaul.Instance, problem: str) -> None:
     bad = BAD[problem]
     artifact = await Artifact("d/a.txt", key="a.txt").save()
     feature = await Feature("f", dtype="str").save()
@@ -82,7 +82,7 @@ async def test_texts_that_no_database_can_hold(instance: inhaul.Instance, proble
 
 
 @pytest.mark.parametrize("bad", BAD.values())
-async def test_roots_and_addresses(tmp_path: Path, bad: str) -> None:
+async def test_roots_and_addresses_with_such_texts_are_refused(tmp_path: Path, bad: str) -> None:
     for storage in (f"s3://bucket/{bad}", f"s3://bucket/p?endpoint_url=http://{bad}"):
         for refuse in (Storage, inhaul.connect):
             with pytest.raises(InhaulError, match="NUL character"):  # or half of a surrogate pair
@@ -102,7 +102,7 @@ async def test_roots_and_addresses(tmp_path: Path, bad: str) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d", "storage"]
 
 
-def test_paths_with_a_nul_character() -> None:
+def test_paths_with_a_nul_character_are_refused() -> None:
     for refuse in (
         lambda: inhaul.connect("storage", "sqlite:///a\0b"),
         lambda: setattr(inhaul.settings, "cache_dir", "a\0b"),
@@ -114,7 +114,7 @@ def test_paths_with_a_nul_character() -> None:
             refuse()
 
 
-async def test_a_user_whose_name_is_not_utf8() -> None:
+async def test_a_user_whose_name_is_not_utf8_is_refused() -> None:
     code = "import inhaul; inhaul.connect('storage')"
     done = children.run(code, wrapper=("env", os.fsdecode(b"INHAUL_USER=x\xffy")))
     assert r"InvalidText: INHAUL_USER='x\udcffy': it holds half of a surrogate pair" in done.stderr

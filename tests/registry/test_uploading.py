@@ -114,7 +114,7 @@ async def test_a_folder_is_uploaded_object_by_object(
     assert (await artifact.cache() / "b/c").read_text() == "b/c"
 
 
-async def test_what_was_uploaded_is_met_again_and_followed(
+async def test_uploaded_content_is_recognized_and_versioned(
     uploading_instance: Instance, local: Path, tmp_path: Path
 ) -> None:
     first = await Artifact(write(tmp_path / "one.txt", "one"), key="a.txt").save(upload=True)
@@ -149,7 +149,9 @@ async def test_an_object_of_others_is_not_written_over(
     assert await artifact.load() == CONTENT.decode()
 
 
-async def test_ingest_stays_here(uploading_instance: Instance, bucket: Bucket, local: Path, tmp_path: Path) -> None:
+async def test_ingested_files_stay_here_until_they_are_uploaded(
+    uploading_instance: Instance, bucket: Bucket, local: Path, tmp_path: Path
+) -> None:
     write(tmp_path / "folder/a.txt", "a")
     await ingest(tmp_path / "folder")
     assert bucket.keys() == []
@@ -253,7 +255,7 @@ async def test_what_was_uploaded_meanwhile_is_not_replaced_where_it_was(
     assert await found.load() == "new"
 
 
-async def test_an_object_that_is_gone(uploading_instance: Instance, local: Path, file: Path) -> None:
+async def test_an_object_that_is_gone_cannot_be_uploaded(uploading_instance: Instance, local: Path, file: Path) -> None:
     artifact = await Artifact(file, key="a.txt").save()
     (local / artifact.object_key).unlink()
     with pytest.raises(ObjectMissing, match="cannot be uploaded"):
@@ -271,7 +273,7 @@ async def test_both_storages_are_needed(tmp_path: Path, s3_root: str, file: Path
         assert await Artifact.filter().count() == 0
 
 
-def test_the_blocking_twin(bucket: Bucket, s3_root: str, local: Path, file: Path) -> None:
+def test_the_blocking_twin_uploads(bucket: Bucket, s3_root: str, local: Path, file: Path) -> None:
     with ln.connect(storage=s3_root, local_storage=local, db=f"sqlite:///{local.parent}/r.db") as instance:
         assert "remote=" in repr(instance)
         artifact = ln.Artifact(file, key="a.txt").save(upload=True)

@@ -181,7 +181,7 @@ async def test_one_that_cannot_go_keeps_all(instance: inhaul.Instance, database_
     await assert_consistent(database_url, Path(instance.root))
 
 
-def test_blocking(tmp_path: Path) -> None:
+def test_the_blocking_api_keeps_what_is_used(tmp_path: Path) -> None:
     ih = inhaul.sync
     with ih.connect(tmp_path / "storage"):
         artifact = ih.Artifact(write(tmp_path / "a.txt", "a"), key="a.txt").save()

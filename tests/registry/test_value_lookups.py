@@ -148,7 +148,7 @@ async def test_texts_are_compared_with_texts(artifacts: list[Artifact]) -> None:
         ("n__range", [1], ValueError, "the lowest and the highest value"),
     ],
 )
-async def test_what_lookups_of_values_do_not_take(
+async def test_wrong_lookups_of_values_are_refused(
     instance: inhaul.Instance, lookup: str, value: object, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):

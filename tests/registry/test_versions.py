@@ -65,7 +65,9 @@ async def test_an_unsaved_predecessor_is_saved_first(
     assert (late.version, [one.version for one in await a.versions.all()]) == ("3", ["0.9", "1", "2", "3"])
 
 
-async def test_a_predecessor_that_turns_out_to_be_registered(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_a_predecessor_that_turns_out_to_be_registered_becomes_that_record(
+    instance: inhaul.Instance, tmp_path: Path
+) -> None:
     table = pd.DataFrame({"a": [1]})
     old = await Artifact(table, key="t.parquet")
     new = await Artifact(pd.DataFrame({"a": [2]}), is_new_version_of=old)
@@ -75,7 +77,7 @@ async def test_a_predecessor_that_turns_out_to_be_registered(instance: inhaul.In
     assert (new.stem_uid, new.version) == (winner.stem_uid, "2")
 
 
-async def test_what_a_version_may_be_called(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_a_version_is_a_short_text_used_once_in_a_family(instance: inhaul.Instance, tmp_path: Path) -> None:
     path = file(tmp_path, "1")
     for wrong in (2, 1.0, b"1", True):
         with pytest.raises(TypeError, match="version="):
@@ -107,7 +109,7 @@ async def test_what_a_version_may_be_called(instance: inhaul.Instance, tmp_path:
         await Artifact(file(tmp_path, "4"), key="t.txt", version="7.1")
 
 
-async def test_the_version_of_content_that_is_known(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_known_content_keeps_its_version(instance: inhaul.Instance, tmp_path: Path) -> None:
     path = file(tmp_path, "1")
     first = await Artifact(path, key="t.txt").save()
     assert await Artifact(path, key="t.txt", version="1").save() == first
@@ -120,7 +122,7 @@ async def test_the_version_of_content_that_is_known(instance: inhaul.Instance, t
     assert (second.stem_uid, second.version) == (first.stem_uid, "2")
 
 
-async def test_what_cannot_be_followed(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_wrong_predecessors_are_refused(instance: inhaul.Instance, tmp_path: Path) -> None:
     path = file(tmp_path, "1")
     first = await Artifact(path, key="t.txt").save()
     other = await Artifact(path, key="other.txt").save()
@@ -145,7 +147,7 @@ async def test_what_cannot_be_followed(instance: inhaul.Instance, tmp_path: Path
     assert await first.versions.count() == 1
 
 
-def test_the_other_world_cannot_be_followed(tmp_path: Path) -> None:
+def test_a_predecessor_of_the_other_api_is_refused(tmp_path: Path) -> None:
     path = file(tmp_path, "1")
     with inhaul.sync.connect(storage=tmp_path / "storage"):
         first = inhaul.sync.Artifact(path, key="t.txt").save()
@@ -156,7 +158,7 @@ def test_the_other_world_cannot_be_followed(tmp_path: Path) -> None:
             Artifact(path, is_new_version_of=first)
 
 
-async def test_a_family_with_two_places_in_a_storage(instance: inhaul.Instance) -> None:
+async def test_a_family_can_have_two_keys_in_a_storage(instance: inhaul.Instance) -> None:
     old, new = file(Path(instance.root), "1", "a.txt"), file(Path(instance.root), "2", "b.txt")
     first = await Artifact(old).save()
     second = await Artifact(new, is_new_version_of=first).save()
@@ -170,7 +172,7 @@ async def test_a_family_with_two_places_in_a_storage(instance: inhaul.Instance) 
 
 
 @pytest.mark.parametrize("keyed", [True, False])
-async def test_one_latest_of_eight_writers(
+async def test_eight_writers_leave_one_latest(
     instance: inhaul.Instance, database_url: str, tmp_path: Path, keyed: bool
 ) -> None:
     first = await Artifact(file(tmp_path, "0"), key="t.txt").save()
@@ -190,7 +192,9 @@ async def test_one_latest_of_eight_writers(
     assert [one.is_latest for one in family] == [False] * 8 + [True]
 
 
-async def test_versions_renamed_by_many_at_once(instance: inhaul.Instance, database_url: str, tmp_path: Path) -> None:
+async def test_one_of_many_artifacts_gets_a_name_of_a_version(
+    instance: inhaul.Instance, database_url: str, tmp_path: Path
+) -> None:
     family = [await Artifact(file(tmp_path, content), key="t.txt").save() for content in "12345678"]
 
     async def rename(artifact: Artifact) -> bool:
@@ -206,7 +210,7 @@ async def test_versions_renamed_by_many_at_once(instance: inhaul.Instance, datab
     await assert_consistent(database_url, Path(instance.root))
 
 
-async def test_a_family_whose_latest_goes_while_it_grows(
+async def test_a_family_stays_consistent_when_its_latest_goes_while_it_grows(
     instance: inhaul.Instance, database_url: str, tmp_path: Path
 ) -> None:
     for attempt in range(3):

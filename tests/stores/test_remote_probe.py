@@ -33,7 +33,7 @@ def left(server: S3Server, bucket: str, prefix: str) -> list[object]:
     return [*server.client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", []), *uploads]
 
 
-async def test_what_a_server_can_do(s3_root: str, s3_server: S3Server) -> None:
+async def test_a_real_server_lacks_only_what_inhaul_does_not_need(s3_root: str, s3_server: S3Server) -> None:
     report = await inhaul.testremote(s3_root)
     lacking = {ability.name: ability.detail for ability in report.abilities if not ability.works}
     assert lacking.keys() == LACKS[s3_server.name]
@@ -43,7 +43,7 @@ async def test_what_a_server_can_do(s3_root: str, s3_server: S3Server) -> None:
     assert left(s3_server, url.netloc, url.path.strip("/")) == []
 
 
-async def test_a_server_that_checks_nothing(moto_server: S3Server) -> None:
+async def test_a_server_that_checks_nothing_is_reported(moto_server: S3Server) -> None:
     bucket = moto_server.bucket()
     report = await inhaul.testremote(f"s3://{bucket}/x?endpoint_url={moto_server.endpoint_url}", moto_server.options)
     works = {ability.name: ability.works for ability in report.abilities}
@@ -53,14 +53,14 @@ async def test_a_server_that_checks_nothing(moto_server: S3Server) -> None:
     assert left(moto_server, bucket, "") == []
 
 
-async def test_what_is_no_storage(s3_root: str, s3_server: S3Server) -> None:
+async def test_what_is_no_storage_is_refused(s3_root: str, s3_server: S3Server) -> None:
     with pytest.raises(UnsupportedStorage):
         await inhaul.testremote("/tmp/x")
     with pytest.raises(StorageMissing):
         await inhaul.testremote(f"s3://there-is-none/x?endpoint_url={s3_server.endpoint_url}")
 
 
-def test_command_line_and_twin(s3_root: str) -> None:
+def test_the_command_and_the_twin_probe_too(s3_root: str) -> None:
     result = subprocess.run([_COMMAND, "testremote", s3_root], capture_output=True, text=True, check=False, timeout=60)
     assert (result.returncode, result.stderr) == (0, "")
     assert "read a range" in result.stdout

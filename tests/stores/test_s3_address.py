@@ -24,7 +24,7 @@ from inhaul.stores.s3.address import S3Address, parse
         ),
     ],
 )
-def test_addresses(address: str, expected: S3Address, canonical: str) -> None:
+def test_addresses_have_a_canonical_form(address: str, expected: S3Address, canonical: str) -> None:
     assert parse(address) == expected
     assert str(expected) == canonical
     assert parse(canonical) == expected

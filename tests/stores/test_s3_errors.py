@@ -56,7 +56,9 @@ async def faults(clients: Clients) -> list[Fault]:
         (507, "InsufficientStorage", Kind.FULL, Kind.FULL),
     ],
 )
-async def test_an_answer(place: Place, clients: Clients, status: int, code: str, kind: Kind, of_head: Kind) -> None:
+async def test_an_error_in_a_reply_means_the_same_to_both_clients(
+    place: Place, clients: Clients, status: int, code: str, kind: Kind, of_head: Kind
+) -> None:
     place.proxy.add(Status(status, code))
     put, put_too, head, head_too = await faults(clients)
     assert put == put_too == Fault(kind, status, code)
@@ -64,12 +66,12 @@ async def test_an_answer(place: Place, clients: Clients, status: int, code: str,
 
 
 @pytest.mark.parametrize("fault", [Reset(), Stall()], ids=lambda fault: type(fault).__name__)
-async def test_no_answer(place: Place, clients: Clients, fault: Spoiled) -> None:
+async def test_a_missing_reply_means_the_same_to_both_clients(place: Place, clients: Clients, fault: Spoiled) -> None:
     place.proxy.add(fault)
     assert [(one.kind, one.status) for one in await faults(clients)] == [(Kind.RETRY, None)] * 4
 
 
-async def test_nobody_there(place: Place, clients: Clients) -> None:
+async def test_a_refused_connection_means_the_same_to_both_clients(place: Place, clients: Clients) -> None:
     place.proxy.down()
     found = await faults(clients)
     assert [one.kind for one in found] == [Kind.RETRY] * 4

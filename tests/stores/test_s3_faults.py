@@ -81,7 +81,7 @@ async def test_an_etag_that_is_no_md5_hides_no_damage(careless: Place, careless_
     assert careless.content("key") == b"content"
 
 
-async def test_with_keys_of_its_own_a_server_vouches_by_checksum(place: Place, store: S3Store) -> None:
+async def test_an_object_encrypted_with_kms_is_verified_by_checksum(place: Place, store: S3Store) -> None:
     place.proxy.add(Header("ETag", random_hex), when=lambda request: request.stores)
     place.proxy.add(
         Header("x-amz-server-side-encryption", lambda rng: "aws:kms"), when=lambda request: request.method == "HEAD"
@@ -117,7 +117,7 @@ async def test_a_lost_answer_is_no_clash(place: Place, store: S3Store) -> None:
 
 
 @pytest.mark.parametrize("data", [b"content", BIG], ids=["whole", "in parts"])
-async def test_what_a_lost_answer_was_about_goes_although_the_next_try_is_denied(
+async def test_an_object_whose_answer_was_lost_goes_if_the_next_try_is_denied(
     place: Place, store: S3Store, data: bytes
 ) -> None:
     place.proxy.add(Drop(), when=ends_a_write, times=1)
@@ -171,22 +171,22 @@ async def refused(store: S3Store, place: Place, error: type[InhaulError], match:
     await store.aclose()
 
 
-async def test_no_bucket(place: Place) -> None:
+async def test_a_missing_bucket_is_noticed_soon(place: Place) -> None:
     nowhere = place._replace(bucket="no-such-bucket")
     await refused(nowhere.store(), nowhere, StorageMissing, "no-such-bucket")
 
 
-async def test_wrong_credentials(place: Place) -> None:
+async def test_wrong_credentials_are_noticed_soon(place: Place) -> None:
     store = S3Store(place.address, {"key": "AKIANOBODY", "secret": "wrong"}, QUICK)
     await refused(store, place, StorageDenied, "credentials")
 
 
-async def test_a_wrong_clock(place: Place, store: S3Store) -> None:
+async def test_a_wrong_clock_is_noticed_soon(place: Place, store: S3Store) -> None:
     place.proxy.add(Status(403, "RequestTimeTooSkewed"))
     await refused(store, place, StorageDenied, "clock")
 
 
-async def test_a_request_that_is_not_accepted(place: Place, store: S3Store) -> None:
+async def test_a_request_that_is_not_accepted_is_sent_once(place: Place, store: S3Store) -> None:
     place.proxy.add(Status(400, "EntityTooLarge"))
     with pytest.raises(ObjectRefused, match="400 EntityTooLarge"):
         await put(store, "key", b"content")
@@ -240,7 +240,9 @@ async def test_a_bad_reply_is_fetched_again(
     assert (tmp_path / "copy").read_bytes() == BIG[:size]
 
 
-async def test_ranges_are_of_one_object(place: Place, store: S3Store, tmp_path: Path) -> None:
+async def test_an_object_that_is_replaced_while_it_is_fetched_is_an_error(
+    place: Place, store: S3Store, tmp_path: Path
+) -> None:
     key = place.address.key("key")
     place.server.client.put_object(Bucket=place.bucket, Key=key, Body=BIG)
 

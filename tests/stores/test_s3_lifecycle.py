@@ -61,7 +61,7 @@ def threads() -> set[str]:
 
 
 @seeds(3, 200)
-async def test_cancelled_at_any_time(place: Place, tmp_path: Path, seed: int) -> None:
+async def test_calls_cancelled_at_any_time_leave_nothing(place: Place, tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     (tmp_path / "large").write_bytes(rng.randbytes(11 << 20))
     place.server.client.put_object(Bucket=place.bucket, Key=place.address.key("there"), Body=bytes(11 << 20))

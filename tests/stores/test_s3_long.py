@@ -27,7 +27,9 @@ def patient() -> Limits:
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("careful", [True, False])
-async def test_one_body_in_a_hundred_is_damaged(place: Place, careless: Place, careful: bool, patient: Limits) -> None:
+async def test_damaged_bodies_are_stored_undamaged_in_the_end(
+    place: Place, careless: Place, careful: bool, patient: Limits
+) -> None:
     where, count = place if careful else careless, 10_000 if LONG else 100
     where.proxy.add(Flip(), when=lambda request: request.stores, share=0.01 if LONG else 0.05)
     store = where.store(patient)
@@ -39,7 +41,7 @@ async def test_one_body_in_a_hundred_is_damaged(place: Place, careless: Place, c
 
 
 @pytest.mark.timeout(1800)
-async def test_a_fifth_of_the_answers_fails(place: Place, patient: Limits) -> None:
+async def test_uploads_succeed_though_a_fifth_of_the_answers_fails(place: Place, patient: Limits) -> None:
     store, count = place.store(patient), 5000 if LONG else 150
     clean, _ = await timed(store, place, count)
     faults: list[Fault] = [Status(500), Status(503, "ServiceUnavailable"), Reset(), Drop()]
@@ -56,7 +58,7 @@ async def test_a_fifth_of_the_answers_fails(place: Place, patient: Limits) -> No
 
 
 @pytest.mark.timeout(600)
-async def test_two_hundred_requests_a_second(place: Place, patient: Limits) -> None:
+async def test_few_requests_exceed_the_rate_of_the_server(place: Place, patient: Limits) -> None:
     store, count = place.store(patient), 8000 if LONG else 200
     place.proxy.add(Bucket(200))
     seconds, _ = await timed(store, place, count)
@@ -70,7 +72,7 @@ async def test_two_hundred_requests_a_second(place: Place, patient: Limits) -> N
 
 
 @pytest.mark.timeout(600)
-async def test_an_outage(place: Place, patient: Limits) -> None:
+async def test_uploads_go_on_soon_after_an_outage(place: Place, patient: Limits) -> None:
     store, count, outage = place.store(patient), 10_000 if LONG else 100, 30 if LONG else 1
     # After a quarter of the requests, none is answered, so that some are left for the outage.
     place.proxy.add(Delay(3600), when=lambda request: len(place.proxy.log) >= count / 4)
@@ -92,7 +94,7 @@ async def test_an_outage(place: Place, patient: Limits) -> None:
 
 
 @pytest.mark.timeout(600)
-async def test_stalls(place: Place, patient: Limits) -> None:
+async def test_uploads_succeed_though_connections_stall(place: Place, patient: Limits) -> None:
     store, count, stalls = place.store(patient), 1000 if LONG else 60, 100 if LONG else 5
     place.proxy.add(Stall(), share=0.2, times=stalls)
     seconds, contents = await timed(store, place, count)

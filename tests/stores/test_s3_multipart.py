@@ -132,7 +132,9 @@ async def test_what_passes_is_tried_again(
     assert place.content("key") == DATA
 
 
-async def test_an_upload_that_is_gone_but_complete(place: Place, store: S3Store, source: Path) -> None:
+async def test_an_upload_that_is_gone_but_complete_is_not_sent_again(
+    place: Place, store: S3Store, source: Path
+) -> None:
     """Some servers answer this to a second request to complete an upload."""
     place.proxy.add(Drop(), when=completes, times=1)
     place.proxy.add(Status(404, "NoSuchUpload"), when=completes)
@@ -240,7 +242,7 @@ async def test_an_etag_that_is_no_md5_is_made_up_for_by_reading_back(
     assert (await put(store, source, NoJournal()))[1] == "readback"
 
 
-async def test_exclusive(place: Place, store: S3Store, source: Path) -> None:
+async def test_an_exclusive_upload_leaves_what_is_there(place: Place, store: S3Store, source: Path) -> None:
     assert (await put(store, source, NoJournal(), exclusive=True))[1] == "etag"
     for times in (0, 1):  # even after a lost answer, somebody else's object is not ours
         place.proxy.add(Drop(), when=completes, times=times)
@@ -261,7 +263,9 @@ async def test_a_file_that_changes_is_not_stored(
     assert journal.get("key") is None
 
 
-async def test_cancelled(place: Place, store: S3Store, source: Path, journal: FileJournal) -> None:
+async def test_a_cancelled_upload_leaves_no_parts(
+    place: Place, store: S3Store, source: Path, journal: FileJournal
+) -> None:
     place.proxy.add(Stall(), when=is_part)
     upload = asyncio.create_task(put(store, source, journal))
     while parts_sent(place.proxy) < PARTS:

@@ -178,7 +178,9 @@ async def test_a_host_that_no_proxy_is_for_is_asked_directly_by_all_clients(
         ("s3.lab.example", "", True),
     ],
 )
-def test_forms_of_no_proxy(host: str, no_proxy: str, goes_through: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_is_read_in_every_form(
+    host: str, no_proxy: str, goes_through: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy:3128")
     monkeypatch.setenv("no_proxy", no_proxy)
     found = route(S3Address("bucket", "", f"https://{host}:443"), {}).proxy

@@ -91,7 +91,7 @@ class StoreTests:
             await store.put_file(source, "key", hash_bytes(data))
         assert await self.keys(store) == []
 
-    async def test_what_is_not_there_is_none(self, store: Store) -> None:
+    async def test_a_missing_object_is_none(self, store: Store) -> None:
         await store.create()
         assert await self.keys(store) == []
         await self.put(store, "deep/er")
@@ -179,7 +179,7 @@ class StoreTests:
         await store.remove(["ab"])
         assert await self.keys(store) == []
 
-    async def test_fetching_what_is_not_so(self, store: Store, tmp_path: Path) -> None:
+    async def test_fetching_what_is_missing_or_changed_is_refused(self, store: Store, tmp_path: Path) -> None:
         await self.put(store, "12345")
         with pytest.raises(ObjectMissing, match="none"):
             await store.fetch("none", tmp_path / "copy", 5)

@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_has_the_names_of_the_async_api() -> None:
+def test_the_blocking_api_has_the_names_of_the_async_one() -> None:
     assert set(ih.__all__) == set(inhaul.__all__)
     assert all(hasattr(ih, name) for name in ih.__all__)
 
@@ -210,7 +210,7 @@ def test_iterators_may_make_blocking_calls(blocking_instance: ih.Instance, folde
     assert ih.Artifact.filter().count() == len(paths)
 
 
-def test_records_know_each_other(blocking_instance: ih.Instance, folder: Path) -> None:
+def test_related_records_are_of_the_blocking_api(blocking_instance: ih.Instance, folder: Path) -> None:
     run = ih.Run(ih.Transform("clean")).save()
     artifact = ih.Artifact(folder / "sub" / "1.txt", key="one.txt", run=run).save()
     other = ih.Run(ih.Transform("again")).save()
@@ -273,7 +273,7 @@ def test_calls_run_in_the_context_of_their_caller() -> None:
     assert _blocking.run(read()) == "mine"
 
 
-async def test_works_where_another_loop_runs(tmp_path: Path, folder: Path) -> None:
+async def test_calls_work_where_another_loop_runs(tmp_path: Path, folder: Path) -> None:
     asyncio.get_running_loop()
     with ih.connect(tmp_path / "root"):
         assert ih.ingest(folder).files == 5
@@ -307,7 +307,7 @@ def test_advice_fits_calls_that_block(blocking_instance: ih.Instance, folder: Pa
     assert not [one for one in (trashed, late, unregistered, several) if "await" in str(one.value)]
 
 
-def test_refuses_its_own_loop(blocking_instance: ih.Instance, folder: Path) -> None:
+def test_calls_on_the_own_loop_are_refused(blocking_instance: ih.Instance, folder: Path) -> None:
     def call_back(event: inhaul.IngestEvent) -> None:
         ih.Artifact.objects.count()
 
@@ -323,7 +323,7 @@ def _count_in_child(answers: "multiprocessing.Queue[str]") -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_refuses_a_forked_child(blocking_instance: ih.Instance, folder: Path) -> None:
+def test_calls_in_a_forked_child_are_refused(blocking_instance: ih.Instance, folder: Path) -> None:
     ih.ingest(folder)
     context = multiprocessing.get_context("fork")
     answers: multiprocessing.Queue[str] = context.Queue()
@@ -360,7 +360,7 @@ ih.Artifact.from_dir(sys.argv[1]).save()
 """
 
 
-def test_shows_a_bar_on_a_terminal_only(folder: Path) -> None:
+def test_a_bar_is_shown_on_a_terminal_only(folder: Path) -> None:
     main, terminal = os.openpty()
     termios.tcsetwinsize(terminal, (24, 100))
     command = [sys.executable, "-c", _BAR, folder]

@@ -70,7 +70,7 @@ async def test_orphans_are_found_and_deleted_only_if_told_to(tmp_path: Path, dat
         assert (await inhaul.verify()).ok
 
 
-async def test_leftovers_of_crashes(tmp_path: Path) -> None:
+async def test_old_leftovers_of_crashes_are_removed(tmp_path: Path) -> None:
     root = tmp_path / "storage"
     grow(tmp_path / "tree", 5)
     async with connect(root) as instance:
@@ -118,7 +118,7 @@ async def test_without_a_row_of_the_storage_nothing_is_done(tmp_path: Path) -> N
     assert it.path.exists()
 
 
-async def test_another_storage(tmp_path: Path) -> None:
+async def test_only_the_given_storage_is_collected(tmp_path: Path) -> None:
     async with connect(tmp_path / "first"):
         other = await Storage(tmp_path / "second").save()
         await current().writable(other.root)
@@ -131,7 +131,7 @@ async def test_another_storage(tmp_path: Path) -> None:
 
 @seeds(1, 100)
 @pytest.mark.parametrize("way", ["ingest", "save"])
-async def test_races_with_those_who_store(tmp_path: Path, database_url: str, way: str, seed: int) -> None:
+async def test_what_is_being_stored_is_never_collected(tmp_path: Path, database_url: str, way: str, seed: int) -> None:
     """Even when told to spare nothing for its age."""
     rng = random.Random(f"{seed} {way}")
     root, tree = tmp_path / "storage", tmp_path / "tree"
@@ -231,7 +231,7 @@ async def test_a_killed_delete_converges(tmp_path: Path, step: int) -> None:
         assert other.path.read_text() == "y"
 
 
-def test_blocking(tmp_path: Path) -> None:
+def test_the_blocking_api_collects(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("x")
     with inhaul.sync.connect(tmp_path / "storage"):
         inhaul.sync.Artifact(tmp_path / "x.csv", key="x.csv").save()

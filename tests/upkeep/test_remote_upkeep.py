@@ -100,7 +100,7 @@ async def bucket(s3_root: str, tmp_path: Path) -> AsyncIterator[Bucket]:
         await store.aclose()
 
 
-async def test_verify_by_listing(bucket: Bucket) -> None:
+async def test_verify_finds_defects_by_listing(bucket: Bucket) -> None:
     rng = random.Random(1)
     uids = await bucket.fill([rng.randbytes(rng.randrange(10, 100)) for _ in range(1100)])
     report = await verify(bucket.storage)

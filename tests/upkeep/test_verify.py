@@ -95,7 +95,7 @@ async def test_all_planted_defects_are_found_and_nothing_else(
         assert listed == {name: defect for name, defect in planted.items() if defect != Defect.EXTRA}
 
 
-async def test_what_is_wrong_is_said(tmp_path: Path, database_url: str) -> None:
+async def test_a_finding_says_what_is_wrong(tmp_path: Path, database_url: str) -> None:
     async with connect(tmp_path / "storage", database_url):
         (tmp_path / "x.csv").write_text("x")
         it = await Artifact(tmp_path / "x.csv", key="x.csv").save()
@@ -107,7 +107,7 @@ async def test_what_is_wrong_is_said(tmp_path: Path, database_url: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["a file is altered", "a file is gone", "a file more", "all is gone"])
-async def test_folders(tmp_path: Path, what: str) -> None:
+async def test_a_damaged_folder_is_found(tmp_path: Path, what: str) -> None:
     folder = tmp_path / "x.zarr"
     grow(folder, 20)
     async with connect(tmp_path / "storage"):
@@ -161,7 +161,7 @@ async def test_one_object_of_two_rows_is_missed_for_neither(tmp_path: Path) -> N
         assert (report.checked, report.findings) == (2, [])
 
 
-async def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+async def test_a_folder_in_the_place_of_a_file_is_found(tmp_path: Path) -> None:
     async with connect(tmp_path / "storage"):
         (tmp_path / "x.csv").write_text("x")
         it = await Artifact(tmp_path / "x.csv", key="x.csv").save()
@@ -293,7 +293,7 @@ async def test_what_has_changed_is_read_although_it_was_verified_lately(
             assert (await verify(max_age=timedelta(days=1))).checked == 300
 
 
-async def test_repair(tmp_path: Path, tree: Path) -> None:
+async def test_damaged_objects_are_repaired_from_equal_bytes(tmp_path: Path, tree: Path) -> None:
     url, root = f"sqlite:///{tmp_path}/registry.db", tmp_path / "storage"
     (tmp_path / "twin.bin").write_bytes((tree / "d0" / "f000.bin").read_bytes())
     async with connect(root, url) as instance:
@@ -354,7 +354,7 @@ async def test_folders_are_repaired(tmp_path: Path) -> None:
         assert (await verify()).ok
 
 
-async def test_the_contents_of_a_list_on_this_machine(tmp_path: Path, tree: Path) -> None:
+async def test_cache_of_a_local_list_gives_the_paths_of_its_objects(tmp_path: Path, tree: Path) -> None:
     async with connect(tmp_path / "storage"):
         artifacts = await Artifact.from_dir(tree).save()
         paths = await artifacts.cache()
@@ -381,7 +381,7 @@ async def test_a_storage_that_is_not_registered_is_refused(tmp_path: Path) -> No
             await verify()
 
 
-async def test_another_storage(tmp_path: Path, database_url: str) -> None:
+async def test_a_given_storage_is_verified(tmp_path: Path, database_url: str) -> None:
     async with connect(tmp_path / "first", database_url):
         other = await Storage(tmp_path / "second").save()
         (tmp_path / "second").mkdir()
@@ -393,7 +393,7 @@ async def test_another_storage(tmp_path: Path, database_url: str) -> None:
         assert [finding.uid for finding in (await other.verify()).findings] == [it.uid]
 
 
-def test_blocking(tmp_path: Path, tree: Path) -> None:
+def test_the_blocking_api_verifies(tmp_path: Path, tree: Path) -> None:
     with inhaul.sync.connect(tmp_path / "storage"):
         artifacts = inhaul.sync.Artifact.from_dir(tree).save()
         assert inhaul.sync.verify().ok

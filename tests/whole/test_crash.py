@@ -100,7 +100,9 @@ async def test_a_kill_while_versions_change_loses_neither(tmp_path: Path, corpus
 
 @pytest.mark.parametrize("call", ["openat", "openat2", "fsync", "syncfs", "unlink"])
 @seeds(1, 20)
-async def test_a_kill_at_a_system_call(tmp_path: Path, corpus: Path, call: str, seed: int) -> None:
+async def test_an_ingest_killed_at_a_system_call_can_be_repeated(
+    tmp_path: Path, corpus: Path, call: str, seed: int
+) -> None:
     """It dies at its n-th call of a kind that random moments seldom meet."""
     url, root = f"sqlite:///{tmp_path}/registry.db", tmp_path / "storage"
     when = random.Random(f"{seed} {call}").choice([1, 2, 3, 5, 8, 50, 700])

@@ -38,7 +38,7 @@ def _edit(path: str) -> None:
 
 @pytest.mark.usefixtures("cloud")
 @pytest.mark.filterwarnings("ignore:.*pull.*:FutureWarning:mudata")
-def test_examples(tmp_path: Path) -> None:
+def test_examples_of_the_page_run_as_printed(tmp_path: Path) -> None:
     for name in ("my_file.jpg", "paradisi05_laminopathic_nuclei.jpg"):
         _picture(name)
     Path("myfile.csv").write_text("a,b\n1,2\n")

@@ -179,7 +179,7 @@ def leave(process: subprocess.Popen[str]) -> str:
     [_ASYNC_NOT_CLOSED, _SYNC_NOT_CLOSED, _SYNC_ITERATION_LEFT],
     ids=["async", "sync", "sync, in an iteration"],
 )
-def test_after_nothing_was_closed(script: str) -> None:
+def test_a_process_that_closes_nothing_ends_soon(script: str) -> None:
     with start(script) as process:
         assert process.stdout
         assert process.stdout.readline() == "2000\n"
@@ -187,7 +187,7 @@ def test_after_nothing_was_closed(script: str) -> None:
     assert process.returncode == 0
 
 
-def test_in_the_middle_of_an_async_iteration() -> None:
+def test_a_process_ends_soon_in_the_middle_of_an_async_iteration() -> None:
     with start(_ASYNC_ITERATION_LEFT) as process:
         assert process.stdout
         assert process.stdout.readline() == "2000\n"
@@ -195,7 +195,7 @@ def test_in_the_middle_of_an_async_iteration() -> None:
     assert process.returncode == 0
 
 
-def test_while_a_daemon_thread_ingests() -> None:
+def test_a_process_ends_soon_while_a_daemon_thread_ingests() -> None:
     with start(_SYNC_IN_A_DAEMON) as process:
         assert process.stdout
         assert process.stdout.readline() == "2000\n"
@@ -208,7 +208,7 @@ def test_while_a_daemon_thread_ingests() -> None:
     [_ASYNC_ERROR, _ASYNC_ERROR_BESIDE, _SYNC_ERROR],
     ids=["async", "async, in another task", "sync"],
 )
-def test_after_an_error_in_the_middle_of_a_write(script: str) -> None:
+def test_a_process_ends_soon_after_an_error_in_the_middle_of_a_write(script: str) -> None:
     with start(script) as process:
         assert process.stdout
         assert process.stdout.readline() == "last line\n"
@@ -218,7 +218,7 @@ def test_after_an_error_in_the_middle_of_a_write(script: str) -> None:
 
 @pytest.mark.parametrize("script", [_ASYNC_LONG, _SYNC_LONG], ids=["async", "sync"])
 @pytest.mark.parametrize("wait", [0.0, 0.05, 0.3])
-def test_after_a_ctrl_c(script: str, wait: float) -> None:
+def test_a_process_ends_soon_after_a_ctrl_c(script: str, wait: float) -> None:
     with start(script.format(change=_CHANGE)) as process:
         assert process.stdout
         assert process.stdout.readline() == "at work\n"
@@ -228,7 +228,7 @@ def test_after_a_ctrl_c(script: str, wait: float) -> None:
     assert process.returncode == -signal.SIGINT
 
 
-def test_of_the_command_line_after_a_ctrl_c(tmp_path: Path) -> None:
+def test_a_command_ends_soon_after_a_ctrl_c(tmp_path: Path) -> None:
     for number in range(100):
         with (tmp_path / "data" / f"{number}.big").open("wb") as file:
             file.truncate(1 << 30)

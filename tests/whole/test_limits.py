@@ -84,7 +84,7 @@ async def test_a_full_disk_under_the_registry_names_it(disk: Disk, tmp_path: Pat
     await assert_holds(url, root, tree)
 
 
-async def test_a_disk_with_no_room_at_all(disk: Disk, tmp_path: Path) -> None:
+async def test_a_disk_without_any_room_is_named(disk: Disk, tmp_path: Path) -> None:
     """Storage, registry and session are on it."""
     small, tree = disk(1), tmp_path / "tree"
     grow(tree, 3)

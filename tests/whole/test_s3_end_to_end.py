@@ -60,7 +60,7 @@ def damage(place: Place, rows: list[dict[str, str]], rng: random.Random) -> dict
     return planted
 
 
-async def test_verified_damaged_found_and_repaired(
+async def test_planted_defects_are_found_by_listing_and_repaired(
     place: Place, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

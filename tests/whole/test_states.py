@@ -173,7 +173,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("s3_root"))
 
 
-def test_states(root: str, tmp_path: Path) -> None:
+def test_calls_in_any_order_agree_with_the_model(root: str, tmp_path: Path) -> None:
     def machine() -> Machine:
         name = uuid4().hex[:12]
         path, _, query = root.partition("?")
