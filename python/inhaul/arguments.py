@@ -1,6 +1,6 @@
 """Checks of arguments at the call, so that wrong ones are refused before anything happens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from inhaul.errors import InvalidKey
@@ -85,6 +85,16 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name}={shown(value)}: use {', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}")
+
+
+def check_list(name: str, value: object, of: str) -> None:
+    """Checks that a value can be iterated, and is not one text.
+
+    Raises:
+        TypeError: It is a text, or cannot be iterated.
+    """
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError(f"{name}={shown(value)}: pass a list of {of}")
 
 
 def check_path(value: object) -> None:

@@ -6,29 +6,38 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, cast, get_args, overload
 
-from inhaul.texts import check_name, check_path_text
+from inhaul.texts import check_name, check_path_text, shown
 
 T = TypeVar("T")
 
 Durability = Literal["batch", "process"]
 
 _MOST_THREADS = 1024  # more threads only wait for each other
+_MOST_BYTES = 2**63 - 1  # of the cache
+_LONG = 20  # digits; Python does not convert texts of thousands of digits
 
 
 def _text(name: str) -> str | None:
     return os.environ.get(name) or None
 
 
-def _durability() -> Durability:
-    value = os.environ.get("INHAUL_DURABILITY", "batch")
+def _address(value: object, name: str) -> str | None:
+    if value is not None:
+        check_name(name, value)
+    return cast("str | None", value)
+
+
+def _root(value: object, name: str) -> str | None:
+    return _address(os.fspath(value) if isinstance(value, os.PathLike) else value, name)
+
+
+def _durability(value: object, name: str) -> Durability:
     if value not in get_args(Durability):
-        raise ValueError(f"INHAUL_DURABILITY={value!r}: use one of {', '.join(get_args(Durability))}")
+        raise ValueError(f"{name}={value!r}: use one of {', '.join(get_args(Durability))}")
     return cast("Durability", value)
 
 
-def _cache_dir() -> Path:
-    if given := _text("INHAUL_CACHE_DIR"):
-        return Path(given)
+def _default_cache_dir() -> Path:
     try:
         base = Path(_text("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:  # in a container, a user may have no home
@@ -36,58 +45,73 @@ def _cache_dir() -> Path:
     return base / "inhaul"
 
 
-def _as_path(value: object) -> Path:
+def _folder(value: object, name: str) -> Path:
     if not isinstance(value, str | Path):
-        raise TypeError(f"cache_dir={value!r}: pass a text or a pathlib.Path")
+        raise TypeError(f"{name}={value!r}: pass a text or a pathlib.Path")
     check_path_text(str(value))
-    return Path(value)
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{name}={str(value)!r}: the home folder at its start belongs to no user") from error
 
 
-def _cache_limit() -> int | None:
-    value = _text("INHAUL_CACHE_LIMIT")
-    if value and not value.isdecimal():
-        raise ValueError(f"INHAUL_CACHE_LIMIT={value!r}: use a number of bytes, or leave it unset for no limit")
-    return int(value) if value else None
-
-
-def _threads() -> int | None:
-    value = _text("INHAUL_THREADS")
+def _bytes(value: object, name: str) -> int | None:
     if value is None:
         return None
-    is_short = value.isascii() and value.isdecimal() and len(value) <= len(str(_MOST_THREADS))
-    return _as_threads(int(value) if is_short else value, f"INHAUL_THREADS={value!r}")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST_BYTES:
+        raise ValueError(f"{name}={shown(value)}: use a number of bytes, or leave it unset for no limit")
+    return value
 
 
-def _as_threads(value: object, shown: str | None = None) -> int | None:
+def _threads(value: object, name: str) -> int | None:
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST_THREADS:
         takes = f"use a number from 1 to {_MOST_THREADS:,}, or leave it unset for one per core"
-        raise ValueError(f"{shown or f'threads={value!r}'}: {takes}")
+        raise ValueError(f"{name}={value!r}: {takes}")
     return value
 
 
-def _user() -> str:
-    if given := _text("INHAUL_USER"):
-        check_name("INHAUL_USER", given)
-        return given
+def _number(name: str) -> int | str | None:
+    """Returns a variable as a number; as it is if it is none, to be refused."""
+    value = _text(name)
+    is_number = value is not None and value.isascii() and value.isdecimal() and len(value) < _LONG
+    return int(value) if value is not None and is_number else value
+
+
+def _system_user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # in a container, a user may have only a number
         return str(os.getuid())
 
 
-def _as_user(value: object) -> str:
-    check_name("user", value)
+def _user(value: object, name: str) -> str:
+    check_name(name, value)
     return cast("str", value)
 
 
 class _Setting(Generic[T]):
-    """A setting whose value comes from the environment until it is assigned."""
+    """A setting whose value comes from the environment until it is assigned. Both are checked.
 
-    def __init__(self, read: Callable[[], T], check: Callable[[object], T] | None = None) -> None:
-        self._read = read
+    Args:
+        variable: The name of the environment variable.
+        check: Returns the value as it is used, from a value and the name for errors.
+        read: Reads the variable.
+        default: Returns the value if the variable is unset or empty.
+    """
+
+    def __init__(
+        self,
+        variable: str,
+        check: Callable[[object, str], T],
+        read: Callable[[str], object] = _text,
+        default: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._variable = variable
         self._check = check
+        self._read = read
+        self._default = default
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -100,11 +124,13 @@ class _Setting(Generic[T]):
         if settings is None:
             return self
         if self._name not in settings._values:
-            settings._values[self._name] = self._read()
+            given = self._read(self._variable)
+            value = self._default() if given is None else given
+            settings._values[self._name] = self._check(value, self._variable)
         return cast("T", settings._values[self._name])
 
     def __set__(self, settings: "Settings", value: T) -> None:
-        settings._values[self._name] = self._check(value) if self._check is not None else value
+        settings._values[self._name] = self._check(value, self._name)
 
 
 class Settings:
@@ -131,13 +157,13 @@ class Settings:
 
     __slots__ = ("_values",)
 
-    storage = _Setting(lambda: _text("INHAUL_STORAGE"))
-    db = _Setting(lambda: _text("INHAUL_DB"))
-    cache_dir = _Setting(_cache_dir, _as_path)
-    cache_limit = _Setting(_cache_limit)
-    user = _Setting(_user, _as_user)
-    threads = _Setting(_threads, _as_threads)
-    durability = _Setting(_durability)
+    storage = _Setting("INHAUL_STORAGE", _root)
+    db = _Setting("INHAUL_DB", _address)
+    cache_dir = _Setting("INHAUL_CACHE_DIR", _folder, default=_default_cache_dir)
+    cache_limit = _Setting("INHAUL_CACHE_LIMIT", _bytes, _number)
+    user = _Setting("INHAUL_USER", _user, default=_system_user)
+    threads = _Setting("INHAUL_THREADS", _threads, _number)
+    durability = _Setting("INHAUL_DURABILITY", _durability, default=lambda: "batch")
 
     def __init__(self) -> None:
         self._values: dict[str, Any] = {}

@@ -165,6 +165,10 @@ async def test_a_bad_choice_is_refused(instance: inhaul.Instance) -> None:
         await accessor[["nobody"]].to_memory()
     with pytest.raises(KeyError, match="on this axis"):
         await accessor[:2][cells().obs_names[5]].to_memory()
+    first, second, third = cells().obs_names[:3]
+    with pytest.raises(KeyError, match=f"no '{third}' in this selection"):
+        accessor[[first, second]][[second, third]]
+    assert (await accessor[[first, second]][second].obs.to_memory()).index.tolist() == [second]
     with pytest.raises(KeyError, match="no column 'colour', but cell_type"):
         accessor.obs["colour"]
     with pytest.raises(IndexError, match="2 indices for 1 axis"):

@@ -148,6 +148,12 @@ with ih.connect(sys.argv[1], "sqlite:///registry.db"):
     try:
         backed = array.backed()
         assert (backed.read("", slice(1, 2)) == numbers[1:2]).all()
+        for name, index, error in (("none", (), KeyError), ("", "x", ValueError)):
+            try:
+                backed.read(name, index)
+                raise AssertionError
+            except error as told:
+                assert ".tiledb" in str(told)
         backed.close()
     except ValueError as error:
         print(error)

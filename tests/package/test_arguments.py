@@ -10,10 +10,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from upath import UPath
 
 import inhaul
 import inhaul.sync
-from inhaul import Artifact, Feature, IngestEvent, Run, Transform, ULabel, User
+from inhaul import Artifact, Collection, Feature, FeatureSet, IngestEvent, Run, Storage, Transform, ULabel, User
 from inhaul.errors import InvalidKey, WrongWorld
 from registries import artifacts, assert_holds
 from trees import grow, write
@@ -58,6 +59,7 @@ def test_wrong_arguments_of_artifact_are_refused(
         ({"storage": b"x"}, "b'x'"),
         ({"storage": "s3://bucket", "local_storage": 3}, "3"),
         ({"db": Path("registry.db")}, "sqlite:///"),
+        ({"storage_options": ["key"]}, "storage_options has the wrong type"),
     ],
 )
 def test_wrong_arguments_of_connect_are_refused(options: dict[str, Any], named: str) -> None:
@@ -87,6 +89,42 @@ async def test_arguments_of_another_type_are_refused(
 ) -> None:
     with pytest.raises(TypeError, match=r"pass a|have no order"):
         await call()
+
+
+async def test_what_is_no_list_is_refused_where_a_list_is_expected(instance: inhaul.Instance, tmp_path: Path) -> None:
+    artifact = await Artifact(write(tmp_path / "t.txt", "t"), key="t.txt").save()
+    for make in (
+        lambda: Collection(artifact, "c"),  # type: ignore[arg-type]
+        lambda: Collection("ab", "c"),  # type: ignore[arg-type]
+        lambda: FeatureSet(Feature("x", dtype="int")),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(TypeError, match="pass a list of"):
+            make()
+    for values in ("label", 5):
+        with pytest.raises(TypeError, match="pass a list of names"):
+            await ULabel.from_values(values)  # type: ignore[arg-type]
+
+
+async def test_what_is_no_run_makes_no_collection(instance: inhaul.Instance, tmp_path: Path) -> None:
+    artifact = await Artifact(write(tmp_path / "t.txt", "t"), key="t.txt").save()
+    with pytest.raises(TypeError, match="run='x': pass a Run"):
+        Collection([artifact], "c", run="x")  # type: ignore[arg-type]
+    with pytest.raises(WrongWorld):
+        Collection([artifact], "c", run=inhaul.sync.Run(inhaul.sync.Transform("t")))  # type: ignore[arg-type]
+
+
+async def test_a_storage_moves_to_a_path(instance: inhaul.Instance) -> None:
+    storage = await Storage(instance.root).save()
+    for new in (5, None, b"x"):
+        with pytest.raises(TypeError, match="is not a path"):
+            await storage.move(new)  # type: ignore[arg-type]
+
+
+def test_a_upath_is_a_path_of_an_anndata_or_mudata(instance: inhaul.Instance) -> None:
+    for make, name in ((Artifact.from_anndata, "x.h5ad"), (Artifact.from_mudata, "x.h5mu")):
+        assert make(UPath(f"s3://bucket/{name}"), key=name).key == name
+        with pytest.raises(TypeError, match="or a path, not int"):
+            make(5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("field", [None, 5, b"key"])

@@ -49,6 +49,15 @@ async def test_a_folder_stays_while_files_in_it_are_artifacts(unentered: inhaul.
         assert await Artifact.filter(visibility=None).count() == 0
 
 
+async def test_what_was_deleted_is_not_verified(unentered: inhaul.Instance, tmp_path: Path) -> None:
+    async with unentered:
+        artifact = await Artifact(write(tmp_path / "a.txt", "a"), key="a.txt").save()
+        await artifact.delete(permanent=True)
+        for read in (False, True):
+            with pytest.raises(NoResultFound, match="was deleted"):
+                await artifact.verify(read=read)
+
+
 async def test_an_error_names_a_few_of_many_artifacts(unentered: inhaul.Instance) -> None:
     async with unentered:
         plates = Path(unentered.root) / "plates"

@@ -19,8 +19,9 @@ import pytest
 import inhaul
 import inhaul.sync as ih
 from inhaul import Artifact, Run, Transform
+from inhaul.db import tables
 from inhaul.errors import InvalidText
-from inhaul.registry.lineage.graph import Lineage
+from inhaul.registry.lineage.graph import Lineage, _drawn
 
 
 def text_file(tmp_path: Path, name: str) -> Path:
@@ -463,6 +464,34 @@ async def test_the_graph_has_what_led_to_an_artifact_and_what_came_of_it(
     assert "more was left out" in str(cut)
     with pytest.raises(ValueError, match="not saved"):
         await Artifact(tmp_path / "raw.txt", key="x.txt").view_lineage()
+
+
+async def test_the_graph_has_every_edge_between_its_nodes(instance: inhaul.Instance, tmp_path: Path) -> None:
+    for number in range(100):
+        text_file(tmp_path, f"{number}.txt")
+    inputs = await Artifact.from_dir(tmp_path, exclude=["storage"]).save()
+    runs = []
+    for _ in range(3):  # each uses all of them, so the edges are more than the most nodes of a graph
+        runs.append(await inhaul.track(Transform("combine", type="pipeline")))
+        for artifact in inputs:
+            await artifact.cache()
+    graph = await (await Artifact(text_file(tmp_path, "combined.txt")).save()).view_lineage()
+    assert graph.complete
+    assert len(graph.edges) == 101
+    graph = await inputs[0].view_lineage()
+    assert graph.edges == {(f"a{inputs[0].id}", f"r{run.id}") for run in runs} | {(f"r{runs[2].id}", "a101")}
+    await Artifact(text_file(tmp_path, "combined.txt")).save()  # again, so the last run is a previous one
+    async with instance.database.write() as conn:
+        await conn.execute(tables.artifact_previous_run.insert(), [{"artifact_id": 101, "run_id": 1}])
+    graph = await (await Artifact.filter(id=101).one()).view_lineage()
+    assert (len(graph.labels), len(graph.edges), graph.complete) == (103, 202, True)
+
+
+def test_a_picture_that_graphviz_does_not_draw_is_a_warning() -> None:
+    false = shutil.which("false")
+    assert false is not None
+    with pytest.warns(UserWarning, match="false did not draw the lineage"):
+        assert _drawn(false, "digraph {}") is None
 
 
 def test_a_picture_is_shown_where_there_is_one() -> None:

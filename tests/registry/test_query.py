@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import delete
 
 import inhaul
-from inhaul import Artifact, Feature, QuerySet, Run, Storage, Transform, ULabel, User, Visibility
+from inhaul import Artifact, Feature, FeatureSet, QuerySet, Run, Storage, Transform, ULabel, User, Visibility
 from inhaul.db import tables
 from inhaul.errors import MultipleResultsFound, NoResultFound, UnknownField, UnsupportedStorage
 
@@ -327,6 +327,9 @@ async def test_only_texts_can_be_searched_for(instance: inhaul.Instance) -> None
         with pytest.raises(error, match="search"):
             Artifact.search(text)
     assert await Artifact.search("").count() == len(TEXTS)
+    for registry in (Run, FeatureSet):
+        with pytest.raises(TypeError, match="has no text to search"):
+            registry.search("x")
 
 
 async def test_equality_is_by_uid(instance: inhaul.Instance) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from inhaul import ULabel, connect, ingest, save
 
 LATE = 0.25  # seconds; a loop that hashed or copied these files itself would be later by far
-BUSY = 0.015  # seconds of the processor between two turns of another task
+BUSY = 0.025  # seconds of the processor between two turns of another task
 
 
 async def test_a_timer_fires_in_time_while_files_come_in(tmp_path: Path) -> None:

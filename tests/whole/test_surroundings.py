@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ import children
 from commands import inhaul
 from inhaul import Artifact, connect, settings
 from inhaul.errors import StorageFull
+from inhaul.settings import Settings
 from trees import write
 
 COMMAND = Path(sys.executable).parent / "inhaul"
@@ -202,17 +202,52 @@ def test_a_wrong_setting_is_told_when_it_is_used(tmp_path: Path, variable: str, 
     done = inhaul("ingest", tmp_path / "d", cwd=tmp_path, **{variable: value})
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"inhaul: {variable}={value!r}: use ")
+    assert line.startswith((f"inhaul: {variable}={value!r}: use ", f"inhaul: {variable}={value}: use "))
     assert not (tmp_path / ".inhaul").exists()
     assert inhaul("hash", tmp_path / "d" / "a.txt", **{variable: value}).returncode == 0
 
 
-def test_threads_are_set_to_a_number_that_a_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    for wrong in (0, -1, 10**11, 1.5, "4", True):
-        with pytest.raises(ValueError, match=re.escape(f"threads={wrong!r}: use a number from 1 to 1,024")):
-            settings.threads = wrong  # type: ignore[assignment]
-    monkeypatch.setattr("inhaul.settings.threads", 1024)
-    monkeypatch.setattr("inhaul.settings.threads", None)
+@pytest.mark.parametrize(
+    ("name", "values", "advice"),
+    [
+        ("threads", (0, -1, 10**11, 1.5, "4", True), "use a number from 1 to 1,024"),
+        ("cache_limit", ("5GB", -1, 1.5, True, 2**63), "use a number of bytes"),
+        ("durability", ("Batch", None, 5, ""), "use one of batch, process"),
+        ("storage", (5, b"x", ""), "pass a text|be empty"),
+        ("db", (5, b"x", ""), "pass a text|be empty"),
+        ("cache_dir", (5, None, ""), "pass a text|path is empty"),
+        ("user", (5, None, ""), "pass a text|be empty"),
+    ],
+)
+def test_a_wrong_value_is_not_assigned_to_a_setting(name: str, values: tuple[object, ...], advice: str) -> None:
+    before = getattr(settings, name)
+    for wrong in values:
+        with pytest.raises((TypeError, ValueError), match=advice):
+            setattr(settings, name, wrong)
+    assert getattr(settings, name) == before
+
+
+def test_settings_take_all_values_that_have_a_meaning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (
+        *(("threads", 1024), ("threads", None), ("cache_limit", 0), ("cache_limit", None)),
+        *(("durability", "process"), ("storage", "s3://bucket"), ("storage", None), ("db", None), ("user", "ada")),
+    ):
+        monkeypatch.setattr(settings, name, value)
+        assert getattr(settings, name) == value
+    monkeypatch.setattr(settings, "storage", tmp_path / "storage")
+    assert settings.storage == str(tmp_path / "storage")
+    monkeypatch.setattr(settings, "cache_dir", "~/copies")
+    assert settings.cache_dir == Path.home() / "copies"
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("STORAGE", "DB", "CACHE_DIR", "CACHE_LIMIT", "USER", "THREADS", "DURABILITY")
+    for name in names:
+        monkeypatch.setenv(f"INHAUL_{name}", "")
+    empty = Settings().read()
+    for name in names:
+        monkeypatch.delenv(f"INHAUL_{name}")
+    assert empty == Settings().read()
 
 
 def test_hash_says_what_a_pipe_is(tmp_path: Path) -> None:

@@ -68,6 +68,10 @@ class Axis:
         if not isinstance(index, slice):
             index = np.atleast_1d(np.asarray(index))
             if index.dtype.kind in "OUT":
+                if self.labels is not None:
+                    known = set(self.labels.tolist())
+                    if absent := [name for name in index.tolist() if name not in known]:
+                        raise KeyError(f"There is no {', '.join(map(repr, absent[:5]))} in this selection")
                 return replace(self, labels=index.astype(object))
             if not index.size:
                 index = index.astype(np.intp)

@@ -50,7 +50,7 @@ class BackedAccessor:
             index: The positions to read. The default reads the whole array.
 
         Raises:
-            KeyError: There is no such array. For a TileDB array, its library raises its own errors.
+            KeyError: There is no such array or attribute.
             ValueError: The name is that of a group, the index does not fit the array, or the content is damaged.
             NotEnoughMemory: The array does not fit into memory.
         """
@@ -58,7 +58,10 @@ class BackedAccessor:
 
     def _read(self, name: str, index: Any) -> Any:
         if hasattr(self.storage, "query"):
-            return self.storage.query(attrs=[name])[slice(None) if index == () else index]
+            if name not in (known := [self.storage.attr(at).name for at in range(self.storage.nattr)]):
+                raise KeyError(f"{self._name} has no attribute {name!r}: it has {', '.join(map(repr, known))}")
+            with told_as(f"{self._name}: {name} cannot be read"):
+                return self.storage.query(attrs=[name])[slice(None) if index == () else index]
         array = self.storage[name]
         with told_as(f"{self._name}: {name} cannot be read"):
             return array[index]

@@ -51,6 +51,8 @@ def connect(
             check_path(path)
     if db is not None and not isinstance(db, str):
         raise TypeError(f"db={shown(db)}: pass an address, such as 'sqlite:///registry.db'")
+    if not isinstance(storage_options, Mapping | None):
+        raise TypeError("storage_options has the wrong type: pass a dict")  # its value may hold secrets
     settings.read()  # raises for an invalid setting before anything is done
     options = dict(storage_options or {})
     check_options(options)

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.arguments import check_choice, check_flag, check_follow, check_key
 from inhaul.db import families, objects, tables
+from inhaul.errors import NoResultFound
 from inhaul.hashing import FollowSymlinks
 from inhaul.ingestion.single import OnDuplicate
 from inhaul.instance import Instance, current
@@ -132,7 +133,6 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         check_text("description", description)
         check_text("accessor", accessor)
         check_record(self._world, "is_new_version_of", is_new_version_of, "Artifact", optional=True)
-        check_record(self._world, "run", None if run is False else run, "Run", optional=True)
         check_flag("key_is_virtual", key_is_virtual, optional=True)
         check_follow(follow_symlinks)
         check_choice("on_duplicate", on_duplicate, ("return", "create", "error"))
@@ -374,15 +374,18 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         Raises:
             TypeError: `source` is not a path.
             ValueError: The artifact is not saved, or `source` is on S3 or given without `repair`.
+            NoResultFound: The artifact was permanently deleted.
             FileNotFoundError: The source does not exist.
         """
         if self._id is None:
             raise ValueError(f"{self!r} is not saved, so there is nothing to compare it with")
         sources = await Sources.at(source, repair=repair)
         report = await verify_rows(self._home, [self._uid], sources, read=read, repair=repair)
+        async with self._home.database.read() as conn:
+            row = (await objects.rows_of(conn, [self._uid])).get(self._uid)
+        if row is None:
+            raise NoResultFound(f"{self!r} was deleted, so there is nothing to compare it with")
         if read:
-            async with self._home.database.read() as conn:
-                row = (await objects.rows_of(conn, [self._uid]))[self._uid]
             set_row(self, {"hash": row.hash, "hash_type": row.hash_type, "verified_by": row.verified_by})
         return report
 
@@ -419,7 +422,6 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
             StorageFull: The storage has no room for the object.
         """
         check_data(data, format)
-        check_record(self._world, "run", None if run is False else run, "Run", optional=True)
         if self._id is None:
             raise ValueError(f"{self!r} is not saved: create it from the other content")
         active = run_for(self._world, run, self._home)

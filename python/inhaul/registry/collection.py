@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inhaul.arguments import check_flag
+from inhaul.arguments import check_flag, check_list
 from inhaul.db import families, tables
 from inhaul.db.engine import Outcome
 from inhaul.errors import KeyExists
@@ -63,7 +63,8 @@ class Collection(HasVisibility, IsDescribed, IsVersioned, TracksRun, TracksUpdat
         run: The run that creates the collection. None means the current run, False no run.
 
     Raises:
-        TypeError: An item is not an artifact, or the name or the description is not a text.
+        TypeError: `artifacts` is not a list of artifacts, the name or the description is not a text, or the run is not
+            a run.
         ValueError: An artifact is not saved, is listed twice, or belongs to another instance; or there is no artifact;
             or the name is empty, has more than 2,500 bytes in UTF-8, or holds a character that no database can store.
         WrongWorld: An artifact or the run belongs to the other API.
@@ -90,6 +91,7 @@ class Collection(HasVisibility, IsDescribed, IsVersioned, TracksRun, TracksUpdat
         description: str | None = None,
         run: "Run | Literal[False] | None" = None,
     ) -> None:
+        check_list("artifacts", artifacts, "artifacts")
         self._draft = tuple(artifacts)
         check_name("name", name)
         check_text("description", description)

@@ -1,6 +1,5 @@
 """The sources of artifacts, paths and objects in memory, which are checked at the call."""
 
-import os
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from inhaul.arguments import check_path
@@ -100,7 +99,7 @@ class FromMemory:
     @classmethod
     def from_anndata(
         cls,
-        adata: "AnnData | str | os.PathLike[str]",
+        adata: "AnnData | Pathish",
         key: str | None = None,
         description: str | None = None,
         run: "Run | Literal[False] | None" = None,
@@ -127,14 +126,14 @@ class FromMemory:
             ValueError: On staging: the path has another suffix than an AnnData, or its content is damaged.
             ValidationError: On staging: a column or variable does not have the dtype of its feature.
         """
-        _expect(adata, "AnnData", str, os.PathLike)
+        _expect(adata, "AnnData", or_path=True)
         given = {"key": key, "description": description, "run": run, "version": version, "accessor": "AnnData"}
         return cls._validated(adata, is_new_version_of=is_new_version_of, **(given | options))
 
     @classmethod
     def from_mudata(
         cls,
-        mdata: "MuData | str | os.PathLike[str]",
+        mdata: "MuData | Pathish",
         key: str | None = None,
         description: str | None = None,
         run: "Run | Literal[False] | None" = None,
@@ -161,7 +160,7 @@ class FromMemory:
             ValueError: On staging: the path has another suffix than a MuData, or its content is damaged.
             ValidationError: On staging: a column or variable does not have the dtype of its feature.
         """
-        _expect(mdata, "MuData", str, os.PathLike)
+        _expect(mdata, "MuData", or_path=True)
         given = {"key": key, "description": description, "run": run, "version": version, "accessor": "MuData"}
         return cls._validated(mdata, is_new_version_of=is_new_version_of, **(given | options))
 
@@ -174,11 +173,11 @@ class FromMemory:
         return made
 
 
-def _expect(data: object, accessor: str, *others: type) -> None:
-    """Checks that data has this accessor or one of the other types.
+def _expect(data: object, accessor: str, *, or_path: bool = False) -> None:
+    """Checks that data has this accessor, or is a path where that is allowed.
 
     Raises:
-        TypeError: It has neither.
+        TypeError: It is neither.
     """
-    if not isinstance(data, others) and memory.accessor_of(data) != accessor:
-        raise TypeError(f"Pass {' or '.join([accessor, *(['a path'] if others else [])])}, not {type(data).__name__}")
+    if not (or_path and is_pathish(data)) and memory.accessor_of(data) != accessor:
+        raise TypeError(f"Pass {accessor}{' or a path' if or_path else ''}, not {type(data).__name__}")

@@ -1,5 +1,4 @@
 # Made by tools/sync_stub.py from the async API.
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -143,7 +142,7 @@ class QuerySet(Generic[_QuerySetR]):
         """Selects the records that contain all words of a text; see `Artifact.search`.
 
         Raises:
-            TypeError: The query set is a slice, or `text` is not a text.
+            TypeError: The query set is a slice, `text` is not a text, or these records have no text to search.
             ValueError: The text holds a character that no database can store, or more than 100 words.
         """
         ...
@@ -388,7 +387,7 @@ class _Registry(_Record):
         those with the default visibility are found.
 
         Raises:
-            TypeError: `text` is not a text.
+            TypeError: `text` is not a text, or these records have no text to search.
             ValueError: The text holds a character that no database can store, or more than 100 words.
         """
         ...
@@ -403,8 +402,8 @@ class _Registry(_Record):
                 records are not compared with them.
 
         Raises:
-            TypeError: These records have no names, the constructor does not accept these arguments, or `values` is one
-                text.
+            TypeError: These records have no names, the constructor does not accept these arguments, or `values` is not
+                a list.
             ValueError: The constructor refuses a name or a field.
         """
         ...
@@ -481,6 +480,7 @@ class Storage(_Registry, _TracksUpdates):
             new: The new root: a folder, or `s3://bucket/prefix`.
 
         Raises:
+            TypeError: The new root is not a path.
             NoResultFound: The storage is not saved.
             WrongStorage: The storage is not at the new root.
             NotADirectoryError: The new root is a file.
@@ -663,7 +663,7 @@ class _FromMemory:
     @classmethod
     def from_anndata(
         cls,
-        adata: AnnData | str | os.PathLike[str],
+        adata: AnnData | Pathish,
         key: str | None = None,
         description: str | None = None,
         run: Run | Literal[False] | None = None,
@@ -695,7 +695,7 @@ class _FromMemory:
     @classmethod
     def from_mudata(
         cls,
-        mdata: MuData | str | os.PathLike[str],
+        mdata: MuData | Pathish,
         key: str | None = None,
         description: str | None = None,
         run: Run | Literal[False] | None = None,
@@ -1176,6 +1176,7 @@ class Artifact(
         Raises:
             TypeError: `source` is not a path.
             ValueError: The artifact is not saved, or `source` is on S3 or given without `repair`.
+            NoResultFound: The artifact was permanently deleted.
             FileNotFoundError: The source does not exist.
         """
         ...
@@ -1603,7 +1604,7 @@ class BackedAccessor:
             index: The positions to read. The default reads the whole array.
 
         Raises:
-            KeyError: There is no such array. For a TileDB array, its library raises its own errors.
+            KeyError: There is no such array or attribute.
             ValueError: The name is that of a group, the index does not fit the array, or the content is damaged.
             NotEnoughMemory: The array does not fit into memory.
         """
@@ -1628,7 +1629,8 @@ class Collection(_HasVisibility, _IsDescribed, _IsVersioned, _TracksRun, _Tracks
         run: The run that creates the collection. None means the current run, False no run.
 
     Raises:
-        TypeError: An item is not an artifact, or the name or the description is not a text.
+        TypeError: `artifacts` is not a list of artifacts, the name or the description is not a text, or the run is not
+            a run.
         ValueError: An artifact is not saved, is listed twice, or belongs to another instance; or there is no artifact;
             or the name is empty, has more than 2,500 bytes in UTF-8, or holds a character that no database can store.
         WrongWorld: An artifact or the run belongs to the other API.

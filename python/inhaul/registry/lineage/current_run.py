@@ -167,7 +167,13 @@ def active_run(run: "Run | Literal[False] | None", instance: Instance) -> Run | 
 
 
 def run_for(world: "World", run: "Run | Literal[False] | None", instance: Instance) -> Run | None:
-    """Returns the run to link a new record of an API with."""
+    """Returns the run to link a new record of an API with.
+
+    Raises:
+        TypeError: It is neither a run nor False or None.
+        WrongWorld: It belongs to the other API.
+    """
+    check_record(world, "run", None if run is False else run, "Run", optional=True)
     found = active_run(run, instance)
     return in_world(found, world) if run is None and found is not None else found
 

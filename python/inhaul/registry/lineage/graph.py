@@ -4,11 +4,12 @@ import asyncio
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Iterable
+import warnings
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select, union
+from sqlalchemy import Column, CompoundSelect, Select, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db import tables
@@ -31,7 +32,7 @@ class Lineage:
         edges: From a run to the artifacts it created, and from an artifact to the runs that used it.
         focus: The node of the artifact itself.
         complete: False if nodes were left out, because a graph has at most 200.
-        svg: The picture, if IPython runs and graphviz is installed; otherwise None.
+        svg: The picture, if IPython runs and graphviz can draw it; otherwise None.
     """
 
     focus: str
@@ -80,60 +81,62 @@ async def trace(instance: Instance, id: int) -> Lineage:
     """Returns the graph of an artifact: everything it was created from, and everything created from it."""
     graph = Lineage(focus=f"a{id}")
     async with instance.database.read() as conn:
-        await _add(conn, graph, artifacts=[id])
-        await _upstream(conn, graph, {id})
-        await _downstream(conn, graph, {id})
+        await _add(conn, graph, "a", select(_artifact.c.id).where(_artifact.c.id == id))
+        await _upstream(conn, graph, [id])
+        await _downstream(conn, graph, [id])
+        graph.edges = await _edges(conn, graph)
     if "IPython" in sys.modules and (dot := shutil.which("dot")):
         graph.svg = await asyncio.to_thread(_drawn, dot, graph.graphviz)
     return graph
 
 
-async def _upstream(conn: AsyncConnection, graph: Lineage, artifacts: set[int]) -> None:
+async def _upstream(conn: AsyncConnection, graph: Lineage, artifacts: list[int]) -> None:
     while artifacts:
-        made = await _pairs(
-            conn,
-            union(
-                select(_artifact.c.run_id, _artifact.c.id).where(
-                    is_in(_artifact.c.id, artifacts), _artifact.c.run_id.is_not(None)
-                ),
-                select(_previous.c.run_id, _previous.c.artifact_id).where(is_in(_previous.c.artifact_id, artifacts)),
-            ),
+        creators = union(
+            select(_artifact.c.run_id).where(is_in(_artifact.c.id, artifacts), _artifact.c.run_id.is_not(None)),
+            select(_previous.c.run_id).where(is_in(_previous.c.artifact_id, artifacts)),
         )
-        runs = await _add(conn, graph, runs={run for run, _ in made})
-        graph.edges |= {(f"r{run}", f"a{id}") for run, id in made if f"r{run}" in graph.labels}
-        used = await _pairs(conn, select(_input.c.artifact_id, _input.c.run_id).where(is_in(_input.c.run_id, runs)))
-        artifacts = await _add(conn, graph, artifacts={id for id, _ in used})
-        graph.edges |= {(f"a{id}", f"r{run}") for id, run in used if f"a{id}" in graph.labels}
+        runs = await _add(conn, graph, "r", creators)
+        artifacts = await _add(conn, graph, "a", select(_input.c.artifact_id).where(is_in(_input.c.run_id, runs)))
 
 
-async def _downstream(conn: AsyncConnection, graph: Lineage, artifacts: set[int]) -> None:
+async def _downstream(conn: AsyncConnection, graph: Lineage, artifacts: list[int]) -> None:
     while artifacts:
-        used = await _pairs(
-            conn, select(_input.c.artifact_id, _input.c.run_id).where(is_in(_input.c.artifact_id, artifacts))
-        )
-        runs = await _add(conn, graph, runs={run for _, run in used})
-        graph.edges |= {(f"a{id}", f"r{run}") for id, run in used if f"r{run}" in graph.labels}
-        made = await _pairs(conn, select(_artifact.c.run_id, _artifact.c.id).where(is_in(_artifact.c.run_id, runs)))
-        artifacts = await _add(conn, graph, artifacts={id for _, id in made})
-        graph.edges |= {(f"r{run}", f"a{id}") for run, id in made if f"a{id}" in graph.labels}
+        runs = await _add(conn, graph, "r", select(_input.c.run_id).where(is_in(_input.c.artifact_id, artifacts)))
+        artifacts = await _add(conn, graph, "a", select(_artifact.c.id).where(is_in(_artifact.c.run_id, runs)))
 
 
-async def _pairs(conn: AsyncConnection, query: Any) -> list[tuple[int, int]]:
-    return [(one, other) for one, other in await conn.execute(query.limit(_MOST + 1))]
-
-
-async def _add(
-    conn: AsyncConnection, graph: Lineage, artifacts: Iterable[int] = (), runs: Iterable[int] = ()
-) -> set[int]:
-    """Adds missing nodes while there is room, and returns their ids."""
-    kind = "a" if artifacts else "r"
-    new = [id for id in sorted(artifacts or runs) if f"{kind}{id}" not in graph.labels]
+async def _add(conn: AsyncConnection, graph: Lineage, kind: str, query: Select[Any] | CompoundSelect[Any]) -> list[int]:
+    """Adds the nodes that a query finds and the graph has not, while there is room. Returns their ids."""
+    (id,) = query.subquery().c
     room = _MOST - len(graph.labels)
-    graph.complete = graph.complete and len(new) <= room
-    new = new[:room]
-    labels = await (_artifact_labels(conn, new) if kind == "a" else _run_labels(conn, new))
-    graph.labels |= {f"{kind}{id}": labels[id] for id in new}
-    return set(new)
+    new = select(id).where(~is_in(id, _ids(graph, kind))).distinct().order_by(id).limit(room + 1)
+    ids = [*await conn.scalars(new)]
+    graph.complete = graph.complete and len(ids) <= room
+    ids = ids[:room]
+    labels = await (_artifact_labels(conn, ids) if kind == "a" else _run_labels(conn, ids))
+    graph.labels |= {f"{kind}{id}": labels[id] for id in ids}
+    return ids
+
+
+async def _edges(conn: AsyncConnection, graph: Lineage) -> set[tuple[str, str]]:
+    """Returns all edges between the nodes."""
+    artifacts, runs = _ids(graph, "a"), _ids(graph, "r")
+    used = await _pairs(conn, _input.c.artifact_id, _input.c.run_id, artifacts, runs)
+    created = await _pairs(conn, _artifact.c.id, _artifact.c.run_id, artifacts, runs)
+    created += await _pairs(conn, _previous.c.artifact_id, _previous.c.run_id, artifacts, runs)
+    return {(f"a{id}", f"r{run}") for id, run in used} | {(f"r{run}", f"a{id}") for id, run in created}
+
+
+async def _pairs(
+    conn: AsyncConnection, artifact: Column[int], run: Column[int], artifacts: list[int], runs: list[int]
+) -> list[tuple[int, int]]:
+    found = await conn.execute(select(artifact, run).where(is_in(artifact, artifacts), is_in(run, runs)))
+    return [(id, run_id) for id, run_id in found]
+
+
+def _ids(graph: Lineage, kind: str) -> list[int]:
+    return [int(node[1:]) for node in graph.labels if node.startswith(kind)]
 
 
 async def _artifact_labels(conn: AsyncConnection, ids: Collection[int]) -> dict[int, str]:
@@ -152,8 +155,13 @@ async def _run_labels(conn: AsyncConnection, ids: Collection[int]) -> dict[int, 
     return {id: f"{name}\n{started:%Y-%m-%d %H:%M}" for id, name, started in found}
 
 
-def _drawn(dot: str, text: str) -> str:
-    done = subprocess.run(  # noqa: S603 - graphviz, with a graph whose labels are quoted
-        [dot, "-Tsvg"], input=text, capture_output=True, text=True, check=True, timeout=_PATIENCE
-    )
+def _drawn(dot: str, text: str) -> str | None:
+    """Returns the picture; warns and returns None if graphviz cannot draw it."""
+    try:
+        done = subprocess.run(  # noqa: S603 - graphviz, with a graph whose labels are quoted
+            [dot, "-Tsvg"], input=text, capture_output=True, text=True, check=True, timeout=_PATIENCE
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        warnings.warn(f"{dot} did not draw the lineage, which is shown as text: {error}", stacklevel=2)
+        return None
     return done.stdout

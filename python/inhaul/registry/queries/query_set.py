@@ -138,7 +138,7 @@ class QuerySet(Generic[R]):
         """Selects the records that contain all words of a text; see `Artifact.search`.
 
         Raises:
-            TypeError: The query set is a slice, or `text` is not a text.
+            TypeError: The query set is a slice, `text` is not a text, or these records have no text to search.
             ValueError: The text holds a character that no database can store, or more than 100 words.
         """
         return self._search(text)
@@ -153,6 +153,8 @@ class QuerySet(Generic[R]):
             raise ValueError(f"search() takes up to {_WORDS} words, and this text has {len(words):,}")
         known = inspect(self._registry).columns
         names = [name for name in _SEARCHED if f"_{name}" in known]
+        if not names:
+            raise TypeError(f"A {self._registry.__name__} has no text to search: use filter()")
         found = [
             or_(*(condition(self._registry, f"{name}__icontains", word, self._instance) for name in names))
             for word in words

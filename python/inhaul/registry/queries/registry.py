@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Self
 
+from inhaul.arguments import check_list
 from inhaul.errors import NoResultFound
 from inhaul.registry.model import dtypes
 from inhaul.registry.model.base import Record
@@ -57,7 +58,7 @@ class Registry(Record):
         those with the default visibility are found.
 
         Raises:
-            TypeError: `text` is not a text.
+            TypeError: `text` is not a text, or these records have no text to search.
             ValueError: The text holds a character that no database can store, or more than 100 words.
         """
         return cls.filter()._search(text)
@@ -72,12 +73,11 @@ class Registry(Record):
                 records are not compared with them.
 
         Raises:
-            TypeError: These records have no names, the constructor does not accept these arguments, or `values` is one
-                text.
+            TypeError: These records have no names, the constructor does not accept these arguments, or `values` is not
+                a list.
             ValueError: The constructor refuses a name or a field.
         """
-        if isinstance(values, str):
-            raise TypeError(f"{values!r} is one text: pass a list of names")
+        check_list("values", values, "names")
         if cls._naming is None:
             raise TypeError(f"{cls.__name__} records are not found by name: use filter()")
         names = list(dict.fromkeys(values))

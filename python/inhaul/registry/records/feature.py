@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from inhaul.arguments import check_list
 from inhaul.db import tables
 from inhaul.errors import KeyExists
 from inhaul.hashing import hash_bytes
@@ -107,6 +108,7 @@ class FeatureSet(Registry, TracksUpdates):
     artifacts = ManyToMany(tables.artifact_feature_set, "Artifact", reverse=True)
 
     def __init__(self, features: Iterable[Feature]) -> None:
+        check_list("features", features, "features")
         self._members = tuple(features)
         for member in self._members:
             check_record(self._world, "feature", member, "Feature")

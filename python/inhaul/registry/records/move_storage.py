@@ -7,6 +7,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul import ownership
+from inhaul.arguments import check_path
 from inhaul.db import objects, tables
 from inhaul.db.leases import now
 from inhaul.errors import NoResultFound, WrongStorage
@@ -28,6 +29,7 @@ _LOOKED_AT = 10  # objects to check if no mark identifies the storage
 
 async def move(storage: "Storage", new: "Pathish") -> None:
     """See `Storage.move`."""
+    check_path(new)
     if storage._id is None:
         raise NoResultFound(f"{storage!r} is not saved: save it with its new root")
     instance = storage._home

@@ -91,6 +91,7 @@ class Storage(Registry, TracksUpdates):
             new: The new root: a folder, or `s3://bucket/prefix`.
 
         Raises:
+            TypeError: The new root is not a path.
             NoResultFound: The storage is not saved.
             WrongStorage: The storage is not at the new root.
             NotADirectoryError: The new root is a file.
