@@ -19,7 +19,7 @@ import obstore
 from obstore.store import S3Store
 
 import inhaul
-from inhaul.stores.s3.clients import Limits
+from inhaul.stores.remote.limiter import Limits
 
 IN_FLIGHT = Limits().requests
 PARTS_IN_FLIGHT = Limits().parts

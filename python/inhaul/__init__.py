@@ -48,7 +48,8 @@ if TYPE_CHECKING:
         tracked,
         verify,
     )
-    from inhaul.stores.s3.probe import Ability, RemoteReport, testremote
+    from inhaul.stores.abilities import Ability, RemoteReport
+    from inhaul.stores.probe import testremote
     from inhaul.upkeep.reports import Defect, Finding, GcReport, VerifyReport
 
 __all__ = (
@@ -98,7 +99,8 @@ __all__ = (
 # The modules of names that are not in `inhaul.registry`.
 _HOMES = {
     "inhaul.instance": ("Instance", "connect"),
-    "inhaul.stores.s3.probe": ("Ability", "RemoteReport", "testremote"),
+    "inhaul.stores.abilities": ("Ability", "RemoteReport"),
+    "inhaul.stores.probe": ("testremote",),
     "inhaul.upkeep.reports": ("Defect", "Finding", "GcReport", "VerifyReport"),
     "inhaul.ingestion.report": ("IngestEvent", "IngestReport", "Issue", "Reason", "Status"),
 }

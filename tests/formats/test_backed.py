@@ -31,7 +31,7 @@ from inhaul.formats.backed import open_backed
 from inhaul.formats.ranged import RangedFile, Remote
 from inhaul.hashing import hash_file
 from inhaul.registry import asynchronous
-from inhaul.stores.s3 import address
+from inhaul.stores.s3.address import S3Address
 from inhaul.stores.s3.store import S3Store
 
 OLD = Path(scanpy.__file__).parent / "datasets" / "10x_pbmc68k_reduced.h5ad"
@@ -296,7 +296,7 @@ NODES = nodes()
 
 @pytest.fixture
 async def store(s3_root: str) -> AsyncIterator[S3Store]:
-    store = S3Store(address.parse(s3_root))
+    store = S3Store(S3Address.parse(s3_root))
     yield store
     await store.aclose()
 

@@ -18,7 +18,7 @@ from inhaul import Artifact, connect, gc, ingest
 from inhaul.db.tables import artifact
 from inhaul.errors import ObjectRefused, StorageDenied, StorageMissing
 from inhaul.ingestion.journal import Session
-from inhaul.stores.s3.limiter import Limits
+from inhaul.stores.remote.limiter import Limits
 from proxy import Hold, Request, Stall, Status
 from registries import artifacts, digest, seeds
 from s3_places import Place

@@ -14,7 +14,7 @@ import inhaul
 from inhaul import Artifact, Storage, connect
 from inhaul.db import roots, tables
 from inhaul.hashing import hash_bytes
-from inhaul.stores.s3.address import parse
+from inhaul.stores.s3.address import S3Address
 from registries import query, seeds
 from trees import grow, write
 
@@ -246,8 +246,8 @@ async def test_links_into_another_storage_are_left_out_of_a_walk(tmp_path: Path,
 
 
 async def test_storages_inside_a_storage_on_s3_are_left_out_of_its_walk(tmp_path: Path, s3_root: str) -> None:
-    outer = parse(s3_root)
-    inner = str(outer._replace(prefix=f"{outer.prefix}/sub/inner"))
+    outer = S3Address.parse(s3_root)
+    inner = str(outer.at(f"{outer.prefix}/sub/inner"))
     async with connect(tmp_path / "default", f"sqlite:///{tmp_path}/reg.db") as instance:
         store = instance.stores.at(s3_root)
         for key in ("a.csv", "sub/b.csv", "sub/inner/c.csv", "sub/inner/d/e.csv", "sub/inner2/f.csv"):
@@ -256,7 +256,7 @@ async def test_storages_inside_a_storage_on_s3_are_left_out_of_its_walk(tmp_path
             await Storage(root).save()
         stored = await Artifact(write(tmp_path / "v.csv", "v"), key="v.csv", storage=inner).save()
         bare = s3_root.partition("?")[0]
-        folder = str(outer._replace(prefix=f"{outer.prefix}/sub"))
+        folder = str(outer.at(f"{outer.prefix}/sub"))
         for count, address in ((3, s3_root), (2, folder)):
             made = await Artifact.from_dir(address).save()
             assert (len(made), made.failed) == (count, [])

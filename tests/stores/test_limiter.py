@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inhaul.stores.s3.limiter import Limiter
+from inhaul.stores.remote.limiter import Limiter
 from proxy import Bucket
 
 

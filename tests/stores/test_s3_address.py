@@ -3,7 +3,7 @@
 import pytest
 
 from inhaul.errors import UnsupportedStorage
-from inhaul.stores.s3.address import S3Address, parse
+from inhaul.stores.s3.address import S3Address
 
 
 @pytest.mark.parametrize(
@@ -25,9 +25,9 @@ from inhaul.stores.s3.address import S3Address, parse
     ],
 )
 def test_addresses_have_a_canonical_form(address: str, expected: S3Address, canonical: str) -> None:
-    assert parse(address) == expected
+    assert S3Address.parse(address) == expected
     assert str(expected) == canonical
-    assert parse(canonical) == expected
+    assert S3Address.parse(canonical) == expected
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_addresses_have_a_canonical_form(address: str, expected: S3Address, cano
 )
 def test_what_is_no_address_is_refused_without_showing_secrets(address: str) -> None:
     with pytest.raises(UnsupportedStorage, match="s3://bucket/prefix") as raised:
-        parse(address)
+        S3Address.parse(address)
     assert "hidden" not in str(raised.value)
 
 

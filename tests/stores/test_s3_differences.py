@@ -15,7 +15,7 @@ from inhaul._core import PartReader
 from inhaul.errors import InvalidKey, KeyExists, ObjectRefused, StorageDenied
 from inhaul.hashing import hash_bytes
 from inhaul.instance import Instance
-from inhaul.stores.s3.multipart import NoJournal
+from inhaul.stores.remote.parts import NoJournal
 from inhaul.stores.s3.store import S3Store
 from proxy import Answer, Body, Delay, Request, Status, Without
 from s3_places import QUICK, Place, put
@@ -167,7 +167,7 @@ async def test_a_copied_object_is_read_to_be_verified(place: Place, proxied_inst
 async def test_a_folder_with_a_copied_object_is_cached(place: Place, proxied_instance: Instance) -> None:
     for key, content in (("raw/large.bin", BIG), ("raw/a", b"a")):
         place.server.client.put_object(Bucket=place.bucket, Key=place.address.key(key), Body=content)
-    folder = await Artifact(str(place.address._replace(prefix=place.address.key("raw")))).save()
+    folder = await Artifact(str(place.address.at(place.address.key("raw")))).save()
     assert (folder.hash_type, folder.verified_by) == ("etag", "none")
     assert (await folder.cache() / "large.bin").read_bytes() == BIG
     assert (await folder.verify()).ok
@@ -306,7 +306,7 @@ async def test_every_key_of_a_bucket_is_registered_or_failed_or_skipped(
     bad = {"raw/x\x01y", "raw/new\nline", "raw/x//y", "raw/../up", "raw/x\\y", f"raw/{'n' * 1020}", "raw/content/"}
     listed = dict.fromkeys(map(place.address.key, bad), 7) | {place.address.key("raw/empty/"): 0}
     place.proxy.add(Body(with_keys(listed)), when=lambda request: "list-type" in request.query)
-    folder = str(place.address._replace(prefix=place.address.key("raw")))
+    folder = str(place.address.at(place.address.key("raw")))
     saved = await Artifact.from_dir(folder).save()
     place.proxy.clear()
 
@@ -319,7 +319,7 @@ async def test_every_key_of_a_bucket_is_registered_or_failed_or_skipped(
     assert {key.rstrip("/") for key in keys(saved.skipped)} == {"raw/empty"}
     for key in bad - {"raw/content/"}:  # by itself, this is a folder
         with pytest.raises(InvalidKey):
-            await Artifact(str(place.address._replace(prefix=place.address.key(key))))
+            await Artifact(str(place.address.at(place.address.key(key))))
     for artifact in saved:
         assert await artifact.load() == artifact.key
         assert str(artifact.path).endswith(str(artifact.key))
@@ -334,4 +334,4 @@ async def test_a_folder_with_a_key_that_no_file_can_have_is_refused(
     place.server.client.put_object(Bucket=place.bucket, Key=place.address.key("raw/a.txt"), Body=b"a")
     place.proxy.add(Body(with_keys({place.address.key(key): 7})), when=lambda request: "list-type" in request.query)
     with pytest.raises(InvalidKey, match="cannot be a folder"):
-        await Artifact(str(place.address._replace(prefix=place.address.key("raw"))))
+        await Artifact(str(place.address.at(place.address.key("raw"))))

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 from obstore import head_async, put_async
 
+from inhaul.stores.remote.faults import Fault, Kind
 from inhaul.stores.s3.clients import Clients
-from inhaul.stores.s3.faults import Fault, Kind, classify
+from inhaul.stores.s3.faults import classify
 from proxy import Fault as Spoiled
 from proxy import Reset, Stall, Status
 from s3_places import QUICK, Place

@@ -19,8 +19,8 @@ from inhaul.errors import (
     StorageUnavailable,
 )
 from inhaul.hashing import hash_bytes
+from inhaul.stores.remote.limiter import Limits
 from inhaul.stores.s3.clients import Clients
-from inhaul.stores.s3.limiter import Limits
 from inhaul.stores.s3.store import S3Store
 from proxy import Cut, Drop, Fault, Flip, Header, Request, Reset, Stall, Status
 from s3_places import QUICK, Place, put, put_many

@@ -15,7 +15,7 @@ import pytest
 
 from inhaul._core import PartReader
 from inhaul.errors import InhaulError
-from inhaul.stores.s3.multipart import NoJournal
+from inhaul.stores.remote.parts import NoJournal
 from inhaul.stores.s3.store import S3Store
 from proxy import Delay, Status
 from registries import seeds
@@ -24,11 +24,11 @@ from s3_servers import KEY, SECRET
 
 _SHORT = """
 import asyncio, hashlib, os, sys
-from inhaul.stores.s3.address import parse
+from inhaul.stores.s3.address import S3Address
 from inhaul.stores.s3.store import S3Store
 
 async def main():
-    store = S3Store(parse(sys.argv[1]))
+    store = S3Store(S3Address.parse(sys.argv[1]))
     name = os.urandom(8).hex()
     md5 = hashlib.md5(b"content").hexdigest()
     await asyncio.gather(*(store.put_small(f"{name}/{number}", b"content", md5) for number in range(5)))

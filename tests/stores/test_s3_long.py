@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from inhaul.stores.s3.limiter import Limits
+from inhaul.stores.remote.limiter import Limits
 from inhaul.stores.s3.store import S3Store
 from proxy import Bucket, Delay, Drop, Fault, Flip, Reset, Stall, Status
 from s3_places import Place, put_many

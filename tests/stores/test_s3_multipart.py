@@ -17,8 +17,8 @@ import pytest
 from inhaul._core import PartReader
 from inhaul.errors import FileChanged, KeyExists, ObjectRefused, StorageUnavailable
 from inhaul.hashing import Digest, etag
-from inhaul.stores.s3.limiter import Limits
-from inhaul.stores.s3.multipart import NoJournal
+from inhaul.stores.remote.limiter import Limits
+from inhaul.stores.remote.parts import NoJournal
 from inhaul.stores.s3.store import S3Store
 from proxy import Drop, Fault, Flip, Header, Proxy, Request, Reset, Stall, Status
 from s3_places import Place
@@ -297,12 +297,12 @@ _KILLED = """
 import asyncio, sys
 from pathlib import Path
 from inhaul._core import PartReader
-from inhaul.stores.s3.address import parse
+from inhaul.stores.s3.address import S3Address
 from inhaul.stores.s3.store import S3Store
 from test_s3_multipart import FileJournal, PART
 
 async def main():
-    store = S3Store(parse(sys.argv[1]))
+    store = S3Store(S3Address.parse(sys.argv[1]))
     await store.put_large("key", PartReader(sys.argv[2], PART), FileJournal(Path(sys.argv[3])))
     await store.aclose()
 

@@ -7,8 +7,8 @@ import pytest
 
 from inhaul.errors import InvalidKey
 from inhaul.hashing import PART_SIZE, hash_bytes
-from inhaul.stores.s3 import address
 from inhaul.stores.s3 import store as s3
+from inhaul.stores.s3.address import S3Address
 from inhaul.stores.s3.store import S3Store
 from s3_servers import S3Server
 from store_tests import SIZES, Content, StoreTests
@@ -23,7 +23,7 @@ class TestS3Store(StoreTests):
 
     @pytest.fixture
     async def store(self, s3_root: str) -> AsyncIterator[S3Store]:
-        store = S3Store(address.parse(s3_root))
+        store = S3Store(S3Address.parse(s3_root))
         yield store
         await store.aclose()
 

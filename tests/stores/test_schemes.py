@@ -1,7 +1,8 @@
 """Which store an address or a path means."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -10,31 +11,40 @@ import inhaul
 from inhaul import Artifact, Storage
 from inhaul.errors import UnsupportedStorage
 from inhaul.stores import schemes
+from inhaul.stores.abilities import Ability, RemoteReport
 from inhaul.stores.base import Scheme
-from inhaul.stores.s3 import address
 from inhaul.stores.s3 import store as s3
+from inhaul.stores.s3.address import S3Address
 from trees import write
 
 
-class OtherAddress(address.S3Address):
+class OtherAddress(S3Address):
     """The address of a storage that differs from S3 only in its scheme."""
 
-    @property
-    def folder(self) -> str:
-        return super().folder.replace("s3://", "other://")
+    scheme = "other"
 
 
-def _as_s3(text: str) -> str:
-    return text.replace("other://", "s3://")
+def _check_options(options: Mapping[str, Any]) -> None:
+    pass
+
+
+async def _probe(root: str, options: Mapping[str, Any]) -> RemoteReport:
+    return RemoteReport(root, [Ability("have a colour", True, True, options["colour"])])
 
 
 OTHER = Scheme(
-    lambda root, options: s3.S3Store(OtherAddress(*address.parse(_as_s3(root))), options),
-    lambda root: OtherAddress(*address.parse(_as_s3(root))),
-    lambda location: OtherAddress(*address.locate(_as_s3(location))),
-    lambda options: None,
-    lambda options: "nowhere",
+    store=lambda root, options: s3.S3Store(OtherAddress.parse(root), _without_colour(options)),
+    parse=OtherAddress.parse,
+    locate=OtherAddress.locate,
+    check_options=_check_options,
+    region=lambda options: options.get("colour", "nowhere"),
+    probe=_probe,
 )
+
+
+def _without_colour(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    _check_options(options)
+    return {}
 
 
 @pytest.fixture
@@ -75,3 +85,8 @@ async def test_a_kind_of_storage_is_one_entry_of_the_table(
 async def test_an_unknown_scheme_names_those_that_are_known(instance_of_another_kind: inhaul.Instance) -> None:
     with pytest.raises(UnsupportedStorage, match=r"gs:// is not supported: .* local folders and s3:// and other://"):
         Storage("gs://bucket")
+
+
+async def test_a_test_is_one_of_the_scheme(instance_of_another_kind: inhaul.Instance) -> None:
+    report = await inhaul.testremote("other://bucket", {"colour": "red"})
+    assert [ability.detail for ability in report.abilities] == ["red"]

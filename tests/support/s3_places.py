@@ -5,8 +5,8 @@ import hashlib
 import random
 from typing import Any, NamedTuple
 
+from inhaul.stores.remote.limiter import Limits
 from inhaul.stores.s3.address import S3Address
-from inhaul.stores.s3.limiter import Limits
 from inhaul.stores.s3.store import S3Store
 from proxy import Proxy, Reply, Request
 from s3_servers import S3Server

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,8 @@ from inhaul.errors import ObjectChanged, ObjectDamaged, StorageUnavailable
 from inhaul.hashing import Digest, hash_bytes
 from inhaul.hashing.etags import from_etag
 from inhaul.keys import new_uid, object_key
-from inhaul.stores.s3 import address
-from inhaul.stores.s3.limiter import Limits
+from inhaul.stores.remote.limiter import Limits
+from inhaul.stores.s3.address import S3Address
 from inhaul.stores.s3.store import S3Store
 from proxy import Cut, FlipReply, proxy
 from registries import seeds
@@ -89,7 +90,7 @@ class Bucket:
 async def bucket(s3_root: str, tmp_path: Path) -> AsyncIterator[Bucket]:
     async with connect(tmp_path / "home") as instance:
         identity = await instance.identity()
-        store = Counted(address.parse(s3_root))
+        store = Counted(S3Address.parse(s3_root))
         instance.stores.at = lambda root: store  # type: ignore[method-assign]
         async with instance.database.write() as conn:
             await ensure(conn, tables.storage, "root", store.root, type="s3", created_by_id=identity.user_id)
@@ -204,7 +205,7 @@ async def test_bad_downloads_never_get_a_name(s3_root: str, s3_server: S3Server,
     """The proxy cuts replies, with their full length or a matching one, or flips a bit of them."""
     rng = random.Random(seed)
     with proxy(s3_server.port, seed) as between:
-        place = address.parse(s3_root)._replace(endpoint_url=between.endpoint_url)
+        place = replace(S3Address.parse(s3_root), endpoint_url=between.endpoint_url)
         store, impatient = (S3Store(place, limits=Limits(backoff=0.001, give_up=longest)) for longest in (30, 0.02))
         cache = Cache(tmp_path / "cache", None)
         contents = {f"o{number}": rng.randbytes(rng.randrange(2, 3000)) for number in range(10)}

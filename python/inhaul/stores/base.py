@@ -1,11 +1,12 @@
 """The interface of a storage, local or remote."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from inhaul.hashing import Digest, Root
+from inhaul.stores.abilities import RemoteReport
 from inhaul.stores.sending import Sender
 
 if TYPE_CHECKING:
@@ -321,6 +322,7 @@ class Scheme(NamedTuple):
         locate: Does the same for the address of an object or a folder; the key of a folder may end in a slash.
         check_options: Raises `ValueError` for options that would have no effect.
         region: The region of the buckets, if options or the environment name it.
+        probe: Tests the abilities of the server of a root; see `testremote`.
     """
 
     store: Callable[[str, Mapping[str, Any]], Store]
@@ -328,3 +330,4 @@ class Scheme(NamedTuple):
     locate: Callable[[str], Address]
     check_options: Callable[[Mapping[str, Any]], None]
     region: Callable[[Mapping[str, Any]], str | None]
+    probe: Callable[[str, Mapping[str, Any]], Awaitable[RemoteReport]]

@@ -1,6 +1,6 @@
 """The choice of the store by the scheme of an address. A path without a scheme is a local folder.
 
-To add a kind of storage, write its file and name it in `SCHEMES`. Nothing else knows which kinds there are.
+To add a kind of storage, write its file or folder and name it in `SCHEMES`. Nothing else knows which kinds there are.
 """
 
 import errno
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inhaul.errors import UnsupportedStorage
 from inhaul.keys import OBJECTS, is_of_objects
+from inhaul.stores.abilities import RemoteReport
 from inhaul.stores.base import Address, Scheme, Store
 from inhaul.stores.local.store import LocalStore
 from inhaul.stores.locations import check_encoding, resolved
@@ -75,6 +76,14 @@ def check_options(options: Mapping[str, Any]) -> None:
     """
     for scheme in SCHEMES.values():
         scheme.check_options(options)
+
+
+async def probe(root: str, options: Mapping[str, Any]) -> RemoteReport:
+    """Tests the abilities of the server of a storage; see `testremote`."""
+    scheme = _scheme(root)
+    if scheme is None:
+        raise UnsupportedStorage(f"this is not the address of a storage on a network: this release knows {_known()}")
+    return await SCHEMES[scheme].probe(root, options)
 
 
 def parse(root: str) -> Address:
@@ -181,9 +190,12 @@ def _scheme(text: str) -> str | None:
     if scheme is None:
         return None
     if scheme[1] not in SCHEMES:
-        known = " and ".join(f"{one}://" for one in SCHEMES)
-        raise UnsupportedStorage(f"{scheme[0]} is not supported: this release knows local folders and {known}")
+        raise UnsupportedStorage(f"{scheme[0]} is not supported: this release knows local folders and {_known()}")
     return scheme[1]
+
+
+def _known() -> str:
+    return " and ".join(f"{one}://" for one in SCHEMES)
 
 
 def from_now_on(registry: Path | None, root: str) -> str:

@@ -29,8 +29,8 @@ from inhaul.registry.queries.related import ManyToMany
 from inhaul.registry.verbs.folder import Duplicates, Errors, Folder
 from inhaul.registry.verbs.garbage import _DAY
 from inhaul.settings import settings
+from inhaul.stores.abilities import Ability, RemoteReport
 from inhaul.stores.locations import Pathish
-from inhaul.stores.s3.probe import Ability, RemoteReport
 from inhaul.sync import core as core
 from inhaul.upkeep.reports import Defect, Finding, GcReport, VerifyReport
 

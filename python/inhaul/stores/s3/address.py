@@ -1,105 +1,16 @@
 """The address of a storage on S3."""
 
 import re
-from typing import NamedTuple
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from inhaul.errors import UnsupportedStorage
-from inhaul.keys import OBJECTS, key_problem
-from inhaul.texts import is_storable
-
-_FORM = "write s3://bucket/prefix, with ?endpoint_url=https://... for a server that is not Amazon's"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_LONGEST = 1024  # bytes of a whole key
-_ENDPOINT = "?endpoint_url="
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+from inhaul.stores.remote.address import BucketAddress
 
 
-class S3Address(NamedTuple):
-    """The address of a storage on S3. It contains no secrets.
+class S3Address(BucketAddress):
+    """The address of a storage on S3, or on a server with the same API."""
 
-    Attributes:
-        bucket: The bucket.
-        prefix: The start of all keys, without a slash at the end; may be empty.
-        endpoint_url: The server; None means that the environment, the profile or the region determines it.
-    """
+    __slots__ = ()
 
-    bucket: str
-    prefix: str
-    endpoint_url: str | None = None
-
-    def __str__(self) -> str:
-        server = f"{_ENDPOINT}{quote(self.endpoint_url, safe=':/')}" if self.endpoint_url is not None else ""
-        return f"{self.folder}{server}"
-
-    @property
-    def folder(self) -> str:
-        """The address without the server, for people."""
-        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
-
-    def at(self, prefix: str) -> "S3Address":
-        """See `Address`."""
-        return self._replace(prefix=prefix)
-
-    def may_be_beside(self, storage: "S3Address") -> bool:
-        """See `Address`."""
-        return self.bucket == storage.bucket and self.endpoint_url in (None, storage.endpoint_url)
-
-    def key(self, object_key: str) -> str:
-        """Returns the key in the bucket for a key that is relative to the root."""
-        return f"{self.prefix}/{object_key}" if self.prefix else object_key
-
-    def key_problem(self, object_key: str) -> str | None:
-        """Returns the problem of a key relative to the root: it leads out of the root, or cannot be sent. Else None."""
-        if problem := key_problem(object_key.removeprefix(f"{OBJECTS}/")):
-            return problem
-        if len(self.key(object_key).encode()) > _LONGEST:
-            return "with the prefix it is longer than 1,024 bytes"
-        return "it holds a control character" if _CONTROL.search(object_key) else None
-
-
-def parse(address: str) -> S3Address:
-    """Parses an address. `str()` of the result is the canonical form, which identifies a storage.
-
-    Raises:
-        UnsupportedStorage: It is not the address of a folder on S3. The error does not quote it: it may hold a secret.
-    """
-    if not is_storable(unquote(address)):
-        what = "a NUL character, or half of a surrogate pair, which no database can store"
-        raise UnsupportedStorage(f"the address of the storage holds {what}: leave it out; {_FORM}")
-    url = urlsplit(address)
-    if url.scheme != "s3" or url.fragment:
-        raise UnsupportedStorage(f"the address of the storage is not one on S3: {_FORM}")
-    if "@" in url.netloc:
-        raise UnsupportedStorage(f"the address of the storage holds credentials: pass them as storage_options; {_FORM}")
-    if not _BUCKET.fullmatch(url.netloc):
-        raise UnsupportedStorage(f"s3://{url.netloc} names no bucket: {_FORM}")
-    prefix = url.path.strip("/")
-    if prefix and (problem := key_problem(prefix)):
-        raise UnsupportedStorage(f"the prefix {prefix!r} cannot hold keys, {problem}: {_FORM}")
-    options = dict(parse_qsl(url.query, keep_blank_values=True))
-    endpoint_url = options.pop("endpoint_url", "").rstrip("/") or None
-    if options:
-        raise UnsupportedStorage(
-            f"the address of the storage has options ({', '.join(sorted(options))}): pass storage_options; {_FORM}"
-        )
-    if endpoint_url is not None:
-        server = urlsplit(endpoint_url)
-        if server.scheme not in ("http", "https") or not server.hostname or "@" in server.netloc or server.query:
-            raise UnsupportedStorage(f"the endpoint_url is not the plain http(s) address of a server: {_FORM}")
-    return S3Address(url.netloc, prefix, endpoint_url)
-
-
-def locate(address: str) -> S3Address:
-    """Parses the address of an object or folder on S3. The key of a folder may end in a slash.
-
-    Unlike in the root of a storage, `?` may be part of the key, unless `endpoint_url=` follows.
-
-    Raises:
-        UnsupportedStorage: It names no bucket, or its endpoint is not the address of a server.
-    """
-    whole, mark, endpoint = address.rpartition(_ENDPOINT)
-    if not mark:
-        whole = address
-    bucket, _, key = whole.removeprefix("s3://").partition("/")
-    return S3Address(bucket, key, parse(f"s3://{bucket}{mark}{endpoint if mark else ''}").endpoint_url)
+    scheme = "s3"
+    service = "S3"
+    form = "write s3://bucket/prefix, with ?endpoint_url=https://... for a server that is not Amazon's"
+    bucket_name = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")

@@ -7,16 +7,17 @@ quarter of the CPU time.
 import asyncio
 import atexit
 import time
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from inhaul.errors import StorageDenied
+from inhaul.stores.remote.clients import Body
+from inhaul.stores.remote.limiter import Limits
 from inhaul.stores.s3 import route
 from inhaul.stores.s3.address import S3Address
-from inhaul.stores.s3.limiter import Limits
 from inhaul.stores.s3.route import Route
 from inhaul.tasks import to_the_end
 
@@ -34,7 +35,7 @@ _BORROWED = timedelta(minutes=6)  # obstore asks again five minutes before crede
 
 
 class Clients:
-    """Both clients of one bucket, for one event loop.
+    """Both clients of one bucket, for one event loop; see `remote.clients.Clients`.
 
     Attributes:
         bucket: The bucket.
@@ -52,14 +53,23 @@ class Clients:
         self._way = way
 
     async def reader(self) -> "ObjectStore":
-        """Returns an obstore for libraries that read in their own threads and loops.
-
-        It retries its requests itself, and keeps the credentials that are valid now.
-        """
+        """See `remote.clients.Clients`."""
         credentials = await self._credentials.get_frozen_credentials() if self._credentials else None
         return await asyncio.to_thread(
             lambda: _objects(self._address, self.s3, credentials, self._limits, self._way, lasting=True)
         )
+
+    @asynccontextmanager
+    async def whole(self, key: str, etag: str | None) -> AsyncIterator[Body]:
+        """See `remote.clients.Clients`. obstore would limit the time of the reply."""
+        condition = {"IfMatch": etag} if etag is not None else {}
+        reply = await self.s3.get_object(Bucket=self.bucket, Key=key, **condition)
+        async with reply["Body"] as body:
+            yield Body(reply["ContentLength"], reply.get("ETag"), body.read)
+
+    async def delete(self, key: str) -> None:
+        """See `remote.clients.Clients`."""
+        await self.s3.delete_object(Bucket=self.bucket, Key=key)
 
     @classmethod
     async def open(cls, address: S3Address, options: Mapping[str, Any], limits: Limits) -> "Clients":

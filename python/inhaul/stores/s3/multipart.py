@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import io
 from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,44 +11,31 @@ from inhaul.errors import (
     FileChanged,
     InhaulError,
     KeyExists,
-    ObjectChanged,
-    ObjectMissing,
     ObjectRefused,
     StorageDenied,
     StorageUnavailable,
 )
 from inhaul.hashing import Digest
+from inhaul.stores.remote import metadata, writes
+from inhaul.stores.remote.faults import Damaged, Kind
+from inhaul.stores.remote.fetch import tag
+from inhaul.stores.remote.parts import hash_parts, send_parts
+from inhaul.stores.remote.readback import has_parts
+from inhaul.stores.remote.requests import Refused, Requests
+from inhaul.stores.remote.watched import Watched
 from inhaul.stores.s3 import objects
 from inhaul.stores.s3.clients import Clients
-from inhaul.stores.s3.faults import Damaged, Kind
-from inhaul.stores.s3.fetch import read_through, tag
-from inhaul.stores.s3.requests import Refused, Requests
+from inhaul.stores.s3.service import ABORT, PUT
 from inhaul.stores.sending import PartReader, UploadJournal
-from inhaul.tasks import to_the_end, unwrapped
+from inhaul.tasks import to_the_end
 
-_TOGETHER = 32 << 20  # bytes of parts that are read at once and hashed in parallel
-_UNDER_WAY = 64 << 20  # bytes of parts being sent
 _TRIES = 3  # for an object that arrives damaged although the server reports success, or whose upload is lost
 _LEAVE = 1.0  # seconds that a cancelled call waits for the reply to a request that creates something
 _ABORT = 5.0  # seconds that a failed or cancelled upload may take to clean up
 
 
-class NoJournal:
-    """A journal that records nothing, for uploads that are never repeated under the same key."""
-
-    def get(self, object_key: str) -> str | None:
-        """Returns None."""
-        return None
-
-    def begin(self, object_key: str, upload_id: str) -> None:
-        """Records nothing."""
-
-    def end(self, object_key: str) -> None:
-        """Does nothing."""
-
-
 async def put(
-    requests: Requests,
+    requests: Requests[Clients],
     object_key: str,
     reader: PartReader,
     uploads: UploadJournal,
@@ -91,7 +77,7 @@ class _Upload:
     """One try."""
 
     def __init__(
-        self, requests: Requests, object_key: str, reader: PartReader, uploads: UploadJournal, exclusive: bool
+        self, requests: Requests[Clients], object_key: str, reader: PartReader, uploads: UploadJournal, exclusive: bool
     ) -> None:
         self._requests = requests
         self._object_key = object_key
@@ -99,7 +85,7 @@ class _Upload:
         self._reader = reader
         self._uploads = uploads
         self._exclusive = exclusive
-        self._write = objects.Write()
+        self._write = writes.Write(requests.service.classify)
         self._etags: dict[int, str] = {}  # by part number, as the server gave them
         self._md5s: list[bytes] = []
 
@@ -117,7 +103,7 @@ class _Upload:
             upload_id = left_behind
         else:
             if self._exclusive:
-                await objects.check_free(self._requests, self._key)
+                await writes.check_free(self._requests, self._key)
             upload_id = await to_the_end(self._begin(), self._abort, within=_LEAVE)
         try:
             await to_the_end(asyncio.to_thread(self._uploads.begin, self._object_key, upload_id))
@@ -132,7 +118,7 @@ class _Upload:
                 return None
             if etag == self._etag():
                 return self._digest(), "etag"
-            if await self._read_back():
+            if await has_parts(self._requests, self._key, self._reader.size, self._reader.part_size, self._md5s):
                 return self._digest(), "readback"
         except _Lost:
             if failure := await to_the_end(self._abort(upload_id)):
@@ -144,7 +130,7 @@ class _Upload:
             raise
         # A damaged object would block the next try.
         if self._exclusive:
-            await objects.withdraw(self._requests, self._key, self._write.id)
+            await writes.withdraw(self._requests, self._key, self._write.id)
         else:
             await objects.remove(self._requests, [self._key])
         return None
@@ -153,16 +139,16 @@ class _Upload:
         """Aborts the upload, and removes an object that it may have made under a real key. Returns texts of errors."""
         failures = [await self._abort(upload_id)]
         if self._exclusive and self._write.may_be_stored and not isinstance(error, KeyExists):
-            failures.append(await objects.withdraw(self._requests, self._key, self._write.id))
+            failures.append(await writes.withdraw(self._requests, self._key, self._write.id))
         return [failure for failure in failures if failure]
 
     async def _begin(self) -> str:
         reply = await self._requests.send(
             lambda to: to.s3.create_multipart_upload(
-                Bucket=to.bucket, Key=self._key, Metadata={objects.WRITE_ID: self._write.id} if self._exclusive else {}
+                Bucket=to.bucket, Key=self._key, Metadata={writes.WRITE_ID: self._write.id} if self._exclusive else {}
             ),
             self._key,
-            needs=objects.PUT,
+            needs=PUT,
         )
         return str(reply["UploadId"])
 
@@ -191,50 +177,28 @@ class _Upload:
 
     async def _adopt(self) -> tuple[Digest, str] | None:
         """Adopts an existing object if it has our content."""
-        there = await objects.stat(self._requests, self._key)
+        there = await metadata.stat(self._requests, self._key)
         if there is None or there.size != self._reader.size:
             return None
-        together = max(1, _TOGETHER // self._reader.part_size)
-        for first in range(0, self._reader.count, together):
-            parts = await asyncio.to_thread(self._reader.read, first, min(together, self._reader.count - first))
-            self._md5s += [md5 for _, md5 in parts]
-        await asyncio.to_thread(self._reader.check)
+        self._md5s = await hash_parts(self._reader)
         if there.etag == self._etag():
             return self._digest(), "etag"
-        self._md5s.clear()
         return None
 
     async def _send_parts(self, upload_id: str, stored: dict[int, tuple[int, str]]) -> None:
-        """Reads the parts in order, a few at a time, and sends missing ones concurrently."""
-        size = self._reader.part_size
-        together = max(1, _TOGETHER // size)
-        at_once = max(1, min(self._requests.limits.parts, _UNDER_WAY // size))
-        room = asyncio.Semaphore(at_once + together)  # parts in memory
-        sending = asyncio.Semaphore(at_once)
+        """Sends the parts that are not stored yet."""
+
+        def is_stored(number: int, content: bytes, md5: bytes) -> bool:
+            there = stored.get(number)
+            if there is None or (there[0], tag(there[1])) != (len(content), md5.hex()):
+                return False
+            self._etags[number] = there[1]
+            return True
 
         async def send(number: int, content: bytes, md5: bytes) -> None:
-            try:
-                async with sending:
-                    self._etags[number] = await self._send_part(upload_id, number, content, md5)
-            finally:
-                room.release()
+            self._etags[number] = await self._send_part(upload_id, number, content, md5)
 
-        with unwrapped():
-            async with asyncio.TaskGroup() as group:
-                for first in range(0, self._reader.count, together):
-                    count = min(together, self._reader.count - first)
-                    for _ in range(count):
-                        await room.acquire()
-                    parts = await asyncio.to_thread(self._reader.read, first, count)
-                    for number, (content, md5) in enumerate(parts, first + 1):
-                        self._md5s.append(md5)
-                        there = stored.get(number)
-                        if there is not None and (there[0], tag(there[1])) == (len(content), md5.hex()):
-                            self._etags[number] = there[1]
-                            room.release()
-                        else:
-                            group.create_task(send(number, content, md5))
-                    del parts, content
+        self._md5s = await send_parts(self._reader, is_stored, send, at_once=self._requests.limits.parts)
 
     async def _send_part(self, upload_id: str, number: int, content: bytes, md5: bytes) -> str:
         differed = 0
@@ -249,7 +213,7 @@ class _Upload:
                         Key=self._key,
                         UploadId=upload_id,
                         PartNumber=number,
-                        Body=_Watched(content, watchdog, self._requests.limits.no_progress),
+                        Body=Watched(content, watchdog, self._requests.limits.no_progress),
                         ContentMD5=b64encode(md5).decode(),
                     )
             finally:
@@ -262,7 +226,7 @@ class _Upload:
             return etag
 
         try:
-            return await self._requests.send(request, self._key, needs=objects.PUT)
+            return await self._requests.send(request, self._key, needs=PUT)
         except Refused:  # the upload was removed
             raise _Lost from None
         except (ObjectRefused, StorageUnavailable):
@@ -290,19 +254,19 @@ class _Upload:
                 )
 
         try:
-            reply = await self._requests.send(request, self._key, needs=objects.PUT)
+            reply = await self._requests.send(request, self._key, needs=PUT)
         except Refused as refused:
             # A try that seemed to fail may have succeeded: only its answer was lost.
-            found = await objects.look(self._requests, self._key)
-            is_ours = found is not None and objects.is_ours(found, self._write.id)
+            found = await metadata.look(self._requests, self._key)
+            is_ours = found is not None and writes.is_ours(found, self._write.id)
             if refused.kind is Kind.GONE and (found is None or not self._exclusive or is_ours):
                 return tag(found.meta["e_tag"]) or "" if found is not None else None
             if found is not None and refused.again and is_ours:
                 return tag(found.meta["e_tag"]) or ""
-            raise objects.taken(self._requests, self._key) from None
+            raise writes.taken(self._requests, self._key) from None
         if etag := tag(reply.get("ETag")):
             return etag
-        stored = await objects.seen(self._requests, self._key)
+        stored = await metadata.seen(self._requests, self._key)
         return stored.etag or "" if stored is not None else ""
 
     async def _abort(self, upload_id: str) -> str | None:
@@ -313,7 +277,7 @@ class _Upload:
                     await self._requests.send(
                         lambda to: to.s3.abort_multipart_upload(Bucket=to.bucket, Key=self._key, UploadId=upload_id),
                         self._key,
-                        needs=objects.ABORT,
+                        needs=ABORT,
                     )
                 await asyncio.to_thread(self._uploads.end, self._object_key)
         except (InhaulError, TimeoutError) as failure:
@@ -323,62 +287,8 @@ class _Upload:
             )
         return None
 
-    async def _read_back(self) -> bool:
-        """Returns True if the stored object has the content that was read; for ETags that are no MD5."""
-        part_size = self._reader.part_size
-        found = [hashlib.md5(usedforsecurity=False) for _ in self._md5s]
-
-        def add(start: int, content: bytes) -> None:
-            if not start:
-                found[:] = [hashlib.md5(usedforsecurity=False) for _ in self._md5s]
-            rest = memoryview(content)
-            while rest:
-                number, inside = divmod(start, part_size)
-                found[number].update(rest[: part_size - inside])
-                start, rest = start + part_size - inside, rest[part_size - inside :]
-
-        async def take(start: int, content: bytes) -> None:
-            await asyncio.to_thread(add, start, content)
-
-        try:
-            await read_through(self._requests, self._key, self._reader.size, take)
-        except (ObjectChanged, ObjectMissing):
-            return False
-        return [one.digest() for one in found] == self._md5s
-
     def _etag(self) -> str:
         return f"{hashlib.md5(b''.join(self._md5s), usedforsecurity=False).hexdigest()}-{len(self._md5s)}"
 
     def _digest(self) -> Digest:
         return Digest(*self._reader.digest(self._md5s))
-
-
-class _Watched(io.BytesIO):
-    """A request body that is not copied, and that extends the timeout of its request whenever more of it is sent."""
-
-    def __init__(self, content: bytes, watchdog: asyncio.Timeout, no_progress: float) -> None:
-        super().__init__()
-        self._content = memoryview(content)
-        self._position = 0
-        self._loop = asyncio.get_running_loop()
-        self._watchdog = watchdog
-        self._no_progress = no_progress
-
-    def read(self, size: int | None = -1) -> memoryview:  # type: ignore[override]
-        with suppress(RuntimeError):  # the timeout expired, or the reply came before the end of the body
-            self._watchdog.reschedule(self._loop.time() + self._no_progress)
-        end = None if size is None or size < 0 else self._position + size
-        chunk = self._content[self._position : end]
-        self._position += len(chunk)
-        return chunk
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._content)}[whence]
-        self._position = start + offset
-        return self._position
-
-    def getbuffer(self) -> memoryview:
-        return self._content[:]

@@ -3,85 +3,31 @@
 import hashlib
 import secrets
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from inhaul.keys import OBJECTS
-from inhaul.stores.s3 import address
+from inhaul.stores.abilities import RemoteReport
+from inhaul.stores.remote.fetch import tag
+from inhaul.stores.remote.probe import LIMITS, try_each
+from inhaul.stores.s3.address import S3Address
 from inhaul.stores.s3.clients import Clients, check_options
-from inhaul.stores.s3.fetch import tag
-from inhaul.stores.s3.limiter import Limits
-from inhaul.stores.s3.requests import Requests
-from inhaul.texts import check_name
+from inhaul.stores.s3.service import LIST, requests_to
 
 _PARTS = (bytes(5 << 20), b"1")  # no part but the last may be smaller
-_LIMITS = Limits(no_progress=20, give_up=20)
 
 
-@dataclass(frozen=True, slots=True)
-class Ability:
-    """An ability of a storage.
-
-    Attributes:
-        name: The name of the ability.
-        works: Whether the storage has it.
-        needed: Whether inhaul needs it.
-        detail: What was observed if it does not work; otherwise empty.
-    """
-
-    name: str
-    works: bool
-    needed: bool
-    detail: str
-
-
-@dataclass(slots=True)
-class RemoteReport:
-    """The outcome of `testremote`.
-
-    Attributes:
-        url: The address of the storage in canonical form.
-        abilities: The abilities that were tested, in the order of the tests.
-    """
-
-    url: str
-    abilities: list[Ability] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        """True if the storage has all abilities that inhaul needs."""
-        return all(ability.works for ability in self.abilities if ability.needed)
-
-
-async def testremote(url: str, storage_options: Mapping[str, Any] | None = None) -> RemoteReport:
-    """Tests the abilities of a storage on S3 with small objects, which it removes at the end.
-
-    Args:
-        url: `s3://bucket/prefix?endpoint_url=...`.
-        storage_options: As for `connect`.
-
-    Raises:
-        TypeError: `url` is not a text.
-        ValueError: `url` is empty, or an option is unknown or not valid.
-        UnsupportedStorage: The address is not on S3, or names no bucket.
-        StorageMissing: There is no such bucket.
-        StorageDenied: There are no credentials, or they are refused, or they may not list the bucket.
-        StorageUnavailable: The server gave no valid answer for 20 seconds, or its certificate is not trusted.
-        ObjectRefused: The server does not accept the request for a listing.
-    """
-    check_name("url", url)
-    place = address.parse(url)
-    check_options(storage_options or {})
+async def probe(root: str, options: Mapping[str, Any]) -> RemoteReport:
+    """Tests the abilities of the server of a storage; see `testremote`."""
+    place = S3Address.parse(root)
+    check_options(options)
     report = RemoteReport(str(place))
-    requests = Requests(place, storage_options or {}, _LIMITS)
+    requests = requests_to(place, options, LIMITS)
     prefix = place.key(f"{OBJECTS}/testremote-{secrets.token_hex(8)}")
     try:
-        await requests.send(
-            lambda to: to.s3.list_objects_v2(Bucket=to.bucket, MaxKeys=1), prefix, needs="s3:ListBucket"
-        )
-        clients = await Clients.open(place, storage_options or {}, _LIMITS)
+        await requests.send(lambda to: to.s3.list_objects_v2(Bucket=to.bucket, MaxKeys=1), prefix, needs=LIST)
+        clients = await Clients.open(place, options, LIMITS)
         try:
             await _Probe(clients, prefix, report).run()
         finally:
@@ -106,7 +52,7 @@ class _Probe:
     async def run(self) -> None:
         """Tests all abilities."""
         try:
-            for name, needed, attempt in (
+            attempts = (
                 ("store an object", True, self._store),
                 ("ETag is the MD5", False, self._etag),
                 ("read it back", True, self._read),
@@ -123,21 +69,10 @@ class _Probe:
                 ("abort an upload in parts", True, self._abort),
                 ("delete an object", True, self._delete_one),
                 ("delete many at once", False, self._delete),
-            ):
-                await self._try(name, needed, attempt)
+            )
+            await try_each(self._report, attempts, _problem)
         finally:
             await self._clean_up()
-
-    async def _try(self, name: str, needed: bool, attempt: Callable[[], Awaitable[str | None]]) -> None:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            problem = await attempt()
-        except ClientError as error:
-            problem = f"{error.response.get('Error', {}).get('Code', 'no code')} for {error.operation_name}"
-        except BotoCoreError as error:
-            problem = type(error).__name__
-        self._report.abilities.append(Ability(name, problem is None, needed, problem or ""))
 
     async def _refused(self, request: Awaitable[Any]) -> str | None:
         """Returns the problem with the answer to a request that must be refused; None if there is none."""
@@ -254,6 +189,14 @@ class _Probe:
                 await self._s3.abort_multipart_upload(**self._large, UploadId=upload)
             for key in await self._keys():
                 await self._s3.delete_object(**self._bucket, Key=key)
+
+
+def _problem(error: Exception) -> str | None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if isinstance(error, ClientError):
+        return f"{error.response.get('Error', {}).get('Code', 'no code')} for {error.operation_name}"
+    return type(error).__name__ if isinstance(error, BotoCoreError) else None
 
 
 def _status(reply: Mapping[str, Any]) -> int:

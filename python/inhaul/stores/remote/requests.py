@@ -2,16 +2,17 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Generic, NamedTuple, TypeVar
 
 from inhaul.errors import InhaulError, ObjectRefused, StorageDenied, StorageFull, StorageMissing, StorageUnavailable
-from inhaul.stores.s3.address import S3Address
-from inhaul.stores.s3.clients import Clients
-from inhaul.stores.s3.faults import AGAIN, Fault, Kind, classify
-from inhaul.stores.s3.limiter import Limiter, Limits
+from inhaul.stores.remote.address import BucketAddress
+from inhaul.stores.remote.clients import Clients
+from inhaul.stores.remote.faults import AGAIN, Fault, Kind
+from inhaul.stores.remote.limiter import Limiter, Limits
 
 T = TypeVar("T")
+C_co = TypeVar("C_co", bound=Clients, covariant=True)
 
 _TRIES = 5  # for failures that should not happen twice: damage in transit, expired credentials
 
@@ -30,32 +31,62 @@ class Refused(ObjectRefused):
         self.again = again
 
 
-class Requests:
+class Service(NamedTuple):
+    """A service on a network, such as S3: its errors, and its words for people.
+
+    Attributes:
+        classify: Returns the meaning of an error of its clients.
+        read: The permissions that reading an object or its metadata needs.
+        delete: The permissions that deleting an object needs.
+        trust: The way to make a certificate trusted.
+    """
+
+    classify: Callable[[Exception], Fault]
+    read: str
+    delete: str
+    trust: str
+
+
+class Requests(Generic[C_co]):
     """Sends requests from one event loop, all under one limit.
+
+    Args:
+        address: The address of the storage.
+        limits: The limits on requests.
+        service: The service of the storage.
+        open_clients: Finds the credentials and creates the clients. It is called again when credentials expire.
 
     Attributes:
         address: The address of the storage.
         limits: The limits on requests.
+        service: The service of the storage.
         unsettled: The ids of writes with an unknown outcome, by key: their calls were cancelled or gave up.
     """
 
-    def __init__(self, address: S3Address, options: Mapping[str, Any], limits: Limits) -> None:
+    def __init__(
+        self,
+        address: BucketAddress,
+        limits: Limits,
+        service: Service,
+        open_clients: Callable[[], Awaitable[C_co]],
+    ) -> None:
         self.address = address
         self.limits = limits
+        self.service = service
         self.unsettled: dict[str, str] = {}
-        self._options = options
+        self._open = open_clients
         self._limiter = Limiter(limits.requests, slow=limits.no_progress / 4)
-        self._clients: Clients | None = None
-        self._outdated: list[Clients] = []
+        self._clients: C_co | None = None
+        self._outdated: list[C_co] = []
         self._opening = asyncio.Lock()
 
-    async def send(self, request: Callable[[Clients], Awaitable[T]], key: str = "", *, needs: str) -> T:
+    async def send(self, request: Callable[[C_co], Awaitable[T]], key: str = "", *, needs: str) -> T:
         """Sends a request until it succeeds or fails for good.
 
         Args:
             request: Builds and sends the request. It is called again for each try, so that each is signed anew.
             key: The key of the object, if there is one.
-            needs: The permissions that the request needs, as Amazon names them.
+            needs: The permissions that the request needs, as the service names them.
 
         Raises:
             Refused: The object or upload does not exist, or an object exists that should not.
@@ -79,7 +110,7 @@ class Requests:
                 raise
             except Exception as error:
                 now = loop.time()
-                fault = classify(error)
+                fault = self.service.classify(error)
                 if fault.kind in AGAIN:
                     self._limiter.failed(now, slower=fault.kind is Kind.SLOWER)
                 else:
@@ -107,11 +138,11 @@ class Requests:
             if clients is not None:
                 await clients.aclose()
 
-    async def _renewed(self, seen: Clients | None) -> Clients:
+    async def _renewed(self, seen: object) -> C_co:
         """Returns new clients if those seen have no valid credentials. Concurrent callers share the new ones."""
         async with self._opening:
             if self._clients is None or self._clients is seen:
-                fresh = await Clients.open(self.address, self._options, self.limits)
+                fresh = await self._open()
                 if self._clients is not None:
                     self._outdated.append(self._clients)  # other calls still use its connections
                 self._clients = fresh
@@ -142,8 +173,7 @@ class Requests:
                 )
             case Kind.UNTRUSTED:
                 return StorageUnavailable(
-                    f"{where}: the certificate of the server is not trusted ({fault}): set AWS_CA_BUNDLE to a file of "
-                    'trusted certificates, or pass it as storage_options={"client_kwargs": {"verify": ...}}'
+                    f"{where}: the certificate of the server is not trusted ({fault}): {self.service.trust}"
                 )
             case Kind.SKEWED:
                 return StorageDenied(f"{where}: the clock of this machine is wrong ({fault}): set it")

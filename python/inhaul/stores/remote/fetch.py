@@ -11,9 +11,9 @@ import aiofiles
 
 from inhaul import space
 from inhaul.errors import InhaulError, ObjectChanged, ObjectMissing
-from inhaul.stores.s3.clients import Clients
-from inhaul.stores.s3.faults import Kind, ShortReply
-from inhaul.stores.s3.requests import Refused, Requests
+from inhaul.stores.remote.clients import Clients
+from inhaul.stores.remote.faults import Kind, ShortReply
+from inhaul.stores.remote.requests import Refused, Requests
 from inhaul.tasks import each, to_the_end
 
 if TYPE_CHECKING:
@@ -23,10 +23,6 @@ T = TypeVar("T")
 
 RANGE = 8 << 20
 """Bytes that one request fetches."""
-
-
-NEEDS = "s3:GetObject; without s3:ListBucket, a missing object also looks forbidden"
-"""The permissions that reading needs."""
 
 _NOT_PARTIAL = "Received non-partial response"  # as obstore says it
 
@@ -43,7 +39,7 @@ class _NotTaken(InhaulError):
     """The receiver of the bytes failed, so a retry does not help."""
 
 
-async def fetch(requests: Requests, key: str, target: Path, size: int, etag: str | None) -> None:
+async def fetch(requests: Requests[Clients], key: str, target: Path, size: int, etag: str | None) -> None:
     """Writes an object's bytes to a new file, which is removed if that fails.
 
     Args:
@@ -97,7 +93,7 @@ async def _drop(file: Any, target: Path) -> None:
     await file.close()
 
 
-async def _others(requests: Requests, key: str, descriptor: int, size: int, etag: str | None) -> None:
+async def _others(requests: Requests[Clients], key: str, descriptor: int, size: int, etag: str | None) -> None:
     """Fetches all ranges but the first, a few at a time."""
 
     async def work(start: int) -> None:
@@ -115,7 +111,7 @@ def _write(descriptor: int, content: bytes, start: int) -> None:
         view, start = view[written:], start + written
 
 
-async def read_through(requests: Requests, key: str, size: int, take: Take) -> None:
+async def read_through(requests: Requests[Clients], key: str, size: int, take: Take) -> None:
     """Downloads the bytes of an object of a known size in order, with any ETag."""
     try:
         for start in range(0, max(size, 1), RANGE):
@@ -125,15 +121,13 @@ async def read_through(requests: Requests, key: str, size: int, take: Take) -> N
         await _whole(requests, key, size, None, take)
 
 
-async def _whole(requests: Requests, key: str, size: int, etag: str | None, take: Take) -> None:
+async def _whole(requests: Requests[Clients], key: str, size: int, etag: str | None, take: Take) -> None:
     """Reads an object in one reply, and starts again at the first byte if the reply breaks off."""
-    condition = {"IfMatch": etag} if etag is not None else {}
 
     async def request(to: Clients) -> None:
-        reply = await to.s3.get_object(Bucket=to.bucket, Key=key, **condition)
-        _check(requests, key, reply["ContentLength"], reply.get("ETag"), size, etag)
-        place = 0
-        async with reply["Body"] as body:
+        async with to.whole(key, etag) as body:
+            _check(requests, key, body.size, body.etag, size, etag)
+            place = 0
             while content := await body.read(RANGE):
                 try:
                     await take(place, content)
@@ -150,7 +144,7 @@ async def _whole(requests: Requests, key: str, size: int, etag: str | None, take
 
 
 async def read_range(
-    requests: Requests, key: str, start: int, end: int, size: int, etag: str | None
+    requests: Requests[Clients], key: str, start: int, end: int, size: int, etag: str | None
 ) -> tuple[bytes, str | None]:
     """Returns a range of an object of this size, and the ETag. If an ETag is given, the object must have it.
 
@@ -183,7 +177,7 @@ async def read_range(
     return await _asked(requests, request, key)
 
 
-def _check(requests: Requests, key: str, size: int, etag: str | None, wanted: int, same: str | None) -> None:
+def _check(requests: Requests[Clients], key: str, size: int, etag: str | None, wanted: int, same: str | None) -> None:
     """Checks that a reply is about the right object: not every server respects the condition of the request."""
     if size != wanted:
         raise ObjectChanged(f"{key!r} in {requests.address} has {size} bytes, not {wanted}")
@@ -191,9 +185,9 @@ def _check(requests: Requests, key: str, size: int, etag: str | None, wanted: in
         raise ObjectChanged(f"{key!r} in {requests.address} was replaced while it was read")
 
 
-async def _asked(requests: Requests, request: Callable[[Clients], Awaitable[T]], key: str) -> T:
+async def _asked(requests: Requests[Clients], request: Callable[[Clients], Awaitable[T]], key: str) -> T:
     try:
-        return await requests.send(request, key, needs=NEEDS)
+        return await requests.send(request, key, needs=requests.service.read)
     except Refused as refused:
         if refused.kind is Kind.GONE:
             raise ObjectMissing(f"there is no {key!r} in {requests.address}") from None

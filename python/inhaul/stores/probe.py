@@ -1,0 +1,28 @@
+"""`testremote`: a test of the abilities of a storage on a network."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from inhaul.stores import schemes
+from inhaul.stores.abilities import RemoteReport
+from inhaul.texts import check_name
+
+
+async def testremote(url: str, storage_options: Mapping[str, Any] | None = None) -> RemoteReport:
+    """Tests the abilities of a storage on S3 with small objects, which it removes at the end.
+
+    Args:
+        url: `s3://bucket/prefix?endpoint_url=...`.
+        storage_options: As for `connect`.
+
+    Raises:
+        TypeError: `url` is not a text.
+        ValueError: `url` is empty, or an option is unknown or not valid.
+        UnsupportedStorage: The address is not on S3, or names no bucket.
+        StorageMissing: There is no such bucket.
+        StorageDenied: There are no credentials, or they are refused, or they may not list the bucket.
+        StorageUnavailable: The server gave no valid answer for 20 seconds, or its certificate is not trusted.
+        ObjectRefused: The server does not accept the request for a listing.
+    """
+    check_name("url", url)
+    return await schemes.probe(url, storage_options or {})

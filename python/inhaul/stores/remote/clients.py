@@ -1,0 +1,53 @@
+"""The interface of the clients of one bucket."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+
+class Body(NamedTuple):
+    """A reply with a whole object, whose bytes are not read yet.
+
+    Attributes:
+        size: Bytes of the object.
+        etag: The entity tag, as the server gives it; None if it gives none.
+        read: Returns the next bytes, at most so many; none at the end.
+    """
+
+    size: int
+    etag: str | None
+    read: Callable[[int], Awaitable[bytes]]
+
+
+class Clients(Protocol):
+    """The clients of one bucket, for one event loop. Each call sends one request, without a retry.
+
+    Attributes:
+        objects: obstore's store; its paths are whole keys.
+    """
+
+    @property
+    def objects(self) -> "ObjectStore": ...  # noqa: D102 - see the attributes
+
+    async def reader(self) -> "ObjectStore":
+        """Returns an obstore for libraries that read in their own threads and loops.
+
+        It retries its requests itself, and keeps the credentials that are valid now.
+        """
+
+    def whole(self, key: str, etag: str | None) -> AbstractAsyncContextManager[Body]:
+        """Requests a whole object in one reply, whose bytes may take any time.
+
+        Args:
+            key: The whole key.
+            etag: The entity tag that the object must have, with quotes; None for any.
+        """
+
+    async def delete(self, key: str) -> None:
+        """Deletes an object."""
+
+    async def aclose(self) -> None:
+        """Closes the connections."""

@@ -1,0 +1,219 @@
+"""The parts of a store that all services share."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from base64 import urlsafe_b64decode
+from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+from inhaul import _core
+from inhaul.errors import FileChanged, InvalidKey
+from inhaul.hashing import PART_SIZE, Digest, hash_bytes
+from inhaul.stores.base import Stat, StoredObject
+from inhaul.stores.remote import fetch, metadata, writes
+from inhaul.stores.remote.clients import Clients
+from inhaul.stores.remote.parts import Memory, NoJournal
+from inhaul.stores.remote.requests import Requests
+from inhaul.stores.sending import PartReader, UploadJournal
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+C = TypeVar("C", bound=Clients)
+
+
+class RemoteStore(ABC, Generic[C]):
+    """A storage whose root is a folder of a bucket. Belongs to one event loop.
+
+    Objects smaller than a part are sent and fetched whole; larger ones in parts and parallel ranges. A subclass sends,
+    lists and removes them.
+
+    Args:
+        requests: The interface that sends requests to the bucket.
+    """
+
+    def __init__(self, requests: Requests[C]) -> None:
+        self.address = requests.address
+        self.files = None
+        self._requests = requests
+        self._ranges: bool | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.address)!r})"
+
+    @property
+    def root(self) -> str:
+        """The canonical address, as in the row of the storage."""
+        return str(self.address)
+
+    @property
+    def sender(self) -> Self:
+        """See `Store`."""
+        return self
+
+    async def is_there(self) -> bool:
+        """See `Readable`. Returns True: only a request shows that a bucket is gone."""
+        return True
+
+    def location(self, object_key: str) -> str:
+        """See `Readable`."""
+        return f"{self.address.folder}/{object_key}"
+
+    def key_problem(self, object_key: str) -> str | None:
+        """See `Readable`."""
+        return self.address.key_problem(object_key)
+
+    async def reader(self, object_key: str) -> "tuple[ObjectStore, str] | None":
+        """See `Readable`."""
+        if not await self._serves_ranges(object_key):
+            return None
+        store = await self._requests.send(lambda to: to.reader(), needs=self._requests.service.read)
+        return store, self._key(object_key)
+
+    async def _serves_ranges(self, object_key: str) -> bool:
+        """Returns True if the server answers a request for a range with that range; tries it once.
+
+        Args:
+            object_key: An object or a folder of objects for the try.
+        """
+        if self._ranges is None:
+            found = await self.stat(object_key)
+            if found is not None and found.size:
+                self._ranges = await self._serves_range(object_key, found.size)
+                return self._ranges
+            async for page in self.list(f"{object_key}/"):
+                for one in page:
+                    if one.size:
+                        self._ranges = await self._serves_range(one.key, one.size)
+                        return self._ranges
+        return self._ranges is not False
+
+    async def _serves_range(self, object_key: str, size: int) -> bool:
+        try:
+            await fetch.read_range(self._requests, self._key(object_key), 0, 1, size, None)
+        except fetch.WholeReply:
+            return False
+        return True
+
+    async def create(self) -> None:
+        """Does nothing: a bucket needs no folders."""
+
+    async def put_file(self, source: Path, object_key: str, expected: Digest, *, exclusive: bool = False) -> str:
+        """Sends a file, and hashes the bytes that it sends. Returns `verified_by`.
+
+        Raises:
+            FileChanged: The file no longer has the digest.
+            KeyExists: `exclusive` is True and there is an object under the key.
+        """
+        if expected.size < PART_SIZE:
+            data, digest = await asyncio.to_thread(_read, source, expected.size)
+            if digest != expected:
+                raise FileChanged(f"{source} changed since it was staged: stage it again")
+            return await self.put_small(object_key, data, _md5_hex(digest), exclusive=exclusive)
+        reader = await asyncio.to_thread(_core.PartReader, source)
+        return await self._put_whole(object_key, reader, expected, exclusive)
+
+    async def copy(self, source: Path, size: int) -> None:
+        """See `Store`. A bucket cannot rename objects."""
+
+    async def put_bytes(self, data: bytes, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
+        """Sends an object from memory. Returns `verified_by`.
+
+        Raises:
+            KeyExists: `exclusive` is True and there is an object under the key.
+        """
+        if len(data) < PART_SIZE:
+            return await self.put_small(object_key, data, _md5_hex(digest), exclusive=exclusive)
+        return await self._put_whole(object_key, Memory(data, digest), digest, exclusive)
+
+    async def _put_whole(self, object_key: str, reader: PartReader, expected: Digest, exclusive: bool) -> str:
+        _, verified = await self.put_large(object_key, reader, NoJournal(), exclusive=exclusive, expected=expected)
+        return verified
+
+    @abstractmethod
+    async def put_small(
+        self, object_key: str, data: bytes, md5_hex: str, *, exclusive: bool = False, resumed: bool = False
+    ) -> str:
+        """Sends an object in one request; see `Sender`.
+
+        Args:
+            object_key: The key of the object.
+            data: The content.
+            md5_hex: Its MD5.
+            exclusive: Whether an existing object stays; see `Store.put_file`.
+            resumed: Whether an equal object may exist already; then it is not sent again.
+        """
+
+    @abstractmethod
+    async def put_large(
+        self,
+        object_key: str,
+        reader: PartReader,
+        uploads: UploadJournal,
+        *,
+        exclusive: bool = False,
+        expected: Digest | None = None,
+    ) -> tuple[Digest, str]:
+        """Sends an object in parts; see `Sender`.
+
+        Args:
+            object_key: The key of the object.
+            reader: The content.
+            uploads: The journal of uploads.
+            exclusive: Whether an existing object stays; see `Store.put_file`.
+            expected: The digest that the content must have, if it is known.
+        """
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
+        """See `Readable`."""
+
+    async def stat(self, object_key: str) -> Stat | None:
+        """Returns the metadata of an object; None if it does not exist."""
+        return await metadata.stat(self._requests, self._key(object_key))
+
+    async def read(self, object_key: str) -> bytes | None:
+        """Returns the content of a small object; None if it does not exist."""
+        return await metadata.read(self._requests, self._key(object_key))
+
+    async def fetch(self, object_key: str, target: Path, size: int, etag: str | None = None) -> None:
+        """Writes an object's bytes to a new file; see `fetch.fetch`."""
+        await fetch.fetch(self._requests, self._key(object_key), target, size, etag)
+
+    async def sync(self) -> None:
+        """Does nothing: an object is durable when its request ends."""
+
+    async def aclose(self) -> None:
+        """See `Readable`."""
+        try:
+            await writes.settle(self._requests)
+        finally:
+            await self._requests.aclose()
+
+    async def check_target(self, object_key: str) -> None:
+        """See `Readable`."""
+        self._key(object_key)
+
+    async def check_removal(self, object_keys: Iterable[str]) -> None:
+        """See `Readable`. A bucket has no links."""
+
+    def _key(self, object_key: str) -> str:
+        """Returns the whole key.
+
+        Raises:
+            InvalidKey: The key could lead out of the root, or cannot be sent.
+        """
+        if problem := self.key_problem(object_key):
+            raise InvalidKey(f"{object_key!r} is no key of {self.root}: {problem}")
+        return self.address.key(object_key)
+
+
+def _read(source: Path, size: int) -> tuple[bytes, Digest]:
+    with source.open("rb") as file:
+        data = file.read(size + 1)  # one more byte, to see if the file has grown
+    return data, hash_bytes(data)
+
+
+def _md5_hex(digest: Digest) -> str:
+    return urlsafe_b64decode(digest.hash + "==").hex()
