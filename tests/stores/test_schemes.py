@@ -25,7 +25,8 @@ class OtherAddress(S3Address):
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
-    pass
+    if options.keys() - {"colour"}:
+        raise ValueError("storage_options: only colour is known")
 
 
 async def _probe(root: str, options: Mapping[str, Any]) -> RemoteReport:
@@ -85,6 +86,23 @@ async def test_a_kind_of_storage_is_one_entry_of_the_table(
 async def test_an_unknown_scheme_names_those_that_are_known(instance_of_another_kind: inhaul.Instance) -> None:
     with pytest.raises(UnsupportedStorage, match=r"gs:// is not supported: .* local folders and s3:// and other://"):
         Storage("gs://bucket")
+
+
+async def test_options_reach_only_storages_of_the_type_that_they_are_for(
+    instance_of_another_kind: inhaul.Instance, s3_root: str, tmp_path: Path
+) -> None:
+    other, url = instance_of_another_kind.root, f"sqlite:///{tmp_path / 'second.db'}"
+    local, others, of_s3 = str(tmp_path / "local"), {"colour": "red"}, {"client_kwargs": {"region_name": "blue"}}
+    options: dict[str, Any]
+    for root, options in ((other, others), (s3_root, of_s3), (local, others), (local, of_s3)):
+        async with inhaul.connect(root, url, storage_options=options) as instance:
+            regions = [instance.stores.kind_of(one).region for one in (other, s3_root)]
+            assert regions == (["red", "us-east-1"] if options is others else ["nowhere", "blue"])
+            for one in (other, s3_root):
+                assert await instance.stores.at(one).stat("none") is None
+    for root in (other, s3_root, local):
+        with pytest.raises(ValueError, match="storage_options"):
+            inhaul.connect(root, url, storage_options={"colour": "red", "client_kwargs": {}})
 
 
 async def test_a_test_is_one_of_the_scheme(instance_of_another_kind: inhaul.Instance) -> None:

@@ -12,7 +12,7 @@ from inhaul.instance.handle import Instance, stack
 from inhaul.keys import OBJECTS
 from inhaul.settings import settings
 from inhaul.stores.locations import as_text
-from inhaul.stores.schemes import check_options, is_remote, resolved_root
+from inhaul.stores.schemes import is_remote, resolved_root
 from inhaul.texts import shown
 
 if TYPE_CHECKING:
@@ -54,8 +54,6 @@ def connect(
     if not isinstance(storage_options, Mapping | None):
         raise TypeError("storage_options has the wrong type: pass a dict")  # its value may hold secrets
     settings.read()  # raises for an invalid setting before anything is done
-    options = dict(storage_options or {})
-    check_options(options)
     given = settings.storage if storage is None else as_text(storage)
     db = settings.db if db is None else db
     home, root = _places(given, db)
@@ -67,7 +65,7 @@ def connect(
                 f"local_storage={root!r} with storage={remote!r}: the first has to be a folder, the second on S3"
             )
     address = f"sqlite:///{home / 'registry.db'}" if db is None else db
-    instance = Instance(home, root, Database(address), options, remote)
+    instance = Instance(home, root, Database(address), storage_options, remote)
     stack.make_default(instance)
     return instance
 

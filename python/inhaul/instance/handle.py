@@ -67,7 +67,7 @@ class Instance:
         self.root = root
         self.remote = remote
         self.database = database
-        self.stores = Stores(storage_options)
+        self.stores = Stores(storage_options, remote or root)
         self.storages = Storages(database, root, remote)
         self.claims = Claims(database, self.stores)
         self.cache = Cache(settings.cache_dir.absolute(), settings.cache_limit)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inhaul.stores.base import Store
-from inhaul.stores.schemes import StorageKind, is_remote, kind_of, locate, make
+from inhaul.stores.schemes import StorageKind, is_remote, kind_of, locate, make, type_for, type_of
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
@@ -42,16 +42,25 @@ _unclosed: dict[int, _OfLoop] = {}
 
 
 class Stores:
-    """Creates stores with the options of an instance, and keeps those with connections."""
+    """Creates stores with the options of an instance, and keeps those with connections.
 
-    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+    Args:
+        options: The options.
+        storage: The root of the default storage, which decides for which storages the options are; see `type_for`.
+
+    Raises:
+        ValueError: There is an option that would have no effect.
+    """
+
+    def __init__(self, options: Mapping[str, Any] | None, storage: str) -> None:
         self._options = dict(options or {})
+        self._type = type_for(self._options, storage)
         self._loops: dict[asyncio.AbstractEventLoop, _OfLoop] = {}
 
     def at(self, root: str) -> Store:
         """Returns the store with this root, on the running event loop, without checking that it is the registry's."""
         if not is_remote(root):  # a local store has no connections to keep
-            return make(root, self._options)
+            return make(root, self._options_of(root))
         loop = asyncio.get_running_loop()
         for closed in [known for known in list(self._loops) if known.is_closed()]:
             self._loops.pop(closed, None)
@@ -59,12 +68,12 @@ class Stores:
         if stores is None:
             stores = self._loops[loop] = _OfLoop()
         if root not in stores:
-            stores[root] = make(root, self._options)
+            stores[root] = make(root, self._options_of(root))
         return stores[root]
 
     def path(self, root: str, object_key: str) -> "Path | UPath":
         """Returns the path of an object in the storage with this root; needs no event loop."""
-        return make(root, self._options).path(object_key)
+        return make(root, self._options_of(root)).path(object_key)
 
     def path_at(self, location: str) -> "Path | UPath":
         """Returns the path for a location on this machine or an address."""
@@ -75,7 +84,10 @@ class Stores:
 
     def kind_of(self, root: str) -> StorageKind:
         """Returns the type and the region of the storage with this root."""
-        return kind_of(root, self._options)
+        return kind_of(root, self._options_of(root))
+
+    def _options_of(self, root: str) -> Mapping[str, Any]:
+        return self._options if type_of(root) == self._type else {}
 
     async def aclose(self) -> None:
         """Closes the connections of the running event loop."""

@@ -68,14 +68,30 @@ def make(root: str, options: Mapping[str, Any]) -> Store:
     return LocalStore(root) if scheme is None else SCHEMES[scheme].store(root, options)
 
 
-def check_options(options: Mapping[str, Any]) -> None:
-    """Refuses options that would have no effect.
+def type_for(options: Mapping[str, Any], storage: str) -> str:
+    """Returns the type of the storages that options are for. A storage of another type gets none of them.
+
+    Services use the same names for different options, so an option never reaches a service that it is not meant for.
+
+    Args:
+        options: The options.
+        storage: The root of the default storage. If it is on a network, the options are for its type. If it is a
+            folder, they are for the first type in `SCHEMES` that has such options.
 
     Raises:
-        ValueError: There is such an option.
+        ValueError: There is an option that would have no effect.
+        UnsupportedStorage: The storage has an unknown scheme.
     """
-    for scheme in SCHEMES.values():
-        scheme.check_options(options)
+    scheme = _scheme(storage)
+    problems = []
+    for one in SCHEMES if scheme is None else (scheme,):
+        try:
+            SCHEMES[one].check_options(options)
+        except ValueError as problem:
+            problems.append(str(problem))
+        else:
+            return one
+    raise ValueError("; or ".join(problems))
 
 
 async def probe(root: str, options: Mapping[str, Any]) -> RemoteReport:
