@@ -122,7 +122,7 @@ async def test_credentials_are_not_shown(place: Place, caplog: pytest.LogCapture
         assert secret not in text
 
 
-@pytest.mark.parametrize("options", [{"keys": "x"}, {"key": "x"}, {"secret": SECRET}])
+@pytest.mark.parametrize("options", [{"keys": "x"}, {"key": "x"}, {"secret": SECRET}, {"token": "x"}])
 def test_options_that_would_have_no_effect_are_refused(place: Place, options: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="storage_options") as raised:
         S3Store(place.address, options)

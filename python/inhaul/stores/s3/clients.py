@@ -98,6 +98,8 @@ def check_options(options: Mapping[str, Any]) -> None:
         raise ValueError(f"storage_options {', '.join(unknown)}: inhaul knows {', '.join(_OPTIONS)}")
     if bool(options.get("key")) != bool(options.get("secret")):
         raise ValueError("storage_options: key and secret go together")
+    if options.get("token") and not options.get("key"):
+        raise ValueError("storage_options: token has no effect without key and secret")
     route.check(options)
 
 
