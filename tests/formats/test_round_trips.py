@@ -30,6 +30,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
 ]
 
+WRITES_TEXTS_OF_PANDAS = isinstance(pd.Series(["a"]).dtype, pd.StringDtype)  # anndata does, from pandas 3 on
+
 EXAMPLES = 250 if "SOAK" in os.environ else 15  # of a seed
 
 
@@ -163,12 +165,12 @@ def same(one: Any, other: Any) -> None:
 
 
 def own_round_trip(adata: ad.AnnData, path: Path) -> ad.AnnData:
-    """Returns what anndata makes of a copy. Columns of `string`, which it does not write, become objects."""
+    """Returns what anndata makes of a copy. Before pandas 3 it writes no `string` columns, so they become objects."""
     adata = adata.copy() if adata.is_view else copy.deepcopy(adata)
     for table in (adata.obs, adata.var, *([adata.raw.var] if adata.raw is not None else [])):
         adata.strings_to_categoricals(table)
         for name, dtype in table.dtypes.items():
-            if isinstance(dtype, pd.StringDtype):
+            if isinstance(dtype, pd.StringDtype) and not WRITES_TEXTS_OF_PANDAS:
                 table[name] = table[name].astype(object)
     if path.suffix == ".zarr":
         adata.write_zarr(path)

@@ -17,7 +17,7 @@ from inhaul.formats import memory, suffixes
 from inhaul.formats.backed import open_backed
 from inhaul.registry import asynchronous
 from mudatas import pulling_nothing
-from test_round_trips import own_round_trip, same
+from test_round_trips import WRITES_TEXTS_OF_PANDAS, own_round_trip, same
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*pull.*:FutureWarning:mudata"),
@@ -25,7 +25,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The data type:zarr.errors.UnstableSpecificationWarning"),
 ]
 
-WRITES_TEXTS_OF_PANDAS = isinstance(pd.Series(["a"]).dtype, pd.StringDtype)  # anndata writes them from pandas 3 on
 KEYS = ("a.h5ad", "a.zarr")
 
 

@@ -63,5 +63,6 @@ def test_the_files_that_contributing_names_exist() -> None:
     section = (root / "CONTRIBUTING.md").read_text().split("## Where things are decided")[1].split("\n## ")[0]
     named = [path for line in section.splitlines()[4:] for path in re.findall(r"`([\w/]+\.(?:py|rs))`", line)]
     assert len(named) > 10
-    missing = [path for path in named if not any((root / top / path).exists() for top in ("", "python/inhaul"))]
+    places = (root, Path(inhaul.__file__).parent)
+    missing = [path for path in named if not any((place / path).exists() for place in places)]
     assert missing == []
