@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use inhaul_core::hash::md5::{Backend, Digest, md5_many};
-use inhaul_core::hash::{Algorithm, PART_SIZE, hash_bytes};
+use inhaul_core::hash::{Algorithm, PART_SIZE, crc32c, hash_bytes};
 
 /// Messages in one call, as many as a scan gathers of small files.
 const MESSAGES: usize = 128;
@@ -44,5 +44,20 @@ fn one_content(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, many_messages, one_content);
+fn checksums(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("crc32c");
+    for size in [64, 1024, 4096, 64 * 1024, 256 * 1024, PART_SIZE as usize] {
+        let data = vec![0x5a_u8; size];
+        group.throughput(Throughput::Bytes(size as u64));
+        group.bench_function(format!("{size} B"), |bencher| {
+            bencher.iter(|| crc32c::append(0, black_box(&data)));
+        });
+    }
+    group.bench_function("combine", |bencher| {
+        bencher.iter(|| crc32c::combine(black_box(1), black_box(2), black_box(PART_SIZE as usize)));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, many_messages, one_content, checksums);
 criterion_main!(benches);

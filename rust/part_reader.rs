@@ -6,10 +6,13 @@ use rustix::fs::CWD;
 
 use crate::error::{Error, Result};
 use crate::hash::md5::{Backend, Digest, md5_many};
-use crate::hash::{Algorithm, Hash, Parts};
+use crate::hash::{Algorithm, Hash, Parts, crc32c};
 use crate::listing::Kind;
 use crate::outcome::{Failure, Reason};
 use crate::read::Source;
+
+/// The bytes that are read before their CRC32C is computed: few enough that they are still in the cache of the core.
+const CACHED: usize = 256 << 10;
 
 /// An open file and its parts.
 #[derive(Debug)]
@@ -71,15 +74,41 @@ impl PartReader {
     /// The file has become shorter, or the system refuses.
     pub fn read(&self, first: u32, buffers: &mut [&mut [u8]]) -> Result<Vec<Digest>> {
         for (buffer, index) in buffers.iter_mut().zip(first..) {
-            let length = self.source.read(buffer, self.parts.range(index).start);
-            if length.map_err(|failure| failure.error(&self.path))? < buffer.len() {
-                return Err(self.changed());
-            }
+            self.fill(buffer, self.parts.range(index).start)?;
         }
+        Ok(self.digests(buffers))
+    }
+
+    /// Like `read`, but also computes the CRC32C of each part.
+    ///
+    /// # Errors
+    /// See `read`.
+    pub fn read_with_crc32c(&self, first: u32, buffers: &mut [&mut [u8]]) -> Result<Vec<(Digest, u32)>> {
+        let mut checksums = Vec::with_capacity(buffers.len());
+        for (buffer, index) in buffers.iter_mut().zip(first..) {
+            let (mut at, mut checksum) = (self.parts.range(index).start, 0);
+            for slice in buffer.chunks_mut(CACHED) {
+                self.fill(slice, at)?;
+                at += slice.len() as u64;
+                checksum = crc32c::append(checksum, slice);
+            }
+            checksums.push(checksum);
+        }
+        Ok(self.digests(buffers).into_iter().zip(checksums).collect())
+    }
+
+    /// Fills a buffer with the content at an offset.
+    fn fill(&self, buffer: &mut [u8], at: u64) -> Result<()> {
+        let length = self.source.read(buffer, at).map_err(|failure| failure.error(&self.path))?;
+        if length < buffer.len() { Err(self.changed()) } else { Ok(()) }
+    }
+
+    /// The MD5 of each part.
+    fn digests(&self, buffers: &[&mut [u8]]) -> Vec<Digest> {
         let messages: Vec<&[u8]> = buffers.iter().map(|buffer| &**buffer).collect();
         let mut digests = vec![Digest::default(); messages.len()];
         md5_many(self.backend, &messages, &mut digests);
-        Ok(digests)
+        digests
     }
 
     /// The hash of the file, from the digests of all its parts.

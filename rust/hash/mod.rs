@@ -1,5 +1,6 @@
 //! Content hashes: their kinds, their parts and their text form.
 
+pub mod crc32c;
 pub mod md5;
 mod sha;
 pub mod tree;

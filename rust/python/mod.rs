@@ -14,7 +14,7 @@ use rustix::fs::statfs;
 use crate::direct::{self, FolderAlgorithm};
 use crate::error::Error;
 use crate::hash::md5::Backend;
-use crate::hash::{self, Algorithm, Hash, PART_SIZE};
+use crate::hash::{self, Algorithm, Hash, PART_SIZE, crc32c as checksum};
 use crate::ids::Uid;
 use crate::ignore;
 use crate::keys;
@@ -71,6 +71,17 @@ fn hash_bytes(py: Python<'_>, data: Data, algorithm: &str) -> PyResult<Digest> {
     let backend = Backend::active().map_err(|error| exception(py, error.into()))?;
     let hash = py.detach(|| hash::hash_bytes(backend, data.bytes(), algorithm));
     Ok(digest(data.bytes().len() as u64, &hash))
+}
+
+#[pyfunction]
+#[pyo3(signature = (data, before = 0))]
+fn crc32c(py: Python<'_>, data: Data, before: u32) -> u32 {
+    py.detach(|| checksum::append(before, data.bytes()))
+}
+
+#[pyfunction]
+fn crc32c_combine(first: u32, second: u32, second_length: usize) -> u32 {
+    checksum::combine(first, second, second_length)
 }
 
 #[pyfunction]
@@ -173,7 +184,7 @@ mod _core {
     use super::scan::{Batch, Contents, GivenFiles, Listing, Scanner};
     #[pymodule_export]
     use super::{
-        accessor, check_patterns, copy_file, filesystem_magic, hash_bytes, hash_dir, hash_files, key_problem,
-        new_uid, next_uid, object_key, suffix, write_file,
+        accessor, check_patterns, copy_file, crc32c, crc32c_combine, filesystem_magic, hash_bytes, hash_dir,
+        hash_files, key_problem, new_uid, next_uid, object_key, suffix, write_file,
     };
 }

@@ -5,11 +5,18 @@ use pyo3::types::PyBytes;
 
 use super::convert::{PyPath, blocking, exception};
 use super::{Digest, digest};
+use crate::error::Result;
 use crate::hash::md5;
 use crate::part_reader;
 
 /// The content of a part and its MD5.
 type Part<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+
+/// The content of a part, its MD5 and its CRC32C.
+type CheckedPart<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>, u32);
+
+/// A method that reads adjacent parts, each into a buffer of its length.
+type Read<T> = fn(&part_reader::PartReader, u32, &mut [&mut [u8]]) -> Result<Vec<T>>;
 
 #[pyclass(frozen, module = "inhaul._core")]
 pub(super) struct PartReader(pub(super) part_reader::PartReader);
@@ -38,15 +45,18 @@ impl PartReader {
     }
 
     fn read<'py>(&self, py: Python<'py>, first: u32, count: u32) -> PyResult<Vec<Part<'py>>> {
-        let lengths = self.0.lengths(first, count).map_err(|error| exception(py, error))?;
-        let mut digests = Vec::new();
-        let contents = filled(py, &lengths, Vec::new(), &mut |buffers| {
-            digests = blocking(py, |_| self.0.read(first, buffers))?;
-            Ok(())
-        })?;
-        // The innermost buffer is the last part.
-        let contents = contents.into_iter().rev();
-        Ok(contents.zip(&digests).map(|(content, digest)| (content, PyBytes::new(py, digest))).collect())
+        let parts = self.parts(py, first, count, part_reader::PartReader::read)?;
+        Ok(parts.map(|(content, md5)| (content, PyBytes::new(py, &md5))).collect())
+    }
+
+    fn read_with_crc32c<'py>(
+        &self,
+        py: Python<'py>,
+        first: u32,
+        count: u32,
+    ) -> PyResult<Vec<CheckedPart<'py>>> {
+        let parts = self.parts(py, first, count, part_reader::PartReader::read_with_crc32c)?;
+        Ok(parts.map(|(content, (md5, crc32c))| (content, PyBytes::new(py, &md5), crc32c)).collect())
     }
 
     fn digest(&self, py: Python<'_>, md5s: Vec<md5::Digest>) -> PyResult<Digest> {
@@ -56,6 +66,26 @@ impl PartReader {
 
     fn check(&self, py: Python<'_>) -> PyResult<()> {
         blocking(py, |_| self.0.check())
+    }
+}
+
+impl PartReader {
+    /// Reads adjacent parts by `read`: the content of each, and what `read` computed of it.
+    fn parts<'py, T: Send>(
+        &self,
+        py: Python<'py>,
+        first: u32,
+        count: u32,
+        read: Read<T>,
+    ) -> PyResult<impl Iterator<Item = (Bound<'py, PyBytes>, T)> + use<'py, T>> {
+        let lengths = self.0.lengths(first, count).map_err(|error| exception(py, error))?;
+        let mut computed = Vec::new();
+        let contents = filled(py, &lengths, Vec::new(), &mut |buffers| {
+            computed = blocking(py, |_| read(&self.0, first, buffers))?;
+            Ok(())
+        })?;
+        // The innermost buffer is the last part.
+        Ok(contents.into_iter().rev().zip(computed))
     }
 }
 
