@@ -22,6 +22,8 @@ __all__ = [
     "accessor",
     "check_patterns",
     "copy_file",
+    "crc32c",
+    "crc32c_combine",
     "filesystem_magic",
     "hash_bytes",
     "hash_dir",
@@ -138,6 +140,29 @@ def hash_files(
 
 def hash_bytes(data: Buffer, algorithm: str) -> tuple[str, str, int]:
     """Hash bytes in memory: (hash, hash type, size). Algorithms as in `hash_files`, with parts of 8 MiB."""
+
+def crc32c(data: Buffer, before: int = 0) -> int:
+    """Compute the CRC32C (Castagnoli) of bytes in memory.
+
+    Args:
+        data: The bytes.
+        before: The CRC32C of the bytes that precede them in the content; 0 if there are none.
+
+    Raises:
+        OverflowError: `before` is no number of 32 bits.
+    """
+
+def crc32c_combine(first: int, second: int, second_length: int) -> int:
+    """Give the CRC32C of two contents in a row.
+
+    Args:
+        first: The CRC32C of the first content.
+        second: The CRC32C of the second content.
+        second_length: The bytes in the second content.
+
+    Raises:
+        OverflowError: A CRC32C is no number of 32 bits, or the length is negative or above 64 bits.
+    """
 
 def hash_dir(
     path: StrOrBytesPath | Root,
@@ -407,6 +432,15 @@ class PartReader:
 
     def read(self, first: int, count: int) -> list[tuple[bytes, bytes]]:
         """Read neighbouring parts and hash them side by side: (content, binary MD5) of each.
+
+        Raises:
+            FileChanged: The file has become shorter.
+            OSError: It cannot be read.
+            ValueError: There are not so many parts.
+        """
+
+    def read_with_crc32c(self, first: int, count: int) -> list[tuple[bytes, bytes, int]]:
+        """Read neighbouring parts as `read` does: (content, binary MD5, CRC32C) of each.
 
         Raises:
             FileChanged: The file has become shorter.
