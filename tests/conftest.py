@@ -29,8 +29,11 @@ S3_SERVERS = os.environ.get("S3_SERVERS", "seaweedfs").split(",")
 _STARTS = {"seaweedfs": seaweedfs, "ceph": ceph.ceph, "rclone": rclone}
 
 # The environment of this machine must not affect the tests, so its settings are removed before any is read.
-for name in [name for name in os.environ if name.startswith(("INHAUL_", "AWS_"))]:
+for name in [name for name in os.environ if name.startswith(("INHAUL_", "AWS_", "GCSFS_", "GOOGLE_", "STORAGE_"))]:
     del os.environ[name]
+
+# gcsfs reads this when it is imported. By default it asks Google about each bucket, by gRPC and for a minute.
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
 
 def pytest_sessionstart() -> None:
