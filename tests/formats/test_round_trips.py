@@ -150,7 +150,7 @@ def same(one: Any, other: Any) -> None:
         for name, value in other.items():
             same(one[name], value)
     elif isinstance(other, pd.DataFrame):
-        pd.testing.assert_frame_equal(one, other)
+        same_columns(one, other)
     elif isinstance(other, pd.Series):
         pd.testing.assert_series_equal(one, other)
     elif isinstance(other, pd.api.extensions.ExtensionArray):
