@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 
 from inhaul._core import PartReader, crc32c, crc32c_combine
 from inhaul.errors import FileChanged
-from inhaul.hashing import Digest
-from inhaul.stores.s3.store import _Memory
 
 MIB = 1024 * 1024
 PART = 8 * MIB
@@ -103,10 +101,3 @@ def test_parts_of_a_file_that_became_shorter(tmp_path: Path) -> None:
             file.truncate(size)
         with pytest.raises(FileChanged, match=str(path)):
             reader.read_with_crc32c(0, 1)
-
-
-def test_parts_of_content_in_memory() -> None:
-    content = random.Random(2).randbytes(PART + 5)
-    memory = _Memory(content, Digest("", "md5-2", len(content)))
-    assert [(part, md5) for part, md5, _ in memory.read_with_crc32c(0, 2)] == memory.read(0, 2)
-    assert [crc for _, _, crc in memory.read_with_crc32c(0, 2)] == [crc32c(content[:PART]), crc32c(content[PART:])]
