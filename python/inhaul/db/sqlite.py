@@ -67,7 +67,8 @@ def engine(path: Path, *, read_only: bool) -> AsyncEngine:
 @asynccontextmanager
 async def empty_registry() -> AsyncIterator[AsyncConnection]:
     """Yields a connection to an empty registry in memory."""
-    in_memory = create_async_engine("sqlite+aiosqlite://", poolclass=NullPool)
+    opened = partial(_open_file, ":memory:")
+    in_memory = create_async_engine("sqlite+aiosqlite://", async_creator=opened, poolclass=NullPool)
     try:
         async with in_memory.connect() as conn:
             await conn.run_sync(schema.create)
