@@ -28,13 +28,15 @@ def connect(
 ) -> Instance:
     """Connects to a registry and its default storage, at the first use of the instance.
 
-    All later calls of the process use this instance. If a `with` block enters it, only calls in the block use it.
+    Later calls use this instance, unless they are in a `with` block of another one. If a `with` block enters it, calls
+    in the block use it, and it is no longer the default for others.
 
     Args:
         storage: Root of the default storage: a folder, or `s3://bucket/prefix`, with `?endpoint_url=https://...` for a
             server that is not Amazon's. None means `settings.storage`, else `./.inhaul/storage`.
         db: `sqlite:///PATH` or `postgresql://...`. None means `settings.db`, else `registry.db` in the `.inhaul`
-            folder: `<root>/.inhaul/registry.db` if `storage` is a folder, and `./.inhaul/registry.db` otherwise.
+            folder: `<root>/.inhaul/registry.db` if you name a folder as the storage, here or in the settings, and
+            `./.inhaul/registry.db` otherwise.
         storage_options: Options for S3, named as in s3fs, such as `key`, `secret`, `profile` or `anon`. For missing
             ones, the usual environment variables and files of AWS are used. Options are never stored or shown.
         local_storage: A folder that keeps new artifacts until `save(upload=True)` moves them to the storage on S3.

@@ -51,18 +51,18 @@ if TYPE_CHECKING:
 class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, IsVersioned, TracksRun, TracksUpdates):
     """A dataset or model, stored as a file or folder.
 
-    Creating an artifact does no I/O. Staging reads and hashes the content, and asks the registry about it. If it is
-    registered already, the artifact represents the existing one; see `on_duplicate`. `save()` stages the artifact if
-    needed, then stores and registers it.
+    An artifact is staged before it is saved: its content is read and hashed, and the registry is asked about it. If the
+    registry has the content already, the object stands for the registered artifact; see `on_duplicate`. `save()` stages
+    the artifact if needed, then stores and registers it. Data that lies in a storage already is registered where it is.
 
     Args:
         data: A path to a file or folder, or a DataFrame, AnnData or MuData.
         key: The name of the artifact, like a path: `"experiment/cells.csv"`. Content that differs from the latest
             version with this key becomes a new version.
         description: A description of the artifact.
-        version: The name of this version. None numbers it, from the second version on.
-        is_new_version_of: Any version of the same artifact, saved or not. The new version follows the newest one, and
-            takes over its key and description if you give none.
+        version: The name of this version. Without one, the first version has no name, and later ones get a number.
+        is_new_version_of: Any version of the same artifact, saved or not. The new version follows the newest one. If
+            you give no key or description, it takes those of the version that you pass here.
         run: The run that creates the artifact. None means the current run, False no run.
         visibility: Whether queries show the artifact; see `Visibility`.
         format: How an AnnData is stored: `"h5ad"` or `"zarr"`. None takes it from the suffix of the key; without such a
@@ -70,14 +70,14 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         accessor: The type that `load()` returns, if the suffix allows several: `"AnnData"` or `"MuData"`.
         storage: The storage of the artifact, or the root of one, which is registered when the artifact is saved. The
             first save creates a missing folder. None means the storage that holds the data, or else the default one.
-        key_is_virtual: False stores the object under the key, as its path in the storage. Otherwise inhaul chooses the
-            path.
-        follow_symlinks: True follows links in a folder whose target is inside the folder, `"anywhere"` follows all
+        key_is_virtual: False stores the object under the key, as its path in the storage. True and None let inhaul
+            choose the path.
+        follow_symlinks: In a folder, True follows links to targets inside the folder, and `"anywhere"` follows all
             links. The others are left out. The path itself may always be a link; the artifact takes the name of the
             link.
-        on_duplicate: What to do if the latest version with this key has the same content already, or, without a key,
-            any artifact: `"return"` that artifact, `"create"` a new one (with a key, a new version), or raise an
-            `"error"`.
+        on_duplicate: What to do if the latest version with this key has the same content, or, if you give no key, the
+            latest version of any artifact in the storage: `"return"` that artifact, `"create"` a new one (with a key, a
+            new version), or raise an `"error"`.
 
     Raises:
         TypeError: The data or another argument has the wrong type.
@@ -238,12 +238,15 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
 
         Raises:
             ValueError: `upload=True`, but `connect` got no `local_storage`, or the artifact is in a third storage; or
-                another version of the artifact has this name.
-            FileChanged: The content changed since it was staged.
-            KeyExists: Another artifact or a file has the key; or the content is registered, and `on_duplicate` is
-                `"error"`; or the content is in the trash.
+                another version of the artifact has the given `version`.
+            FileChanged: The content changed since it was staged; or the local object to upload is not the registered
+                one.
+            KeyExists: An artifact of another family has the new key, or, with `key_is_virtual=False`, there is a file
+                under the key; or the content is registered, and `on_duplicate` is `"error"`; or the content is in the
+                trash.
             NoResultFound: The artifact was permanently deleted.
-            ObjectMissing, ObjectChanged: The local object to upload is gone, or is not the registered one.
+            ObjectMissing: The local object to upload is gone.
+            ObjectChanged: A later version has overwritten the local object to upload.
             LeaseLost: The process was stopped for minutes, such as by a laptop's sleep; nothing was registered.
             StorageFull: The storage has no room for the object.
         """
@@ -263,8 +266,9 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
     async def load(self, is_run_input: "bool | Run | None" = None, stream: bool = False, **options: Any) -> Any:
         """Loads the content into memory.
 
-        Returns a DataFrame (.csv, .tsv, .parquet, .ipc, .feather), an AnnData (.h5ad, AnnData zarr), a MuData (.h5mu),
-        an array (.jpg, .png, .tif), Python objects (JSON, YAML), text (.txt, .md), or an open HDF5 file or zarr group.
+        Returns a DataFrame (.csv, .tsv, .parquet, .ipc, .feather, also with .gz), an AnnData (.h5ad, AnnData zarr), a
+        MuData (.h5mu), an array (.jpg, .jpeg, .png, .tif, .tiff), Python objects (JSON, YAML), text (.txt, .md), or an
+        open HDF5 file or zarr group.
         A TileDB array or store (.tiledb, .tiledbsoma) is opened. For other suffixes, the result is the path of the file
         or folder.
 
@@ -450,7 +454,7 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
             TypeError: `permanent` or `storage` is not True, False or None.
             ValueError: The artifact is not saved, or `using_key` is given.
             InUse: The artifact is a member of a collection that is not in the trash.
-            ObjectShared: The object to remove is, contains or lies in the object of another artifact.
+            ObjectShared: The object to remove is also that of another artifact, contains it, or lies inside it.
             LinkRefused: There is a link in the path of the object to remove.
             StorageShared: A copy of the registry may refer to the object to remove, and `storage` is None.
             WrongStorage: The object to remove is at a root that is not, or no longer, this registry's storage.

@@ -51,8 +51,8 @@ _table, _members = tables.collection, tables.collection_artifact
 class Collection(HasVisibility, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
     """An ordered set of artifacts with a name.
 
-    Saving other artifacts, or the same in another order, under a registered name creates a new version. Saving the same
-    artifacts in the same order gives the registered collection. `save()` raises `KeyExists` if the collection with this
+    Saving other artifacts, or the same in another order, under a registered name creates a new version. Saving those of
+    the latest version, in the same order, gives that version. `save()` raises `KeyExists` if the collection with this
     name is in the trash and has the same members, `ValueError` if a member is in the trash or the version is used in
     the family, and `NoResultFound` if a member was deleted.
 

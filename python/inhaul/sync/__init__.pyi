@@ -933,18 +933,18 @@ class Artifact(
 ):
     """A dataset or model, stored as a file or folder.
 
-    Creating an artifact does no I/O. Staging reads and hashes the content, and asks the registry about it. If it is
-    registered already, the artifact represents the existing one; see `on_duplicate`. `save()` stages the artifact if
-    needed, then stores and registers it.
+    An artifact is staged before it is saved: its content is read and hashed, and the registry is asked about it. If the
+    registry has the content already, the object stands for the registered artifact; see `on_duplicate`. `save()` stages
+    the artifact if needed, then stores and registers it. Data that lies in a storage already is registered where it is.
 
     Args:
         data: A path to a file or folder, or a DataFrame, AnnData or MuData.
         key: The name of the artifact, like a path: `"experiment/cells.csv"`. Content that differs from the latest
             version with this key becomes a new version.
         description: A description of the artifact.
-        version: The name of this version. None numbers it, from the second version on.
-        is_new_version_of: Any version of the same artifact, saved or not. The new version follows the newest one, and
-            takes over its key and description if you give none.
+        version: The name of this version. Without one, the first version has no name, and later ones get a number.
+        is_new_version_of: Any version of the same artifact, saved or not. The new version follows the newest one. If
+            you give no key or description, it takes those of the version that you pass here.
         run: The run that creates the artifact. None means the current run, False no run.
         visibility: Whether queries show the artifact; see `Visibility`.
         format: How an AnnData is stored: `"h5ad"` or `"zarr"`. None takes it from the suffix of the key; without such a
@@ -952,14 +952,14 @@ class Artifact(
         accessor: The type that `load()` returns, if the suffix allows several: `"AnnData"` or `"MuData"`.
         storage: The storage of the artifact, or the root of one, which is registered when the artifact is saved. The
             first save creates a missing folder. None means the storage that holds the data, or else the default one.
-        key_is_virtual: False stores the object under the key, as its path in the storage. Otherwise inhaul chooses the
-            path.
-        follow_symlinks: True follows links in a folder whose target is inside the folder, `"anywhere"` follows all
+        key_is_virtual: False stores the object under the key, as its path in the storage. True and None let inhaul
+            choose the path.
+        follow_symlinks: In a folder, True follows links to targets inside the folder, and `"anywhere"` follows all
             links. The others are left out. The path itself may always be a link; the artifact takes the name of the
             link.
-        on_duplicate: What to do if the latest version with this key has the same content already, or, without a key,
-            any artifact: `"return"` that artifact, `"create"` a new one (with a key, a new version), or raise an
-            `"error"`.
+        on_duplicate: What to do if the latest version with this key has the same content, or, if you give no key, the
+            latest version of any artifact in the storage: `"return"` that artifact, `"create"` a new one (with a key, a
+            new version), or raise an `"error"`.
 
     Raises:
         TypeError: The data or another argument has the wrong type.
@@ -1070,12 +1070,15 @@ class Artifact(
 
         Raises:
             ValueError: `upload=True`, but `connect` got no `local_storage`, or the artifact is in a third storage; or
-                another version of the artifact has this name.
-            FileChanged: The content changed since it was staged.
-            KeyExists: Another artifact or a file has the key; or the content is registered, and `on_duplicate` is
-                `"error"`; or the content is in the trash.
+                another version of the artifact has the given `version`.
+            FileChanged: The content changed since it was staged; or the local object to upload is not the registered
+                one.
+            KeyExists: An artifact of another family has the new key, or, with `key_is_virtual=False`, there is a file
+                under the key; or the content is registered, and `on_duplicate` is `"error"`; or the content is in the
+                trash.
             NoResultFound: The artifact was permanently deleted.
-            ObjectMissing, ObjectChanged: The local object to upload is gone, or is not the registered one.
+            ObjectMissing: The local object to upload is gone.
+            ObjectChanged: A later version has overwritten the local object to upload.
             LeaseLost: The process was stopped for minutes, such as by a laptop's sleep; nothing was registered.
             StorageFull: The storage has no room for the object.
         """
@@ -1084,8 +1087,9 @@ class Artifact(
     def load(self, is_run_input: bool | Run | None = None, stream: bool = False, **options: Any) -> Any:
         """Loads the content into memory.
 
-        Returns a DataFrame (.csv, .tsv, .parquet, .ipc, .feather), an AnnData (.h5ad, AnnData zarr), a MuData (.h5mu),
-        an array (.jpg, .png, .tif), Python objects (JSON, YAML), text (.txt, .md), or an open HDF5 file or zarr group.
+        Returns a DataFrame (.csv, .tsv, .parquet, .ipc, .feather, also with .gz), an AnnData (.h5ad, AnnData zarr), a
+        MuData (.h5mu), an array (.jpg, .jpeg, .png, .tif, .tiff), Python objects (JSON, YAML), text (.txt, .md), or an
+        open HDF5 file or zarr group.
         A TileDB array or store (.tiledb, .tiledbsoma) is opened. For other suffixes, the result is the path of the file
         or folder.
 
@@ -1233,7 +1237,7 @@ class Artifact(
             TypeError: `permanent` or `storage` is not True, False or None.
             ValueError: The artifact is not saved, or `using_key` is given.
             InUse: The artifact is a member of a collection that is not in the trash.
-            ObjectShared: The object to remove is, contains or lies in the object of another artifact.
+            ObjectShared: The object to remove is also that of another artifact, contains it, or lies inside it.
             LinkRefused: There is a link in the path of the object to remove.
             StorageShared: A copy of the registry may refer to the object to remove, and `storage` is None.
             WrongStorage: The object to remove is at a root that is not, or no longer, this registry's storage.
@@ -1617,8 +1621,8 @@ class BackedAccessor:
 class Collection(_HasVisibility, _IsDescribed, _IsVersioned, _TracksRun, _TracksUpdates):
     """An ordered set of artifacts with a name.
 
-    Saving other artifacts, or the same in another order, under a registered name creates a new version. Saving the same
-    artifacts in the same order gives the registered collection. `save()` raises `KeyExists` if the collection with this
+    Saving other artifacts, or the same in another order, under a registered name creates a new version. Saving those of
+    the latest version, in the same order, gives that version. `save()` raises `KeyExists` if the collection with this
     name is in the trash and has the same members, `ValueError` if a member is in the trash or the version is used in
     the family, and `NoResultFound` if a member was deleted.
 
@@ -1769,13 +1773,15 @@ def connect(
 ) -> Instance:
     """Connects to a registry and its default storage, at the first use of the instance.
 
-    All later calls of the process use this instance. If a `with` block enters it, only calls in the block use it.
+    Later calls use this instance, unless they are in a `with` block of another one. If a `with` block enters it, calls
+    in the block use it, and it is no longer the default for others.
 
     Args:
         storage: Root of the default storage: a folder, or `s3://bucket/prefix`, with `?endpoint_url=https://...` for a
             server that is not Amazon's. None means `settings.storage`, else `./.inhaul/storage`.
         db: `sqlite:///PATH` or `postgresql://...`. None means `settings.db`, else `registry.db` in the `.inhaul`
-            folder: `<root>/.inhaul/registry.db` if `storage` is a folder, and `./.inhaul/registry.db` otherwise.
+            folder: `<root>/.inhaul/registry.db` if you name a folder as the storage, here or in the settings, and
+            `./.inhaul/registry.db` otherwise.
         storage_options: Options for S3, named as in s3fs, such as `key`, `secret`, `profile` or `anon`. For missing
             ones, the usual environment variables and files of AWS are used. Options are never stored or shown.
         local_storage: A folder that keeps new artifacts until `save(upload=True)` moves them to the storage on S3.
@@ -1842,22 +1848,22 @@ def gc(
     """Finds garbage in a storage and on this machine, and deletes it on request.
 
     Garbage is: objects whose path inhaul chose and to which no artifact refers; uploads of such objects that were never
-    completed; files that crashed processes left in the storage or the cache; and sessions, with which crashed ingests
-    would continue. Never garbage are files in places that you chose, what may belong to another registry, and what a
-    running ingest or save in any process may need. With `delete`, permanent deletions that failed or were killed are
-    also finished, whatever their age.
+    completed; files that crashed processes left in the storage or the cache; and session files, with which a repeated
+    ingest would continue a crashed one. These are never garbage: files in places that you chose, anything that may
+    belong to another registry, and anything that a running ingest or save in any process may need. With `delete`,
+    permanent deletions that failed or were killed are also finished, whatever their age.
 
     Args:
         storage: The storage; the default one if None.
         delete: Delete the garbage. Otherwise nothing is changed.
         older_than: The minimum age of garbage.
-        shared: True looks only at objects of artifacts that this registry has or had. Pass it if other registries also
-            use the storage. Objects that a crashed ingest stored and did not register, and temporary files in the
-            storage, then stay.
+        shared: In the storage, True looks only at objects of artifacts that this registry has or had, in any version.
+            Pass it if other registries also use the storage. Objects of new artifacts that a crashed ingest stored and
+            did not register, and temporary files in the storage, then stay.
 
     Raises:
         NoResultFound: The registry does not know the storage.
-        StorageShared: Another registry uses the storage and `shared` is false, or that registry is a copy of this one.
+        StorageShared: Another registry uses the storage and `shared` is false, or one of them is a copy of the other.
         WrongStorage: A different storage is at this root, or the storage belongs to another copy of the registry.
         TypeError: An argument has the wrong type.
         ValueError: `older_than` is negative, or more than 36,500 days.
@@ -1878,8 +1884,8 @@ def ingest(
     """Stores and registers every regular file below a folder, and returns a report.
 
     It does the same as `Artifact.from_dir(...).save()`, with the same arguments, but keeps no list of artifacts, so its
-    memory does not grow with the folder. Each file is read once; on S3 none is read. With `duplicates="drop"`, each is
-    read twice, and memory grows with the number of files.
+    memory hardly grows with the folder. Each file is read once, or not at all if the folder is on S3. With
+    `duplicates="drop"`, each is read twice, and memory grows with the number of files.
 
     Args:
         path: The folder.

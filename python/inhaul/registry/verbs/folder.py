@@ -90,8 +90,8 @@ async def ingest(
     """Stores and registers every regular file below a folder, and returns a report.
 
     It does the same as `Artifact.from_dir(...).save()`, with the same arguments, but keeps no list of artifacts, so its
-    memory does not grow with the folder. Each file is read once; on S3 none is read. With `duplicates="drop"`, each is
-    read twice, and memory grows with the number of files.
+    memory hardly grows with the folder. Each file is read once, or not at all if the folder is on S3. With
+    `duplicates="drop"`, each is read twice, and memory grows with the number of files.
 
     Args:
         path: The folder.
