@@ -216,8 +216,9 @@ def forms(adata: ad.AnnData, folder: Path) -> list[tuple[Path, str, ad.AnnData]]
     try:
         with ad.settings.override(auto_shard_zarr_v3=False):
             ad.io.write_elem(zarr.open_group(path, mode="w", zarr_format=3), "/", adata)
-    except (AttributeError, ValueError) as error:  # anndata cannot write texts in records that it has read
-        assert "has no attribute 'encode'" in str(error) or "max() arg is an empty sequence" in str(error)
+    except Exception as error:  # of what it has read, anndata cannot write complex numbers, and texts in records
+        known = ("has no attribute 'encode'", "max() arg is an empty sequence", "writing <class 'complex'>")
+        assert any(text in str(error) for text in known), error
         return []
     own = ad.read_zarr(path)
     archive = Path(shutil.make_archive(str(path), "zip", path))
