@@ -17,6 +17,7 @@ import threading
 import time
 from base64 import urlsafe_b64encode
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,13 +91,12 @@ def check_rows(work: Path) -> dict[str, tuple[int, str]]:
     database = work / "registry.db"
     if not database.exists():
         return {}
-    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         columns = "key, object_key, size, hash, is_latest"
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'artifact'").fetchone():
             return {}  # killed before the first table
         rows = connection.execute(f"SELECT {columns} FROM artifact").fetchall()  # noqa: S608
-    connection.close()
 
     for key, object_key, size, hash_, _ in rows:
         assert digest(work / "storage" / object_key) == (size, hash_), key
