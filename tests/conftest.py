@@ -29,7 +29,8 @@ S3_SERVERS = os.environ.get("S3_SERVERS", "seaweedfs").split(",")
 _STARTS = {"seaweedfs": seaweedfs, "ceph": ceph.ceph, "rclone": rclone}
 
 # The environment of this machine must not affect the tests, so its settings are removed before any is read.
-for name in [name for name in os.environ if name.startswith(("INHAUL_", "AWS_", "GCSFS_", "GOOGLE_", "STORAGE_"))]:
+_SETTINGS = ("INHAUL_", "AWS_", "AZURE_", "GCSFS_", "GOOGLE_", "STORAGE_")
+for name in [name for name in os.environ if name.startswith(_SETTINGS)]:
     del os.environ[name]
 
 # gcsfs reads this when it is imported. By default it asks Google about each bucket, by gRPC and for a minute.
