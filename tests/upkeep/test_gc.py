@@ -234,5 +234,8 @@ async def test_a_killed_delete_converges(tmp_path: Path, step: int) -> None:
 def test_the_blocking_api_collects(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("x")
     with inhaul.sync.connect(tmp_path / "storage"):
-        inhaul.sync.Artifact(tmp_path / "x.csv", key="x.csv").save()
-        assert inhaul.sync.gc(older_than=NOW).objects == []
+        path = inhaul.sync.Artifact(tmp_path / "x.csv", key="x.csv").save().path
+        orphan = path.with_name("0" * 20 + ".csv")
+        orphan.write_text("12345")
+        assert list(map(Path, inhaul.sync.gc(older_than=NOW, delete=True).objects)) == [orphan]
+    assert (path.exists(), orphan.exists()) == (True, False)
