@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, cast, get_args, overload
 
-from inhaul.texts import check_name, check_path_text, shown
+from inhaul.texts import check_name, check_path_text, is_storable, shown
 
 T = TypeVar("T")
 
@@ -21,14 +21,18 @@ def _text(name: str) -> str | None:
     return os.environ.get(name) or None
 
 
-def _address(value: object, name: str) -> str | None:
-    if value is not None:
-        check_name(name, value)
-    return cast("str | None", value)
-
-
 def _root(value: object, name: str) -> str | None:
-    return _address(os.fspath(value) if isinstance(value, os.PathLike) else value, name)
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if text is not None:
+        check_name(name, text)
+    return cast("str | None", text)
+
+
+def _address(value: object, name: str) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value or not is_storable(value)):
+        # It may hold a password, so the error does not quote it.
+        raise ValueError(f"{name} is no address: pass a text, such as 'sqlite:///registry.db'")
+    return value
 
 
 def _durability(value: object, name: str) -> Durability:
@@ -151,8 +155,8 @@ class Settings:
             the operating system (`INHAUL_DURABILITY`).
 
     Raises:
-        ValueError: A value in the environment, or an assigned `cache_dir`, `user` or `threads`, is not valid.
-        TypeError: An assigned `cache_dir` or `user` has the wrong type.
+        ValueError: A value in the environment, or an assigned one, is not valid.
+        TypeError: An assigned `storage`, `cache_dir` or `user` has the wrong type.
     """
 
     __slots__ = ("_values",)
@@ -177,7 +181,10 @@ class Settings:
         return {name: getattr(self, name) for name, one in vars(Settings).items() if isinstance(one, _Setting)}
 
     def __repr__(self) -> str:
-        return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.read().items())})"
+        values = self.read()
+        if values["db"] is not None and not values["db"].startswith("sqlite"):
+            values["db"] = f"{values['db'].partition('://')[0]}://..."  # the rest may hold a password
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in values.items())})"
 
 
 settings = Settings()

@@ -1,114 +1,23 @@
-"""The strict server of Google Cloud Storage, by plain HTTP, by the clients of others, and beside another server."""
+"""The strict server of Google Cloud Storage, by plain HTTP and by the clients of others."""
 
 import asyncio
-import base64
-import hashlib
-import json
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
-from urllib.parse import quote
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import aiohttp
 import gcsfs
-import google_crc32c
 import obstore
 import pytest
 from google.api_core.exceptions import NotFound, PreconditionFailed
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
-from multidict import CIMultiDictProxy
 from obstore.store import GCSStore
 from yarl import URL
 
+from gcs_client import BIG, NAMES, Client, batch, crc32c, md5, related
 from gcs_objects import QUANTUM
-from gcs_servers import GcsServer, emulator, fake_gcs, strict
 from proxy import Cut, Drop, Flip, FlipReply, Request, Reset, Status
 from strict_gcs import Break, StrictGcs, strict_gcs
-
-BIG = bytes(range(256)) * (QUANTUM // 128) + b"rest"  # two chunks and a bit
-NAMES = ["a/1", "a/2", "b", "c d+e%41?#", "dir/", "é/ü", "z'\"&<>", "~" * 1024]
-
-
-class Answer(NamedTuple):
-    status: int
-    headers: CIMultiDictProxy[str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class Client:
-    """Plain requests to one bucket."""
-
-    def __init__(self, session: aiohttp.ClientSession, endpoint_url: str, bucket: str) -> None:
-        self.session = session
-        self.endpoint_url = endpoint_url
-        self.objects = f"/storage/v1/b/{bucket}/o"
-        self.bucket = bucket
-
-    async def __call__(self, method: str, path: str | URL, **options: Any) -> Answer:
-        url = self.endpoint_url + path if isinstance(path, str) and path.startswith("/") else path
-        async with self.session.request(method, url, allow_redirects=False, **options) as reply:
-            return Answer(reply.status, reply.headers, await reply.read())
-
-    async def put(self, name: str, data: bytes = b"data", query: str = "", **headers: str) -> Answer:
-        path = f"/upload{self.objects}?uploadType=media&name={quote(name, safe='')}{query}"
-        headers = {key.replace("_", "-"): value for key, value in headers.items()}
-        return await self("POST", path, data=data, headers={"Content-Type": "text/plain", **headers})
-
-    async def put_both(
-        self, resource: dict[str, Any], data: bytes, query: str = "", boundary: str = "-bound ary-", line: str = "\r\n"
-    ) -> Answer:
-        return await self.put_raw(related(resource, data, boundary, line), query, f'"{boundary}"')
-
-    async def put_raw(self, body: bytes, query: str = "", boundary: str = "x") -> Answer:
-        headers = {"Content-Type": f"multipart/related; boundary={boundary}"}
-        return await self("POST", f"/upload{self.objects}?uploadType=multipart{query}", data=body, headers=headers)
-
-    async def begin(self, name: str, resource: dict[str, Any] | None = None, query: str = "", **headers: str) -> str:
-        path = f"/upload{self.objects}?uploadType=resumable&name={quote(name, safe='')}{query}"
-        headers = {key.replace("_", "-"): value for key, value in headers.items()}
-        answer = await self("POST", path, json=resource or {}, headers=headers)
-        assert answer.status == 200, answer
-        return answer.headers["Location"]
-
-    async def chunk(self, session: str, data: bytes, range_: str, **headers: str) -> Answer:
-        return await self("PUT", session, data=data, headers={"Content-Range": f"bytes {range_}", **headers})
-
-    async def get(self, name: str, query: str = "", **headers: str) -> Answer:
-        return await self("GET", f"{self.objects}/{quote(name, safe='')}?{query}", headers=headers)
-
-    async def page(self, query: str = "") -> Answer:
-        return await self("GET", f"{self.objects}?{query}")
-
-    async def names(self, query: str = "") -> tuple[list[str], list[str]]:
-        """Returns the names and prefixes of all pages."""
-        names: list[str] = []
-        prefixes: list[str] = []
-        token = ""
-        while True:
-            page = (await self.page(f"{query}&pageToken={quote(token)}" if token else query)).json
-            names += [one["name"] for one in page.get("items", ())]
-            prefixes += page.get("prefixes", ())
-            if not (token := page.get("nextPageToken", "")):
-                return names, prefixes
-
-
-def md5(data: bytes) -> str:
-    return base64.b64encode(hashlib.md5(data).digest()).decode()
-
-
-def crc32c(data: bytes) -> str:
-    return base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode()
-
-
-def related(resource: dict[str, Any], data: bytes, boundary: str, line: str = "\r\n") -> bytes:
-    head = [f"--{boundary}", "Content-Type: application/json; charset=UTF-8", "", json.dumps(resource)]
-    head += [f"--{boundary}", "Content-Type: text/plain", "", ""]
-    return line.join(head).encode() + data + f"{line}--{boundary}--".encode()
 
 
 def is_chunk(request: Request) -> bool:
@@ -136,146 +45,6 @@ def server(running_server: StrictGcs) -> Iterator[StrictGcs]:
 async def client(server: StrictGcs) -> AsyncIterator[Client]:
     async with aiohttp.ClientSession() as session:
         yield Client(session, server.endpoint_url, server.bucket())
-
-
-@pytest.fixture(scope="module", params=[strict, fake_gcs], ids=["strict", "fake"])
-def either(request: pytest.FixtureRequest) -> Iterator[GcsServer]:
-    with request.param() as server:
-        yield server
-
-
-@pytest.fixture
-async def on_either(either: GcsServer) -> AsyncIterator[Client]:
-    async with aiohttp.ClientSession() as session:
-        yield Client(session, either.endpoint_url, either.bucket())
-
-
-class TestBesideAnother:
-    """Where the documents, fake-gcs-server and the strict server agree."""
-
-    @pytest.mark.parametrize("data", [b"", b"\r\n--", BIG], ids=len)
-    async def test_uploads_of_all_kinds_come_back(self, either: GcsServer, on_either: Client, data: bytes) -> None:
-        size = len(data)
-        assert (await on_either.put("media", data)).status == 200
-        resource = {"name": "both", "md5Hash": md5(data), "crc32c": crc32c(data), "metadata": {"by": "us"}}
-        assert (await on_either.put_both(resource, data, "&ifGenerationMatch=0")).status == 200
-        session = await on_either.begin("session")
-        rest = (
-            f"{2 * QUANTUM}-{size - 1}/{size}" if data is BIG else f"*/{size}" if not data else f"0-{size - 1}/{size}"
-        )
-        if data is BIG:
-            answer = await on_either.chunk(session, data[: 2 * QUANTUM], f"0-{2 * QUANTUM - 1}/{size}")
-            assert (answer.status, answer.headers["Range"]) == (308, f"bytes=0-{2 * QUANTUM - 1}")
-        answer = await on_either.chunk(session, data[2 * QUANTUM :] if data is BIG else data, rest)
-        assert answer.status == 200
-        for name in ("media", "both", "session"):
-            found = (await on_either.get(name)).json
-            assert (found["name"], found["size"], found["crc32c"]) == (name, str(size), crc32c(data))
-            assert found["md5Hash"] == md5(data)
-            assert int(found["generation"]) > 0 and found["metageneration"] == "1"
-            read = await on_either.get(name, "alt=media")
-            assert (read.status, read.body) == (200, data)
-            assert f"crc32c={crc32c(data)}" in read.headers["X-Goog-Hash"]
-        assert either.contents(on_either.bucket) == dict.fromkeys(("media", "both", "session"), data)
-        assert either.resources(on_either.bucket)["both"]["metadata"] == {"by": "us"}
-
-    async def test_ranges(self, on_either: Client) -> None:
-        await on_either.put("a/b", b"0123456789")
-        for asked, range_, body in [
-            ("2-4", "2-4", b"234"),
-            ("7-", "7-9", b"789"),
-            ("-2", "8-9", b"89"),
-            ("0-99", "0-9", b"0123456789"),
-        ]:
-            for path in (f"{on_either.objects}/a%2Fb?alt=media", f"/{on_either.bucket}/a/b"):
-                read = await on_either("GET", path, headers={"Range": f"bytes={asked}"})
-                assert (read.status, read.body, read.headers["Content-Range"]) == (206, body, f"bytes {range_}/10")
-        assert (await on_either.get("a/b", "alt=media", Range="bytes=10-")).status == 416
-
-    async def test_lists(self, on_either: Client) -> None:
-        for name in reversed(NAMES):
-            assert (await on_either.put(name, name.encode())).status == 200
-            assert (await on_either.get(name, "alt=media")).body == name.encode()
-        assert await on_either.names() == (sorted(NAMES), [])
-        assert await on_either.names("prefix=a%2F") == (["a/1", "a/2"], [])
-        found, prefixes = await on_either.names("delimiter=%2F")
-        assert (found, prefixes) == (["b", "c d+e%41?#", "z'\"&<>", "~" * 1024], ["a/", "dir/", "é/"])
-        assert (await on_either.names("startOffset=b&prefix="))[0] == sorted(NAMES)[2:]
-
-    async def test_pages(self, on_either: Client) -> None:
-        names = [f"{number:02}" for number in range(9)]
-        for name in names:
-            await on_either.put(name)
-        page = (await on_either.page("maxResults=4")).json
-        assert [one["name"] for one in page["items"]] == names[:4]
-        assert page["nextPageToken"]
-        assert await on_either.names("maxResults=4") == (names, [])
-
-    async def test_what_is_not_there(self, on_either: Client) -> None:
-        for method, path in [
-            ("GET", f"{on_either.objects}/none"),
-            ("GET", f"{on_either.objects}/none?alt=media"),
-            ("DELETE", f"{on_either.objects}/none"),
-            ("GET", f"/{on_either.bucket}/none"),
-            ("GET", "/storage/v1/b/no-such-bucket/o"),
-            ("PUT", f"/upload{on_either.objects}?uploadType=resumable&upload_id=none"),
-        ]:
-            assert (await on_either(method, path)).status == 404, path
-
-    async def test_a_taken_name_and_a_cancelled_session(self, on_either: Client) -> None:
-        await on_either.put("taken", b"old")
-        assert (await on_either.put_both({"name": "taken"}, b"new", "&ifGenerationMatch=0")).status == 412
-        assert (await on_either.get("taken", "alt=media")).body == b"old"
-        session = await on_either.begin("session")
-        assert (await on_either.chunk(session, BIG[:QUANTUM], f"0-{QUANTUM - 1}/*")).status == 308
-        assert (await on_either("DELETE", session)).status == 499
-        assert await on_either.names() == (["taken"], [])
-
-    async def test_a_batch_ends_in_part(self, on_either: Client) -> None:
-        await on_either.put("a/b")
-        await on_either.put("c")
-        answer = await on_either("POST", "/batch/storage/v1", **batch(on_either, ["a/b", "none"]))
-        assert answer.status == 200
-        statuses = [line.split()[1] for line in answer.body.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
-        assert statuses[0] in (b"200", b"204") and statuses[1] == b"404"
-        assert await on_either.names() == (["c"], [])
-
-
-def batch(client: Client, names: list[str]) -> dict[str, Any]:
-    """Returns the body and the headers of a batch that deletes objects."""
-    calls = [
-        f"--mark\r\nContent-Type: application/http\r\nContent-ID: <{number}>\r\n\r\n"
-        f"DELETE {client.objects}/{quote(name, safe='')} HTTP/1.1\r\n\r\n\r\n"
-        for number, name in enumerate(names)
-    ]
-    headers = {"Content-Type": "multipart/mixed; boundary=mark"}
-    return {"data": "".join(calls) + "--mark--\r\n", "headers": headers}
-
-
-@pytest.mark.parametrize("start", [strict, fake_gcs, emulator])
-async def test_what_a_server_lets_pass(start: Callable[[], AbstractContextManager[GcsServer]]) -> None:
-    """The attributes of the servers are true: only the strict one has them all."""
-    with start() as server:
-        async with aiohttp.ClientSession() as session:
-            client = Client(session, server.endpoint_url, server.bucket())
-            wrong = await client.put_both({"name": "a", "md5Hash": md5(b"b")}, b"a")
-            await client.put("a")
-            await client.put("b")
-            taken = await client.put("a", b"new", "&ifGenerationMatch=0")
-            other = await client.get("a", "ifGenerationMatch=5")
-            page = await client.page("maxResults=1")
-            upload = await client.begin("half")
-            first = f"0-{QUANTUM - 1}/{len(BIG)}"
-            chunks = [(BIG[:QUANTUM], first), (b"", f"*/{len(BIG)}"), (BIG[:QUANTUM], first)]
-            states = [await client.chunk(upload, *one) for one in chunks]
-            deleted = await client("POST", "/batch/storage/v1", **batch(client, ["b"]))
-    assert server.hashes == (wrong.status == 400)
-    assert server.conditions == (taken.status == other.status == 412)
-    assert server.pages == ("nextPageToken" in page.json)
-    assert server.sessions == all(
-        (one.status, one.headers.get("Range")) == (308, f"bytes={first[:8]}") for one in states
-    )
-    assert server.batches == (b"\r\n\r\nHTTP/1.1 20" in deleted.body)
 
 
 class TestUploads:

@@ -214,7 +214,7 @@ def test_a_wrong_setting_is_told_when_it_is_used(tmp_path: Path, variable: str, 
         ("cache_limit", ("5GB", -1, 1.5, True, 2**63), "use a number of bytes"),
         ("durability", ("Batch", None, 5, ""), "use one of batch, process"),
         ("storage", (5, b"x", ""), "pass a text|be empty"),
-        ("db", (5, b"x", ""), "pass a text|be empty"),
+        ("db", (5, b"x", "", "x\0"), "db is no address"),
         ("cache_dir", (5, None, ""), "pass a text|path is empty"),
         ("user", (5, None, ""), "pass a text|be empty"),
     ],
@@ -238,6 +238,17 @@ def test_settings_take_all_values_that_have_a_meaning(tmp_path: Path, monkeypatc
     assert settings.storage == str(tmp_path / "storage")
     monkeypatch.setattr(settings, "cache_dir", "~/copies")
     assert settings.cache_dir == Path.home() / "copies"
+
+
+def test_no_password_is_shown_of_the_database_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for address in ("postgresql://ada:secret@host/lab", "postgresql://host/lab?user=ada&password=secret"):
+        monkeypatch.setattr(settings, "db", address)
+        assert "db='postgresql://...'" in repr(settings)
+        with pytest.raises(ValueError) as raised:
+            settings.db = f"{address}\0"
+        assert "secret" not in str(raised.value)
+    monkeypatch.setattr(settings, "db", "sqlite:///lab.db")
+    assert "db='sqlite:///lab.db'" in repr(settings)
 
 
 def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:

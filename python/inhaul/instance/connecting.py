@@ -13,7 +13,6 @@ from inhaul.keys import OBJECTS
 from inhaul.settings import settings
 from inhaul.stores.locations import as_text
 from inhaul.stores.schemes import is_remote, resolved_root
-from inhaul.texts import shown
 
 if TYPE_CHECKING:
     from inhaul.stores.locations import Pathish
@@ -52,7 +51,8 @@ def connect(
         if path is not None:
             check_path(path)
     if db is not None and not isinstance(db, str):
-        raise TypeError(f"db={shown(db)}: pass an address, such as 'sqlite:///registry.db'")
+        # It may hold a password, so the error does not quote it.
+        raise TypeError(f"db is of type {type(db).__name__}: pass an address, such as 'sqlite:///registry.db'")
     if not isinstance(storage_options, Mapping | None):
         raise TypeError("storage_options has the wrong type: pass a dict")  # its value may hold secrets
     settings.read()  # raises for an invalid setting before anything is done
