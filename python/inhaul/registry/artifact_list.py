@@ -26,7 +26,6 @@ from inhaul.registry.columns import Columns, Row
 from inhaul.registry.model import edits
 from inhaul.registry.model.fields import set_row
 from inhaul.registry.model.rows import changes
-from inhaul.registry.model.world import check_record
 from inhaul.registry.verbs.folder import Folder
 from inhaul.registry.verbs.save import Draft
 from inhaul.settings import settings
@@ -62,7 +61,6 @@ class ArtifactList(Sequence[A], Generic[A]):
     _on_event: Callable[[IngestEvent], object] | None = None
 
     def __init__(self, folder: Folder) -> None:
-        check_record(self._world, "run", folder.run, "Run", optional=True)
         self._folder = folder
         self._instance = folder.instance
         self._job: Job | None = None
