@@ -9,11 +9,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from inhaul import hashing, keys
-from inhaul.content.remote import files_below, tree_of
+from inhaul.content.remote import digest_of, files_below, tree_of
 from inhaul.errors import InvalidKey, ObjectChanged, ObjectMissing
 from inhaul.filesystem import temporary_folder
 from inhaul.hashing import Digest
-from inhaul.hashing.etags import from_etag
 from inhaul.stores.base import Readable, StoredObject
 from inhaul.tasks import each, to_the_end
 
@@ -35,7 +34,7 @@ async def fetch(store: Readable, object_key: str, target: Path, digest: Digest, 
     by_etag = digest.hash_type == "etag"
     if not is_folder:
         found = await store.stat(object_key) if by_etag else None
-        if found is not None and from_etag(found.etag, found.size) != digest:
+        if found is not None and digest_of(found) != digest:
             raise _changed(store, object_key)
         await store.fetch(object_key, target, digest.size, found.etag if found is not None else None)
         return
@@ -84,7 +83,7 @@ async def holds(store: Readable, object_key: str, digest: Digest) -> bool:
     found = await store.stat(object_key)
     if found is None or found.size != digest.size:
         return False
-    if found.etag is not None and from_etag(found.etag, found.size) == digest:
+    if found.digest == digest:
         return True
     if digest.hash_type == "etag":
         return False

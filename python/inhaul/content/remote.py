@@ -9,7 +9,7 @@ from inhaul.errors import FileChanged, InvalidKey
 from inhaul.hashing import Digest, TreeDigest
 from inhaul.hashing.etags import from_etag, hash_listed
 from inhaul.keys import OBJECTS
-from inhaul.stores.base import Readable, Store, StoredObject
+from inhaul.stores.base import Readable, Stat, Store, StoredObject
 
 
 class _Remote:
@@ -43,7 +43,7 @@ class ObjectContent(_Remote):
         found = await self._store.stat(self._key)
         if found is None:
             raise FileChanged(errno.EBUSY, "The object was removed during the call", self.location)
-        digest = from_etag(found.etag, found.size)
+        digest = digest_of(found)
         return Facts(digest, None, None, _verified_by(digest))
 
 
@@ -76,7 +76,12 @@ async def files_below(store: Readable, folder: str) -> list[tuple[str, StoredObj
 
 def tree_of(files: Iterable[tuple[str, StoredObject]]) -> TreeDigest:
     """Returns the digest of a folder from its listing."""
-    return hash_listed((name, from_etag(one.etag, one.size)) for name, one in files)
+    return hash_listed((name, digest_of(one)) for name, one in files)
+
+
+def digest_of(found: Stat | StoredObject) -> Digest:
+    """Returns the digest of an object by its metadata. Without an entity tag, it only shows the size."""
+    return found.digest or from_etag(None, found.size)
 
 
 def _verified_by(digest: Digest) -> str:

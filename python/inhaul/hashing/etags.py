@@ -50,7 +50,7 @@ def is_unlike_ours(digest: Digest) -> bool:
 
 
 def from_etag(etag: str | None, size: int) -> Digest:
-    """Returns the hash of an object from its ETag.
+    """Returns the hash of an object on S3 from its ETag.
 
     If the ETag cannot be the MD5 of the content, or of the parts that inhaul would make, the hash is that of the text
     of the ETag, and its type is `etag`: it shows whether the object has changed, but says nothing about its content.

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
+from inhaul.content.remote import digest_of
 from inhaul.db import bulk
-from inhaul.hashing.etags import from_etag
 from inhaul.ingestion.job import Job
 from inhaul.ingestion.journal import Session
 from inhaul.ingestion.scan import Batch, GivenFiles
@@ -36,7 +36,7 @@ async def batches(job: Job, address: str, session: Session) -> AsyncIterator[Bat
             elif problem := store.key_problem(one.key):
                 left.append((path, problem, True))
             else:
-                digest = from_etag(one.etag, one.size)
+                digest = digest_of(one)
                 files.append((path, one.size, digest.hash, digest.hash_type))
         if len(files) + len(left) >= _FILES:
             yield await batch()

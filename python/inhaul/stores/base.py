@@ -26,11 +26,14 @@ class Stat(NamedTuple):
         size: Bytes.
         etag: The entity tag without quotes; None if the store has none.
         modified: The time of the last write, in UTC.
+        digest: The digest by the metadata; its type is `etag` if they say nothing about the content. None without an
+            entity tag.
     """
 
     size: int
     etag: str | None
     modified: datetime
+    digest: Digest | None
 
 
 class StoredObject(NamedTuple):
@@ -44,6 +47,7 @@ class StoredObject(NamedTuple):
     size: int
     etag: str | None
     modified: datetime
+    digest: Digest | None
 
 
 class Upload(NamedTuple):
@@ -317,6 +321,7 @@ class Scheme(NamedTuple):
     """A kind of storage on a network; see `schemes.SCHEMES`.
 
     Attributes:
+        aliases: Other schemes that mean the same.
         store: Creates the store for a root and options. It belongs to one event loop.
         parse: Parses the root of a storage, or raises `UnsupportedStorage` without quoting it, as it may hold a secret.
         locate: Does the same for the address of an object or a folder; the key of a folder may end in a slash.
@@ -325,6 +330,7 @@ class Scheme(NamedTuple):
         probe: Tests the abilities of the server of a root; see `testremote`.
     """
 
+    aliases: Sequence[str]
     store: Callable[[str, Mapping[str, Any]], Store]
     parse: Callable[[str], Address]
     locate: Callable[[str], Address]

@@ -13,7 +13,7 @@ from inhaul.db import objects
 from inhaul.db.objects import Row
 from inhaul.errors import InhaulError, ObjectChanged, ObjectMissing, StorageDenied, StorageMissing, StorageUnavailable
 from inhaul.hashing import Digest
-from inhaul.hashing.etags import from_etag, hash_listed
+from inhaul.hashing.etags import hash_listed
 from inhaul.instance import Instance
 from inhaul.stores.base import Files, Readable, StoredObject
 from inhaul.tasks import each
@@ -226,9 +226,9 @@ def superseded(store: Readable, row: Row) -> Finding:
 def told_by_listing(match: Match) -> Digest | None:
     """Returns the digest of an object by its listing; None if its bytes must be read for that."""
     row = match.row
-    if any(one.etag is None for one in match.found):
+    digests = [(one.key.removeprefix(row.prefix), one.digest) for one in match.found if one.digest is not None]
+    if len(digests) < len(match.found):
         return None
-    digests = [(one.key.removeprefix(row.prefix), from_etag(one.etag, one.size)) for one in match.found]
     digest = hash_listed(digests).digest if row.n_objects is not None else digests[0][1]
     if digest == row.digest or row.hash_type == "etag":
         return digest

@@ -15,7 +15,6 @@ from inhaul.db import objects, tables
 from inhaul.db.engine import Outcome
 from inhaul.db.sharers import sharers
 from inhaul.errors import KeyExists, NoResultFound, ObjectChanged, ObjectMissing
-from inhaul.hashing.etags import from_etag
 from inhaul.ingestion.activity import confirm, forsake, settle, storing, target_of
 from inhaul.instance import Instance
 from inhaul.keys import named_anew
@@ -105,7 +104,7 @@ async def _store(artifact: Registered, object_key: str, remote: str, new_key: st
     except KeyExists:
         # The object may be that of an upload that was killed before its row switched.
         there = await store.stat(new_key)
-        if there is not None and from_etag(there.etag, there.size) == digest:
+        if there is not None and there.digest == digest:
             return "etag"
         if not await holds(store, new_key, digest):
             raise

@@ -19,7 +19,6 @@ from inhaul.db.objects import Row
 from inhaul.db.sharers import sharers
 from inhaul.errors import FileChanged, InhaulError, KeyExists
 from inhaul.hashing import FollowSymlinks
-from inhaul.hashing.etags import from_etag
 from inhaul.ingestion.activity import confirm, settle
 from inhaul.ingestion.place import Place, content_at
 from inhaul.ingestion.place import locate as locate_content
@@ -262,8 +261,8 @@ async def _is_there(store: Readable, object_key: str, row: Row) -> bool:
     found = await store.stat(object_key)
     if found is None or found.size != row.size:
         return False
-    told = from_etag(found.etag, found.size) if found.etag is not None else None
-    return told is None or told.hash_type != row.hash_type or told.hash == row.hash
+    digest = found.digest
+    return digest is None or digest.hash_type != row.hash_type or digest.hash == row.hash
 
 
 async def discard(instance: Instance, staged: Staged, error: BaseException) -> bool:

@@ -96,4 +96,4 @@ class Listing:
 
 def as_stat(status: os.stat_result) -> Stat:
     """Converts the status of a file to that of an object."""
-    return Stat(status.st_size, None, datetime.fromtimestamp(status.st_mtime, UTC))
+    return Stat(status.st_size, None, datetime.fromtimestamp(status.st_mtime, UTC), None)

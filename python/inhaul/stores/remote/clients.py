@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from inhaul.stores.base import Stat
+
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
@@ -20,6 +22,18 @@ class Body(NamedTuple):
     size: int
     etag: str | None
     read: Callable[[int], Awaitable[bytes]]
+
+
+class Found(NamedTuple):
+    """An object that a request found.
+
+    Attributes:
+        stat: Its metadata.
+        write_id: The id of the write that made it, if it got one; see `writes`.
+    """
+
+    stat: Stat
+    write_id: str | None
 
 
 class Clients(Protocol):
@@ -46,8 +60,16 @@ class Clients(Protocol):
             etag: The entity tag that the object must have, with quotes; None for any.
         """
 
-    async def delete(self, key: str) -> None:
-        """Deletes an object."""
+    async def look(self, key: str) -> Found:
+        """Requests the metadata of an object."""
+
+    async def delete(self, key: str, only: Found | None = None) -> None:
+        """Deletes an object.
+
+        Args:
+            key: The whole key.
+            only: The object that may be deleted, where the service knows such a condition; None for any.
+        """
 
     async def aclose(self) -> None:
         """Closes the connections."""

@@ -171,7 +171,8 @@ class RemoteStore(ABC, Generic[C]):
 
     async def stat(self, object_key: str) -> Stat | None:
         """Returns the metadata of an object; None if it does not exist."""
-        return await metadata.stat(self._requests, self._key(object_key))
+        found = await metadata.look(self._requests, self._key(object_key))
+        return found.stat if found is not None else None
 
     async def read(self, object_key: str) -> bytes | None:
         """Returns the content of a small object; None if it does not exist."""

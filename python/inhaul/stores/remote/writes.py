@@ -5,18 +5,14 @@ import secrets
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from inhaul.errors import InhaulError, KeyExists
 from inhaul.stores.remote.clients import Clients
 from inhaul.stores.remote.faults import NOTHING_DONE, Fault
-from inhaul.stores.remote.metadata import head, seen
+from inhaul.stores.remote.metadata import look, seen
 from inhaul.stores.remote.requests import Requests
 
-if TYPE_CHECKING:
-    from obstore import GetResult
-
-WRITE_ID = "inhaul-write"
+WRITE_ID = "inhaulwrite"
 """Metadata of objects that must not replace others: it distinguishes our object from an equal one of another writer."""
 
 _WITHDRAW = 0.7  # the most seconds that it takes to remove an object
@@ -81,9 +77,9 @@ async def withdraw(requests: Requests[Clients], key: str, write_id: str) -> str 
     requests.unsettled[key] = write_id
     try:
         async with asyncio.timeout(_WITHDRAW):
-            found = await head(requests, key)
-            if found is not None and is_ours(found, write_id):
-                await requests.send(lambda to: to.delete(key), key, needs=requests.service.delete)
+            found = await look(requests, key)
+            if found is not None and found.write_id == write_id:
+                await requests.send(lambda to: to.delete(key, found), key, needs=requests.service.delete)
                 del requests.unsettled[key]
     except (InhaulError, TimeoutError) as failure:
         reason = str(failure) or type(failure).__name__
@@ -98,8 +94,3 @@ async def settle(requests: Requests[Clients]) -> None:
     for key, write_id in left.items():
         if failure := await withdraw(requests, key, write_id):
             warnings.warn(failure, stacklevel=2)
-
-
-def is_ours(found: "GetResult", write_id: str) -> bool:
-    """Returns True if an object was made by this write."""
-    return found.attributes.get(WRITE_ID) == write_id

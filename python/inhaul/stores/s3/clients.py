@@ -14,8 +14,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from inhaul.errors import StorageDenied
-from inhaul.stores.remote.clients import Body
+from inhaul.hashing.etags import from_etag
+from inhaul.stores.base import Stat
+from inhaul.stores.remote.clients import Body, Found
+from inhaul.stores.remote.fetch import tag
 from inhaul.stores.remote.limiter import Limits
+from inhaul.stores.remote.writes import WRITE_ID
 from inhaul.stores.s3 import route
 from inhaul.stores.s3.address import S3Address
 from inhaul.stores.s3.route import Route
@@ -67,8 +71,16 @@ class Clients:
         async with reply["Body"] as body:
             yield Body(reply["ContentLength"], reply.get("ETag"), body.read)
 
-    async def delete(self, key: str) -> None:
+    async def look(self, key: str) -> Found:
         """See `remote.clients.Clients`."""
+        from obstore import get_async
+
+        reply = await get_async(self.objects, key, options={"head": True})
+        stat = stat_of(reply.meta["size"], reply.meta["e_tag"], reply.meta["last_modified"])
+        return Found(stat, reply.attributes.get(WRITE_ID))
+
+    async def delete(self, key: str, only: Found | None = None) -> None:
+        """See `remote.clients.Clients`. Few servers know a condition for deletes."""
         await self.s3.delete_object(Bucket=self.bucket, Key=key)
 
     @classmethod
@@ -86,6 +98,12 @@ class Clients:
         await self.s3.close()
         del self.objects  # closes its connections, even if `self` is still referred to
         await asyncio.sleep(_REST)
+
+
+def stat_of(size: int, etag: str | None, modified: datetime) -> Stat:
+    """Returns the metadata of an object, with its digest by its ETag."""
+    etag = tag(etag)
+    return Stat(size, etag, modified.astimezone(UTC), from_etag(etag, size) if etag is not None else None)
 
 
 def check_options(options: Mapping[str, Any]) -> None:

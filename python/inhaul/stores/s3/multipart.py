@@ -177,11 +177,11 @@ class _Upload:
 
     async def _adopt(self) -> tuple[Digest, str] | None:
         """Adopts an existing object if it has our content."""
-        there = await metadata.stat(self._requests, self._key)
-        if there is None or there.size != self._reader.size:
+        there = await metadata.look(self._requests, self._key)
+        if there is None or there.stat.size != self._reader.size:
             return None
         self._md5s = await hash_parts(self._reader)
-        if there.etag == self._etag():
+        if there.stat.etag == self._etag():
             return self._digest(), "etag"
         return None
 
@@ -257,17 +257,17 @@ class _Upload:
             reply = await self._requests.send(request, self._key, needs=PUT)
         except Refused as refused:
             # A try that seemed to fail may have succeeded: only its answer was lost.
-            found = await metadata.look(self._requests, self._key)
-            is_ours = found is not None and writes.is_ours(found, self._write.id)
+            found = await metadata.seen(self._requests, self._key)
+            is_ours = found is not None and found.write_id == self._write.id
             if refused.kind is Kind.GONE and (found is None or not self._exclusive or is_ours):
-                return tag(found.meta["e_tag"]) or "" if found is not None else None
+                return found.stat.etag or "" if found is not None else None
             if found is not None and refused.again and is_ours:
-                return tag(found.meta["e_tag"]) or ""
+                return found.stat.etag or ""
             raise writes.taken(self._requests, self._key) from None
         if etag := tag(reply.get("ETag")):
             return etag
         stored = await metadata.seen(self._requests, self._key)
-        return stored.etag or "" if stored is not None else ""
+        return stored.stat.etag or "" if stored is not None else ""
 
     async def _abort(self, upload_id: str) -> str | None:
         """Aborts an upload. Returns a text if that failed."""

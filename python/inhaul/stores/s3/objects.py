@@ -10,10 +10,10 @@ from typing import Any
 from inhaul.errors import KeyExists, ObjectRefused, StorageDenied, StorageUnavailable
 from inhaul.stores.remote.faults import AGAIN, Kind
 from inhaul.stores.remote.fetch import tag
-from inhaul.stores.remote.metadata import look, seen
+from inhaul.stores.remote.metadata import seen
 from inhaul.stores.remote.readback import has_content
 from inhaul.stores.remote.requests import Refused, Requests
-from inhaul.stores.remote.writes import WRITE_ID, Write, check_free, is_ours, taken, withdraw
+from inhaul.stores.remote.writes import WRITE_ID, Write, check_free, taken, withdraw
 from inhaul.stores.s3.clients import Clients
 from inhaul.stores.s3.faults import reply_fault
 from inhaul.stores.s3.service import DELETE, PUT, READ
@@ -43,7 +43,7 @@ async def put(
     """
     if exclusive:
         return await _put_exclusively(requests, key, data, md5_hex)
-    if resumed and (found := await seen(requests, key)) and (found.size, found.etag) == (len(data), md5_hex):
+    if resumed and (found := await seen(requests, key)) and (found.stat.size, found.stat.etag) == (len(data), md5_hex):
         return "etag"
     for _ in range(_TRIES):
         etag = await _write(requests, key, data)
@@ -101,9 +101,9 @@ async def _create(requests: Requests[Clients], key: str, data: bytes, write: Wri
     except Refused as refused:
         # A try that seemed to fail may have succeeded: only its answer was lost.
         if refused.kind is Kind.TAKEN and refused.again:
-            found = await look(requests, key)
-            if found is not None and is_ours(found, write.id):
-                return tag(found.meta["e_tag"])
+            found = await seen(requests, key)
+            if found is not None and found.write_id == write.id:
+                return found.stat.etag
         raise taken(requests, key) from None
 
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from inhaul.hashing import Digest
 from inhaul.stores.base import PAGE, Scheme, StoredObject, Upload
-from inhaul.stores.remote.fetch import tag
 from inhaul.stores.remote.limiter import Limits
 from inhaul.stores.remote.requests import Refused
 from inhaul.stores.remote.store import RemoteStore
 from inhaul.stores.s3 import multipart, objects
 from inhaul.stores.s3.address import S3Address
-from inhaul.stores.s3.clients import Clients, check_options
+from inhaul.stores.s3.clients import Clients, check_options, stat_of
 from inhaul.stores.s3.probe import probe
 from inhaul.stores.s3.route import route
 from inhaul.stores.s3.service import ABORT, LIST, requests_to
@@ -85,7 +84,7 @@ class S3Store(RemoteStore[Clients]):
         while True:
             page = await self._page(prefix, token)
             yield [
-                StoredObject(one["Key"][start:], one["Size"], tag(one.get("ETag")), one["LastModified"].astimezone(UTC))
+                StoredObject(one["Key"][start:], *stat_of(one["Size"], one.get("ETag"), one["LastModified"]))
                 for one in page.get("Contents", ())
             ]
             if not page.get("IsTruncated"):
@@ -164,6 +163,7 @@ def _region(options: Mapping[str, Any]) -> str | None:
 
 
 SCHEME = Scheme(
+    aliases=(),
     store=lambda root, options: S3Store(S3Address.parse(root), options),
     parse=S3Address.parse,
     locate=S3Address.locate,
