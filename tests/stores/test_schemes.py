@@ -34,6 +34,7 @@ async def _probe(root: str, options: Mapping[str, Any]) -> RemoteReport:
 
 
 OTHER = Scheme(
+    aliases=("another",),
     store=lambda root, options: s3.S3Store(OtherAddress.parse(root), _without_colour(options)),
     parse=OtherAddress.parse,
     locate=OtherAddress.locate,
@@ -81,6 +82,15 @@ async def test_a_kind_of_storage_is_one_entry_of_the_table(
         f"other://{urlsplit(where).netloc}?{urlsplit(where).query}",
         urlsplit(where).path[1:],
     )
+
+
+async def test_an_alias_means_the_same_storage(instance_of_another_kind: inhaul.Instance, tmp_path: Path) -> None:
+    artifact = await Artifact(write(tmp_path / "b.txt", "b"), key="b.txt", key_is_virtual=False).save()
+    root = instance_of_another_kind.root
+    alias = root.replace("other://", "another://")
+    assert schemes.checked_root(alias) == schemes.canonical_root(alias) == root
+    assert await Artifact(alias.replace("?", "/b.txt?")) == artifact
+    assert (await inhaul.testremote("another://bucket", {"colour": "red"})).url == "other://bucket"
 
 
 async def test_an_unknown_scheme_names_those_that_are_known(instance_of_another_kind: inhaul.Instance) -> None:

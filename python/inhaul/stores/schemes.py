@@ -99,7 +99,7 @@ async def probe(root: str, options: Mapping[str, Any]) -> RemoteReport:
     scheme = _scheme(root)
     if scheme is None:
         raise UnsupportedStorage(f"this is not the address of a storage on a network: this release knows {_known()}")
-    return await SCHEMES[scheme].probe(root, options)
+    return await SCHEMES[scheme].probe(str(parse(root)), options)
 
 
 def parse(root: str) -> Address:
@@ -108,7 +108,8 @@ def parse(root: str) -> Address:
     Raises:
         UnsupportedStorage: It is not such an address. The error does not quote it: it may hold a secret.
     """
-    return SCHEMES[type_of(root)].parse(root)
+    scheme, rest = _split(root)
+    return SCHEMES[scheme].parse(f"{scheme}://{rest}")
 
 
 def locate(address: str) -> Address:
@@ -117,7 +118,8 @@ def locate(address: str) -> Address:
     Raises:
         UnsupportedStorage: It names no bucket, or no server.
     """
-    return SCHEMES[type_of(address)].locate(address)
+    scheme, rest = _split(address)
+    return SCHEMES[scheme].locate(f"{scheme}://{rest}")
 
 
 def checked_root(root: str) -> str:
@@ -189,7 +191,7 @@ def relative_key(location: str, root: str) -> str | None:
 def as_path(text: str) -> "Path | UPath":
     """Returns a path for a text, without changing the text."""
     scheme = _SCHEME.match(text)
-    if scheme is None or scheme[1] not in SCHEMES:
+    if scheme is None or _named(scheme[1]) is None:
         return Path(text)
     from upath import UPath
 
@@ -197,7 +199,7 @@ def as_path(text: str) -> "Path | UPath":
 
 
 def _scheme(text: str) -> str | None:
-    """Returns the scheme of an address; None for a path on this machine.
+    """Returns the scheme of an address, not its alias; None for a path on this machine.
 
     Raises:
         UnsupportedStorage: The scheme is unknown.
@@ -205,9 +207,20 @@ def _scheme(text: str) -> str | None:
     scheme = _SCHEME.match(text)
     if scheme is None:
         return None
-    if scheme[1] not in SCHEMES:
+    known = _named(scheme[1])
+    if known is None:
         raise UnsupportedStorage(f"{scheme[0]} is not supported: this release knows local folders and {_known()}")
-    return scheme[1]
+    return known
+
+
+def _named(name: str) -> str | None:
+    """Returns the scheme with a name or an alias; None if it is unknown."""
+    return next((scheme for scheme, one in SCHEMES.items() if name == scheme or name in one.aliases), None)
+
+
+def _split(address: str) -> tuple[str, str]:
+    """Splits an address into its scheme, not its alias, and the rest."""
+    return type_of(address), address.partition("://")[2]
 
 
 def _known() -> str:
