@@ -7,11 +7,13 @@ import re
 import resource
 import shutil
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import anndata as ad
 import h5py
+import imagecodecs
 import mudata
 import numpy as np
 import pandas as pd
@@ -48,7 +50,7 @@ def refused(path: Path, suffix: str, accessor: str, message: str) -> None:
         lambda: suffixes.load(path, suffix, accessor),
         lambda: measured.measured(path, accessor),
     ]
-    if accessor == "AnnData":
+    if accessor in ("AnnData", "MuData"):
         ways.append(lambda: open_backed(path, suffix, accessor, str(path), asynchronous.classes))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for way in ways:
@@ -214,6 +216,16 @@ def test_an_image_that_declares_too_many_pixels_is_refused(tmp_path: Path) -> No
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.jpg.*(would take|exceeds limit)"):
         suffixes.load(tmp_path / "a.jpg", ".jpg", None)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_a_png_file_of_16_bits_that_declares_too_many_pixels_is_refused(tmp_path: Path, channels: int) -> None:
+    content = bytearray(imagecodecs.png_encode(np.zeros((16, 16, channels), "u2")))
+    content[16:24] = struct.pack(">II", 16_000, 16_000)  # width and height
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"a\.png.*The image would take {16_000**2 * channels * 2:,} bytes of memory"):
+        suffixes.load(tmp_path / "a.png", ".png", None)
 
 
 def test_what_lacks_memory_names_the_file(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from struct import calcsize, unpack
 from typing import TYPE_CHECKING, Any
 
 from inhaul.formats.libraries import library
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_DEPTH, _COLOUR = 24, 25  # offsets in a PNG file: bits per channel, and flags whose second bit means colour
+_HEADER = ">16xIIBB"  # of a PNG file: width, height, bits per channel, and flags
+_COLOUR, _ALPHA = 2, 4  # flags
 
 
 def read_image(path: Path, **options: Any) -> "np.ndarray[Any, Any]":
@@ -23,7 +25,8 @@ def read_image(path: Path, **options: Any) -> "np.ndarray[Any, Any]":
     """
     import numpy as np
 
-    if _is_deep_png(path):  # pillow would drop half of the bits
+    if size := _size_of_deep_png(path):  # pillow would drop half of the bits
+        check("The image", size, path.stat().st_size)
         pixels: np.ndarray[Any, Any] = library("imagecodecs", "images").png_decode(path.read_bytes(), **options)
         return pixels
     pillow = library("PIL.Image", "images")
@@ -53,11 +56,15 @@ def read_tiff(path: Path, **options: Any) -> "np.ndarray[Any, Any]":
     return pixels
 
 
-def _is_deep_png(path: Path) -> bool:
-    """Returns True if this is a PNG file of colours with 16 bits per channel."""
+def _size_of_deep_png(path: Path) -> int:
+    """Returns the bytes of the pixels of a PNG file with several channels of 16 bits; 0 for any other file."""
     with path.open("rb") as file:
-        start = file.read(_COLOUR + 1)
-    return len(start) > _COLOUR and start.startswith(_PNG) and start[_DEPTH] == 16 and bool(start[_COLOUR] & 6)
+        start = file.read(calcsize(_HEADER))
+    if len(start) < calcsize(_HEADER) or not start.startswith(_PNG):
+        return 0
+    width, height, depth, flags = unpack(_HEADER, start)
+    channels = (3 if flags & _COLOUR else 1) + bool(flags & _ALPHA)
+    return width * height * channels * 2 if depth == 16 and channels > 1 else 0
 
 
 def _planes(part: Any) -> Iterator[tuple[str, str]]:
