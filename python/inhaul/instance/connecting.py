@@ -25,17 +25,18 @@ def connect(
     storage_options: Mapping[str, Any] | None = None,
     local_storage: "Pathish | None" = None,
 ) -> Instance:
-    """Connects to a registry and its default storage, at the first use of the instance.
+    """Returns an instance: a registry and its default storage. It connects when it is first used.
 
-    Later calls use this instance, unless they are in a `with` block of another one. If a `with` block enters it, calls
-    in the block use it, and it is no longer the default for others.
+    Without a block, the instance becomes the default: later calls use it, except calls in an `async with` block (in
+    `inhaul.sync`, `with`) of another instance. With a block, calls in the block use it. Calls elsewhere, such as in
+    another thread, then use an earlier default, or this instance if there is none.
 
     Args:
         storage: Root of the default storage: a folder, or `s3://bucket/prefix`, with `?endpoint_url=https://...` for a
             server that is not Amazon's. None means `settings.storage`, else `./.inhaul/storage`.
-        db: `sqlite:///PATH` or `postgresql://...`. None means `settings.db`, else `registry.db` in the `.inhaul`
-            folder: `<root>/.inhaul/registry.db` if you name a folder as the storage, here or in the settings, and
-            `./.inhaul/registry.db` otherwise.
+        db: `sqlite:///PATH` or `postgresql://...`. None means `settings.db`. If that is not set, it is
+            `.inhaul/registry.db` in the folder that you name as the storage, here or in the settings. If you name none,
+            or a bucket, it is `./.inhaul/registry.db`.
         storage_options: Options for S3, named as in s3fs, such as `key`, `secret`, `profile` or `anon`. For missing
             ones, the usual environment variables and files of AWS are used. Options are never stored or shown.
         local_storage: A folder that keeps new artifacts until `save(upload=True)` moves them to the storage on S3.

@@ -52,8 +52,9 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
     """A dataset or model, stored as a file or folder.
 
     An artifact is staged before it is saved: its content is read and hashed, and the registry is asked about it. If the
-    registry has the content already, the object stands for the registered artifact; see `on_duplicate`. `save()` stages
-    the artifact if needed, then stores and registers it. Data that lies in a storage already is registered where it is.
+    registry has the content already, this Python object becomes the registered artifact, unless `on_duplicate` says
+    otherwise. `save()` stages the artifact if that was not done, then stores and registers it. Data that lies in a
+    storage already is registered where it is.
 
     Args:
         data: A path to a file or folder, or a DataFrame, AnnData or MuData.
@@ -61,23 +62,24 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
             version with this key becomes a new version.
         description: A description of the artifact.
         version: The name of this version. Without one, the first version has no name, and later ones get a number.
-        is_new_version_of: Any version of the same artifact, saved or not. The new version follows the newest one. If
-            you give no key or description, it takes those of the version that you pass here.
+        is_new_version_of: Any version of the same artifact, saved or not. The new version follows the newest one. A key
+            or a description that you do not give is taken from the version that you pass here.
         run: The run that creates the artifact. None means the current run, False no run.
         visibility: Whether queries show the artifact; see `Visibility`.
         format: How an AnnData is stored: `"h5ad"` or `"zarr"`. None takes it from the suffix of the key; without such a
             suffix, it is h5ad.
         accessor: The type that `load()` returns, if the suffix allows several: `"AnnData"` or `"MuData"`.
-        storage: The storage of the artifact, or the root of one, which is registered when the artifact is saved. The
-            first save creates a missing folder. None means the storage that holds the data, or else the default one.
+        storage: The storage of the artifact, or its root. A root that is not registered yet is registered when the
+            artifact is saved; its folder is created if it is missing. None means the storage that holds the data, or
+            else the default one.
         key_is_virtual: False stores the object under the key, as its path in the storage. True and None let inhaul
             choose the path.
         follow_symlinks: In a folder, True follows links to targets inside the folder, and `"anywhere"` follows all
-            links. The others are left out. The path itself may always be a link; the artifact takes the name of the
-            link.
-        on_duplicate: What to do if the latest version with this key has the same content, or, if you give no key, the
-            latest version of any artifact in the storage: `"return"` that artifact, `"create"` a new one (with a key, a
-            new version), or raise an `"error"`.
+            links. Links that are not followed are left out. `data` itself may always be a link: the suffix, and in a
+            storage the key, are those of the link, not of its target.
+        on_duplicate: What to do if the content is registered already. With a key, only the latest version with that key
+            is compared; without a key, the latest versions of all artifacts in the storage. `"return"` gives that
+            artifact. `"create"` makes a new artifact; with a key, a new version. `"error"` raises `KeyExists`.
 
     Raises:
         TypeError: The data or another argument has the wrong type.
@@ -198,23 +200,25 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
     ) -> "ArtifactList[Self]":
         """Returns a list with one artifact for each regular file below a folder, in path order.
 
-        Nothing is read until the list is staged or saved. If `save()` is called on a list that is not staged, it reads
-        each file once; with `duplicates="drop"`, twice. A file that cannot be ingested is listed in `failed` and does
-        not stop the others. `skipped` lists links that are not followed, special files such as sockets, and folders of
-        other storages.
+        Staging the list reads and hashes all files. `save()` stages the list if that was not done, and then reads each
+        file once; with `duplicates="drop"`, or if the list is staged already, `save()` reads each file a second time.
+        On S3, no file is read. A file that cannot be ingested is listed in `failed` and does not stop the others.
+        `skipped` lists links that are not followed, special files such as sockets, and folders of other storages.
 
         Args:
-            path: The folder. `.inhaulignore` files in it and below (gitignore syntax) leave files out, but not on S3,
-                where no file is read.
+            path: The folder. Files that match `.inhaulignore` files in it or below (gitignore syntax) are left out; on
+                S3, `.inhaulignore` has no effect.
             key: The prefix of all keys: a key is `key/relative path`. None means the name of the folder. If the folder
-                lies in a storage, keys are paths relative to the root of the storage.
+                lies in a storage, keys are paths relative to the root of the storage, and `key` must be None or that
+                path of the folder.
             run: The run that creates the artifacts. None means the current run, False no run.
             duplicates: `"drop"` registers only the first of several files with the same content. `"keep"` registers
                 all.
             exclude: Patterns in gitignore syntax of files to leave out.
-            follow_symlinks: True follows links whose target is inside the folder, `"anywhere"` follows all. The target
-                of a followed link is stored under the name of the link. If the folder lies in a storage, its files are
-                registered where they are, without a copy; then links out of the storage are always skipped.
+            follow_symlinks: True follows links whose target is inside the folder, `"anywhere"` follows all. A followed
+                link becomes an artifact with the name of the link and the content of its target. If the folder lies in
+                a storage, its files are registered where they are, and links that lead out of that storage are always
+                skipped.
             errors: `"raise"` makes `save()` raise an `ExceptionGroup` of the failures after the rest is saved.
                 `"report"` only lists them in `failed`.
 
@@ -241,9 +245,9 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
                 another version of the artifact has the given `version`.
             FileChanged: The content changed since it was staged; or the local object to upload is not the registered
                 one.
-            KeyExists: An artifact of another family has the new key, or, with `key_is_virtual=False`, there is a file
-                under the key; or the content is registered, and `on_duplicate` is `"error"`; or the content is in the
-                trash.
+            KeyExists: You changed the key, and another artifact has it that is not a version of this one. Or, with
+                `key_is_virtual=False`, there is a file under the key already. Or the content is registered, and
+                `on_duplicate` is `"error"`. Or the content is in the trash.
             NoResultFound: The artifact was permanently deleted.
             ObjectMissing: The local object to upload is gone.
             ObjectChanged: A later version has overwritten the local object to upload.
@@ -267,24 +271,24 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         """Loads the content into memory.
 
         Returns a DataFrame (.csv, .tsv, .parquet, .ipc, .feather, also with .gz), an AnnData (.h5ad, AnnData zarr), a
-        MuData (.h5mu), an array (.jpg, .jpeg, .png, .tif, .tiff), Python objects (JSON, YAML), text (.txt, .md), or an
-        open HDF5 file or zarr group.
-        A TileDB array or store (.tiledb, .tiledbsoma) is opened. For other suffixes, the result is the path of the file
-        or folder.
+        MuData (.h5mu), an array (.jpg, .jpeg, .png, .tif, .tiff), Python objects (JSON, YAML), text (.txt, .md), or,
+        for other HDF5 (.h5, .hdf5) and zarr, the open file or group. A TileDB array or store (.tiledb, .tiledbsoma) is
+        opened. For other suffixes, it returns a local path, as `cache()` does.
 
         Args:
-            is_run_input: The run that gets the artifact as an input, unless it created the artifact. None means the
-                current run, if there is one. True means the current run, and requires one. False means no run.
+            is_run_input: The run to which the artifact is added as an input, unless that run created the artifact. None
+                means the current run, if there is one. True means the current run, and requires one. False means no
+                run.
             stream: Read an AnnData directly from its storage, without a local copy of the file. This has no effect
                 together with options.
             **options: Arguments for the reader, which for .csv is `pandas.read_csv`.
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file lies in a place that you chose, and was overwritten by a later version, or has
-                another size than the registered one.
-            ObjectDamaged: The object has a path that inhaul chose, and does not have the registered size or kind (file
-                or folder).
+            ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or it no longer
+                has the registered size or kind, or, if only an ETag is registered, that ETag.
+            ObjectDamaged: The object has a path that inhaul chose, and no longer has the registered size or kind (file
+                or folder); or the bytes fetched from S3 do not have the registered hash, wherever the object is.
             ValueError: The content does not match its suffix.
             MissingLibrary: The reader needs a library that is not installed.
             ValueError: `is_run_input` is True and there is no run, or the run belongs to another instance.
@@ -303,23 +307,24 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
     async def backed(self, is_run_input: "bool | Run | None" = None, **options: Any) -> Any:
         """Opens the content, to read only the parts that you ask for.
 
-        Returns an `AnnDataAccessor` for .h5ad and AnnData zarr, a `BackedAccessor` for other HDF5, zarr and TileDB, and
-        a `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv. A .csv or .tsv has the columns and
-        types of `load()`; to find them, the whole file is read, unless `read_options` or `convert_options` are given.
-        On S3, a .csv or .tsv is first fetched as a whole.
+        Returns an `AnnDataAccessor` for .h5ad and AnnData zarr, a `BackedAccessor` for other HDF5, zarr and TileDB (not
+        on S3), and a `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv. A .csv or .tsv has the
+        columns and types of `load()`; to find them, the whole file is read, unless `read_options` or `convert_options`
+        are given. On S3, a .csv or .tsv is first fetched as a whole.
 
         Args:
-            is_run_input: The run that gets the artifact as an input, unless it created the artifact. None means the
-                current run, if there is one. True means the current run, and requires one. False means no run.
-            **options: Arguments for the file format of pyarrow. For CSV these are `parse_options`, `read_options` and
-                `convert_options` of `pyarrow.dataset.CsvFileFormat`.
+            is_run_input: The run to which the artifact is added as an input, unless that run created the artifact. None
+                means the current run, if there is one. True means the current run, and requires one. False means no
+                run.
+            **options: Only for tables: arguments for the file format of pyarrow. For CSV these are `parse_options`,
+                `read_options` and `convert_options` of `pyarrow.dataset.CsvFileFormat`.
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file lies in a place that you chose, and was overwritten by a later version, or has
-                another size than the registered one.
-            ObjectDamaged: The object has a path that inhaul chose, and does not have the registered size or kind (file
-                or folder).
+            ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or it no longer
+                has the registered size or kind, or, if only an ETag is registered, that ETag.
+            ObjectDamaged: The object has a path that inhaul chose, and no longer has the registered size or kind (file
+                or folder); or the bytes fetched from S3 do not have the registered hash, wherever the object is.
             ValueError: Content with this suffix cannot be opened, or does not match the suffix.
             TypeError: The reader does not accept an option.
         """
@@ -329,20 +334,22 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         return opened
 
     async def cache(self, is_run_input: "bool | Run | None" = None) -> Path:
-        """Returns a local path of the content: of the object itself in local storage, of a copy in the cache otherwise.
+        """Returns a local path of the content: in local storage that of the object itself, otherwise that of a copy.
 
-        The copy is fetched first if the cache does not hold it. Before saving, the path is that of the source.
+        If the cache does not hold the copy, it is fetched first. Before saving, the path is that of the source, or, for
+        a source on S3, that of a copy in the cache.
 
         Args:
-            is_run_input: The run that gets the artifact as an input, unless it created the artifact. None means the
-                current run, if there is one. True means the current run, and requires one. False means no run.
+            is_run_input: The run to which the artifact is added as an input, unless that run created the artifact. None
+                means the current run, if there is one. True means the current run, and requires one. False means no
+                run.
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file lies in a place that you chose, and was overwritten by a later version, or has
-                another size than the registered one.
-            ObjectDamaged: The object has a path that inhaul chose, and does not have the registered size or kind (file
-                or folder).
+            ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or it no longer
+                has the registered size or kind, or, if only an ETag is registered, that ETag.
+            ObjectDamaged: The object has a path that inhaul chose, and no longer has the registered size or kind (file
+                or folder); or the bytes fetched from S3 do not have the registered hash, wherever the object is.
             StorageFull: The cache has no room for the copy.
             ValueError: `is_run_input` is True and there is no run, or the run belongs to another instance; or the
                 artifact was created from memory and is not saved.
@@ -399,9 +406,10 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         Uid, version and key stay, but the suffix of the key changes with the format. The new content is stored as a
         separate object, then the row switches to it, then the old object is removed. If the call fails before the row
         has switched, the artifact is as it was. A file whose path is its key is overwritten only after the row has
-        switched; after a crash, the next process that uses the registry finishes the replacement. If features are
-        linked for the columns of the old content, the columns of the new content are checked, and their features are
-        linked instead.
+        switched. After a crash, the next save, ingest or replacement that uses the same `.inhaul` folder finishes this;
+        until then, the separate object has the new content. If features are linked with the columns of the old content,
+        the columns of the new content are checked against the registered features, and the features of the new columns
+        replace the old links.
 
         Args:
             data: A local path outside all storages, or a DataFrame, AnnData or MuData.
@@ -418,8 +426,8 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
                 the same artifact.
             ObjectChanged: The file whose path is its key is not the registered one.
             ObjectMissing: The file whose path is its key is gone.
-            ObjectShared: The file whose path is its key is also the object of another artifact, or lies inside the
-                folder of one.
+            ObjectShared: The file whose path is its key is also the object of another artifact, or lies inside a folder
+                that is another artifact.
             NoResultFound: The artifact was permanently deleted.
             ValidationError: A column is not of the dtype of its feature.
             FileChanged: The data changed while it was stored.
@@ -439,22 +447,24 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
     ) -> None:
         """Moves the artifact into the trash, or permanently deletes an artifact in the trash.
 
-        A permanent deletion cannot be undone. If the object cannot be removed, the call raises an error, and the object
-        is removed later: when you repeat the call, at the next write, or by `gc(delete=True)`. Collections in the trash
-        lose a permanently deleted artifact as a member.
+        A permanent deletion cannot be undone. If the object cannot be removed, the call raises an error, but the
+        artifact is already deleted. The object is removed later: when you repeat the call, at the next save, ingest or
+        replacement, at the first write of another process, or by `gc(delete=True)`. Collections in the trash lose a
+        permanently deleted artifact as a member.
 
         Args:
             permanent: True deletes permanently, False only moves into the trash. None deletes an artifact permanently
                 if it is in the trash.
             storage: Whether a permanent deletion removes the object. None removes the object only if inhaul chose its
-                path. In a user's own folder, files that an ignore file excludes are not removed.
+                path. If the artifact is a local folder whose path is its key, files in it that an `.inhaulignore` file
+                excludes are not removed.
             using_key: Not supported.
 
         Raises:
             TypeError: `permanent` or `storage` is not True, False or None.
             ValueError: The artifact is not saved, or `using_key` is given.
             InUse: The artifact is a member of a collection that is not in the trash.
-            ObjectShared: The object to remove is also that of another artifact, contains it, or lies inside it.
+            ObjectShared: The object to remove is also the object of another artifact, contains one, or lies inside one.
             LinkRefused: There is a link in the path of the object to remove.
             StorageShared: A copy of the registry may refer to the object to remove, and `storage` is None.
             WrongStorage: The object to remove is at a root that is not, or no longer, this registry's storage.

@@ -51,10 +51,11 @@ _table, _members = tables.collection, tables.collection_artifact
 class Collection(HasVisibility, IsDescribed, IsVersioned, TracksRun, TracksUpdates):
     """An ordered set of artifacts with a name.
 
-    Saving other artifacts, or the same in another order, under a registered name creates a new version. Saving those of
-    the latest version, in the same order, gives that version. `save()` raises `KeyExists` if the collection with this
-    name is in the trash and has the same members, `ValueError` if a member is in the trash or the version is used in
-    the family, and `NoResultFound` if a member was deleted.
+    If the name is registered, and the artifacts are those of the latest version in the same order, saving gives that
+    version. Other artifacts, or another order, make a new version. `save()` raises `KeyExists` if the collection with
+    this name is in the trash and has the same members. It raises `ValueError` if a member is in the trash, or if
+    another version of the collection has the name that you assigned to `version`. It raises `NoResultFound` if a member
+    was permanently deleted.
 
     Args:
         artifacts: Saved artifacts, each once.
@@ -66,8 +67,9 @@ class Collection(HasVisibility, IsDescribed, IsVersioned, TracksRun, TracksUpdat
         TypeError: `artifacts` is not a list of artifacts, the name or the description is not a text, or the run is not
             a run.
         ValueError: An artifact is not saved, is listed twice, or belongs to another instance; or there is no artifact;
-            or the name is empty, has more than 2,500 bytes in UTF-8, or holds a character that no database can store.
-        WrongWorld: An artifact or the run belongs to the other API.
+            or the name is empty, has more than 2,500 bytes in UTF-8, or holds a NUL character or half of a surrogate
+            pair.
+        WrongWorld: A record of `inhaul.sync` was passed to the async API, or the reverse.
     """
 
     _name: str

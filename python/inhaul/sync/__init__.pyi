@@ -501,15 +501,17 @@ def verify(
 ) -> VerifyReport:
     """Compares all objects of a storage with the registry.
 
-    An object is not read if the ETag in the listing of the storage suffices to compare it. All other objects are read
-    and hashed. A call continues where an interrupted one stopped.
+    An object on S3 is not read if its ETag alone shows whether it is as registered. All other objects are read and
+    hashed. A call continues where an interrupted one stopped.
 
     Args:
         storage: The storage; the default one if None.
-        read: Read every object. Artifacts with only an ETag get a hash of their content.
+        read: Read every object. If only an ETag is registered for an artifact, and the object still has it, the hash of
+            the content is registered instead.
         repair: Store damaged or missing objects again if an equal copy is in `source`, in the cache or in another
-            artifact. A file in a place that you chose is never changed.
-        max_age: Skip objects that were verified within this time, if their size, time and ETag have not changed.
+            artifact. A file in a place that you chose is only reported: it is neither changed nor restored.
+        max_age: Skip objects that were verified less than `max_age` ago, if their size, modification time and ETag have
+            not changed.
         source: The folder with the original files, or one such file, for repairs. A file is looked up in the folder
             under its key, then under shorter ends of the key: for `d/a.csv`, first `d/a.csv`, then `a.csv`.
 
@@ -934,8 +936,9 @@ class Artifact(
     """A dataset or model, stored as a file or folder.
 
     An artifact is staged before it is saved: its content is read and hashed, and the registry is asked about it. If the
-    registry has the content already, the object stands for the registered artifact; see `on_duplicate`. `save()` stages
-    the artifact if needed, then stores and registers it. Data that lies in a storage already is registered where it is.
+    registry has the content already, this Python object becomes the registered artifact, unless `on_duplicate` says
+    otherwise. `save()` stages the artifact if that was not done, then stores and registers it. Data that lies in a
+    storage already is registered where it is.
 
     Args:
         data: A path to a file or folder, or a DataFrame, AnnData or MuData.
@@ -943,23 +946,24 @@ class Artifact(
             version with this key becomes a new version.
         description: A description of the artifact.
         version: The name of this version. Without one, the first version has no name, and later ones get a number.
-        is_new_version_of: Any version of the same artifact, saved or not. The new version follows the newest one. If
-            you give no key or description, it takes those of the version that you pass here.
+        is_new_version_of: Any version of the same artifact, saved or not. The new version follows the newest one. A key
+            or a description that you do not give is taken from the version that you pass here.
         run: The run that creates the artifact. None means the current run, False no run.
         visibility: Whether queries show the artifact; see `Visibility`.
         format: How an AnnData is stored: `"h5ad"` or `"zarr"`. None takes it from the suffix of the key; without such a
             suffix, it is h5ad.
         accessor: The type that `load()` returns, if the suffix allows several: `"AnnData"` or `"MuData"`.
-        storage: The storage of the artifact, or the root of one, which is registered when the artifact is saved. The
-            first save creates a missing folder. None means the storage that holds the data, or else the default one.
+        storage: The storage of the artifact, or its root. A root that is not registered yet is registered when the
+            artifact is saved; its folder is created if it is missing. None means the storage that holds the data, or
+            else the default one.
         key_is_virtual: False stores the object under the key, as its path in the storage. True and None let inhaul
             choose the path.
         follow_symlinks: In a folder, True follows links to targets inside the folder, and `"anywhere"` follows all
-            links. The others are left out. The path itself may always be a link; the artifact takes the name of the
-            link.
-        on_duplicate: What to do if the latest version with this key has the same content, or, if you give no key, the
-            latest version of any artifact in the storage: `"return"` that artifact, `"create"` a new one (with a key, a
-            new version), or raise an `"error"`.
+            links. Links that are not followed are left out. `data` itself may always be a link: the suffix, and in a
+            storage the key, are those of the link, not of its target.
+        on_duplicate: What to do if the content is registered already. With a key, only the latest version with that key
+            is compared; without a key, the latest versions of all artifacts in the storage. `"return"` gives that
+            artifact. `"create"` makes a new artifact; with a key, a new version. `"error"` raises `KeyExists`.
 
     Raises:
         TypeError: The data or another argument has the wrong type.
@@ -1034,23 +1038,25 @@ class Artifact(
     ) -> ArtifactList[Self]:
         """Returns a list with one artifact for each regular file below a folder, in path order.
 
-        Nothing is read until the list is staged or saved. If `save()` is called on a list that is not staged, it reads
-        each file once; with `duplicates="drop"`, twice. A file that cannot be ingested is listed in `failed` and does
-        not stop the others. `skipped` lists links that are not followed, special files such as sockets, and folders of
-        other storages.
+        Staging the list reads and hashes all files. `save()` stages the list if that was not done, and then reads each
+        file once; with `duplicates="drop"`, or if the list is staged already, `save()` reads each file a second time.
+        On S3, no file is read. A file that cannot be ingested is listed in `failed` and does not stop the others.
+        `skipped` lists links that are not followed, special files such as sockets, and folders of other storages.
 
         Args:
-            path: The folder. `.inhaulignore` files in it and below (gitignore syntax) leave files out, but not on S3,
-                where no file is read.
+            path: The folder. Files that match `.inhaulignore` files in it or below (gitignore syntax) are left out; on
+                S3, `.inhaulignore` has no effect.
             key: The prefix of all keys: a key is `key/relative path`. None means the name of the folder. If the folder
-                lies in a storage, keys are paths relative to the root of the storage.
+                lies in a storage, keys are paths relative to the root of the storage, and `key` must be None or that
+                path of the folder.
             run: The run that creates the artifacts. None means the current run, False no run.
             duplicates: `"drop"` registers only the first of several files with the same content. `"keep"` registers
                 all.
             exclude: Patterns in gitignore syntax of files to leave out.
-            follow_symlinks: True follows links whose target is inside the folder, `"anywhere"` follows all. The target
-                of a followed link is stored under the name of the link. If the folder lies in a storage, its files are
-                registered where they are, without a copy; then links out of the storage are always skipped.
+            follow_symlinks: True follows links whose target is inside the folder, `"anywhere"` follows all. A followed
+                link becomes an artifact with the name of the link and the content of its target. If the folder lies in
+                a storage, its files are registered where they are, and links that lead out of that storage are always
+                skipped.
             errors: `"raise"` makes `save()` raise an `ExceptionGroup` of the failures after the rest is saved.
                 `"report"` only lists them in `failed`.
 
@@ -1073,9 +1079,9 @@ class Artifact(
                 another version of the artifact has the given `version`.
             FileChanged: The content changed since it was staged; or the local object to upload is not the registered
                 one.
-            KeyExists: An artifact of another family has the new key, or, with `key_is_virtual=False`, there is a file
-                under the key; or the content is registered, and `on_duplicate` is `"error"`; or the content is in the
-                trash.
+            KeyExists: You changed the key, and another artifact has it that is not a version of this one. Or, with
+                `key_is_virtual=False`, there is a file under the key already. Or the content is registered, and
+                `on_duplicate` is `"error"`. Or the content is in the trash.
             NoResultFound: The artifact was permanently deleted.
             ObjectMissing: The local object to upload is gone.
             ObjectChanged: A later version has overwritten the local object to upload.
@@ -1088,24 +1094,24 @@ class Artifact(
         """Loads the content into memory.
 
         Returns a DataFrame (.csv, .tsv, .parquet, .ipc, .feather, also with .gz), an AnnData (.h5ad, AnnData zarr), a
-        MuData (.h5mu), an array (.jpg, .jpeg, .png, .tif, .tiff), Python objects (JSON, YAML), text (.txt, .md), or an
-        open HDF5 file or zarr group.
-        A TileDB array or store (.tiledb, .tiledbsoma) is opened. For other suffixes, the result is the path of the file
-        or folder.
+        MuData (.h5mu), an array (.jpg, .jpeg, .png, .tif, .tiff), Python objects (JSON, YAML), text (.txt, .md), or,
+        for other HDF5 (.h5, .hdf5) and zarr, the open file or group. A TileDB array or store (.tiledb, .tiledbsoma) is
+        opened. For other suffixes, it returns a local path, as `cache()` does.
 
         Args:
-            is_run_input: The run that gets the artifact as an input, unless it created the artifact. None means the
-                current run, if there is one. True means the current run, and requires one. False means no run.
+            is_run_input: The run to which the artifact is added as an input, unless that run created the artifact. None
+                means the current run, if there is one. True means the current run, and requires one. False means no
+                run.
             stream: Read an AnnData directly from its storage, without a local copy of the file. This has no effect
                 together with options.
             **options: Arguments for the reader, which for .csv is `pandas.read_csv`.
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file lies in a place that you chose, and was overwritten by a later version, or has
-                another size than the registered one.
-            ObjectDamaged: The object has a path that inhaul chose, and does not have the registered size or kind (file
-                or folder).
+            ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or it no longer
+                has the registered size or kind, or, if only an ETag is registered, that ETag.
+            ObjectDamaged: The object has a path that inhaul chose, and no longer has the registered size or kind (file
+                or folder); or the bytes fetched from S3 do not have the registered hash, wherever the object is.
             ValueError: The content does not match its suffix.
             MissingLibrary: The reader needs a library that is not installed.
             ValueError: `is_run_input` is True and there is no run, or the run belongs to another instance.
@@ -1115,43 +1121,46 @@ class Artifact(
     def backed(self, is_run_input: bool | Run | None = None, **options: Any) -> Any:
         """Opens the content, to read only the parts that you ask for.
 
-        Returns an `AnnDataAccessor` for .h5ad and AnnData zarr, a `BackedAccessor` for other HDF5, zarr and TileDB, and
-        a `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv. A .csv or .tsv has the columns and
-        types of `load()`; to find them, the whole file is read, unless `read_options` or `convert_options` are given.
-        On S3, a .csv or .tsv is first fetched as a whole.
+        Returns an `AnnDataAccessor` for .h5ad and AnnData zarr, a `BackedAccessor` for other HDF5, zarr and TileDB (not
+        on S3), and a `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv. A .csv or .tsv has the
+        columns and types of `load()`; to find them, the whole file is read, unless `read_options` or `convert_options`
+        are given. On S3, a .csv or .tsv is first fetched as a whole.
 
         Args:
-            is_run_input: The run that gets the artifact as an input, unless it created the artifact. None means the
-                current run, if there is one. True means the current run, and requires one. False means no run.
-            **options: Arguments for the file format of pyarrow. For CSV these are `parse_options`, `read_options` and
-                `convert_options` of `pyarrow.dataset.CsvFileFormat`.
+            is_run_input: The run to which the artifact is added as an input, unless that run created the artifact. None
+                means the current run, if there is one. True means the current run, and requires one. False means no
+                run.
+            **options: Only for tables: arguments for the file format of pyarrow. For CSV these are `parse_options`,
+                `read_options` and `convert_options` of `pyarrow.dataset.CsvFileFormat`.
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file lies in a place that you chose, and was overwritten by a later version, or has
-                another size than the registered one.
-            ObjectDamaged: The object has a path that inhaul chose, and does not have the registered size or kind (file
-                or folder).
+            ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or it no longer
+                has the registered size or kind, or, if only an ETag is registered, that ETag.
+            ObjectDamaged: The object has a path that inhaul chose, and no longer has the registered size or kind (file
+                or folder); or the bytes fetched from S3 do not have the registered hash, wherever the object is.
             ValueError: Content with this suffix cannot be opened, or does not match the suffix.
             TypeError: The reader does not accept an option.
         """
         ...
 
     def cache(self, is_run_input: bool | Run | None = None) -> Path:
-        """Returns a local path of the content: of the object itself in local storage, of a copy in the cache otherwise.
+        """Returns a local path of the content: in local storage that of the object itself, otherwise that of a copy.
 
-        The copy is fetched first if the cache does not hold it. Before saving, the path is that of the source.
+        If the cache does not hold the copy, it is fetched first. Before saving, the path is that of the source, or, for
+        a source on S3, that of a copy in the cache.
 
         Args:
-            is_run_input: The run that gets the artifact as an input, unless it created the artifact. None means the
-                current run, if there is one. True means the current run, and requires one. False means no run.
+            is_run_input: The run to which the artifact is added as an input, unless that run created the artifact. None
+                means the current run, if there is one. True means the current run, and requires one. False means no
+                run.
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file lies in a place that you chose, and was overwritten by a later version, or has
-                another size than the registered one.
-            ObjectDamaged: The object has a path that inhaul chose, and does not have the registered size or kind (file
-                or folder).
+            ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or it no longer
+                has the registered size or kind, or, if only an ETag is registered, that ETag.
+            ObjectDamaged: The object has a path that inhaul chose, and no longer has the registered size or kind (file
+                or folder); or the bytes fetched from S3 do not have the registered hash, wherever the object is.
             StorageFull: The cache has no room for the copy.
             ValueError: `is_run_input` is True and there is no run, or the run belongs to another instance; or the
                 artifact was created from memory and is not saved.
@@ -1191,9 +1200,10 @@ class Artifact(
         Uid, version and key stay, but the suffix of the key changes with the format. The new content is stored as a
         separate object, then the row switches to it, then the old object is removed. If the call fails before the row
         has switched, the artifact is as it was. A file whose path is its key is overwritten only after the row has
-        switched; after a crash, the next process that uses the registry finishes the replacement. If features are
-        linked for the columns of the old content, the columns of the new content are checked, and their features are
-        linked instead.
+        switched. After a crash, the next save, ingest or replacement that uses the same `.inhaul` folder finishes this;
+        until then, the separate object has the new content. If features are linked with the columns of the old content,
+        the columns of the new content are checked against the registered features, and the features of the new columns
+        replace the old links.
 
         Args:
             data: A local path outside all storages, or a DataFrame, AnnData or MuData.
@@ -1210,8 +1220,8 @@ class Artifact(
                 the same artifact.
             ObjectChanged: The file whose path is its key is not the registered one.
             ObjectMissing: The file whose path is its key is gone.
-            ObjectShared: The file whose path is its key is also the object of another artifact, or lies inside the
-                folder of one.
+            ObjectShared: The file whose path is its key is also the object of another artifact, or lies inside a folder
+                that is another artifact.
             NoResultFound: The artifact was permanently deleted.
             ValidationError: A column is not of the dtype of its feature.
             FileChanged: The data changed while it was stored.
@@ -1222,22 +1232,24 @@ class Artifact(
     def delete(self, permanent: bool | None = None, storage: bool | None = None, using_key: str | None = None) -> None:
         """Moves the artifact into the trash, or permanently deletes an artifact in the trash.
 
-        A permanent deletion cannot be undone. If the object cannot be removed, the call raises an error, and the object
-        is removed later: when you repeat the call, at the next write, or by `gc(delete=True)`. Collections in the trash
-        lose a permanently deleted artifact as a member.
+        A permanent deletion cannot be undone. If the object cannot be removed, the call raises an error, but the
+        artifact is already deleted. The object is removed later: when you repeat the call, at the next save, ingest or
+        replacement, at the first write of another process, or by `gc(delete=True)`. Collections in the trash lose a
+        permanently deleted artifact as a member.
 
         Args:
             permanent: True deletes permanently, False only moves into the trash. None deletes an artifact permanently
                 if it is in the trash.
             storage: Whether a permanent deletion removes the object. None removes the object only if inhaul chose its
-                path. In a user's own folder, files that an ignore file excludes are not removed.
+                path. If the artifact is a local folder whose path is its key, files in it that an `.inhaulignore` file
+                excludes are not removed.
             using_key: Not supported.
 
         Raises:
             TypeError: `permanent` or `storage` is not True, False or None.
             ValueError: The artifact is not saved, or `using_key` is given.
             InUse: The artifact is a member of a collection that is not in the trash.
-            ObjectShared: The object to remove is also that of another artifact, contains it, or lies inside it.
+            ObjectShared: The object to remove is also the object of another artifact, contains one, or lies inside one.
             LinkRefused: There is a link in the path of the object to remove.
             StorageShared: A copy of the registry may refer to the object to remove, and `storage` is None.
             WrongStorage: The object to remove is at a root that is not, or no longer, this registry's storage.
@@ -1621,10 +1633,11 @@ class BackedAccessor:
 class Collection(_HasVisibility, _IsDescribed, _IsVersioned, _TracksRun, _TracksUpdates):
     """An ordered set of artifacts with a name.
 
-    Saving other artifacts, or the same in another order, under a registered name creates a new version. Saving those of
-    the latest version, in the same order, gives that version. `save()` raises `KeyExists` if the collection with this
-    name is in the trash and has the same members, `ValueError` if a member is in the trash or the version is used in
-    the family, and `NoResultFound` if a member was deleted.
+    If the name is registered, and the artifacts are those of the latest version in the same order, saving gives that
+    version. Other artifacts, or another order, make a new version. `save()` raises `KeyExists` if the collection with
+    this name is in the trash and has the same members. It raises `ValueError` if a member is in the trash, or if
+    another version of the collection has the name that you assigned to `version`. It raises `NoResultFound` if a member
+    was permanently deleted.
 
     Args:
         artifacts: Saved artifacts, each once.
@@ -1636,8 +1649,9 @@ class Collection(_HasVisibility, _IsDescribed, _IsVersioned, _TracksRun, _Tracks
         TypeError: `artifacts` is not a list of artifacts, the name or the description is not a text, or the run is not
             a run.
         ValueError: An artifact is not saved, is listed twice, or belongs to another instance; or there is no artifact;
-            or the name is empty, has more than 2,500 bytes in UTF-8, or holds a character that no database can store.
-        WrongWorld: An artifact or the run belongs to the other API.
+            or the name is empty, has more than 2,500 bytes in UTF-8, or holds a NUL character or half of a surrogate
+            pair.
+        WrongWorld: A record of `inhaul.sync` was passed to the async API, or the reverse.
     """
 
     name: Field[str]
@@ -1771,17 +1785,18 @@ def connect(
     storage_options: Mapping[str, Any] | None = None,
     local_storage: Pathish | None = None,
 ) -> Instance:
-    """Connects to a registry and its default storage, at the first use of the instance.
+    """Returns an instance: a registry and its default storage. It connects when it is first used.
 
-    Later calls use this instance, unless they are in a `with` block of another one. If a `with` block enters it, calls
-    in the block use it, and it is no longer the default for others.
+    Without a block, the instance becomes the default: later calls use it, except calls in an `async with` block (in
+    `inhaul.sync`, `with`) of another instance. With a block, calls in the block use it. Calls elsewhere, such as in
+    another thread, then use an earlier default, or this instance if there is none.
 
     Args:
         storage: Root of the default storage: a folder, or `s3://bucket/prefix`, with `?endpoint_url=https://...` for a
             server that is not Amazon's. None means `settings.storage`, else `./.inhaul/storage`.
-        db: `sqlite:///PATH` or `postgresql://...`. None means `settings.db`, else `registry.db` in the `.inhaul`
-            folder: `<root>/.inhaul/registry.db` if you name a folder as the storage, here or in the settings, and
-            `./.inhaul/registry.db` otherwise.
+        db: `sqlite:///PATH` or `postgresql://...`. None means `settings.db`. If that is not set, it is
+            `.inhaul/registry.db` in the folder that you name as the storage, here or in the settings. If you name none,
+            or a bucket, it is `./.inhaul/registry.db`.
         storage_options: Options for S3, named as in s3fs, such as `key`, `secret`, `profile` or `anon`. For missing
             ones, the usual environment variables and files of AWS are used. Options are never stored or shown.
         local_storage: A folder that keeps new artifacts until `save(upload=True)` moves them to the storage on S3.
@@ -1848,22 +1863,24 @@ def gc(
     """Finds garbage in a storage and on this machine, and deletes it on request.
 
     Garbage is: objects whose path inhaul chose and to which no artifact refers; uploads of such objects that were never
-    completed; files that crashed processes left in the storage or the cache; and session files, with which a repeated
-    ingest would continue a crashed one. These are never garbage: files in places that you chose, anything that may
-    belong to another registry, and anything that a running ingest or save in any process may need. With `delete`,
-    permanent deletions that failed or were killed are also finished, whatever their age.
+    completed; files that crashed processes left in the storage or the cache; and session files of crashed ingests. A
+    repeated ingest without its session file starts anew. These are never garbage: files in places that you chose,
+    anything that may belong to another registry, and anything that a running ingest or save in any process may need.
+    With `delete=True`, objects of permanently deleted artifacts that could not be removed before are removed, too, even
+    if they are newer than `older_than`.
 
     Args:
         storage: The storage; the default one if None.
         delete: Delete the garbage. Otherwise nothing is changed.
         older_than: The minimum age of garbage.
-        shared: In the storage, True looks only at objects of artifacts that this registry has or had, in any version.
-            Pass it if other registries also use the storage. Objects of new artifacts that a crashed ingest stored and
-            did not register, and temporary files in the storage, then stay.
+        shared: With True, an object in the storage is garbage only if its artifact, in any version, is or was in this
+            registry. Pass it if other registries also use the storage. Other objects that crashed calls stored and did
+            not register then stay, and temporary files in the storage, too.
 
     Raises:
         NoResultFound: The registry does not know the storage.
-        StorageShared: Another registry uses the storage and `shared` is false, or one of them is a copy of the other.
+        StorageShared: Another registry uses the storage, and `shared` is False. Or, whatever `shared` is, another
+            registry there is a copy of this one, or its original, or another copy of that.
         WrongStorage: A different storage is at this root, or the storage belongs to another copy of the registry.
         TypeError: An argument has the wrong type.
         ValueError: `older_than` is negative, or more than 36,500 days.
@@ -1883,20 +1900,23 @@ def ingest(
 ) -> IngestReport:
     """Stores and registers every regular file below a folder, and returns a report.
 
-    It does the same as `Artifact.from_dir(...).save()`, with the same arguments, but keeps no list of artifacts, so its
-    memory hardly grows with the folder. Each file is read once, or not at all if the folder is on S3. With
-    `duplicates="drop"`, each is read twice, and memory grows with the number of files.
+    It does the same as `Artifact.from_dir(...).save()`, with the same arguments, but keeps no list of artifacts. Its
+    memory grows only with the number of failed and skipped files, and with the number of files directly in the largest
+    single folder. Each file is read once, or not at all if the folder is on S3. With `duplicates="drop"`, each local
+    file is read twice, and memory grows with the number of all files.
 
     Args:
         path: The folder.
         key: The prefix of all keys: a key is `key/relative path`. None means the name of the folder. If the folder lies
-            in a storage, keys are paths relative to the root of the storage.
+            in a storage, keys are paths relative to the root of the storage, and `key` must be None or that path of the
+            folder.
         run: The run that creates the artifacts. None means the current run, False no run.
         duplicates: `"drop"` registers only the first of several files with the same content. `"keep"` registers all.
         exclude: Patterns in gitignore syntax of files to leave out.
-        follow_symlinks: True follows links whose target is inside the folder, `"anywhere"` follows all. The target of a
-            followed link is stored under the name of the link. If the folder lies in a storage, its files are
-            registered where they are, without a copy; then links out of the storage are always skipped.
+        follow_symlinks: True follows links whose target is inside the folder, `"anywhere"` follows all. A followed link
+            becomes an artifact with the name of the link and the content of its target. If the folder lies in a
+            storage, its files are registered where they are, and links that lead out of that storage are always
+            skipped.
         errors: `"raise"` raises an `ExceptionGroup` of the failures after the rest is saved. `"report"` only lists them
             in the report.
         on_event: A function, not async, that is called after the rows of each batch are written. If it raises, the
@@ -1907,8 +1927,8 @@ def ingest(
         FileNotFoundError: There is no such folder.
         NotADirectoryError: The path is a file.
         InvalidKey: `key`, or the name of the folder, is not a valid key.
-        ValueError: An option has an unknown value, a pattern is wrong, or `key` is not the path of the folder in its
-            storage.
+        ValueError: An option has an unknown value, a pattern is wrong, or the folder lies in a storage and `key` is
+            another path.
         LeaseLost: The process was stopped for minutes, such as by a laptop's sleep; repeat the call.
         ExceptionGroup: Files failed, and `errors` is `"raise"`.
     """

@@ -145,15 +145,17 @@ async def verify(
 ) -> VerifyReport:
     """Compares all objects of a storage with the registry.
 
-    An object is not read if the ETag in the listing of the storage suffices to compare it. All other objects are read
-    and hashed. A call continues where an interrupted one stopped.
+    An object on S3 is not read if its ETag alone shows whether it is as registered. All other objects are read and
+    hashed. A call continues where an interrupted one stopped.
 
     Args:
         storage: The storage; the default one if None.
-        read: Read every object. Artifacts with only an ETag get a hash of their content.
+        read: Read every object. If only an ETag is registered for an artifact, and the object still has it, the hash of
+            the content is registered instead.
         repair: Store damaged or missing objects again if an equal copy is in `source`, in the cache or in another
-            artifact. A file in a place that you chose is never changed.
-        max_age: Skip objects that were verified within this time, if their size, time and ETag have not changed.
+            artifact. A file in a place that you chose is only reported: it is neither changed nor restored.
+        max_age: Skip objects that were verified less than `max_age` ago, if their size, modification time and ETag have
+            not changed.
         source: The folder with the original files, or one such file, for repairs. A file is looked up in the folder
             under its key, then under shorter ends of the key: for `d/a.csv`, first `d/a.csv`, then `a.csv`.
 

@@ -89,20 +89,23 @@ async def ingest(
 ) -> IngestReport:
     """Stores and registers every regular file below a folder, and returns a report.
 
-    It does the same as `Artifact.from_dir(...).save()`, with the same arguments, but keeps no list of artifacts, so its
-    memory hardly grows with the folder. Each file is read once, or not at all if the folder is on S3. With
-    `duplicates="drop"`, each is read twice, and memory grows with the number of files.
+    It does the same as `Artifact.from_dir(...).save()`, with the same arguments, but keeps no list of artifacts. Its
+    memory grows only with the number of failed and skipped files, and with the number of files directly in the largest
+    single folder. Each file is read once, or not at all if the folder is on S3. With `duplicates="drop"`, each local
+    file is read twice, and memory grows with the number of all files.
 
     Args:
         path: The folder.
         key: The prefix of all keys: a key is `key/relative path`. None means the name of the folder. If the folder lies
-            in a storage, keys are paths relative to the root of the storage.
+            in a storage, keys are paths relative to the root of the storage, and `key` must be None or that path of the
+            folder.
         run: The run that creates the artifacts. None means the current run, False no run.
         duplicates: `"drop"` registers only the first of several files with the same content. `"keep"` registers all.
         exclude: Patterns in gitignore syntax of files to leave out.
-        follow_symlinks: True follows links whose target is inside the folder, `"anywhere"` follows all. The target of a
-            followed link is stored under the name of the link. If the folder lies in a storage, its files are
-            registered where they are, without a copy; then links out of the storage are always skipped.
+        follow_symlinks: True follows links whose target is inside the folder, `"anywhere"` follows all. A followed link
+            becomes an artifact with the name of the link and the content of its target. If the folder lies in a
+            storage, its files are registered where they are, and links that lead out of that storage are always
+            skipped.
         errors: `"raise"` raises an `ExceptionGroup` of the failures after the rest is saved. `"report"` only lists them
             in the report.
         on_event: A function, not async, that is called after the rows of each batch are written. If it raises, the
@@ -113,8 +116,8 @@ async def ingest(
         FileNotFoundError: There is no such folder.
         NotADirectoryError: The path is a file.
         InvalidKey: `key`, or the name of the folder, is not a valid key.
-        ValueError: An option has an unknown value, a pattern is wrong, or `key` is not the path of the folder in its
-            storage.
+        ValueError: An option has an unknown value, a pattern is wrong, or the folder lies in a storage and `key` is
+            another path.
         LeaseLost: The process was stopped for minutes, such as by a laptop's sleep; repeat the call.
         ExceptionGroup: Files failed, and `errors` is `"raise"`.
     """
