@@ -127,6 +127,11 @@ async def test_a_damaged_ledger_does_not_stop_verify(tmp_path: Path, damage: str
         assert (await verify(max_age=timedelta(days=1))).trusted == 1
 
 
+def test_only_its_user_reads_the_uploads_of_a_session(tmp_path: Path) -> None:
+    Uploads(tmp_path / "a.uploads").begin("key", "an id that permits to write")
+    assert (tmp_path / "a.uploads").stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize("damage", ["NULs", "garbage", "a list", "a number", "huge", "a folder", "a link", "a pipe"])
 def test_damaged_uploads_of_a_session_begin_anew(tmp_path: Path, damage: str) -> None:
     file = tmp_path / "a.uploads"

@@ -134,7 +134,7 @@ class Uploads:
     def _append(self, line: str) -> None:
         is_new = not self._file.exists()
         flags = os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._file, flags, 0o644)
+        descriptor = os.open(self._file, flags, 0o600)  # the id of an upload may permit to write to it
         try:
             # The first line break ends a line that a crash left incomplete.
             os.write(descriptor, f"\n{line}\n".encode())
