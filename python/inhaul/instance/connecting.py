@@ -27,9 +27,9 @@ def connect(
 ) -> Instance:
     """Returns an instance: a registry and its default storage. It connects when it is first used.
 
-    Without a block, the instance becomes the default: later calls use it, except calls in an `async with` block (in
-    `inhaul.sync`, `with`) of another instance. With a block, calls in the block use it. Calls elsewhere, such as in
-    another thread, then use an earlier default, or this instance if there is none.
+    If you call `connect()` without `async with` (`with` in `inhaul.sync`), the instance becomes the default: all later
+    calls use it, except those inside the block of another instance. With a block, calls in the block use it. Calls
+    elsewhere, such as in another thread, then use an earlier default, or this instance if there is none.
 
     Args:
         storage: Root of the default storage: a folder, or `s3://bucket/prefix`, with `?endpoint_url=https://...` for a

@@ -959,8 +959,8 @@ class Artifact(
         key_is_virtual: False stores the object under the key, as its path in the storage. True and None let inhaul
             choose the path.
         follow_symlinks: In a folder, True follows links to targets inside the folder, and `"anywhere"` follows all
-            links. Links that are not followed are left out. `data` itself may always be a link: the suffix, and in a
-            storage the key, are those of the link, not of its target.
+            links. Links that are not followed are left out. `data` itself may always be a link. The suffix is then that
+            of the link, not of its target; if the link lies in a storage, so is the key.
         on_duplicate: What to do if the content is registered already. With a key, only the latest version with that key
             is compared; without a key, the latest versions of all artifacts in the storage. `"return"` gives that
             artifact. `"create"` makes a new artifact; with a key, a new version. `"error"` raises `KeyExists`.
@@ -1038,17 +1038,17 @@ class Artifact(
     ) -> ArtifactList[Self]:
         """Returns a list with one artifact for each regular file below a folder, in path order.
 
-        Staging the list reads and hashes all files. `save()` stages the list if that was not done, and then reads each
-        file once; with `duplicates="drop"`, or if the list is staged already, `save()` reads each file a second time.
-        On S3, no file is read. A file that cannot be ingested is listed in `failed` and does not stop the others.
-        `skipped` lists links that are not followed, special files such as sockets, and folders of other storages.
+        If the list is not staged yet, `save()` stages and stores each file in a single read. With `duplicates="drop"`,
+        or if the list was staged before, each file is read twice: once to stage it and once to store it. On S3, no file
+        is read. A file that cannot be ingested is listed in `failed` and does not stop the others. `skipped` lists
+        links that are not followed, special files such as sockets, and folders of other storages.
 
         Args:
             path: The folder. Files that match `.inhaulignore` files in it or below (gitignore syntax) are left out; on
                 S3, `.inhaulignore` has no effect.
             key: The prefix of all keys: a key is `key/relative path`. None means the name of the folder. If the folder
-                lies in a storage, keys are paths relative to the root of the storage, and `key` must be None or that
-                path of the folder.
+                lies in a storage, the key of each file is its path relative to the root of the storage; `key` must then
+                be None or the path of the folder relative to that root.
             run: The run that creates the artifacts. None means the current run, False no run.
             duplicates: `"drop"` registers only the first of several files with the same content. `"keep"` registers
                 all.
@@ -1079,7 +1079,7 @@ class Artifact(
                 another version of the artifact has the given `version`.
             FileChanged: The content changed since it was staged; or the local object to upload is not the registered
                 one.
-            KeyExists: You changed the key, and another artifact has it that is not a version of this one. Or, with
+            KeyExists: You changed the key to that of another artifact, which is not a version of this one. Or, with
                 `key_is_virtual=False`, there is a file under the key already. Or the content is registered, and
                 `on_duplicate` is `"error"`. Or the content is in the trash.
             NoResultFound: The artifact was permanently deleted.
@@ -1108,10 +1108,10 @@ class Artifact(
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or it no longer
-                has the registered size or kind, or, if only an ETag is registered, that ETag.
+            ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or its size or
+                kind is no longer the registered one. If only an ETag is registered, the ETag may also have changed.
             ObjectDamaged: The object has a path that inhaul chose, and no longer has the registered size or kind (file
-                or folder); or the bytes fetched from S3 do not have the registered hash, wherever the object is.
+                or folder). Or the bytes fetched from S3 do not have the registered hash, whoever chose the path.
             ValueError: The content does not match its suffix.
             MissingLibrary: The reader needs a library that is not installed.
             ValueError: `is_run_input` is True and there is no run, or the run belongs to another instance.
@@ -1135,20 +1135,21 @@ class Artifact(
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or it no longer
-                has the registered size or kind, or, if only an ETag is registered, that ETag.
+            ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or its size or
+                kind is no longer the registered one. If only an ETag is registered, the ETag may also have changed.
             ObjectDamaged: The object has a path that inhaul chose, and no longer has the registered size or kind (file
-                or folder); or the bytes fetched from S3 do not have the registered hash, wherever the object is.
+                or folder). Or the bytes fetched from S3 do not have the registered hash, whoever chose the path.
             ValueError: Content with this suffix cannot be opened, or does not match the suffix.
             TypeError: The reader does not accept an option.
         """
         ...
 
     def cache(self, is_run_input: bool | Run | None = None) -> Path:
-        """Returns a local path of the content: in local storage that of the object itself, otherwise that of a copy.
+        """Returns a local path of the content.
 
-        If the cache does not hold the copy, it is fetched first. Before saving, the path is that of the source, or, for
-        a source on S3, that of a copy in the cache.
+        If the storage is local, this is the path of the object itself; otherwise it is that of a copy in the cache,
+        which is fetched if it is missing. Before saving, the path is that of the source, or, for a source on S3, that
+        of a copy in the cache.
 
         Args:
             is_run_input: The run to which the artifact is added as an input, unless that run created the artifact. None
@@ -1157,10 +1158,10 @@ class Artifact(
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or it no longer
-                has the registered size or kind, or, if only an ETag is registered, that ETag.
+            ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or its size or
+                kind is no longer the registered one. If only an ETag is registered, the ETag may also have changed.
             ObjectDamaged: The object has a path that inhaul chose, and no longer has the registered size or kind (file
-                or folder); or the bytes fetched from S3 do not have the registered hash, wherever the object is.
+                or folder). Or the bytes fetched from S3 do not have the registered hash, whoever chose the path.
             StorageFull: The cache has no room for the copy.
             ValueError: `is_run_input` is True and there is no run, or the run belongs to another instance; or the
                 artifact was created from memory and is not saved.
@@ -1787,9 +1788,9 @@ def connect(
 ) -> Instance:
     """Returns an instance: a registry and its default storage. It connects when it is first used.
 
-    Without a block, the instance becomes the default: later calls use it, except calls in an `async with` block (in
-    `inhaul.sync`, `with`) of another instance. With a block, calls in the block use it. Calls elsewhere, such as in
-    another thread, then use an earlier default, or this instance if there is none.
+    If you call `connect()` without `async with` (`with` in `inhaul.sync`), the instance becomes the default: all later
+    calls use it, except those inside the block of another instance. With a block, calls in the block use it. Calls
+    elsewhere, such as in another thread, then use an earlier default, or this instance if there is none.
 
     Args:
         storage: Root of the default storage: a folder, or `s3://bucket/prefix`, with `?endpoint_url=https://...` for a
@@ -1908,8 +1909,8 @@ def ingest(
     Args:
         path: The folder.
         key: The prefix of all keys: a key is `key/relative path`. None means the name of the folder. If the folder lies
-            in a storage, keys are paths relative to the root of the storage, and `key` must be None or that path of the
-            folder.
+            in a storage, the key of each file is its path relative to the root of the storage; `key` must then be None
+            or the path of the folder relative to that root.
         run: The run that creates the artifacts. None means the current run, False no run.
         duplicates: `"drop"` registers only the first of several files with the same content. `"keep"` registers all.
         exclude: Patterns in gitignore syntax of files to leave out.

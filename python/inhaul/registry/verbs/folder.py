@@ -97,8 +97,8 @@ async def ingest(
     Args:
         path: The folder.
         key: The prefix of all keys: a key is `key/relative path`. None means the name of the folder. If the folder lies
-            in a storage, keys are paths relative to the root of the storage, and `key` must be None or that path of the
-            folder.
+            in a storage, the key of each file is its path relative to the root of the storage; `key` must then be None
+            or the path of the folder relative to that root.
         run: The run that creates the artifacts. None means the current run, False no run.
         duplicates: `"drop"` registers only the first of several files with the same content. `"keep"` registers all.
         exclude: Patterns in gitignore syntax of files to leave out.
