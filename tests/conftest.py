@@ -13,8 +13,11 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 import ceph
+import gcs_servers
 import inhaul
 import inhaul.sync
+from gcs_places import GcsPlace
+from gcs_servers import GcsServer
 from proxy import proxy
 from s3_places import Place
 from s3_servers import S3Server, moto, rclone, seaweedfs
@@ -59,6 +62,8 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +85,7 @@ def _loop_stays_free() -> Iterator[None]:
             function.can_block_in("inhaul/stores/s3/clients.py", "_make")
             # The library that opens paths of objects is imported at its first use.
             function.can_block_in("inhaul/stores/s3/store.py", "path")
+            function.can_block_in("inhaul/stores/gcs/store.py", "path")
         yield
         # These threads call the watched functions, which must stay watched until the threads end.
         for thread in threading.enumerate():
@@ -171,6 +177,34 @@ def careless(moto_server: S3Server) -> Iterator[Place]:
 def moto_server() -> Iterator[S3Server]:
     with moto() as server:
         yield server
+
+
+@pytest.fixture(scope="session", params=["strict", "fake_gcs", "emulator"])
+def gcs_server(request: pytest.FixtureRequest) -> Iterator[GcsServer]:
+    """Each server of Google Cloud Storage."""
+    with getattr(gcs_servers, request.param)() as server:
+        yield server
+
+
+@pytest.fixture
+def gcs_place(gcs_server: GcsServer) -> GcsPlace:
+    """An empty folder of a bucket on each server of Google Cloud Storage."""
+    return GcsPlace(gcs_server, gcs_server.bucket(), uuid4().hex[:12])
+
+
+@pytest.fixture(scope="session")
+def strict_gcs_server() -> Iterator[GcsServer]:
+    with gcs_servers.strict() as server:
+        yield server
+
+
+@pytest.fixture
+def strict_place(strict_gcs_server: GcsServer) -> Iterator[GcsPlace]:
+    """An empty folder of a bucket on the strict server of Google Cloud Storage."""
+    place = GcsPlace(strict_gcs_server, strict_gcs_server.bucket(), uuid4().hex[:12])
+    yield place
+    place.strict.clear()
+    place.strict.page, place.strict.early, place.strict.tokens = 1000, False, None
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

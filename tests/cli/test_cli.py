@@ -99,14 +99,14 @@ def test_ingest_shows_progress_on_a_terminal(folder: Path) -> None:
     [
         (["ingest", "missing"], "inhaul: There is no such folder: missing\n"),
         (["ingest", "data/a.csv"], "inhaul: This is a file: pass a folder: data/a.csv\n"),
-        (["ingest", "gs://bucket/data"], "inhaul: gs:// is not supported"),
+        (["ingest", "ftp://bucket/data"], "inhaul: ftp:// is not supported"),
         (
             ["ingest", "~nobody-of-this-name"],
             "inhaul: The home folder at its start belongs to no user: ~nobody-of-this-name\n",
         ),
         (["ingest", "data", "--key", "../up"], "inhaul: '../up' cannot be a key: "),
         (["ls", "--db", "mysql://host/name"], "inhaul: "),
-        (["ls", "--storage", "gs://bucket"], "inhaul: gs:// is not supported"),
+        (["ls", "--storage", "ftp://bucket"], "inhaul: ftp:// is not supported"),
         (["ls", "--storage", "typo"], "inhaul: There is no registry at "),
         (["show", "nobody"], "inhaul: There is no registry at "),
         (["verify", "--db", "sqlite:///typo.db"], "inhaul: There is no registry at "),

@@ -39,8 +39,8 @@ def test_the_folder_of_the_cache_may_be_a_text(tmp_path: Path, monkeypatch: pyte
 
 
 def test_addresses_that_are_not_served_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedStorage, match="gs://"):
-        inhaul.connect(storage="gs://bucket")
+    with pytest.raises(UnsupportedStorage, match="ftp://"):
+        inhaul.connect(storage="ftp://bucket")
     with pytest.raises(UnsupportedDatabase):
         inhaul.connect(db="mysql://host/db")
 

@@ -90,7 +90,7 @@ async def test_what_is_no_storage_is_refused_at_the_call(instance: inhaul.Instan
         (inhaul.ULabel("a"), TypeError, "pass a Storage"),
         (ih.Storage(tmp_path), WrongWorld, "other API"),
         (foreign, ValueError, "belongs to"),
-        ("gs://bucket", UnsupportedStorage, "gs://"),
+        ("ftp://bucket", UnsupportedStorage, "ftp://"),
     ):
         with pytest.raises(error, match=match):
             Artifact(file, key="a.txt", storage=storage)

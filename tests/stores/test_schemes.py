@@ -94,8 +94,8 @@ async def test_an_alias_means_the_same_storage(instance_of_another_kind: inhaul.
 
 
 async def test_an_unknown_scheme_names_those_that_are_known(instance_of_another_kind: inhaul.Instance) -> None:
-    with pytest.raises(UnsupportedStorage, match=r"gs:// is not supported: .* local folders and s3:// and other://"):
-        Storage("gs://bucket")
+    with pytest.raises(UnsupportedStorage, match=r"ftp:// is not supported: .* local folders and s3://.* and other://"):
+        Storage("ftp://bucket")
 
 
 async def test_options_reach_only_storages_of_the_type_that_they_are_for(

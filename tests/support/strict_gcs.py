@@ -250,13 +250,19 @@ def strict_gcs(token: str | None = None, seed: int = 0) -> Iterator[StrictGcs]:
         one.port = runner.addresses[0][1]
         return runner
 
+    async def stop(runner: web.ServerRunner) -> None:
+        await runner.cleanup()
+        for delayed in asyncio.all_tasks() - {asyncio.current_task()}:
+            delayed.cancel()
+        await asyncio.sleep(0)
+
     runner = None
     try:
         runner = asyncio.run_coroutine_threadsafe(start(), loop).result()
         yield one
     finally:
         if runner is not None:
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+            asyncio.run_coroutine_threadsafe(stop(runner), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

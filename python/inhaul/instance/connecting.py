@@ -32,20 +32,23 @@ def connect(
     elsewhere, such as in another thread, then use an earlier default, or this instance if there is none.
 
     Args:
-        storage: Root of the default storage: a folder, or `s3://bucket/prefix`, with `?endpoint_url=https://...` for a
-            server that is not Amazon's. None means `settings.storage`, else `./.inhaul/storage`.
+        storage: Root of the default storage: a folder, `s3://bucket/prefix` or `gs://bucket/prefix`, with
+            `?endpoint_url=https://...` for a server that is not Amazon's or Google's. None means `settings.storage`,
+            else `./.inhaul/storage`.
         db: `sqlite:///PATH` or `postgresql://...`. None means `settings.db`. If that is not set, it is
             `.inhaul/registry.db` in the folder that you name as the storage, here or in the settings. If you name none,
             or a bucket, it is `./.inhaul/registry.db`.
-        storage_options: Options for S3, named as in s3fs, such as `key`, `secret`, `profile` or `anon`. For missing
-            ones, the usual environment variables and files of AWS are used. Options are never stored or shown.
-        local_storage: A folder that keeps new artifacts until `save(upload=True)` moves them to the storage on S3.
+        storage_options: Options for S3, named as in s3fs, such as `key`, `secret`, `profile` or `anon`; or for Google
+            Cloud Storage, named as in gcsfs: `token`, `project`, `endpoint_url`. For missing ones, the usual
+            environment variables and files of AWS and Google are used. Options are never stored or shown.
+        local_storage: A folder that keeps new artifacts until `save(upload=True)` moves them to the storage in a
+            bucket.
 
     Raises:
-        UnsupportedStorage: The storage is neither a folder nor on S3.
+        UnsupportedStorage: The storage is neither a folder nor a bucket on S3 or Google Cloud Storage.
         UnsupportedDatabase: The database is neither SQLite nor PostgreSQL.
         ValueError: A storage option is unknown, an environment variable has an invalid value, or `local_storage` is
-            given and the storage is not on S3.
+            given and the storage is not in a bucket.
         FileNotFoundError: The current folder was removed, and a path is relative to it.
     """
     for path in (storage, local_storage):
@@ -65,7 +68,7 @@ def connect(
         root, remote = resolved_root(as_text(local_storage)), root
         if is_remote(root) or not is_remote(remote):
             raise ValueError(
-                f"local_storage={root!r} with storage={remote!r}: the first has to be a folder, the second on S3"
+                f"local_storage={root!r} with storage={remote!r}: the first has to be a folder, the second in a bucket"
             )
     address = f"sqlite:///{home / 'registry.db'}" if db is None else db
     instance = Instance(home, root, Database(address), storage_options, remote)

@@ -86,7 +86,7 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         InvalidKey: The key is not valid.
         ValueError: The data cannot be stored in the format, the version is empty or longer than 30 characters, an
             option has an unknown value, or the storage belongs to another registry.
-        UnsupportedStorage: The root of the storage is neither a folder nor on S3.
+        UnsupportedStorage: The root of the storage is neither a folder nor the address of a bucket.
         WrongWorld: A record of `inhaul.sync` was passed to the async API, or the reverse.
     """
 

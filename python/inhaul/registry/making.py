@@ -27,7 +27,7 @@ def checked_storage(artifact: "Artifact", storage: "Storage | Pathish | None") -
         TypeError: It is neither a storage nor a path.
         WrongWorld: It belongs to the other API.
         ValueError: It belongs to another registry, or the path is empty.
-        UnsupportedStorage: The root is neither a folder nor on S3.
+        UnsupportedStorage: The root is neither a folder nor the address of a bucket.
         InvalidKey: The root is not UTF-8.
     """
     if is_pathish(storage):

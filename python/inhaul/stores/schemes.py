@@ -14,6 +14,7 @@ from inhaul.errors import UnsupportedStorage
 from inhaul.keys import OBJECTS, is_of_objects
 from inhaul.stores.abilities import RemoteReport
 from inhaul.stores.base import Address, Scheme, Store
+from inhaul.stores.gcs import store as gcs
 from inhaul.stores.local.store import LocalStore
 from inhaul.stores.locations import check_encoding, resolved
 from inhaul.stores.s3 import store as s3
@@ -22,7 +23,7 @@ from inhaul.texts import check_text
 if TYPE_CHECKING:
     from upath import UPath
 
-SCHEMES: Mapping[str, Scheme] = {"s3": s3.SCHEME}
+SCHEMES: Mapping[str, Scheme] = {"s3": s3.SCHEME, "gs": gcs.SCHEME}
 """The kinds of storage on a network. The name of a scheme is also the type of its storages."""
 
 LOCAL = "local"

@@ -20,6 +20,8 @@ class PartReader(Protocol):
 
     def read(self, first: int, count: int) -> list[tuple[bytes, bytes]]: ...  # noqa: D102
 
+    def read_with_crc32c(self, first: int, count: int) -> list[tuple[bytes, bytes, int]]: ...  # noqa: D102
+
     def digest(self, md5s: Sequence[bytes]) -> tuple[str, str, int]: ...  # noqa: D102
 
     def check(self) -> None: ...  # noqa: D102

@@ -36,7 +36,7 @@ class Storage(Registry, TracksUpdates):
 
     Raises:
         TypeError: The root is not a path.
-        UnsupportedStorage: The root is neither a folder nor on S3.
+        UnsupportedStorage: The root is neither a folder nor the address of a bucket.
         InvalidText: The root is empty, or contains a NUL character.
         InvalidKey: The root is not UTF-8.
     """
@@ -96,7 +96,8 @@ class Storage(Registry, TracksUpdates):
             WrongStorage: The storage is not at the new root.
             NotADirectoryError: The new root is a file.
             ValueError: Another storage of the registry with artifacts has this root, or the root is not a valid path.
-            UnsupportedStorage: The root is neither a folder nor on S3, or lies among the objects of a storage.
+            UnsupportedStorage: The root is neither a folder nor the address of a bucket, or lies among the objects of a
+                storage.
         """
         await move(self, new)
         return self

@@ -4,10 +4,29 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from inhaul.errors import InhaulError
 from inhaul.stores.base import Stat
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
+
+
+class WholeReply(InhaulError):
+    """The server answers a request for a range with the whole object, which HTTP allows."""
+
+
+class Piece(NamedTuple):
+    """A part of an object.
+
+    Attributes:
+        content: The bytes.
+        size: Bytes of the whole object.
+        etag: The entity tag of the object, as the server gives it; None if it gives none.
+    """
+
+    content: bytes
+    size: int
+    etag: str | None
 
 
 class Body(NamedTuple):
@@ -37,19 +56,28 @@ class Found(NamedTuple):
 
 
 class Clients(Protocol):
-    """The clients of one bucket, for one event loop. Each call sends one request, without a retry.
-
-    Attributes:
-        objects: obstore's store; its paths are whole keys.
-    """
-
-    @property
-    def objects(self) -> "ObjectStore": ...  # noqa: D102 - see the attributes
+    """The clients of one bucket, for one event loop. Each call sends one request, without a retry."""
 
     async def reader(self) -> "ObjectStore":
         """Returns an obstore for libraries that read in their own threads and loops.
 
-        It retries its requests itself, and keeps the credentials that are valid now.
+        It retries its requests itself, and needs nothing of this object any more.
+        """
+
+    async def read(self, key: str) -> bytes:
+        """Requests a small object."""
+
+    async def part(self, key: str, start: int, end: int, etag: str | None) -> Piece:
+        """Requests a part of an object, or an empty object.
+
+        Args:
+            key: The whole key.
+            start: The first byte.
+            end: The byte after the last.
+            etag: The entity tag that the object must have, with quotes; None for any.
+
+        Raises:
+            WholeReply: The server answers with the whole object.
         """
 
     def whole(self, key: str, etag: str | None) -> AbstractAsyncContextManager[Body]:

@@ -5,34 +5,24 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import aiofiles
 
 from inhaul import space
 from inhaul.errors import InhaulError, ObjectChanged, ObjectMissing
-from inhaul.stores.remote.clients import Clients
+from inhaul.stores.remote.clients import Clients, WholeReply
 from inhaul.stores.remote.faults import Kind, ShortReply
 from inhaul.stores.remote.requests import Refused, Requests
 from inhaul.tasks import each, to_the_end
-
-if TYPE_CHECKING:
-    from obstore import GetOptions
 
 T = TypeVar("T")
 
 RANGE = 8 << 20
 """Bytes that one request fetches."""
 
-_NOT_PARTIAL = "Received non-partial response"  # as obstore says it
-
-
 Take = Callable[[int, bytes], Awaitable[None]]
 """Receives bytes at an offset, in order. After a broken reply, they start at the first byte again."""
-
-
-class WholeReply(InhaulError):
-    """The server answers a request for a range with the whole object, which HTTP allows."""
 
 
 class _NotTaken(InhaulError):
@@ -153,26 +143,13 @@ async def read_range(
         ObjectMissing: There is no such object.
         ObjectChanged: The object has another size, or was replaced meanwhile.
     """
-    from obstore import get_async
-    from obstore.exceptions import GenericError
-
-    # A range, even for all bytes: such a reply states both the size of the object and the length of the body.
-    options: GetOptions = {"range": (start, end)} if size else {}
-    if etag is not None:
-        options["if_match"] = etag
 
     async def request(to: Clients) -> tuple[bytes, str | None]:
-        try:
-            reply = await get_async(to.objects, key, options=options)
-        except GenericError as error:
-            if _NOT_PARTIAL in str(error):
-                raise WholeReply from None
-            raise
-        _check(requests, key, reply.meta["size"], reply.meta["e_tag"], size, etag)
-        content = bytes(await reply.bytes_async())
-        if len(content) != end - start:
+        piece = await to.part(key, start, end, etag)
+        _check(requests, key, piece.size, piece.etag, size, etag)
+        if len(piece.content) != end - start:
             raise ShortReply
-        return content, reply.meta["e_tag"]
+        return piece.content, piece.etag
 
     return await _asked(requests, request, key)
 

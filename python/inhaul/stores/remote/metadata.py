@@ -26,13 +26,8 @@ async def seen(requests: Requests[Clients], key: str) -> Found | None:
 
 async def read(requests: Requests[Clients], key: str) -> bytes | None:
     """Returns the content of a small object; None if it does not exist."""
-    from obstore import get_async
-
-    async def whole(to: Clients) -> bytes:
-        return bytes(await (await get_async(to.objects, key)).bytes_async())
-
     try:
-        return await requests.send(whole, key, needs=requests.service.read)
+        return await requests.send(lambda to: to.read(key), key, needs=requests.service.read)
     except Refused as refused:
         if refused.kind is Kind.GONE:
             return None

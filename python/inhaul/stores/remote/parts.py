@@ -2,8 +2,9 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 
+from inhaul import _core
 from inhaul.hashing import Digest
 from inhaul.hashing.etags import part_size_of
 from inhaul.stores.sending import PartReader
@@ -43,6 +44,10 @@ class Memory:
         parts = [bytes(self._data[start : start + self.part_size]) for start in starts]
         return [(part, hashlib.md5(part, usedforsecurity=False).digest()) for part in parts]
 
+    def read_with_crc32c(self, first: int, count: int) -> list[tuple[bytes, bytes, int]]:
+        """Returns parts, each with its MD5 and its CRC32C."""
+        return [(part, md5, _core.crc32c(part)) for part, md5 in self.read(first, count)]
+
     def digest(self, md5s: Sequence[bytes]) -> tuple[str, str, int]:
         """Returns the digest of the content."""
         return self._digest
@@ -62,6 +67,26 @@ async def hash_parts(reader: PartReader) -> list[bytes]:
         md5s += [md5 for _, md5 in await asyncio.to_thread(reader.read, first, count)]
     await asyncio.to_thread(reader.check)
     return md5s
+
+
+async def read_ahead(reader: PartReader) -> AsyncGenerator[list[tuple[bytes, bytes, int]], None]:
+    """Yields the parts in order, a few at a time, with MD5s and CRC32Cs. The next ones are read meanwhile."""
+    groups = list(_groups(reader))
+    reading = _reading(reader, groups[0])
+    try:
+        for following in [*groups[1:], None]:
+            parts = await reading
+            if following is not None:
+                reading = _reading(reader, following)
+            yield parts
+            del parts
+    finally:
+        reading.cancel()
+        await asyncio.wait([reading])
+
+
+def _reading(reader: PartReader, group: tuple[int, int]) -> asyncio.Task[list[tuple[bytes, bytes, int]]]:
+    return asyncio.create_task(asyncio.to_thread(reader.read_with_crc32c, *group))
 
 
 async def send_parts(

@@ -179,6 +179,8 @@ class Requests(Generic[C_co]):
                 return StorageDenied(f"{where}: the clock of this machine is wrong ({fault}): set it")
             case Kind.FULL:
                 return StorageFull(f"{where}: no space left ({fault})")
+            case Kind.DAMAGED:
+                return StorageUnavailable(f"{where}: damaged in transit {_TRIES} times ({fault}): check the network")
             case Kind.REFUSED:
                 return ObjectRefused(f"{where}: the storage refuses the request ({fault})")
             case _:

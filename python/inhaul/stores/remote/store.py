@@ -12,7 +12,7 @@ from inhaul.errors import FileChanged, InvalidKey
 from inhaul.hashing import PART_SIZE, Digest, hash_bytes
 from inhaul.stores.base import Stat, StoredObject
 from inhaul.stores.remote import fetch, metadata, writes
-from inhaul.stores.remote.clients import Clients
+from inhaul.stores.remote.clients import Clients, WholeReply
 from inhaul.stores.remote.parts import Memory, NoJournal
 from inhaul.stores.remote.requests import Requests
 from inhaul.stores.sending import PartReader, UploadJournal
@@ -92,7 +92,7 @@ class RemoteStore(ABC, Generic[C]):
     async def _serves_range(self, object_key: str, size: int) -> bool:
         try:
             await fetch.read_range(self._requests, self._key(object_key), 0, 1, size, None)
-        except fetch.WholeReply:
+        except WholeReply:
             return False
         return True
 

@@ -14,7 +14,7 @@ class Watched(io.BytesIO):
         no_progress: Seconds without any progress after which the request is aborted.
     """
 
-    def __init__(self, content: bytes, watchdog: asyncio.Timeout, no_progress: float) -> None:
+    def __init__(self, content: bytes | memoryview, watchdog: asyncio.Timeout, no_progress: float) -> None:
         super().__init__()
         self._content = memoryview(content)
         self._position = 0

@@ -4,13 +4,13 @@ import asyncio
 import secrets
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from inhaul.errors import InhaulError, KeyExists
 from inhaul.stores.remote.clients import Clients
 from inhaul.stores.remote.faults import NOTHING_DONE, Fault
 from inhaul.stores.remote.metadata import look, seen
-from inhaul.stores.remote.requests import Requests
+from inhaul.stores.remote.requests import Refused, Requests
 
 WRITE_ID = "inhaulwrite"
 """Metadata of objects that must not replace others: it distinguishes our object from an equal one of another writer."""
@@ -79,7 +79,8 @@ async def withdraw(requests: Requests[Clients], key: str, write_id: str) -> str 
         async with asyncio.timeout(_WITHDRAW):
             found = await look(requests, key)
             if found is not None and found.write_id == write_id:
-                await requests.send(lambda to: to.delete(key, found), key, needs=requests.service.delete)
+                with suppress(Refused):  # it is gone, or another one by now
+                    await requests.send(lambda to: to.delete(key, found), key, needs=requests.service.delete)
                 del requests.unsettled[key]
     except (InhaulError, TimeoutError) as failure:
         reason = str(failure) or type(failure).__name__

@@ -5,8 +5,6 @@ quarter of the CPU time.
 """
 
 import asyncio
-import atexit
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,6 +17,7 @@ from inhaul.stores.base import Stat
 from inhaul.stores.remote.clients import Body, Found
 from inhaul.stores.remote.fetch import tag
 from inhaul.stores.remote.limiter import Limits
+from inhaul.stores.remote.obstore_reads import REST, ObstoreReads, rest_at_exit
 from inhaul.stores.remote.writes import WRITE_ID
 from inhaul.stores.s3 import route
 from inhaul.stores.s3.address import S3Address
@@ -33,12 +32,11 @@ _OPTIONS = (
     *("anon", "client_kwargs", "config_kwargs", "endpoint_url", "key", "profile"),
     *("requester_pays", "secret", "token", "use_ssl"),
 )
-_REST = 0.02  # seconds; without it, one in ten short processes aborts when Python ends before obstore's threads
 _LEAVE = 1.0  # seconds that a cancelled call waits while credentials are fetched
 _BORROWED = timedelta(minutes=6)  # obstore asks again five minutes before credentials end, so each minute
 
 
-class Clients:
+class Clients(ObstoreReads):
     """Both clients of one bucket, for one event loop; see `remote.clients.Clients`.
 
     Attributes:
@@ -97,7 +95,7 @@ class Clients:
         """Closes the connections."""
         await self.s3.close()
         del self.objects  # closes its connections, even if `self` is still referred to
-        await asyncio.sleep(_REST)
+        await asyncio.sleep(REST)
 
 
 def stat_of(size: int, etag: str | None, modified: datetime) -> Stat:
@@ -193,7 +191,7 @@ def _objects(
     """Returns an obstore. A lasting one keeps its credentials and retries requests. Blocks: it reads certificates."""
     from obstore.store import S3Store
 
-    _rest_at_exit()
+    rest_at_exit()
 
     async def borrow() -> "S3Credential":
         now = await credentials.get_frozen_credentials()
@@ -238,8 +236,3 @@ def _objects(
         },
         retry_config=None if lasting else {"max_retries": 0, "retry_timeout": timedelta(0)},
     )
-
-
-@cache
-def _rest_at_exit() -> None:
-    atexit.register(time.sleep, _REST)

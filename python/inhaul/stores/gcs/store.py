@@ -1,0 +1,147 @@
+"""Objects in a bucket on Google Cloud Storage, or on a server with the same API."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from inhaul.hashing import Digest
+from inhaul.stores.base import PAGE, Scheme, StoredObject, Upload
+from inhaul.stores.gcs import objects, resumable
+from inhaul.stores.gcs.address import GcsAddress
+from inhaul.stores.gcs.clients import Clients, Page
+from inhaul.stores.gcs.options import check_options, gcsfs_options
+from inhaul.stores.gcs.probe import probe
+from inhaul.stores.gcs.service import LIST, READ, requests_to
+from inhaul.stores.remote.limiter import Limits
+from inhaul.stores.remote.store import RemoteStore
+from inhaul.stores.sending import PartReader, UploadJournal
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+
+class GcsStore(RemoteStore[Clients]):
+    """A storage whose root is a folder of a bucket on Google Cloud Storage; see `RemoteStore`.
+
+    Args:
+        address: The address of the storage.
+        options: Named as in gcsfs: token, project, endpoint_url. Without them the credentials are found as Google's
+            tools find them.
+        limits: Limits on requests.
+
+    Raises:
+        ValueError: An option is unknown.
+    """
+
+    def __init__(
+        self, address: GcsAddress, options: Mapping[str, Any] | None = None, limits: Limits | None = None
+    ) -> None:
+        check_options(options or {})
+        self._options = dict(options or {})
+        super().__init__(requests_to(address, self._options, limits or Limits()))
+        self.address: GcsAddress = address
+
+    def path(self, object_key: str) -> "UPath":
+        """Returns the path of an object, existing or not; gcsfs opens it.
+
+        Raises:
+            InvalidKey: The key could lead out of the root, or cannot be sent.
+        """
+        from upath import UPath
+
+        options = gcsfs_options(self.address, self._options)
+        path: UPath = UPath(f"gs://{self.address.bucket}/{self._key(object_key)}", **options)
+        return path
+
+    async def put_small(
+        self, object_key: str, data: bytes, md5_hex: str, *, exclusive: bool = False, resumed: bool = False
+    ) -> str:
+        """Sends an object in one request; see `objects.put`."""
+        return await objects.put(
+            self._requests, self._key(object_key), data, md5_hex, exclusive=exclusive, resumed=resumed
+        )
+
+    async def put_large(
+        self,
+        object_key: str,
+        reader: PartReader,
+        uploads: UploadJournal,
+        *,
+        exclusive: bool = False,
+        expected: Digest | None = None,
+    ) -> tuple[Digest, str]:
+        """Sends an object in chunks; see `resumable.put`."""
+        self._key(object_key)
+        return await resumable.put(self._requests, object_key, reader, uploads, exclusive=exclusive, expected=expected)
+
+    async def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
+        """Yields the objects whose key starts with a prefix, up to 1,000 at a time, in the order of their keys."""
+        start = len(self.address.key(""))
+        token = None
+        while True:
+            page = await self._page(prefix, token)
+            yield [StoredObject(one.name[start:], *one.stat) for one in page.objects]
+            if (token := page.token) is None:
+                return
+
+    async def _page(self, prefix: str, token: str | None) -> Page:
+        start = self.address.key(prefix)
+        return await self._requests.send(lambda to: to.page(start, PAGE, token), start, needs=LIST)
+
+    async def uploads(self) -> AsyncIterator[Sequence[Upload]]:
+        """Yields nothing: Google lists no uploads, and removes those that are not complete after a week."""
+        return
+        yield []
+
+    async def abort(self, uploads: Iterable[Upload]) -> None:
+        """Ends uploads. An upload that no longer exists is not an error."""
+        for upload in uploads:
+            await resumable.cancel(self._requests, self.address.key(upload.key), upload.id)
+
+    async def remove(self, object_keys: Iterable[str]) -> None:
+        """Removes objects. A missing object is not an error.
+
+        A key that ends in a slash means all objects below it.
+
+        Raises:
+            ObjectRefused: The storage does not delete an object.
+        """
+        keys = []
+        for object_key in object_keys:
+            if not object_key.endswith("/"):
+                keys.append(self._key(object_key))
+                continue
+            self._key(object_key.removesuffix("/"))
+            async for page in self.list(object_key):
+                await objects.remove(self._requests, [self.address.key(one.key) for one in page])
+        await objects.remove(self._requests, keys)
+
+    async def _serves_range(self, object_key: str, size: int) -> bool:
+        """Tries it with obstore, which speaks another API than we do. Not every server has that."""
+        from obstore import get_range_async
+        from obstore.exceptions import BaseError
+
+        store = await self._requests.send(lambda to: to.reader(), needs=READ)
+        try:
+            async with asyncio.timeout(self._requests.limits.no_progress):
+                await get_range_async(store, self._key(object_key), start=0, length=1)
+        except (BaseError, FileNotFoundError, TimeoutError):
+            return False
+        return True
+
+
+def _region(options: Mapping[str, Any]) -> str | None:
+    """Returns None: neither options nor the environment name it."""
+    return None
+
+
+SCHEME = Scheme(
+    aliases=("gcs",),
+    store=lambda root, options: GcsStore(GcsAddress.parse(root), options),
+    parse=GcsAddress.parse,
+    locate=GcsAddress.locate,
+    check_options=check_options,
+    region=_region,
+    probe=probe,
+)
+"""The scheme of `gs://`."""

@@ -1,0 +1,409 @@
+"""Large objects on Google Cloud Storage are sent in chunks, continued after a crash, and never left half done."""
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from gcs_objects import QUANTUM, Conditions, Hashes
+from gcs_places import GcsPlace, is_a, is_last, kind
+from inhaul._core import PartReader
+from inhaul.errors import FileChanged, KeyExists, ObjectRefused, StorageUnavailable
+from inhaul.hashing import Digest, hash_bytes, hash_file
+from inhaul.stores.base import Upload
+from inhaul.stores.gcs.store import GcsStore
+from inhaul.stores.remote.limiter import Limits
+from inhaul.stores.remote.parts import NoJournal
+from proxy import Cut, Delay, Drop, Fault, Flip, FlipReply, Request, Reset, Status
+from registries import seeds
+from strict_gcs import Break
+from test_s3_multipart import FileJournal
+
+PART = 2 * QUANTUM
+PARTS = 5
+DATA = random.Random(0).randbytes(PART * (PARTS - 1) + 12345)
+
+
+@pytest.fixture
+async def store(strict_place: GcsPlace) -> AsyncIterator[GcsStore]:
+    store = strict_place.store()
+    yield store
+    await store.aclose()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    (tmp_path / "source").write_bytes(DATA)
+    return tmp_path / "source"
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> FileJournal:
+    return FileJournal(tmp_path / "journal")
+
+
+async def put(store: GcsStore, source: Path, journal: FileJournal | NoJournal, **options: bool) -> tuple[Digest, str]:
+    return await store.put_large("key", PartReader(source, PART), journal, **options)
+
+
+def bytes_sent(place: GcsPlace) -> int:
+    """Returns the bytes of all chunks that arrived."""
+    return sum(call.received for call in place.strict.log if kind(call.request) == "chunk")
+
+
+def open_sessions(place: GcsPlace) -> list[str]:
+    """Returns the keys of the uploads that are neither complete nor over."""
+    sessions = [one for one in place.strict.sessions.values() if one.bucket.name == place.bucket]
+    return [one.name for one in sessions if one.stored is None and one.ended is None]
+
+
+async def test_the_digest_is_ours_and_the_checksum_googles(
+    strict_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal
+) -> None:
+    digest, verified = await put(store, source, journal)
+    assert (digest, verified) == (hash_file(source, part_size=PART), "checksum")
+    assert strict_place.contents() == {"key": DATA}
+    assert len(strict_place.requests("chunk")) == PARTS
+    assert bytes_sent(strict_place) == len(DATA)
+    assert strict_place.requests("ask", "look", "read") == []
+    assert all("x-goog-hash" in request.headers for request in strict_place.requests("chunk") if is_last(request))
+    assert journal.get("key") is None
+
+
+@pytest.mark.parametrize("size", [PART, PART + 1, 3 * PART - 1, 3 * PART], ids=str)
+@pytest.mark.parametrize("exclusive", [False, True])
+async def test_any_size_arrives(
+    strict_place: GcsPlace, store: GcsStore, tmp_path: Path, size: int, exclusive: bool
+) -> None:
+    (tmp_path / "data").write_bytes(DATA[:size])
+    assert (await put(store, tmp_path / "data", NoJournal(), exclusive=exclusive))[1] == "checksum"
+    assert strict_place.contents() == {"key": DATA[:size]}
+
+
+@pytest.mark.parametrize(
+    ("when", "fault"),
+    [
+        (is_a("begin"), Status(500)),
+        (is_a("begin"), Drop()),
+        (is_a("begin"), Cut(0)),
+        (is_a("chunk"), Status(503)),
+        (is_a("chunk"), Status(429)),
+        (is_a("chunk"), Reset()),
+        (is_a("chunk"), Drop()),
+        (is_a("chunk"), Delay(3)),
+        (is_a("chunk"), Break(QUANTUM + 5)),
+        (is_a("chunk"), Break(100)),
+        (is_last, Status(500)),
+        (is_last, Reset()),
+        (is_last, Drop()),
+        (is_last, Cut(10)),
+        (is_last, FlipReply()),
+    ],
+    ids=lambda value: getattr(value, "__name__", repr(value)),
+)
+@pytest.mark.parametrize("exclusive", [False, True])
+async def test_what_passes_is_tried_again(
+    strict_place: GcsPlace, source: Path, when: Callable[[Request], bool], fault: Fault | Break, exclusive: bool
+) -> None:
+    strict_place.strict.add(fault, when=when, times=2)
+    store = strict_place.store(Limits(no_progress=1, give_up=30, backoff=0.02))
+    assert (await put(store, source, NoJournal(), exclusive=exclusive))[1] == "checksum"
+    await store.aclose()
+    assert strict_place.contents() == {"key": DATA}
+
+
+async def test_after_a_failure_the_server_is_asked_what_it_has(
+    strict_place: GcsPlace, store: GcsStore, source: Path
+) -> None:
+    """aiohttp would send a PUT again by itself, and nobody would know."""
+    strict_place.strict.add(Break(QUANTUM + 5), when=is_a("chunk"), after=1, times=1)
+    await put(store, source, NoJournal())
+    kinds = [kind(call.request) for call in strict_place.strict.log]
+    assert kinds == ["begin", "chunk", "chunk", "ask", *["chunk"] * (PARTS - 1)]
+    # The log has all of the broken chunk, of which the server kept one quantum: only the rest is sent again.
+    assert bytes_sent(strict_place) == len(DATA) + PART - QUANTUM
+
+
+async def test_a_damaged_chunk_is_noticed(strict_place: GcsPlace, source: Path, journal: FileJournal) -> None:
+    strict_place.strict.add(Flip(), when=is_a("chunk"), after=1, times=1)
+    store = strict_place.store()
+    assert (await put(store, source, journal, exclusive=True))[1] == "checksum"
+    await store.aclose()
+    assert strict_place.contents() == {"key": DATA}
+    assert open_sessions(strict_place) == []
+
+
+async def test_what_is_always_damaged_is_an_error(strict_place: GcsPlace, store: GcsStore, source: Path) -> None:
+    strict_place.strict.add(Flip(), when=is_a("chunk"))
+    with pytest.raises(StorageUnavailable, match=r"'key'.* damaged in transit.*3 times"):
+        await put(store, source, NoJournal())
+    assert strict_place.contents() == {}
+    assert open_sessions(strict_place) == []
+
+
+@pytest.mark.parametrize("status", [404, 410])
+async def test_an_upload_that_the_server_forgets_starts_again(
+    strict_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal, status: int
+) -> None:
+    strict_place.strict.add(Status(status), when=is_a("chunk"), after=2, times=1)
+    assert (await put(store, source, journal))[1] == "checksum"
+    assert strict_place.contents() == {"key": DATA}
+    assert open_sessions(strict_place) == []
+
+
+async def test_uploads_that_are_always_forgotten_are_an_error(
+    strict_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal
+) -> None:
+    strict_place.strict.add(Status(410), when=is_a("chunk"))
+    with pytest.raises(StorageUnavailable, match=r"'key'.* its upload was removed, 3 times"):
+        await put(store, source, journal)
+    assert journal.get("key") is None
+
+
+async def test_an_upload_that_is_gone_but_complete_is_not_sent_again(
+    strict_place: GcsPlace, store: GcsStore, source: Path
+) -> None:
+    for exclusive in (False, True):
+        strict_place.strict.clear()
+        strict_place.strict.add(Drop(), when=is_last, times=1)
+        strict_place.strict.add(Status(410), when=is_a("ask"))
+        assert (await put(store, source, NoJournal(), exclusive=exclusive))[1] == "checksum"
+        assert bytes_sent(strict_place) == len(DATA)
+        await store.remove(["key"])
+
+
+async def test_a_server_that_takes_no_chunks_is_an_error(strict_place: GcsPlace, store: GcsStore, source: Path) -> None:
+    strict_place.strict.add(Status(400), when=is_a("chunk"))
+    with pytest.raises(ObjectRefused, match="400 invalid"):
+        await put(store, source, NoJournal())
+    assert open_sessions(strict_place) == []
+
+
+@pytest.mark.parametrize("early", [False, True])
+async def test_an_exclusive_upload_leaves_what_is_there(
+    strict_place: GcsPlace, store: GcsStore, source: Path, early: bool
+) -> None:
+    strict_place.strict.early = early
+    key = strict_place.address.key("key")
+    bucket = strict_place.strict.buckets[strict_place.bucket]
+
+    def write(request: Request) -> bool:
+        """Stores an object of somebody else in the middle."""
+        if kind(request) == ("begin" if early else "chunk") and key not in bucket.objects:
+            bucket.objects[key] = other.objects[key]
+        return False
+
+    other = type(bucket)("other")
+    other.store(key, b"other", {}, Conditions(), Hashes())
+    strict_place.strict.add(Reset(), when=write)
+    with pytest.raises(KeyExists):
+        await put(store, source, NoJournal(), exclusive=True)
+    with pytest.raises(KeyExists):
+        await put(store, source, NoJournal(), exclusive=True)
+    assert strict_place.contents() == {"key": b"other"}
+    assert open_sessions(strict_place) == []
+
+
+async def test_after_a_lost_answer_the_object_of_another_is_not_ours(
+    strict_place: GcsPlace, store: GcsStore, source: Path
+) -> None:
+    await put(store, source, NoJournal())
+    with pytest.raises(KeyExists):
+        await put(store, source, NoJournal(), exclusive=True)
+    assert strict_place.contents() == {"key": DATA}
+
+
+async def test_a_file_that_changes_is_not_stored(
+    strict_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal
+) -> None:
+    strict_place.strict.add(Reset(), when=lambda request: not is_changed(request, source))
+    with pytest.raises(FileChanged):
+        await put(store, source, journal)
+    assert strict_place.contents() == {}
+    assert open_sessions(strict_place) == []
+    assert journal.get("key") is None
+
+
+def is_changed(request: Request, source: Path) -> bool:
+    """Changes the file at the first chunk."""
+    if kind(request) == "chunk" and source.stat().st_size == len(DATA):
+        source.write_bytes(DATA + b"more")
+    return True
+
+
+async def test_a_cancelled_upload_leaves_nothing(
+    strict_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal
+) -> None:
+    strict_place.strict.add(Delay(60), when=is_a("chunk"), after=2)
+    upload = asyncio.create_task(put(store, source, journal))
+    while len(strict_place.requests("chunk")) < 2:
+        await asyncio.sleep(0.02)
+    upload.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(2 + 3):
+            await upload
+    assert open_sessions(strict_place) == []
+    assert strict_place.contents() == {}
+    assert journal.get("key") is None
+
+
+async def test_an_upload_can_be_aborted_by_its_address(strict_place: GcsPlace, store: GcsStore, source: Path) -> None:
+    assert [page async for page in store.uploads()] == []
+    journal = Recorded()
+    strict_place.strict.add(Reset(), when=is_a("chunk"), after=2)
+    strict_place.strict.add(Reset(), when=is_a("cancel", "ask"))
+    hasty = strict_place.store(Limits(no_progress=1, give_up=0.3, backoff=0.02))
+    with pytest.raises(StorageUnavailable) as raised:
+        await put(hasty, source, journal)
+    await hasty.aclose()
+    assert "could not be cancelled" in "".join(raised.value.__notes__)
+    (session,) = journal.sessions
+    assert "upload_id" not in "".join([str(raised.value), *raised.value.__notes__])
+    strict_place.strict.clear()
+    assert open_sessions(strict_place) == [strict_place.address.key("key")]
+    upload = Upload("key", session, datetime.now(UTC))
+    await store.abort([upload, upload])
+    assert open_sessions(strict_place) == []
+
+
+class Recorded(NoJournal):
+    """A journal that keeps all sessions."""
+
+    def __init__(self) -> None:
+        self.sessions: list[str] = []
+
+    def begin(self, object_key: str, upload_id: str) -> None:
+        self.sessions.append(upload_id)
+
+
+_KILLED = """
+import asyncio, sys
+from pathlib import Path
+from inhaul._core import PartReader
+from inhaul.stores.gcs.address import GcsAddress
+from inhaul.stores.gcs.store import GcsStore
+from test_gcs_resumable import FileJournal, PART
+
+async def main():
+    store = GcsStore(GcsAddress.parse(sys.argv[1]))
+    await store.put_large("key", PartReader(sys.argv[2], PART), FileJournal(Path(sys.argv[3])))
+    await store.aclose()
+
+asyncio.run(main())
+"""
+
+
+async def killed(place: GcsPlace, source: Path, journal: FileJournal, until: Callable[[], bool]) -> None:
+    """Sends a file in a process of its own, which is killed at some moment, or ends before."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", _KILLED, place.root, str(source), str(journal._file)]
+    child = await asyncio.create_subprocess_exec(*command, env=environment)
+    while not until() and child.returncode is None:
+        await asyncio.sleep(0.01)
+    if child.returncode is None:
+        child.send_signal(signal.SIGKILL)
+    await child.wait()
+    place.strict.clear()
+
+
+@pytest.mark.parametrize("answered", [1, PARTS - 1])
+async def test_a_killed_upload_is_gone_on_with(
+    strict_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal, answered: int
+) -> None:
+    strict_place.strict.add(Delay(60), when=is_a("chunk"), after=answered)
+    await killed(strict_place, source, journal, lambda: len(strict_place.requests("chunk")) >= answered)
+    assert (await put(store, source, journal))[1] == "checksum"
+    assert len(strict_place.requests("chunk")) == PARTS - answered
+    assert bytes_sent(strict_place) == len(DATA) - answered * PART
+    assert strict_place.contents() == {"key": DATA}
+    assert journal.get("key") is None
+
+
+@seeds(4, 200)
+async def test_uploads_killed_at_any_moment_send_at_most_one_chunk_again(
+    strict_place: GcsPlace, source: Path, journal: FileJournal, seed: int
+) -> None:
+    rng = random.Random(seed)
+    strict_place.strict.add(Delay(0.1), when=is_a("chunk"), share=0.5)
+    moment = rng.uniform(0, 0.6)
+    loop = asyncio.get_running_loop()
+    begun: list[float] = []
+
+    def until() -> bool:
+        if strict_place.strict.log and not begun:
+            begun.append(loop.time())
+        return bool(begun) and loop.time() - begun[0] > moment
+
+    await killed(strict_place, source, journal, until)
+    sessions = strict_place.strict.sessions.values()
+    kept = max((len(one.data) for one in sessions if one.bucket.name == strict_place.bucket), default=0)
+    complete = bool(strict_place.contents())
+    store = strict_place.store()
+    assert (await put(store, source, journal))[1] == "checksum"
+    await store.aclose()
+    again = bytes_sent(strict_place) - (len(DATA) - kept)
+    assert again <= PART or (not complete and not kept)
+    assert strict_place.contents() == {"key": DATA}
+    assert journal.get("key") is None
+
+
+async def test_a_crash_after_the_end_sends_nothing_again(
+    strict_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal
+) -> None:
+    recorded = Recorded()
+    digest, _ = await put(store, source, recorded)
+    for session in (recorded.sessions[0], recorded.sessions[0] + "-over"):
+        journal.begin("key", session)
+        strict_place.strict.clear()
+        assert await put(store, source, journal) == (digest, "checksum")
+        assert bytes_sent(strict_place) == 0
+        assert journal.get("key") is None
+
+
+async def test_chunks_of_another_file_are_not_used(
+    strict_place: GcsPlace, store: GcsStore, source: Path, tmp_path: Path, journal: FileJournal
+) -> None:
+    other = Recorded()
+    (tmp_path / "other").write_bytes(bytes(len(DATA)))
+    strict_place.strict.add(Reset(), when=is_a("chunk"), after=2)
+    strict_place.strict.add(Reset(), when=is_a("cancel", "ask"))
+    hasty = strict_place.store(Limits(no_progress=1, give_up=0.3, backoff=0.02))
+    with pytest.raises(StorageUnavailable):
+        await put(hasty, tmp_path / "other", other)
+    await hasty.aclose()
+    strict_place.strict.clear()
+    journal.begin("key", other.sessions[0])
+    assert (await put(store, source, journal))[1] == "checksum"
+    assert strict_place.contents() == {"key": DATA}
+    assert open_sessions(strict_place) == []
+
+
+async def test_a_complete_upload_of_other_content_is_not_believed(
+    strict_place: GcsPlace, store: GcsStore, source: Path, tmp_path: Path, journal: FileJournal
+) -> None:
+    recorded = Recorded()
+    (tmp_path / "other").write_bytes(bytes(len(DATA)))
+    await put(store, tmp_path / "other", recorded)
+    journal.begin("key", recorded.sessions[0])
+    assert (await put(store, source, journal))[1] == "checksum"
+    assert strict_place.contents() == {"key": DATA}
+
+
+async def test_a_session_never_leads_to_another_server(
+    strict_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal
+) -> None:
+    recorded = Recorded()
+    await put(store, source, recorded)
+    assert recorded.sessions[0].startswith("/upload/storage/v1/")
+
+
+async def test_content_in_memory_is_sent_too(strict_place: GcsPlace, store: GcsStore) -> None:
+    data = random.Random(1).randbytes((8 << 20) + 1)
+    assert await store.put_bytes(data, "key", hash_bytes(data)) == "checksum"
+    assert strict_place.contents() == {"key": data}
