@@ -125,9 +125,19 @@ async def test_after_a_failure_the_server_is_asked_what_it_has(
     strict_place.strict.add(Break(QUANTUM + 5), when=is_a("chunk"), after=1, times=1)
     await put(store, source, NoJournal())
     kinds = [kind(call.request) for call in strict_place.strict.log]
-    assert kinds == ["begin", "chunk", "chunk", "ask", *["chunk"] * (PARTS - 1)]
+    assert kinds == ["begin", "chunk", "chunk", "ask", *["chunk"] * (PARTS - 1), "label"]
     # The log has all of the broken chunk, of which the server kept one quantum: only the rest is sent again.
     assert bytes_sent(strict_place) == len(DATA) + PART - QUANTUM
+
+
+@pytest.mark.parametrize("fault", [Status(403), Status(412), Status(404), Status(400)], ids=repr)
+async def test_metadata_that_cannot_be_added_are_done_without(
+    strict_place: GcsPlace, store: GcsStore, source: Path, fault: Fault
+) -> None:
+    strict_place.strict.add(fault, when=is_a("label"))
+    assert (await put(store, source, NoJournal(), exclusive=True))[1] == "checksum"
+    stat = await store.stat("key")
+    assert stat and stat.digest == hash_file(source, "md5-whole")
 
 
 async def test_a_damaged_chunk_is_noticed(strict_place: GcsPlace, source: Path, journal: FileJournal) -> None:

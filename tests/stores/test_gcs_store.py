@@ -47,11 +47,12 @@ class TestGcsStore(StoreTests):
         return gcs_place.server.pages
 
     @SIZES
-    async def test_the_digest_is_the_md5_of_all(self, store: GcsStore, tmp_path: Path, data: bytes) -> None:
+    async def test_the_digest_is_known(self, store: GcsStore, gcs_place: GcsPlace, tmp_path: Path, data: bytes) -> None:
         await store.put_bytes(data, "key", hash_bytes(data))
         stat = await store.stat("key")
         assert stat is not None
-        assert stat.digest == hash_file(write(tmp_path / "data", data), "md5-whole")
+        assert stat.digest == hash_bytes(data)
+        assert [one.digest for one in await self.listed(store)] == [stat.digest]
         assert stat.modified.utcoffset() is not None
         assert stat.etag is not None
         assert stat.etag.isdigit(), "the generation: the JSON API's own tag changes with the metadata"
@@ -73,6 +74,20 @@ class TestGcsStore(StoreTests):
         await store.fetch("key", tmp_path / "copy", len(BIG), stat.etag)
         assert (tmp_path / "copy").read_bytes() == BIG
         assert await store.read("key") == BIG
+
+
+async def test_a_large_object_of_others_has_the_md5_of_all(strict_place: GcsPlace, tmp_path: Path) -> None:
+    """Even if it has the metadata of one of ours."""
+    store = strict_place.store()
+    await store.put_bytes(BIG, "key", hash_bytes(BIG))
+    bucket = strict_place.strict.buckets[strict_place.bucket]
+    fields = bucket.objects[strict_place.address.key("key")].fields
+    assert "inhaulhash" in fields["metadata"]
+    bucket.store(strict_place.address.key("other"), BIG[1:], fields, Conditions(), Hashes())
+    stat = await store.stat("other")
+    assert stat is not None
+    assert stat.digest == hash_file(write(tmp_path / "data", BIG[1:]), "md5-whole")
+    await store.aclose()
 
 
 async def test_a_composed_object_has_no_digest_of_its_content(strict_place: GcsPlace) -> None:

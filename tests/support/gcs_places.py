@@ -64,6 +64,8 @@ def kind(request: Request) -> str:
         return "begin" if "uploadType=resumable" in request.query else "insert"
     if request.method == "DELETE":
         return "delete"
+    if request.method == "PATCH":
+        return "label"
     if request.path.endswith("/o"):
         return "list"
     return "read" if "alt=media" in request.query else "look"

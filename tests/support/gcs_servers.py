@@ -52,6 +52,11 @@ class GcsServer:
         self._call("POST", "/storage/v1/b?project=test", json.dumps({"name": name}).encode())
         return name
 
+    def put(self, bucket: str, name: str, data: bytes) -> None:
+        """Stores an object as others do."""
+        path = f"/upload/storage/v1/b/{bucket}/o?uploadType=media&name={quote(name, safe='')}"
+        self._call("POST", path, data, "application/octet-stream")
+
     def content(self, bucket: str, name: str) -> bytes:
         """Returns a stored object."""
         if self.strict:
@@ -76,8 +81,8 @@ class GcsServer:
                 return found
             query["pageToken"] = page["nextPageToken"]
 
-    def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        headers = {"Content-Type": "application/json"}
+    def _call(self, method: str, path: str, body: bytes | None = None, kind: str = "application/json") -> bytes:
+        headers = {"Content-Type": kind}
         url = self.endpoint_url + path
         asked = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - of this machine
         with urllib.request.urlopen(asked, timeout=30) as reply:  # noqa: S310

@@ -235,6 +235,12 @@ class Clients:
         found = _KEPT.fullmatch(reply.headers.get("Range", ""))
         return int(found[1]) + 1 if found else 0
 
+    async def label(self, key: str, generation: str, attributes: Mapping[str, str]) -> None:
+        """Adds metadata to an object if it has a generation."""
+        body = json.dumps({"metadata": attributes}).encode()
+        query = _only({"fields": "name"}, generation)
+        await self._http.send("PATCH", self._object(key), query=query, headers=_JSON, body=body)
+
     async def cancel(self, session: str) -> None:
         """Ends an upload that is not complete. Google answers this with 499."""
         await self._http.send("DELETE", _checked(session), also=(499,))

@@ -9,7 +9,7 @@ from inhaul.hashing import Digest
 from inhaul.stores.gcs import objects
 from inhaul.stores.gcs.clients import Clients
 from inhaul.stores.gcs.faults import Failed, classify
-from inhaul.stores.gcs.resource import Resource
+from inhaul.stores.gcs.resource import HASH, Resource, labelled
 from inhaul.stores.gcs.service import DELETE, PUT
 from inhaul.stores.remote import writes
 from inhaul.stores.remote.faults import Kind
@@ -20,7 +20,7 @@ from inhaul.tasks import to_the_end
 
 _TRIES = 3  # for an object that arrives damaged, or whose upload is lost
 _LEAVE = 1.0  # seconds that a cancelled call waits for the reply to a request that creates something
-_CANCEL = 5.0  # seconds that a failed or cancelled upload may take to clean up
+_CANCEL = 5.0  # seconds that a failed or cancelled upload may take to clean up, and a complete one for its metadata
 
 
 async def put(
@@ -107,6 +107,7 @@ class _Upload:
             stored = await self._send(session, kept, expected)
             await asyncio.to_thread(self._uploads.end, self._object_key)
             if self._has_content(stored):
+                await self._label(stored)
                 return self._digest(), "checksum"
         except _Lost:
             if failure := await to_the_end(self._cancel(session)):
@@ -157,9 +158,22 @@ class _Upload:
                     self._add(len(content), md5, crc32c)
         await asyncio.to_thread(self._reader.check)
         if self._has_content(found):
+            await self._label(found)
             return self._digest(), "checksum"
         self._md5s, self._crc32c = [], 0
         return None
+
+    async def _label(self, stored: Resource) -> None:
+        """Says in the metadata of the object which hash it has, so that a listing shows it; else it would be read.
+
+        Google knows no hash in parts, and takes no metadata at the end of an upload, when it is known.
+        """
+        label = {HASH: labelled(self._digest(), self._crc32c)}
+        with suppress(InhaulError, TimeoutError):  # nothing depends on it
+            async with asyncio.timeout(_CANCEL):
+                await self._requests.send(
+                    lambda to: to.label(self._key, stored.generation, label), self._key, needs=PUT
+                )
 
     def _add(self, length: int, md5: bytes, crc32c: int) -> None:
         self._md5s.append(md5)
