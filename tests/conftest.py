@@ -85,6 +85,7 @@ def _loop_stays_free() -> Iterator[None]:
             function.can_block_in("inhaul/stores/s3/clients.py", "_make")
             # The library that opens paths of objects is imported at its first use.
             function.can_block_in("inhaul/stores/s3/store.py", "path")
+            function.can_block_in("inhaul/stores/azure/store.py", "path")
             function.can_block_in("inhaul/stores/gcs/store.py", "path")
         yield
         # These threads call the watched functions, which must stay watched until the threads end.

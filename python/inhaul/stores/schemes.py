@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from inhaul.errors import UnsupportedStorage
 from inhaul.keys import OBJECTS, is_of_objects
 from inhaul.stores.abilities import RemoteReport
+from inhaul.stores.azure import store as azure
 from inhaul.stores.base import Address, Scheme, Store
 from inhaul.stores.gcs import store as gcs
 from inhaul.stores.local.store import LocalStore
@@ -23,7 +24,7 @@ from inhaul.texts import check_text
 if TYPE_CHECKING:
     from upath import UPath
 
-SCHEMES: Mapping[str, Scheme] = {"s3": s3.SCHEME, "gs": gcs.SCHEME}
+SCHEMES: Mapping[str, Scheme] = {"s3": s3.SCHEME, "gs": gcs.SCHEME, "az": azure.SCHEME}
 """The kinds of storage on a network. The name of a scheme is also the type of its storages."""
 
 LOCAL = "local"

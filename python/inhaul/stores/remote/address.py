@@ -21,6 +21,7 @@ class BucketAddress:
     Attributes:
         scheme: The scheme of the addresses of the service.
         service: The name of the service, for people.
+        holder: What the service calls a bucket.
         form: The way to write an address, for errors.
         bucket_name: The names that a bucket can have.
         bucket: The bucket.
@@ -30,6 +31,7 @@ class BucketAddress:
 
     scheme: ClassVar[str]
     service: ClassVar[str]
+    holder: ClassVar[str] = "bucket"
     form: ClassVar[str]
     bucket_name: ClassVar[re.Pattern[str]]
 
@@ -85,7 +87,7 @@ class BucketAddress:
                 f"the address of the storage holds credentials: pass them as storage_options; {cls.form}"
             )
         if not cls.bucket_name.fullmatch(url.netloc):
-            raise UnsupportedStorage(f"{cls.scheme}://{url.netloc} names no bucket: {cls.form}")
+            raise UnsupportedStorage(f"{cls.scheme}://{url.netloc} names no {cls.holder}: {cls.form}")
         prefix = url.path.strip("/")
         if prefix and (problem := key_problem(prefix)):
             raise UnsupportedStorage(f"the prefix {prefix!r} cannot hold keys, {problem}: {cls.form}")

@@ -165,7 +165,8 @@ class Requests(Generic[C_co]):
                 return Refused(f"{where}: the storage refuses the request ({fault})", fault.kind, again)
             case Kind.NO_BUCKET:
                 return StorageMissing(
-                    f"there is no bucket {self.address.bucket!r} for {self.address}: create it, or correct the address"
+                    f"there is no {self.address.holder} {self.address.bucket!r} for {self.address}: create it, or "
+                    "correct the address"
                 )
             case Kind.DENIED | Kind.EXPIRED:
                 return StorageDenied(

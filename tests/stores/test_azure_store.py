@@ -1,0 +1,169 @@
+"""What a storage on Azure does with the strict server and with Azurite."""
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from upath import UPath
+
+from azure_places import Place
+from azure_servers import AzureServer
+from inhaul.errors import InvalidKey, StorageDenied, StorageMissing
+from inhaul.hashing import PART_SIZE, Digest, hash_bytes
+from inhaul.stores.azure import store as azure
+from inhaul.stores.azure.address import AzureAddress
+from inhaul.stores.azure.store import AzureStore
+from inhaul.stores.locations import as_text
+from proxy import Answer
+from store_tests import BIG, SIZES, Content, StoreTests
+
+pytest_plugins = ["azure_fixtures"]
+pytestmark = pytest.mark.timeout(600)  # the first test may install Azurite
+
+
+class AzureTests(StoreTests):
+    module = azure
+    verified_by = "checksum"
+
+    @pytest.fixture
+    async def store(self, azure_root: str) -> AsyncIterator[AzureStore]:
+        store = AzureStore(AzureAddress.parse(azure_root))
+        yield store
+        await store.aclose()
+
+    @pytest.fixture
+    def content(self, store: AzureStore, azure_server: AzureServer) -> Content:
+        where = store.address
+        return lambda key: azure_server.content(where.bucket, where.key(key))
+
+    @SIZES
+    async def test_the_digest_is_that_of_the_content(self, store: AzureStore, data: bytes) -> None:
+        await store.put_bytes(data, "key", hash_bytes(data))
+        stat = await store.stat("key")
+        assert stat is not None
+        assert stat.digest == hash_bytes(data)
+        (listed,) = await self.listed(store)
+        assert listed.digest == stat.digest
+        assert stat.modified.utcoffset() is not None
+
+    @pytest.mark.parametrize("key", ["a\nb", "x" * 1020, "a./b", "a.", "\ue000", "\u0085", "/".join("a" * 254)])
+    async def test_a_key_that_cannot_be_sent_is_refused(self, store: AzureStore, key: str) -> None:
+        with pytest.raises(InvalidKey):
+            await store.put_bytes(b"x", key, hash_bytes(b"x"))
+        assert await self.keys(store) == []
+
+    async def test_a_path_has_what_it_needs(self, store: AzureStore) -> None:
+        await self.put(store, "a b/c+.txt")
+        path = store.path("a b/c+.txt")
+        assert isinstance(path, UPath)
+        assert AzureAddress.locate(as_text(path)) == store.address.at(store.address.key("a b/c+.txt"))
+
+
+class TestStrict(AzureTests):
+    @pytest.fixture
+    def azure_server(self, strict_server: AzureServer) -> AzureServer:
+        return strict_server
+
+
+class TestAzurite(AzureTests):
+    large_verified_by = "readback"  # it does not state the MD5s of blocks
+
+    @pytest.fixture
+    def azure_server(self, azurite_server: AzureServer) -> AzureServer:
+        return azurite_server
+
+
+@pytest.mark.parametrize("data", [b"content", BIG], ids=len)
+async def test_a_blob_of_another_program_has_the_hash_that_it_states(azure_place: Place, data: bytes) -> None:
+    client = azure_place.server.client(azure_place.container)
+    client.upload_blob(azure_place.address.key("key"), data)
+    store = azure_place.store()
+    stat = await store.stat("key")
+    assert stat is not None
+    assert stat.digest is not None
+    if len(data) < PART_SIZE or azure_place.server.name == "strict":
+        # As Microsoft's client sends it in one request, the server computes the MD5 of the whole.
+        md5 = Digest(hash_bytes(b"").hash, "md5", len(data))._replace(hash=_text(hashlib.md5(data).digest()))
+        assert stat.digest == md5
+    blob = client.get_blob_client(azure_place.address.key("key"))
+    blob.stage_block("00001", b"other")
+    blob.commit_block_list(["00001"], metadata=blob.get_blob_properties().metadata)
+    stat = await store.stat("key")
+    assert stat is not None
+    assert stat.digest is not None
+    assert stat.digest.hash_type == "etag"
+    await store.aclose()
+
+
+def _text(md5: bytes) -> str:
+    return base64.urlsafe_b64encode(md5).rstrip(b"=").decode()
+
+
+async def test_a_hash_in_the_metadata_counts_only_with_the_md5_it_belongs_to(azure_place: Place) -> None:
+    store = azure_place.store()
+    await store.put_bytes(BIG, "key", hash_bytes(BIG))
+    blob = azure_place.server.client(azure_place.container).get_blob_client(azure_place.address.key("key"))
+    other = bytes(len(BIG))
+    blob.upload_blob(other, overwrite=True, metadata=blob.get_blob_properties().metadata)
+    stat = await store.stat("key")
+    assert stat is not None
+    assert stat.digest == Digest(_text(hashlib.md5(other).digest()), "md5", len(BIG))
+    await store.aclose()
+
+
+async def test_folders_of_a_hierarchical_namespace_are_no_objects(azure_place: Place) -> None:
+    client = azure_place.server.client(azure_place.container)
+    client.upload_blob(azure_place.address.key("a"), b"", metadata={"hdi_isfolder": "true"})
+    client.upload_blob(azure_place.address.key("a/b"), b"b")
+    store = azure_place.store()
+    assert [one.key async for page in store.list() for one in page] == ["a/b"]
+    assert await store.stat("a") is None
+    await store.aclose()
+
+
+async def test_a_reply_with_the_whole_object_is_read(azure_place: Place, tmp_path: Path) -> None:
+    azure_place.put("key", BIG)
+    azure_place.proxy.add(Answer(azure_place.whole), when=lambda request: request.method == "GET")
+    store = azure_place.store()
+    await store.fetch("key", tmp_path / "copy", len(BIG))
+    assert (tmp_path / "copy").read_bytes() == BIG
+    assert await store.reader("key") is None
+    await store.aclose()
+
+
+async def test_many_are_removed_in_batches(azure_place: Place) -> None:
+    store = azure_place.store()
+    keys = [f"{number:03} +%?" for number in range(300)]
+    for key in keys:
+        azure_place.put(key, b"x")
+    await store.remove([*keys, "none"])
+    batches = [seen for seen in azure_place.proxy.log if "comp=batch" in seen.request.query]
+    assert len(batches) == 2
+    assert azure_place.contents() == {}
+    await store.aclose()
+
+
+async def test_what_is_sent_at_once_is_not_shown(azure_place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    store = azure_place.store()
+    await store.put_bytes(b"x", "key", hash_bytes(b"x"))
+    assert azure_place.server.key not in caplog.text
+    assert "Signature" not in caplog.text
+    assert azure_place.server.key not in repr(store) + repr(store.path("key")) + str(store.path("key"))
+    await store.aclose()
+
+
+async def test_a_missing_container_and_a_wrong_key_say_so(azure_place: Place) -> None:
+    nowhere = azure_place._replace(container="no-such-container").store()
+    with pytest.raises(StorageMissing, match="there is no container 'no-such-container'"):
+        await nowhere.put_bytes(b"x", "key", hash_bytes(b"x"))
+    await nowhere.aclose()
+    options = {**azure_place.server.options, "account_key": "aGlkZGVu"}
+    denied = AzureStore(azure_place.address, options)
+    with pytest.raises(StorageDenied, match="writing blobs") as raised:
+        await asyncio.wait_for(denied.put_bytes(b"x", "key", hash_bytes(b"x")), 20)
+    assert "aGlkZGVu" not in str(raised.value)
+    await denied.aclose()
