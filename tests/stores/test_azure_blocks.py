@@ -127,6 +127,10 @@ async def test_what_passes_is_tried_again(
 ) -> None:
     azure_place.proxy.add(fault, when=when, times=2)
     async with aclosing(azure_place.store(Limits(no_progress=1, give_up=30, backoff=0.02))) as store:
+        if (when, fault) == (commits, Flip()) and not azure_place.server.strict:
+            with pytest.raises(ObjectRefused, match="400 without a code"):  # Azurite ignores the MD5 of a list
+                await put(store, source, NoJournal(), REAL, exclusive=exclusive)
+            return
         _, verified = await put(store, source, NoJournal(), REAL, exclusive=exclusive)
     assert verified == ("checksum" if azure_place.server.strict else "readback")
     assert azure_place.content(REAL) == DATA
@@ -226,7 +230,7 @@ async def test_a_cancelled_upload_leaves_no_blocks(
 async def test_a_storage_that_is_away_leaves_the_upload_to_the_next_call(
     strict_place: Place, source: Path, journal: FileJournal
 ) -> None:
-    store = strict_place.store(Limits(no_progress=1, give_up=0.5, backoff=0.02))
+    store = strict_place.store(Limits(parts=1, no_progress=1, give_up=0.5, backoff=0.02))
     strict_place.proxy.add(Reset(), when=lambda request: blocks_sent(strict_place.proxy) >= PARTS // 2)
     with pytest.raises(Exception, match="no success") as raised:
         await put(store, source, journal)

@@ -253,9 +253,9 @@ class _Upload:
             return None
         self._md5s = await hash_parts(self._reader)
         digest = self._digest()
-        if there.stat.digest != digest or expected not in (None, digest):
+        if expected not in (None, digest) or not await self._has_content():
             return None
-        return (digest, "readback") if await self._has_content() else None
+        return digest, "readback"
 
     async def _send_blocks(self, stored: dict[str, int]) -> None:
         """Sends the blocks that are not stored yet."""
