@@ -208,7 +208,8 @@ async def test_a_test_tells_what_a_server_lacks(azure_root: str, azure_server: A
 async def test_adlfs_reads_what_we_wrote_and_we_what_it_wrote(azure_place: Place) -> None:
     count = 1000 if "SOAK" in os.environ else 60
     rng = random.Random(0)
-    letters = "abcABC019 +%&=~!@$^()|;:'\",.<>-_\u00e4\u00df\u6f22\U0001f600"  # adlfs searches with the others, or drops what follows
+    # adlfs searches with the other ones, or drops what follows.
+    letters = "abcABC019 +%&=~!@$^()|;:'\",.<>-_\u00e4\u00df\u6f22\U0001f600"
     keys = {"".join(rng.choices(letters, k=rng.randrange(1, 12))) for _ in range(count)}
     store = azure_place.store()
     keys = {key for key in keys if not store.key_problem(key)}
