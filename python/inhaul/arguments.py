@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 from inhaul.errors import InvalidKey
 from inhaul.keys import key_problem
-from inhaul.stores.locations import as_text, is_pathish
+from inhaul.stores.locations import is_pathish
+from inhaul.stores.schemes import as_text
 from inhaul.texts import check_path_text, shown
 
 OLDEST = timedelta(days=36_500)

@@ -9,7 +9,7 @@ from inhaul.errors import StorageDenied, UnsupportedStorage
 from inhaul.stores import schemes
 from inhaul.stores.azure.address import AzureAddress
 from inhaul.stores.azure.options import account, adlfs, check_options
-from inhaul.stores.locations import as_text
+from inhaul.stores.schemes import as_text
 
 ACCOUNT = "https://account.blob.core.windows.net"
 

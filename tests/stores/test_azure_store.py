@@ -16,7 +16,7 @@ from inhaul.hashing import PART_SIZE, Digest, hash_bytes
 from inhaul.stores.azure import store as azure
 from inhaul.stores.azure.address import AzureAddress
 from inhaul.stores.azure.store import AzureStore
-from inhaul.stores.locations import as_text
+from inhaul.stores.schemes import as_text
 from proxy import Answer
 from store_tests import BIG, SIZES, Content, StoreTests
 

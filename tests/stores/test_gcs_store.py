@@ -18,7 +18,7 @@ from inhaul.stores import schemes
 from inhaul.stores.gcs import store as gcs
 from inhaul.stores.gcs.address import GcsAddress
 from inhaul.stores.gcs.store import GcsStore
-from inhaul.stores.locations import as_text
+from inhaul.stores.schemes import as_text
 from store_tests import BIG, SIZES, Content, StoreTests
 from trees import write
 

@@ -39,6 +39,7 @@ OTHER = Scheme(
     parse=OtherAddress.parse,
     locate=OtherAddress.locate,
     check_options=_check_options,
+    endpoint=lambda options: None,
     region=lambda options: options.get("colour", "nowhere"),
     probe=_probe,
 )

@@ -12,7 +12,8 @@ from inhaul.content.files import FileContent, FolderContent
 from inhaul.content.memory import MemoryContent
 from inhaul.formats import memory
 from inhaul.hashing import FollowSymlinks
-from inhaul.stores.locations import as_text, is_pathish, resolved
+from inhaul.stores.locations import is_pathish, resolved
+from inhaul.stores.schemes import as_text
 
 if TYPE_CHECKING:
     import pandas as pd

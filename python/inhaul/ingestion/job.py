@@ -23,8 +23,8 @@ from inhaul.instance import Instance
 from inhaul.keys import OBJECTS, key_problem
 from inhaul.settings import settings
 from inhaul.stores.base import Store
-from inhaul.stores.locations import as_text, resolved
-from inhaul.stores.schemes import as_path, is_remote, locate, parse, relative_key
+from inhaul.stores.locations import resolved
+from inhaul.stores.schemes import as_path, as_text, is_remote, locate, parse, relative_key
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from inhaul.filesystem import working_folder
 from inhaul.instance.handle import Instance, stack
 from inhaul.keys import OBJECTS
 from inhaul.settings import settings
-from inhaul.stores.locations import as_text
-from inhaul.stores.schemes import is_remote, resolved_root
+from inhaul.stores.schemes import as_text, is_remote, resolved_root
 
 if TYPE_CHECKING:
     from inhaul.stores.locations import Pathish

@@ -29,7 +29,7 @@ from inhaul.registry.model.rows import changes
 from inhaul.registry.verbs.folder import Folder
 from inhaul.registry.verbs.save import Draft
 from inhaul.settings import settings
-from inhaul.stores.locations import as_text
+from inhaul.stores.schemes import as_text
 from inhaul.tasks import each
 from inhaul.upkeep.reports import VerifyReport
 from inhaul.upkeep.sources import Sources

@@ -25,7 +25,8 @@ from inhaul.registry.records.run import TracksRun
 from inhaul.registry.verbs import read as reading
 from inhaul.registry.verbs import save as saving
 from inhaul.registry.verbs.save import Draft, Met, NameTaken, Overtaken, Stored
-from inhaul.stores.locations import as_text, is_pathish
+from inhaul.stores.locations import is_pathish
+from inhaul.stores.schemes import as_text
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from inhaul.arguments import check_path
 from inhaul.formats import memory
 from inhaul.registry.model.world import check_record
 from inhaul.registry.records.storage import Storage
-from inhaul.stores.locations import as_text, is_pathish
-from inhaul.stores.schemes import checked_root
+from inhaul.stores.locations import is_pathish
+from inhaul.stores.schemes import as_text, checked_root
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -326,6 +326,7 @@ class Scheme(NamedTuple):
         parse: Parses the root of a storage, or raises `UnsupportedStorage` without quoting it, as it may hold a secret.
         locate: Does the same for the address of an object or a folder; the key of a folder may end in a slash.
         check_options: Raises `ValueError` for options that would have no effect.
+        endpoint: The server that options of a UPath name, if they do.
         region: The region of the buckets, if options or the environment name it.
         probe: Tests the abilities of the server of a root; see `testremote`.
     """
@@ -335,5 +336,6 @@ class Scheme(NamedTuple):
     parse: Callable[[str], Address]
     locate: Callable[[str], Address]
     check_options: Callable[[Mapping[str, Any]], None]
+    endpoint: Callable[[Mapping[str, Any]], str | None]
     region: Callable[[Mapping[str, Any]], str | None]
     probe: Callable[[str, Mapping[str, Any]], Awaitable[RemoteReport]]

@@ -2,12 +2,9 @@
 
 import errno
 import os
-import re
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING
 
 from typing_extensions import TypeIs
 
@@ -20,36 +17,11 @@ if TYPE_CHECKING:
 
     Pathish = str | os.PathLike[str] | UPath
 
-_ENDPOINT = "?endpoint_url="
-_OF_AZURE = ("az", "abfs", "abfss")
-_BLOB_ENDPOINT = re.compile(r"(?i)(?:^|;)\s*BlobEndpoint\s*=\s*([^;]+?)\s*(?:;|$)")
-
 
 def is_pathish(data: object) -> TypeIs["Pathish"]:
     """Returns True if something is a path or an address."""
     upath = sys.modules.get("upath")
     return isinstance(data, str | os.PathLike) or (upath is not None and isinstance(data, upath.UPath))
-
-
-def as_text(path: "Pathish") -> str:
-    """Returns a path or an address as a text. From a UPath, only the endpoint is kept of the options."""
-    if isinstance(path, str | os.PathLike):
-        return os.fspath(path)
-    options = {**path.storage_options.get("client_kwargs", {}), **path.storage_options}
-    endpoint = options.get("endpoint_url")
-    if path.protocol in _OF_AZURE and "@" not in str(path):
-        endpoint = endpoint or _azure_endpoint(options)
-    return f"{path}{_ENDPOINT}{quote(endpoint, safe=':/')}" if endpoint else str(path)
-
-
-def _azure_endpoint(options: Mapping[str, Any]) -> str | None:
-    """Returns the endpoint that options of adlfs name."""
-    if connection_string := options.get("connection_string"):
-        found = _BLOB_ENDPOINT.search(connection_string)
-        return found[1].rstrip("/") if found else None
-    account = options.get("account_name")
-    host = options.get("account_host") or (f"{account}.blob.core.windows.net" if account else None)
-    return f"https://{host}" if host else None
 
 
 def resolved(path: str) -> Path:

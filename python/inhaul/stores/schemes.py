@@ -4,11 +4,13 @@ To add a kind of storage, write its file or folder and name it in `SCHEMES`. Not
 """
 
 import errno
+import os
 import re
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 from inhaul.errors import UnsupportedStorage
 from inhaul.keys import OBJECTS, is_of_objects
@@ -23,6 +25,8 @@ from inhaul.texts import check_text
 
 if TYPE_CHECKING:
     from upath import UPath
+
+    from inhaul.stores.locations import Pathish
 
 SCHEMES: Mapping[str, Scheme] = {"s3": s3.SCHEME, "gs": gcs.SCHEME, "az": azure.SCHEME}
 """The kinds of storage on a network. The name of a scheme is also the type of its storages."""
@@ -188,6 +192,15 @@ def relative_key(location: str, root: str) -> str | None:
         return ""
     folder = f"{root.rstrip('/')}/"
     return location.removeprefix(folder) if location.startswith(folder) else None
+
+
+def as_text(path: "Pathish") -> str:
+    """Returns a path or an address as a text. From a UPath, only the endpoint is kept of the options."""
+    if isinstance(path, str | os.PathLike):
+        return os.fspath(path)
+    scheme = _named(path.protocol)
+    endpoint = SCHEMES[scheme].endpoint(path.storage_options) if scheme is not None else None
+    return f"{path}?endpoint_url={quote(endpoint, safe=':/')}" if endpoint else str(path)
 
 
 def as_path(text: str) -> "Path | UPath":

@@ -6,8 +6,8 @@ from typing import Protocol
 from inhaul.hashing import Digest
 
 
-class PartReader(Protocol):
-    """Content that is read part by part, each with its MD5; see `_core.PartReader`."""
+class Parts(Protocol):
+    """Content that is read part by part, each with its MD5."""
 
     @property
     def size(self) -> int: ...  # noqa: D102
@@ -20,11 +20,15 @@ class PartReader(Protocol):
 
     def read(self, first: int, count: int) -> list[tuple[bytes, bytes]]: ...  # noqa: D102
 
+    def check(self) -> None: ...  # noqa: D102
+
+
+class PartReader(Parts, Protocol):
+    """Content that is read part by part, with other digests, too; see `_core.PartReader`."""
+
     def read_with_crc32c(self, first: int, count: int) -> list[tuple[bytes, bytes, int]]: ...  # noqa: D102
 
     def digest(self, md5s: Sequence[bytes]) -> tuple[str, str, int]: ...  # noqa: D102
-
-    def check(self) -> None: ...  # noqa: D102
 
 
 class UploadJournal(Protocol):

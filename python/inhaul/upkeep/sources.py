@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from inhaul.arguments import check_path
 from inhaul.db.objects import Row
-from inhaul.stores.locations import as_text, resolved
-from inhaul.stores.schemes import is_remote
+from inhaul.stores.locations import resolved
+from inhaul.stores.schemes import as_text, is_remote
 
 if TYPE_CHECKING:
     from inhaul.stores.locations import Pathish

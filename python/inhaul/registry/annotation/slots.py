@@ -15,7 +15,7 @@ from inhaul.formats.measured import WHOLE, is_slot, measured
 from inhaul.formats.suffixes import load
 from inhaul.registry.model import dtypes
 from inhaul.registry.model.unregistered import unregistered
-from inhaul.stores.locations import as_text
+from inhaul.stores.schemes import as_text
 from inhaul.texts import is_storable
 
 if TYPE_CHECKING:

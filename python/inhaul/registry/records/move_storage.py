@@ -15,9 +15,8 @@ from inhaul.instance import Instance
 from inhaul.registry.model.fields import set_row
 from inhaul.stores import marks
 from inhaul.stores.base import Readable, Store
-from inhaul.stores.locations import as_text
 from inhaul.stores.marks import Mark
-from inhaul.stores.schemes import resolved_root
+from inhaul.stores.schemes import as_text, resolved_root
 from inhaul.upkeep.check import look
 
 if TYPE_CHECKING:

@@ -19,8 +19,7 @@ from inhaul.registry.model.world import check_storage
 from inhaul.registry.queries.registry import Registry
 from inhaul.registry.records.move_storage import move
 from inhaul.registry.records.user import User
-from inhaul.stores.locations import as_text
-from inhaul.stores.schemes import checked_root, resolved_root, type_of
+from inhaul.stores.schemes import as_text, checked_root, resolved_root, type_of
 from inhaul.upkeep.reports import VerifyReport
 from inhaul.upkeep.verify import verify_storage
 

@@ -28,8 +28,8 @@ from inhaul.registry.lineage.current_run import saved_id
 from inhaul.registry.model.base import Record
 from inhaul.registry.model.rows import columns, inserted, note_doubt, take
 from inhaul.stores.base import Readable, Store
-from inhaul.stores.locations import as_text, is_pathish
-from inhaul.stores.schemes import is_remote, relative_key, resolved_root
+from inhaul.stores.locations import is_pathish
+from inhaul.stores.schemes import as_text, is_remote, relative_key, resolved_root
 
 if TYPE_CHECKING:
     from inhaul.content.given import Data

@@ -65,6 +65,8 @@ def _with_endpoint(address: str) -> str:
         return address
     container, account, cloud = found.groups()
     rest = address[found.end() :]
+    server = f"{_ENDPOINT}https://{account}.blob.{cloud}"
+    rest = rest.removesuffix(server)  # as of a UPath with an account
     if _ENDPOINT in rest:
-        raise UnsupportedStorage(f"the address names a server twice: {AzureAddress.form}")
-    return f"az://{container}{rest}{_ENDPOINT}https://{account}.blob.{cloud}"
+        raise UnsupportedStorage(f"the address names two servers: {AzureAddress.form}")
+    return f"az://{container}{rest}{server}"

@@ -163,6 +163,18 @@ def _settings(connection_string: str) -> dict[str, str] | None:
     return {name.strip().upper(): value.strip() for name, _, value in pairs}
 
 
+def endpoint_of(options: Mapping[str, Any]) -> str | None:
+    """Returns the endpoint that options of adlfs name."""
+    if endpoint := options.get("endpoint_url"):
+        return str(endpoint)
+    if text := options.get("connection_string"):
+        endpoint = (_settings(text) or {}).get(_BLOB_ENDPOINT)
+        return endpoint.rstrip("/") if endpoint else None
+    name = options.get("account_name")
+    host = options.get("account_host") or (f"{name}.blob.{_CLOUD}" if name else None)
+    return f"https://{host}" if host else None
+
+
 def adlfs(address: AzureAddress, options: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the storage options for adlfs. Without an account, adlfs looks for one itself."""
     # A listed object may be deleted a moment later by another client.

@@ -9,7 +9,7 @@ from inhaul.stores.azure import blocks, objects
 from inhaul.stores.azure.address import AzureAddress
 from inhaul.stores.azure.clients import Clients
 from inhaul.stores.azure.described import found_in, is_folder
-from inhaul.stores.azure.options import adlfs, check_options
+from inhaul.stores.azure.options import adlfs, check_options, endpoint_of
 from inhaul.stores.azure.probe import probe
 from inhaul.stores.azure.service import LIST, requests_to
 from inhaul.stores.base import PAGE, Scheme, StoredObject, Upload
@@ -153,6 +153,7 @@ SCHEME = Scheme(
     parse=AzureAddress.parse,
     locate=AzureAddress.locate,
     check_options=check_options,
+    endpoint=endpoint_of,
     region=lambda options: None,
     probe=probe,
 )

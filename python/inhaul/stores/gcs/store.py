@@ -12,6 +12,7 @@ from inhaul.stores.gcs.clients import Clients, Page
 from inhaul.stores.gcs.options import check_options, gcsfs_options
 from inhaul.stores.gcs.probe import probe
 from inhaul.stores.gcs.service import LIST, READ, requests_to
+from inhaul.stores.remote.address import endpoint_of
 from inhaul.stores.remote.limiter import Limits
 from inhaul.stores.remote.store import RemoteStore
 from inhaul.stores.sending import PartReader, UploadJournal
@@ -130,18 +131,14 @@ class GcsStore(RemoteStore[Clients]):
         return True
 
 
-def _region(options: Mapping[str, Any]) -> str | None:
-    """Returns None: neither options nor the environment name it."""
-    return None
-
-
 SCHEME = Scheme(
     aliases=("gcs",),
     store=lambda root, options: GcsStore(GcsAddress.parse(root), options),
     parse=GcsAddress.parse,
     locate=GcsAddress.locate,
     check_options=check_options,
-    region=_region,
+    endpoint=endpoint_of,
+    region=lambda options: None,
     probe=probe,
 )
 """The scheme of `gs://`."""

@@ -1,8 +1,9 @@
 """The address of a storage in a bucket: what the addresses of all services share."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from inhaul.errors import UnsupportedStorage
@@ -12,6 +13,12 @@ from inhaul.texts import is_storable
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LONGEST = 1024  # bytes of a whole key
 _ENDPOINT = "?endpoint_url="
+
+
+def endpoint_of(options: Mapping[str, Any]) -> str | None:
+    """Returns the endpoint that options of a UPath name, if they do."""
+    given: str | None = options.get("endpoint_url") or (options.get("client_kwargs") or {}).get("endpoint_url")
+    return given
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Seque
 from inhaul import _core
 from inhaul.hashing import Digest
 from inhaul.hashing.etags import part_size_of
-from inhaul.stores.sending import PartReader
+from inhaul.stores.sending import PartReader, Parts
 from inhaul.tasks import unwrapped
 
 _TOGETHER = 32 << 20  # bytes of parts that are read at once and hashed in parallel
@@ -56,7 +56,7 @@ class Memory:
         """Does nothing: content in memory does not change."""
 
 
-async def hash_parts(reader: PartReader) -> list[bytes]:
+async def hash_parts(reader: Parts) -> list[bytes]:
     """Reads all parts. Returns their MD5s.
 
     Raises:
@@ -90,7 +90,7 @@ def _reading(reader: PartReader, group: tuple[int, int]) -> asyncio.Task[list[tu
 
 
 async def send_parts(
-    reader: PartReader,
+    reader: Parts,
     is_stored: Callable[[int, bytes, bytes], bool],
     send: Callable[[int, bytes, bytes], Awaitable[None]],
     *,
@@ -132,11 +132,11 @@ async def send_parts(
     return md5s
 
 
-def _together(reader: PartReader) -> int:
+def _together(reader: Parts) -> int:
     return max(1, _TOGETHER // reader.part_size)
 
 
-def _groups(reader: PartReader) -> Iterator[tuple[int, int]]:
+def _groups(reader: Parts) -> Iterator[tuple[int, int]]:
     """Yields the first part and the number of parts of each group that is read at once."""
     together = _together(reader)
     for first in range(0, reader.count, together):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from inhaul.hashing import Digest
 from inhaul.stores.base import PAGE, Scheme, StoredObject, Upload
+from inhaul.stores.remote.address import endpoint_of
 from inhaul.stores.remote.limiter import Limits
 from inhaul.stores.remote.requests import Refused
 from inhaul.stores.remote.store import RemoteStore
@@ -168,6 +169,7 @@ SCHEME = Scheme(
     parse=S3Address.parse,
     locate=S3Address.locate,
     check_options=check_options,
+    endpoint=endpoint_of,
     region=_region,
     probe=probe,
 )
