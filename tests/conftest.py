@@ -200,7 +200,7 @@ def strict_gcs_server() -> Iterator[GcsServer]:
 
 
 @pytest.fixture
-def strict_place(strict_gcs_server: GcsServer) -> Iterator[GcsPlace]:
+def strict_gcs_place(strict_gcs_server: GcsServer) -> Iterator[GcsPlace]:
     """An empty folder of a bucket on the strict server of Google Cloud Storage."""
     place = GcsPlace(strict_gcs_server, strict_gcs_server.bucket(), uuid4().hex[:12])
     yield place

@@ -56,8 +56,8 @@ class FileJournal:
 
 
 @pytest.fixture
-async def store(strict_place: Place) -> AsyncIterator[AzureStore]:
-    store = strict_place.store()
+async def store(strict_azure_place: Place) -> AsyncIterator[AzureStore]:
+    store = strict_azure_place.store()
     yield store
     await store.aclose()
 
@@ -139,108 +139,112 @@ async def test_what_passes_is_tried_again(
 
 @pytest.mark.parametrize("exclusive", [False, True])
 async def test_blocks_that_somebody_removed_are_sent_again(
-    strict_place: Place, store: AzureStore, source: Path, journal: FileJournal, exclusive: bool
+    strict_azure_place: Place, store: AzureStore, source: Path, journal: FileJournal, exclusive: bool
 ) -> None:
     removed = []
 
     def remove(request: Request) -> bool:
-        assert strict_place.server.strict
+        assert strict_azure_place.server.strict
         if commits(request) and not removed:
-            removed.append(strict_place.server.strict.containers[strict_place.container].blocks.popitem())
+            removed.append(strict_azure_place.server.strict.containers[strict_azure_place.container].blocks.popitem())
         return False
 
-    strict_place.proxy.add(Reset(), when=remove)
+    strict_azure_place.proxy.add(Reset(), when=remove)
     await put(store, source, journal, REAL, exclusive=exclusive)
     assert len(removed) == 1
-    assert strict_place.content(REAL) == DATA
-    assert blocks_sent(strict_place.proxy) == 2 * PARTS
+    assert strict_azure_place.content(REAL) == DATA
+    assert blocks_sent(strict_azure_place.proxy) == 2 * PARTS
     assert journal.get(REAL) is None
 
 
 async def test_blocks_that_are_always_removed_are_an_error(
-    strict_place: Place, store: AzureStore, source: Path, journal: FileJournal
+    strict_azure_place: Place, store: AzureStore, source: Path, journal: FileJournal
 ) -> None:
-    strict_place.proxy.add(Status(400, "InvalidBlockList"), when=commits)
+    strict_azure_place.proxy.add(Status(400, "InvalidBlockList"), when=commits)
     with pytest.raises(StorageUnavailable, match=r"key'.* its blocks were lost, 3 times"):
         await put(store, source, journal)
 
 
 async def test_blocks_of_another_program_are_an_error_that_says_so(
-    strict_place: Place, store: AzureStore, source: Path
+    strict_azure_place: Place, store: AzureStore, source: Path
 ) -> None:
-    blob = strict_place.server.client(strict_place.container).get_blob_client(strict_place.address.key(KEY))
+    blob = strict_azure_place.server.client(strict_azure_place.container).get_blob_client(
+        strict_azure_place.address.key(KEY)
+    )
     blob.stage_block("1", b"theirs")
     with pytest.raises(ObjectRefused, match="another program has begun to upload this blob in blocks"):
         await put(store, source, NoJournal())
-    assert strict_place.uncommitted(KEY) == [base64.b64encode(b"1").decode()]
+    assert strict_azure_place.uncommitted(KEY) == [base64.b64encode(b"1").decode()]
 
 
-async def test_an_exclusive_upload_leaves_what_is_there(strict_place: Place, store: AzureStore, source: Path) -> None:
+async def test_an_exclusive_upload_leaves_what_is_there(
+    strict_azure_place: Place, store: AzureStore, source: Path
+) -> None:
     assert (await put(store, source, NoJournal(), REAL, exclusive=True))[1] == "checksum"
     for times in (0, 2):  # even after a lost answer, somebody else's object is not ours
-        strict_place.proxy.add(Drop(), when=commits, times=times)
+        strict_azure_place.proxy.add(Drop(), when=commits, times=times)
         with pytest.raises(KeyExists):
             await put(store, source, NoJournal(), REAL, exclusive=True)
 
     def appear(request: Request) -> bool:
         if commits(request):
-            strict_place.put("late", b"theirs")
+            strict_azure_place.put("late", b"theirs")
         return False
 
-    strict_place.proxy.add(Reset(), when=appear)
+    strict_azure_place.proxy.add(Reset(), when=appear)
     with pytest.raises(KeyExists):
         await put(store, source, NoJournal(), "late", exclusive=True)
-    assert strict_place.content("late") == b"theirs"
+    assert strict_azure_place.content("late") == b"theirs"
 
 
 @pytest.mark.parametrize("key", [KEY, REAL])
 async def test_a_file_that_changes_is_not_stored(
-    strict_place: Place, store: AzureStore, source: Path, journal: FileJournal, key: str
+    strict_azure_place: Place, store: AzureStore, source: Path, journal: FileJournal, key: str
 ) -> None:
-    strict_place.proxy.add(
+    strict_azure_place.proxy.add(
         Status(500), when=lambda request: is_block(request) and not source.write_bytes(DATA + b"more")
     )
-    strict_place.proxy._rules[-1].times = 1
+    strict_azure_place.proxy._rules[-1].times = 1
     with pytest.raises(FileChanged):
         await put(store, source, journal, key)
     assert await store.stat(key) is None
-    assert strict_place.contents() == {}
+    assert strict_azure_place.contents() == {}
     # Under a name that others may use, the blocks stay until Azure removes them.
-    assert (strict_place.uncommitted(key) == []) == (key == KEY)
+    assert (strict_azure_place.uncommitted(key) == []) == (key == KEY)
     assert (journal.get(key) is None) == (key == KEY)
 
 
 async def test_a_cancelled_upload_leaves_no_blocks(
-    strict_place: Place, store: AzureStore, source: Path, journal: FileJournal
+    strict_azure_place: Place, store: AzureStore, source: Path, journal: FileJournal
 ) -> None:
-    strict_place.proxy.add(Stall(), when=lambda request: is_block(request) and number_of(request) > 2)
+    strict_azure_place.proxy.add(Stall(), when=lambda request: is_block(request) and number_of(request) > 2)
     upload = asyncio.create_task(put(store, source, journal))
-    while blocks_sent(strict_place.proxy) < PARTS:
+    while blocks_sent(strict_azure_place.proxy) < PARTS:
         await asyncio.sleep(0.02)
-    assert len(strict_place.uncommitted(KEY)) == 2
+    assert len(strict_azure_place.uncommitted(KEY)) == 2
     upload.cancel()
     with pytest.raises(asyncio.CancelledError):
         async with asyncio.timeout(2 + 3):
             await upload
-    assert strict_place.uncommitted(KEY) == []
-    assert strict_place.contents() == {}
+    assert strict_azure_place.uncommitted(KEY) == []
+    assert strict_azure_place.contents() == {}
     assert journal.get(KEY) is None
 
 
 async def test_a_storage_that_is_away_leaves_the_upload_to_the_next_call(
-    strict_place: Place, source: Path, journal: FileJournal
+    strict_azure_place: Place, source: Path, journal: FileJournal
 ) -> None:
-    store = strict_place.store(Limits(parts=1, no_progress=1, give_up=0.5, backoff=0.02))
-    strict_place.proxy.add(Reset(), when=lambda request: blocks_sent(strict_place.proxy) >= PARTS // 2)
+    store = strict_azure_place.store(Limits(parts=1, no_progress=1, give_up=0.5, backoff=0.02))
+    strict_azure_place.proxy.add(Reset(), when=lambda request: blocks_sent(strict_azure_place.proxy) >= PARTS // 2)
     with pytest.raises(Exception, match="no success") as raised:
         await put(store, source, journal)
     assert "could not be removed" in "".join(raised.value.__notes__)
-    strict_place.proxy.clear()
-    before = blocks_sent(strict_place.proxy)
+    strict_azure_place.proxy.clear()
+    before = blocks_sent(strict_azure_place.proxy)
     assert (await put(store, source, journal))[1] == "checksum"
-    assert blocks_sent(strict_place.proxy) - before < PARTS
+    assert blocks_sent(strict_azure_place.proxy) - before < PARTS
     await store.aclose()
-    assert strict_place.content(KEY) == DATA
+    assert strict_azure_place.content(KEY) == DATA
 
 
 _KILLED = """
@@ -263,41 +267,41 @@ asyncio.run(main())
 @pytest.mark.parametrize("key", [KEY, REAL])
 @pytest.mark.parametrize("answered", [1, PARTS - 1])
 async def test_a_killed_upload_is_gone_on_with(
-    strict_place: Place, store: AzureStore, source: Path, journal: FileJournal, answered: int, key: str
+    strict_azure_place: Place, store: AzureStore, source: Path, journal: FileJournal, answered: int, key: str
 ) -> None:
-    assert strict_place.server.strict
-    strict_place.proxy.add(Stall(), when=lambda request: is_block(request) and number_of(request) > answered)
+    assert strict_azure_place.server.strict
+    strict_azure_place.proxy.add(Stall(), when=lambda request: is_block(request) and number_of(request) > answered)
     paths = os.pathsep.join(sys.path)  # this file and what it imports
-    environment = {**os.environ, **strict_place.server.environment, "PYTHONPATH": paths}
-    command = [sys.executable, "-c", _KILLED, str(strict_place.address), str(source), str(journal._file), key]
+    environment = {**os.environ, **strict_azure_place.server.environment, "PYTHONPATH": paths}
+    command = [sys.executable, "-c", _KILLED, str(strict_azure_place.address), str(source), str(journal._file), key]
     child = await asyncio.create_subprocess_exec(*command, env=environment)
-    while len(strict_place.uncommitted(key)) < answered:
+    while len(strict_azure_place.uncommitted(key)) < answered:
         await asyncio.sleep(0.05)
         assert child.returncode is None
-    while blocks_sent(strict_place.proxy) < PARTS:  # blocks under way when it dies would be counted as sent again
+    while blocks_sent(strict_azure_place.proxy) < PARTS:  # blocks under way when it dies would be counted as sent again
         await asyncio.sleep(0.05)
     child.send_signal(signal.SIGKILL)
     await child.wait()
-    strict_place.proxy.clear()
+    strict_azure_place.proxy.clear()
     uploads = [one async for page in store.uploads() for one in page]
     assert [(one.key, one.id) for one in uploads] == [(key, journal.get(key))]
-    before = len(strict_place.server.strict.log)
+    before = len(strict_azure_place.server.strict.log)
     assert (await put(store, source, journal, key))[1] == "checksum"
-    sent = [seen.request for seen in strict_place.server.strict.log[before:] if is_block(seen.request)]
+    sent = [seen.request for seen in strict_azure_place.server.strict.log[before:] if is_block(seen.request)]
     assert sorted(map(number_of, sent)) == list(range(answered + 1, PARTS + 1))
-    assert strict_place.content(key) == DATA
-    assert strict_place.uncommitted(key) == []
+    assert strict_azure_place.content(key) == DATA
+    assert strict_azure_place.uncommitted(key) == []
     assert journal.get(key) is None
 
 
 async def test_if_all_blocks_are_there_the_object_is_read_back(
-    strict_place: Place, store: AzureStore, source: Path, journal: FileJournal
+    strict_azure_place: Place, store: AzureStore, source: Path, journal: FileJournal
 ) -> None:
     """Nothing shows then whether the server compared the MD5s."""
-    await stage(strict_place, "0123456789abcdef", range(PARTS))
+    await stage(strict_azure_place, "0123456789abcdef", range(PARTS))
     journal.begin(KEY, "0123456789abcdef")
     assert (await put(store, source, journal))[1] == "readback"
-    assert blocks_sent(strict_place.proxy) == 0
+    assert blocks_sent(strict_azure_place.proxy) == 0
 
 
 async def stage(place: Place, upload_id: str, numbers: range, data: bytes = DATA, key: str = KEY) -> None:
@@ -308,40 +312,40 @@ async def stage(place: Place, upload_id: str, numbers: range, data: bytes = DATA
 
 
 async def test_a_crash_after_the_end_sends_nothing_again(
-    strict_place: Place, store: AzureStore, source: Path, journal: FileJournal
+    strict_azure_place: Place, store: AzureStore, source: Path, journal: FileJournal
 ) -> None:
     ids = []
     journal_begin = journal.begin
     journal.begin = lambda key, id: (ids.append(id), journal_begin(key, id))  # type: ignore[assignment, method-assign]
     digest, _ = await put(store, source, journal)
     journal_begin(KEY, ids[0])
-    before = blocks_sent(strict_place.proxy)
+    before = blocks_sent(strict_azure_place.proxy)
     assert await put(store, source, journal) == (digest, "readback")
-    assert blocks_sent(strict_place.proxy) == before
+    assert blocks_sent(strict_azure_place.proxy) == before
     assert journal.get(KEY) is None
     # Without the id, the object may be that of somebody else.
     journal_begin(KEY, "another-upload")
     assert await put(store, source, journal) == (digest, "checksum")
-    assert blocks_sent(strict_place.proxy) == before + PARTS
+    assert blocks_sent(strict_azure_place.proxy) == before + PARTS
 
 
 async def test_blocks_of_another_file_or_upload_are_not_used(
-    strict_place: Place, store: AzureStore, source: Path, journal: FileJournal
+    strict_azure_place: Place, store: AzureStore, source: Path, journal: FileJournal
 ) -> None:
-    await stage(strict_place, "0123456789abcdef", range(1))
-    await stage(strict_place, "0123456789abcdef", range(1, 2), bytes(len(DATA)))
-    await stage(strict_place, "fedcba9876543210", range(2, 3))
+    await stage(strict_azure_place, "0123456789abcdef", range(1))
+    await stage(strict_azure_place, "0123456789abcdef", range(1, 2), bytes(len(DATA)))
+    await stage(strict_azure_place, "fedcba9876543210", range(2, 3))
     journal.begin(KEY, "0123456789abcdef")
     assert (await put(store, source, journal))[1] == "checksum"
-    assert blocks_sent(strict_place.proxy) == PARTS - 1
-    assert strict_place.content(KEY) == DATA
-    assert strict_place.uncommitted(KEY) == []
+    assert blocks_sent(strict_azure_place.proxy) == PARTS - 1
+    assert strict_azure_place.content(KEY) == DATA
+    assert strict_azure_place.uncommitted(KEY) == []
 
 
 # --- uploads that nobody continues
 
 
-async def test_only_blocks_that_are_provably_ours_are_removed(strict_place: Place, store: AzureStore) -> None:
+async def test_only_blocks_that_are_provably_ours_are_removed(strict_azure_place: Place, store: AzureStore) -> None:
     ours, other = "0123456789abcdef", "fedcba9876543210"
     keys = {
         ".inhaul/a/ours": ours,
@@ -351,11 +355,11 @@ async def test_only_blocks_that_are_provably_ours_are_removed(strict_place: Plac
         "real": ours,
     }
     for key in (".inhaul/a/ours", ".inhaul/a/mixed", "real"):
-        await stage(strict_place, ours, range(2), key=key)
-    await stage(strict_place, other, range(1), key=".inhaul/a/mixed")
-    client = strict_place.server.client(strict_place.container)
-    client.get_blob_client(strict_place.address.key(".inhaul/a/theirs")).stage_block("\u00ff", b"x")
-    client.get_blob_client(strict_place.address.key(".inhaul/a/empty")).commit_block_list([])
+        await stage(strict_azure_place, ours, range(2), key=key)
+    await stage(strict_azure_place, other, range(1), key=".inhaul/a/mixed")
+    client = strict_azure_place.server.client(strict_azure_place.container)
+    client.get_blob_client(strict_azure_place.address.key(".inhaul/a/theirs")).stage_block("\u00ff", b"x")
+    client.get_blob_client(strict_azure_place.address.key(".inhaul/a/empty")).commit_block_list([])
     uploads = [one async for page in store.uploads() for one in page]
     found = {one.key: one.id for one in uploads}
     assert found == {key: upload_id for key, upload_id in keys.items() if upload_id is not None}
@@ -363,21 +367,21 @@ async def test_only_blocks_that_are_provably_ours_are_removed(strict_place: Plac
     await store.abort(uploads)
     left = [one.key async for page in store.uploads() for one in page]
     assert left == [".inhaul/a/mixed", ".inhaul/a/theirs", "real"]
-    assert strict_place.contents() == {".inhaul/a/empty": b""}
+    assert strict_azure_place.contents() == {".inhaul/a/empty": b""}
 
 
-async def test_an_object_that_appears_meanwhile_is_not_removed(strict_place: Place, store: AzureStore) -> None:
-    await stage(strict_place, "0123456789abcdef", range(2))
+async def test_an_object_that_appears_meanwhile_is_not_removed(strict_azure_place: Place, store: AzureStore) -> None:
+    await stage(strict_azure_place, "0123456789abcdef", range(2))
     uploads = [one async for page in store.uploads() for one in page]
 
     def appear(request: Request) -> bool:
         if commits(request):
-            strict_place.put(KEY, b"theirs")
+            strict_azure_place.put(KEY, b"theirs")
         return False
 
-    strict_place.proxy.add(Reset(), when=appear)
+    strict_azure_place.proxy.add(Reset(), when=appear)
     await store.abort(uploads)
-    assert strict_place.contents() == {KEY: b"theirs"}
+    assert strict_azure_place.contents() == {KEY: b"theirs"}
 
 
 async def test_memory_is_sent_in_blocks_too(azure_place: Place) -> None:

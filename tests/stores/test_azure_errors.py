@@ -29,9 +29,9 @@ pytestmark = pytest.mark.timeout(600)  # the first test may install Azurite
 
 
 @pytest.fixture
-async def clients(strict_place: Place) -> AsyncIterator[Clients]:
+async def clients(strict_azure_place: Place) -> AsyncIterator[Clients]:
     limits = QUICK.__class__(no_progress=0.5)
-    clients = await Clients.open(strict_place.address, strict_place.server.options, limits)
+    clients = await Clients.open(strict_azure_place.address, strict_azure_place.server.options, limits)
     yield clients
     await clients.aclose()
 
@@ -89,14 +89,14 @@ async def faults(clients: Clients) -> list[Fault]:
     ],
 )
 async def test_an_error_in_a_reply_means_the_same_to_both_clients(
-    strict_place: Place, clients: Clients, status: int, code: str, kind: Kind, without: Kind
+    strict_azure_place: Place, clients: Clients, status: int, code: str, kind: Kind, without: Kind
 ) -> None:
-    strict_place.proxy.add(refusal(status, code))
+    strict_azure_place.proxy.add(refusal(status, code))
     get, head, put, look = await faults(clients)
     assert get == put == look == Fault(kind, status, code)
     assert head == Fault(without, status, "without a code")  # obstore hides the header
-    strict_place.proxy.clear()
-    strict_place.proxy.add(refusal(status, ""))
+    strict_azure_place.proxy.clear()
+    strict_azure_place.proxy.add(refusal(status, ""))
     assert await faults(clients) == [Fault(without, status, "without a code")] * 4
 
 
@@ -109,31 +109,33 @@ async def test_an_error_in_a_reply_means_the_same_to_both_clients(
         (412, "LeaseIdMissing", "another program holds a lease on the blob"),
     ],
 )
-async def test_a_refusal_that_others_cause_is_explained(strict_place: Place, status: int, code: str, says: str) -> None:
-    strict_place.proxy.add(refusal(status, code))
-    store = strict_place.store()
+async def test_a_refusal_that_others_cause_is_explained(
+    strict_azure_place: Place, status: int, code: str, says: str
+) -> None:
+    strict_azure_place.proxy.add(refusal(status, code))
+    store = strict_azure_place.store()
     with pytest.raises(ObjectRefused, match=rf"key' in .* \({status} {code}: {says}") as raised:
         await put(store, "key", b"x")
     assert "Secret" not in str(raised.value)
     await store.aclose()
 
 
-async def test_a_wrong_clock_is_told_from_wrong_credentials(strict_place: Place, clients: Clients) -> None:
+async def test_a_wrong_clock_is_told_from_wrong_credentials(strict_azure_place: Place, clients: Clients) -> None:
     detail = "<AuthenticationErrorDetail>Request date header too old: 'Mon'</AuthenticationErrorDetail>"
-    strict_place.proxy.add(refusal(403, "AuthenticationFailed", detail))
+    strict_azure_place.proxy.add(refusal(403, "AuthenticationFailed", detail))
     assert (await faults(clients))[2].kind is Kind.SKEWED
 
 
 @pytest.mark.parametrize("fault", [Reset(), Stall()], ids=lambda fault: type(fault).__name__)
 async def test_a_missing_reply_means_the_same_to_both_clients(
-    strict_place: Place, clients: Clients, fault: Spoiled
+    strict_azure_place: Place, clients: Clients, fault: Spoiled
 ) -> None:
-    strict_place.proxy.add(fault)
+    strict_azure_place.proxy.add(fault)
     assert [(one.kind, one.status) for one in await faults(clients)] == [(Kind.RETRY, None)] * 4
 
 
-async def test_a_refused_connection_means_the_same_to_both_clients(strict_place: Place, clients: Clients) -> None:
-    strict_place.proxy.down()
+async def test_a_refused_connection_means_the_same_to_both_clients(strict_azure_place: Place, clients: Clients) -> None:
+    strict_azure_place.proxy.down()
     found = await faults(clients)
     assert [one.kind for one in found] == [Kind.RETRY] * 4
     assert {str(one) for one in found} == {"Connection refused"}
@@ -160,11 +162,11 @@ class NoCredential:
         raise ClientAuthenticationError("a reply with private text")
 
 
-async def test_a_credential_without_a_token_or_without_https_is_refused(strict_place: Place) -> None:
+async def test_a_credential_without_a_token_or_without_https_is_refused(strict_azure_place: Place) -> None:
     place = AzureAddress("container", "", "https://account.blob.core.windows.net")
     for address, credential, message in (
         (place, NoCredential(), r"no Azure credentials for az://.*ClientAuthenticationError"),
-        (strict_place.address, Credential(), "tokens are not sent without https"),
+        (strict_azure_place.address, Credential(), "tokens are not sent without https"),
     ):
         store = AzureStore(address, {"credential": credential}, QUICK)
         with pytest.raises(StorageDenied, match=message) as raised:
@@ -192,7 +194,7 @@ asyncio.run(main())
 
 
 def test_both_clients_send_tokens_and_trust_the_certificates_of_the_environment(
-    strict_place: Place, tmp_path: Path
+    strict_azure_place: Place, tmp_path: Path
 ) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
@@ -200,10 +202,8 @@ def test_both_clients_send_tokens_and_trust_the_certificates_of_the_environment(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     for trusted in (True, False):
-        with proxy(strict_place.server.port, certificate=context) as one:
-            root = (
-                f"az://{strict_place.container}?endpoint_url=https://127.0.0.1:{one.port}/{strict_place.server.account}"
-            )
+        with proxy(strict_azure_place.server.port, certificate=context) as one:
+            root = f"az://{strict_azure_place.container}?endpoint_url=https://127.0.0.1:{one.port}/{strict_azure_place.server.account}"
             environment = {"PYTHONPATH": ":".join(sys.path)}
             if trusted:
                 environment["SSL_CERT_FILE"] = str(tmp_path / "ca.pem")
@@ -218,11 +218,11 @@ def test_both_clients_send_tokens_and_trust_the_certificates_of_the_environment(
 
 @pytest.mark.parametrize("module", ["azure.storage.blob.aio", "azure.identity.aio"])
 async def test_a_missing_library_is_named_with_its_extra(
-    strict_place: Place, monkeypatch: pytest.MonkeyPatch, module: str
+    strict_azure_place: Place, monkeypatch: pytest.MonkeyPatch, module: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    options = strict_place.server.options if "blob" in module else {"account_name": "account"}
-    store = AzureStore(strict_place.address if "blob" in module else AzureAddress("container", ""), options)
+    options = strict_azure_place.server.options if "blob" in module else {"account_name": "account"}
+    store = AzureStore(strict_azure_place.address if "blob" in module else AzureAddress("container", ""), options)
     with pytest.raises(MissingLibrary, match=r'pip install "inhaul\[azure\]"'):
         await store.stat("key")
     await store.aclose()

@@ -64,8 +64,8 @@ class AzureTests(StoreTests):
 
 class TestStrict(AzureTests):
     @pytest.fixture
-    def azure_server(self, strict_server: AzureServer) -> AzureServer:
-        return strict_server
+    def azure_server(self, strict_azure_server: AzureServer) -> AzureServer:
+        return strict_azure_server
 
 
 class TestAzurite(AzureTests):

@@ -33,10 +33,10 @@ class Tokens(set[str]):
 
 
 @pytest.fixture
-def tokens(strict_place: GcsPlace) -> Iterator[Tokens]:
+def tokens(strict_gcs_place: GcsPlace) -> Iterator[Tokens]:
     with token_server() as server:
-        strict_place.strict.tokens = Tokens(server)
-        yield strict_place.strict.tokens
+        strict_gcs_place.strict.tokens = Tokens(server)
+        yield strict_gcs_place.strict.tokens
 
 
 def store_of(place: GcsPlace, token: Any, limits: Limits = QUICK) -> GcsStore:
@@ -45,13 +45,13 @@ def store_of(place: GcsPlace, token: Any, limits: Limits = QUICK) -> GcsStore:
 
 @pytest.mark.parametrize("way", ["dict", "file", "path", "default"])
 async def test_the_key_of_a_service_account_lets_in(
-    strict_place: GcsPlace, tokens: Tokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+    strict_gcs_place: GcsPlace, tokens: Tokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     info = tokens.server.service_account()
     file = write(tmp_path / "key", json.dumps(info))
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file) if way == "default" else "")
     given = {"dict": info, "file": str(file), "path": file, "default": "google_default"}[way]
-    async with aclosing(store_of(strict_place, given)) as store:
+    async with aclosing(store_of(strict_gcs_place, given)) as store:
         await asyncio.gather(*(put(store, str(number), b"content") for number in range(20)))
         assert await store.read("1") == b"content"
         reading = await store.reader("1")
@@ -61,16 +61,16 @@ async def test_the_key_of_a_service_account_lets_in(
     assert tokens.server.tokens == ["token-0"], "asked for once"
 
 
-async def test_an_access_token_lets_in(strict_place: GcsPlace) -> None:
-    strict_place.strict.tokens = {"ya29.abc"}
-    async with aclosing(store_of(strict_place, "ya29.abc")) as store:
+async def test_an_access_token_lets_in(strict_gcs_place: GcsPlace) -> None:
+    strict_gcs_place.strict.tokens = {"ya29.abc"}
+    async with aclosing(store_of(strict_gcs_place, "ya29.abc")) as store:
         assert await put(store, "key", b"content") == "etag"
         assert await store.reader("key")
 
 
-async def test_a_token_that_ends_soon_is_renewed_before(strict_place: GcsPlace, tokens: Tokens) -> None:
+async def test_a_token_that_ends_soon_is_renewed_before(strict_gcs_place: GcsPlace, tokens: Tokens) -> None:
     tokens.server.seconds = 60
-    async with aclosing(store_of(strict_place, tokens.server.service_account())) as store:
+    async with aclosing(store_of(strict_gcs_place, tokens.server.service_account())) as store:
         await put(store, "0", b"")
         tokens.server.seconds = 3600
         await put(store, "1", b"")
@@ -78,10 +78,12 @@ async def test_a_token_that_ends_soon_is_renewed_before(strict_place: GcsPlace, 
         assert tokens.server.tokens == ["token-0", "token-1"]
 
 
-async def test_a_valid_token_outlives_an_outage_of_the_server_of_tokens(strict_place: GcsPlace, tokens: Tokens) -> None:
+async def test_a_valid_token_outlives_an_outage_of_the_server_of_tokens(
+    strict_gcs_place: GcsPlace, tokens: Tokens
+) -> None:
     tokens.server.seconds = 60
     patient = Limits(no_progress=30, give_up=0.5)
-    async with aclosing(store_of(strict_place, tokens.server.service_account(), patient)) as store:
+    async with aclosing(store_of(strict_gcs_place, tokens.server.service_account(), patient)) as store:
         await put(store, "0", b"")
         tokens.server.status = 500
         for number in range(10):
@@ -89,16 +91,16 @@ async def test_a_valid_token_outlives_an_outage_of_the_server_of_tokens(strict_p
 
 
 async def test_a_token_that_is_refused_is_renewed(
-    strict_place: GcsPlace, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+    strict_gcs_place: GcsPlace, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(credentials, "_NEW", 0)
-    async with aclosing(store_of(strict_place, tokens.server.service_account())) as store:
+    async with aclosing(store_of(strict_gcs_place, tokens.server.service_account())) as store:
         await put(store, "key", b"content")
         tokens.revoked.append("token-0")
-        strict_place.strict.log.clear()
+        strict_gcs_place.strict.log.clear()
         await asyncio.gather(*(put(store, str(number), b"content") for number in range(50)))
         assert tokens.server.tokens == ["token-0", "token-1"]
-        assert sum(call.status == 401 for call in strict_place.strict.log) <= 50
+        assert sum(call.status == 401 for call in strict_gcs_place.strict.log) <= 50
 
 
 @pytest.mark.parametrize(
@@ -112,10 +114,10 @@ async def test_a_token_that_is_refused_is_renewed(
     ],
 )
 async def test_credentials_that_get_no_token_are_refused(
-    strict_place: GcsPlace, tokens: Tokens, error: dict[str, str], match: str
+    strict_gcs_place: GcsPlace, tokens: Tokens, error: dict[str, str], match: str
 ) -> None:
     tokens.server.status, tokens.server.error = 400, error
-    async with aclosing(store_of(strict_place, tokens.server.service_account())) as store:
+    async with aclosing(store_of(strict_gcs_place, tokens.server.service_account())) as store:
         with pytest.raises(StorageDenied, match=match) as raised:
             await put(store, "key", b"content")
     text = "".join(traceback.format_exception(raised.value))
@@ -123,10 +125,10 @@ async def test_credentials_that_get_no_token_are_refused(
     assert "PRIVATE KEY" not in text
 
 
-async def test_a_server_of_tokens_that_is_away_is_waited_for(strict_place: GcsPlace, tokens: Tokens) -> None:
+async def test_a_server_of_tokens_that_is_away_is_waited_for(strict_gcs_place: GcsPlace, tokens: Tokens) -> None:
     account = tokens.server.service_account() | {"token_uri": "http://127.0.0.1:1/token"}
     hasty = Limits(no_progress=1, give_up=0.3, backoff=0.02)
-    async with aclosing(store_of(strict_place, account, hasty)) as store:
+    async with aclosing(store_of(strict_gcs_place, account, hasty)) as store:
         with pytest.raises(StorageUnavailable, match="TransportError"):
             await put(store, "key", b"content")
 
@@ -142,23 +144,23 @@ async def test_a_server_of_tokens_that_is_away_is_waited_for(strict_place: GcsPl
     ],
     ids=str,
 )
-async def test_without_credentials_an_error_says_how_to_get_some(strict_place: GcsPlace, token: Any) -> None:
-    async with aclosing(store_of(strict_place, token)) as store:
+async def test_without_credentials_an_error_says_how_to_get_some(strict_gcs_place: GcsPlace, token: Any) -> None:
+    async with aclosing(store_of(strict_gcs_place, token)) as store:
         with pytest.raises(StorageDenied, match=r"no Google credentials .*GOOGLE_APPLICATION_CREDENTIALS") as raised:
             await put(store, "key", b"content")
     assert "hidden" not in "".join(traceback.format_exception(raised.value))
 
 
-async def test_a_missing_library_names_the_extra(strict_place: GcsPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_library_names_the_extra(strict_gcs_place: GcsPlace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "google.auth.exceptions", None)
-    async with aclosing(store_of(strict_place, "google_default")) as store:
+    async with aclosing(store_of(strict_gcs_place, "google_default")) as store:
         with pytest.raises(MissingLibrary, match=r"inhaul\[gcs\]"):
             await put(store, "key", b"content")
-    async with aclosing(store_of(strict_place, "anon")) as store:  # needs none
+    async with aclosing(store_of(strict_gcs_place, "anon")) as store:  # needs none
         assert await store.put_bytes(b"content", "key", hash_bytes(b"content")) == "etag"
 
 
-async def test_workload_identity_lets_in(strict_place: GcsPlace, tokens: Tokens, tmp_path: Path) -> None:
+async def test_workload_identity_lets_in(strict_gcs_place: GcsPlace, tokens: Tokens, tmp_path: Path) -> None:
     """A token of another provider, in a file, is exchanged for one of Google."""
     info = {
         "type": "external_account",
@@ -167,7 +169,7 @@ async def test_workload_identity_lets_in(strict_place: GcsPlace, tokens: Tokens,
         "token_url": tokens.server.url,
         "credential_source": {"file": str(write(tmp_path / "subject", "hidden"))},
     }
-    async with aclosing(store_of(strict_place, info)) as store:
+    async with aclosing(store_of(strict_gcs_place, info)) as store:
         assert await put(store, "key", b"content") == "etag"
 
 
@@ -186,12 +188,12 @@ def test_credentials_that_only_google_can_check_are_understood() -> None:
 
 
 async def test_a_server_without_encryption_gets_no_token_by_default(
-    strict_place: GcsPlace, tokens: Tokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    strict_gcs_place: GcsPlace, tokens: Tokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write(tmp_path / "key.json", json.dumps(tokens.server.service_account()))
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
-    strict_place.strict.tokens = None
-    async with aclosing(store_of(strict_place, None)) as store:
+    strict_gcs_place.strict.tokens = None
+    async with aclosing(store_of(strict_gcs_place, None)) as store:
         await put(store, "key", b"content")
     assert tokens.server.tokens == []
-    assert not any("authorization" in call.request.headers for call in strict_place.strict.log)
+    assert not any("authorization" in call.request.headers for call in strict_gcs_place.strict.log)

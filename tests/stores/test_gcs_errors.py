@@ -44,14 +44,14 @@ def plain(status: int, body: bytes = b"") -> Answer:
 
 
 @pytest.fixture
-def between(strict_place: GcsPlace) -> Iterator[Proxy]:
-    with proxy(strict_place.server.port) as one:
+def between(strict_gcs_place: GcsPlace) -> Iterator[Proxy]:
+    with proxy(strict_gcs_place.server.port) as one:
         yield one
 
 
 @pytest.fixture
-def address(strict_place: GcsPlace, between: Proxy) -> GcsAddress:
-    return GcsAddress(strict_place.bucket, strict_place.prefix, between.endpoint_url)
+def address(strict_gcs_place: GcsPlace, between: Proxy) -> GcsAddress:
+    return GcsAddress(strict_gcs_place.bucket, strict_gcs_place.prefix, between.endpoint_url)
 
 
 @pytest.fixture
@@ -160,16 +160,16 @@ async def test_a_missing_bucket_is_an_error_of_each_request_that_needs_one(gcs_p
                 await call
 
 
-async def test_a_refusal_is_noticed_soon(strict_place: GcsPlace) -> None:
-    strict_place.strict.tokens = {"right"}
-    store = GcsStore(strict_place.address, {"token": "hidden"}, QUICK)
+async def test_a_refusal_is_noticed_soon(strict_gcs_place: GcsPlace) -> None:
+    strict_gcs_place.strict.tokens = {"right"}
+    store = GcsStore(strict_gcs_place.address, {"token": "hidden"}, QUICK)
     begun = time.monotonic()
     for number in range(100):
         with pytest.raises(StorageDenied, match="authError") as raised:
             await put(store, str(number), b"content")
         assert "hidden" not in "".join(traceback.format_exception(raised.value))
     assert time.monotonic() - begun < 2 + 3
-    assert len(strict_place.strict.log) == 100
+    assert len(strict_gcs_place.strict.log) == 100
     await store.aclose()
 
 
@@ -190,10 +190,10 @@ async def test_a_condition_of_an_organisation_is_no_clash(between: Proxy, store:
         await put(store, "key", b"content", exclusive=True)
 
 
-async def test_a_certificate_that_is_not_trusted_says_what_to_do(strict_place: GcsPlace) -> None:
+async def test_a_certificate_that_is_not_trusted_says_what_to_do(strict_gcs_place: GcsPlace) -> None:
     authority = trustme.CA()
-    with proxy(strict_place.server.port, certificate=server_context(authority)) as between:
-        address = GcsAddress(strict_place.bucket, "", f"https://127.0.0.1:{between.port}")
+    with proxy(strict_gcs_place.server.port, certificate=server_context(authority)) as between:
+        address = GcsAddress(strict_gcs_place.bucket, "", f"https://127.0.0.1:{between.port}")
         store = GcsStore(address, {"token": "anon"}, QUICK)
         with pytest.raises(StorageUnavailable, match=r"certificate .* not trusted .*SSL_CERT_FILE"):
             await put(store, "key", b"content")
@@ -201,7 +201,7 @@ async def test_a_certificate_that_is_not_trusted_says_what_to_do(strict_place: G
 
 
 async def test_nothing_secret_is_shown(
-    between: Proxy, address: GcsAddress, strict_place: GcsPlace, caplog: pytest.LogCaptureFixture
+    between: Proxy, address: GcsAddress, strict_gcs_place: GcsPlace, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     token = "ya29.secret-token"  # noqa: S105 - lets in nowhere

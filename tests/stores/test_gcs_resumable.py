@@ -31,8 +31,8 @@ DATA = random.Random(0).randbytes(PART * (PARTS - 1) + 12345)
 
 
 @pytest.fixture
-async def store(strict_place: GcsPlace) -> AsyncIterator[GcsStore]:
-    store = strict_place.store()
+async def store(strict_gcs_place: GcsPlace) -> AsyncIterator[GcsStore]:
+    store = strict_gcs_place.store()
     yield store
     await store.aclose()
 
@@ -64,26 +64,26 @@ def open_sessions(place: GcsPlace) -> list[str]:
 
 
 async def test_the_digest_is_ours_and_the_checksum_googles(
-    strict_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal
+    strict_gcs_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal
 ) -> None:
     digest, verified = await put(store, source, journal)
     assert (digest, verified) == (hash_file(source, part_size=PART), "checksum")
-    assert strict_place.contents() == {"key": DATA}
-    assert len(strict_place.requests("chunk")) == PARTS
-    assert bytes_sent(strict_place) == len(DATA)
-    assert strict_place.requests("ask", "look", "read") == []
-    assert all("x-goog-hash" in request.headers for request in strict_place.requests("chunk") if is_last(request))
+    assert strict_gcs_place.contents() == {"key": DATA}
+    assert len(strict_gcs_place.requests("chunk")) == PARTS
+    assert bytes_sent(strict_gcs_place) == len(DATA)
+    assert strict_gcs_place.requests("ask", "look", "read") == []
+    assert all("x-goog-hash" in request.headers for request in strict_gcs_place.requests("chunk") if is_last(request))
     assert journal.get("key") is None
 
 
 @pytest.mark.parametrize("size", [PART, PART + 1, 3 * PART - 1, 3 * PART], ids=str)
 @pytest.mark.parametrize("exclusive", [False, True])
 async def test_any_size_arrives(
-    strict_place: GcsPlace, store: GcsStore, tmp_path: Path, size: int, exclusive: bool
+    strict_gcs_place: GcsPlace, store: GcsStore, tmp_path: Path, size: int, exclusive: bool
 ) -> None:
     (tmp_path / "data").write_bytes(DATA[:size])
     assert (await put(store, tmp_path / "data", NoJournal(), exclusive=exclusive))[1] == "checksum"
-    assert strict_place.contents() == {"key": DATA[:size]}
+    assert strict_gcs_place.contents() == {"key": DATA[:size]}
 
 
 @pytest.mark.parametrize(
@@ -109,99 +109,101 @@ async def test_any_size_arrives(
 )
 @pytest.mark.parametrize("exclusive", [False, True])
 async def test_what_passes_is_tried_again(
-    strict_place: GcsPlace, source: Path, when: Callable[[Request], bool], fault: Fault | Break, exclusive: bool
+    strict_gcs_place: GcsPlace, source: Path, when: Callable[[Request], bool], fault: Fault | Break, exclusive: bool
 ) -> None:
-    strict_place.strict.add(fault, when=when, times=2)
-    store = strict_place.store(Limits(no_progress=1, give_up=30, backoff=0.02))
+    strict_gcs_place.strict.add(fault, when=when, times=2)
+    store = strict_gcs_place.store(Limits(no_progress=1, give_up=30, backoff=0.02))
     assert (await put(store, source, NoJournal(), exclusive=exclusive))[1] == "checksum"
     await store.aclose()
-    assert strict_place.contents() == {"key": DATA}
+    assert strict_gcs_place.contents() == {"key": DATA}
 
 
 async def test_after_a_failure_the_server_is_asked_what_it_has(
-    strict_place: GcsPlace, store: GcsStore, source: Path
+    strict_gcs_place: GcsPlace, store: GcsStore, source: Path
 ) -> None:
     """aiohttp would send a PUT again by itself, and nobody would know."""
-    strict_place.strict.add(Break(QUANTUM + 5), when=is_a("chunk"), after=1, times=1)
+    strict_gcs_place.strict.add(Break(QUANTUM + 5), when=is_a("chunk"), after=1, times=1)
     await put(store, source, NoJournal())
-    kinds = [kind(call.request) for call in strict_place.strict.log]
+    kinds = [kind(call.request) for call in strict_gcs_place.strict.log]
     assert kinds == ["begin", "chunk", "chunk", "ask", *["chunk"] * (PARTS - 1), "label"]
     # The log has all of the broken chunk, of which the server kept one quantum: only the rest is sent again.
-    assert bytes_sent(strict_place) == len(DATA) + PART - QUANTUM
+    assert bytes_sent(strict_gcs_place) == len(DATA) + PART - QUANTUM
 
 
 @pytest.mark.parametrize("fault", [Status(403), Status(412), Status(404), Status(400)], ids=repr)
 async def test_metadata_that_cannot_be_added_are_done_without(
-    strict_place: GcsPlace, store: GcsStore, source: Path, fault: Fault
+    strict_gcs_place: GcsPlace, store: GcsStore, source: Path, fault: Fault
 ) -> None:
-    strict_place.strict.add(fault, when=is_a("label"))
+    strict_gcs_place.strict.add(fault, when=is_a("label"))
     assert (await put(store, source, NoJournal(), exclusive=True))[1] == "checksum"
     stat = await store.stat("key")
     assert stat and stat.digest == hash_file(source, "md5-whole")
 
 
-async def test_a_damaged_chunk_is_noticed(strict_place: GcsPlace, source: Path, journal: FileJournal) -> None:
-    strict_place.strict.add(Flip(), when=is_a("chunk"), after=1, times=1)
-    store = strict_place.store()
+async def test_a_damaged_chunk_is_noticed(strict_gcs_place: GcsPlace, source: Path, journal: FileJournal) -> None:
+    strict_gcs_place.strict.add(Flip(), when=is_a("chunk"), after=1, times=1)
+    store = strict_gcs_place.store()
     assert (await put(store, source, journal, exclusive=True))[1] == "checksum"
     await store.aclose()
-    assert strict_place.contents() == {"key": DATA}
-    assert open_sessions(strict_place) == []
+    assert strict_gcs_place.contents() == {"key": DATA}
+    assert open_sessions(strict_gcs_place) == []
 
 
-async def test_what_is_always_damaged_is_an_error(strict_place: GcsPlace, store: GcsStore, source: Path) -> None:
-    strict_place.strict.add(Flip(), when=is_a("chunk"))
+async def test_what_is_always_damaged_is_an_error(strict_gcs_place: GcsPlace, store: GcsStore, source: Path) -> None:
+    strict_gcs_place.strict.add(Flip(), when=is_a("chunk"))
     with pytest.raises(StorageUnavailable, match=r"'key'.* damaged in transit.*3 times"):
         await put(store, source, NoJournal())
-    assert strict_place.contents() == {}
-    assert open_sessions(strict_place) == []
+    assert strict_gcs_place.contents() == {}
+    assert open_sessions(strict_gcs_place) == []
 
 
 @pytest.mark.parametrize("status", [404, 410])
 async def test_an_upload_that_the_server_forgets_starts_again(
-    strict_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal, status: int
+    strict_gcs_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal, status: int
 ) -> None:
-    strict_place.strict.add(Status(status), when=is_a("chunk"), after=2, times=1)
+    strict_gcs_place.strict.add(Status(status), when=is_a("chunk"), after=2, times=1)
     assert (await put(store, source, journal))[1] == "checksum"
-    assert strict_place.contents() == {"key": DATA}
-    assert open_sessions(strict_place) == []
+    assert strict_gcs_place.contents() == {"key": DATA}
+    assert open_sessions(strict_gcs_place) == []
 
 
 async def test_uploads_that_are_always_forgotten_are_an_error(
-    strict_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal
+    strict_gcs_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal
 ) -> None:
-    strict_place.strict.add(Status(410), when=is_a("chunk"))
+    strict_gcs_place.strict.add(Status(410), when=is_a("chunk"))
     with pytest.raises(StorageUnavailable, match=r"'key'.* its upload was removed, 3 times"):
         await put(store, source, journal)
     assert journal.get("key") is None
 
 
 async def test_an_upload_that_is_gone_but_complete_is_not_sent_again(
-    strict_place: GcsPlace, store: GcsStore, source: Path
+    strict_gcs_place: GcsPlace, store: GcsStore, source: Path
 ) -> None:
     for exclusive in (False, True):
-        strict_place.strict.clear()
-        strict_place.strict.add(Drop(), when=is_last, times=1)
-        strict_place.strict.add(Status(410), when=is_a("ask"))
+        strict_gcs_place.strict.clear()
+        strict_gcs_place.strict.add(Drop(), when=is_last, times=1)
+        strict_gcs_place.strict.add(Status(410), when=is_a("ask"))
         assert (await put(store, source, NoJournal(), exclusive=exclusive))[1] == "checksum"
-        assert bytes_sent(strict_place) == len(DATA)
+        assert bytes_sent(strict_gcs_place) == len(DATA)
         await store.remove(["key"])
 
 
-async def test_a_server_that_takes_no_chunks_is_an_error(strict_place: GcsPlace, store: GcsStore, source: Path) -> None:
-    strict_place.strict.add(Status(400), when=is_a("chunk"))
+async def test_a_server_that_takes_no_chunks_is_an_error(
+    strict_gcs_place: GcsPlace, store: GcsStore, source: Path
+) -> None:
+    strict_gcs_place.strict.add(Status(400), when=is_a("chunk"))
     with pytest.raises(ObjectRefused, match="400 invalid"):
         await put(store, source, NoJournal())
-    assert open_sessions(strict_place) == []
+    assert open_sessions(strict_gcs_place) == []
 
 
 @pytest.mark.parametrize("early", [False, True])
 async def test_an_exclusive_upload_leaves_what_is_there(
-    strict_place: GcsPlace, store: GcsStore, source: Path, early: bool
+    strict_gcs_place: GcsPlace, store: GcsStore, source: Path, early: bool
 ) -> None:
-    strict_place.strict.early = early
-    key = strict_place.address.key("key")
-    bucket = strict_place.strict.buckets[strict_place.bucket]
+    strict_gcs_place.strict.early = early
+    key = strict_gcs_place.address.key("key")
+    bucket = strict_gcs_place.strict.buckets[strict_gcs_place.bucket]
 
     def write(request: Request) -> bool:
         """Stores an object of somebody else in the middle."""
@@ -211,32 +213,32 @@ async def test_an_exclusive_upload_leaves_what_is_there(
 
     other = type(bucket)("other")
     other.store(key, b"other", {}, Conditions(), Hashes())
-    strict_place.strict.add(Reset(), when=write)
+    strict_gcs_place.strict.add(Reset(), when=write)
     with pytest.raises(KeyExists):
         await put(store, source, NoJournal(), exclusive=True)
     with pytest.raises(KeyExists):
         await put(store, source, NoJournal(), exclusive=True)
-    assert strict_place.contents() == {"key": b"other"}
-    assert open_sessions(strict_place) == []
+    assert strict_gcs_place.contents() == {"key": b"other"}
+    assert open_sessions(strict_gcs_place) == []
 
 
 async def test_after_a_lost_answer_the_object_of_another_is_not_ours(
-    strict_place: GcsPlace, store: GcsStore, source: Path
+    strict_gcs_place: GcsPlace, store: GcsStore, source: Path
 ) -> None:
     await put(store, source, NoJournal())
     with pytest.raises(KeyExists):
         await put(store, source, NoJournal(), exclusive=True)
-    assert strict_place.contents() == {"key": DATA}
+    assert strict_gcs_place.contents() == {"key": DATA}
 
 
 async def test_a_file_that_changes_is_not_stored(
-    strict_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal
+    strict_gcs_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal
 ) -> None:
-    strict_place.strict.add(Reset(), when=lambda request: not is_changed(request, source))
+    strict_gcs_place.strict.add(Reset(), when=lambda request: not is_changed(request, source))
     with pytest.raises(FileChanged):
         await put(store, source, journal)
-    assert strict_place.contents() == {}
-    assert open_sessions(strict_place) == []
+    assert strict_gcs_place.contents() == {}
+    assert open_sessions(strict_gcs_place) == []
     assert journal.get("key") is None
 
 
@@ -248,38 +250,40 @@ def is_changed(request: Request, source: Path) -> bool:
 
 
 async def test_a_cancelled_upload_leaves_nothing(
-    strict_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal
+    strict_gcs_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal
 ) -> None:
-    strict_place.strict.add(Delay(60), when=is_a("chunk"), after=2)
+    strict_gcs_place.strict.add(Delay(60), when=is_a("chunk"), after=2)
     upload = asyncio.create_task(put(store, source, journal))
-    while len(strict_place.requests("chunk")) < 2:
+    while len(strict_gcs_place.requests("chunk")) < 2:
         await asyncio.sleep(0.02)
     upload.cancel()
     with pytest.raises(asyncio.CancelledError):
         async with asyncio.timeout(2 + 3):
             await upload
-    assert open_sessions(strict_place) == []
-    assert strict_place.contents() == {}
+    assert open_sessions(strict_gcs_place) == []
+    assert strict_gcs_place.contents() == {}
     assert journal.get("key") is None
 
 
-async def test_an_upload_can_be_aborted_by_its_address(strict_place: GcsPlace, store: GcsStore, source: Path) -> None:
+async def test_an_upload_can_be_aborted_by_its_address(
+    strict_gcs_place: GcsPlace, store: GcsStore, source: Path
+) -> None:
     assert [page async for page in store.uploads()] == []
     journal = Recorded()
-    strict_place.strict.add(Reset(), when=is_a("chunk"), after=2)
-    strict_place.strict.add(Reset(), when=is_a("cancel", "ask"))
-    hasty = strict_place.store(Limits(no_progress=1, give_up=0.3, backoff=0.02))
+    strict_gcs_place.strict.add(Reset(), when=is_a("chunk"), after=2)
+    strict_gcs_place.strict.add(Reset(), when=is_a("cancel", "ask"))
+    hasty = strict_gcs_place.store(Limits(no_progress=1, give_up=0.3, backoff=0.02))
     with pytest.raises(StorageUnavailable) as raised:
         await put(hasty, source, journal)
     await hasty.aclose()
     assert "could not be cancelled" in "".join(raised.value.__notes__)
     (session,) = journal.sessions
     assert "upload_id" not in "".join([str(raised.value), *raised.value.__notes__])
-    strict_place.strict.clear()
-    assert open_sessions(strict_place) == [strict_place.address.key("key")]
+    strict_gcs_place.strict.clear()
+    assert open_sessions(strict_gcs_place) == [strict_gcs_place.address.key("key")]
     upload = Upload("key", session, datetime.now(UTC))
     await store.abort([upload, upload])
-    assert open_sessions(strict_place) == []
+    assert open_sessions(strict_gcs_place) == []
 
 
 class Recorded(NoJournal):
@@ -324,96 +328,96 @@ async def killed(place: GcsPlace, source: Path, journal: FileJournal, until: Cal
 
 @pytest.mark.parametrize("answered", [1, PARTS - 1])
 async def test_a_killed_upload_is_gone_on_with(
-    strict_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal, answered: int
+    strict_gcs_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal, answered: int
 ) -> None:
-    strict_place.strict.add(Delay(60), when=is_a("chunk"), after=answered)
-    await killed(strict_place, source, journal, lambda: len(strict_place.requests("chunk")) >= answered)
+    strict_gcs_place.strict.add(Delay(60), when=is_a("chunk"), after=answered)
+    await killed(strict_gcs_place, source, journal, lambda: len(strict_gcs_place.requests("chunk")) >= answered)
     assert (await put(store, source, journal))[1] == "checksum"
-    assert len(strict_place.requests("chunk")) == PARTS - answered
-    assert bytes_sent(strict_place) == len(DATA) - answered * PART
-    assert strict_place.contents() == {"key": DATA}
+    assert len(strict_gcs_place.requests("chunk")) == PARTS - answered
+    assert bytes_sent(strict_gcs_place) == len(DATA) - answered * PART
+    assert strict_gcs_place.contents() == {"key": DATA}
     assert journal.get("key") is None
 
 
 @seeds(4, 200)
 async def test_uploads_killed_at_any_moment_send_at_most_one_chunk_again(
-    strict_place: GcsPlace, source: Path, journal: FileJournal, seed: int
+    strict_gcs_place: GcsPlace, source: Path, journal: FileJournal, seed: int
 ) -> None:
     rng = random.Random(seed)
-    strict_place.strict.add(Delay(0.1), when=is_a("chunk"), share=0.5)
+    strict_gcs_place.strict.add(Delay(0.1), when=is_a("chunk"), share=0.5)
     moment = rng.uniform(0, 0.6)
     loop = asyncio.get_running_loop()
     begun: list[float] = []
 
     def until() -> bool:
-        if strict_place.strict.log and not begun:
+        if strict_gcs_place.strict.log and not begun:
             begun.append(loop.time())
         return bool(begun) and loop.time() - begun[0] > moment
 
-    await killed(strict_place, source, journal, until)
-    sessions = strict_place.strict.sessions.values()
-    kept = max((len(one.data) for one in sessions if one.bucket.name == strict_place.bucket), default=0)
-    complete = bool(strict_place.contents())
-    store = strict_place.store()
+    await killed(strict_gcs_place, source, journal, until)
+    sessions = strict_gcs_place.strict.sessions.values()
+    kept = max((len(one.data) for one in sessions if one.bucket.name == strict_gcs_place.bucket), default=0)
+    complete = bool(strict_gcs_place.contents())
+    store = strict_gcs_place.store()
     assert (await put(store, source, journal))[1] == "checksum"
     await store.aclose()
-    again = bytes_sent(strict_place) - (len(DATA) - kept)
+    again = bytes_sent(strict_gcs_place) - (len(DATA) - kept)
     assert again <= PART or (not complete and not kept)
-    assert strict_place.contents() == {"key": DATA}
+    assert strict_gcs_place.contents() == {"key": DATA}
     assert journal.get("key") is None
 
 
 async def test_a_crash_after_the_end_sends_nothing_again(
-    strict_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal
+    strict_gcs_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal
 ) -> None:
     recorded = Recorded()
     digest, _ = await put(store, source, recorded)
     for session in (recorded.sessions[0], recorded.sessions[0] + "-over"):
         journal.begin("key", session)
-        strict_place.strict.clear()
+        strict_gcs_place.strict.clear()
         assert await put(store, source, journal) == (digest, "checksum")
-        assert bytes_sent(strict_place) == 0
+        assert bytes_sent(strict_gcs_place) == 0
         assert journal.get("key") is None
 
 
 async def test_chunks_of_another_file_are_not_used(
-    strict_place: GcsPlace, store: GcsStore, source: Path, tmp_path: Path, journal: FileJournal
+    strict_gcs_place: GcsPlace, store: GcsStore, source: Path, tmp_path: Path, journal: FileJournal
 ) -> None:
     other = Recorded()
     (tmp_path / "other").write_bytes(bytes(len(DATA)))
-    strict_place.strict.add(Reset(), when=is_a("chunk"), after=2)
-    strict_place.strict.add(Reset(), when=is_a("cancel", "ask"))
-    hasty = strict_place.store(Limits(no_progress=1, give_up=0.3, backoff=0.02))
+    strict_gcs_place.strict.add(Reset(), when=is_a("chunk"), after=2)
+    strict_gcs_place.strict.add(Reset(), when=is_a("cancel", "ask"))
+    hasty = strict_gcs_place.store(Limits(no_progress=1, give_up=0.3, backoff=0.02))
     with pytest.raises(StorageUnavailable):
         await put(hasty, tmp_path / "other", other)
     await hasty.aclose()
-    strict_place.strict.clear()
+    strict_gcs_place.strict.clear()
     journal.begin("key", other.sessions[0])
     assert (await put(store, source, journal))[1] == "checksum"
-    assert strict_place.contents() == {"key": DATA}
-    assert open_sessions(strict_place) == []
+    assert strict_gcs_place.contents() == {"key": DATA}
+    assert open_sessions(strict_gcs_place) == []
 
 
 async def test_a_complete_upload_of_other_content_is_not_believed(
-    strict_place: GcsPlace, store: GcsStore, source: Path, tmp_path: Path, journal: FileJournal
+    strict_gcs_place: GcsPlace, store: GcsStore, source: Path, tmp_path: Path, journal: FileJournal
 ) -> None:
     recorded = Recorded()
     (tmp_path / "other").write_bytes(bytes(len(DATA)))
     await put(store, tmp_path / "other", recorded)
     journal.begin("key", recorded.sessions[0])
     assert (await put(store, source, journal))[1] == "checksum"
-    assert strict_place.contents() == {"key": DATA}
+    assert strict_gcs_place.contents() == {"key": DATA}
 
 
 async def test_a_session_never_leads_to_another_server(
-    strict_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal
+    strict_gcs_place: GcsPlace, store: GcsStore, source: Path, journal: FileJournal
 ) -> None:
     recorded = Recorded()
     await put(store, source, recorded)
     assert recorded.sessions[0].startswith("/upload/storage/v1/")
 
 
-async def test_content_in_memory_is_sent_too(strict_place: GcsPlace, store: GcsStore) -> None:
+async def test_content_in_memory_is_sent_too(strict_gcs_place: GcsPlace, store: GcsStore) -> None:
     data = random.Random(1).randbytes((8 << 20) + 1)
     assert await store.put_bytes(data, "key", hash_bytes(data)) == "checksum"
-    assert strict_place.contents() == {"key": data}
+    assert strict_gcs_place.contents() == {"key": data}

@@ -76,26 +76,26 @@ class TestGcsStore(StoreTests):
         assert await store.read("key") == BIG
 
 
-async def test_a_large_object_of_others_has_the_md5_of_all(strict_place: GcsPlace, tmp_path: Path) -> None:
+async def test_a_large_object_of_others_has_the_md5_of_all(strict_gcs_place: GcsPlace, tmp_path: Path) -> None:
     """Even if it has the metadata of one of ours."""
-    store = strict_place.store()
+    store = strict_gcs_place.store()
     await store.put_bytes(BIG, "key", hash_bytes(BIG))
-    bucket = strict_place.strict.buckets[strict_place.bucket]
-    fields = bucket.objects[strict_place.address.key("key")].fields
+    bucket = strict_gcs_place.strict.buckets[strict_gcs_place.bucket]
+    fields = bucket.objects[strict_gcs_place.address.key("key")].fields
     assert "inhaulhash" in fields["metadata"]
-    bucket.store(strict_place.address.key("other"), BIG[1:], fields, Conditions(), Hashes())
+    bucket.store(strict_gcs_place.address.key("other"), BIG[1:], fields, Conditions(), Hashes())
     stat = await store.stat("other")
     assert stat is not None
     assert stat.digest == hash_file(write(tmp_path / "data", BIG[1:]), "md5-whole")
     await store.aclose()
 
 
-async def test_a_composed_object_has_no_digest_of_its_content(strict_place: GcsPlace) -> None:
-    store = strict_place.store()
+async def test_a_composed_object_has_no_digest_of_its_content(strict_gcs_place: GcsPlace) -> None:
+    store = strict_gcs_place.store()
     await store.put_bytes(b"a", "a", hash_bytes(b"a"))
-    sources = {"sourceObjects": [{"name": strict_place.address.key("a")}] * 2}
-    made = strict_place.strict.buckets[strict_place.bucket].compose(
-        strict_place.address.key("b"), sources, Conditions()
+    sources = {"sourceObjects": [{"name": strict_gcs_place.address.key("a")}] * 2}
+    made = strict_gcs_place.strict.buckets[strict_gcs_place.bucket].compose(
+        strict_gcs_place.address.key("b"), sources, Conditions()
     )
     stat = await store.stat("b")
     assert stat is not None
@@ -104,12 +104,12 @@ async def test_a_composed_object_has_no_digest_of_its_content(strict_place: GcsP
     await store.aclose()
 
 
-async def test_a_packed_object_is_read_as_it_is_stored(strict_place: GcsPlace, tmp_path: Path) -> None:
+async def test_a_packed_object_is_read_as_it_is_stored(strict_gcs_place: GcsPlace, tmp_path: Path) -> None:
     packed = gzip.compress(b"content" * 1000)
-    bucket = strict_place.strict.buckets[strict_place.bucket]
+    bucket = strict_gcs_place.strict.buckets[strict_gcs_place.bucket]
     fields = {"contentEncoding": "gzip", "contentType": "text/plain"}
-    bucket.store(strict_place.address.key("key"), packed, fields, Conditions(), Hashes())
-    store = strict_place.store()
+    bucket.store(strict_gcs_place.address.key("key"), packed, fields, Conditions(), Hashes())
+    store = strict_gcs_place.store()
     assert await store.read("key") == packed
     await store.fetch("key", tmp_path / "copy", len(packed))
     assert (tmp_path / "copy").read_bytes() == packed
@@ -156,15 +156,17 @@ def test_from_a_upath_only_the_endpoint_is_kept(protocol: str) -> None:
     assert str(schemes.locate(as_text(path))) == "gs://bucket/a b?endpoint_url=http://host:4443"
 
 
-async def test_the_emulator_of_the_environment_is_used(strict_place: GcsPlace, monkeypatch: pytest.MonkeyPatch) -> None:
-    address = GcsAddress(strict_place.bucket, strict_place.prefix)
-    for given in (strict_place.server.endpoint_url, f"127.0.0.1:{strict_place.server.port}"):
+async def test_the_emulator_of_the_environment_is_used(
+    strict_gcs_place: GcsPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = GcsAddress(strict_gcs_place.bucket, strict_gcs_place.prefix)
+    for given in (strict_gcs_place.server.endpoint_url, f"127.0.0.1:{strict_gcs_place.server.port}"):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", given)
         store = GcsStore(address)
         assert await store.put_bytes(b"data", "key", hash_bytes(b"data")) == "etag"
         assert await asyncio.to_thread(store.path("key").read_bytes) == b"data"
         await store.aclose()
-    assert strict_place.contents() == {"key": b"data"}
+    assert strict_gcs_place.contents() == {"key": b"data"}
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "ftp://user:hidden@host")
     with pytest.raises(StorageUnavailable, match="STORAGE_EMULATOR_HOST") as raised:
         await GcsStore(address).read("key")

@@ -11,7 +11,7 @@ from proxy import proxy
 
 
 @pytest.fixture(scope="session")
-def strict_server() -> Iterator[AzureServer]:
+def strict_azure_server() -> Iterator[AzureServer]:
     """The strict server."""
     with strict_azure() as server:
         yield server
@@ -26,7 +26,7 @@ def azurite_server() -> Iterator[AzureServer]:
         yield server
 
 
-@pytest.fixture(params=["strict", "azurite"])
+@pytest.fixture(params=["strict_azure", "azurite"])
 def azure_server(request: pytest.FixtureRequest) -> AzureServer:
     """Each server of Azure Blob Storage."""
     server: AzureServer = request.getfixturevalue(f"{request.param}_server")
@@ -49,7 +49,7 @@ def azure_place(azure_server: AzureServer) -> Iterator[Place]:
 
 
 @pytest.fixture
-def strict_place(strict_server: AzureServer) -> Iterator[Place]:
+def strict_azure_place(strict_azure_server: AzureServer) -> Iterator[Place]:
     """An empty folder of a container on the strict server, behind a proxy."""
-    with proxy(strict_server.port) as one:
-        yield Place(strict_server, strict_server.container(), uuid4().hex[:12], one)
+    with proxy(strict_azure_server.port) as one:
+        yield Place(strict_azure_server, strict_azure_server.container(), uuid4().hex[:12], one)
