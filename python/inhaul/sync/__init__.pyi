@@ -435,7 +435,7 @@ class Storage(_Registry, _TracksUpdates):
 
     Raises:
         TypeError: The root is not a path.
-        UnsupportedStorage: The root is neither a folder nor on S3.
+        UnsupportedStorage: The root is neither a folder nor the address of a bucket.
         InvalidText: The root is empty, or contains a NUL character.
         InvalidKey: The root is not UTF-8.
     """
@@ -485,7 +485,8 @@ class Storage(_Registry, _TracksUpdates):
             WrongStorage: The storage is not at the new root.
             NotADirectoryError: The new root is a file.
             ValueError: Another storage of the registry with artifacts has this root, or the root is not a valid path.
-            UnsupportedStorage: The root is neither a folder nor on S3, or lies among the objects of a storage.
+            UnsupportedStorage: The root is neither a folder nor the address of a bucket, or lies among the objects of a
+                storage.
         """
         ...
 
@@ -970,7 +971,7 @@ class Artifact(
         InvalidKey: The key is not valid.
         ValueError: The data cannot be stored in the format, the version is empty or longer than 30 characters, an
             option has an unknown value, or the storage belongs to another registry.
-        UnsupportedStorage: The root of the storage is neither a folder nor on S3.
+        UnsupportedStorage: The root of the storage is neither a folder nor the address of a bucket.
         WrongWorld: A record of `inhaul.sync` was passed to the async API, or the reverse.
     """
 
@@ -1793,20 +1794,23 @@ def connect(
     elsewhere, such as in another thread, then use an earlier default, or this instance if there is none.
 
     Args:
-        storage: Root of the default storage: a folder, or `s3://bucket/prefix`, with `?endpoint_url=https://...` for a
-            server that is not Amazon's. None means `settings.storage`, else `./.inhaul/storage`.
+        storage: Root of the default storage: a folder, `s3://bucket/prefix` or `gs://bucket/prefix`, with
+            `?endpoint_url=https://...` for a server that is not Amazon's or Google's. None means `settings.storage`,
+            else `./.inhaul/storage`.
         db: `sqlite:///PATH` or `postgresql://...`. None means `settings.db`. If that is not set, it is
             `.inhaul/registry.db` in the folder that you name as the storage, here or in the settings. If you name none,
             or a bucket, it is `./.inhaul/registry.db`.
-        storage_options: Options for S3, named as in s3fs, such as `key`, `secret`, `profile` or `anon`. For missing
-            ones, the usual environment variables and files of AWS are used. Options are never stored or shown.
-        local_storage: A folder that keeps new artifacts until `save(upload=True)` moves them to the storage on S3.
+        storage_options: Options for S3, named as in s3fs, such as `key`, `secret`, `profile` or `anon`; or for Google
+            Cloud Storage, named as in gcsfs: `token`, `project`, `endpoint_url`. For missing ones, the usual
+            environment variables and files of AWS and Google are used. Options are never stored or shown.
+        local_storage: A folder that keeps new artifacts until `save(upload=True)` moves them to the storage in a
+            bucket.
 
     Raises:
-        UnsupportedStorage: The storage is neither a folder nor on S3.
+        UnsupportedStorage: The storage is neither a folder nor a bucket on S3 or Google Cloud Storage.
         UnsupportedDatabase: The database is neither SQLite nor PostgreSQL.
         ValueError: A storage option is unknown, an environment variable has an invalid value, or `local_storage` is
-            given and the storage is not on S3.
+            given and the storage is not in a bucket.
         FileNotFoundError: The current folder was removed, and a path is relative to it.
     """
     ...
@@ -1956,16 +1960,17 @@ def save(records: Iterable[_Registry]) -> None:
     ...
 
 def testremote(url: str, storage_options: Mapping[str, Any] | None = None) -> RemoteReport:
-    """Tests the abilities of a storage on S3 with small objects, which it removes at the end.
+    """Tests the abilities of a storage in a bucket with small objects, which it removes at the end.
 
     Args:
-        url: `s3://bucket/prefix?endpoint_url=...`.
+        url: `s3://bucket/prefix?endpoint_url=...` or `gs://bucket/prefix?endpoint_url=...`.
         storage_options: As for `connect`.
 
     Raises:
         TypeError: `url` is not a text.
         ValueError: `url` is empty, or an option is unknown or not valid.
-        UnsupportedStorage: The address is not on S3, or names no bucket.
+        UnsupportedStorage: The address is not on S3 or Google Cloud Storage, or names no bucket.
+        MissingLibrary: The service needs a library that is not installed.
         StorageMissing: There is no such bucket.
         StorageDenied: There are no credentials, or they are refused, or they may not list the bucket.
         StorageUnavailable: The server gave no valid answer for 20 seconds, or its certificate is not trusted.
