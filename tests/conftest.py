@@ -160,6 +160,12 @@ def s3_root(s3_server: S3Server, s3_bucket: str, monkeypatch: pytest.MonkeyPatch
     return f"s3://{s3_bucket}/{uuid4().hex[:12]}?endpoint_url={s3_server.endpoint_url}"
 
 
+@pytest.fixture(params=["local", "s3"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The root of a storage that does not exist yet: a folder, then a folder of a bucket."""
+    return str(tmp_path / "storage") if request.param == "local" else str(request.getfixturevalue("s3_root"))
+
+
 @pytest.fixture
 def place(s3_server: S3Server, s3_bucket: str) -> Iterator[Place]:
     """An empty folder of a bucket, behind a proxy."""

@@ -8,9 +8,8 @@ import pytest
 import inhaul
 
 
-@pytest.fixture(params=["local", "s3"])
-async def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
+@pytest.fixture
+async def anywhere(root: str, tmp_path: Path) -> AsyncIterator[inhaul.Instance]:
     """An instance whose objects are in a folder, or on a server and read from verified copies."""
-    root = tmp_path / "storage" if request.param == "local" else request.getfixturevalue("s3_root")
     async with inhaul.connect(root, f"sqlite:///{tmp_path}/registry.db") as instance:
         yield instance

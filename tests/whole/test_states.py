@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -164,13 +163,6 @@ class Machine(RuleBasedStateMachine):
             row = rows[one.uid]
             assert (row["key"], row["size"], row["visibility"] == -1) == (one.key, len(one.content), one.trashed)
             assert one.trashed or bool(row["is_latest"]) == (one is self.live(one.key)[-1])
-
-
-@pytest.fixture(params=["local", "s3"])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "local":
-        return str(tmp_path / "storage")
-    return str(request.getfixturevalue("s3_root"))
 
 
 def test_calls_in_any_order_agree_with_the_model(root: str, tmp_path: Path) -> None:
