@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from disks import disk
 from inhaul.cache import Cache, Entry
 from inhaul.errors import ObjectDamaged, StorageFull
 from inhaul.hashing import Digest, hash_bytes, hash_dir
@@ -397,11 +398,8 @@ async def test_what_is_larger_than_the_limit_is_refused_before_it_is_fetched(tmp
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+    with disk(tmp_path / "disk", "1m") as folder:
+        yield folder
 
 
 async def test_a_full_disk_says_where_and_what_is_needed_and_leaves_nothing(small_disk: Path) -> None:
@@ -417,6 +415,7 @@ async def test_a_full_disk_says_where_and_what_is_needed_and_leaves_nothing(smal
 CHILD = """
 import asyncio, fcntl, os, shutil, sys, random
 from pathlib import Path
+from disks import disk
 from inhaul.cache import Cache, Entry
 from inhaul.hashing import Digest, hash_file
 

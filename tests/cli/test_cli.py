@@ -6,17 +6,14 @@ import json
 import os
 import subprocess
 import sys
-import termios
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from commands import inhaul
+from children import on_terminal
+from commands import COMMAND, inhaul
 from inhaul import hashing
-
-_COMMAND = Path(sys.executable).parent / "inhaul"
 
 
 def summary(output: str) -> dict[str, str]:
@@ -36,7 +33,7 @@ def test_python_runs_the_package_as_the_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "inhaul", "--help"], capture_output=True, text=True, timeout=60, check=True
     )
-    command = subprocess.run([_COMMAND, "--help"], capture_output=True, text=True, timeout=60, check=True)
+    command = subprocess.run([COMMAND, "--help"], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == command.stdout == inhaul("--help").stdout
 
 
@@ -82,16 +79,7 @@ def test_days_that_no_date_has_are_refused(command: str, days: str) -> None:
 
 
 def test_ingest_shows_progress_on_a_terminal(folder: Path) -> None:
-    main, terminal = os.openpty()
-    termios.tcsetwinsize(terminal, (24, 120))
-    subprocess.run([_COMMAND, "ingest", folder], stdout=subprocess.DEVNULL, stderr=terminal, check=True, timeout=60)
-    os.close(terminal)
-    shown = b""
-    with suppress(OSError):  # which a read after the end raises
-        while part := os.read(main, 65536):
-            shown += part
-    assert b"4 of 4 files" in shown
-    os.close(main)
+    assert b"4 of 4 files" in on_terminal(COMMAND, "ingest", folder, output="stderr")
 
 
 @pytest.mark.parametrize(
@@ -152,12 +140,7 @@ def test_ls_lists_the_newest_first(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_ls_prints_a_table_on_a_terminal(folder: Path) -> None:
     inhaul("ingest", folder, "--key", "[red]")
-    main, terminal = os.openpty()
-    termios.tcsetwinsize(terminal, (24, 120))
-    subprocess.run([_COMMAND, "ls"], stdout=terminal, check=True, timeout=60)
-    os.close(terminal)
-    assert b"[red]/a.csv" in os.read(main, 65536)
-    os.close(main)
+    assert b"[red]/a.csv" in on_terminal(COMMAND, "ls")
 
 
 def test_show_tells_all_of_one_artifact(folder: Path) -> None:
@@ -170,7 +153,7 @@ def test_show_tells_all_of_one_artifact(folder: Path) -> None:
 
 
 def shell(command: str) -> subprocess.CompletedProcess[str]:
-    whole = f"'{_COMMAND}' {command}"
+    whole = f"'{COMMAND}' {command}"
     return subprocess.run(["bash", "-c", whole], capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -233,7 +216,7 @@ def test_hash_prints_what_md5sum_prints(tmp_path: Path) -> None:
         (tmp_path / os.fsdecode(name)).write_bytes(b"x" * number)
     (tmp_path / "empty").touch()
     paths = [*names, "./plain", tmp_path / "empty"]
-    result = subprocess.run([_COMMAND, "hash", *paths], capture_output=True, timeout=60, check=True)
+    result = subprocess.run([COMMAND, "hash", *paths], capture_output=True, timeout=60, check=True)
     assert result.stdout == md5sum(*paths)
     (tmp_path / "sums").write_bytes(result.stdout)
     subprocess.run(["md5sum", "--check", "--strict", "--quiet", "sums"], timeout=60, check=True)

@@ -1,9 +1,7 @@
 """Other content under a key that a user chose, in a folder and on S3."""
 
 import asyncio
-import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import children
 import inhaul
 from inhaul import Artifact, Run, Transform
 from inhaul.content.files import FileContent
@@ -27,7 +26,7 @@ from inhaul.errors import (
     StorageUnavailable,
 )
 from inhaul.ingestion.activity import storing, target_of
-from s3_servers import S3Server
+from s3_places import Bucket
 from striking import breaker
 from trees import write
 
@@ -38,45 +37,39 @@ SUFFIXES = (".txt", ".csv")  # that of the key, and another one, which the key t
 class Place:
     """A storage, looked at without inhaul."""
 
-    def __init__(self, root: str, server: S3Server | None) -> None:
+    def __init__(self, root: str, bucket: Bucket | None) -> None:
         self.root = root
-        self._client = server.client if server is not None else None
-        self._bucket, _, self._prefix = root.partition("?")[0].removeprefix("s3://").partition("/")
+        self._bucket = bucket
 
     def put(self, key: str, content: str) -> None:
-        if self._client is None:
+        if self._bucket is None:
             write(Path(self.root, key), content)
         else:
-            self._client.put_object(Bucket=self._bucket, Key=f"{self._prefix}/{key}", Body=content.encode())
+            self._bucket.put(key, content.encode())
 
     def remove(self, key: str) -> None:
-        if self._client is None:
+        if self._bucket is None:
             Path(self.root, key).unlink()
         else:
-            self._client.delete_object(Bucket=self._bucket, Key=f"{self._prefix}/{key}")
+            self._bucket.remove(key)
 
     def contents(self) -> dict[str, str]:
         """Returns what is stored, by key, without the files of the registry."""
-        if self._client is None:
-            files = [path for path in Path(self.root).rglob("*") if path.is_file()]
-            named = {path.relative_to(self.root).as_posix(): path for path in files}
-            own = (".inhaul/registry.db", ".inhaul/registries/", ".inhaul/sessions/", ".inhaul/replacing/")
-            return {key: path.read_text() for key, path in named.items() if not key.startswith(own)}
-        page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=f"{self._prefix}/").get("Contents", [])
-        keys = [one["Key"].removeprefix(f"{self._prefix}/") for one in page]
-        keys = [key for key in keys if not key.startswith(".inhaul/registries/")]
-        return {
-            key: self._client.get_object(Bucket=self._bucket, Key=f"{self._prefix}/{key}")["Body"].read().decode()
-            for key in keys
-        }
+        if self._bucket is not None:
+            keys = self._bucket.keys()
+            return {key: self._bucket.get(key).decode() for key in keys}
+        files = [path for path in Path(self.root).rglob("*") if path.is_file()]
+        named = {path.relative_to(self.root).as_posix(): path for path in files}
+        own = (".inhaul/registry.db", ".inhaul/registries/", ".inhaul/sessions/", ".inhaul/replacing/")
+        return {key: path.read_text() for key, path in named.items() if not key.startswith(own)}
 
 
-@pytest.fixture(params=["folder", "s3"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "folder":
-        (tmp_path / "storage").mkdir()
-        return Place(str(tmp_path / "storage"), None)
-    return Place(request.getfixturevalue("s3_root"), request.getfixturevalue("s3_server"))
+@pytest.fixture
+def place(request: pytest.FixtureRequest, root: str) -> Place:
+    if root.startswith("s3:"):
+        return Place(root, Bucket(request.getfixturevalue("s3_server"), root))
+    Path(root).mkdir()
+    return Place(root, None)
 
 
 @pytest.fixture
@@ -269,6 +262,12 @@ async def test_one_of_several_replacements_at_once_stays(
     assert (await inhaul.verify(read=True)).ok
 
 
+def killed(script: str, *arguments: str) -> None:
+    """Runs a program that kills itself."""
+    done = children.run(script, *arguments)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
 _KILLED = """
 import asyncio, os, signal, sys
 import inhaul
@@ -325,12 +324,9 @@ async def test_the_next_process_finishes_or_undoes_a_killed_replacement(
     tmp_path: Path,
     label: str,
     suffix: str,
-    s3_server: S3Server,
 ) -> None:
     new = write(tmp_path / f"new{suffix}", "new")
-    command = [sys.executable, "-c", _KILLED, label, place.root, artifact.uid, str(new)]
-    child = await asyncio.create_subprocess_exec(*command, env={**os.environ, **s3_server.environment}, cwd=tmp_path)
-    assert await child.wait() == -signal.SIGKILL
+    killed(_KILLED, label, place.root, artifact.uid, str(new))
     happened = label not in ("noted", "stored")
     # Before anything is finished, the row refers to the content that it describes.
     found = await Artifact.get(artifact.uid)
@@ -352,13 +348,10 @@ async def test_the_next_call_first_finishes_a_killed_replacement(
     artifact: Artifact,
     tmp_path: Path,
     call: str,
-    s3_server: S3Server,
 ) -> None:
     """Otherwise it would plan with an old row and a new file, or the reverse."""
     new = write(tmp_path / "new.txt", "new")
-    command = [sys.executable, "-c", _KILLED, "switched", place.root, artifact.uid, str(new)]
-    child = await asyncio.create_subprocess_exec(*command, env={**os.environ, **s3_server.environment}, cwd=tmp_path)
-    assert await child.wait() == -signal.SIGKILL
+    killed(_KILLED, "switched", place.root, artifact.uid, str(new))
     async with inhaul.connect(storage=place.root, db=f"sqlite:///{tmp_path}/registry.db"):
         if call == "ingest":
             await inhaul.ingest(place.root)
@@ -372,12 +365,10 @@ async def test_the_next_call_first_finishes_a_killed_replacement(
 
 
 async def test_an_edit_after_a_crash_is_kept(
-    instance_at_place: inhaul.Instance, place: Place, artifact: Artifact, tmp_path: Path, s3_server: S3Server
+    instance_at_place: inhaul.Instance, place: Place, artifact: Artifact, tmp_path: Path
 ) -> None:
     new = write(tmp_path / "new.txt", "new")
-    command = [sys.executable, "-c", _KILLED, "switched", place.root, artifact.uid, str(new)]
-    child = await asyncio.create_subprocess_exec(*command, env={**os.environ, **s3_server.environment}, cwd=tmp_path)
-    await child.wait()
+    killed(_KILLED, "switched", place.root, artifact.uid, str(new))
     place.put(KEY, "edited")
     async with inhaul.connect(storage=place.root, db=f"sqlite:///{tmp_path}/registry.db") as again:
         with pytest.warns(UserWarning, match="name of its own"):
@@ -406,19 +397,16 @@ asyncio.run(main())
 """
 
 
-async def killed_save(place: Place, source: Path, server: S3Server, when: str = "before the row") -> None:
-    command = [sys.executable, "-c", _KILLED_SAVE, place.root, str(source), KEY, when]
-    environment = {**os.environ, **server.environment}
-    child = await asyncio.create_subprocess_exec(*command, env=environment, cwd=source.parent)
-    assert await child.wait() == -signal.SIGKILL
+def killed_save(place: Place, source: Path, when: str = "before the row") -> None:
+    killed(_KILLED_SAVE, place.root, str(source), KEY, when)
 
 
 @pytest.mark.parametrize("size", [3, 9 << 20])
 async def test_a_save_that_was_killed_before_its_row_can_be_repeated(
-    instance_at_place: inhaul.Instance, place: Place, tmp_path: Path, s3_server: S3Server, size: int
+    instance_at_place: inhaul.Instance, place: Place, tmp_path: Path, size: int
 ) -> None:
     source = write(tmp_path / "table.txt", "x" * size)
-    await killed_save(place, source, s3_server)
+    killed_save(place, source)
     assert place.contents() == {KEY: "x" * size}
     assert (await inhaul.gc(delete=True, older_than=timedelta(0))).objects == []
     with pytest.raises(KeyExists, match="register that file by its own path"):
@@ -432,10 +420,10 @@ async def test_a_save_that_was_killed_before_its_row_can_be_repeated(
 
 
 async def test_what_a_killed_save_left_stays_when_the_next_one_fails(
-    instance_at_place: inhaul.Instance, place: Place, tmp_path: Path, s3_server: S3Server
+    instance_at_place: inhaul.Instance, place: Place, tmp_path: Path
 ) -> None:
     source = write(tmp_path / "table.txt", "old")
-    await killed_save(place, source, s3_server)
+    killed_save(place, source)
     artifact = await Artifact(source, key=KEY, key_is_virtual=False)
     struck = await breaker(instance_at_place)
     struck.fail_commit(3, "refused")  # after the lease and the mark
@@ -514,10 +502,10 @@ async def test_an_equal_file_of_the_user_is_not_taken(
 
 
 async def test_what_a_killed_save_left_is_taken_once(
-    instance_at_place: inhaul.Instance, place: Place, tmp_path: Path, s3_server: S3Server
+    instance_at_place: inhaul.Instance, place: Place, tmp_path: Path
 ) -> None:
     source = write(tmp_path / "table.txt", "old")
-    await killed_save(place, source, s3_server)
+    killed_save(place, source)
     await (await Artifact(source, key=KEY, key_is_virtual=False).save()).delete(permanent=True)
     assert place.contents() == {KEY: "old"}, "it is under the user's key"
     with pytest.raises(KeyExists):
@@ -531,9 +519,9 @@ async def held(instance: inhaul.Instance) -> list[leases.Lease]:
 
 @pytest.mark.parametrize("when", ["before the row", "after the row"])
 async def test_after_a_killed_save_garbage_is_collected_as_before(
-    instance_at_place: inhaul.Instance, place: Place, tmp_path: Path, s3_server: S3Server, when: str
+    instance_at_place: inhaul.Instance, place: Place, tmp_path: Path, when: str
 ) -> None:
-    await killed_save(place, write(tmp_path / "table.txt", "old"), s3_server, when)
+    killed_save(place, write(tmp_path / "table.txt", "old"), when)
     for number in range(2):
         other = await Artifact(write(tmp_path / f"{number}.txt", str(number)), key=f"{number}.txt").save()
         await other.delete(permanent=True, storage=False)
@@ -545,10 +533,10 @@ async def test_after_a_killed_save_garbage_is_collected_as_before(
 
 
 async def test_a_save_that_was_killed_after_its_row_proves_nothing_about_a_later_object(
-    instance_at_place: inhaul.Instance, place: Place, tmp_path: Path, s3_server: S3Server
+    instance_at_place: inhaul.Instance, place: Place, tmp_path: Path
 ) -> None:
     source = write(tmp_path / "table.txt", "old")
-    await killed_save(place, source, s3_server, "after the row")
+    killed_save(place, source, "after the row")
     assert [one.target for one in await held(instance_at_place)] == [None]
     again = await Artifact(source, key=KEY, key_is_virtual=False).save()
     assert await again.versions.count() == 1

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, event
 import inhaul
 from inhaul import Artifact, Collection, Run, Transform, ULabel
 from inhaul.errors import CommitInDoubt, DatabaseUnreachable
-from registries import query, seeds
+from registries import query, rows_have_objects, seeds
 from servers import PostgreSQL, postgresql
 from trees import write
 from wires import Wire, wire
@@ -93,14 +93,6 @@ async def repeated(server: PostgreSQL, call: Coroutine[Any, Any, object], *, at_
         await asyncio.wait([task], timeout=0.02)
     await hold(server, False)
     await task
-
-
-async def rows_have_objects(url: str) -> list[dict[str, Any]]:
-    rows = await query(url, "SELECT a.*, s.root FROM artifact a JOIN storage s ON s.id = a.storage_id ORDER BY a.id")
-    for row in rows:
-        assert Path(row["root"], row["object_key"]).exists(), row["key"]
-        assert Path(row["root"], row["object_key"]).stat().st_size == row["size"]
-    return [dict(row) for row in rows]
 
 
 @seeds(3, 50)

@@ -1,5 +1,4 @@
 import asyncio
-import os
 import random
 import sqlite3
 import tempfile
@@ -27,13 +26,6 @@ from inhaul.errors import DatabaseBusy, DatabaseUnreachable, NoResultFound, Unsu
 from servers import PostgreSQL
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url)
-    yield database
-    await database.aclose()
 
 
 @pytest.fixture
@@ -274,8 +266,7 @@ except DatabaseDenied as error:
         database.close()
         for mode in (0o444, 0o000):
             file.chmod(mode)
-            wrapper = ("setpriv", "--reuid=65534", "--clear-groups") if os.geteuid() == 0 else ()
-            ran = children.run(script, str(file), wrapper=("env", "-C", name, *wrapper))
+            ran = children.run(script, str(file), wrapper=("env", "-C", name, *children.NOBODY))
             assert ran.stdout.strip() == str(file), ran.stderr
 
 

@@ -1,5 +1,4 @@
 import sqlite3
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -63,13 +62,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url)
-    yield database
-    await database.aclose()
 
 
 async def start_from_nothing(database: Database) -> None:

@@ -20,11 +20,12 @@ from boto3.s3.transfer import TransferConfig
 from hypothesis import given
 from hypothesis import strategies as st
 
-from children import run
+from children import NOBODY, run
 from inhaul import _core, hashing
 from inhaul.errors import FileChanged
 from inhaul.hashing import etags
 from s3_servers import S3Server
+from trees import open_to_all
 
 MIB = 1024 * 1024
 PART = 8 * MIB
@@ -245,10 +246,9 @@ def test_an_unreadable_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_bytes(b"a")
     path.chmod(0)
-    for folder in (tmp_path, *tmp_path.parents):
-        folder.chmod(folder.stat().st_mode | 0o055)
+    open_to_all(tmp_path)
     script = f"from inhaul.hashing import hash_files; print(repr(hash_files([{str(path)!r}])))"
-    child = run(script, wrapper=("setpriv", "--reuid=65534", "--clear-groups"))
+    child = run(script, wrapper=NOBODY)
     assert "PermissionError(13, 'Permission denied')" in child.stdout, child.stderr
 
 
@@ -310,8 +310,7 @@ def test_an_unreadable_file_refuses_the_folder(tmp_path: Path) -> None:
     (tmp_path / "good").write_bytes(b"g")
     (tmp_path / "bad").write_bytes(b"b")
     (tmp_path / "bad").chmod(0)
-    for folder in (tmp_path, *tmp_path.parents):
-        folder.chmod(folder.stat().st_mode | 0o055)
+    open_to_all(tmp_path)
     script = f"""
 from inhaul.hashing import hash_dir
 try:
@@ -319,7 +318,7 @@ try:
 except PermissionError as error:
     print(error.filename)
 """
-    child = run(script, wrapper=("setpriv", "--reuid=65534", "--clear-groups"))
+    child = run(script, wrapper=NOBODY)
     assert child.stdout.strip() == str(tmp_path / "bad"), child.stderr
 
 

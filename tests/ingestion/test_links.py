@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import anndata as ad
@@ -16,6 +15,7 @@ import pytest
 
 import inhaul
 import inhaul.sync as twin
+from commands import COMMAND
 from inhaul import Artifact, Feature, hashing
 
 TABLE = pd.DataFrame({"n": [1, 2]})
@@ -175,9 +175,7 @@ def test_the_twin_and_the_command_line_follow_links_anywhere(snapshot: Path, tmp
         assert twin.Artifact(snapshot, key="one", follow_symlinks="anywhere").n_objects == len(tree(snapshot))
     for options, status in ((["--follow-symlinks"], 0), (["--follow-symlinks-anywhere"], len(tree(snapshot)))):
         command = ["ingest", str(snapshot), "--key", f"cli{status}", *options, "--storage", str(tmp_path / "storage")]
-        done = subprocess.run(
-            [Path(sys.executable).with_name("inhaul"), *command], capture_output=True, text=True, check=True, timeout=60
-        )
+        done = subprocess.run([COMMAND, *command], capture_output=True, text=True, check=True, timeout=60)
         assert re.search(rf"new +{status}\b", done.stdout), done.stdout
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from disks import disk
 from inhaul import keys
 from inhaul._core import Contents, Listing, Root, Scanner
 from scans import PART, Known, drain, fill, issues, known_from, md5, object_bytes, objects, rows, scanner
@@ -102,22 +103,17 @@ def test_objects_are_written_over_only_when_asked(root: Path, store: Path) -> No
 
 def test_without_space_only_what_fits_is_stored(root: Path, tmp_path: Path) -> None:
     fill(root, {"big": os.urandom(3 * 1024 * 1024), "small": b"s", "zig": os.urandom(100_000)})
-    mount = tmp_path / "full"
-    mount.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mount)], check=True)
-    try:
-        batches = drain(scanner(root, destination=mount))
+    with disk(tmp_path / "full", "1m") as full:
+        batches = drain(scanner(root, destination=full))
         failed = issues(batches)
         assert failed[str(root / "big")] == "no_space"
         assert set(failed.values()) == {"no_space"}  # what is written while the large one fills the disk may fail, too
         assert all("No space left on device" in issue[2] for batch in batches for issue in batch.issues)
-        assert objects(mount) == sorted(row[4] for row in rows(batches))
+        assert objects(full) == sorted(row[4] for row in rows(batches))
 
         (root / "big").unlink()
-        again = drain(scanner(root, destination=mount, overwrite=True))
+        again = drain(scanner(root, destination=full, overwrite=True))
         assert [row[1] for row in rows(again)] == ["small", "zig"]  # so the files that failed left no bytes behind
-    finally:
-        subprocess.run(["umount", str(mount)], check=True)
 
 
 def test_only_what_differs_from_known_rows_is_stored(root: Path, store: Path) -> None:

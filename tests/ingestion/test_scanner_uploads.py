@@ -19,13 +19,6 @@ from scans import PART, drain, fill, issues, known_from, rows, scanner
 MIB = 1024 * 1024
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    root = tmp_path / "root"
-    root.mkdir()
-    return root
-
-
 class Storage:
     """Takes what a scanner hands over, in a thread of its own."""
 

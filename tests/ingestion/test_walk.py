@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from children import run
+from children import NOBODY, run
 from inhaul import keys
 from inhaul._core import Root
 from scans import drain, fill, issues, md5, object_bytes, rows, scanner
+from trees import open_to_all
 
 NAMES = st.text(st.sampled_from("aA-./0~é \n"), min_size=1, max_size=6).filter(
     lambda name: not {"", ".", ".."} & set(name.split("/"))
@@ -377,8 +378,7 @@ def test_unreadable_files_and_folders_are_reported(root: Path) -> None:
     (root / "bad").chmod(0)
     (root / "closed").chmod(0)
     (root / "listed").chmod(0o744)
-    for folder in (root, *root.parents):
-        folder.chmod(folder.stat().st_mode | 0o055)
+    open_to_all(root)
     script = """
 import json, sys
 from inhaul._core import Scanner
@@ -392,7 +392,7 @@ while (batch := scan.next_batch()) is not None:
     failed |= {path.decode().removeprefix(sys.argv[1] + "/"): reason for path, reason, *_ in batch.issues}
 print(json.dumps([found, failed]))
 """
-    child = run(script, str(root), wrapper=("setpriv", "--reuid=65534", "--clear-groups"))
+    child = run(script, str(root), wrapper=NOBODY)
     (root / "closed").chmod(0o755)
     assert json.loads(child.stdout) == [
         ["good"], {"bad": "unreadable", "closed": "unreadable", "listed/file": "unreadable"}

@@ -1,11 +1,9 @@
 """Those who may only read a registry: a folder of another user, a read-only mount."""
 
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +14,7 @@ from sqlalchemy import text
 
 import children
 import inhaul
+from commands import COMMAND
 from inhaul import Artifact, Collection, Feature, ULabel
 from inhaul.db.engine import Database
 from inhaul.errors import DatabaseBusy, DatabaseDenied, SchemaTooNew, UnsupportedDatabase
@@ -144,8 +143,7 @@ class Lab:
     def run(self, script: str, *before: str) -> subprocess.CompletedProcess[str]:
         """Runs a program as a user who owns nothing."""
         environment = (f"INHAUL_CACHE_DIR={self.storage.parent}/none", "PYTHONDONTWRITEBYTECODE=1")
-        nobody = ("setpriv", "--reuid=65534", "--clear-groups") if os.geteuid() == 0 else ()
-        wrapper = ("env", *environment, *(before or nobody))
+        wrapper = ("env", *environment, *(before or children.NOBODY))
         return children.run(script, str(self.storage), self.uid, str(self.new), wrapper=wrapper)
 
     def assert_reads(self, *before: str) -> None:
@@ -203,12 +201,14 @@ async def test_a_registry_on_a_read_only_mount_is_read(lab: Lab) -> None:
 
 
 async def test_commands_that_read_work_for_those_who_may_only_read(lab: Lab) -> None:
-    command = Path(sys.executable).with_name("inhaul")
     for arguments, printed in ((["ls"], "a.txt"), (["show", lab.uid], "a.txt"), (["verify"], "checked")):
-        nobody = ["setpriv", "--reuid=65534", "--clear-groups"] if os.geteuid() == 0 else []
         environment = ["env", f"INHAUL_STORAGE={lab.storage}", f"INHAUL_CACHE_DIR={lab.storage.parent}/none"]
         done = subprocess.run(
-            [*environment, *nobody, command, *arguments], capture_output=True, text=True, timeout=60, check=False
+            [*environment, *children.NOBODY, COMMAND, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         assert printed in done.stdout + done.stderr

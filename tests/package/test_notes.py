@@ -198,6 +198,5 @@ def test_a_note_of_another_user_is_left_to_them(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from inhaul import notes; print(notes.take(Path(sys.argv[1]), dict), "
         "notes.read(Path(sys.argv[1]), dict))"
     )
-    wrapper = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-    done = children.run(code, str(tmp_path / "a.json"), wrapper=wrapper)
+    done = children.run(code, str(tmp_path / "a.json"), wrapper=children.NOBODY)
     assert done.stdout.split() == ["None", "None"], done.stderr

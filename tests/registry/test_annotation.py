@@ -13,15 +13,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import inhaul
-from annotated import NOON, features, plates
+from annotated import NOON, features
 from inhaul import Artifact, ULabel, annotate
 from inhaul.errors import NoResultFound, ValidationError
 from inhaul.registry.model import dtypes
-
-
-@pytest.fixture
-async def artifacts(instance: inhaul.Instance, tmp_path: Path) -> list[Artifact]:
-    return await plates(tmp_path)
 
 
 async def values_in(instance: inhaul.Instance) -> int:

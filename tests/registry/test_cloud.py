@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pandas as pd
 import pytest
@@ -27,55 +26,11 @@ from inhaul.errors import (
 from inhaul.hashing import hash_bytes, hash_dir
 from inhaul.instance import Instance
 from registries import artifacts
+from s3_places import Bucket
 from s3_servers import KEY, SECRET, S3Server
 from trees import write
 
 MIB = 1 << 20
-
-
-class Bucket:
-    """The bucket of the tests, looked at without inhaul."""
-
-    def __init__(self, server: S3Server, root: str) -> None:
-        self.client = server.client
-        self.root = root
-        parts = urlsplit(root)
-        self.name, self.prefix = parts.netloc, parts.path.strip("/")
-
-    def address(self, key: str = "") -> str:
-        """The address of a key below the root."""
-        folder, _, server = self.root.partition("?")
-        return f"{folder}/{key}?{server}" if key else self.root
-
-    def put(self, key: str, content: bytes) -> None:
-        self.client.put_object(Bucket=self.name, Key=f"{self.prefix}/{key}", Body=content)
-
-    def put_in_parts(self, key: str, content: bytes) -> None:
-        """Uploads content in parts of 5 MiB, so that its ETag is not one that inhaul would make."""
-        object_key = {"Bucket": self.name, "Key": f"{self.prefix}/{key}"}
-        upload = object_key | {"UploadId": self.client.create_multipart_upload(**object_key)["UploadId"]}
-        parts = []
-        for number, start in enumerate(range(0, len(content), 5 * MIB), 1):
-            done = self.client.upload_part(**upload, PartNumber=number, Body=content[start : start + 5 * MIB])
-            parts.append({"PartNumber": number, "ETag": done["ETag"]})
-        self.client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
-
-    def get(self, key: str) -> bytes:
-        content: bytes = self.client.get_object(Bucket=self.name, Key=f"{self.prefix}/{key}")["Body"].read()
-        return content
-
-    def keys(self) -> list[str]:
-        page = self.client.list_objects_v2(Bucket=self.name, Prefix=f"{self.prefix}/")
-        keys = [one["Key"].removeprefix(f"{self.prefix}/") for one in page.get("Contents", [])]
-        return [key for key in keys if not key.startswith(".inhaul/registries/")]
-
-    def remove(self, key: str) -> None:
-        self.client.delete_object(Bucket=self.name, Key=f"{self.prefix}/{key}")
-
-
-@pytest.fixture
-def bucket(s3_server: S3Server, s3_root: str) -> Bucket:
-    return Bucket(s3_server, s3_root)
 
 
 @pytest.fixture

@@ -1,20 +1,14 @@
 """Features as records, and sets of them."""
 
 import asyncio
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import inhaul
-from annotated import features, plates
+from annotated import features
 from inhaul import Artifact, Feature, FeatureSet, ULabel, annotate
 from inhaul.errors import KeyExists
-
-
-@pytest.fixture
-async def artifacts(instance: inhaul.Instance, tmp_path: Path) -> list[Artifact]:
-    return await plates(tmp_path)
 
 
 async def test_equal_feature_sets_are_one_record_linked_by_slot(artifacts: list[Artifact]) -> None:

@@ -8,14 +8,9 @@ import pandas as pd
 import pytest
 
 import inhaul
-from annotated import features, plates
+from annotated import features
 from inhaul import Artifact, Collection, Feature, FeatureSet, ULabel, annotate
 from inhaul.errors import UnknownField, ValidationError
-
-
-@pytest.fixture
-async def artifacts(instance: inhaul.Instance, tmp_path: Path) -> list[Artifact]:
-    return await plates(tmp_path)
 
 
 async def test_values_may_be_labels(artifacts: list[Artifact]) -> None:

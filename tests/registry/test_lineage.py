@@ -20,12 +20,7 @@ import inhaul
 import inhaul.sync as ih
 from inhaul import Artifact, Run, Transform
 from inhaul.errors import InvalidText
-
-
-def text_file(tmp_path: Path, name: str) -> Path:
-    path = tmp_path / name
-    path.write_text(name)
-    return path
+from trees import text_file
 
 
 async def test_what_is_made_and_used_belongs_to_the_current_run(instance: inhaul.Instance, tmp_path: Path) -> None:

@@ -9,11 +9,7 @@ import inhaul
 from inhaul import Artifact, Transform
 from inhaul.db import tables
 from inhaul.registry.lineage.graph import Lineage, _drawn
-from trees import write
-
-
-def text_file(folder: Path, name: str) -> Path:
-    return write(folder / name, name)
+from trees import text_file
 
 
 async def test_the_graph_has_what_led_to_an_artifact_and_what_came_of_it(

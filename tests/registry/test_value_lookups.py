@@ -13,16 +13,10 @@ import numpy as np
 import pytest
 
 import inhaul
-from annotated import NOON, features, plates
+from annotated import NOON, features
 from inhaul import Artifact, annotate
 from inhaul.errors import ValidationError
 from inhaul.registry.model import dtypes
-
-
-@pytest.fixture
-async def artifacts(instance: inhaul.Instance, tmp_path: Path) -> list[Artifact]:
-    return await plates(tmp_path)
-
 
 NOT_COMPARED: list[tuple[dict[str, object], str]] = [
     ({"n": "x"}, "n='x': the feature takes a whole number of at most 64 bits, as its dtype is 'int'"),

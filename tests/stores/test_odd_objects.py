@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from disks import disk
 from inhaul import Artifact, connect, ingest, verify
 from inhaul.errors import InvalidKey, KeyExists, StorageFull
 from inhaul.ingestion.report import Reason
@@ -85,12 +86,8 @@ async def test_no_room_in_the_cache_is_a_finding(flat_instance: Instance, bucket
     bucket.put("raw/large", bytes(3 << 20))
     bucket.put("raw/small")
     await ingest(f"s3://{bucket.name}/raw")
-    (tmp_path / "cache").mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path / "cache"], check=True)
-    try:
+    with disk(tmp_path / "cache", "1m"):
         report = await verify(read=True)
-    finally:
-        subprocess.run(["umount", "--lazy", tmp_path / "cache"], check=True)
     found = {finding.key: finding for finding in report.findings}
     assert found["raw/large"].defect == Defect.UNREADABLE
     assert "3145728 bytes are needed" in found["raw/large"].detail

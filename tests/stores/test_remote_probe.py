@@ -1,14 +1,13 @@
 """What `testremote` reports about real servers, and about one that checks nothing."""
 
 import subprocess
-import sys
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 import inhaul
 import inhaul.sync
+from commands import COMMAND
 from inhaul.errors import StorageMissing, UnsupportedStorage
 from s3_servers import S3Server
 
@@ -24,8 +23,6 @@ LACKS = {
     },
 }
 """Abilities that the servers lack, and that inhaul does not need."""
-
-_COMMAND = Path(sys.executable).parent / "inhaul"
 
 
 def left(server: S3Server, bucket: str, prefix: str) -> list[object]:
@@ -61,7 +58,7 @@ async def test_what_is_no_storage_is_refused(s3_root: str, s3_server: S3Server) 
 
 
 def test_the_command_and_the_twin_probe_too(s3_root: str) -> None:
-    result = subprocess.run([_COMMAND, "testremote", s3_root], capture_output=True, text=True, check=False, timeout=60)
+    result = subprocess.run([COMMAND, "testremote", s3_root], capture_output=True, text=True, check=False, timeout=60)
     assert (result.returncode, result.stderr) == (0, "")
     assert "read a range" in result.stdout
     assert inhaul.sync.testremote(s3_root).ok

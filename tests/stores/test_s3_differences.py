@@ -18,17 +18,10 @@ from inhaul.instance import Instance
 from inhaul.stores.remote.parts import NoJournal
 from inhaul.stores.s3.store import S3Store
 from proxy import Answer, Body, Delay, Request, Status, Without
-from s3_places import QUICK, Place, put
+from s3_places import QUICK, Place, completes, put
 from trees import write
 
 BIG = random.Random(0).randbytes((9 << 20) + 12345)
-
-
-@pytest.fixture
-async def store(place: Place) -> AsyncIterator[S3Store]:
-    store = place.store()
-    yield store
-    await store.aclose()
 
 
 @pytest.fixture
@@ -44,10 +37,6 @@ def is_read(request: Request) -> bool:
 
 def looks(request: Request) -> bool:
     return request.method == "HEAD" or "list-type" in request.query
-
-
-def completes(request: Request) -> bool:
-    return request.method == "POST" and "uploadId=" in request.query
 
 
 def deletes_many(request: Request) -> bool:

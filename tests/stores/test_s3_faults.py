@@ -29,13 +29,6 @@ BIG = random.Random(0).randbytes((16 << 20) + 12345)
 
 
 @pytest.fixture
-async def store(place: Place) -> AsyncIterator[S3Store]:
-    store = place.store()
-    yield store
-    await store.aclose()
-
-
-@pytest.fixture
 async def careless_store(careless: Place) -> AsyncIterator[S3Store]:
     store = careless.store()
     yield store

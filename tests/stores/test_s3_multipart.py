@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
 from urllib.parse import unquote
@@ -21,7 +21,7 @@ from inhaul.stores.remote.limiter import Limits
 from inhaul.stores.remote.parts import NoJournal
 from inhaul.stores.s3.store import S3Store
 from proxy import Drop, Fault, Flip, Header, Proxy, Request, Reset, Stall, Status
-from s3_places import Place
+from s3_places import Place, completes
 
 PART = 5 << 20  # smaller ones are refused
 PARTS = 4
@@ -48,13 +48,6 @@ class FileJournal:
 
 
 @pytest.fixture
-async def store(place: Place) -> AsyncIterator[S3Store]:
-    store = place.store()
-    yield store
-    await store.aclose()
-
-
-@pytest.fixture
 def source(tmp_path: Path) -> Path:
     (tmp_path / "source").write_bytes(DATA)
     return tmp_path / "source"
@@ -71,10 +64,6 @@ def creates(request: Request) -> bool:
 
 def is_part(request: Request) -> bool:
     return request.stores and "partNumber=" in request.query
-
-
-def completes(request: Request) -> bool:
-    return request.method == "POST" and "uploadId=" in request.query
 
 
 def parts_sent(proxy: Proxy) -> int:

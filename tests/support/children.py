@@ -1,8 +1,11 @@
 """Python programs that run beside a test."""
 
+import os
 import subprocess
 import sys
+import termios
 from contextlib import suppress
+from pathlib import Path
 
 # Ingests a folder. The arguments are a storage, the address of a database, and the folder.
 INGEST = """
@@ -15,6 +18,28 @@ async def main():
 asyncio.run(main())
 """
 
+# Runs `main()`, and then prints the most descriptors that there were at once.
+FEW = """
+import os, resource, threading
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+peak, done = 0, threading.Event()
+def watch():
+    global peak
+    while not done.wait(0.001):
+        peak = max(peak, len(os.listdir("/proc/self/fd")))
+thread = threading.Thread(target=watch)
+thread.start()
+try:
+    asyncio.run(main())
+finally:
+    done.set()
+    thread.join()
+print(peak)
+"""
+
+NOBODY = ("setpriv", "--reuid=65534", "--clear-groups") if os.geteuid() == 0 else ()
+"""Before a command, this runs it as a user who owns nothing."""
+
 
 def run(
     script: str, *arguments: str, wrapper: tuple[str, ...] = (), timeout: float = 60
@@ -22,6 +47,29 @@ def run(
     """Runs a program until it ends, in any way."""
     command = [*wrapper, sys.executable, "-c", script, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def on_terminal(*command: str | Path, output: str = "stdout") -> bytes:
+    """Runs a command with one of its outputs on a terminal, and the other one nowhere. Returns what is shown there."""
+    main, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (24, 120))
+    outputs = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, output: terminal}
+    with subprocess.Popen(command, **outputs) as child:
+        os.close(terminal)
+        shown = b""
+        with suppress(OSError), os.fdopen(main, "rb", buffering=0) as file:  # which a read after the end raises
+            while part := file.read(65536):
+                shown += part
+    assert child.returncode == 0
+    return shown
+
+
+def with_few_descriptors(script: str, *arguments: str, timeout: float = 60) -> tuple[str, int]:
+    """Runs `main()` of a program, which may have 256 descriptors. Returns what it prints, and how many it has."""
+    done = run(script + FEW, *arguments, timeout=timeout)
+    assert done.stderr == ""
+    *printed, peak = done.stdout.splitlines()
+    return "\n".join(printed), int(peak)
 
 
 def race(script: str, *arguments: str, processes: int = 8) -> list[str]:

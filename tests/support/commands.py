@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+COMMAND = Path(sys.executable).with_name("inhaul")
+"""The command as it is installed."""
+
 # This process has loaded inhaul, and each command is forked off it.
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["__main__", "inhaul.cli", "inhaul.sync"])

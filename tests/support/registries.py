@@ -133,6 +133,14 @@ async def assert_holds(url: str, root: Path, tree: Path) -> dict[str, Row]:
     return latest
 
 
+async def rows_have_objects(url: str) -> list[Row]:
+    """Checks that each row of an artifact has its object, and returns the rows."""
+    rows = await query(url, "SELECT a.*, s.root FROM artifact a JOIN storage s ON s.id = a.storage_id ORDER BY a.id")
+    for row in rows:
+        assert Path(row["root"], row["object_key"]).stat().st_size == row["size"], row["key"]
+    return rows
+
+
 def comparable(rows: Mapping[str, Row]) -> dict[str, dict[str, Any]]:
     """Returns rows without the columns that differ in every run."""
     return {key: {name: row[name] for name in row if name not in UNIQUE_TO_A_RUN} for key, row in rows.items()}

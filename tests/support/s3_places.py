@@ -1,9 +1,10 @@
-"""A folder of a bucket behind a proxy, with access from both sides."""
+"""Folders of buckets, with access around inhaul, and around a proxy."""
 
 import asyncio
 import hashlib
 import random
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from inhaul.stores.remote.limiter import Limits
 from inhaul.stores.remote.store import RemoteStore
@@ -11,6 +12,9 @@ from inhaul.stores.s3.address import S3Address
 from inhaul.stores.s3.store import S3Store
 from proxy import Proxy, Reply, Request
 from s3_servers import S3Server
+
+PART = 5 << 20
+"""The smallest part of an upload, unless it is the last one."""
 
 QUICK = Limits(no_progress=2.0, give_up=30.0, backoff=0.02, longest_backoff=1.0)
 """Limits with short waits, for tests."""
@@ -55,6 +59,50 @@ class Place(NamedTuple):
         """Returns the uploads that are not complete."""
         reply = self.server.client.list_multipart_uploads(Bucket=self.bucket, Prefix=self.prefix)
         return [one["UploadId"] for one in reply.get("Uploads", ())]
+
+
+class Bucket:
+    """A folder of a bucket, looked at without inhaul."""
+
+    def __init__(self, server: S3Server, root: str) -> None:
+        self.client = server.client
+        self.root = root
+        parts = urlsplit(root)
+        self.name, self.prefix = parts.netloc, parts.path.strip("/")
+
+    def address(self, key: str = "") -> str:
+        """The address of a key below the root."""
+        folder, _, server = self.root.partition("?")
+        return f"{folder}/{key}?{server}" if key else self.root
+
+    def put(self, key: str, content: bytes) -> None:
+        self.client.put_object(Bucket=self.name, Key=f"{self.prefix}/{key}", Body=content)
+
+    def put_in_parts(self, key: str, content: bytes) -> None:
+        """Uploads content in parts of the smallest size, so that its ETag is not one that inhaul would make."""
+        object_key = {"Bucket": self.name, "Key": f"{self.prefix}/{key}"}
+        upload = object_key | {"UploadId": self.client.create_multipart_upload(**object_key)["UploadId"]}
+        parts = []
+        for number, start in enumerate(range(0, len(content), PART), 1):
+            done = self.client.upload_part(**upload, PartNumber=number, Body=content[start : start + PART])
+            parts.append({"PartNumber": number, "ETag": done["ETag"]})
+        self.client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+
+    def get(self, key: str) -> bytes:
+        content: bytes = self.client.get_object(Bucket=self.name, Key=f"{self.prefix}/{key}")["Body"].read()
+        return content
+
+    def keys(self) -> list[str]:
+        page = self.client.list_objects_v2(Bucket=self.name, Prefix=f"{self.prefix}/")
+        keys = [one["Key"].removeprefix(f"{self.prefix}/") for one in page.get("Contents", [])]
+        return [key for key in keys if not key.startswith(".inhaul/registries/")]
+
+    def remove(self, key: str) -> None:
+        self.client.delete_object(Bucket=self.name, Key=f"{self.prefix}/{key}")
+
+
+def completes(request: Request) -> bool:
+    return request.method == "POST" and "uploadId=" in request.query
 
 
 async def put(store: RemoteStore[Any], key: str, data: bytes, **options: Any) -> str:

@@ -45,6 +45,16 @@ class Struck:
             except BaseException as raised:
                 error = raised
 
+    async def outcome(self) -> BaseException | None:
+        """Makes the call in a task of its own. Returns the error that it ends with, also if it is cancelled."""
+
+        async def run() -> None:
+            await self
+
+        task = asyncio.create_task(run())
+        await asyncio.wait([task])
+        return asyncio.CancelledError() if task.cancelled() else task.exception()
+
 
 def cancel() -> None:
     """Cancels the running task at its next await."""

@@ -16,6 +16,17 @@ def grow(tree: Path, files: int, *, seed: int = 0, largest: int = 4096) -> None:
         (rng.choice(folders) / f"f{number:05d}{suffix}").write_bytes(rng.choice(contents))
 
 
+def text_file(folder: Path, name: str) -> Path:
+    """Creates a file whose content is its name."""
+    return write(folder / name, name)
+
+
+def open_to_all(folder: Path) -> None:
+    """Lets every user read what is in a folder."""
+    for one in (folder, *folder.parents):
+        one.chmod(one.stat().st_mode | 0o055)
+
+
 def write(path: Path, content: str | bytes) -> Path:
     """Creates a file and its folders."""
     path.parent.mkdir(parents=True, exist_ok=True)

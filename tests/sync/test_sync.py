@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import termios
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -361,14 +360,8 @@ ih.Artifact.from_dir(sys.argv[1]).save()
 
 
 def test_a_bar_is_shown_on_a_terminal_only(folder: Path) -> None:
-    main, terminal = os.openpty()
-    termios.tcsetwinsize(terminal, (24, 100))
-    command = [sys.executable, "-c", _BAR, folder]
-    subprocess.run(command, stderr=terminal, check=True, timeout=60)
-    os.close(terminal)
-    time.sleep(0.1)
-    assert b"5/5 [" in os.read(main, 65536)
-    os.close(main)
+    command = [sys.executable, "-c", _BAR, str(folder)]
+    assert b"5/5 [" in children.on_terminal(*command, output="stderr")
     assert subprocess.run(command, capture_output=True, check=True, timeout=60).stderr == b""
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from commands import COMMAND
+
 _SECONDS = 2.0
 
 _ASYNC_NOT_CLOSED = """
@@ -232,7 +234,7 @@ def test_a_command_ends_soon_after_a_ctrl_c(tmp_path: Path) -> None:
     for number in range(100):
         with (tmp_path / "data" / f"{number}.big").open("wb") as file:
             file.truncate(1 << 30)
-    command = [Path(sys.executable).parent / "inhaul", "ingest", "data", "--storage", "data"]
+    command = [COMMAND, "ingest", "data", "--storage", "data"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while not any(_leads_to(descriptor, ".big") for descriptor in Path(f"/proc/{process.pid}/fd").iterdir()):
             assert process.poll() is None

@@ -21,7 +21,7 @@ import inhaul
 from inhaul import Artifact, Collection, Feature, Run, Storage, Transform, ULabel, User
 from inhaul.errors import InhaulError, NoResultFound
 from inhaul.registry import FeatureSet
-from registries import query
+from registries import rows_have_objects
 from striking import Breaker, Struck, breaker, cancel
 from trees import write
 
@@ -306,13 +306,7 @@ CASES: dict[str, Prepare] = {
 async def struck(case: Case, step: int, strike: Callable[[], object]) -> bool:
     """Makes a call that is struck at one of its awaits. Returns whether it came so far."""
     call = Struck(case.call(), step, strike)
-
-    async def run() -> None:
-        await call
-
-    task = asyncio.create_task(run())
-    await asyncio.wait([task])
-    if not task.cancelled() and (error := task.exception()) is not None:
+    if (error := await call.outcome()) is not None:
         _is_ours(error)
     return call.is_struck
 
@@ -321,7 +315,7 @@ def _is_ours(error: BaseException) -> None:
     if isinstance(error, ExceptionGroup):
         for one in error.exceptions:
             _is_ours(one)
-    elif not isinstance(error, InhaulError):
+    elif not isinstance(error, InhaulError | asyncio.CancelledError):
         raise error
 
 
@@ -437,10 +431,3 @@ async def test_a_record_knows_that_it_is_deleted_wherever_the_call_was_cancelled
             with pytest.raises(NoResultFound):
                 await record.save()
     assert step > 10
-
-
-async def rows_have_objects(url: str) -> None:
-    """Checks that each row of an artifact has its object."""
-    rows = await query(url, "SELECT a.object_key, s.root FROM artifact a JOIN storage s ON s.id = a.storage_id")
-    for row in rows:
-        assert Path(row["root"], row["object_key"]).exists(), row

@@ -54,14 +54,9 @@ async def ready(instance: inhaul.Instance) -> Breaker:
 async def struck(call: Any, step: int) -> bool:
     """Cancels a call at one of its awaits. Returns whether it came so far."""
     one = Struck(call, step, cancel)
-
-    async def run() -> None:
-        await one
-
-    task = asyncio.create_task(run())
-    await asyncio.wait([task])
-    if not task.cancelled():
-        task.result()
+    error = await one.outcome()
+    if error is not None and not isinstance(error, asyncio.CancelledError):
+        raise error
     return one.is_struck
 
 

@@ -1,16 +1,16 @@
 """Little room: on disk, and for descriptors."""
 
 import errno
-import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 import children
+import disks
 import inhaul
 from inhaul import Artifact, Reason, Status
 from inhaul.errors import StorageFull
@@ -20,21 +20,11 @@ from trees import grow
 Disk = Callable[[int], Path]
 
 
-@contextmanager
-def _mounted(folder: Path, mebibytes: int) -> Iterator[Path]:
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", folder], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
     """Mounts a disk of so many MiB, which takes root."""
     with ExitStack() as stack:
-        yield lambda mebibytes: stack.enter_context(_mounted(tmp_path / f"disk{mebibytes}", mebibytes))
+        yield lambda mebibytes: stack.enter_context(disks.disk(tmp_path / f"disk{mebibytes}", f"{mebibytes}m"))
 
 
 def enlarge(disk: Path) -> None:
@@ -114,27 +104,13 @@ async def test_verify_only_reads_so_it_works_on_a_full_disk(disk: Disk, tmp_path
             assert (report.ok, report.checked) == (True, 3)
 
 
-FEW = """
-import asyncio, json, os, resource, sys, threading, inhaul
-resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
-peak, done = 0, threading.Event()
-def watch():
-    global peak
-    while not done.wait(0.001):
-        peak = max(peak, len(os.listdir("/proc/self/fd")))
+INGEST = """
+import asyncio, sys, inhaul
 async def main():
     async with inhaul.connect(sys.argv[1]):
         report = await inhaul.ingest(sys.argv[2])
     assert report.failed == [], report.failed
-    print(json.dumps([report.files, report.counts]))
-thread = threading.Thread(target=watch)
-thread.start()
-try:
-    asyncio.run(main())
-finally:
-    done.set()
-    thread.join()
-print(peak)
+    print(report.files)
 """
 
 
@@ -149,8 +125,6 @@ async def test_few_descriptors_are_enough(tmp_path: Path) -> None:
     deep = tree / "/".join("deep" for _ in range(150))
     deep.mkdir(parents=True)
     (deep / "x").write_text("x")
-    ran = children.run(FEW, str(tmp_path / "storage"), str(tree))
-    assert ran.stderr == ""
-    outcome, peak = ran.stdout.splitlines()
-    assert json.loads(outcome)[0] == 3_001
-    assert int(peak) <= min(256 // 2, 3 * (os.cpu_count() or 1) + 50)
+    files, peak = children.with_few_descriptors(INGEST, str(tmp_path / "storage"), str(tree))
+    assert files == "3001"
+    assert peak <= min(256 // 2, 3 * (os.cpu_count() or 1) + 50)

@@ -93,14 +93,8 @@ async def test_planted_defects_are_found_by_listing_and_repaired(
         assert (await inhaul.verify()).ok
 
 
-FEW = """
-import asyncio, json, os, resource, sys, threading, inhaul
-resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
-peak, done = 0, threading.Event()
-def watch():
-    global peak
-    while not done.wait(0.001):
-        peak = max(peak, len(os.listdir("/proc/self/fd")))
+INGEST_AND_CACHE = """
+import asyncio, json, sys, inhaul
 async def main():
     options = json.loads(sys.argv[4])
     async with inhaul.connect(sys.argv[1], sys.argv[2], storage_options=options) as instance:
@@ -110,14 +104,6 @@ async def main():
         paths = await saved.cache()
         assert len(paths) == report.files
     print(report.files)
-thread = threading.Thread(target=watch)
-thread.start()
-try:
-    asyncio.run(main())
-finally:
-    done.set()
-    thread.join()
-print(peak)
 """
 
 
@@ -127,8 +113,7 @@ async def test_few_descriptors_are_enough(
     monkeypatch.chdir(tmp_path)
     write(tree / "large.bin", os.urandom(20 << 20))
     url = f"sqlite:///{tmp_path / 'registry.db'}"
-    ran = children.run(FEW, str(place.address), url, str(tree), json.dumps(place.server.options), timeout=300)
-    assert ran.stderr == ""
-    files, peak = map(int, ran.stdout.split())
-    assert files == FILES + 1
+    arguments = (str(place.address), url, str(tree), json.dumps(place.server.options))
+    files, peak = children.with_few_descriptors(INGEST_AND_CACHE, *arguments, timeout=300)
+    assert files == str(FILES + 1)
     assert peak <= 256 // 2 + 64

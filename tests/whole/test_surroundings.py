@@ -4,7 +4,6 @@ import asyncio
 import errno
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,13 @@ import pandas as pd
 import pytest
 
 import children
-from commands import inhaul
+from commands import COMMAND, inhaul
+from disks import disk
 from inhaul import Artifact, connect, settings
 from inhaul.errors import StorageFull
 from inhaul.settings import Settings
 from trees import write
 
-COMMAND = Path(sys.executable).parent / "inhaul"
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 NOBODY = ("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups")  # a user with neither name nor home
 
@@ -138,14 +137,9 @@ print(ih.Artifact("plain.txt", key="\\u00e9.txt").save().load())
 @pytest.fixture
 def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder for temporary files on a disk that is nearly full; mounting it takes root."""
-    folder = tmp_path / "tmp"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], check=True)
-    monkeypatch.setattr("tempfile.tempdir", str(folder))
-    try:
+    with disk(tmp_path / "tmp", "256k") as folder:
+        monkeypatch.setattr("tempfile.tempdir", str(folder))
         yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def frame() -> pd.DataFrame:
