@@ -266,27 +266,42 @@ def test_hash_refuses_an_etag_that_is_no_md5(folder: Path) -> None:
     assert "leave out --algorithm" in result.stderr
 
 
-def test_verify_and_gc_print_what_they_find(tmp_path: Path, folder: Path) -> None:
+@pytest.fixture
+def stored(tmp_path: Path, folder: Path) -> tuple[str, Path]:
+    """The uid of an artifact in the storage `root`, and the path of its object."""
     root = tmp_path / "root"
     assert inhaul("ingest", folder, "--storage", root).returncode == 0
-    assert (inhaul("verify", "--storage", root).returncode, inhaul("gc", "--storage", root).stdout) == (0, "")
-
     rows = [line.split("\t") for line in inhaul("ls", "--storage", root).stdout.splitlines()]
     uid = {key: uid for uid, key, *_ in rows}["data/a.csv"]
-    path = Path(inhaul("cache", uid, "--storage", root).stdout.strip())
+    return uid, Path(inhaul("cache", uid, "--storage", root).stdout.strip())
+
+
+def test_where_all_is_well_verify_and_gc_print_nothing(stored: tuple[str, Path]) -> None:
+    for command in ("verify", "gc"):
+        done = inhaul(command, "--storage", "root")
+        assert (done.returncode, done.stdout) == (0, ""), command
+
+
+def test_verify_prints_what_it_finds(stored: tuple[str, Path]) -> None:
+    uid, path = stored
     assert path.read_text() == "a.csv"
     path.write_text("A.csv")
-    verified = inhaul("verify", "--storage", root)
+    verified = inhaul("verify", "--storage", "root")
     assert verified.returncode == 3
     assert verified.stdout.split("\t")[:3] == ["altered", str(path), uid]
     assert "not as registered\t1" in verified.stderr
 
-    orphan = path.with_name("0" * 20)
+
+def test_gc_prints_what_it_finds_and_deletes_it_if_told_to(stored: tuple[str, Path]) -> None:
+    orphan = stored[1].with_name("0" * 20)
     orphan.write_text("12345")
-    assert inhaul("gc", "--storage", root).stdout == ""
-    found = inhaul("gc", "--days", "0", "--storage", root)
+    assert inhaul("gc", "--storage", "root").stdout == ""
+    found = inhaul("gc", "--days", "0", "--storage", "root")
     assert (found.stdout, found.stderr) == (f"object\t{orphan}\n", "1 (5 bytes) found; --delete deletes them\n")
     assert orphan.exists()
-    assert inhaul("gc", "--days", "0", "--delete", "--storage", root).stderr == "1 (5 bytes) deleted\n"
+    assert inhaul("gc", "--days", "0", "--delete", "--storage", "root").stderr == "1 (5 bytes) deleted\n"
     assert not orphan.exists()
+
+
+def test_verify_fails_where_there_is_no_registry(tmp_path: Path) -> None:
     assert inhaul("verify", "--storage", tmp_path / "elsewhere").returncode == 2

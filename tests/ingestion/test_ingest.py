@@ -371,31 +371,48 @@ async def test_a_link_inside_the_folder_is_followed_when_asked(root: Path, outsi
 # --- the list
 
 
-async def test_a_list_is_a_sequence(root: Path, outside: Path) -> None:
-    grow(outside, 12)
-    paths = ordered(outside)
+async def test_a_list_that_is_not_staged_has_no_length(root: Path, outside: Path) -> None:
+    grow(outside, 1)
     async with inhaul.connect(root):
         listed = Artifact.from_dir(outside)
         with pytest.raises(NotStaged, match="await"):
             len(listed)
         assert "not staged" in repr(listed)
-        await listed
+
+
+async def test_a_list_is_a_sequence_in_the_order_of_paths(root: Path, outside: Path) -> None:
+    grow(outside, 12)
+    paths = ordered(outside)
+    async with inhaul.connect(root):
+        listed = await Artifact.from_dir(outside)
         assert len(listed) == 12
         assert [artifact.path for artifact in listed] == paths
         assert listed[0].path == paths[0]
         assert listed[-1].path == paths[-1]
         assert [artifact.path for artifact in listed[2:9:3]] == paths[2:9:3]
         assert [artifact.path for artifact in listed[::-1]] == paths[::-1]
-        assert listed[3] is listed[3] is listed[3:4][0] is list(listed)[3]
-        assert listed[3] in listed
-        assert listed.index(listed[3]) == 3
         for index in (12, -13):
             with pytest.raises(IndexError):
                 listed[index]
-        staged = repr(listed)
         await listed.save()
         assert listed[-1].path.read_bytes() == paths[-1].read_bytes()
-    assert staged.splitlines()[0].startswith("ArtifactList: 12 artifacts staged")
+
+
+async def test_a_list_has_one_record_of_each_artifact(root: Path, outside: Path) -> None:
+    grow(outside, 12)
+    async with inhaul.connect(root):
+        listed = await Artifact.from_dir(outside)
+        assert listed[3] is listed[3] is listed[3:4][0] is list(listed)[3]
+        assert listed[3] in listed
+        assert listed.index(listed[3]) == 3
+
+
+async def test_a_list_shows_its_first_artifacts_and_counts_the_others(root: Path, outside: Path) -> None:
+    grow(outside, 12)
+    async with inhaul.connect(root):
+        listed = await Artifact.from_dir(outside)
+        assert repr(listed).splitlines()[0].startswith("ArtifactList: 12 artifacts staged")
+        await listed.save()
     assert repr(listed).splitlines()[0].startswith("ArtifactList: 12 artifacts saved")
     assert listed[0].key in repr(listed)
     assert "7 more" in repr(listed)

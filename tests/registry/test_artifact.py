@@ -1,9 +1,7 @@
 """One artifact: staging, saving, versions, loading, deleting."""
 
 import asyncio
-import hashlib
 import os
-from base64 import urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,17 +11,19 @@ import pytest
 import inhaul
 from inhaul import Artifact, Run, Storage, Transform, User, Visibility
 from inhaul.errors import InvalidKey, KeyExists, NotStaged, ObjectChanged, ObjectMissing
+from scans import md5
+from trees import write
 
 
 @pytest.fixture
 def csv(tmp_path: Path) -> Path:
-    path = tmp_path / "table.csv"
-    path.write_text("a,b\n1,2\n")
-    return path
+    return write(tmp_path / "table.csv", "a,b\n1,2\n")
 
 
-def md5(data: bytes) -> str:
-    return urlsafe_b64encode(hashlib.md5(data).digest()).rstrip(b"=").decode()
+@pytest.fixture
+def inside(instance: inhaul.Instance) -> Path:
+    """A file of the user in the storage."""
+    return write(Path(instance.root) / "plates" / "p1.csv", "a\n1\n")
 
 
 async def test_a_saved_file_has_every_field(
@@ -81,6 +81,9 @@ async def test_fields_are_read_only_but_for_a_few(instance: inhaul.Instance, csv
         with pytest.raises(AttributeError, match=f"{field} of Artifact is read-only"):
             setattr(artifact, field, None)
 
+
+async def test_the_fields_that_may_be_set_are_saved(instance: inhaul.Instance, csv: Path) -> None:
+    artifact = await Artifact(csv, key="table.csv").save()
     artifact.description, artifact.key, artifact.version = "renamed", "other/table.csv", "1.0"
     artifact.visibility = Visibility.hidden
     await artifact.save()
@@ -88,22 +91,36 @@ async def test_fields_are_read_only_but_for_a_few(instance: inhaul.Instance, csv
     assert (again.description, again.key, again.version) == ("renamed", "other/table.csv", "1.0")
     assert again.visibility is Visibility.hidden
     assert again.updated_at > again.created_at
-    before = again.updated_at
-    await again.save()
+
+
+async def test_a_save_without_a_change_writes_nothing(instance: inhaul.Instance, csv: Path) -> None:
+    artifact = await Artifact(csv, key="table.csv").save()
+    artifact.description = "changed"
+    await artifact.save()
+    before = (await Artifact.get(artifact.uid)).updated_at
+    await artifact.save()
     assert (await Artifact.get(artifact.uid)).updated_at == before
 
 
-async def test_a_key_must_fit_what_it_names(instance: inhaul.Instance, csv: Path) -> None:
+async def test_a_key_ends_in_the_suffix_of_what_it_names(instance: inhaul.Instance, csv: Path) -> None:
     with pytest.raises(ValueError, match=r"'table.parquet' should end in '.csv'"):
         await Artifact(csv, key="table.parquet")
     artifact = await Artifact(csv, key="TABLE.CSV").save()
     with pytest.raises(ValueError, match="should end"):
         artifact.key = "table"
+    assert await Artifact.filter().count() == 1
+
+
+async def test_a_key_that_leads_out_is_refused_when_it_is_given_and_when_it_is_set(
+    instance: inhaul.Instance, csv: Path
+) -> None:
+    artifact = await Artifact(csv, key="table.csv").save()
     for key in ("/table.csv", "../table.csv", "a/../table.csv", "a//table.csv", "a\\table.csv", ".inhaul/table.csv"):
         with pytest.raises(InvalidKey):
             Artifact(csv, key=key)
         with pytest.raises(InvalidKey):
             artifact.key = key
+    assert artifact.key == "table.csv"
     assert await Artifact.filter().count() == 1
 
 
@@ -140,6 +157,9 @@ async def test_a_key_that_is_set_before_staging_counts(instance: inhaul.Instance
 async def test_an_artifact_needs_a_key_a_run_or_a_description(instance: inhaul.Instance, csv: Path) -> None:
     with pytest.raises(ValueError, match="Pass one of key, run or description as a parameter"):
         await Artifact(csv)
+
+
+async def test_arguments_that_no_artifact_can_be_made_of_are_refused(instance: inhaul.Instance, csv: Path) -> None:
     with pytest.raises(TypeError, match="not from dict"):
         Artifact({"a": 1}, key="x.json")
     with pytest.raises(TypeError):
@@ -159,6 +179,9 @@ async def test_same_content_under_the_same_key_is_the_same_artifact(instance: in
     assert (await Artifact.get(first.uid)).description == "two"
     assert await Artifact.filter().count() == 1
 
+
+async def test_known_content_is_an_error_or_another_version_on_demand(instance: inhaul.Instance, csv: Path) -> None:
+    first = await Artifact(csv, key="table.csv").save()
     with pytest.raises(KeyExists, match=first.uid):
         await Artifact(csv, key="table.csv", on_duplicate="error")
     created = await Artifact(csv, key="table.csv", on_duplicate="create").save()
@@ -166,11 +189,13 @@ async def test_same_content_under_the_same_key_is_the_same_artifact(instance: in
     assert created.version == "2"
 
 
-async def test_content_alone_decides_only_without_a_key(instance: inhaul.Instance, csv: Path, tmp_path: Path) -> None:
+async def test_content_alone_decides_only_without_a_key(instance: inhaul.Instance, csv: Path) -> None:
     first = await Artifact(csv, key="table.csv").save()
     assert await Artifact(csv, description="found by content") == first
     assert (await Artifact(csv, key="other.csv").save()).stem_uid != first.stem_uid
 
+
+async def test_empty_files_are_not_the_same_by_their_content(instance: inhaul.Instance, tmp_path: Path) -> None:
     empty = tmp_path / "empty.csv"
     empty.touch()
     one = await Artifact(empty, description="an empty file").save()
@@ -202,18 +227,22 @@ async def test_a_family_of_words_needs_to_be_told_its_next_version(instance: inh
         await Artifact(csv, key="table.csv")
 
 
-async def test_a_file_in_the_storage_is_registered_where_it_lies(instance: inhaul.Instance, csv: Path) -> None:
-    inside = Path(instance.root) / "plates" / "p1.csv"
-    inside.parent.mkdir(parents=True)
-    inside.write_text("a\n1\n")
+async def test_a_file_in_the_storage_is_registered_where_it_lies(inside: Path) -> None:
     artifact = await Artifact(inside).save()
     assert (artifact.key, artifact.object_key, artifact.key_is_virtual) == ("plates/p1.csv", "plates/p1.csv", False)
     assert artifact.path == inside
+
+
+async def test_a_file_in_the_storage_can_have_no_other_key_than_its_path(inside: Path) -> None:
+    artifact = await Artifact(inside).save()
     with pytest.raises(ValueError, match=r"'plates/p1.csv', not 'q.csv'"):
         await Artifact(inside, key="q.csv")
     with pytest.raises(AttributeError, match="the key cannot be changed"):
         artifact.key = "q.csv"
 
+
+async def test_a_file_in_the_storage_that_was_overwritten_is_only_its_latest_version(inside: Path) -> None:
+    artifact = await Artifact(inside).save()
     inside.write_text("a\n2\n")
     newer = await Artifact(inside).save()
     assert newer.version == "2"
@@ -222,11 +251,14 @@ async def test_a_file_in_the_storage_is_registered_where_it_lies(instance: inhau
     with pytest.raises(ObjectChanged, match=older.uid):
         await older.load()
 
+
+async def test_a_path_below_the_own_folder_is_that_of_an_artifact_or_refused(
+    instance: inhaul.Instance, csv: Path
+) -> None:
     stored = await Artifact(csv, key="table.csv").save()
     assert await Artifact(stored.path) == stored
+    stray = write(stored.path.with_name("0" * 20), "x")
     with pytest.raises(InvalidKey, match="belongs to no artifact"):
-        stray = stored.path.with_name("0" * 20)
-        stray.write_text("x")
         await Artifact(stray)
 
 
@@ -252,11 +284,14 @@ async def test_a_table_in_memory_is_stored_as_parquet(instance: inhaul.Instance)
     pd.testing.assert_frame_equal(await artifact.load(), table)
 
 
-async def test_a_folder_can_be_one_artifact(instance: inhaul.Instance, tmp_path: Path) -> None:
-    folder = tmp_path / "images"
-    (folder / "deep").mkdir(parents=True)
-    (folder / "deep" / "a.txt").write_text("1")
-    (folder / "b.txt").write_text("22")
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(tmp_path / "images" / "deep" / "a.txt", "1")
+    write(tmp_path / "images" / "b.txt", "22")
+    return tmp_path / "images"
+
+
+async def test_a_folder_can_be_one_artifact_of_its_regular_files(instance: inhaul.Instance, folder: Path) -> None:
     (folder / "link").symlink_to("b.txt")
     os.mkfifo(folder / "pipe")
     artifact = await Artifact(folder, key="images").save()
@@ -267,10 +302,16 @@ async def test_a_folder_can_be_one_artifact(instance: inhaul.Instance, tmp_path:
     assert await artifact.load() == artifact.path
     assert await Artifact(artifact.path / "b.txt") == artifact
 
+
+async def test_a_renamed_file_makes_a_new_version_of_its_folder(instance: inhaul.Instance, folder: Path) -> None:
+    await Artifact(folder, key="images").save()
     (folder / "b.txt").rename(folder / "c.txt")
     assert (await Artifact(folder, key="images").save()).version == "2"
+
+
+async def test_a_folder_without_files_is_refused(instance: inhaul.Instance, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
     with pytest.raises(ValueError, match="without files"):
-        (tmp_path / "none").mkdir()
         await Artifact(tmp_path / "none", key="none")
 
 
@@ -294,7 +335,7 @@ async def test_a_file_that_changed_since_it_was_staged_is_not_saved(instance: in
     assert [path for path in Path(instance.root).rglob("*") if path.is_file() and path.suffix == ".csv"] == []
 
 
-async def test_delete_goes_by_way_of_the_trash(instance: inhaul.Instance, csv: Path) -> None:
+async def test_what_is_in_the_trash_is_hidden_until_it_is_restored(instance: inhaul.Instance, csv: Path) -> None:
     artifact = await Artifact(csv, key="table.csv").save()
     await artifact.delete()
     assert artifact.visibility is Visibility.trash
@@ -305,14 +346,27 @@ async def test_delete_goes_by_way_of_the_trash(instance: inhaul.Instance, csv: P
     await artifact.restore()
     assert await Artifact.filter(key="table.csv").one() == artifact
 
+
+async def test_deleting_what_is_in_the_trash_is_for_good(instance: inhaul.Instance, csv: Path) -> None:
+    artifact = await Artifact(csv, key="table.csv").save()
     await artifact.delete()
+    assert artifact.path.exists()
     await artifact.delete()
     assert not artifact.path.exists()
     assert await Artifact.filter(visibility=None).count() == 0
+
+
+async def test_a_wrong_delete_deletes_nothing(instance: inhaul.Instance, csv: Path) -> None:
+    artifact = await Artifact(csv, key="table.csv").save()
     with pytest.raises(ValueError, match="not saved"):
-        await Artifact(csv, key="table.csv").delete()
+        await Artifact(csv, key="other.csv").delete()
     with pytest.raises(ValueError, match="using_key"):
         await artifact.delete(using_key="x")
+    assert (await Artifact.get(artifact.uid)).visibility is Visibility.default
+
+
+def taken_by(other: Artifact) -> str:
+    return rf"artifact {other.uid} has the key 'table\.csv'\. Delete that one, or change the key of one of them"
 
 
 async def test_restoring_where_the_key_is_taken_is_refused(instance: inhaul.Instance, csv: Path) -> None:
@@ -320,21 +374,26 @@ async def test_restoring_where_the_key_is_taken_is_refused(instance: inhaul.Inst
     await artifact.delete()
     csv.write_text("other")
     other = await Artifact(csv, key="table.csv").save()
-    taken = rf"artifact {other.uid} has the key 'table\.csv'\. Delete that one, or change the key of one of them"
+    taken = taken_by(other)
     with pytest.raises(KeyExists, match=f"Artifact {artifact.uid} cannot be restored: {taken}"):
         await artifact.restore()
     again = await Artifact.get(artifact.uid)
     again.visibility = Visibility.hidden
     with pytest.raises(KeyExists, match=f"Artifact {artifact.uid} cannot be restored: {taken}"):
         await again.save()
-    third = await Artifact(csv, key="third.csv").save()
-    third.key = "table.csv"
-    with pytest.raises(KeyExists, match=f"Artifact {third.uid} cannot be renamed: {taken}"):
-        await third.save()
     other.key = "moved.csv"
     await other.save()
     await artifact.restore()
     assert [one.uid for one in await Artifact.filter(key="table.csv").all()] == [artifact.uid]
+
+
+async def test_renaming_to_a_key_that_is_taken_is_refused(instance: inhaul.Instance, csv: Path) -> None:
+    other = await Artifact(csv, key="table.csv").save()
+    artifact = await Artifact(csv, key="third.csv").save()
+    artifact.key = "table.csv"
+    with pytest.raises(KeyExists, match=f"Artifact {artifact.uid} cannot be renamed: {taken_by(other)}"):
+        await artifact.save()
+    assert (await Artifact.get(artifact.uid)).key == "third.csv"
 
 
 async def test_deleting_the_latest_makes_the_one_before_it_the_latest(instance: inhaul.Instance, csv: Path) -> None:
@@ -367,6 +426,11 @@ async def test_runs_that_meet_an_artifact_again_are_its_previous_runs(instance: 
     assert await artifact.previous_runs.all() == [second]
     await artifact.previous_runs.remove(second)
     assert await artifact.previous_runs.all() == []
+
+
+async def test_runs_that_use_an_artifact_are_added_to_it(instance: inhaul.Instance, csv: Path) -> None:
+    first, second = await Run(Transform("one")).save(), await Run(Transform("two")).save()
+    artifact = await Artifact(csv, key="table.csv", run=first).save()
     await artifact.input_of.add(second, first)
     await artifact.input_of.add(first)
     assert await artifact.input_of.filter(transform__name="two").one() == second
@@ -429,20 +493,34 @@ async def test_another_key_for_an_object_of_the_registry_names_both_keys(tmp_pat
         assert await Artifact.objects.count() == 2
 
 
-async def test_a_key_with_a_segment_of_inhaul_is_refused_alone_and_in_folders(tmp_path: Path) -> None:
-    for name in ("x.csv", "tree/a/.inhaul/b.csv", "tree/b/.inhaul", "tree/c.csv"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(name)
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A folder with files in folders named as the own folder of inhaul, and one outside."""
+    for name in ("a/.inhaul/b.csv", "b/.inhaul", "c.csv"):
+        write(tmp_path / "tree" / name, name)
+    return tmp_path / "tree"
+
+
+@pytest.mark.parametrize("is_virtual", [True, False])
+async def test_a_key_with_a_segment_of_inhaul_is_refused(
+    instance: inhaul.Instance, csv: Path, is_virtual: bool
+) -> None:
+    with pytest.raises(InvalidKey, match="own folder"):
+        Artifact(csv, key="a/.inhaul/b.csv", key_is_virtual=is_virtual)
+
+
+async def test_a_file_with_a_segment_of_inhaul_is_left_out_of_a_list(tree: Path, tmp_path: Path) -> None:
     async with inhaul.connect(tmp_path / "storage"):
-        for is_virtual in (True, False):
-            with pytest.raises(InvalidKey, match="own folder"):
-                Artifact(tmp_path / "x.csv", key="a/.inhaul/b.csv", key_is_virtual=is_virtual)
-        listed = await Artifact.from_dir(tmp_path / "tree").save()
+        listed = await Artifact.from_dir(tree).save()
         assert [artifact.key for artifact in listed] == ["tree/c.csv"]
         assert [(str(issue.path), issue.reason) for issue in listed.failed] == [
-            (str(tmp_path / "tree" / "b" / ".inhaul"), "invalid_key")
+            (str(tree / "b" / ".inhaul"), "invalid_key")
         ]
-        await inhaul.Storage(tmp_path / "tree").save()
+
+
+async def test_a_file_with_a_segment_of_inhaul_is_refused_in_a_storage(tree: Path, tmp_path: Path) -> None:
+    async with inhaul.connect(tmp_path / "storage"):
+        await Storage(tree).save()
         for name in ("a/.inhaul/b.csv", "b/.inhaul"):
             with pytest.raises(InvalidKey, match="own folder"):
-                await Artifact(tmp_path / "tree" / name).save()
+                await Artifact(tree / name).save()

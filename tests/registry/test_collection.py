@@ -2,6 +2,7 @@
 
 import asyncio
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import anndata as ad
@@ -23,15 +24,26 @@ async def tables(count: int = 3) -> list[Artifact]:
     ]
 
 
-async def test_other_members_or_another_order_make_a_new_version(instance: inhaul.Instance) -> None:
+async def test_members_keep_their_order(instance: inhaul.Instance) -> None:
     members = await tables()
-    backwards = await Collection(members[::-1], "all", description="three tables").save()
+    backwards = await Collection(members[::-1], "all").save()
     assert await backwards.artifacts.all() == members[::-1]
-    assert (backwards.version, backwards.is_latest) == (None, True)
-    again = await Collection(members[::-1], "all").save()
-    assert again == backwards
-    assert (again.id, again.description) == (backwards.id, "three tables")
+    assert list((await backwards.artifacts.df())["key"]) == [artifact.key for artifact in members[::-1]]
+    assert await Collection.filter(artifacts__key="t1.parquet").one() == backwards
 
+
+async def test_the_same_members_in_the_same_order_are_the_same_collection(instance: inhaul.Instance) -> None:
+    members = await tables()
+    first = await Collection(members, "all", description="three tables").save()
+    assert (first.version, first.is_latest) == (None, True)
+    again = await Collection(members, "all").save()
+    assert again == first
+    assert (again.id, again.description) == (first.id, "three tables")
+
+
+async def test_the_same_members_in_another_order_make_a_new_version(instance: inhaul.Instance) -> None:
+    members = await tables()
+    backwards = await Collection(members[::-1], "all").save()
     forwards = await Collection(members, "all").save()
     assert forwards.hash != backwards.hash
     assert forwards.stem_uid == backwards.stem_uid
@@ -40,12 +52,16 @@ async def test_other_members_or_another_order_make_a_new_version(instance: inhau
     assert (first.version, first.is_latest) == ("1", False)
     assert await forwards.versions.all() == [backwards, forwards]
     assert await Collection.filter(name="all", is_latest=True).one() == forwards
-    assert await Collection.filter(artifacts__key="t1.parquet").count() == 2
-    assert list((await forwards.artifacts.df())["key"]) == [artifact.key for artifact in members]
+
+
+async def test_members_are_neither_added_nor_removed(instance: inhaul.Instance) -> None:
+    members = await tables()
+    collection = await Collection(members[:2], "all").save()
     with pytest.raises(TypeError, match="another version"):
-        await forwards.artifacts.add(members[0])
+        await collection.artifacts.add(members[2])
     with pytest.raises(TypeError, match="another version"):
-        await forwards.artifacts.remove(members[0])
+        await collection.artifacts.remove(members[0])
+    assert await collection.artifacts.all() == members[:2]
 
 
 async def test_equal_content_is_not_the_same_members(instance: inhaul.Instance) -> None:
@@ -146,39 +162,61 @@ async def test_members_cannot_be_deleted(instance: inhaul.Instance) -> None:
     await members[1].delete(permanent=True)
 
 
-async def test_collections_go_by_way_of_the_trash(instance: inhaul.Instance) -> None:
+async def two_versions() -> tuple[Collection, Collection]:
     members = await tables(2)
-    first = await Collection(members[:1], "all").save()
-    second = await Collection(members, "all").save()
+    return await Collection(members[:1], "all").save(), await Collection(members, "all").save()
+
+
+async def test_a_collection_in_the_trash_is_hidden(instance: inhaul.Instance) -> None:
+    first, second = await two_versions()
     await second.delete()
     assert (second.visibility, second.is_latest) == (inhaul.Visibility.trash, False)
     assert await Collection.filter().one() == first
     assert await Collection.filter(name="all", is_latest=True).one() == first
     assert await Collection.filter(visibility=None).count() == await Collection.objects.count() == 2
     assert (await Collection.get(second.uid)).visibility == inhaul.Visibility.trash
-    assert str(await second.describe())
+    assert "trash" in str(await second.describe())
+
+
+async def test_a_restored_collection_is_the_latest_again(instance: inhaul.Instance) -> None:
+    first, second = await two_versions()
+    await second.delete()
     assert await second.restore() == second
     assert (second.is_latest, (await Collection.get(first.uid)).is_latest) == (True, False)
 
+
+async def test_deleting_a_collection_in_the_trash_is_for_good(instance: inhaul.Instance) -> None:
+    _, second = await two_versions()
     await second.delete()
     await second.delete()
     with pytest.raises(NoResultFound):
         await Collection.get(second.uid)
-    third = await Collection(members, "all").save()
-    assert third.uid == f"{first.stem_uid}0002"  # that of the second is used up
-    await third.delete(permanent=True)
-    for gone in (second, third):
-        await gone.delete(permanent=True)  # it is gone already
-        with pytest.raises(NoResultFound, match="deleted for good"):
-            await gone.save()
-        with pytest.raises(NoResultFound):
-            await gone.restore()
-    with pytest.raises(ValueError, match="not saved"):
-        await Collection(members, "new").delete()
     assert await Artifact.filter().count() == 2
 
 
-async def test_a_collection_in_the_trash_holds_nobody(instance: inhaul.Instance) -> None:
+async def test_the_uid_of_a_version_that_was_deleted_is_not_used_again(instance: inhaul.Instance) -> None:
+    first, second = await two_versions()
+    members = await second.artifacts.all()
+    await second.delete(permanent=True)
+    assert (await Collection(members, "all").save()).uid == f"{first.stem_uid}0002"
+
+
+async def test_a_collection_that_is_gone_can_only_be_deleted_again(instance: inhaul.Instance) -> None:
+    _, gone = await two_versions()
+    await gone.delete(permanent=True)
+    await gone.delete(permanent=True)
+    with pytest.raises(NoResultFound, match="deleted for good"):
+        await gone.save()
+    with pytest.raises(NoResultFound):
+        await gone.restore()
+
+
+async def test_a_collection_that_is_not_saved_cannot_be_deleted(instance: inhaul.Instance) -> None:
+    with pytest.raises(ValueError, match="not saved"):
+        await Collection(await tables(1), "new").delete()
+
+
+async def test_a_collection_is_restored_after_its_members(instance: inhaul.Instance) -> None:
     members = await tables(3)
     collection = await Collection(members, "all").save()
     await collection.delete()
@@ -191,6 +229,10 @@ async def test_a_collection_in_the_trash_holds_nobody(instance: inhaul.Instance)
     with pytest.raises(InUse, match="'all'"):
         await members[0].delete(permanent=True)
 
+
+async def test_a_collection_in_the_trash_is_incomplete_when_members_were_deleted(instance: inhaul.Instance) -> None:
+    members = await tables(3)
+    collection = await Collection(members, "all").save()
     await collection.delete()
     await members[0].delete(permanent=True)
     await Artifact.filter(key="t2.parquet").delete(permanent=True)
@@ -214,13 +256,23 @@ async def test_the_name_of_what_is_in_the_trash_is_free(instance: inhaul.Instanc
     with pytest.raises(FileExistsError, match=f"collection {new.uid} has its name now"):
         await old.restore()
     assert (await Collection.get(old.uid)).visibility == inhaul.Visibility.trash
-    new.visibility = inhaul.Visibility.hidden
-    await new.save()
+
+
+async def test_collections_are_deleted_by_a_query(instance: inhaul.Instance) -> None:
+    members = await tables(2)
+    trashed = await Collection(members, "trashed").save()
+    await trashed.delete()
+    hidden = await Collection(members[:1], "hidden").save()
+    hidden.visibility = inhaul.Visibility.hidden
+    await hidden.save()
     assert await Collection.filter().count() == 0
     await Collection.filter(visibility=None).delete()
-    assert [one.uid for one in await Collection.objects.all()] == [new.uid]
+    assert [one.uid for one in await Collection.objects.all()] == [hidden.uid]
     await Collection.objects.delete(permanent=True)
     assert await Collection.objects.count() == 0
+
+
+async def test_no_objects_are_deleted_with_collections(instance: inhaul.Instance) -> None:
     with pytest.raises(ValueError, match="no objects of their own"):
         await Collection.objects.delete(storage=True)
 
@@ -250,15 +302,27 @@ async def test_a_member_that_is_deleted_meanwhile_is_refused_or_kept(instance: i
 
 async def test_tables_load_as_one(instance: inhaul.Instance) -> None:
     collection = await Collection(await tables(2), "all").save()
-    run = await inhaul.track(Transform("join", type="pipeline"))
     loaded = await collection.load()
     assert list(loaded["n"]) == [0, 0, 1, 1]
     assert list(loaded.columns) == ["n", "c0", "c1"]
     assert list((await collection.load(join="inner")).columns) == ["n"]
-    assert len(await run.inputs.all()) == 2
-    assert [path.suffix for path in await collection.cache()] == [".parquet"] * 2
     with pytest.raises(ValueError, match="join='left'"):
         await collection.load(join="left")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("verb", ["load", "cache"])
+async def test_the_members_of_what_is_used_are_inputs(instance: inhaul.Instance, verb: str) -> None:
+    members = await tables(2)
+    collection = await Collection(members, "all").save()
+    run = await inhaul.track(Transform("join", type="pipeline"))
+    await getattr(collection, verb)()
+    assert await run.inputs.all() == members
+
+
+async def test_members_are_cached_in_their_order(instance: inhaul.Instance) -> None:
+    members = await tables(2)
+    collection = await Collection(members[::-1], "all").save()
+    assert await collection.cache() == [await member.cache() for member in members[::-1]]
 
 
 def cells(names: list[str], start: int, kind: str, *, sparse: bool = False) -> ad.AnnData:
@@ -280,40 +344,58 @@ def check_rows(mapped: MappedCollection, expected: np.ndarray) -> None:
             mapped[6]
 
 
-@pytest.mark.filterwarnings("ignore:.*names are not unique:UserWarning")
-async def test_cells_are_mapped(instance: inhaul.Instance, tmp_path: Path) -> None:
-    dense = cells(["A", "B", "C"], 0, "dense")
+@pytest.fixture
+async def of_cells(instance: inhaul.Instance) -> Collection:
+    """A collection of three AnnData: dense, and sparse in HDF5 and zarr."""
     sparse, more = (cells(["C", "A", "D"], 10, kind, sparse=True) for kind in ("sparse", "more"))
     members = [
-        await Artifact(dense, key="dense.h5ad").save(),
+        await Artifact(cells(["A", "B", "C"], 0, "dense"), key="dense.h5ad").save(),
         await Artifact(sparse, key="sparse.anndata.zarr", format="zarr").save(),
         await Artifact(more, key="more.h5ad").save(),
     ]
-    collection = await Collection(members, "cells").save()
-    whole = await collection.load()
-    assert whole.shape == (6, 4)
-    assert list(whole.obs["artifact_uid"].unique()) == [member.uid for member in members]
+    return await Collection(members, "cells").save()
 
-    mapped = await collection.mapped(obs_keys=["kind"])
-    expected = ad.concat([dense, sparse, more], join="inner")[:, ["A", "C"]].X
+
+async def test_cells_load_as_one(of_cells: Collection) -> None:
+    whole = await of_cells.load()
+    assert whole.shape == (6, 4)
+    assert list(whole.obs["artifact_uid"].unique()) == [member.uid for member in await of_cells.artifacts.all()]
+
+
+async def test_cells_are_mapped_with_the_variables_of_all(of_cells: Collection) -> None:
+    mapped = await of_cells.mapped(obs_keys=["kind"])
     assert (mapped.shape, list(mapped.var_names)) == ((6, 2), ["A", "C"])
-    await asyncio.to_thread(check_rows, mapped, csr_matrix(expected).toarray())
-    outer = await collection.mapped(join="outer")
+    expected = np.array([[0, 2], [3, 5], [11, 10], [14, 13], [11, 10], [14, 13]])
+    await asyncio.to_thread(check_rows, mapped, expected)
+
+
+async def test_cells_are_mapped_with_the_variables_of_any(of_cells: Collection) -> None:
+    outer = await of_cells.mapped(join="outer")
     assert set(outer.var_names) == {"A", "B", "C", "D"}
     row = (await asyncio.to_thread(outer.__getitem__, 2))["X"]
     np.testing.assert_array_equal(row[outer.var_names.get_indexer(["A", "B", "C", "D"])], [11, 0, 10, 12])
     outer.close()
 
+
+async def test_a_column_that_no_cell_has_is_not_mapped(of_cells: Collection) -> None:
     with pytest.raises(ValueError, match="no column 'age'"):
-        await collection.mapped(obs_keys=["age"])
-    by_columns = ad.AnnData(csc_matrix(np.eye(2, dtype=np.float32)))
-    with pytest.raises(ValueError, match="CSC"):
-        await (await Collection([await Artifact(by_columns, key="c.h5ad").save()], "csc").save()).mapped()
-    without_x = ad.AnnData(obs=by_columns.obs)
-    with pytest.raises(ValueError, match="there is no X"):
-        await (await Collection([await Artifact(without_x, key="n.h5ad").save()], "none").save()).mapped()
-    with pytest.raises(ValueError, match="two variables are named 'A'"):
-        twice = await Artifact(cells(["A", "B", "A"], 0, "twice"), key="t.h5ad").save()
-        await (await Collection([twice], "twice").save()).mapped()
-    with pytest.raises(ValueError, match="is not an AnnData"):
-        await (await Collection(await tables(1), "tables").save()).mapped()
+        await of_cells.mapped(obs_keys=["age"])
+
+
+EYE = np.eye(2, dtype=np.float32)
+NOT_MAPPED: dict[str, Callable[[], ad.AnnData | pd.DataFrame]] = {
+    "CSC": lambda: ad.AnnData(csc_matrix(EYE)),
+    "there is no X": lambda: ad.AnnData(obs=pd.DataFrame(index=["a", "b"])),
+    "two variables are named 'A'": lambda: cells(["A", "B", "A"], 0, "twice"),
+    "is not an AnnData": lambda: pd.DataFrame({"n": [1]}),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*names are not unique:UserWarning")
+@pytest.mark.parametrize("message", NOT_MAPPED)
+async def test_what_cannot_be_mapped_is_refused(instance: inhaul.Instance, message: str) -> None:
+    data = NOT_MAPPED[message]()
+    member = await Artifact(data, key="x.parquet" if isinstance(data, pd.DataFrame) else "x.h5ad").save()
+    collection = await Collection([member], "one").save()
+    with pytest.raises(ValueError, match=message):
+        await collection.mapped()

@@ -30,9 +30,8 @@ async def artifacts(
         yield made
 
 
-async def test_an_artifact_describes_itself(artifacts: list[Artifact]) -> None:
-    description = await artifacts[0].describe()
-    told = dict(description.sections)
+async def test_an_artifact_tells_its_fields_values_and_links(artifacts: list[Artifact]) -> None:
+    told = dict((await artifacts[0].describe()).sections)
     assert list(told) == ["Artifact", "From", "Features", "Linked"]
     assert told["Artifact"]["key"] == "in/a.csv"
     assert told["Artifact"]["size"] == "3"
@@ -43,10 +42,20 @@ async def test_an_artifact_describes_itself(artifacts: list[Artifact]) -> None:
     assert list(told["Linked"]) == ["ulabels"]
     assert told["Linked"]["ulabels"].startswith("label 0, label 1, ")
     assert told["Linked"]["ulabels"].endswith("label 9, ...")
+
+
+async def test_a_description_is_shown_as_text_and_in_notebooks(artifacts: list[Artifact]) -> None:
+    description = await artifacts[0].describe()
     assert "  temperature  20.5, 21.5" in str(description)
     assert "<first>" in str(description)
     assert "&lt;first&gt;" in description._repr_html_()
+
+
+async def test_a_section_about_nothing_is_left_out(artifacts: list[Artifact]) -> None:
     assert [title for title, _ in (await artifacts[1].describe()).sections] == ["Artifact", "From"]
+
+
+async def test_what_is_not_saved_is_not_described(artifacts: list[Artifact]) -> None:
     with pytest.raises(ValueError, match="not saved"):
         await Artifact(artifacts[0].path).describe()
 

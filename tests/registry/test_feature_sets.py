@@ -11,14 +11,25 @@ from inhaul import Artifact, Feature, FeatureSet, ULabel, annotate
 from inhaul.errors import KeyExists
 
 
-async def test_equal_feature_sets_are_one_record_linked_by_slot(artifacts: list[Artifact]) -> None:
-    area = await Feature("area", "float").save()
-    made = await FeatureSet([area, Feature("depth", "float")]).save()
+@pytest.fixture
+async def area(artifacts: list[Artifact]) -> Feature:
+    return await Feature("area", "float").save()
+
+
+@pytest.fixture
+async def made(area: Feature) -> FeatureSet:
+    """A saved set of `area` and of a feature that was saved with it."""
+    return await FeatureSet([area, Feature("depth", "float")]).save()
+
+
+async def test_equal_feature_sets_are_one_record(made: FeatureSet) -> None:
     assert [feature.name for feature in await made.features.all()] == ["area", "depth"]
     again = await FeatureSet(reversed(await made.features.all())).save()
     assert again == made
     assert (again.id, again.n) == (made.id, 2)
 
+
+async def test_a_feature_set_is_linked_by_slot(artifacts: list[Artifact], made: FeatureSet) -> None:
     await artifacts[0].features.add_feature_set(made, "columns")
     await artifacts[0].features.add_feature_set(made, "columns")
     await artifacts[0].features.add_feature_set(made, "rna:obs")
@@ -26,11 +37,22 @@ async def test_equal_feature_sets_are_one_record_linked_by_slot(artifacts: list[
     assert await artifacts[0].features["other"].all() == []
     assert await artifacts[0].features.slots() == ["columns", "rna:obs"]
     assert await artifacts[0].feature_sets.all() == [made]
+
+
+async def test_a_slot_has_one_feature_set(artifacts: list[Artifact], area: Feature, made: FeatureSet) -> None:
+    await artifacts[0].features.add_feature_set(made, "columns")
     with pytest.raises(KeyExists, match="another feature set in this slot"):
         await artifacts[0].features.add_feature_set(FeatureSet([area]), "columns")
+
+
+async def test_artifacts_are_found_by_their_feature_sets(artifacts: list[Artifact], made: FeatureSet) -> None:
+    await artifacts[0].features.add_feature_set(made, "columns")
     await artifacts[1].feature_sets.add(made)
     assert await made.artifacts.all() == artifacts[:2]
     assert await Artifact.filter(feature_sets__features__name="depth").all() == artifacts[:2]
+
+
+async def test_a_set_of_no_or_equal_features_is_refused(area: Feature) -> None:
     for members in ([], [area, area]):
         with pytest.raises(ValueError, match="at least one feature"):
             FeatureSet(members)

@@ -107,27 +107,65 @@ async def test_wrong_labels_and_values_are_refused(artifacts: list[Artifact]) ->
     assert await artifacts[0].features.get_values() == {}
 
 
-async def test_labels_are_added_copied_and_removed(artifacts: list[Artifact]) -> None:
-    tissue, dose = (await features(tissue="cat[ULabel]", dose="float")).values()
-    lung, liver = await ULabel("lung").save(), await ULabel("liver", description="hepatic").save()
+@pytest.fixture
+async def tissue(artifacts: list[Artifact]) -> Feature:
+    return (await features(tissue="cat[ULabel]"))["tissue"]
+
+
+@pytest.fixture
+async def organs(artifacts: list[Artifact]) -> list[ULabel]:
+    return [await ULabel("lung").save(), await ULabel("liver", description="hepatic").save()]
+
+
+async def test_labels_are_added_once_with_and_without_a_feature(
+    artifacts: list[Artifact], tissue: Feature, organs: list[ULabel]
+) -> None:
+    lung, liver = organs
     labels = artifacts[0].labels
     await labels.add(lung)
+    assert await labels.get(tissue).all() == []
     await labels.add([lung, liver], feature=tissue)
     await labels.add([lung, liver], feature=tissue)
     assert await artifacts[0].ulabels.all() == [lung, liver]
     assert await labels.get(tissue).all() == [lung, liver]
+
+
+async def test_a_label_that_is_removed_for_a_feature_stays_without_it(
+    artifacts: list[Artifact], tissue: Feature, organs: list[ULabel]
+) -> None:
+    lung, liver = organs
+    labels = artifacts[0].labels
+    await labels.add(lung)
+    await labels.add(organs, feature=tissue)
     await labels.remove(lung, feature=tissue)
     assert await labels.get(tissue).all() == [liver]
     assert await artifacts[0].ulabels.filter(name="lung").count() == 1
+    await labels.remove([lung, liver])
+    assert await artifacts[0].ulabels.all() == []
+
+
+async def test_labels_are_copied_with_their_features(
+    artifacts: list[Artifact], tissue: Feature, organs: list[ULabel]
+) -> None:
+    lung, liver = organs
+    await artifacts[0].labels.add(lung)
+    await artifacts[0].labels.add(liver, feature=tissue)
     await artifacts[1].labels.add_from(artifacts[0])
     assert await artifacts[1].labels.get(tissue).all() == [liver]
     assert await artifacts[1].ulabels.all() == [lung, liver]
-    await labels.remove([lung, liver])
-    assert await artifacts[0].ulabels.all() == []
+
+
+async def test_labels_that_cannot_be_added_are_refused(artifacts: list[Artifact], organs: list[ULabel]) -> None:
+    dose = (await features(dose="float"))["dose"]
     with pytest.raises(ValueError, match=r"dtype='cat\[ULabel\]'"):
-        await labels.add(lung, feature=dose)
+        await artifacts[0].labels.add(organs[0], feature=dose)
     with pytest.raises(ValueError, match="not saved"):
-        await labels.add(ULabel("new"))
+        await artifacts[0].labels.add(ULabel("new"))
+    assert await artifacts[0].ulabels.all() == []
+
+
+async def test_a_label_of_a_known_name_is_that_label(organs: list[ULabel]) -> None:
+    lung = organs[0]
     assert (await ULabel("lung").save()).id == lung.id
 
 
@@ -148,19 +186,35 @@ async def test_artifacts_are_found_by_label(artifacts: list[Artifact]) -> None:
         artifacts[0].ulabels = [lung]  # type: ignore[misc, assignment]
 
 
-async def test_labels_form_a_hierarchy(artifacts: list[Artifact]) -> None:
+@pytest.fixture
+async def hierarchy(artifacts: list[Artifact]) -> list[ULabel]:
+    """Three labels, each a child of the one before it."""
     cell, tcell, cd8 = [await ULabel(name).save() for name in ("cell", "T cell", "CD8 T cell")]
     await tcell.parents.add(cell)
     await tcell.children.add(cd8)
+    return [cell, tcell, cd8]
+
+
+async def test_labels_form_a_hierarchy(hierarchy: list[ULabel]) -> None:
+    cell, tcell, cd8 = hierarchy
     assert await cd8.parents.all() == [tcell]
     assert await cell.children.all() == [tcell]
     assert await cell.descendants.all() == [tcell, cd8]
     assert await cd8.ancestors.all() == [cell, tcell]
+    await tcell.children.remove(cd8)
+    assert await cell.descendants.all() == [tcell]
+
+
+async def test_artifacts_are_found_by_what_is_below_a_label(artifacts: list[Artifact], hierarchy: list[ULabel]) -> None:
+    cell, _, cd8 = hierarchy
     await artifacts[0].labels.add(cd8)
     assert await Artifact.filter(ulabels__in=cell.descendants).all() == [artifacts[0]]
     assert await ULabel.filter(parents__parents__name="cell").all() == [cd8]
+
+
+async def test_a_hierarchy_of_labels_has_no_circle(hierarchy: list[ULabel]) -> None:
+    cell, tcell, cd8 = hierarchy
     for bottom, top in ((cell, cd8), (cell, cell), (tcell, cd8)):
         with pytest.raises(ValueError, match="cannot form a circle"):
             await bottom.parents.add(top)
-    await tcell.children.remove(cd8)
-    assert await cell.descendants.all() == [tcell]
+    assert await cell.descendants.all() == [tcell, cd8]

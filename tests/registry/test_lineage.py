@@ -1,59 +1,68 @@
 """Runs: tracked, linked with what they make and use, and drawn."""
 
-import argparse
 import asyncio
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from datetime import date
-from enum import Enum
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 
 import inhaul
 import inhaul.sync as ih
 from inhaul import Artifact, Run, Transform
-from inhaul.errors import InvalidText
 from trees import text_file
 
 
-async def test_what_is_made_and_used_belongs_to_the_current_run(instance: inhaul.Instance, tmp_path: Path) -> None:
-    before = await Artifact(text_file(tmp_path, "before.txt"), key="before.txt").save()
+async def test_what_is_made_belongs_to_the_current_run(instance: inhaul.Instance, tmp_path: Path) -> None:
     run = await inhaul.track(Transform("nightly", type="pipeline"), params={"depth": 3})
     assert (run.transform.name, run.params, run.finished_at) == ("nightly", {"depth": 3}, None)
-
     one = await Artifact(text_file(tmp_path, "one.txt")).save()
     two = await Artifact(text_file(tmp_path, "two.txt"), key="two.txt", run=False).save()
-    (tmp_path / "folder").mkdir()
     text_file(tmp_path / "folder", "three.txt")
     listed = await Artifact.from_dir(tmp_path / "folder").save()
     await inhaul.ingest(tmp_path / "folder", key="more")
     assert (one.run, two.run, listed[0].run) == (run, None, run)
     assert [artifact.key for artifact in await run.outputs.all()] == [None, "folder/three.txt", "more/three.txt"]
 
+
+async def test_what_is_used_is_an_input_of_the_current_run(instance: inhaul.Instance, tmp_path: Path) -> None:
+    before = await Artifact(text_file(tmp_path, "before.txt"), key="before.txt").save()
+    unused = await Artifact(text_file(tmp_path, "unused.txt"), key="unused.txt").save()
+    run = await inhaul.track(Transform("nightly", type="pipeline"))
     assert await before.load() == "before.txt"
     await before.cache()
-    await one.load()
-    await two.load(is_run_input=False)
+    await unused.load(is_run_input=False)
     assert await before.input_of.all() == [run]
     assert await run.inputs.all() == [before]
     assert await Artifact.filter(input_of__transform__name="nightly").all() == [before]
-    await one.cache(is_run_input=True)
-    assert await run.inputs.all() == [before], "a run makes what it makes of others"
 
+
+async def test_what_a_run_makes_is_not_its_input(instance: inhaul.Instance, tmp_path: Path) -> None:
+    run = await inhaul.track(Transform("nightly", type="pipeline"))
+    one = await Artifact(text_file(tmp_path, "one.txt")).save()
+    await one.load()
+    await one.cache(is_run_input=True)
+    assert await run.inputs.all() == [], "a run makes what it makes of others"
+
+
+async def test_a_run_that_meets_an_artifact_again_is_its_previous_run(
+    instance: inhaul.Instance, tmp_path: Path
+) -> None:
+    before = await Artifact(text_file(tmp_path, "before.txt"), key="before.txt").save()
+    run = await inhaul.track(Transform("nightly", type="pipeline"))
     await Artifact(text_file(tmp_path, "before.txt"), key="before.txt").save()
     assert await before.previous_runs.all() == [run]
     assert (await Artifact.get(before.uid)).run is None
 
+
+async def test_after_its_end_a_run_makes_and_uses_nothing(instance: inhaul.Instance, tmp_path: Path) -> None:
+    run = await inhaul.track(Transform("nightly", type="pipeline"))
     await inhaul.finish()
     assert (await Run.get(run.uid)).finished_at >= run.started_at
-    assert (await Artifact(text_file(tmp_path, "four.txt"), key="four.txt").save()).run is None
+    one = await Artifact(text_file(tmp_path, "one.txt"), key="one.txt").save()
+    assert one.run is None
     with pytest.raises(ValueError, match=r"start one with track\(\)"):
         await inhaul.finish()
     with pytest.raises(ValueError, match="needs a current run"):
@@ -66,39 +75,6 @@ async def test_the_same_transform_is_used_again(instance: inhaul.Instance) -> No
     assert first.transform == second.transform
     assert first != second
     assert await Run.filter(transform__name="nightly").count() == 2
-
-
-async def test_each_call_of_a_tracked_function_is_a_run(instance: inhaul.Instance, tmp_path: Path) -> None:
-    outer = await inhaul.track(Transform("nightly", type="pipeline"))
-
-    for name in ("a.txt", "b.txt"):
-        text_file(tmp_path, name)
-
-    @inhaul.tracked
-    async def make(name: str, options: object = None) -> Artifact:
-        await asyncio.sleep(0)
-        return await Artifact(tmp_path / name, key=name).save()
-
-    @inhaul.tracked
-    def fail(number: int) -> None:
-        raise ZeroDivisionError
-
-    made = await asyncio.gather(make("a.txt"), make("b.txt", options=object()))
-    runs = [artifact.run for artifact in made]
-    assert runs[0] != runs[1]
-    assert runs[0].transform == runs[1].transform
-    assert runs[0].transform.type == "function"
-    assert runs[0].transform.name.endswith("make")
-    assert [run.params for run in runs] == [
-        {"name": "a.txt", "options": None},
-        {"name": "b.txt", "options": "<object>"},
-    ]
-    assert [(await Run.get(run.uid)).finished_at is not None for run in runs] == [True, True]
-    with pytest.raises(ZeroDivisionError):
-        await fail(1)
-    failed = await Run.filter(transform__name__endswith="fail").one()
-    assert (failed.params, failed.finished_at) == ({"number": 1}, None)
-    assert (await Artifact(text_file(tmp_path, "c.txt"), key="c.txt").save()).run == outer
 
 
 async def test_an_input_belongs_to_the_run_that_is_given(instance: inhaul.Instance, tmp_path: Path) -> None:
@@ -137,30 +113,41 @@ async def test_what_no_input_can_belong_to_is_refused_before_anything_is_read(
     assert await inhaul.Artifact.filter(input_of__isnull=False).count() == 0
 
 
-async def test_what_a_run_made_or_met_again_is_never_its_input(instance: inhaul.Instance, tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    text_file(tmp_path / "folder", "three.txt")
+async def all_of_it(folder: Path) -> list[Artifact]:
+    """Saves artifacts alone and as a list, in the current run."""
+    made = [await Artifact(text_file(folder, f"{name}.txt"), key=f"{name}.txt").save() for name in ("one", "two")]
+    text_file(folder / "folder", "three.txt")
+    return [*made, *await Artifact.from_dir(folder / "folder").save()]
 
-    async def all_of_it() -> list[Artifact]:
-        made = [await Artifact(text_file(tmp_path, f"{name}.txt"), key=f"{name}.txt").save() for name in ("one", "two")]
-        return [*made, *await Artifact.from_dir(tmp_path / "folder").save()]
 
-    before = await all_of_it()
+async def test_what_a_run_met_again_is_no_more_its_input(instance: inhaul.Instance, tmp_path: Path) -> None:
+    before = await all_of_it(tmp_path)
     run = await inhaul.track(Transform("again"))
     for artifact in before:
         await artifact.load()
     assert len(await run.inputs.all()) == 3
-    again = await all_of_it()
+    again = await all_of_it(tmp_path)
     assert again == before
     assert await run.inputs.all() == [], "it made them again after it had used them"
+    graph = await again[0].view_lineage()
+    assert graph.edges == {(f"r{run.id}", f"a{again[0].id}")}
+
+
+async def test_what_a_run_met_again_never_becomes_its_input(instance: inhaul.Instance, tmp_path: Path) -> None:
+    before = await all_of_it(tmp_path)
+    run = await inhaul.track(Transform("again"))
+    again = await all_of_it(tmp_path)
     for artifact in [*before, *again, *[await Artifact.get(one.uid) for one in before]]:
         await artifact.load()
         await artifact.load(is_run_input=True)
         await artifact.load(is_run_input=await Run.get(run.uid))
     assert await run.inputs.all() == []
-    graph = await again[0].view_lineage()
-    assert graph.edges == {(f"r{run.id}", f"a{again[0].id}")}
 
+
+async def test_what_a_run_met_again_is_an_input_of_a_later_one(instance: inhaul.Instance, tmp_path: Path) -> None:
+    await all_of_it(tmp_path)
+    await inhaul.track(Transform("again"))
+    again = await all_of_it(tmp_path)
     later = await inhaul.track(Transform("later"))
     for artifact in again:
         await artifact.load()
@@ -168,7 +155,9 @@ async def test_what_a_run_made_or_met_again_is_never_its_input(instance: inhaul.
 
 
 @pytest.mark.parametrize("virtual", [True, False])
-async def test_new_content_is_of_the_active_run(instance: inhaul.Instance, tmp_path: Path, virtual: bool) -> None:
+async def test_new_content_is_of_the_active_run_and_no_input_of_it(
+    instance: inhaul.Instance, tmp_path: Path, virtual: bool
+) -> None:
     first = await inhaul.track(Transform("first"))
     artifact = await Artifact(text_file(tmp_path, "a.txt"), key="a.txt", key_is_virtual=virtual).save()
     second = await inhaul.track(Transform("second"))
@@ -181,16 +170,35 @@ async def test_new_content_is_of_the_active_run(instance: inhaul.Instance, tmp_p
     await loaded.load()
     assert await second.inputs.all() == [], "it would come of itself"
 
-    given = await Run(Transform("given")).save()
+
+@pytest.mark.parametrize("virtual", [True, False])
+async def test_new_content_is_of_the_run_that_is_given(
+    instance: inhaul.Instance, tmp_path: Path, virtual: bool
+) -> None:
+    first, given = await Run(Transform("first")).save(), await Run(Transform("given")).save()
+    active = await inhaul.track(Transform("active"))
+    artifact = await Artifact(text_file(tmp_path, "a.txt"), key="a.txt", key_is_virtual=virtual, run=first).save()
+    await artifact.replace(text_file(tmp_path, "b.txt"))
     await artifact.replace(text_file(tmp_path, "c.txt"), run=given)
-    await artifact.replace(text_file(tmp_path, "d.txt"), run=False)
     assert artifact.run == (await Artifact.get(artifact.uid)).run == given
-    assert await artifact.previous_runs.all() == [first, second]
-    await artifact.replace(text_file(tmp_path, "e.txt"), run=first)
-    assert await artifact.previous_runs.all() == [second, given]
+    assert await artifact.previous_runs.all() == [first, active]
+    await artifact.replace(text_file(tmp_path, "d.txt"), run=first)
+    assert await artifact.previous_runs.all() == [given, active]
+
+
+@pytest.mark.parametrize("virtual", [True, False])
+async def test_new_content_without_a_run_leaves_the_artifact_its_run(
+    instance: inhaul.Instance, tmp_path: Path, virtual: bool
+) -> None:
+    first = await inhaul.track(Transform("first"))
+    artifact = await Artifact(text_file(tmp_path, "a.txt"), key="a.txt", key_is_virtual=virtual).save()
+    await inhaul.track(Transform("second"))
+    await artifact.replace(text_file(tmp_path, "b.txt"), run=False)
+    assert artifact.run == (await Artifact.get(artifact.uid)).run == first
     await inhaul.finish()
-    await artifact.replace(text_file(tmp_path, "f.txt"))
+    await artifact.replace(text_file(tmp_path, "c.txt"))
     assert (await Artifact.get(artifact.uid)).run == first
+    assert await artifact.previous_runs.all() == []
 
 
 def test_the_blocking_api_replaces_in_the_active_run(tmp_path: Path) -> None:
@@ -224,202 +232,6 @@ def test_the_blocking_api_links_the_run_that_is_given(tmp_path: Path) -> None:
         assert active.inputs.all() == []
 
 
-async def test_defaults_of_a_tracked_function_are_its_params(instance: inhaul.Instance) -> None:
-    @inhaul.tracked
-    def fit(x: int, depth: int = 3, *more: int, path: Path = Path("out"), empty: str = "", **options: int) -> None:
-        pass
-
-    await fit(1)
-    await fit(1, 4, 5, path=Path("there"), rate=2)
-    with_defaults, given = [run.params for run in await Run.filter().order_by("id").all()]
-    assert with_defaults == {"x": 1, "depth": 3, "path": "out", "empty": ""}
-    assert given == {"x": 1, "depth": 4, "more": [5], "path": "there", "empty": "", "options": {"rate": 2}}
-
-
-class Colour(Enum):
-    RED = "red"
-
-
-GIVEN = {
-    "input": Path("a/b.csv"),
-    "n": np.int64(3),
-    "rate": np.float32(0.5),
-    "really": np.bool_(True),
-    "when": pd.Timestamp("2024-05-01", tz="UTC"),
-    "day": date(2024, 5, 1),
-    "colour": Colour.RED,
-    "run": print,
-    "sizes": (1, np.int64(2)),
-    "nested": {"path": Path("c")},
-    "nothing": None,
-    "limits": [float("nan"), np.float64("inf"), float("-inf")],
-}
-RECORDED = {
-    "input": "a/b.csv",
-    "n": 3,
-    "rate": 0.5,
-    "really": True,
-    "when": "2024-05-01 00:00:00+00:00",
-    "day": "2024-05-01",
-    "colour": "Colour.RED",
-    "run": "builtins.print",
-    "sizes": [1, 2],
-    "nested": {"path": "c"},
-    "nothing": None,
-    "limits": ["nan", "inf", "-inf"],
-}
-
-
-async def test_params_that_are_given_are_recorded_as_those_of_a_tracked_function(instance: inhaul.Instance) -> None:
-    run = await inhaul.track(Transform("t"), params=vars(argparse.Namespace(**GIVEN)))
-    assert run.params == RECORDED
-    assert (await Run.get(run.uid)).params == RECORDED
-    await inhaul.tracked(lambda given: None)(GIVEN)
-    assert (await Run.filter().order_by("-id").first()).params == {"given": RECORDED}
-    run.params["path"], run.params["n"] = Path("x"), np.int64(4)
-    await run.save()
-    assert (await Run.get(run.uid)).params == run.params == RECORDED | {"path": "x", "n": 4}
-
-
-def test_keys_of_params_that_are_no_texts_are_refused(tmp_path: Path) -> None:
-    with ih.connect(tmp_path / "storage"):
-        for params in ({1: "a"}, {None: "a"}, {"a": [{2.5: "b"}]}):
-            with pytest.raises(TypeError, match="is not a text, and would come back as one"):
-                ih.track(ih.Transform("t"), params=params)
-        circle: dict[str, object] = {}
-        circle["self"] = circle
-        with pytest.raises(ValueError, match="holds itself"):
-            ih.track(ih.Transform("t"), params=circle)
-        assert ih.Run.filter().count() == 0
-        ih.tracked(lambda given: None)({1: "a"})
-        assert ih.Run.filter().one().params == {"given": "{1: 'a'}"}
-
-
-class _Odd:
-    def __getattr__(self, name: str) -> object:
-        raise ZeroDivisionError
-
-    def __repr__(self) -> str:
-        raise ZeroDivisionError
-
-
-_LOOP: list[object] = []
-_LOOP.append(_LOOP)
-
-
-_RECORDED: list[tuple[object, object]] = [
-    (float("nan"), "nan"),
-    ([float("inf"), -np.float32("inf"), {"rate": np.float64("nan")}], ["inf", "-inf", {"rate": "nan"}]),
-    ({(1, 2): 3}, "{(1, 2): 3}"),
-    ("\udcff", r"'\udcff'"),
-    (Path("\udcff"), r"PosixPath('\udcff')"),
-    (_LOOP, "[[[[[[[...]]]]]]]"),
-    ([*range(10_000)], "[0, 1, 2, 3, 4, 5, ...]"),
-    ("x" * 100_000, "'xxxxxxxxxxxx...xxxxxxxxxxxxx'"),
-    (10**5000, "<int>"),
-    ({"a": [1, None, Path("b"), object()]}, {"a": [1, None, "b", "<object>"]}),
-]
-
-
-async def test_any_argument_of_a_tracked_function_is_recorded(instance: inhaul.Instance) -> None:
-    @inhaul.tracked
-    async def take(given: object) -> Run:
-        return await Run.filter().order_by("-id").first()
-
-    for value, recorded in _RECORDED:
-        assert (await take(value)).params == {"given": recorded}
-
-
-async def test_an_argument_that_cannot_be_shown_is_recorded_by_its_type(instance: inhaul.Instance) -> None:
-    await inhaul.tracked(lambda odd: None)(_Odd())
-    assert (await Run.filter().one()).params["odd"].startswith("<_Odd instance at")
-    await inhaul.tracked(lambda odd: None)({"a": [_Odd()]})
-    assert (await Run.filter().order_by("-id").first()).params["odd"].startswith("{'a': [<_Odd instance at")
-
-
-async def test_a_param_that_has_no_form_is_refused_by_name_and_ends_no_run(instance: inhaul.Instance) -> None:
-    run = await inhaul.track(Transform("t"), params={"depth": 3})
-    for value, error, problem in (
-        (_Odd(), TypeError, "reading it raises ZeroDivisionError"),
-        ([object()], TypeError, "there is no form for <object"),
-        ("\udcff", InvalidText, "half of a surrogate pair"),
-        ({"\udcff": 1}, InvalidText, "half of a surrogate pair"),
-    ):
-        message = rf"params\['odd'\]=.* cannot be JSON: .*{problem}"
-        with pytest.raises(error, match=message):
-            await inhaul.track(Transform("t"), params={"depth": 4, "odd": value})
-        run.params["odd"] = value
-        with pytest.raises(error, match=message):
-            await inhaul.finish()
-        assert instance.run is run
-    assert await Run.filter().count() == 1
-    del run.params["odd"]
-    await inhaul.finish()
-    assert (await Run.get(run.uid)).params == {"depth": 3}
-
-
-async def test_a_function_is_tracked_with_parentheses_too(instance: inhaul.Instance) -> None:
-    @inhaul.tracked()
-    async def later(number: int) -> int:
-        return number
-
-    @inhaul.tracked()
-    def now(number: int) -> int:
-        return number
-
-    @ih.tracked()
-    def blocking(number: int) -> int:
-        return number
-
-    assert (await later(1), await now(2), await asyncio.to_thread(blocking, 3)) == (1, 2, 3)
-    runs = await Run.filter(transform__type="function").order_by("id").all()
-    assert [run.params for run in runs] == [{"number": 1}, {"number": 2}, {"number": 3}]
-    assert later.__name__ == "later"
-
-
-def test_generators_and_unnamed_functions_cannot_be_tracked() -> None:
-    def numbers() -> Iterator[int]:
-        yield 1
-
-    async def later() -> AsyncIterator[int]:
-        yield 1
-
-    for track in (inhaul.tracked, ih.tracked):
-        for function in (numbers, later):
-            with pytest.raises(TypeError, match="is a generator"):
-                track(function)
-        for other in (partial(print, 1), 5):
-            with pytest.raises(TypeError, match="not a function with a name"):
-                track(other)  # type: ignore[arg-type]
-
-
-async def test_params_that_are_set_one_by_one_are_saved(instance: inhaul.Instance) -> None:
-    run = await inhaul.track(Transform("nightly", type="pipeline"), params={"depth": 3})
-    run.params["accuracy"] = 0.9
-    await run.save()
-    found = await Run.get(run.uid)
-    assert found.params == {"depth": 3, "accuracy": 0.9}
-    del found.params["depth"]
-    await found.save()
-    assert (await Run.get(run.uid)).params == {"accuracy": 0.9}
-    found.params["what"] = object()
-    with pytest.raises(TypeError, match="cannot be JSON"):
-        await found.save()
-    await inhaul.finish()
-
-
-def test_params_of_one_api_can_be_changed_by_the_other(tmp_path: Path) -> None:
-    async def begin() -> Run:
-        return await inhaul.track(Transform("nightly", type="pipeline"), params={"depth": 3})
-
-    with ih.connect(tmp_path / "storage"):
-        uid = asyncio.run(begin()).uid
-        run = ih.Artifact(text_file(tmp_path, "a.txt"), key="a.txt").save().run
-        run.params["accuracy"] = 0.9
-        run.save()
-        assert ih.Run.get(uid).params == {"depth": 3, "accuracy": 0.9}
-
-
 def test_both_apis_have_one_current_run(tmp_path: Path) -> None:
     with ih.connect(tmp_path / "storage"):
         run = ih.track(ih.Transform("nightly", type="pipeline"))
@@ -433,15 +245,6 @@ def test_both_apis_have_one_current_run(tmp_path: Path) -> None:
         assert type(other.run) is Run
         assert other.run.uid == run.uid
         assert run.outputs.count() == 2
-
-        @ih.tracked
-        def make(name: str) -> ih.Artifact:
-            return ih.Artifact(text_file(tmp_path, name)).save()
-
-        assert make("c.txt").run.transform.name.endswith("make")
-        assert "flowchart" in str(run.outputs.first().view_lineage())
-        with pytest.raises(TypeError, match=r"inhaul\.tracked"):
-            ih.tracked(made_elsewhere)
         ih.finish()
         assert ih.Run.get(run.uid).finished_at is not None
 

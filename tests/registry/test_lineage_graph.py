@@ -2,19 +2,29 @@
 
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 import inhaul
-from inhaul import Artifact, Transform
+from inhaul import Artifact, Run, Transform
 from inhaul.db import tables
 from inhaul.registry.lineage.graph import Lineage, _drawn
 from trees import text_file
 
 
-async def test_the_graph_has_what_led_to_an_artifact_and_what_came_of_it(
-    instance: inhaul.Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Steps(NamedTuple):
+    """Two runs, and the artifacts before, between and after them."""
+
+    raw: Artifact
+    cleaning: Run
+    clean: Artifact
+    plotting: Run
+    plot: Artifact
+
+
+@pytest.fixture
+async def steps(instance: inhaul.Instance, tmp_path: Path) -> Steps:
     raw = await Artifact(text_file(tmp_path, "raw.txt"), key='raw "x".txt').save()
     first = await inhaul.track(Transform("clean", type="pipeline"))
     await raw.load()
@@ -23,8 +33,11 @@ async def test_the_graph_has_what_led_to_an_artifact_and_what_came_of_it(
     second = await inhaul.track(Transform("plot", type="notebook"))
     await clean.load()
     plot = await Artifact(text_file(tmp_path, "plot.txt"), key="plot.txt").save()
+    return Steps(raw, first, clean, second, plot)
 
-    graph = await clean.view_lineage()
+
+async def test_the_graph_has_what_led_to_an_artifact_and_what_came_of_it(steps: Steps) -> None:
+    graph = await steps.clean.view_lineage()
     names = {node: label.splitlines()[0] for node, label in graph.labels.items()}
     assert set(names.values()) == {'raw "x".txt', "clean.txt", "plot.txt", "clean", "plot"}
     assert {(names[start], names[end]) for start, end in graph.edges} == {
@@ -33,6 +46,13 @@ async def test_the_graph_has_what_led_to_an_artifact_and_what_came_of_it(
         ("clean.txt", "plot"),
         ("plot", "plot.txt"),
     }
+    artifacts = (steps.raw, steps.clean, steps.plot)
+    assert {names[f"a{one.id}"] for one in artifacts} == {one.key for one in artifacts}
+
+
+async def test_a_graph_is_drawn_by_mermaid_and_graphviz(steps: Steps) -> None:
+    raw, first, _, second, plot = steps
+    graph = await steps.clean.view_lineage()
     lines = str(graph).splitlines()
     assert lines[0] == "flowchart LR"
     assert f'    a{raw.id}["raw &quot;x&quot;.txt"]' in lines
@@ -40,13 +60,18 @@ async def test_the_graph_has_what_led_to_an_artifact_and_what_came_of_it(
     assert f'    a{raw.id} [label="raw \\"x\\".txt" shape=box]' in graph.graphviz.splitlines()
     assert f"    r{second.id} -> a{plot.id}" in graph.graphviz.splitlines()
     assert graph._repr_mimebundle_()["text/vnd.mermaid"] == str(graph)
-    assert {names[f"a{id}"] for id in (raw.id, clean.id, plot.id)} == {artifact.key for artifact in (raw, clean, plot)}
 
+
+async def test_a_large_graph_is_cut_and_says_so(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inhaul.registry.lineage.graph._MOST", 3)
-    cut = await clean.view_lineage()
+    cut = await steps.clean.view_lineage()
     assert len(cut.labels) == 3
     assert not cut.complete
     assert "more was left out" in str(cut)
+
+
+async def test_what_is_not_saved_has_no_graph(instance: inhaul.Instance, tmp_path: Path) -> None:
+    text_file(tmp_path, "raw.txt")
     with pytest.raises(ValueError, match="not saved"):
         await Artifact(tmp_path / "raw.txt", key="x.txt").view_lineage()
 

@@ -42,18 +42,29 @@ async def test_an_artifact_is_stored_where_the_user_says(instance: inhaul.Instan
     if form == "unsaved":
         assert storage.id == artifact.storage.id
     assert sorted(await roots()) == sorted([instance.root, str(shelf)])
+    assert (await inhaul.verify(artifact.storage)).ok
 
+
+async def test_a_key_is_that_of_one_storage(instance: inhaul.Instance, tmp_path: Path) -> None:
+    shelf = tmp_path / "shelf"
+    artifact = await Artifact(write(tmp_path / "a.txt", "a"), key="a.txt", storage=shelf).save()
     again = await Artifact(write(tmp_path / "a.txt", "a"), key="a.txt", storage=shelf).save()
     assert again == artifact
     newer = await Artifact(write(tmp_path / "a.txt", "b"), key="a.txt", storage=shelf).save()
     assert (newer.stem_uid, newer.storage.root) == (artifact.stem_uid, str(shelf))
     other = await Artifact(write(tmp_path / "a.txt", "a"), key="a.txt").save()
     assert (other.storage.root, other.stem_uid == artifact.stem_uid) == (instance.root, False)
+
+
+async def test_a_real_key_is_the_place_in_the_storage_that_the_user_says(
+    instance: inhaul.Instance, tmp_path: Path
+) -> None:
+    shelf = tmp_path / "shelf"
     real = await Artifact(write(tmp_path / "r.txt", "r"), key="d/r.txt", storage=shelf, key_is_virtual=False).save()
     assert real.path == shelf / "d" / "r.txt"
     with pytest.raises(KeyExists):
         await Artifact(write(tmp_path / "r.txt", "s"), key="d/r.txt", storage=shelf, key_is_virtual=False).save()
-    assert (await inhaul.verify(artifact.storage)).ok
+    assert real.path.read_text() == "r"
 
 
 @pytest.mark.filterwarnings("ignore:.*pull.*:FutureWarning:mudata")

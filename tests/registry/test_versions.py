@@ -77,7 +77,7 @@ async def test_a_predecessor_that_turns_out_to_be_registered_becomes_that_record
     assert (new.stem_uid, new.version) == (winner.stem_uid, "2")
 
 
-async def test_a_version_is_a_short_text_used_once_in_a_family(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_a_version_is_a_short_text(instance: inhaul.Instance, tmp_path: Path) -> None:
     path = file(tmp_path, "1")
     for wrong in (2, 1.0, b"1", True):
         with pytest.raises(TypeError, match="version="):
@@ -87,24 +87,38 @@ async def test_a_version_is_a_short_text_used_once_in_a_family(instance: inhaul.
             Artifact(path, key="t.txt", version=wrong)
     first = await Artifact(path, key="t.txt", version="2024-β").save()
     assert (first.version, first.is_latest) == ("2024-β", True)
-    first.version = "draft"
-    await first.save()
     with pytest.raises(TypeError):
         first.version = None
 
+
+@pytest.fixture
+async def draft(instance: inhaul.Instance, tmp_path: Path) -> Artifact:
+    """An artifact whose version is a word."""
+    return await Artifact(file(tmp_path, "1"), key="t.txt", version="draft").save()
+
+
+async def test_after_a_version_with_a_number_the_next_one_is_counted(draft: Artifact, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="pass version="):
         await Artifact(file(tmp_path, "2"), key="t.txt")
+    await Artifact(file(tmp_path, "2"), key="t.txt", version="7.1").save()
+    await Artifact(file(tmp_path, "3"), key="t.txt").save()
+    assert [one.version for one in await draft.versions.all()] == ["draft", "7.1", "8"]
+
+
+async def test_a_version_is_used_once_in_a_family(draft: Artifact, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="version 'draft'"):
         await Artifact(file(tmp_path, "2"), key="t.txt", version="draft")
     second = await Artifact(file(tmp_path, "2"), key="t.txt", version="7.1").save()
     third = await Artifact(file(tmp_path, "3"), key="t.txt").save()
-    assert [one.version for one in await first.versions.all()] == ["draft", "7.1", "8"]
-
     third.version = "7.1"
     with pytest.raises(ValueError, match=f"Artifact {second.uid} of the same family has version '7.1'"):
         await third.save()
     assert (await Artifact.get(third.uid)).version == "8"
-    await second.delete()  # what is in the trash keeps its version
+
+
+async def test_what_is_in_the_trash_keeps_its_version(draft: Artifact, tmp_path: Path) -> None:
+    second = await Artifact(file(tmp_path, "2"), key="t.txt", version="7.1").save()
+    await second.delete()
     with pytest.raises(ValueError, match=r"'7\.1'"):
         await Artifact(file(tmp_path, "4"), key="t.txt", version="7.1")
 
