@@ -1960,16 +1960,16 @@ def save(records: Iterable[_Registry]) -> None:
     ...
 
 def testremote(url: str, storage_options: Mapping[str, Any] | None = None) -> RemoteReport:
-    """Tests the abilities of a storage in a bucket with small objects, which it removes at the end.
+    """Tests the abilities of a storage on a network with small objects, which it removes at the end.
 
     Args:
-        url: `s3://bucket/prefix?endpoint_url=...` or `gs://bucket/prefix?endpoint_url=...`.
+        url: The address of the storage, such as `s3://bucket/prefix`.
         storage_options: As for `connect`.
 
     Raises:
         TypeError: `url` is not a text.
         ValueError: `url` is empty, or an option is unknown or not valid.
-        UnsupportedStorage: The address is not on S3 or Google Cloud Storage, or names no bucket.
+        UnsupportedStorage: The address is not on a network, or names no bucket.
         MissingLibrary: The service needs a library that is not installed.
         StorageMissing: There is no such bucket.
         StorageDenied: There are no credentials, or they are refused, or they may not list the bucket.
