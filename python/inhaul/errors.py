@@ -22,7 +22,7 @@ plain `TypeError` and `ValueError`::
     ├── LinkRefused (OSError)               a link leads out of its storage, or a write would go through one
     ├── NotEnoughMemory (MemoryError)       the content needs more memory than there is
     ├── StorageFull (OSError)               no space is left where inhaul writes (errno ENOSPC)
-    ├── MissingLibrary (ImportError)        a format needs a library that is not installed
+    ├── MissingLibrary (ImportError)        a format or a storage needs a library that is not installed
     ├── UnsupportedStorage (NotImplementedError)  a kind of storage that inhaul does not support
     ├── WrongStorage (ValueError)           the storage at a root is not the registered one
     ├── StorageShared (ValueError)          other registries also store objects in a storage
@@ -119,7 +119,7 @@ class StorageFull(InhaulError, OSError):
 
 
 class MissingLibrary(InhaulError, ImportError):
-    """A format needs a library that is not installed; the message names the extra of inhaul that installs it."""
+    """A format or a storage needs a library that is not installed; the message names the extra that installs it."""
 
 
 class UnsupportedStorage(InhaulError, NotImplementedError):

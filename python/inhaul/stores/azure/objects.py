@@ -138,6 +138,9 @@ async def remove(requests: Requests[Clients], keys: Sequence[str]) -> None:
     for _ in range(_TRIES):
         if not keys:
             return
+        if len(keys) == 1:
+            await _delete_singly(requests, keys)
+            return
         try:
             left = await requests.send(partial(_delete, keys), needs=DELETE)
         except (ObjectRefused, StorageDenied):
