@@ -99,7 +99,7 @@ class Requests(Generic[C_co]):
         """
         loop = asyncio.get_running_loop()
         clients = self._clients or await self._renewed(None)
-        failures, first = 0, 0.0
+        failures, spent, first = 0, 0, 0.0
         while True:
             await self._limiter.acquire()
             sent = loop.time()
@@ -115,8 +115,9 @@ class Requests(Generic[C_co]):
                     self._limiter.failed(now, slower=fault.kind is Kind.SLOWER)
                 else:
                     self._limiter.release()
+                    spent += 1
                 first = first or sent
-                if not self._worth_another(fault, failures, now - first):
+                if not self._worth_another(fault, spent, now - first):
                     raise self._final(fault, key, needs, again=failures > 0) from None
             except BaseException:
                 self._limiter.release()
@@ -148,10 +149,10 @@ class Requests(Generic[C_co]):
                 self._clients = fresh
             return self._clients
 
-    def _worth_another(self, fault: Fault, failures: int, seconds: float) -> bool:
+    def _worth_another(self, fault: Fault, spent: int, seconds: float) -> bool:
         if fault.kind in AGAIN:
             return seconds + self.limits.backoff < self.limits.give_up
-        return fault.kind in (Kind.DAMAGED, Kind.EXPIRED) and failures + 1 < _TRIES
+        return fault.kind in (Kind.DAMAGED, Kind.EXPIRED) and spent < _TRIES
 
     def _pause(self, failures: int) -> float:
         longest = min(self.limits.longest_backoff, self.limits.backoff * 2 ** min(failures, 30))
