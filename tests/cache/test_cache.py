@@ -415,7 +415,6 @@ async def test_a_full_disk_says_where_and_what_is_needed_and_leaves_nothing(smal
 CHILD = """
 import asyncio, fcntl, os, shutil, sys, random
 from pathlib import Path
-from disks import disk
 from inhaul.cache import Cache, Entry
 from inhaul.hashing import Digest, hash_file
 
