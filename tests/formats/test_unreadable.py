@@ -210,19 +210,26 @@ async def test_values_without_a_form_are_named(instance: inhaul.Instance, tmp_pa
     await refused(cells(uns={"x": {"y": object()}}), "a.zarr", r"cannot be stored as zarr: .*'y'", tmp_path)
 
 
-async def test_a_mudata_that_could_not_be_read_again_is_refused(instance: inhaul.Instance, tmp_path: Path) -> None:
+async def test_names_that_no_part_of_a_mudata_can_have_are_refused(instance: inhaul.Instance, tmp_path: Path) -> None:
     with pulling_nothing():
         await refused(mudata.MuData({"a/b": cells()}), "a.h5mu", "mod has the name 'a/b'", tmp_path)
         await refused(mudata.MuData({"a": cells(obsm={"x/y": EYE})}), "a.h5mu", r"mod\['a'\].obsm .*'x/y'", tmp_path)
-        twice = cells()
-        twice.obs_names = ["a", "a", "b"]
+
+
+async def test_a_mudata_with_a_name_twice_is_stored_if_mudata_can_read_it(
+    instance: inhaul.Instance, tmp_path: Path
+) -> None:
+    twice = cells()
+    twice.obs_names = ["a", "a", "b"]
+    with pulling_nothing():
         mdata = mudata.MuData({"a": twice, "b": cells()})
+        mdata.write_h5mu(tmp_path / "twice.h5mu")
         try:
-            artifact = await Artifact(mdata, key="a.h5mu").save()
-        except ValueError as error:
-            assert "could not be read again" in str(error)
-            assert await Artifact.filter(visibility=None).count() == 0
+            mudata.read_h5mu(tmp_path / "twice.h5mu")
+        except ValueError:  # some releases
+            await refused(mdata, "a.h5mu", "could not be read again", tmp_path)
         else:
+            artifact = await Artifact(mdata, key="a.h5mu").save()
             assert (await (await Artifact.get(artifact.uid)).load())["a"].obs_names.tolist() == ["a", "a", "b"]
 
 
@@ -234,3 +241,12 @@ async def test_what_was_written_is_opened_before_it_is_registered(
     monkeypatch.setattr("inhaul.formats.anndata.check_anndata", lambda adata: None)
     for parts in ({"layers": {"G2/M": EYE}}, {"uns": {"a": {"b/c": 1}}}, {"obs": {"n/x": [1, 2, 3]}}):
         await refused(cells(**parts), key, "could not be read again|cannot be stored", tmp_path)
+
+
+async def test_a_mudata_that_was_written_is_opened_before_it_is_registered(
+    instance: inhaul.Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inhaul.formats.mudata.check_anndata", lambda adata, where: None)
+    with pulling_nothing():
+        for parts in ({"layers": {"G2/M": EYE}}, {"uns": {"a": {"b/c": 1}}}):
+            await refused(mudata.MuData({"a": cells(**parts)}), "a.h5mu", "could not be read again", tmp_path)

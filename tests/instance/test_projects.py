@@ -271,4 +271,4 @@ async def test_storages_inside_a_storage_on_s3_are_left_out_of_its_walk(tmp_path
             report = await storage.verify()
             assert report.ok, report.findings
             assert (await inhaul.gc(storage, older_than=timedelta(0), delete=True)).objects == []
-        assert await stored.load() is not None
+        assert (await stored.cache()).read_text() == "v"

@@ -135,8 +135,7 @@ async def test_members_whose_objects_are_gone_are_one_error(instance: inhaul.Ins
     for call in (collection.cache, collection.load):
         with pytest.raises(ObjectMissing) as raised:
             await call()
-        # How many more fail before the first error cancels the rest depends on the machine.
-        assert all("also failed" in note for note in getattr(raised.value, "__notes__", []))
+        assert any(member.uid in str(raised.value) for member in members)
 
 
 async def test_a_deleted_artifact_cannot_be_a_member(instance: inhaul.Instance) -> None:

@@ -62,11 +62,47 @@ def test_query_sets_are_tables_in_notebooks(blocking_instance: ih.Instance, fold
     assert "and 5 more" in ih.Artifact.filter()._repr_html_()  # type: ignore[attr-defined]
 
 
-def test_signatures_are_those_of_the_async_api() -> None:
-    assert inspect.signature(ih.Artifact) == inspect.signature(inhaul.Artifact)
-    assert inspect.signature(ih.Artifact.from_dir) == inspect.signature(inhaul.Artifact.from_dir)
-    assert inspect.signature(ih.ingest) == inspect.signature(inhaul.ingest)
-    assert inspect.signature(ih.QuerySet.one) == inspect.signature(inhaul.QuerySet.one)
+FUNCTIONS = [name for name in ih.__all__ if inspect.isfunction(getattr(inhaul, name))]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_has_the_signature_of_its_async_twin(name: str) -> None:
+    assert inspect.signature(getattr(ih, name)) == inspect.signature(getattr(inhaul, name))
+
+
+def taken(function: object, **options: bool) -> list[tuple[str, object, object]]:
+    """Returns the name, the kind and the default of each parameter."""
+    parameters = inspect.signature(function, **options).parameters.values()  # type: ignore[arg-type]
+    return [(one.name, one.kind, one.default) for one in parameters]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_takes_what_its_signature_says(name: str) -> None:
+    """A signature is copied from the async function, also to one that is written anew."""
+    own = taken(getattr(ih, name), follow_wrapped=False)
+    if not any(kind is inspect.Parameter.VAR_POSITIONAL for _, kind, _ in own):
+        assert own == taken(getattr(inhaul, name))
+
+
+def public(cls: type) -> dict[str, object]:
+    """Returns the members of a class: the signatures of methods, and the types of others, of the blocking API."""
+    members = {name: member for name, member in inspect.getmembers(cls) if not name.startswith("_")}
+    types = {name: _blocking.twins.get(type(member), type(member)) for name, member in members.items()}
+    return types | {name: inspect.signature(member) for name, member in members.items() if callable(member)}
+
+
+@pytest.mark.parametrize("cls", _blocking.twins, ids=lambda cls: cls.__name__)
+def test_a_class_has_the_members_and_signatures_of_its_async_twin(cls: type) -> None:
+    twin = _blocking.twins[cls]
+    assert inspect.signature(twin) == inspect.signature(cls)
+    assert public(twin) == public(cls)
+
+
+def test_every_class_of_the_async_api_has_a_twin_or_is_in_both() -> None:
+    classes = {name: cls for name in ih.__all__ if inspect.isclass(cls := getattr(inhaul, name))}
+    assert {name for name, cls in classes.items() if cls not in _blocking.twins and getattr(ih, name) is not cls} == {
+        "Instance"  # whose async methods are not public
+    }
 
 
 def test_a_list_is_staged_when_something_is_asked_of_it(blocking_instance: ih.Instance, folder: Path) -> None:
