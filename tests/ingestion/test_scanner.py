@@ -46,11 +46,14 @@ def rewriting(path: Path, at: int) -> Iterator[None]:
 def test_a_file_that_changes_while_it_is_copied_leaves_no_object(root: Path, store: Path, size: int) -> None:
     fill(root, {"changing": b"\0" * size, "calm": b"c"})
     with rewriting(root / "changing", size // 2):
-        batches = drain(scanner(root, destination=store))
-    assert issues(batches) == {str(root / "changing"): "changed"}
-    (row,) = rows(batches)
-    assert row[1] == "calm"
-    assert objects(store) == [row[4]]
+        for number in range(20):  # on a busy machine, a copy may be made while the file is not written to
+            (folder := store / str(number)).mkdir(parents=True)
+            batches = drain(scanner(root, destination=folder))
+            assert objects(folder) == sorted(row[4] for row in rows(batches))
+            if found := issues(batches):
+                break
+    assert found == {str(root / "changing"): "changed"}
+    assert [row[1] for row in rows(batches)] == ["calm"]
 
 
 def test_stored_bytes_are_the_hashed_ones_though_files_change(root: Path, store: Path) -> None:
