@@ -151,3 +151,16 @@ async def test_reading_a_damaged_file_in_part_names_it(instance: inhaul.Instance
     mapped = await (await Collection([artifact], "one").save()).mapped()
     with pytest.raises(ValueError, match=rf"{artifact.path} cannot be read"):
         await asyncio.to_thread(mapped.__getitem__, 0)
+
+
+def test_a_parquet_file_with_a_damaged_footer_ends_no_process(tmp_path: Path) -> None:
+    """Its schema says that a column has no missing values, its statistics count them."""
+    pd.DataFrame({"t": ["a", "b"], "n": [1, 2]}).to_parquet(tmp_path / "whole")
+    content = (tmp_path / "whole").read_bytes()
+    place = content.index(b"\x15\x0c\x25\x02\x18\x01t") + 3
+    (tmp_path / "damaged").mkdir()
+    for number, byte in enumerate((0, 119)):
+        damaged = content[:place] + bytes([byte]) + content[place + 1 :]
+        (tmp_path / "damaged" / f"{number}.parquet").write_bytes(damaged)
+    done = children.run(LOAD, str(tmp_path / "damaged"))
+    assert (done.returncode, done.stderr[-500:]) == (0, "")

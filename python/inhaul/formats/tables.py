@@ -60,20 +60,19 @@ def read_parquet(path: Path, **options: Any) -> "pd.DataFrame":
 
 
 def _smallest_size(file: Path | BytesIO, columns: Sequence[str] | None) -> int:
-    """Returns the least bytes that columns of a parquet file take in memory, according to its footer."""
+    """Returns the least bytes that columns of a parquet file take in memory, according to its footer.
+
+    The footer also has the size of each column. But if it is damaged, pyarrow ends the process when it is asked for it.
+    """
     from pyarrow import parquet
 
     metadata = parquet.ParquetFile(file).metadata
-    types = {field.name: field.type for field in metadata.schema.to_arrow_schema()}
+    read = [field for field in metadata.schema.to_arrow_schema() if columns is None or field.name in columns]
+    width = sum(_width(field.type) for field in read)
     size = 0
-    for place in range(metadata.num_columns):
-        name = metadata.schema.column(place).path
-        while name and name not in types:  # the path of a part of a column; names may also contain dots
-            name = name.rpartition(".")[0]
-        if columns is None or name in columns:
-            width = _width(types[name])
-            groups = (metadata.row_group(group).column(place) for group in range(metadata.num_row_groups))
-            size += sum(max(group.num_values * width, group.total_uncompressed_size) for group in groups)
+    for place in range(metadata.num_row_groups):
+        group = metadata.row_group(place)
+        size += max(group.num_rows * width, group.total_byte_size if columns is None else 0)
     return size
 
 
