@@ -138,6 +138,14 @@ def test_an_hdf5_array_that_declares_too_much_is_refused(tmp_path: Path) -> None
     refused(tmp_path / "a.h5ad", ".h5ad", "AnnData", rf"obs/chunk would take {HUGE * 4:,} bytes")
 
 
+def test_an_hdf5_array_with_too_many_chunks_for_its_bytes_is_refused(tmp_path: Path) -> None:
+    """The array itself would be small, but the library lists all chunks before it reads one."""
+    cells().write_h5ad(tmp_path / "a.h5ad")
+    with h5py.File(tmp_path / "a.h5ad", "r+") as file:
+        file.create_dataset("layers/x", (4, 1 << 22), "u1", chunks=(4, 4), compression="lzf")[:, :4] = 1
+    refused(tmp_path / "a.h5ad", ".h5ad", "AnnData", rf"The list of chunks of layers/x would take {4096 << 20:,} bytes")
+
+
 def test_an_hdf5_array_on_s3_that_declares_too_much_is_refused(s3_root: str, tmp_path: Path) -> None:
     cells().write_h5ad(tmp_path / "a.h5ad")
     with h5py.File(tmp_path / "a.h5ad", "r+") as file:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _DATATYPE, _ATTRIBUTE, _CONTINUATION = 0x03, 0x0C, 0x10  # types of messages in a header
 _VARIABLE_LENGTH = 9  # the class of a datatype
 _TEXT = 16  # bytes of a reference to a text
+_CHUNK = 4096  # bytes of memory for each chunk that is read, as measured with HDF5 2.0
 
 
 def check_h5(file: "h5py.File", path: Path) -> None:
@@ -45,8 +46,9 @@ def check_h5(file: "h5py.File", path: Path) -> None:
                 texts.check(f"An attribute of {shown}", values)
             node = h5o.open(file.id, name)
             if isinstance(node, h5d.DatasetID):
-                if (declared := _declared(node)) > ALLOWED:
-                    check(shown, declared, min(node.get_storage_size(), size))
+                for what, declared in ((shown, _declared(node)), (f"The list of chunks of {shown}", _listed(node))):
+                    if declared > ALLOWED:
+                        check(what, declared, min(node.get_storage_size(), size))
                 for values in _texts_of(raw, node):
                     texts.check(shown, values)
 
@@ -73,7 +75,9 @@ def check_arrays(file: "h5py.File") -> None:
     def look(name: bytes) -> None:
         node = h5o.open(file.id, name)
         if isinstance(node, h5d.DatasetID):
-            check(name.decode(errors="replace"), _declared(node), size)
+            shown = name.decode(errors="replace")
+            check(shown, _declared(node), size)
+            check(f"The list of chunks of {shown}", _listed(node), size)
 
     h5o.visit(file.id, look)
 
@@ -130,6 +134,14 @@ def _declared(dataset: Any) -> int:
     if _is_chunked(dataset):
         items = max(items, math.prod(dataset.get_create_plist().get_chunk()))
     return int(items * dataset.get_type().get_size())
+
+
+def _listed(dataset: Any) -> int:
+    """Returns the bytes that the library takes for a list of the chunks to read an array, stored or not."""
+    if not _is_chunked(dataset):
+        return 0
+    chunk = dataset.get_create_plist().get_chunk()
+    return _CHUNK * int(math.prod(-(-length // each) for length, each in zip(dataset.shape, chunk, strict=True)))
 
 
 def _texts_of(raw: BinaryIO, dataset: Any) -> Iterator[bytes]:
