@@ -31,7 +31,7 @@ async def outcome(*failures: Kind) -> int:
     async def clients() -> Any:
         return object()
 
-    service = Service(lambda error: Fault(error.args[0], 400, "some code"), read="", delete="", trust="")
+    service = Service(lambda error: Fault(error.args[0], 400, "some code"), read="", write="", delete="", trust="")
     return await Requests(S3Address("bucket", ""), QUICK, service, clients).send(request, needs="")
 
 

@@ -10,59 +10,24 @@ import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from inhaul.errors import FileChanged, InhaulError, KeyExists, StorageUnavailable
+from inhaul.errors import InhaulError
 from inhaul.hashing import Digest
 from inhaul.keys import OBJECTS
-from inhaul.stores.azure import objects
 from inhaul.stores.azure.clients import Clients
 from inhaul.stores.azure.described import hash_metadata
 from inhaul.stores.azure.service import DELETE, READ, WRITE
 from inhaul.stores.remote import metadata, writes
 from inhaul.stores.remote.faults import Damaged, Kind
 from inhaul.stores.remote.parts import hash_parts, send_parts
+from inhaul.stores.remote.puts import LargePut
 from inhaul.stores.remote.readback import has_parts
+from inhaul.stores.remote.removal import remove_singly
 from inhaul.stores.remote.requests import Refused, Requests
-from inhaul.stores.sending import PartReader, UploadJournal
+from inhaul.stores.sending import PartReader
 from inhaul.tasks import to_the_end
 
-_TRIES = 3  # for an object that arrives damaged although the server reports success, or whose blocks are lost
 _LEAVE = 1.0  # seconds that a cancelled call waits for the reply to a commit
 _DISCARD = 5.0  # seconds that a failed or cancelled upload may take to clean up
-
-
-async def put(
-    requests: Requests[Clients],
-    object_key: str,
-    reader: PartReader,
-    uploads: UploadJournal,
-    *,
-    exclusive: bool = False,
-    expected: Digest | None = None,
-) -> tuple[Digest, str]:
-    """Stores an object in blocks. Returns its digest and `verified_by`.
-
-    If the process is killed, the next call continues the upload.
-
-    Args:
-        requests: The storage.
-        object_key: The key relative to the root.
-        reader: The content.
-        uploads: The journal of uploads.
-        exclusive: Whether an existing object stays.
-        expected: The digest that the content must have, if it is known.
-
-    Raises:
-        FileChanged: The content changed while it was read, or has another digest.
-        KeyExists: `exclusive` is True and there is an object.
-        StorageUnavailable: In each try, the object arrived damaged or its blocks were lost.
-    """
-    for _ in range(_TRIES):
-        if result := await _Upload(requests, object_key, _Whole(reader), uploads, exclusive).run(expected):
-            return result
-    raise StorageUnavailable(
-        f"{object_key!r} in {requests.address} was damaged in transit, or its blocks were lost, {_TRIES} times: "
-        "check the network, and that no other program writes to this blob"
-    )
 
 
 class _Whole:
@@ -71,7 +36,7 @@ class _Whole:
     def __init__(self, reader: PartReader) -> None:
         self._reader = reader
         self.size, self.part_size, self.count = reader.size, reader.part_size, reader.count
-        self.digest, self.check = reader.digest, reader.check
+        self.check = reader.check
         self._md5 = hashlib.md5(usedforsecurity=False)
 
     def read(self, first: int, count: int) -> list[tuple[bytes, bytes]]:
@@ -183,24 +148,13 @@ async def _commit(
     )
 
 
-class _Upload:
-    """One try."""
-
-    def __init__(
-        self, requests: Requests[Clients], object_key: str, reader: _Whole, uploads: UploadJournal, exclusive: bool
-    ) -> None:
-        self._requests = requests
-        self._object_key = object_key
-        self._key = requests.address.key(object_key)
-        self._reader = reader
-        self._uploads = uploads
-        self._exclusive = exclusive
-        self._write = writes.Write(requests.service.classify)  # its id is also that of the upload
-        self._confirmed: list[bool] = []  # whether the server said the MD5 of each block that was sent
-        self._md5s: list[bytes] = []
+class BlocksPut(LargePut[Clients]):
+    """See `LargePut`. The id of the upload is that of the write."""
 
     async def run(self, expected: Digest | None) -> tuple[Digest, str] | None:
-        """Uploads missing blocks. Returns None if blocks were lost, or if the stored object is damaged."""
+        """See `LargePut`."""
+        self._whole = _Whole(self._reader)
+        self._confirmed: list[bool] = []  # whether the server said the MD5 of each block that was sent
         left_behind = await asyncio.to_thread(self._uploads.get, self._object_key)
         stored = await self._stored_blocks(left_behind) if left_behind else {}
         if left_behind and not stored:
@@ -217,10 +171,7 @@ class _Upload:
                     await writes.check_free(self._requests, self._key)
                 await to_the_end(asyncio.to_thread(self._uploads.begin, self._object_key, self._write.id))
             await self._send_blocks(stored)
-            await asyncio.to_thread(self._reader.check)
-            digest = self._digest()  # before the object appears: this may raise if the reader expects another digest
-            if expected is not None and digest != expected:
-                raise FileChanged(f"the content of {self._object_key!r} changed since it was staged: stage it again")
+            digest = await self._check(expected)
             is_there = await to_the_end(self._complete(), within=_LEAVE)
             await asyncio.to_thread(self._uploads.end, self._object_key)
             if not is_there:
@@ -230,14 +181,13 @@ class _Upload:
             if await self._has_content():
                 return digest, "readback"
         except BaseException as error:
-            for failure in await to_the_end(self._give_up(error)):
-                error.add_note(failure)
+            await to_the_end(self._give_up(error, self._write.id))
             raise
         # A damaged object would block the next try.
         if self._exclusive:
             await writes.withdraw(self._requests, self._key, self._write.id)
         else:
-            await objects.remove(self._requests, [self._key])
+            await remove_singly(self._requests, [self._key])
         return None
 
     async def _stored_blocks(self, upload_id: str) -> dict[str, int]:
@@ -263,7 +213,7 @@ class _Upload:
         def is_stored(number: int, content: bytes, md5: bytes) -> bool:
             return stored.get(block_id_of(number, self._write.id, md5)) == len(content)
 
-        self._md5s = await send_parts(self._reader, is_stored, self._send_block, at_once=self._requests.limits.parts)
+        self._md5s = await send_parts(self._whole, is_stored, self._send_block, at_once=self._requests.limits.parts)
 
     async def _send_block(self, number: int, content: bytes, md5: bytes) -> None:
         block_id = block_id_of(number, self._write.id, md5)
@@ -279,7 +229,7 @@ class _Upload:
     async def _complete(self) -> bool:
         """Makes the object of the blocks. Returns False if blocks are lost."""
         block_ids = [block_id_of(number, self._write.id, md5) for number, md5 in enumerate(self._md5s, 1)]
-        whole = self._reader.md5()
+        whole = self._whole.md5()
         described = {writes.WRITE_ID: self._write.id, **hash_metadata(self._md5s, whole)}
 
         async def request(to: Clients) -> None:
@@ -306,19 +256,11 @@ class _Upload:
         reader = self._reader
         return await has_parts(self._requests, self._key, reader.size, reader.part_size, self._md5s)
 
-    async def _give_up(self, error: BaseException) -> list[str]:
-        """Removes the blocks, and an object that they may have become under a real key. Returns texts of errors."""
-        failures = []
-        if self._exclusive and self._write.may_be_stored and not isinstance(error, KeyExists):
-            failures.append(await writes.withdraw(self._requests, self._key, self._write.id))
-        failures.append(await self._discard())
-        return [failure for failure in failures if failure]
-
-    async def _discard(self) -> str | None:
-        """Removes the blocks if that harms nobody. Returns a text if it failed."""
+    async def _end(self, upload_id: str) -> str | None:
+        """Removes the blocks if that harms nobody."""
         try:
             async with asyncio.timeout(_DISCARD):
-                if await discard(self._requests, self._object_key, self._write.id):
+                if await discard(self._requests, self._object_key, upload_id):
                     await asyncio.to_thread(self._uploads.end, self._object_key)
         except (InhaulError, TimeoutError) as failure:
             return (
@@ -326,6 +268,3 @@ class _Upload:
                 "the same call goes on with them, or gc() or Azure removes them."
             )
         return None
-
-    def _digest(self) -> Digest:
-        return Digest(*self._reader.digest(self._md5s))

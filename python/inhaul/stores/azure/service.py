@@ -14,7 +14,13 @@ READ = "reading blobs (the role Storage Blob Data Reader, or a SAS with r)"
 DELETE = "deleting blobs (the role Storage Blob Data Contributor, or a SAS with d)"
 LIST = "listing blobs (the role Storage Blob Data Reader, or a SAS with l)"
 
-SERVICE = Service(classify, read=READ, delete=DELETE, trust="set SSL_CERT_FILE to a file of trusted certificates")
+SERVICE = Service(
+    classify,
+    read=READ,
+    write=WRITE,
+    delete=DELETE,
+    trust="set SSL_CERT_FILE to a file of trusted certificates",
+)
 """The service that the storages of `az://` are on."""
 
 

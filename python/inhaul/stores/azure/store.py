@@ -4,18 +4,18 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from inhaul.hashing import Digest
-from inhaul.stores.azure import blocks, objects
 from inhaul.stores.azure.address import AzureAddress
+from inhaul.stores.azure.blocks import BlocksPut, blocks_of, discard
 from inhaul.stores.azure.clients import Clients
 from inhaul.stores.azure.described import found_in, is_folder
+from inhaul.stores.azure.objects import BATCH, BlobPut, delete_blobs
 from inhaul.stores.azure.options import adlfs, check_options, endpoint_of
 from inhaul.stores.azure.probe import probe
 from inhaul.stores.azure.service import LIST, requests_to
 from inhaul.stores.base import PAGE, Scheme, StoredObject, Upload
 from inhaul.stores.remote.limiter import Limits
+from inhaul.stores.remote.removal import remove_batch
 from inhaul.stores.remote.store import RemoteStore
-from inhaul.stores.sending import PartReader, UploadJournal
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobProperties
@@ -34,6 +34,9 @@ class AzureStore(RemoteStore[Clients]):
     Raises:
         ValueError: An option is unknown, or not valid.
     """
+
+    small = BlobPut
+    large = BlocksPut
 
     def __init__(
         self, address: AzureAddress, options: Mapping[str, Any] | None = None, limits: Limits | None = None
@@ -54,27 +57,6 @@ class AzureStore(RemoteStore[Clients]):
         options = adlfs(self.address, self._options)
         path: UPath = UPath(f"az://{self.address.bucket}/{self._key(object_key)}", **options)
         return path
-
-    async def put_small(
-        self, object_key: str, data: bytes, md5_hex: str, *, exclusive: bool = False, resumed: bool = False
-    ) -> str:
-        """Sends an object in one request; see `objects.put`."""
-        return await objects.put(
-            self._requests, self._key(object_key), data, md5_hex, exclusive=exclusive, resumed=resumed
-        )
-
-    async def put_large(
-        self,
-        object_key: str,
-        reader: PartReader,
-        uploads: UploadJournal,
-        *,
-        exclusive: bool = False,
-        expected: Digest | None = None,
-    ) -> tuple[Digest, str]:
-        """Sends an object in blocks; see `blocks.put`."""
-        self._key(object_key)
-        return await blocks.put(self._requests, object_key, reader, uploads, exclusive=exclusive, expected=expected)
 
     async def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
         """Yields the objects whose key starts with a prefix, up to 1,000 at a time, in the order of the server."""
@@ -110,7 +92,7 @@ class AzureStore(RemoteStore[Clients]):
             for one in page:
                 if one.size or one.content_settings.content_md5:
                     continue
-                has = await blocks.blocks_of(self._requests, one.name)
+                has = await blocks_of(self._requests, one.name)
                 begun = one.last_modified or one.creation_time
                 if has is not None and not has.committed and has.sizes != {} and begun is not None:
                     found.append(Upload(one.name[start:], has.upload_id() or "", begun.astimezone(UTC)))
@@ -122,29 +104,11 @@ class AzureStore(RemoteStore[Clients]):
         Azure removes other ones after a week. An upload that no longer exists is not an error.
         """
         for upload in uploads:
-            await blocks.discard(self._requests, upload.key, upload.id)
-
-    async def remove(self, object_keys: Iterable[str]) -> None:
-        """Removes objects, 256 per request. A missing object is not an error.
-
-        A key that ends in a slash means all objects below it.
-
-        Raises:
-            ObjectRefused: The storage does not delete an object.
-        """
-        keys = []
-        for object_key in object_keys:
-            if not object_key.endswith("/"):
-                keys.append(self._key(object_key))
-                continue
-            self._key(object_key.removesuffix("/"))
-            async for page in self.list(object_key):
-                await self._remove([self.address.key(one.key) for one in page])
-        await self._remove(keys)
+            await discard(self._requests, upload.key, upload.id)
 
     async def _remove(self, keys: Sequence[str]) -> None:
-        for start in range(0, len(keys), objects.BATCH):
-            await objects.remove(self._requests, keys[start : start + objects.BATCH])
+        for start in range(0, len(keys), BATCH):
+            await remove_batch(self._requests, keys[start : start + BATCH], delete_blobs)
 
 
 SCHEME = Scheme(

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AbstractContextManager, aclosing, nullcontext, suppress
 
 from inhaul import _core
-from inhaul.errors import FileChanged, InhaulError, KeyExists, ObjectRefused, StorageUnavailable
+from inhaul.errors import InhaulError, ObjectRefused, StorageUnavailable
 from inhaul.hashing import Digest
 from inhaul.stores.gcs import objects
 from inhaul.stores.gcs.clients import Clients
@@ -14,48 +14,12 @@ from inhaul.stores.gcs.service import DELETE, PUT
 from inhaul.stores.remote import writes
 from inhaul.stores.remote.faults import Kind
 from inhaul.stores.remote.parts import read_ahead
+from inhaul.stores.remote.puts import LargePut
 from inhaul.stores.remote.requests import Refused, Requests
-from inhaul.stores.sending import PartReader, UploadJournal
 from inhaul.tasks import to_the_end
 
-_TRIES = 3  # for an object that arrives damaged, or whose upload is lost
 _LEAVE = 1.0  # seconds that a cancelled call waits for the reply to a request that creates something
 _CANCEL = 5.0  # seconds that a failed or cancelled upload may take to clean up, and a complete one for its metadata
-
-
-async def put(
-    requests: Requests[Clients],
-    object_key: str,
-    reader: PartReader,
-    uploads: UploadJournal,
-    *,
-    exclusive: bool = False,
-    expected: Digest | None = None,
-) -> tuple[Digest, str]:
-    """Stores an object in chunks. Returns its digest and `verified_by`.
-
-    A failed upload is cancelled. If the process is killed, the next call continues the upload.
-
-    Args:
-        requests: The storage.
-        object_key: The key relative to the root.
-        reader: The content.
-        uploads: The journal of uploads.
-        exclusive: Whether an existing object stays.
-        expected: The digest that the content must have, if it is known.
-
-    Raises:
-        FileChanged: The content changed while it was read, or has another digest.
-        KeyExists: `exclusive` is True and there is an object.
-        StorageUnavailable: In each try, the object arrived damaged or the upload was lost.
-    """
-    for _ in range(_TRIES):
-        if result := await _Upload(requests, object_key, reader, uploads, exclusive).run(expected):
-            return result
-    raise StorageUnavailable(
-        f"{object_key!r} in {requests.address} was damaged in transit, or its upload was removed, {_TRIES} times: "
-        "check the network, and that nothing cancels running uploads"
-    )
 
 
 async def cancel(requests: Requests[Clients], key: str, session: str) -> None:
@@ -70,24 +34,12 @@ class _Lost(InhaulError):
     """The upload cannot be continued; a new one may succeed."""
 
 
-class _Upload:
-    """One try."""
-
-    def __init__(
-        self, requests: Requests[Clients], object_key: str, reader: PartReader, uploads: UploadJournal, exclusive: bool
-    ) -> None:
-        self._requests = requests
-        self._object_key = object_key
-        self._key = requests.address.key(object_key)
-        self._reader = reader
-        self._uploads = uploads
-        self._exclusive = exclusive
-        self._write = writes.Write(requests.service.classify)
-        self._md5s: list[bytes] = []
-        self._crc32c = 0
+class ResumablePut(LargePut[Clients]):
+    """See `LargePut`."""
 
     async def run(self, expected: Digest | None) -> tuple[Digest, str] | None:
-        """Sends what is missing. Returns None if the upload was lost, or if the stored object is damaged."""
+        """See `LargePut`."""
+        self._crc32c = 0  # of what was read
         left_behind = await asyncio.to_thread(self._uploads.get, self._object_key)
         kept = await self._kept(left_behind) if left_behind else None
         if left_behind and not isinstance(kept, int):
@@ -101,7 +53,7 @@ class _Upload:
         else:
             if self._exclusive:
                 await writes.check_free(self._requests, self._key)
-            session, kept = await to_the_end(self._begin(), self._cancel, within=_LEAVE), 0
+            session, kept = await to_the_end(self._begin(), self._end, within=_LEAVE), 0
         try:
             await to_the_end(asyncio.to_thread(self._uploads.begin, self._object_key, session))
             stored = await self._send(session, kept, expected)
@@ -110,24 +62,16 @@ class _Upload:
                 await self._label(stored)
                 return self._digest(), "checksum"
         except _Lost:
-            if failure := await to_the_end(self._cancel(session)):
+            if failure := await to_the_end(self._end(session)):
                 raise StorageUnavailable(failure) from None
             return None
         except BaseException as error:
-            for failure in await to_the_end(self._give_up(error, session)):
-                error.add_note(failure)
+            await to_the_end(self._give_up(error, session))
             raise
         # A damaged object would block the next try.
         with suppress(Refused):  # it is gone, or another one by now
             await self._requests.send(lambda to: to.delete(self._key, stored.found), self._key, needs=DELETE)
         return None
-
-    async def _give_up(self, error: BaseException, session: str) -> list[str]:
-        """Ends the upload, and removes an object that it may have made under a real key. Returns texts of errors."""
-        failures = [await self._cancel(session)]
-        if self._exclusive and self._write.may_be_stored and not isinstance(error, KeyExists):
-            failures.append(await writes.withdraw(self._requests, self._key, self._write.id))
-        return [failure for failure in failures if failure]
 
     async def _begin(self) -> str:
         only, attributes = ("0", {writes.WRITE_ID: self._write.id}) if self._exclusive else (None, {})
@@ -197,13 +141,6 @@ class _Upload:
                     start = end
         raise AssertionError("content has a last part")
 
-    async def _check(self, expected: Digest | None) -> None:
-        """Checks the content before its object appears."""
-        await asyncio.to_thread(self._reader.check)
-        digest = self._digest()  # this may raise if the reader expects another digest
-        if expected is not None and digest != expected:
-            raise FileChanged(f"the content of {self._object_key!r} changed since it was staged: stage it again")
-
     async def _send_part(self, session: str, start: int, content: bytes, kept: int) -> None:
         chunk = _Chunk(session, start, content, self._reader.size, kept)
         while not chunk.is_kept:
@@ -229,8 +166,7 @@ class _Upload:
             if isinstance(found, Resource):
                 return found
 
-    async def _cancel(self, session: str) -> str | None:
-        """Ends an upload. Returns a text if that failed."""
+    async def _end(self, session: str) -> str | None:
         try:
             async with asyncio.timeout(_CANCEL):
                 await cancel(self._requests, self._key, session)
@@ -249,9 +185,6 @@ class _Upload:
     def _has_content(self, stored: Resource) -> bool:
         """Returns True if an object has our content."""
         return (stored.size, stored.crc32c) == (self._reader.size, self._crc32c)
-
-    def _digest(self) -> Digest:
-        return Digest(*self._reader.digest(self._md5s))
 
 
 class _Chunk:

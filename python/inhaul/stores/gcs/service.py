@@ -17,6 +17,7 @@ LIST = "storage.objects.list"
 SERVICE = Service(
     classify,
     read=READ,
+    write=PUT,
     delete=DELETE,
     trust="set SSL_CERT_FILE to a file of trusted certificates, and REQUESTS_CA_BUNDLE for the server of tokens",
 )

@@ -4,18 +4,18 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from inhaul.hashing import Digest
 from inhaul.stores.base import PAGE, Scheme, StoredObject, Upload
-from inhaul.stores.gcs import objects, resumable
 from inhaul.stores.gcs.address import GcsAddress
 from inhaul.stores.gcs.clients import Clients, Page
+from inhaul.stores.gcs.objects import ObjectPut
 from inhaul.stores.gcs.options import check_options, gcsfs_options
 from inhaul.stores.gcs.probe import probe
+from inhaul.stores.gcs.resumable import ResumablePut, cancel
 from inhaul.stores.gcs.service import LIST, READ, requests_to
 from inhaul.stores.remote.address import endpoint_of
 from inhaul.stores.remote.limiter import Limits
+from inhaul.stores.remote.removal import remove_singly
 from inhaul.stores.remote.store import RemoteStore
-from inhaul.stores.sending import PartReader, UploadJournal
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -33,6 +33,9 @@ class GcsStore(RemoteStore[Clients]):
     Raises:
         ValueError: An option is unknown.
     """
+
+    small = ObjectPut
+    large = ResumablePut
 
     def __init__(
         self, address: GcsAddress, options: Mapping[str, Any] | None = None, limits: Limits | None = None
@@ -53,27 +56,6 @@ class GcsStore(RemoteStore[Clients]):
         options = gcsfs_options(self.address, self._options)
         path: UPath = UPath(f"gs://{self.address.bucket}/{self._key(object_key)}", **options)
         return path
-
-    async def put_small(
-        self, object_key: str, data: bytes, md5_hex: str, *, exclusive: bool = False, resumed: bool = False
-    ) -> str:
-        """Sends an object in one request; see `objects.put`."""
-        return await objects.put(
-            self._requests, self._key(object_key), data, md5_hex, exclusive=exclusive, resumed=resumed
-        )
-
-    async def put_large(
-        self,
-        object_key: str,
-        reader: PartReader,
-        uploads: UploadJournal,
-        *,
-        exclusive: bool = False,
-        expected: Digest | None = None,
-    ) -> tuple[Digest, str]:
-        """Sends an object in chunks; see `resumable.put`."""
-        self._key(object_key)
-        return await resumable.put(self._requests, object_key, reader, uploads, exclusive=exclusive, expected=expected)
 
     async def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
         """Yields the objects whose key starts with a prefix, up to 1,000 at a time, in the order of their keys."""
@@ -97,25 +79,11 @@ class GcsStore(RemoteStore[Clients]):
     async def abort(self, uploads: Iterable[Upload]) -> None:
         """Ends uploads. An upload that no longer exists is not an error."""
         for upload in uploads:
-            await resumable.cancel(self._requests, self.address.key(upload.key), upload.id)
+            await cancel(self._requests, self.address.key(upload.key), upload.id)
 
-    async def remove(self, object_keys: Iterable[str]) -> None:
-        """Removes objects. A missing object is not an error.
-
-        A key that ends in a slash means all objects below it.
-
-        Raises:
-            ObjectRefused: The storage does not delete an object.
-        """
-        keys = []
-        for object_key in object_keys:
-            if not object_key.endswith("/"):
-                keys.append(self._key(object_key))
-                continue
-            self._key(object_key.removesuffix("/"))
-            async for page in self.list(object_key):
-                await objects.remove(self._requests, [self.address.key(one.key) for one in page])
-        await objects.remove(self._requests, keys)
+    async def _remove(self, keys: Sequence[str]) -> None:
+        """Google has a request for up to 100 deletes, but carries them out one by one, and counts them as so many."""
+        await remove_singly(self._requests, keys)
 
     async def _serves_range(self, object_key: str, size: int) -> bool:
         """Tries it with obstore, which speaks another API than we do. Not every server has that."""

@@ -37,12 +37,14 @@ class Service(NamedTuple):
     Attributes:
         classify: Returns the meaning of an error of its clients.
         read: The permissions that reading an object or its metadata needs.
+        write: The permissions that storing an object needs.
         delete: The permissions that deleting an object needs.
         trust: The way to make a certificate trusted.
     """
 
     classify: Callable[[Exception], Fault]
     read: str
+    write: str
     delete: str
     trust: str
 

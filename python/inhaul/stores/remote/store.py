@@ -5,15 +5,16 @@ from abc import ABC, abstractmethod
 from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from inhaul import _core
-from inhaul.errors import FileChanged, InvalidKey
+from inhaul.errors import FileChanged, InvalidKey, StorageUnavailable
 from inhaul.hashing import PART_SIZE, Digest, hash_bytes
 from inhaul.stores.base import Stat, StoredObject
 from inhaul.stores.remote import fetch, metadata, writes
 from inhaul.stores.remote.clients import Clients, WholeReply
 from inhaul.stores.remote.parts import Memory, NoJournal
+from inhaul.stores.remote.puts import LargePut, SmallPut
 from inhaul.stores.remote.requests import Requests
 from inhaul.stores.sending import PartReader, UploadJournal
 
@@ -22,16 +23,25 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound=Clients)
 
+_TRIES = 3  # for a large object that arrives damaged although the server reports success, or whose upload is lost
+
 
 class RemoteStore(ABC, Generic[C]):
     """A storage whose root is a folder of a bucket. Belongs to one event loop.
 
-    Objects smaller than a part are sent and fetched whole; larger ones in parts and parallel ranges. A subclass sends,
-    lists and removes them.
+    Objects smaller than a part are sent and fetched whole; larger ones in parts and parallel ranges. A subclass says
+    how, and lists them.
 
     Args:
         requests: The interface that sends requests to the bucket.
+
+    Attributes:
+        small: How the service stores a small object.
+        large: How it stores a large one.
     """
+
+    small: type[SmallPut[Any, Any]]
+    large: type[LargePut[Any]]
 
     def __init__(self, requests: Requests[C]) -> None:
         self.address = requests.address
@@ -131,21 +141,13 @@ class RemoteStore(ABC, Generic[C]):
         _, verified = await self.put_large(object_key, reader, NoJournal(), exclusive=exclusive, expected=expected)
         return verified
 
-    @abstractmethod
     async def put_small(
         self, object_key: str, data: bytes, md5_hex: str, *, exclusive: bool = False, resumed: bool = False
     ) -> str:
-        """Sends an object in one request; see `Sender`.
+        """Sends an object in one request; see `Sender` and `SmallPut`."""
+        put = self.small(self._requests, self._key(object_key), data, bytes.fromhex(md5_hex))
+        return await put.run(exclusive=exclusive, resumed=resumed)
 
-        Args:
-            object_key: The key of the object.
-            data: The content.
-            md5_hex: Its MD5.
-            exclusive: Whether an existing object stays; see `Store.put_file`.
-            resumed: Whether an equal object may exist already; then it is not sent again.
-        """
-
-    @abstractmethod
     async def put_large(
         self,
         object_key: str,
@@ -155,19 +157,48 @@ class RemoteStore(ABC, Generic[C]):
         exclusive: bool = False,
         expected: Digest | None = None,
     ) -> tuple[Digest, str]:
-        """Sends an object in parts; see `Sender`.
+        """Sends an object in parts; see `Sender` and `LargePut`. If the process is killed, the next call goes on.
 
-        Args:
-            object_key: The key of the object.
-            reader: The content.
-            uploads: The journal of uploads.
-            exclusive: Whether an existing object stays; see `Store.put_file`.
-            expected: The digest that the content must have, if it is known.
+        Raises:
+            StorageUnavailable: In each try, the object arrived damaged or the upload was lost.
         """
+        self._key(object_key)
+        for _ in range(_TRIES):
+            if result := await self.large(self._requests, object_key, reader, uploads, exclusive).run(expected):
+                return result
+        raise StorageUnavailable(
+            f"{object_key!r} in {self.address} was damaged in transit, or its upload was removed, {_TRIES} times: "
+            "check the network, and that no other program removes uploads or writes to this key"
+        )
 
     @abstractmethod
     def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
         """See `Readable`."""
+
+    async def remove(self, object_keys: Iterable[str]) -> None:
+        """Removes objects. A missing object is not an error. A key that ends in a slash means all objects below it.
+
+        Raises:
+            ObjectRefused: The storage does not delete an object.
+        """
+        keys = []
+        for object_key in object_keys:
+            if not object_key.endswith("/"):
+                keys.append(self._key(object_key))
+                continue
+            self._key(object_key.removesuffix("/"))
+            async for page in self.list(object_key):
+                await self._remove([self.address.key(one.key) for one in page])
+            keys += await self._left(object_key)
+        await self._remove(keys)
+
+    @abstractmethod
+    async def _remove(self, keys: Sequence[str]) -> None:
+        """Removes objects by their whole keys; see `removal`."""
+
+    async def _left(self, folder: str) -> Sequence[str]:
+        """Returns the whole keys of what is left of a folder without objects."""
+        return ()
 
     async def stat(self, object_key: str) -> Stat | None:
         """Returns the metadata of an object; None if it does not exist."""

@@ -8,9 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from inhaul.errors import (
-    FileChanged,
     InhaulError,
-    KeyExists,
     ObjectRefused,
     StorageDenied,
     StorageUnavailable,
@@ -20,13 +18,13 @@ from inhaul.stores.remote import metadata, writes
 from inhaul.stores.remote.faults import Damaged, Kind
 from inhaul.stores.remote.fetch import tag
 from inhaul.stores.remote.parts import hash_parts, send_parts
+from inhaul.stores.remote.puts import LargePut
 from inhaul.stores.remote.readback import has_parts
-from inhaul.stores.remote.requests import Refused, Requests
+from inhaul.stores.remote.removal import remove_singly
+from inhaul.stores.remote.requests import Refused
 from inhaul.stores.remote.watched import Watched
-from inhaul.stores.s3 import objects
 from inhaul.stores.s3.clients import Clients
 from inhaul.stores.s3.service import ABORT, PUT
-from inhaul.stores.sending import PartReader, UploadJournal
 from inhaul.tasks import to_the_end
 
 _TRIES = 3  # for an object that arrives damaged although the server reports success, or whose upload is lost
@@ -34,63 +32,16 @@ _LEAVE = 1.0  # seconds that a cancelled call waits for the reply to a request t
 _ABORT = 5.0  # seconds that a failed or cancelled upload may take to clean up
 
 
-async def put(
-    requests: Requests[Clients],
-    object_key: str,
-    reader: PartReader,
-    uploads: UploadJournal,
-    *,
-    exclusive: bool = False,
-    expected: Digest | None = None,
-) -> tuple[Digest, str]:
-    """Stores an object in parts. Returns its digest and `verified_by`.
-
-    A failed upload is aborted. If the process is killed, the next call continues the upload.
-
-    Args:
-        requests: The storage.
-        object_key: The key relative to the root.
-        reader: The content.
-        uploads: The journal of uploads.
-        exclusive: Whether an existing object stays.
-        expected: The digest that the content must have, if it is known.
-
-    Raises:
-        FileChanged: The content changed while it was read, or has another digest.
-        KeyExists: `exclusive` is True and there is an object.
-        StorageUnavailable: In each try, the object arrived damaged or the upload was lost.
-    """
-    for _ in range(_TRIES):
-        if result := await _Upload(requests, object_key, reader, uploads, exclusive).run(expected):
-            return result
-    raise StorageUnavailable(
-        f"{object_key!r} in {requests.address} was damaged in transit, or its upload was removed, {_TRIES} times: "
-        "check the network, and that nothing aborts running uploads"
-    )
-
-
 class _Lost(Exception):
     """The upload cannot be continued; a new one may succeed."""
 
 
-class _Upload:
-    """One try."""
-
-    def __init__(
-        self, requests: Requests[Clients], object_key: str, reader: PartReader, uploads: UploadJournal, exclusive: bool
-    ) -> None:
-        self._requests = requests
-        self._object_key = object_key
-        self._key = requests.address.key(object_key)
-        self._reader = reader
-        self._uploads = uploads
-        self._exclusive = exclusive
-        self._write = writes.Write(requests.service.classify)
-        self._etags: dict[int, str] = {}  # by part number, as the server gave them
-        self._md5s: list[bytes] = []
+class MultipartPut(LargePut[Clients]):
+    """See `LargePut`."""
 
     async def run(self, expected: Digest | None) -> tuple[Digest, str] | None:
-        """Uploads missing parts. Returns None if the upload was lost, or if the stored object is damaged."""
+        """See `LargePut`."""
+        self._etags: dict[int, str] = {}  # by part number, as the server gave them
         left_behind = await asyncio.to_thread(self._uploads.get, self._object_key)
         stored = await self._stored_parts(left_behind) if left_behind else None
         if left_behind and stored is None:
@@ -104,43 +55,32 @@ class _Upload:
         else:
             if self._exclusive:
                 await writes.check_free(self._requests, self._key)
-            upload_id = await to_the_end(self._begin(), self._abort, within=_LEAVE)
+            upload_id = await to_the_end(self._begin(), self._end, within=_LEAVE)
         try:
             await to_the_end(asyncio.to_thread(self._uploads.begin, self._object_key, upload_id))
             await self._send_parts(upload_id, stored or {})
-            await asyncio.to_thread(self._reader.check)
-            digest = self._digest()  # before the object appears: this may raise if the reader expects another digest
-            if expected is not None and digest != expected:
-                raise FileChanged(f"the content of {self._object_key!r} changed since it was staged: stage it again")
+            digest = await self._check(expected)
             etag = await to_the_end(self._complete(upload_id), within=_LEAVE)
             await asyncio.to_thread(self._uploads.end, self._object_key)
             if etag is None:
                 return None
             if etag == self._etag():
-                return self._digest(), "etag"
+                return digest, "etag"
             if await has_parts(self._requests, self._key, self._reader.size, self._reader.part_size, self._md5s):
-                return self._digest(), "readback"
+                return digest, "readback"
         except _Lost:
-            if failure := await to_the_end(self._abort(upload_id)):
+            if failure := await to_the_end(self._end(upload_id)):
                 raise StorageUnavailable(failure) from None
             return None
         except BaseException as error:
-            for failure in await to_the_end(self._give_up(error, upload_id)):
-                error.add_note(failure)
+            await to_the_end(self._give_up(error, upload_id))
             raise
         # A damaged object would block the next try.
         if self._exclusive:
             await writes.withdraw(self._requests, self._key, self._write.id)
         else:
-            await objects.remove(self._requests, [self._key])
+            await remove_singly(self._requests, [self._key])
         return None
-
-    async def _give_up(self, error: BaseException, upload_id: str) -> list[str]:
-        """Aborts the upload, and removes an object that it may have made under a real key. Returns texts of errors."""
-        failures = [await self._abort(upload_id)]
-        if self._exclusive and self._write.may_be_stored and not isinstance(error, KeyExists):
-            failures.append(await writes.withdraw(self._requests, self._key, self._write.id))
-        return [failure for failure in failures if failure]
 
     async def _begin(self) -> str:
         reply = await self._requests.send(
@@ -269,8 +209,7 @@ class _Upload:
         stored = await metadata.seen(self._requests, self._key)
         return stored.stat.etag or "" if stored is not None else ""
 
-    async def _abort(self, upload_id: str) -> str | None:
-        """Aborts an upload. Returns a text if that failed."""
+    async def _end(self, upload_id: str) -> str | None:
         try:
             async with asyncio.timeout(_ABORT):
                 with suppress(Refused):  # there is nothing left to abort
@@ -289,6 +228,3 @@ class _Upload:
 
     def _etag(self) -> str:
         return f"{hashlib.md5(b''.join(self._md5s), usedforsecurity=False).hexdigest()}-{len(self._md5s)}"
-
-    def _digest(self) -> Digest:
-        return Digest(*self._reader.digest(self._md5s))

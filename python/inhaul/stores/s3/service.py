@@ -18,6 +18,7 @@ ABORT = "s3:AbortMultipartUpload"
 SERVICE = Service(
     classify,
     read=READ,
+    write=PUT,
     delete=DELETE,
     trust="set AWS_CA_BUNDLE to a file of trusted certificates, "
     'or pass it as storage_options={"client_kwargs": {"verify": ...}}',

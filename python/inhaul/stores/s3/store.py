@@ -6,19 +6,19 @@ from contextlib import suppress
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from inhaul.hashing import Digest
 from inhaul.stores.base import PAGE, Scheme, StoredObject, Upload
 from inhaul.stores.remote.address import endpoint_of
 from inhaul.stores.remote.limiter import Limits
+from inhaul.stores.remote.removal import remove_batch
 from inhaul.stores.remote.requests import Refused
 from inhaul.stores.remote.store import RemoteStore
-from inhaul.stores.s3 import multipart, objects
 from inhaul.stores.s3.address import S3Address
 from inhaul.stores.s3.clients import Clients, check_options, stat_of
+from inhaul.stores.s3.multipart import MultipartPut
+from inhaul.stores.s3.objects import ObjectPut, delete_objects
 from inhaul.stores.s3.probe import probe
 from inhaul.stores.s3.route import route
 from inhaul.stores.s3.service import ABORT, LIST, requests_to
-from inhaul.stores.sending import PartReader, UploadJournal
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -36,6 +36,9 @@ class S3Store(RemoteStore[Clients]):
     Raises:
         ValueError: An option is unknown.
     """
+
+    small = ObjectPut
+    large = MultipartPut
 
     def __init__(
         self, address: S3Address, options: Mapping[str, Any] | None = None, limits: Limits | None = None
@@ -56,27 +59,6 @@ class S3Store(RemoteStore[Clients]):
         options = route(self.address, self._options).s3fs(self._options)
         path: UPath = UPath(f"s3://{self.address.bucket}/{self._key(object_key)}", **options)
         return path
-
-    async def put_small(
-        self, object_key: str, data: bytes, md5_hex: str, *, exclusive: bool = False, resumed: bool = False
-    ) -> str:
-        """Sends an object in one request; see `objects.put`."""
-        return await objects.put(
-            self._requests, self._key(object_key), data, md5_hex, exclusive=exclusive, resumed=resumed
-        )
-
-    async def put_large(
-        self,
-        object_key: str,
-        reader: PartReader,
-        uploads: UploadJournal,
-        *,
-        exclusive: bool = False,
-        expected: Digest | None = None,
-    ) -> tuple[Digest, str]:
-        """Sends an object in parts; see `multipart.put`."""
-        self._key(object_key)
-        return await multipart.put(self._requests, object_key, reader, uploads, exclusive=exclusive, expected=expected)
 
     async def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
         """Yields the objects whose key starts with a prefix, up to 1,000 at a time, in the order of the server."""
@@ -135,27 +117,14 @@ class S3Store(RemoteStore[Clients]):
             needs=ABORT,
         )
 
-    async def remove(self, object_keys: Iterable[str]) -> None:
-        """Removes objects, 1,000 per request. A missing object is not an error.
-
-        A key that ends in a slash means all objects below it.
-
-        Raises:
-            ObjectRefused: The storage does not delete an object.
-        """
-        keys = []
-        for object_key in object_keys:
-            if not object_key.endswith("/"):
-                keys.append(self._key(object_key))
-                continue
-            self._key(object_key.removesuffix("/"))
-            async for page in self.list(object_key):
-                await objects.remove(self._requests, [self.address.key(one.key) for one in page])
-            # SeaweedFS, for example, then has an empty folder, and lists it if a request names exactly that folder.
-            left = await self._page(object_key, {"Delimiter": "/"})
-            keys += [one["Key"] for one in left.get("Contents", ())]
+    async def _remove(self, keys: Sequence[str]) -> None:
         for start in range(0, len(keys), PAGE):
-            await objects.remove(self._requests, keys[start : start + PAGE])
+            await remove_batch(self._requests, keys[start : start + PAGE], delete_objects)
+
+    async def _left(self, folder: str) -> Sequence[str]:
+        """SeaweedFS, for example, then has an empty folder, and lists it if a request names exactly that folder."""
+        left = await self._page(folder, {"Delimiter": "/"})
+        return [one["Key"] for one in left.get("Contents", ())]
 
 
 def _region(options: Mapping[str, Any]) -> str | None:
