@@ -68,7 +68,9 @@ app = _App(
 
 Storage = Annotated[
     str | None,
-    typer.Option(help="Root of the default storage: a folder, or s3://...", show_default="./.inhaul/storage"),
+    typer.Option(
+        help="Root of the default storage: a folder, s3://..., gs://... or az://...", show_default="./.inhaul/storage"
+    ),
 ]
 Database = Annotated[
     str | None, typer.Option(help="sqlite:///PATH or postgresql://...", show_default="a file in the .inhaul folder")

@@ -16,7 +16,7 @@ app.add_typer(storages, name="storage")
 @storages.command()
 def move(
     old: Annotated[str, typer.Argument(help="The registered root.")],
-    new: Annotated[str, typer.Argument(help="The new root: a folder, or s3://bucket/prefix.")],
+    new: Annotated[str, typer.Argument(help="The new root: a folder, or an address such as s3://bucket/prefix.")],
     storage: Storage = None,
     db: Database = None,
 ) -> None:

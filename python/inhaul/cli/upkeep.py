@@ -15,7 +15,7 @@ _LONGEST = 36_500  # days: dates end somewhere
 
 @app.command()
 def verify(
-    read: Annotated[bool, typer.Option("--read", help="Read every object, even if its ETag suffices.")] = False,
+    read: Annotated[bool, typer.Option("--read", help="Read every object, even if its metadata suffice.")] = False,
     repair: Annotated[
         bool, typer.Option("--repair", help="Store damaged or missing objects again if an equal copy exists.")
     ] = False,
@@ -107,8 +107,16 @@ def cache(
 
 
 @app.command()
-def testremote(url: Annotated[str, typer.Argument(help="s3://bucket/prefix?endpoint_url=...")]) -> None:
-    """Test the abilities of a storage on S3. The test files are removed."""
+def testremote(
+    url: Annotated[
+        str,
+        typer.Argument(
+            help="s3://bucket/prefix, gs://bucket/prefix or az://container/prefix; with ?endpoint_url=... for a server "
+            "that is not the service's own."
+        ),
+    ],
+) -> None:
+    """Test the abilities of a storage in a bucket. The test objects are removed."""
     report = run(inhaul.testremote(url))
     table = Table("", "works", "needed", "", box=None)
     for ability in report.abilities:

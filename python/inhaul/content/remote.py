@@ -1,4 +1,4 @@
-"""Objects on a network as content: they are registered in place, without reading them."""
+"""Objects in a bucket as content: they are registered in place, without reading them."""
 
 import errno
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from inhaul.stores.base import Readable, Stat, Store, StoredObject
 
 
 class _Remote:
-    """An object or folder on S3, with its key in a store; `location` is the whole address."""
+    """An object or folder in a bucket, with its key in a store; `location` is the whole address."""
 
     def __init__(self, location: str, instance: ObjectAccess, root: str, key: str) -> None:
         self.location = location
@@ -39,7 +39,7 @@ class ObjectContent(_Remote):
     """An object."""
 
     async def read(self, destination: Destination | None = None) -> Facts:
-        """Asks for the ETag."""
+        """Asks for the metadata."""
         found = await self._store.stat(self._key)
         if found is None:
             raise FileChanged(errno.EBUSY, "The object was removed during the call", self.location)

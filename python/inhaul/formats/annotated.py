@@ -32,8 +32,8 @@ def open_checked(source: Source, suffix: str) -> Any:
     """Opens an AnnData or MuData, and returns its root.
 
     Raises:
-        ValueError: It has data in other files, runs code, or declares more data than it stores. On S3, only arrays of
-            HDF5 are checked for the last.
+        ValueError: It has data in other files, runs code, or declares more data than it stores. In a bucket, only
+            arrays of HDF5 are checked for the last.
     """
     node = open_node(source, suffix)
     try:

@@ -74,7 +74,7 @@ def _open_csv(
     parse = parse_options or arrow_csv.ParseOptions(
         delimiter="\t" if BACKED[suffix] == "tsv" else ",", newlines_in_values=True
     )
-    # Any use of a CSV object on S3 reads all of it, so it is fetched once.
+    # Any use of a CSV object in a bucket reads all of it, so it is fetched once.
     files: Sequence[Path | bytes] = files_of(source) if isinstance(source, Path) else _contents(source)
 
     def opened(read: Any, convert: Any) -> "Dataset":

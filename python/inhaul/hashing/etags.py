@@ -50,13 +50,13 @@ def is_unlike_ours(digest: Digest) -> bool:
 
 
 def from_etag(etag: str | None, size: int) -> Digest:
-    """Returns the hash of an object on S3 from its ETag.
+    """Returns the hash of an object in a bucket from its entity tag, or from the MD5 that its service states.
 
-    If the ETag cannot be the MD5 of the content, or of the parts that inhaul would make, the hash is that of the text
-    of the ETag, and its type is `etag`: it shows whether the object has changed, but says nothing about its content.
+    If the text cannot be the MD5 of the content, or of the parts that inhaul would make, the hash is that of the text,
+    and its type is `etag`: it shows whether the object has changed, but says nothing about its content.
 
     Args:
-        etag: The ETag without quotes.
+        etag: The entity tag without quotes, or the MD5 in hex.
         size: The size of the object in bytes.
     """
     if md5 := _MD5.fullmatch(etag or ""):

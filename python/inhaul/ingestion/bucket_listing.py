@@ -1,4 +1,4 @@
-"""Ingestion of a folder on S3: objects are registered from their listing, without reading them."""
+"""Ingestion of a folder in a bucket: objects are registered from their listing, without reading them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

@@ -47,7 +47,7 @@ class Job:
         follow_symlinks: Whether links that stay inside the folder are followed, or all links.
         drop_duplicates: Whether only the first of files with equal content is kept.
         others: Roots of other storages in the folder, and links that lead into them.
-        address: The address of a folder on S3, without its server; None for a folder on this machine.
+        address: The address of a folder in a bucket, without its server; None for a folder on this machine.
     """
 
     instance: Instance
@@ -81,7 +81,7 @@ class Job:
             NotADirectoryError: The path is a file.
             InvalidKey: The keys would not be valid, or the folder holds stored objects.
             ValueError: The folder lies in a storage at another key.
-            UnsupportedStorage: The address is not on S3.
+            UnsupportedStorage: The path is neither a folder nor an address in a bucket.
         """
         if is_remote(text := as_text(path)):
             job = await cls._resolve_remote(instance, text, key)
@@ -124,7 +124,7 @@ class Job:
 
     @classmethod
     async def _resolve_remote(cls, instance: Instance, address: str, key: str | None) -> Self:
-        """Returns the job for a folder on S3. If it lies in no storage, its bucket becomes one."""
+        """Returns the job for a folder in a bucket. If it lies in no storage, the bucket becomes one."""
         place = locate(address)
         place = place.at(place.prefix.rstrip("/"))
         storage = await instance.storages.of(str(place))

@@ -28,7 +28,7 @@ class Place(NamedTuple):
 
 
 async def content_at(instance: Instance, address: str, *, accessor: str | None = None) -> Content:
-    """Returns the content at an address on S3: an object, or all objects below a folder.
+    """Returns the content at an address in a bucket: an object, or all objects below a folder.
 
     Raises:
         FileNotFoundError: There is no object.

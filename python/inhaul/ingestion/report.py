@@ -118,7 +118,7 @@ class IngestEvent:
         files: The number of files done so far, including failed ones.
         bytes: Bytes of those files that are in the registry.
         found: The number of files found so far.
-        walked: Whether the walk is over, so that `found` is final. On S3 it is never True, unless
+        walked: Whether the walk is over, so that `found` is final. In a bucket it is never True, unless
             `duplicates="drop"`.
     """
 

@@ -216,7 +216,7 @@ async def _is_left(instance: Instance, store: Readable, place: Place, where: str
 
 
 async def _check_kind(store: Readable, place: Place, live: RowMapping, *, is_folder: bool) -> None:
-    """Checks that an object and a folder with the same name, which S3 allows, do not become versions of each other.
+    """Checks that an object and a folder of one name, which a bucket can hold, do not become versions of each other.
 
     Raises:
         KeyExists: The registered one still exists.

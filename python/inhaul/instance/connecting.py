@@ -45,7 +45,7 @@ def connect(
             bucket.
 
     Raises:
-        UnsupportedStorage: The storage is neither a folder nor a bucket on S3 or Google Cloud Storage.
+        UnsupportedStorage: The storage is neither a folder nor the address of a bucket.
         UnsupportedDatabase: The database is neither SQLite nor PostgreSQL.
         ValueError: A storage option is unknown, an environment variable has an invalid value, or `local_storage` is
             given and the storage is not in a bucket.

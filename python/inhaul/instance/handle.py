@@ -45,7 +45,7 @@ class Instance:
 
     Attributes:
         home: The `.inhaul` folder that holds the instance's own files.
-        root: Root of the default storage: an absolute path, or `s3://bucket/prefix`.
+        root: Root of the default storage: an absolute path, or an address such as `s3://bucket/prefix`.
         remote: Root of the storage to which artifacts of the default storage can be uploaded, or None.
         database: The registry database.
         stores: The stores of this process.

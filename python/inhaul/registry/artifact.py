@@ -201,13 +201,13 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         """Returns a list with one artifact for each regular file below a folder, in path order.
 
         If the list is not staged yet, `save()` stages and stores each file in a single read. With `duplicates="drop"`,
-        or if the list was staged before, each file is read twice: once to stage it and once to store it. On S3, no file
-        is read. A file that cannot be ingested is listed in `failed` and does not stop the others. `skipped` lists
-        links that are not followed, special files such as sockets, and folders of other storages.
+        or if the list was staged before, each file is read twice: once to stage it and once to store it. In a bucket,
+        no file is read. A file that cannot be ingested is listed in `failed` and does not stop the others. `skipped`
+        lists links that are not followed, special files such as sockets, and folders of other storages.
 
         Args:
-            path: The folder. Files that match `.inhaulignore` files in it or below (gitignore syntax) are left out; on
-                S3, `.inhaulignore` has no effect.
+            path: The folder. Files that match `.inhaulignore` files in it or below (gitignore syntax) are left out; in
+                a bucket, `.inhaulignore` has no effect.
             key: The prefix of all keys: a key is `key/relative path`. None means the name of the folder. If the folder
                 lies in a storage, the key of each file is its path relative to the root of the storage; `key` must then
                 be None or the path of the folder relative to that root.
@@ -237,8 +237,8 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         """Stores and registers the artifact. If it is saved already, writes the changed fields.
 
         Args:
-            upload: True uploads the object from the local storage of the instance to the one on S3, then removes the
-                local object, unless its path is its key (`key_is_virtual=False`). None and False do not upload.
+            upload: True uploads the object from the local storage of the instance to the one in a bucket, then removes
+                the local object, unless its path is its key (`key_is_virtual=False`). None and False do not upload.
 
         Raises:
             ValueError: `upload=True`, but `connect` got no `local_storage`, or the artifact is in a third storage; or
@@ -257,7 +257,8 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         check_flag("upload", upload, optional=True)
         if upload and self._home.remote is None:
             raise ValueError(
-                "upload=True needs an instance with both: connect(storage='s3://...', local_storage='...')"
+                "upload=True needs an instance with a storage in a bucket and a local one: pass both to connect, "
+                "as in connect(storage='s3://bucket/prefix', local_storage='folder')"
             )
         await self._save(self._home)
         if upload:
@@ -288,7 +289,7 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
             ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or its size or
                 kind is no longer the registered one. If only an ETag is registered, the ETag may also have changed.
             ObjectDamaged: The object has a path that inhaul chose, and no longer has the registered size or kind (file
-                or folder). Or the bytes fetched from S3 do not have the registered hash, whoever chose the path.
+                or folder). Or the bytes fetched from a bucket do not have the registered hash, whoever chose the path.
             ValueError: The content does not match its suffix.
             MissingLibrary: The reader needs a library that is not installed.
             ValueError: `is_run_input` is True and there is no run, or the run belongs to another instance.
@@ -308,9 +309,9 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         """Opens the content, to read only the parts that you ask for.
 
         Returns an `AnnDataAccessor` for .h5ad and AnnData zarr, a `BackedAccessor` for other HDF5, zarr and TileDB (not
-        on S3), and a `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv. A .csv or .tsv has the
-        columns and types of `load()`; to find them, the whole file is read, unless `read_options` or `convert_options`
-        are given. On S3, a .csv or .tsv is first fetched as a whole.
+        in a bucket), and a `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv. A .csv or .tsv has
+        the columns and types of `load()`; to find them, the whole file is read, unless `read_options` or
+        `convert_options` are given. In a bucket, a .csv or .tsv is first fetched as a whole.
 
         Args:
             is_run_input: The run to which the artifact is added as an input, unless that run created the artifact. None
@@ -324,7 +325,7 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
             ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or its size or
                 kind is no longer the registered one. If only an ETag is registered, the ETag may also have changed.
             ObjectDamaged: The object has a path that inhaul chose, and no longer has the registered size or kind (file
-                or folder). Or the bytes fetched from S3 do not have the registered hash, whoever chose the path.
+                or folder). Or the bytes fetched from a bucket do not have the registered hash, whoever chose the path.
             ValueError: Content with this suffix cannot be opened, or does not match the suffix.
             TypeError: The reader does not accept an option.
         """
@@ -337,8 +338,8 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         """Returns a local path of the content.
 
         If the storage is local, this is the path of the object itself; otherwise it is that of a copy in the cache,
-        which is fetched if it is missing. Before saving, the path is that of the source, or, for a source on S3, that
-        of a copy in the cache.
+        which is fetched if it is missing. Before saving, the path is that of the source, or, for a source in a
+        bucket, that of a copy in the cache.
 
         Args:
             is_run_input: The run to which the artifact is added as an input, unless that run created the artifact. None
@@ -350,7 +351,7 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
             ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or its size or
                 kind is no longer the registered one. If only an ETag is registered, the ETag may also have changed.
             ObjectDamaged: The object has a path that inhaul chose, and no longer has the registered size or kind (file
-                or folder). Or the bytes fetched from S3 do not have the registered hash, whoever chose the path.
+                or folder). Or the bytes fetched from a bucket do not have the registered hash, whoever chose the path.
             StorageFull: The cache has no room for the copy.
             ValueError: `is_run_input` is True and there is no run, or the run belongs to another instance; or the
                 artifact was created from memory and is not saved.
@@ -379,13 +380,14 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         """Compares the object with the registry.
 
         Args:
-            read: Read the object even if its ETag suffices. An artifact with only an ETag gets a hash of its content.
+            read: Read the object even if its metadata suffice. An artifact with only an ETag gets a hash of its
+                content.
             repair: Store a damaged or missing object again if an equal copy exists.
             source: The original file, or its folder, for a repair; see `inhaul.verify`.
 
         Raises:
             TypeError: `source` is not a path.
-            ValueError: The artifact is not saved, or `source` is on S3 or given without `repair`.
+            ValueError: The artifact is not saved, or `source` is in a bucket or given without `repair`.
             NoResultFound: The artifact was permanently deleted.
             FileNotFoundError: The source does not exist.
         """

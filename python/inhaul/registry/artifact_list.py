@@ -143,7 +143,7 @@ class ArtifactList(Sequence[A], Generic[A]):
         Raises:
             FileNotFoundError: The folder does not exist.
             NotADirectoryError: The path is a file.
-            UnsupportedStorage: The path is an address that is not on S3.
+            UnsupportedStorage: The path is neither a folder nor an address in a bucket.
             InvalidKey: The name of the folder is not a valid key.
             ValueError: `key` is not the path of the folder in its storage.
             LeaseLost: The process was stopped for minutes, such as by a laptop's sleep; repeat the call.
@@ -181,7 +181,7 @@ class ArtifactList(Sequence[A], Generic[A]):
         """Compares the objects of all artifacts with the registry.
 
         Args:
-            read: Read objects even if their ETags suffice.
+            read: Read objects even if their metadata suffice.
             repair: Store damaged or missing objects again if an equal copy is in the folder, in the cache or in another
                 artifact.
 

@@ -60,8 +60,9 @@ class HasContent(IsVersioned, TracksRun, Record):
 
     @property
     def path(self) -> "Path | UPath":
-        """The path of the object; before saving, the path of the source. On S3 it is a UPath, which s3fs opens.
+        """The path of the object; before saving, the path of the source.
 
+        In a bucket it is a UPath, which s3fs, gcsfs or adlfs opens. Install gcsfs yourself: the extra `gcs` does not.
         If a later version overwrote the object in place, the object of that version is at this path.
 
         Raises:
@@ -117,7 +118,7 @@ class HasContent(IsVersioned, TracksRun, Record):
         predecessor = await old._as_predecessor() if old is not None else None
         inherited = predecessor.key if predecessor is not None else None
         content, place = await saving.locate(instance, draft, inherited=inherited, labelled=self._is_labelled())
-        # Files on S3 are registered without being read.
+        # Files in a bucket are registered without being read.
         if self._validates and draft.address is None and content.accessor is not None:
             self._slots = await validate(self._world, instance, draft.data, content.accessor)
         version = self._given_version
@@ -301,7 +302,7 @@ class HasContent(IsVersioned, TracksRun, Record):
     async def _opened(self, **options: Any) -> Any:
         row = await self._current_row()
         source = await reading.source(self._home.store(self._root()), row) or await self._local_path(row)
-        # Converting an S3 path to text imports UPath.
+        # Converting a path in a bucket to text imports UPath.
         return await asyncio.to_thread(
             lambda: backed.open_backed(source, self._suffix, self._accessor, str(self.path), self._world, **options)
         )

@@ -110,7 +110,7 @@ class FromMemory:
         """Returns an artifact of an AnnData. An object is stored as .h5ad unless `format` or the key says otherwise.
 
         Columns and variables that are registered features are checked on staging, and linked when the artifact is
-        saved; not for a path on S3. A warning lists the other names.
+        saved; not for a path in a bucket. A warning lists the other names.
 
         Args:
             adata: The object, or the path of an .h5ad file or an AnnData zarr store.
@@ -144,7 +144,7 @@ class FromMemory:
         """Returns an artifact of a MuData. An object is stored as .h5mu.
 
         Columns and variables that are registered features are checked on staging, and linked when the artifact is
-        saved; not for a path on S3. A warning lists the other names.
+        saved; not for a path in a bucket. A warning lists the other names.
 
         Args:
             mdata: The object, or the path of an .h5mu file.

@@ -1,1 +1,1 @@
-"""Storages: local folders and S3."""
+"""Storages: local folders and buckets."""

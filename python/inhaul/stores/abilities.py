@@ -1,4 +1,4 @@
-"""The abilities of a storage on a network, as `testremote` reports them."""
+"""The abilities of a storage in a bucket, as `testremote` reports them."""
 
 from dataclasses import dataclass, field
 

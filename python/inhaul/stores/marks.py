@@ -70,7 +70,7 @@ def _unreadable(registry: str) -> Mark:
 
 
 async def seen(store: Readable, registry: str) -> Mark | None:
-    """Like `read`, but also returns None if S3 denies access, as it may for a missing object."""
+    """Like `read`, but also returns None if the service denies access, as some do for a missing object."""
     try:
         return await read(store, registry)
     except StorageDenied:

@@ -1,4 +1,4 @@
-"""`testremote`: a test of the abilities of a storage on a network."""
+"""`testremote`: a test of the abilities of a storage in a bucket."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,16 +9,17 @@ from inhaul.texts import check_name
 
 
 async def testremote(url: str, storage_options: Mapping[str, Any] | None = None) -> RemoteReport:
-    """Tests the abilities of a storage on a network with small objects, which it removes at the end.
+    """Tests the abilities of a storage in a bucket with small objects, which it removes at the end.
 
     Args:
-        url: The address of the storage, such as `s3://bucket/prefix`.
+        url: The address of the storage: `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`, with
+            `?endpoint_url=https://...` for a server that is not the service's own.
         storage_options: As for `connect`.
 
     Raises:
         TypeError: `url` is not a text.
         ValueError: `url` is empty, or an option is unknown or not valid.
-        UnsupportedStorage: The address is not on a network, or names no bucket.
+        UnsupportedStorage: It is not the address of a bucket.
         MissingLibrary: The service needs a library that is not installed.
         StorageMissing: There is no such bucket.
         StorageDenied: There are no credentials, or they are refused, or they may not list the bucket.

@@ -104,7 +104,7 @@ async def probe(root: str, options: Mapping[str, Any]) -> RemoteReport:
     """Tests the abilities of the server of a storage; see `testremote`."""
     scheme = _scheme(root)
     if scheme is None:
-        raise UnsupportedStorage(f"this is not the address of a storage on a network: this release knows {_known()}")
+        raise UnsupportedStorage(f"this is not the address of a storage in a bucket: this release knows {_known()}")
     return await SCHEMES[scheme].probe(str(parse(root)), options)
 
 
@@ -224,7 +224,7 @@ def _scheme(text: str) -> str | None:
         return None
     known = _named(scheme[1])
     if known is None:
-        raise UnsupportedStorage(f"{scheme[0]} is not supported: this release knows local folders and {_known()}")
+        raise UnsupportedStorage(f"{scheme[0]} is not supported: this release knows local folders, {_known()}")
     return known
 
 
@@ -239,7 +239,8 @@ def _split(address: str) -> tuple[str, str]:
 
 
 def _known() -> str:
-    return " and ".join(f"{one}://" for one in SCHEMES)
+    *others, last = (f"{one}://" for one in SCHEMES)
+    return f"{', '.join(others)} and {last}"
 
 
 def from_now_on(registry: Path | None, root: str) -> str:

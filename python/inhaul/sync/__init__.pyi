@@ -266,7 +266,7 @@ class ArtifactList(Sequence[_ArtifactListA], Generic[_ArtifactListA]):
         Raises:
             FileNotFoundError: The folder does not exist.
             NotADirectoryError: The path is a file.
-            UnsupportedStorage: The path is an address that is not on S3.
+            UnsupportedStorage: The path is neither a folder nor an address in a bucket.
             InvalidKey: The name of the folder is not a valid key.
             ValueError: `key` is not the path of the folder in its storage.
             LeaseLost: The process was stopped for minutes, such as by a laptop's sleep; repeat the call.
@@ -288,7 +288,7 @@ class ArtifactList(Sequence[_ArtifactListA], Generic[_ArtifactListA]):
         """Compares the objects of all artifacts with the registry.
 
         Args:
-            read: Read objects even if their ETags suffice.
+            read: Read objects even if their metadata suffice.
             repair: Store damaged or missing objects again if an equal copy is in the folder, in the cache or in another
                 artifact.
 
@@ -431,7 +431,7 @@ class Storage(_Registry, _TracksUpdates):
     """A place that holds objects: files below its root are registered in place.
 
     Args:
-        root: A folder, or `s3://bucket/prefix`.
+        root: A folder, or an address such as `s3://bucket/prefix`; see `connect`.
 
     Raises:
         TypeError: The root is not a path.
@@ -477,7 +477,7 @@ class Storage(_Registry, _TracksUpdates):
         Connect with the new root from then on: saves with the old root as the default storage are refused.
 
         Args:
-            new: The new root: a folder, or `s3://bucket/prefix`.
+            new: The new root: a folder, or an address such as `s3://bucket/prefix`.
 
         Raises:
             TypeError: The new root is not a path.
@@ -502,8 +502,8 @@ def verify(
 ) -> VerifyReport:
     """Compares all objects of a storage with the registry.
 
-    An object on S3 is not read if its ETag alone shows whether it is as registered. All other objects are read and
-    hashed. A call continues where an interrupted one stopped.
+    An object in a bucket is not read if its metadata alone show whether it is as registered. All other objects are read
+    and hashed. A call continues where an interrupted one stopped.
 
     Args:
         storage: The storage; the default one if None.
@@ -520,7 +520,8 @@ def verify(
         NoResultFound: The registry does not know the storage.
         WrongStorage: The default storage was moved, and this connection still has the old root.
         TypeError: An argument has the wrong type.
-        ValueError: `max_age` is negative or more than 36,500 days, or `source` is on S3 or given without `repair`.
+        ValueError: `max_age` is negative or more than 36,500 days, or `source` is in a bucket or given without
+            `repair`.
         FileNotFoundError: The source does not exist.
         DatabaseDenied: `repair` is True, but the registry is read-only.
     """
@@ -677,7 +678,7 @@ class _FromMemory:
         """Returns an artifact of an AnnData. An object is stored as .h5ad unless `format` or the key says otherwise.
 
         Columns and variables that are registered features are checked on staging, and linked when the artifact is
-        saved; not for a path on S3. A warning lists the other names.
+        saved; not for a path in a bucket. A warning lists the other names.
 
         Args:
             adata: The object, or the path of an .h5ad file or an AnnData zarr store.
@@ -709,7 +710,7 @@ class _FromMemory:
         """Returns an artifact of a MuData. An object is stored as .h5mu.
 
         Columns and variables that are registered features are checked on staging, and linked when the artifact is
-        saved; not for a path on S3. A warning lists the other names.
+        saved; not for a path in a bucket. A warning lists the other names.
 
         Args:
             mdata: The object, or the path of an .h5mu file.
@@ -922,8 +923,9 @@ class _HasContent(_IsVersioned, _TracksRun, _Record):
 
     @property
     def path(self) -> Path | UPath:
-        """The path of the object; before saving, the path of the source. On S3 it is a UPath, which s3fs opens.
+        """The path of the object; before saving, the path of the source.
 
+        In a bucket it is a UPath, which s3fs, gcsfs or adlfs opens. Install gcsfs yourself: the extra `gcs` does not.
         If a later version overwrote the object in place, the object of that version is at this path.
 
         Raises:
@@ -1040,13 +1042,13 @@ class Artifact(
         """Returns a list with one artifact for each regular file below a folder, in path order.
 
         If the list is not staged yet, `save()` stages and stores each file in a single read. With `duplicates="drop"`,
-        or if the list was staged before, each file is read twice: once to stage it and once to store it. On S3, no file
-        is read. A file that cannot be ingested is listed in `failed` and does not stop the others. `skipped` lists
-        links that are not followed, special files such as sockets, and folders of other storages.
+        or if the list was staged before, each file is read twice: once to stage it and once to store it. In a bucket,
+        no file is read. A file that cannot be ingested is listed in `failed` and does not stop the others. `skipped`
+        lists links that are not followed, special files such as sockets, and folders of other storages.
 
         Args:
-            path: The folder. Files that match `.inhaulignore` files in it or below (gitignore syntax) are left out; on
-                S3, `.inhaulignore` has no effect.
+            path: The folder. Files that match `.inhaulignore` files in it or below (gitignore syntax) are left out; in
+                a bucket, `.inhaulignore` has no effect.
             key: The prefix of all keys: a key is `key/relative path`. None means the name of the folder. If the folder
                 lies in a storage, the key of each file is its path relative to the root of the storage; `key` must then
                 be None or the path of the folder relative to that root.
@@ -1072,8 +1074,8 @@ class Artifact(
         """Stores and registers the artifact. If it is saved already, writes the changed fields.
 
         Args:
-            upload: True uploads the object from the local storage of the instance to the one on S3, then removes the
-                local object, unless its path is its key (`key_is_virtual=False`). None and False do not upload.
+            upload: True uploads the object from the local storage of the instance to the one in a bucket, then removes
+                the local object, unless its path is its key (`key_is_virtual=False`). None and False do not upload.
 
         Raises:
             ValueError: `upload=True`, but `connect` got no `local_storage`, or the artifact is in a third storage; or
@@ -1112,7 +1114,7 @@ class Artifact(
             ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or its size or
                 kind is no longer the registered one. If only an ETag is registered, the ETag may also have changed.
             ObjectDamaged: The object has a path that inhaul chose, and no longer has the registered size or kind (file
-                or folder). Or the bytes fetched from S3 do not have the registered hash, whoever chose the path.
+                or folder). Or the bytes fetched from a bucket do not have the registered hash, whoever chose the path.
             ValueError: The content does not match its suffix.
             MissingLibrary: The reader needs a library that is not installed.
             ValueError: `is_run_input` is True and there is no run, or the run belongs to another instance.
@@ -1123,9 +1125,9 @@ class Artifact(
         """Opens the content, to read only the parts that you ask for.
 
         Returns an `AnnDataAccessor` for .h5ad and AnnData zarr, a `BackedAccessor` for other HDF5, zarr and TileDB (not
-        on S3), and a `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv. A .csv or .tsv has the
-        columns and types of `load()`; to find them, the whole file is read, unless `read_options` or `convert_options`
-        are given. On S3, a .csv or .tsv is first fetched as a whole.
+        in a bucket), and a `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv. A .csv or .tsv has
+        the columns and types of `load()`; to find them, the whole file is read, unless `read_options` or
+        `convert_options` are given. In a bucket, a .csv or .tsv is first fetched as a whole.
 
         Args:
             is_run_input: The run to which the artifact is added as an input, unless that run created the artifact. None
@@ -1139,7 +1141,7 @@ class Artifact(
             ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or its size or
                 kind is no longer the registered one. If only an ETag is registered, the ETag may also have changed.
             ObjectDamaged: The object has a path that inhaul chose, and no longer has the registered size or kind (file
-                or folder). Or the bytes fetched from S3 do not have the registered hash, whoever chose the path.
+                or folder). Or the bytes fetched from a bucket do not have the registered hash, whoever chose the path.
             ValueError: Content with this suffix cannot be opened, or does not match the suffix.
             TypeError: The reader does not accept an option.
         """
@@ -1149,8 +1151,8 @@ class Artifact(
         """Returns a local path of the content.
 
         If the storage is local, this is the path of the object itself; otherwise it is that of a copy in the cache,
-        which is fetched if it is missing. Before saving, the path is that of the source, or, for a source on S3, that
-        of a copy in the cache.
+        which is fetched if it is missing. Before saving, the path is that of the source, or, for a source in a
+        bucket, that of a copy in the cache.
 
         Args:
             is_run_input: The run to which the artifact is added as an input, unless that run created the artifact. None
@@ -1162,7 +1164,7 @@ class Artifact(
             ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or its size or
                 kind is no longer the registered one. If only an ETag is registered, the ETag may also have changed.
             ObjectDamaged: The object has a path that inhaul chose, and no longer has the registered size or kind (file
-                or folder). Or the bytes fetched from S3 do not have the registered hash, whoever chose the path.
+                or folder). Or the bytes fetched from a bucket do not have the registered hash, whoever chose the path.
             StorageFull: The cache has no room for the copy.
             ValueError: `is_run_input` is True and there is no run, or the run belongs to another instance; or the
                 artifact was created from memory and is not saved.
@@ -1184,13 +1186,14 @@ class Artifact(
         """Compares the object with the registry.
 
         Args:
-            read: Read the object even if its ETag suffices. An artifact with only an ETag gets a hash of its content.
+            read: Read the object even if its metadata suffice. An artifact with only an ETag gets a hash of its
+                content.
             repair: Store a damaged or missing object again if an equal copy exists.
             source: The original file, or its folder, for a repair; see `inhaul.verify`.
 
         Raises:
             TypeError: `source` is not a path.
-            ValueError: The artifact is not saved, or `source` is on S3 or given without `repair`.
+            ValueError: The artifact is not saved, or `source` is in a bucket or given without `repair`.
             NoResultFound: The artifact was permanently deleted.
             FileNotFoundError: The source does not exist.
         """
@@ -1808,7 +1811,7 @@ def connect(
             bucket.
 
     Raises:
-        UnsupportedStorage: The storage is neither a folder nor a bucket on S3 or Google Cloud Storage.
+        UnsupportedStorage: The storage is neither a folder nor the address of a bucket.
         UnsupportedDatabase: The database is neither SQLite nor PostgreSQL.
         ValueError: A storage option is unknown, an environment variable has an invalid value, or `local_storage` is
             given and the storage is not in a bucket.
@@ -1908,8 +1911,8 @@ def ingest(
 
     It does the same as `Artifact.from_dir(...).save()`, with the same arguments, but keeps no list of artifacts. Its
     memory grows only with the number of failed and skipped files, and with the number of files directly in the largest
-    single folder. Each file is read once, or not at all if the folder is on S3. With `duplicates="drop"`, each local
-    file is read twice, and memory grows with the number of all files.
+    single folder. Each file is read once, or not at all if the folder is in a bucket. With `duplicates="drop"`, each
+    local file is read twice, and memory grows with the number of all files.
 
     Args:
         path: The folder.
@@ -1961,16 +1964,17 @@ def save(records: Iterable[_Registry]) -> None:
     ...
 
 def testremote(url: str, storage_options: Mapping[str, Any] | None = None) -> RemoteReport:
-    """Tests the abilities of a storage on a network with small objects, which it removes at the end.
+    """Tests the abilities of a storage in a bucket with small objects, which it removes at the end.
 
     Args:
-        url: The address of the storage, such as `s3://bucket/prefix`.
+        url: The address of the storage: `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`, with
+            `?endpoint_url=https://...` for a server that is not the service's own.
         storage_options: As for `connect`.
 
     Raises:
         TypeError: `url` is not a text.
         ValueError: `url` is empty, or an option is unknown or not valid.
-        UnsupportedStorage: The address is not on a network, or names no bucket.
+        UnsupportedStorage: It is not the address of a bucket.
         MissingLibrary: The service needs a library that is not installed.
         StorageMissing: There is no such bucket.
         StorageDenied: There are no credentials, or they are refused, or they may not list the bucket.

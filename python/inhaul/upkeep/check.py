@@ -41,7 +41,7 @@ class Checker:
         instance: The instance with the registry.
         store: The storage that holds the objects.
         report: The report to add findings to.
-        read: Read objects even if their ETag already tells their digest.
+        read: Read objects even if their metadata already tell their digest.
         repair: Store damaged objects again.
         sources: Files and folders that artifacts were made from, for repairs.
     """

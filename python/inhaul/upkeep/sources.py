@@ -33,7 +33,7 @@ class Sources:
 
         Raises:
             TypeError: The value is not a path.
-            ValueError: The path is on S3, or `repair` is False.
+            ValueError: The path is in a bucket, or `repair` is False.
             FileNotFoundError: There is no such file or folder.
         """
         if place is None:

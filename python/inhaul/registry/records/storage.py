@@ -31,7 +31,7 @@ class Storage(Registry, TracksUpdates):
     """A place that holds objects: files below its root are registered in place.
 
     Args:
-        root: A folder, or `s3://bucket/prefix`.
+        root: A folder, or an address such as `s3://bucket/prefix`; see `connect`.
 
     Raises:
         TypeError: The root is not a path.
@@ -87,7 +87,7 @@ class Storage(Registry, TracksUpdates):
         Connect with the new root from then on: saves with the old root as the default storage are refused.
 
         Args:
-            new: The new root: a folder, or `s3://bucket/prefix`.
+            new: The new root: a folder, or an address such as `s3://bucket/prefix`.
 
         Raises:
             TypeError: The new root is not a path.
@@ -145,8 +145,8 @@ async def verify(
 ) -> VerifyReport:
     """Compares all objects of a storage with the registry.
 
-    An object on S3 is not read if its ETag alone shows whether it is as registered. All other objects are read and
-    hashed. A call continues where an interrupted one stopped.
+    An object in a bucket is not read if its metadata alone show whether it is as registered. All other objects are read
+    and hashed. A call continues where an interrupted one stopped.
 
     Args:
         storage: The storage; the default one if None.
@@ -163,7 +163,8 @@ async def verify(
         NoResultFound: The registry does not know the storage.
         WrongStorage: The default storage was moved, and this connection still has the old root.
         TypeError: An argument has the wrong type.
-        ValueError: `max_age` is negative or more than 36,500 days, or `source` is on S3 or given without `repair`.
+        ValueError: `max_age` is negative or more than 36,500 days, or `source` is in a bucket or given without
+            `repair`.
         FileNotFoundError: The source does not exist.
         DatabaseDenied: `repair` is True, but the registry is read-only.
     """

@@ -91,8 +91,8 @@ async def ingest(
 
     It does the same as `Artifact.from_dir(...).save()`, with the same arguments, but keeps no list of artifacts. Its
     memory grows only with the number of failed and skipped files, and with the number of files directly in the largest
-    single folder. Each file is read once, or not at all if the folder is on S3. With `duplicates="drop"`, each local
-    file is read twice, and memory grows with the number of all files.
+    single folder. Each file is read once, or not at all if the folder is in a bucket. With `duplicates="drop"`, each
+    local file is read twice, and memory grows with the number of all files.
 
     Args:
         path: The folder.

@@ -59,7 +59,7 @@ class Draft(NamedTuple):
 
     @property
     def address(self) -> str | None:
-        """The address of data on S3, None for other data."""
+        """The address of data in a bucket, None for other data."""
         return as_text(self.data) if is_pathish(self.data) and is_remote(as_text(self.data)) else None
 
     @property
