@@ -925,7 +925,7 @@ class _HasContent(_IsVersioned, _TracksRun, _Record):
     def path(self) -> Path | UPath:
         """The path of the object; before saving, the path of the source.
 
-        In a bucket it is a UPath, which s3fs, gcsfs or adlfs opens. Install gcsfs yourself: the extra `gcs` does not.
+        In a bucket it is a UPath, which s3fs, gcsfs or adlfs opens.
         If a later version overwrote the object in place, the object of that version is at this path.
 
         Raises:
