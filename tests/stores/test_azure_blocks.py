@@ -161,7 +161,7 @@ async def test_blocks_that_are_always_removed_are_an_error(
     strict_azure_place: Place, store: AzureStore, source: Path, journal: FileJournal
 ) -> None:
     strict_azure_place.proxy.add(Status(400, "InvalidBlockList"), when=commits)
-    with pytest.raises(StorageUnavailable, match=r"key'.* its blocks were lost, 3 times"):
+    with pytest.raises(StorageUnavailable, match=r"key'.* its upload was removed, 3 times"):
         await put(store, source, journal)
 
 
