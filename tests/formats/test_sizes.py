@@ -111,13 +111,53 @@ def test_values_of_variable_length_of_another_kind_are_refused(tmp_path: Path) -
             h5_sizes.check_h5(file, tmp_path / "b.h5ad")
 
 
-@pytest.mark.parametrize("filters", [{"compression": "gzip", "shuffle": True}, {"chunks": (2,)}])
-def test_lengths_of_texts_in_chunks_are_found(tmp_path: Path, filters: dict[str, object]) -> None:
+FILTERS: list[dict[str, Any]] = [
+    {},
+    {"chunks": (2,)},
+    {"chunks": (2,), "compression": "gzip", "shuffle": True},
+    {"chunks": (2,), "compression": "lzf", "shuffle": True},
+]
+TEXTS = h5py.string_dtype()
+
+
+@pytest.mark.parametrize("filters", FILTERS, ids=str)
+def test_lengths_of_texts_are_found(tmp_path: Path, filters: dict[str, Any]) -> None:
+    rows = [(True, "a", 2.0, ["b", "cc"]), (True, "a" * 100, 2.0, ["", "d" * 50]), (False, "e", 1.0, ["f", "g"])]
+    kinds = [("bool", "?"), ("text", TEXTS), ("number", "f8"), ("texts", TEXTS, (2,))]
+    lists = np.array([np.arange(3), np.arange(7), np.arange(0)], object)
+    arrays = {
+        "texts": (np.array(["a", "b" * 100, "c"], TEXTS), [1, 100, 1]),
+        "lists": (lists.astype(h5py.vlen_dtype("i4")), [3, 7]),
+        "rows": (np.array(rows, kinds), [1, 100, 1, 1, 2, 50, 1, 1]),
+        "aligned": (np.array(rows, np.dtype(kinds, align=True)), [1, 100, 1, 1, 2, 50, 1, 1]),
+    }
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("texts", data=["a", "b" * 100, "c"], dtype=h5py.string_dtype(), **filters)
-        with (tmp_path / "a.h5").open("rb") as raw:
-            texts = b"".join(h5_sizes._texts_of(raw, file["texts"].id))
-            assert [struct.unpack_from("<I", texts, 16 * place) for place in range(3)] == [(1,), (100,), (1,)]
+        for name, (values, _) in arrays.items():
+            file.create_dataset(name, data=values, **filters)
+    with h5py.File(tmp_path / "a.h5") as file, (tmp_path / "a.h5").open("rb") as raw:
+        for name, (_, lengths) in arrays.items():
+            texts = b"".join(h5_sizes._texts_of(raw, file[name].id))
+            assert sorted(filter(None, np.frombuffer(texts, "<u4")[::4])) == sorted(lengths), name
+        h5_sizes.check_h5(file, tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("filters", FILTERS, ids=str)
+def test_a_part_of_a_heap_that_ends_after_it_is_refused(tmp_path: Path, filters: dict[str, Any]) -> None:
+    """The library would search such a heap for ever."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("texts", data=[f"text {number}" for number in range(40)], dtype=TEXTS, **filters)
+    content = bytearray((tmp_path / "a.h5").read_bytes())
+    content[content.index(b"text 33") - 8] = 211
+    (tmp_path / "a.h5").write_bytes(content)
+    with pytest.raises(ValueError, match=f"{tmp_path}/a.h5 cannot be opened as .h5.*heap with its texts is damaged"):
+        open_backed(tmp_path / "a.h5", ".h5", None, str(tmp_path / "a.h5"), asynchronous.classes)
+
+
+def test_an_hdf5_file_with_arrays_that_are_not_stored_is_opened(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("empty", (1 << 40,), "i8", chunks=(1000,))
+    opened = open_backed(tmp_path / "a.h5", ".h5", None, "a.h5", asynchronous.classes)
+    assert opened._read("empty", slice(3, 5)).tolist() == [0, 0]
 
 
 def test_an_hdf5_array_that_declares_too_much_is_refused(tmp_path: Path) -> None:

@@ -28,8 +28,13 @@ def is_anndata_zarr(path: Path) -> bool:
         return False  # registering accepts damaged content; loading raises the error
 
 
-def open_checked(source: Source, suffix: str) -> Any:
-    """Opens an AnnData or MuData, and returns its root.
+def open_checked(source: Source, suffix: str, *, gaps: bool = False) -> Any:
+    """Opens an HDF5 file or a zarr store, and returns its root.
+
+    Args:
+        source: The content.
+        suffix: Its canonical suffix.
+        gaps: Allow arrays of HDF5 of which any parts are not stored; those of zarr may always have such parts.
 
     Raises:
         ValueError: It has data in other files, runs code, or declares more data than it stores. In a bucket, only
@@ -38,12 +43,12 @@ def open_checked(source: Source, suffix: str) -> Any:
     node = open_node(source, suffix)
     try:
         if isinstance(source, Remote):
-            if suffix not in ZARR:
+            if suffix not in ZARR and not gaps:
                 check_arrays(node)
         elif suffix in ZARR:
             check_zarr(source)
         else:
-            check_h5(node, source)
+            check_h5(node, source, gaps=gaps)
     except BaseException:
         close_node(node)
         raise

@@ -9,7 +9,7 @@ from typing import Any, Self
 from inhaul.formats import tiledb
 from inhaul.formats.accessor import Classes, open_accessor
 from inhaul.formats.annotated import open_annotated, open_checked
-from inhaul.formats.arrays import close_node, open_node
+from inhaul.formats.arrays import close_node
 from inhaul.formats.arrow import FORMS, open_dataset
 from inhaul.formats.broken import told_as
 from inhaul.formats.known import BACKED
@@ -100,7 +100,7 @@ def open_backed(source: Source, suffix: str, accessor: str | None, name: str, cl
         if form in _TILEDB:
             return _tiledb(source, _TILEDB[form], name, classes)
         if accessor != "AnnData":
-            node = (open_checked if accessor == "MuData" else open_node)(source, suffix)
+            node = open_checked(source, suffix, gaps=accessor is None)
             return classes["BackedAccessor"](node.file if form == "hdf5" else node.store, node, name)
         group = open_annotated(source, suffix)
         try:

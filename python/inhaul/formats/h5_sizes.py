@@ -7,7 +7,6 @@ checksums.
 """
 
 import math
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from struct import unpack_from
@@ -20,16 +19,17 @@ if TYPE_CHECKING:
 
 _DATATYPE, _ATTRIBUTE, _CONTINUATION = 0x03, 0x0C, 0x10  # types of messages in a header
 _VARIABLE_LENGTH = 9  # the class of a datatype
-_TEXT = 16  # bytes of a reference to a text
+_TEXT = 16  # bytes of a reference to a text or a list
 _CHUNK = 4096  # bytes of memory for each chunk that is read, as measured with HDF5 2.0
 
 
-def check_h5(file: "h5py.File", path: Path) -> None:
+def check_h5(file: "h5py.File", path: Path, *, gaps: bool = False) -> None:
     """Refuses an HDF5 file with arrays or texts that declare more than the stored bytes can contain.
 
     Args:
         file: The open file.
         path: Its path.
+        gaps: Allow arrays of which any parts are not stored.
 
     Raises:
         ValueError: It has such arrays or texts.
@@ -46,9 +46,10 @@ def check_h5(file: "h5py.File", path: Path) -> None:
                 texts.check(f"An attribute of {shown}", values)
             node = h5o.open(file.id, name)
             if isinstance(node, h5d.DatasetID):
-                for what, declared in ((shown, _declared(node)), (f"The list of chunks of {shown}", _listed(node))):
-                    if declared > ALLOWED:
-                        check(what, declared, min(node.get_storage_size(), size))
+                declared = {} if gaps else {shown: _declared(node), f"The list of chunks of {shown}": _listed(node)}
+                for what, length in declared.items():
+                    if length > ALLOWED:
+                        check(what, length, min(node.get_storage_size(), size))
                 for values in _texts_of(raw, node):
                     texts.check(shown, values)
 
@@ -108,7 +109,7 @@ class _Texts:
                 raise ValueError(f"{name}: the heap with its texts is damaged")
 
     def _is_whole(self, heap: int) -> bool:
-        """Returns True if a heap has an end. After a part without a size, the library would search for ever."""
+        """Returns True if the parts of a heap fill it. Otherwise the library would search it for ever."""
         if not 0 < heap < self._size:
             return True  # the place of an empty text; the library refuses other wrong places
         self._raw.seek(self._base + heap)
@@ -122,7 +123,7 @@ class _Texts:
         while at + 16 <= len(parts):
             number, length = unpack_from("<H6xQ", parts, at)
             step = 16 + -(-length // 8) * 8 if number else length  # free space has number 0
-            if not step:
+            if not 0 < step <= len(parts) - at:
                 return False
             at += step
         return True
@@ -145,18 +146,44 @@ def _listed(dataset: Any) -> int:
 
 
 def _texts_of(raw: BinaryIO, dataset: Any) -> Iterator[bytes]:
-    """Yields the parts of an array of texts; nothing for other arrays."""
+    """Yields the references to texts and lists in each part of an array; nothing if its values have none."""
+    import numpy as np
+
+    places, size = _references(dataset.get_type())
+    if not places:
+        return
+    for part in _chunks(dataset, size) if _is_chunked(dataset) else _contiguous(raw, dataset, size):
+        values = np.frombuffer(part[: len(part) // size * size], "u1").reshape(-1, size)
+        for place in places:
+            yield values[:, place : place + _TEXT].tobytes()
+
+
+def _references(kind: Any) -> tuple[list[int], int]:
+    """Returns where a value of this type has references to texts and lists, and its size; both as in the file."""
     from h5py import h5t
 
-    kind = dataset.get_type()
-    if not (isinstance(kind, h5t.TypeStringID) and kind.is_variable_str()):
-        return
-    if _is_chunked(dataset):
-        for place in range(dataset.get_num_chunks()):
-            yield _chunk(dataset, dataset.get_chunk_info(place).chunk_offset)
-    elif (start := dataset.get_offset()) is not None:
+    if isinstance(kind, h5t.TypeVlenID) or (isinstance(kind, h5t.TypeStringID) and kind.is_variable_str()):
+        return [0], _TEXT
+    size = kind.get_size()
+    places = []
+    if isinstance(kind, h5t.TypeArrayID):
+        inner, each = _references(kind.get_super())
+        size = each * math.prod(kind.get_array_dims())
+        places = [start + place for start in range(0, size, each) for place in inner]
+    elif isinstance(kind, h5t.TypeCompoundID):
+        longer = 0  # in memory, a reference to a text is a pointer
+        for member in sorted(range(kind.get_nmembers()), key=kind.get_member_offset):
+            inner, each = _references(kind.get_member_type(member))
+            places += [kind.get_member_offset(member) + longer + place for place in inner]
+            longer += each - kind.get_member_type(member).get_size()
+        size += longer
+    return places, size
+
+
+def _contiguous(raw: BinaryIO, dataset: Any, size: int) -> Iterator[bytes]:
+    if (start := dataset.get_offset()) is not None:
         raw.seek(start)
-        yield raw.read(math.prod(dataset.shape) * _TEXT)
+        yield raw.read(math.prod(dataset.shape) * size)
 
 
 def _is_chunked(dataset: Any) -> bool:
@@ -165,25 +192,35 @@ def _is_chunked(dataset: Any) -> bool:
     return bool(dataset.get_create_plist().get_layout() == h5d.CHUNKED)
 
 
-def _chunk(dataset: Any, offset: tuple[int, ...]) -> bytes:
-    """Returns a chunk as it was before the filters; empty if a filter is unknown here."""
+def _chunks(dataset: Any, size: int) -> Iterator[bytes]:
+    """Yields the chunks of an array as they were before the filters, whichever these are.
+
+    The library undoes the filters in a file in memory. There the values are plain bytes, so it follows no reference.
+    """
+    import h5py
     import numpy as np
-    from h5py import h5z
+    from h5py import h5d, h5p, h5s, h5t
 
     plan = dataset.get_create_plist()
-    size = math.prod(plan.get_chunk()) * _TEXT
-    skipped, content = dataset.read_direct_chunk(offset)
-    for place in reversed(range(plan.get_nfilters())):
-        if skipped & (1 << place):
-            continue
-        match plan.get_filter(place)[0]:
-            case h5z.FILTER_DEFLATE:
-                content = zlib.decompressobj().decompress(content, size)
-            case h5z.FILTER_SHUFFLE:
-                content = np.frombuffer(content, "u1").reshape(_TEXT, -1).T.tobytes()
-            case _:
-                return b""
-    return bytes(content)
+    chunk = plan.get_chunk()
+    values = np.empty(chunk, f"V{size}")
+    kind, shape = h5t.py_create(values.dtype), h5s.create_simple(chunk)
+    with h5py.File("chunk", "w", driver="core", backing_store=False) as memory:
+        for place in range(dataset.get_num_chunks()):
+            skipped, content = dataset.read_direct_chunk(dataset.get_chunk_info(place).chunk_offset)
+            name = b"without filters %x" % skipped
+            if name in memory:
+                one = h5d.open(memory.id, name)
+            else:
+                plain = h5p.create(h5p.DATASET_CREATE)
+                plain.set_chunk(chunk)
+                for filter in range(plan.get_nfilters()):
+                    if not skipped & (1 << filter):
+                        plain.set_filter(*plan.get_filter(filter)[:3])
+                one = h5d.create(memory.id, name, kind, shape, plain)
+            one.write_direct_chunk((0,) * len(chunk), content)
+            one.read(h5s.ALL, h5s.ALL, values)
+            yield values.tobytes()
 
 
 def _attributes(raw: BinaryIO, start: int, base: int) -> Iterator[bytes]:
