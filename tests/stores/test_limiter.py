@@ -103,13 +103,30 @@ def test_few_requests_are_sent_to_a_server_that_is_away() -> None:
     assert seconds < 30 + 20_000 / 64 * 0.01 + 10
 
 
-def test_failures_at_random_slow_nothing_down() -> None:
+@pytest.mark.parametrize("answer", [False, None], ids=["failures", "refusals"])
+@pytest.mark.parametrize("share", [0.02, 0.08, 0.16])
+def test_failures_at_random_slow_nothing_down(answer: bool | None, share: float) -> None:
+    """Some servers refuse a share of the requests at any rate."""
+
     async def main() -> float:
-        seconds, _ = await send(Limiter(64, slow=10), lambda: random.random() < 0.8, 20_000)
+        seconds, _ = await send(Limiter(64, slow=10), lambda: random.random() >= share or answer, 100_000)
         return seconds
 
     random.seed(0)
-    assert run(main()) < 3 * 20_000 / 64 * 0.01
+    assert run(main()) < 2 * 100_000 / 64 * 0.01
+
+
+def test_clients_that_share_a_limit_are_seldom_refused() -> None:
+    async def main() -> list[tuple[float, Answers]]:
+        bucket = Bucket(400, asyncio.get_running_loop().time)
+        serve = lambda: not bucket.empty() or None  # noqa: E731
+        return await asyncio.gather(*(send(Limiter(64, slow=10), serve, 1500) for _ in range(8)))
+
+    random.seed(0)
+    results = run(main())
+    assert 8 * 1500 / max(seconds for seconds, _ in results) >= 0.7 * 400
+    late = [served for _, answers in results for time, served in answers if time > 10]
+    assert sum(not served for served in late) <= 0.2 * len(late)
 
 
 def test_slow_answers_mean_fewer_at_once() -> None:

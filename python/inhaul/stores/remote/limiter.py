@@ -15,6 +15,8 @@ _PAUSE = 0.5  # seconds between two cuts, so that the first one can take effect
 _MEASURED = 0.5  # seconds over which the accepted rate is measured
 _UNKNOWN = 50.0  # requests/s to start with if a server refuses some before its rate was measured
 _BURST = 0.02  # the requests of so many seconds may start at once, since sleeping is not more exact
+_RANDOM = 0.2  # the largest share of refused requests that may have another reason than the rate
+_PATIENCE = 10.0  # seconds without a cut after one that was of no use
 _FORGOTTEN = 4  # the limit is dropped if the accepted rate stays below it by this factor
 
 
@@ -119,16 +121,21 @@ class Limiter:
 
 
 class _Pace:
-    """The rate at which requests start."""
+    """The rate at which requests start.
+
+    Some servers refuse a share of the requests at any rate. So if a lower rate does not reduce a small share, the rate
+    goes back to what it was, and is not lowered again for a while.
+    """
 
     def __init__(self) -> None:
         self._rate: float | None = None  # requests per second; None for no limit
         self._searching = False  # whether the rate was guessed; then it doubles until it is too high
-        self._next = self._cut = self._grown = 0.0  # times
+        self._next = self._cut = self._grown = self._patient_until = 0.0  # times
         self._turn = asyncio.Lock()
-        self._served = 0
+        self._served = self._refused = 0
         self._counted_since = 0.0
-        self._served_rate = 0.0
+        self._served_rate = self._refused_share = 0.0
+        self._before: tuple[float | None, float] | None = None  # the rate and the refused share before the last cut
 
     @property
     def limited(self) -> bool:
@@ -144,24 +151,42 @@ class _Pace:
 
     def served(self, now: float) -> None:
         self._served += 1
-        seconds = now - self._counted_since
-        if seconds >= _MEASURED:
-            if self._counted_since:
-                rate = self._served / seconds
-                self._served_rate = 0.3 * self._served_rate + 0.7 * rate if self._served_rate else rate
-            self._counted_since, self._served = now, 0
+        self._measure(now)
         if self._rate is not None:
             self._grow(now, self._rate)
 
     def slow_down(self, now: float) -> None:
-        if now - self._cut < _PAUSE:
+        self._refused += 1
+        self._measure(now)
+        if now < self._patient_until or (self._cut and now < self._cut + _PAUSE + _MEASURED):
             return
-        if self._searching or self._served_rate:
-            self._rate = max(1.0, _CUT * min(self._served_rate or _UNKNOWN, self._rate or float("inf")))
+        before, self._before = self._before, (self._rate, self._refused_share)
+        if before and 0 < before[1] <= _RANDOM and self._refused_share > before[1] / 2:
+            self._rate, self._before = before[0], None
+            self._grown, self._patient_until = now, now + _PATIENCE
+        elif self._searching or self._served_rate:
+            self._lower_to(_CUT * min(self._served_rate or _UNKNOWN, self._rate or float("inf")), now)
             self._searching = False
         else:
-            self._rate, self._searching = _UNKNOWN, True
+            self._lower_to(_UNKNOWN, now)
+            self._searching = True
+
+    def _lower_to(self, rate: float, now: float) -> None:
+        self._rate = max(1.0, rate)
         self._cut = self._grown = now
+        self._served = self._refused = 0
+        self._counted_since = now + _PAUSE
+
+    def _measure(self, now: float) -> None:
+        seconds = now - self._counted_since
+        if seconds < 0:
+            self._served = self._refused = 0
+        elif seconds >= _MEASURED:
+            if self._counted_since:
+                rate = self._served / seconds
+                self._served_rate = 0.3 * self._served_rate + 0.7 * rate if self._served_rate else rate
+                self._refused_share = self._refused / (self._refused + self._served)
+            self._counted_since, self._served, self._refused = now, 0, 0
 
     def _grow(self, now: float, rate: float) -> None:
         # By 2 % a second, and by 2 % more for each second since the last cut.
