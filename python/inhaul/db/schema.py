@@ -4,6 +4,7 @@ alembic takes a quarter of a second to import, so it is imported only for a data
 """
 
 import errno
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -48,6 +49,19 @@ def create(connection: Connection) -> None:
     for_dialect(connection.dialect.name).create_all(connection, checkfirst=False)
     _version.create(connection)
     connection.execute(sa.insert(_version).values(version_num=REVISION))
+
+
+@cache
+def sqlite_script() -> str:
+    """Returns the statements that create the tables in SQLite. As one script they take a tenth of the time."""
+    statements: list[str] = []
+
+    def note(statement: sa.ClauseElement, *_: object, **__: object) -> None:
+        statements.append(str(statement.compile(dialect=engine.dialect)))
+
+    engine = sa.create_mock_engine("sqlite://", note)
+    for_dialect("sqlite").create_all(engine, checkfirst=False)
+    return ";\n".join(statements)
 
 
 def bring_up_to_date(connection: Connection, database: str) -> None:
