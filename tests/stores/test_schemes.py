@@ -33,8 +33,7 @@ async def _probe(root: str, options: Mapping[str, Any]) -> RemoteReport:
     return RemoteReport(root, [Ability("have a colour", True, True, options["colour"])])
 
 
-OTHER = Scheme(
-    aliases=("another",),
+SCHEME = Scheme(
     store=lambda root, options: s3.S3Store(OtherAddress.parse(root), _without_colour(options)),
     parse=OtherAddress.parse,
     locate=OtherAddress.locate,
@@ -43,6 +42,8 @@ OTHER = Scheme(
     region=lambda options: options.get("colour", "nowhere"),
     probe=_probe,
 )
+
+OTHER = schemes.Kind(__name__, aliases=("another",))
 
 
 def _without_colour(options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -78,7 +79,7 @@ async def test_a_kind_of_storage_is_one_entry_of_the_table(
     assert (await inhaul.verify()).ok
     await artifact.delete(permanent=True, storage=True)
     assert (await inhaul.gc(delete=True)).objects == []
-    inside = str(OTHER.locate(where).at(""))
+    inside = str(SCHEME.locate(where).at(""))
     assert (inside, schemes.relative_key(where, inside)) == (
         f"other://{urlsplit(where).netloc}?{urlsplit(where).query}",
         urlsplit(where).path[1:],

@@ -318,10 +318,9 @@ class Store(Readable, Protocol):
 
 
 class Scheme(NamedTuple):
-    """A kind of storage on a network; see `schemes.SCHEMES`.
+    """What a kind of storage on a network can do; see `schemes.SCHEMES`.
 
     Attributes:
-        aliases: Other schemes that mean the same.
         store: Creates the store for a root and options. It belongs to one event loop.
         parse: Parses the root of a storage, or raises `UnsupportedStorage` without quoting it, as it may hold a secret.
         locate: Does the same for the address of an object or a folder; the key of a folder may end in a slash.
@@ -331,7 +330,6 @@ class Scheme(NamedTuple):
         probe: Tests the abilities of the server of a root; see `testremote`.
     """
 
-    aliases: Sequence[str]
     store: Callable[[str, Mapping[str, Any]], Store]
     parse: Callable[[str], Address]
     locate: Callable[[str], Address]

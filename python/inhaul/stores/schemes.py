@@ -6,7 +6,8 @@ To add a kind of storage, write its file or folder and name it in `SCHEMES`. Not
 import errno
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,12 +16,9 @@ from urllib.parse import quote
 from inhaul.errors import UnsupportedStorage
 from inhaul.keys import OBJECTS, is_of_objects
 from inhaul.stores.abilities import RemoteReport
-from inhaul.stores.azure import store as azure
 from inhaul.stores.base import Address, Scheme, Store
-from inhaul.stores.gcs import store as gcs
 from inhaul.stores.local.store import LocalStore
 from inhaul.stores.locations import check_encoding, resolved
-from inhaul.stores.s3 import store as s3
 from inhaul.texts import check_text
 
 if TYPE_CHECKING:
@@ -28,7 +26,30 @@ if TYPE_CHECKING:
 
     from inhaul.stores.locations import Pathish
 
-SCHEMES: Mapping[str, Scheme] = {"s3": s3.SCHEME, "gs": gcs.SCHEME, "az": azure.SCHEME}
+
+class Kind(NamedTuple):
+    """A kind of storage on a network, imported at its first use: a job on this machine needs none.
+
+    Attributes:
+        module: The module with its `SCHEME`.
+        aliases: Other schemes that mean the same.
+    """
+
+    module: str
+    aliases: Sequence[str] = ()
+
+    @property
+    def scheme(self) -> Scheme:
+        """What the kind can do."""
+        scheme: Scheme = import_module(self.module).SCHEME
+        return scheme
+
+
+SCHEMES: Mapping[str, Kind] = {
+    "s3": Kind("inhaul.stores.s3.store"),
+    "gs": Kind("inhaul.stores.gcs.store", aliases=("gcs",)),
+    "az": Kind("inhaul.stores.azure.store", aliases=("abfs", "abfss")),
+}
 """The kinds of storage on a network. The name of a scheme is also the type of its storages."""
 
 LOCAL = "local"
@@ -63,7 +84,7 @@ def kind_of(root: str, options: Mapping[str, Any]) -> StorageKind:
     scheme = _scheme(root)
     if scheme is None:
         return StorageKind(LOCAL, None)
-    region = SCHEMES[scheme].region(options)
+    region = SCHEMES[scheme].scheme.region(options)
     check_text("region", region)
     return StorageKind(scheme, region)
 
@@ -71,7 +92,7 @@ def kind_of(root: str, options: Mapping[str, Any]) -> StorageKind:
 def make(root: str, options: Mapping[str, Any]) -> Store:
     """Returns the store with this root. A store on a network belongs to one event loop, and must be closed."""
     scheme = _scheme(root)
-    return LocalStore(root) if scheme is None else SCHEMES[scheme].store(root, options)
+    return LocalStore(root) if scheme is None else SCHEMES[scheme].scheme.store(root, options)
 
 
 def type_for(options: Mapping[str, Any], storage: str) -> str:
@@ -89,10 +110,12 @@ def type_for(options: Mapping[str, Any], storage: str) -> str:
         UnsupportedStorage: The storage has an unknown scheme.
     """
     scheme = _scheme(storage)
+    if not options:
+        return scheme or LOCAL
     problems = []
     for one in SCHEMES if scheme is None else (scheme,):
         try:
-            SCHEMES[one].check_options(options)
+            SCHEMES[one].scheme.check_options(options)
         except ValueError as problem:
             problems.append(str(problem))
         else:
@@ -105,7 +128,7 @@ async def probe(root: str, options: Mapping[str, Any]) -> RemoteReport:
     scheme = _scheme(root)
     if scheme is None:
         raise UnsupportedStorage(f"this is not the address of a storage in a bucket: this release knows {_known()}")
-    return await SCHEMES[scheme].probe(str(parse(root)), options)
+    return await SCHEMES[scheme].scheme.probe(str(parse(root)), options)
 
 
 def parse(root: str) -> Address:
@@ -115,7 +138,7 @@ def parse(root: str) -> Address:
         UnsupportedStorage: It is not such an address. The error does not quote it: it may hold a secret.
     """
     scheme, rest = _split(root)
-    return SCHEMES[scheme].parse(f"{scheme}://{rest}")
+    return SCHEMES[scheme].scheme.parse(f"{scheme}://{rest}")
 
 
 def locate(address: str) -> Address:
@@ -125,7 +148,7 @@ def locate(address: str) -> Address:
         UnsupportedStorage: It names no bucket, or no server.
     """
     scheme, rest = _split(address)
-    return SCHEMES[scheme].locate(f"{scheme}://{rest}")
+    return SCHEMES[scheme].scheme.locate(f"{scheme}://{rest}")
 
 
 def checked_root(root: str) -> str:
@@ -199,7 +222,7 @@ def as_text(path: "Pathish") -> str:
     if isinstance(path, str | os.PathLike):
         return os.fspath(path)
     scheme = _named(path.protocol)
-    endpoint = SCHEMES[scheme].endpoint(path.storage_options) if scheme is not None else None
+    endpoint = SCHEMES[scheme].scheme.endpoint(path.storage_options) if scheme is not None else None
     return f"{path}?endpoint_url={quote(endpoint, safe=':/')}" if endpoint else str(path)
 
 

@@ -112,7 +112,6 @@ class AzureStore(RemoteStore[Clients]):
 
 
 SCHEME = Scheme(
-    aliases=("abfs", "abfss"),
     store=lambda root, options: AzureStore(AzureAddress.parse(root), options),
     parse=AzureAddress.parse,
     locate=AzureAddress.locate,

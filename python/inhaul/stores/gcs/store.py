@@ -100,7 +100,6 @@ class GcsStore(RemoteStore[Clients]):
 
 
 SCHEME = Scheme(
-    aliases=("gcs",),
     store=lambda root, options: GcsStore(GcsAddress.parse(root), options),
     parse=GcsAddress.parse,
     locate=GcsAddress.locate,

@@ -133,7 +133,6 @@ def _region(options: Mapping[str, Any]) -> str | None:
 
 
 SCHEME = Scheme(
-    aliases=(),
     store=lambda root, options: S3Store(S3Address.parse(root), options),
     parse=S3Address.parse,
     locate=S3Address.locate,
