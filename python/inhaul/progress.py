@@ -7,10 +7,6 @@ from contextlib import contextmanager
 
 from inhaul.ingestion.report import IngestEvent
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # without ipywidgets, a notebook shows the bar of a terminal
-    from tqdm.auto import tqdm
-
 
 @contextmanager
 def bar() -> Iterator[Callable[[IngestEvent], None] | None]:
@@ -18,6 +14,9 @@ def bar() -> Iterator[Callable[[IngestEvent], None] | None]:
     if not (sys.stderr.isatty() or _in_notebook()):
         yield None
         return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # without ipywidgets, a notebook shows the bar of a terminal
+        from tqdm.auto import tqdm
     with tqdm(unit=" files") as shown:
 
         def show(event: IngestEvent) -> None:

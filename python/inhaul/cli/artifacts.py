@@ -1,12 +1,12 @@
 """`inhaul ls | show`: list and show artifacts."""
 
+import sys
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 import inhaul
-from inhaul.cli.common import Database, Storage, add_row, app, connect, console, run, say
+from inhaul.cli.common import Database, Storage, add_row, app, connect, console, is_terminal, run, say
 
 
 @app.command()
@@ -16,9 +16,9 @@ def ls(
     storage: Storage = None,
     db: Database = None,
 ) -> None:
-    """List the latest versions of artifacts, newest first: a table on a terminal, else lines with tabs.
+    """List the latest versions of artifacts, newest first.
 
-    Hidden artifacts, and those in the trash, are left out.
+    On a terminal it prints a table, else lines with tabs. Hidden artifacts, and those in the trash, are left out.
     """
 
     async def work() -> list[inhaul.Artifact]:
@@ -30,15 +30,16 @@ def ls(
     rows = [
         (it.uid, it.key or "", it.size, it.version or "", f"{it.created_at:%Y-%m-%d %H:%M:%S}") for it in run(work())
     ]
-    out = console()
-    if not out.is_terminal:
+    if not is_terminal(sys.stdout):
         for row in rows:
             say(*row)
         return
+    from rich.table import Table
+
     table = Table("uid", "key", "bytes", "version", "created (UTC)", box=None)
     for row in rows:
         add_row(table, *row)
-    out.print(table)
+    console().print(table)
 
 
 @app.command()

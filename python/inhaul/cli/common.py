@@ -4,22 +4,21 @@ Exit status: 0 when all is done, 1 when the output could not be written, 2 when 
 files failed, or a check found something wrong.
 """
 
-import asyncio
 import os
 import sys
 import warnings
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from importlib.metadata import version
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 import inhaul
 from inhaul.errors import InhaulError, NoResultFound
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 T = TypeVar("T")
 
@@ -63,6 +62,7 @@ app = _App(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich takes longer to import than all else that `--help` needs
     help="Store files as artifacts: hashed, stored whole or not at all, versioned, found by queries.",
 )
 
@@ -79,6 +79,8 @@ Database = Annotated[
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 - nothing else needs it
+
         typer.echo(f"inhaul {version('inhaul')}")
         raise typer.Exit
 
@@ -91,10 +93,16 @@ def _main(
 ) -> None: ...
 
 
-def console(*, stderr: bool = False) -> Console:
+def is_terminal(stream: TextIO | None) -> bool:
+    """Returns True if a person reads a stream."""
+    return stream is not None and stream.isatty()
+
+
+def console(*, stderr: bool = False) -> "Console":
     """Returns a console for people. FORCE_COLOR does not make a pipe a terminal."""
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, force_terminal=stream is not None and stream.isatty())
+    from rich.console import Console
+
+    return Console(stderr=stderr, force_terminal=is_terminal(sys.stderr if stderr else sys.stdout))
 
 
 @asynccontextmanager
@@ -113,6 +121,8 @@ async def connect(storage: str | None, db: str | None) -> AsyncIterator["inhaul.
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Runs a command, and prints errors that a user can act on in one line."""
+    import asyncio  # noqa: PLC0415 - `--help` needs no event loop
+
     try:
         return asyncio.run(work)
     except (InhaulError, OSError, ValueError) as error:
@@ -145,8 +155,10 @@ def say(*cells: object, err: bool = False) -> None:
         raise _OutputFailed(error) from error
 
 
-def add_row(table: Table, *cells: object) -> None:
+def add_row(table: "Table", *cells: object) -> None:
     """Adds a row to a table; see `say`."""
+    from rich.markup import escape
+
     table.add_row(*(escape(printable(str(cell))) for cell in cells))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from inhaul.cli.common import SOME_FAILED, app, escaped, run, tell
-from inhaul.hashing import PART_SIZE, Algorithm, Digest, TreeAlgorithm, aio
+from inhaul.hashing import PART_SIZE, Algorithm, Digest, TreeAlgorithm
 from inhaul.texts import check_path_text
 
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r"})
@@ -46,6 +46,8 @@ def hash_paths(
 
 
 async def _hash(paths: list[str], algorithm: Algorithm | TreeAlgorithm, part_size: int) -> list[Digest | Exception]:
+    from inhaul.hashing import aio  # noqa: PLC0415 - `--help` needs no event loop
+
     for path in paths:
         check_path_text(path)
     if algorithm != "md5-tree" and algorithm != "md5-d":

@@ -1,17 +1,18 @@
 """`inhaul init | ingest`: create the registry and ingest files."""
 
-from collections.abc import Callable, Iterator
+import sys
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.filesize import decimal
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 import inhaul
-from inhaul.cli.common import SOME_FAILED, Database, Storage, app, console, printable, run, say
+from inhaul.cli.common import SOME_FAILED, Database, Storage, app, console, is_terminal, printable, run, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 @app.command()
@@ -71,22 +72,23 @@ def ingest(
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[inhaul.IngestEvent], None] | None]:
+def _progress() -> "Iterator[Callable[[inhaul.IngestEvent], None] | None]":
     """Yields a function that displays events; None if there is no terminal."""
-    err = console(stderr=True)
-    if not err.is_terminal:
+    if not is_terminal(sys.stderr):
         yield None
         return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (
         BarColumn(),
         TextColumn("{task.completed:,.0f} of {task.fields[found]:,} files, {task.fields[size]}, {task.fields[rate]}"),
         TimeRemainingColumn(),
     )
     start = perf_counter()
-    with Progress(*columns, console=err, transient=True) as display:
+    with Progress(*columns, console=console(stderr=True), transient=True) as display:
         task = display.add_task("", total=None, found=0, size="0 bytes", rate="")
 
-        def show_event(event: inhaul.IngestEvent) -> None:
+        def show_event(event: "inhaul.IngestEvent") -> None:
             display.update(
                 task,
                 completed=event.files,
@@ -99,7 +101,9 @@ def _progress() -> Iterator[Callable[[inhaul.IngestEvent], None] | None]:
         yield show_event
 
 
-def _print_report(report: inhaul.IngestReport) -> None:
+def _print_report(report: "inhaul.IngestReport") -> None:
+    from rich.table import Table
+
     table = Table(box=None, show_header=False)
     table.add_column()
     table.add_column(justify="right")

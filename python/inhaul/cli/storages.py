@@ -7,7 +7,6 @@ import typer
 import inhaul
 from inhaul.cli.common import Database, Storage, app, connect, escaped, printable, run, say
 from inhaul.errors import NoResultFound
-from inhaul.stores.schemes import canonical_root, from_now_on
 
 storages = typer.Typer(no_args_is_help=True, help="Storages of the registry.")
 app.add_typer(storages, name="storage")
@@ -26,6 +25,7 @@ def move(
     becomes a separate registry. While both store objects in one storage, neither collects garbage there, and neither
     deletes objects unless explicitly requested.
     """
+    from inhaul.stores.schemes import canonical_root, from_now_on  # noqa: PLC0415 - `--help` needs no stores
 
     async def work() -> tuple[str, str]:
         async with connect(storage, db) as instance:

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 from rich.filesize import decimal
-from rich.table import Table
 
 import inhaul
 from inhaul.cli.common import SOME_FAILED, Database, Storage, add_row, app, connect, console, run, say
@@ -69,7 +68,10 @@ def gc(
     storage: Storage = None,
     db: Database = None,
 ) -> None:
-    """List or delete garbage: objects that no artifact refers to, and leftovers of crashes."""
+    """List or delete garbage.
+
+    Garbage is objects that no artifact refers to, and leftovers of crashes.
+    """
 
     async def work() -> inhaul.GcReport:
         async with connect(storage, db):
@@ -117,6 +119,8 @@ def testremote(
     ],
 ) -> None:
     """Test the abilities of a storage in a bucket. The test objects are removed."""
+    from rich.table import Table
+
     report = run(inhaul.testremote(url))
     table = Table("", "works", "needed", "", box=None)
     for ability in report.abilities:
