@@ -4,6 +4,8 @@ Exit status: 0 when all is done, 1 when the output could not be written, 2 when 
 files failed, or a check found something wrong.
 """
 
+import atexit
+import gc
 import os
 import sys
 import warnings
@@ -42,6 +44,7 @@ class _App(typer.Typer):
             again = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
             os.execv(sys.executable, again)  # noqa: S606 - this very program
         warnings.showwarning = _tell_warning
+        atexit.register(gc.freeze)  # else Python looks for garbage among all modules, though the process ends
         if sys.stdout is None:
             typer.echo("inhaul: standard output is closed: redirect it to /dev/null to discard it", err=True)
             sys.exit(_COULD_NOT_WRITE)
