@@ -81,8 +81,8 @@ def _loop_stays_free() -> Iterator[None]:
             function.can_block_in("inhaul/_blocking.py", "run")
             # Migrations are Python files, which are loaded when a release first opens an older database.
             function.can_block_in("inhaul/db/schema.py", "_upgrade")
-            # The clients of S3 are created in a thread, on a loop without other tasks.
-            function.can_block_in("inhaul/stores/s3/clients.py", "_make")
+            # aiobotocore's client is made in a thread, on a loop without other tasks.
+            function.can_block_in("inhaul/stores/s3/later.py", "_make")
             # The library that opens paths of objects is imported at its first use.
             function.can_block_in("inhaul/stores/s3/store.py", "path")
             function.can_block_in("inhaul/stores/azure/store.py", "path")

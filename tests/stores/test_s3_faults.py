@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from aiobotocore.credentials import AioCredentials
+from botocore.credentials import Credentials
 
 from inhaul.errors import (
     InhaulError,
@@ -202,8 +202,8 @@ async def test_credentials_are_borrowed_for_many_requests(
     place: Place, store: S3Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    freeze = AioCredentials.get_frozen_credentials
-    monkeypatch.setattr(AioCredentials, "get_frozen_credentials", lambda self: asked.append(self) or freeze(self))
+    freeze = Credentials.get_frozen_credentials
+    monkeypatch.setattr(Credentials, "get_frozen_credentials", lambda self: asked.append(self) or freeze(self))
     for number in range(6):
         await put(store, str(number), b"")
         await asyncio.sleep(0.12)  # for credentials that are about to end, obstore asks ten times a second

@@ -180,6 +180,14 @@ class Readable(Protocol):
     async def is_there(self) -> bool:
         """Returns True if the root exists, as far as this machine knows without a request."""
 
+    async def reach(self) -> None:
+        """Asks a storage on a network whether it answers. Does nothing for a folder.
+
+        Raises:
+            StorageMissing: There is no such bucket.
+            StorageDenied: It may not be read.
+        """
+
     def path(self, object_key: str) -> "Path | UPath":
         """Returns the path of an object, existing or not.
 

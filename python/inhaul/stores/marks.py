@@ -87,11 +87,11 @@ async def others(store: Readable, registry: str) -> list[Mark]:
 async def reach(store: Readable) -> None:
     """Checks that a storage answers. One that denies access also does: it may be used with other permissions."""
     with suppress(StorageDenied):
-        await anext(store.list(f"{MARKS}/"), None)
+        await store.reach()
 
 
 async def create(store: Store, mark: Mark) -> Mark:
-    """Writes a mark where there seems to be none, and returns the one that exists then."""
+    """Writes a mark where the caller has just seen none, and returns the one that exists then."""
     try:
         await write(store, mark, exclusive=True)
     except KeyExists:  # another process was faster, or the mark could not be read before

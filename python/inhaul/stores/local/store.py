@@ -68,6 +68,9 @@ class LocalStore:
         """See `Readable`."""
         return await asyncio.to_thread(self._path.is_dir)
 
+    async def reach(self) -> None:
+        """See `Readable`."""
+
     def path(self, object_key: str) -> Path:
         """Returns the path of an object, existing or not.
 

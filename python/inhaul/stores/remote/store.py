@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from inhaul import _core
 from inhaul.errors import FileChanged, InvalidKey, StorageUnavailable
 from inhaul.hashing import PART_SIZE, Digest, hash_bytes
+from inhaul.keys import MARKS
 from inhaul.stores.base import Stat, StoredObject
 from inhaul.stores.remote import fetch, metadata, writes
 from inhaul.stores.remote.clients import Clients, WholeReply
@@ -65,6 +66,10 @@ class RemoteStore(ABC, Generic[C]):
     async def is_there(self) -> bool:
         """See `Readable`. Returns True: only a request shows that a bucket is gone."""
         return True
+
+    async def reach(self) -> None:
+        """See `Readable`."""
+        await anext(self.list(f"{MARKS}/"), None)
 
     def location(self, object_key: str) -> str:
         """See `Readable`."""

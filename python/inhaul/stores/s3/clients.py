@@ -1,17 +1,15 @@
-"""The two clients of S3: aiobotocore, which finds the credentials, and obstore, which gets them from aiobotocore.
+"""The two clients of S3: obstore and aiobotocore. Both get the credentials that botocore finds.
 
-aiobotocore looks up, lists and deletes objects, and uploads in parts. obstore sends and fetches whole objects with a
-quarter of the CPU time.
+obstore sends and fetches whole objects, with a quarter of the CPU time. aiobotocore lists and deletes objects, and
+uploads in parts; it is made when the first such request needs it.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from inhaul.errors import StorageDenied
 from inhaul.hashing.etags import from_etag
 from inhaul.stores.base import Stat
 from inhaul.stores.remote.clients import Body, Found
@@ -19,9 +17,10 @@ from inhaul.stores.remote.fetch import tag
 from inhaul.stores.remote.limiter import Limits
 from inhaul.stores.remote.obstore_reads import REST, ObstoreReads, rest_at_exit
 from inhaul.stores.remote.writes import WRITE_ID
-from inhaul.stores.s3 import route
+from inhaul.stores.s3 import account, route
+from inhaul.stores.s3.account import Account
 from inhaul.stores.s3.address import S3Address
-from inhaul.stores.s3.route import Route
+from inhaul.stores.s3.later import LaterClient
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
@@ -45,21 +44,17 @@ class Clients(ObstoreReads):
         objects: obstore's store; its paths are whole keys.
     """
 
-    def __init__(self, address: S3Address, s3: Any, credentials: Any, limits: Limits, way: Route) -> None:
-        self.bucket = address.bucket
-        self.s3 = s3
-        self.objects = _objects(address, s3, credentials, limits, way)
-        self._address = address
-        self._credentials = credentials
+    def __init__(self, found: Account, limits: Limits) -> None:
+        self.bucket = found.bucket
+        self.s3: Any = LaterClient(found, limits)
+        self.objects = _objects(found, limits)
+        self._account = found
         self._limits = limits
-        self._way = way
 
     async def reader(self) -> "ObjectStore":
         """See `remote.clients.Clients`."""
-        credentials = await self._credentials.get_frozen_credentials() if self._credentials else None
-        return await asyncio.to_thread(
-            lambda: _objects(self._address, self.s3, credentials, self._limits, self._way, lasting=True)
-        )
+        frozen = await self._account.frozen()
+        return await asyncio.to_thread(lambda: _objects(self._account, self._limits, frozen, lasting=True))
 
     @asynccontextmanager
     async def whole(self, key: str, etag: str | None) -> AsyncIterator[Body]:
@@ -83,7 +78,7 @@ class Clients(ObstoreReads):
 
     @classmethod
     async def open(cls, address: S3Address, options: Mapping[str, Any], limits: Limits) -> "Clients":
-        """Finds the credentials and creates the clients. Sends no request to the bucket.
+        """Finds the credentials and makes the clients. Sends no request to the bucket.
 
         Raises:
             StorageDenied: There are no credentials.
@@ -120,115 +115,48 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 
 def _make(address: S3Address, options: Mapping[str, Any], limits: Limits) -> Clients:
-    """Creates the clients in a thread with its own loop: this reads files and may fetch tokens."""
-    return asyncio.run(_make_async(address, options, limits))
+    """Finds the credentials and the server, in a thread: this reads files and may fetch tokens."""
+    return Clients(account.find(address, options), limits)
 
 
-async def _make_async(address: S3Address, options: Mapping[str, Any], limits: Limits) -> Clients:
-    from aiobotocore.config import AioConfig
-    from aiobotocore.session import AioSession
-    from botocore import UNSIGNED
-    from botocore.exceptions import BotoCoreError
-    from botocore.handlers import add_expect_header
+def _objects(found: Account, limits: Limits, frozen: Any = None, *, lasting: bool = False) -> "ObjectStore":
+    """Returns an obstore. Blocks: it reads certificates.
 
-    anonymous = bool(options.get("anon"))
-    way = route.route(address, options)
-    try:
-        session = AioSession(profile=options.get("profile"))
-        session.register_component("data_loader", _descriptions(session.get_config_variable("data_path")))
-        if options.get("key"):
-            session.set_credentials(options["key"], options["secret"], options.get("token"))
-        config = AioConfig(
-            max_pool_connections=limits.requests,
-            connect_timeout=10,
-            read_timeout=limits.no_progress,
-            retries={"total_max_attempts": 1},
-            signature_version=UNSIGNED if anonymous else None,
-            **way.config(),
-        )
-        credentials = None if anonymous else await session.get_credentials()
-        if credentials is None and not anonymous:
-            raise StorageDenied(
-                f"no AWS credentials for {address}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, choose a profile, "
-                "or pass storage_options"
-            )
-        client = await AsyncExitStack().enter_async_context(
-            session.create_client(
-                "s3",
-                endpoint_url=way.endpoint_url,
-                region_name=way.region or session.get_config_variable("region") or "us-east-1",
-                verify=way.verify,
-                use_ssl=options.get("use_ssl", True),
-                config=config,
-            )
-        )
-        # Without this, each part would wait for a "100 Continue" before its body is sent.
-        client.meta.events.unregister("before-call.s3", add_expect_header)
-        if way.requester_pays:
-            client.meta.events.register("before-call.s3", _pay)
-    except BotoCoreError as error:
-        # Its text may quote a profile or a reply of a token server.
-        raise StorageDenied(f"no AWS credentials for {address}: {type(error).__name__}") from None
-    return Clients(address, client, credentials, limits, way)
-
-
-def _pay(params: Any, **_: Any) -> None:
-    """Adds to every request that the requester pays."""
-    params["headers"]["x-amz-request-payer"] = "requester"
-
-
-@cache
-def _descriptions(data_path: str | None) -> Any:
-    """Returns the descriptions of the service, read only once: that takes most of the time to create a client."""
-    from botocore.loaders import create_loader
-
-    return create_loader(data_path)
-
-
-def _objects(
-    address: S3Address, client: Any, credentials: Any, limits: Limits, way: Route, *, lasting: bool = False
-) -> "ObjectStore":
-    """Returns an obstore. A lasting one keeps its credentials and retries requests. Blocks: it reads certificates."""
+    Args:
+        found: The account and its server.
+        limits: The limits on requests.
+        frozen: The credentials of a lasting one.
+        lasting: Whether it keeps its credentials and retries requests.
+    """
     from obstore.store import S3Store
 
     rest_at_exit()
 
     async def borrow() -> "S3Credential":
-        now = await credentials.get_frozen_credentials()
-        return {
-            "access_key_id": now.access_key,
-            "secret_access_key": now.secret_key,
-            "token": now.token,
-            "expires_at": datetime.now(UTC) + _BORROWED,
-        }
+        return _lent(await found.frozen(), datetime.now(UTC) + _BORROWED)
 
     def lend() -> "S3Credential":
-        return {
-            "access_key_id": credentials.access_key,
-            "secret_access_key": credentials.secret_key,
-            "token": credentials.token,
-            "expires_at": None,
-        }
+        return _lent(frozen, None)
 
-    endpoint = client.meta.endpoint_url
-    is_virtual = way.style == "virtual"
+    endpoint = found.endpoint_url
+    is_virtual = found.way.style == "virtual"
     if is_virtual:
-        endpoint = endpoint.replace("://", f"://{address.bucket}.", 1)
+        endpoint = endpoint.replace("://", f"://{found.bucket}.", 1)
     provider = lend if lasting else borrow
     return S3Store(
-        address.bucket,
+        found.bucket,
         # Both, as obstore also looks into the environment.
         endpoint=endpoint,
         aws_endpoint_url_s3=endpoint,
-        region=client.meta.region_name,
+        region=found.region,
         virtual_hosted_style_request=is_virtual,
         checksum_algorithm="SHA256",
         conditional_put="etag",
-        request_payer=way.requester_pays,
-        skip_signature=credentials is None,
-        credential_provider=None if credentials is None else provider,
+        request_payer=found.way.requester_pays,
+        skip_signature=found.credentials is None,
+        credential_provider=None if found.credentials is None else provider,
         client_options={
-            **way.client_options(),
+            **found.way.client_options(),
             "allow_http": endpoint.startswith("http:"),
             "connect_timeout": timedelta(seconds=min(10.0, limits.no_progress)),
             # For a whole small object. It gets at least 150 kB/s: the limiter sends fewer requests if they are slow.
@@ -236,3 +164,12 @@ def _objects(
         },
         retry_config=None if lasting else {"max_retries": 0, "retry_timeout": timedelta(0)},
     )
+
+
+def _lent(frozen: Any, expires_at: datetime | None) -> "S3Credential":
+    return {
+        "access_key_id": frozen.access_key,
+        "secret_access_key": frozen.secret_key,
+        "token": frozen.token,
+        "expires_at": expires_at,
+    }

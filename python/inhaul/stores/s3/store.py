@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
+from inhaul.keys import MARKS
 from inhaul.stores.base import PAGE, Scheme, StoredObject, Upload
 from inhaul.stores.remote.address import endpoint_of
 from inhaul.stores.remote.limiter import Limits
@@ -59,6 +60,10 @@ class S3Store(RemoteStore[Clients]):
         options = route(self.address, self._options).s3fs(self._options)
         path: UPath = UPath(f"s3://{self.address.bucket}/{self._key(object_key)}", **options)
         return path
+
+    async def reach(self) -> None:
+        """See `Readable`. Reads an object that there is not: obstore is enough for that."""
+        await self.read(f"{MARKS}/none")
 
     async def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
         """Yields the objects whose key starts with a prefix, up to 1,000 at a time, in the order of the server."""
