@@ -310,8 +310,17 @@ class Store(Readable, Protocol):
             StorageFull: The storage has no room for it.
         """
 
-    async def put_bytes(self, data: bytes, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
+    async def put_bytes(
+        self, data: bytes, object_key: str, digest: Digest, *, exclusive: bool = False, looked: bool = False
+    ) -> str:
         """Stores an object from memory; see `put_file`.
+
+        Args:
+            data: The content.
+            object_key: The key of the object.
+            digest: Its digest.
+            exclusive: Whether an existing object stays.
+            looked: Whether the caller has just seen that there is none.
 
         Raises:
             KeyExists: There is an object under the key.

@@ -100,11 +100,12 @@ async def create(store: Store, mark: Mark) -> Mark:
 
 
 async def write(store: Store, mark: Mark, *, exclusive: bool = False) -> None:
-    """Writes a mark, and overwrites an existing one unless `exclusive`; see `Store.put_bytes`."""
+    """Writes a mark, and overwrites an existing one unless `exclusive`; then the caller has just seen none."""
     said = {"storage": mark.storage, "place": mark.place, "inside": mark.inside, "origin": mark.origin}
     content = json.dumps(said).encode()
     # To the end: other processes may have seen the mark already, so it must not be removed again.
-    await to_the_end(store.put_bytes(content, f"{MARKS}/{mark.registry}", hash_bytes(content), exclusive=exclusive))
+    key, digest = f"{MARKS}/{mark.registry}", hash_bytes(content)
+    await to_the_end(store.put_bytes(content, key, digest, exclusive=exclusive, looked=exclusive))
 
 
 async def _registries(store: Readable) -> AsyncIterator[str]:

@@ -152,7 +152,9 @@ class LocalStore:
             root = self.opened(create=True)
             return LocalCopy(self, new, Digest(*_core.copy_file(source, root, f"{TEMPORARY}/{new}", None, None)))
 
-    async def put_bytes(self, data: bytes, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
+    async def put_bytes(
+        self, data: bytes, object_key: str, digest: Digest, *, exclusive: bool = False, looked: bool = False
+    ) -> str:
         """See `Store`."""
 
         def write(root: Root, name: str) -> None:

@@ -45,20 +45,21 @@ class SmallPut(ABC, Generic[C, R]):
         self._md5 = md5
         self._digest = from_etag(md5.hex(), len(data))
 
-    async def run(self, *, exclusive: bool = False, resumed: bool = False) -> str:
+    async def run(self, *, exclusive: bool = False, resumed: bool = False, looked: bool = False) -> str:
         """Stores the object. Returns `verified_by`.
 
         Args:
             exclusive: Whether an existing object stays. If the call fails or is cancelled, it removes the object that
                 it stored.
             resumed: Whether an equal object may exist already; then it is not sent again.
+            looked: Whether the caller has just seen that there is no object.
 
         Raises:
             KeyExists: `exclusive` is True and there is an object.
             StorageUnavailable: The object arrived damaged each time.
         """
         if exclusive:
-            return await self._run_exclusively()
+            return await self._run_exclusively(looked=looked)
         if resumed and (found := await seen(self._requests, self._key)) and found.stat.digest == self._digest:
             return self.verified_by
         for _ in range(_TRIES):
@@ -66,8 +67,8 @@ class SmallPut(ABC, Generic[C, R]):
                 return verified
         raise self._damaged()
 
-    async def _run_exclusively(self) -> str:
-        await check_free(self._requests, self._key)
+    async def _run_exclusively(self, *, looked: bool) -> str:
+        await check_free(self._requests, self._key, looked=looked)
         write = Write(self._requests.service.classify)
         try:
             reply = await to_the_end(self._create(write), within=_LEAVE)

@@ -132,14 +132,17 @@ class RemoteStore(ABC, Generic[C]):
     async def copy(self, source: Path, size: int) -> None:
         """See `Store`. A bucket cannot rename objects."""
 
-    async def put_bytes(self, data: bytes, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
+    async def put_bytes(
+        self, data: bytes, object_key: str, digest: Digest, *, exclusive: bool = False, looked: bool = False
+    ) -> str:
         """Sends an object from memory. Returns `verified_by`.
 
         Raises:
             KeyExists: `exclusive` is True and there is an object under the key.
         """
         if len(data) < PART_SIZE:
-            return await self.put_small(object_key, data, _md5_hex(digest), exclusive=exclusive)
+            put = self._small(object_key, data, _md5_hex(digest))
+            return await put.run(exclusive=exclusive, looked=looked)
         return await self._put_whole(object_key, Memory(data, digest), digest, exclusive)
 
     async def _put_whole(self, object_key: str, reader: PartReader, expected: Digest, exclusive: bool) -> str:
@@ -150,8 +153,10 @@ class RemoteStore(ABC, Generic[C]):
         self, object_key: str, data: bytes, md5_hex: str, *, exclusive: bool = False, resumed: bool = False
     ) -> str:
         """Sends an object in one request; see `Sender` and `SmallPut`."""
-        put = self.small(self._requests, self._key(object_key), data, bytes.fromhex(md5_hex))
-        return await put.run(exclusive=exclusive, resumed=resumed)
+        return await self._small(object_key, data, md5_hex).run(exclusive=exclusive, resumed=resumed)
+
+    def _small(self, object_key: str, data: bytes, md5_hex: str) -> SmallPut[Any, Any]:
+        return self.small(self._requests, self._key(object_key), data, bytes.fromhex(md5_hex))
 
     async def put_large(
         self,

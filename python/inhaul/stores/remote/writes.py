@@ -49,18 +49,23 @@ class Write:
         self.may_be_stored = True
 
 
-async def check_free(requests: Requests[Clients], key: str) -> None:
+async def check_free(requests: Requests[Clients], key: str, *, looked: bool = False) -> None:
     """Checks that there is no object, as not every server respects the condition of the request.
 
     First removes an object that an earlier failed call may have stored. If looking is not permitted, only the condition
     of the request protects an existing object.
+
+    Args:
+        requests: The storage.
+        key: The whole key.
+        looked: Whether the caller has just seen that there is no object.
 
     Raises:
         KeyExists: There is an object.
     """
     if (left := requests.unsettled.get(key)) is not None:
         await withdraw(requests, key, left)
-    if await seen(requests, key):
+    if not looked and await seen(requests, key):
         raise taken(requests, key)
 
 
