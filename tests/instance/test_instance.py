@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-import children
 import inhaul
 from inhaul import Artifact, Storage, User
 from inhaul.errors import UnsupportedDatabase, UnsupportedStorage
@@ -43,23 +42,6 @@ def test_addresses_that_are_not_served_are_refused(tmp_path: Path) -> None:
         inhaul.connect(storage="ftp://bucket")
     with pytest.raises(UnsupportedDatabase):
         inhaul.connect(db="mysql://host/db")
-
-
-def test_a_first_artifact_loads_no_library_that_it_does_not_need(tmp_path: Path) -> None:
-    """Without these libraries, it takes a quarter of a second."""
-    (tmp_path / "a.txt").write_text("a")
-    script = """
-import sys
-import inhaul.sync as ih
-from inhaul import Artifact
-print(sorted({*sys.argv[1:]} & {*sys.modules}))
-ih.connect("data")
-ih.Artifact("a.txt", key="a.txt").save()
-print(sorted({*sys.argv[1:]} & {*sys.modules}))
-"""
-    heavy = ("pandas", "pyarrow", "anndata", "zarr", "h5py", "aiobotocore", "obstore", "upath", "alembic", "asyncpg")
-    ran = children.run(script, *heavy, "sqlalchemy.dialects.postgresql")
-    assert ran.stdout.splitlines() == ["[]", "[]"], ran
 
 
 async def test_nothing_appears_before_the_first_write(tmp_path: Path) -> None:

@@ -1,0 +1,104 @@
+"""A short job loads and asks only what it needs. No time is measured: what is loaded decides it."""
+
+from pathlib import Path
+
+import pytest
+
+import children
+from s3_servers import S3Server
+from trees import write
+
+CLOUDS = ("inhaul.stores.gcs.store", "inhaul.stores.azure.store", "aiobotocore", "aiohttp", "azure", "google")
+FORMATS = ("anndata", "h5py", "numcodecs", "numpy", "pandas", "pyarrow", "scipy", "zarr")
+OTHERS = ("alembic", "asyncpg", "rich.console", "sqlalchemy.dialects.postgresql", "tqdm", "upath")
+HEAVY = (*CLOUDS, *FORMATS, *OTHERS)
+LOCAL = (*HEAVY, "botocore", "inhaul.stores.s3.store", "obstore")
+"""What a local job does not need. A job on S3 needs the last three."""
+
+_COMMAND = """
+import atexit, sys
+heavy, sys.argv = sys.argv[1].split(), ["inhaul", *sys.argv[2:]]
+atexit.register(lambda: print("loaded", [name for name in heavy if name in sys.modules]))
+from inhaul.cli import app
+app()
+"""
+
+_JOB = """
+import sys
+import inhaul.sync as ih
+ih.connect(sys.argv[2], f"sqlite:///{sys.argv[3]}")
+%s
+print("loaded", [name for name in sys.argv[1].split() if name in sys.modules])
+"""
+
+_SAVE = 'ih.Artifact("a.txt", key="a.txt").save()'
+_FOLDER = 'ih.Artifact.from_dir("tree").save()'
+
+
+def loaded(script: str, heavy: tuple[str, ...], *arguments: str) -> str:
+    """Returns which of some modules a program has loaded at its end, as it prints them in its last line."""
+    ran = children.run(script, " ".join(heavy), *arguments)
+    assert ran.returncode == 0, ran
+    return ran.stdout.splitlines()[-1]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.txt", "a")
+    for number in range(3):
+        write(tmp_path / "tree" / f"{number}.txt", str(number))
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_help_and_version_load_neither_a_database_nor_an_event_loop(option: str) -> None:
+    assert loaded(_COMMAND, (*LOCAL, "asyncio", "inhaul.stores", "sqlalchemy"), option) == "loaded []"
+
+
+def test_a_list_of_local_artifacts_loads_nothing_heavy() -> None:
+    assert loaded(_JOB % _SAVE, LOCAL, "root", "registry.db") == "loaded []"
+    assert loaded(_COMMAND, LOCAL, "ls", "--storage", "root", "--db", "sqlite:///registry.db") == "loaded []"
+
+
+@pytest.mark.parametrize("job", [_SAVE, _FOLDER, 'ih.ingest("tree")'])
+def test_a_local_job_loads_nothing_heavy(job: str) -> None:
+    assert loaded(_JOB % job, LOCAL, "root", "registry.db") == "loaded []"
+
+
+@pytest.mark.parametrize("job", [_SAVE, _FOLDER])
+def test_small_objects_go_to_s3_without_aiobotocore(
+    s3_server: S3Server, s3_bucket: str, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    root = f"s3://{s3_bucket}/start?endpoint_url={s3_server.endpoint_url}"
+    assert loaded(_JOB % job, HEAVY, root, "registry.db") == "loaded []"
+
+
+_COUNTED = """
+import asyncio
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+import inhaul
+
+asked = []
+event.listen(Engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+
+async def main():
+    async with inhaul.connect("root", "sqlite:///registry.db") as instance:
+        await instance.open()
+        opened = len(asked)
+        await instance.open()
+        print(opened, len(asked) - opened)
+
+asyncio.run(main())
+"""
+
+
+def test_opening_a_registry_asks_little_and_only_once() -> None:
+    loaded(_JOB % _SAVE, (), "root", "registry.db")
+    ran = children.run(_COUNTED)
+    assert ran.returncode == 0, ran
+    opened, again = map(int, ran.stdout.split())
+    assert opened <= 6
+    assert again == 0
