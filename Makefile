@@ -73,6 +73,7 @@ bench: .venv/installed
 	$(BIN)/python benches/bench_annotation.py --scale $(SCALE) --rounds $(ROUNDS)
 	$(BIN)/python benches/bench_backed.py --scale $(SCALE)
 	$(BIN)/python benches/bench_wide.py --scale $(SCALE) --rounds $(ROUNDS)
+	$(BIN)/python benches/bench_start.py --rounds $(ROUNDS)
 	$(BIN)/pytest -q benches/bench_end_to_end.py --scale $(SCALE)
 	cargo bench --quiet --bench hash -- $(if $(filter 1,$(SCALE)),,--test)
 	$(if $(filter 1,$(SCALE)),cargo bench --quiet --bench md5_lanes)
