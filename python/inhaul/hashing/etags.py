@@ -63,7 +63,12 @@ def from_etag(etag: str | None, size: int) -> Digest:
         parts = f"-{-(-size // part_size_of(size))}" if size >= PART_SIZE else ""
         if md5[2] in ("", parts):
             return Digest(_text(bytes.fromhex(md5[1])), f"md5{md5[2]}", size)
-    return Digest(_text(hashlib.md5((etag or "").encode(), usedforsecurity=False).digest()), "etag", size)
+    return of_text(etag or "", size)
+
+
+def of_text(etag: str, size: int) -> Digest:
+    """Returns the hash of an entity tag, for a service where even one in the form of an MD5 need not be that."""
+    return Digest(_text(hashlib.md5(etag.encode(), usedforsecurity=False).digest()), "etag", size)
 
 
 def part_size_of(size: int) -> int:

@@ -16,7 +16,7 @@ from inhaul.errors import UnsupportedStorage
 from inhaul.keys import OBJECTS, is_of_objects
 from inhaul.stores.abilities import RemoteReport
 from inhaul.stores.azure import store as azure
-from inhaul.stores.base import Address, Scheme, Store
+from inhaul.stores.base import Address, Readable, Scheme, Store
 from inhaul.stores.gcs import store as gcs
 from inhaul.stores.local.store import LocalStore
 from inhaul.stores.locations import check_encoding, resolved
@@ -68,10 +68,24 @@ def kind_of(root: str, options: Mapping[str, Any]) -> StorageKind:
     return StorageKind(scheme, region)
 
 
-def make(root: str, options: Mapping[str, Any]) -> Store:
+def make(root: str, options: Mapping[str, Any]) -> Readable:
     """Returns the store with this root. A store on a network belongs to one event loop, and must be closed."""
     scheme = _scheme(root)
     return LocalStore(root) if scheme is None else SCHEMES[scheme].store(root, options)
+
+
+def writer(store: Readable) -> Store:
+    """Returns the interface that writes to a storage.
+
+    Raises:
+        UnsupportedStorage: The storage can only be read.
+    """
+    if store.writer is None:
+        raise UnsupportedStorage(
+            f"{store.root} can only be read, so inhaul neither stores nor removes anything there: use a storage in a "
+            "folder or in a bucket"
+        )
+    return store.writer
 
 
 def type_for(options: Mapping[str, Any], storage: str) -> str:
