@@ -87,6 +87,7 @@ def _loop_stays_free() -> Iterator[None]:
             function.can_block_in("inhaul/stores/s3/store.py", "path")
             function.can_block_in("inhaul/stores/azure/store.py", "path")
             function.can_block_in("inhaul/stores/gcs/store.py", "path")
+            function.can_block_in("inhaul/stores/http/store.py", "path")
         yield
         # These threads call the watched functions, which must stay watched until the threads end.
         for thread in threading.enumerate():

@@ -18,6 +18,7 @@ from inhaul.stores.abilities import RemoteReport
 from inhaul.stores.azure import store as azure
 from inhaul.stores.base import Address, Readable, Scheme, Store
 from inhaul.stores.gcs import store as gcs
+from inhaul.stores.http import store as http
 from inhaul.stores.local.store import LocalStore
 from inhaul.stores.locations import check_encoding, resolved
 from inhaul.stores.s3 import store as s3
@@ -28,7 +29,13 @@ if TYPE_CHECKING:
 
     from inhaul.stores.locations import Pathish
 
-SCHEMES: Mapping[str, Scheme] = {"s3": s3.SCHEME, "gs": gcs.SCHEME, "az": azure.SCHEME}
+SCHEMES: Mapping[str, Scheme] = {
+    "s3": s3.SCHEME,
+    "gs": gcs.SCHEME,
+    "az": azure.SCHEME,
+    "https": http.HTTPS,
+    "http": http.HTTP,
+}
 """The kinds of storage on a network. The name of a scheme is also the type of its storages."""
 
 LOCAL = "local"

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from inhaul.errors import InvalidKey
 from inhaul.stores.base import Stat, Store, StoredObject, Upload
 from inhaul.stores.remote import fetch, metadata
-from inhaul.stores.remote.clients import Clients, WholeReply
+from inhaul.stores.remote.clients import Readers, WholeReply
 from inhaul.stores.remote.requests import Requests
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
     from upath import UPath
 
-C = TypeVar("C", bound=Clients)
+C = TypeVar("C", bound=Readers)
 
 
 class RemoteReadable(ABC, Generic[C]):

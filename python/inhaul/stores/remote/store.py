@@ -5,17 +5,20 @@ from abc import abstractmethod
 from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from inhaul import _core
 from inhaul.errors import FileChanged, StorageUnavailable
 from inhaul.hashing import PART_SIZE, Digest, hash_bytes
 from inhaul.stores.base import Upload
 from inhaul.stores.remote import writes
+from inhaul.stores.remote.clients import Clients
 from inhaul.stores.remote.parts import Memory, NoJournal
 from inhaul.stores.remote.puts import LargePut, SmallPut
-from inhaul.stores.remote.reading import C, RemoteReadable
+from inhaul.stores.remote.reading import RemoteReadable
 from inhaul.stores.sending import PartReader, UploadJournal
+
+C = TypeVar("C", bound=Clients)
 
 _TRIES = 3  # for a large object that arrives damaged although the server reports success, or whose upload is lost
 
