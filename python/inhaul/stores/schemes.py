@@ -18,6 +18,7 @@ from inhaul.stores.abilities import RemoteReport
 from inhaul.stores.azure import store as azure
 from inhaul.stores.base import Address, Readable, Scheme, Store
 from inhaul.stores.gcs import store as gcs
+from inhaul.stores.hf import store as hf
 from inhaul.stores.http import store as http
 from inhaul.stores.local.store import LocalStore
 from inhaul.stores.locations import check_encoding, resolved
@@ -35,6 +36,7 @@ SCHEMES: Mapping[str, Scheme] = {
     "az": azure.SCHEME,
     "https": http.HTTPS,
     "http": http.HTTP,
+    "hf": hf.SCHEME,
 }
 """The kinds of storage on a network. The name of a scheme is also the type of its storages."""
 
