@@ -33,7 +33,7 @@ from inhaul.stores.hf.address import HfAddress
 from inhaul.stores.hf.store import HfStore
 from inhaul.stores.remote.limiter import Limits
 from inhaul.upkeep.reports import Defect
-from proxy import Stall, proxy
+from proxy import FlipReply, Stall, proxy
 from strict_hub import LARGE, SIGNATURE, StrictHub, blob_id, strict_hub
 from trees import write
 
@@ -71,7 +71,12 @@ async def test_a_file_is_registered_where_it_is(instance: inhaul.Instance, hub: 
     address = f"hf://{REPOSITORY}/data/a b.csv"
     artifact = await Artifact(address).save()
     assert (artifact.key, artifact.key_is_virtual) == ("data/a b.csv", False)
-    assert (artifact.size, artifact.hash_type, artifact.verified_by) == (len(content), "etag", "none")
+    assert artifact.size == len(content)
+    if len(content) < LARGE:
+        assert (artifact.hash_type, artifact.verified_by) == ("etag", "none")
+    else:
+        assert (artifact.hash, artifact.hash_type) == hash_bytes(content, algorithm="sha256")[:2]
+        assert artifact.verified_by == "etag"
     storage = await Storage.filter(root=f"hf://{REPOSITORY}").one()
     assert (artifact.storage, storage.type) == (storage, "hf")
     assert not any("/resolve/" in asked.path for asked in hub.log), "it is not read"
@@ -156,6 +161,7 @@ async def test_a_folder_is_one_artifact_or_many(instance: inhaul.Instance, hub: 
     for path, content in contents.items():
         hub.put(REPOSITORY, path, content)
     folder = await Artifact(f"hf://{REPOSITORY}/d").save()
+    assert folder.hash_type == "etag", "hashes that are not ours do not make one of ours"
     assert (folder.key, folder.n_objects, folder.size) == ("d", 2, 1 + 2 * LARGE)
     copy = await folder.cache()
     assert {str(file.relative_to(copy)): file.read_bytes() for file in copy.rglob("*") if file.is_file()} == {
@@ -221,8 +227,11 @@ async def test_parts_are_read_without_a_copy(instance: inhaul.Instance, hub: Str
 async def test_a_file_that_changed_is_noticed(instance: inhaul.Instance, hub: StrictHub, content: bytes) -> None:
     hub.put(REPOSITORY, "a.txt", content)
     artifact = await Artifact(f"hf://{REPOSITORY}/a.txt").save()
+    hub.put(REPOSITORY, "a.txt", content.upper() + b"longer")
+    with pytest.raises(ObjectChanged, match="register"):
+        await artifact.cache()
     hub.put(REPOSITORY, "a.txt", content.upper())
-    with pytest.raises(ObjectChanged, match="register the object again"):
+    with pytest.raises((ObjectChanged, ObjectDamaged), match=r"register the object again|not those that were"):
         await artifact.cache()
     for report in (await artifact.verify(), await inhaul.verify(artifact.storage)):
         assert [finding.defect for finding in report.findings] == [Defect.ALTERED]
@@ -247,13 +256,36 @@ async def test_other_bytes_than_the_hub_states_are_not_cached(instance: inhaul.I
     hub.put(REPOSITORY, "a.txt", b"large" * LARGE)
     artifact = await Artifact(f"hf://{REPOSITORY}/a.txt").save()
     hub.damaged = True
-    with pytest.raises(ObjectDamaged, match="Other bytes arrived"):
+    with pytest.raises(ObjectDamaged):
         await artifact.cache()
+    assert [finding.defect for finding in (await artifact.verify(read=True)).findings] == [Defect.UNREADABLE]
     hub.damaged = False
     assert await artifact.load() == "large" * LARGE
+    assert (await artifact.verify(read=True)).ok
+
+
+async def test_the_content_of_a_small_file_is_compared_with_its_blob(hub: StrictHub, tmp_path: Path) -> None:
+    hub.put(REPOSITORY, "a.txt", b"text")
+    with proxy(hub.port) as between, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(huggingface_hub.constants, "ENDPOINT", between.endpoint_url)
+        store = HfStore(HfAddress.parse(f"hf://{REPOSITORY}"), QUICK)
+        stat = await store.stat("a.txt")
+        assert stat is not None
+        between.add(FlipReply(), when=lambda request: "resolve-cache" in request.path)
+        with pytest.raises(ObjectDamaged, match="Other bytes arrived"):
+            await store.fetch("a.txt", tmp_path / "copy", stat.size, stat.etag)
+        assert not (tmp_path / "copy").exists()
+        between.clear()
+        await store.fetch("a.txt", tmp_path / "copy", stat.size, stat.etag)
+        await store.aclose()
+
+
+async def test_the_hash_of_a_small_file_is_registered_on_request(instance: inhaul.Instance, hub: StrictHub) -> None:
+    hub.put(REPOSITORY, "a.txt", b"text")
+    artifact = await Artifact(f"hf://{REPOSITORY}/a.txt").save()
     assert (await inhaul.verify(artifact.storage, read=True)).ok
     known = await Artifact.filter(key="a.txt").one()
-    assert (known.hash, known.hash_type, known.size) == hash_bytes(b"large" * LARGE)
+    assert (known.hash, known.hash_type, known.size) == hash_bytes(b"text")
 
 
 _UPATH = """

@@ -29,7 +29,7 @@ def hash_records(records: Iterable[tuple[str, Digest]]) -> TreeDigest:
 
 
 def hash_listed(records: Iterable[tuple[str, Digest]]) -> TreeDigest:
-    """Returns the hash of a folder from its listing. Each file has the hash of `from_etag`.
+    """Returns the hash of a folder from its listing. Each file has the hash that its service states.
 
     If all of these are hashes that inhaul would give the files, it is the `md5-tree` of the content. Otherwise its type
     is `etag`: it shows whether the files have changed, but says nothing about their content.
@@ -39,7 +39,7 @@ def hash_listed(records: Iterable[tuple[str, Digest]]) -> TreeDigest:
     """
     files = list(records)
     tree = hash_records(files)
-    if any(digest.hash_type == "etag" or is_unlike_ours(digest) for _, digest in files):
+    if any(digest.hash_type.partition("-")[0] != "md5" or is_unlike_ours(digest) for _, digest in files):
         tree = tree._replace(digest=tree.digest._replace(hash_type="etag"))
     return tree
 
@@ -79,5 +79,10 @@ def part_size_of(size: int) -> int:
     return part_size
 
 
-def _text(md5: bytes) -> str:
-    return urlsafe_b64encode(md5).rstrip(b"=").decode()
+def of_sha256(hex: str, size: int) -> Digest:
+    """Returns the hash of content whose SHA-256 is stated."""
+    return Digest(_text(bytes.fromhex(hex)), "sha256", size)
+
+
+def _text(digest: bytes) -> str:
+    return urlsafe_b64encode(digest).rstrip(b"=").decode()

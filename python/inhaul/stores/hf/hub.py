@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from inhaul.errors import MissingLibrary
-from inhaul.hashing.etags import of_text
+from inhaul.hashing.etags import of_sha256, of_text
 from inhaul.stores.base import Stat
 from inhaul.stores.hf.address import HfAddress
 
@@ -64,8 +64,9 @@ def _files(found: "Iterable[RepoFile | RepoFolder]") -> "list[RepoFile]":
 
 def _stat_of(one: "RepoFile") -> Stat:
     """Returns the metadata of a file. Its entity tag is the SHA-256 of its content on LFS, else the id of its blob."""
-    etag = one.lfs.sha256 if one.lfs is not None else one.blob_id
-    return Stat(one.size, etag, _UNKNOWN, of_text(etag, one.size))
+    if one.lfs is not None:
+        return Stat(one.size, one.lfs.sha256, _UNKNOWN, of_sha256(one.lfs.sha256, one.size))
+    return Stat(one.size, one.blob_id, _UNKNOWN, of_text(one.blob_id, one.size))
 
 
 async def call(work: Callable[[], T], seconds: float) -> T:
