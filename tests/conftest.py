@@ -32,12 +32,15 @@ S3_SERVERS = os.environ.get("S3_SERVERS", "seaweedfs").split(",")
 _STARTS = {"seaweedfs": seaweedfs, "ceph": ceph.ceph, "rclone": rclone}
 
 # The environment of this machine must not affect the tests, so its settings are removed before any is read.
-_SETTINGS = ("INHAUL_", "AWS_", "AZURE_", "GCSFS_", "GOOGLE_", "STORAGE_")
+_SETTINGS = ("INHAUL_", "AWS_", "AZURE_", "GCSFS_", "GOOGLE_", "HF_", "STORAGE_")
 for name in [name for name in os.environ if name.startswith(_SETTINGS)]:
     del os.environ[name]
 
 # gcsfs reads this when it is imported. By default it asks Google about each bucket, by gRPC and for a minute.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
+
+# huggingface_hub looks there for a token, and reads this when it is imported.
+os.environ["HF_HOME"] = "/nonexistent"
 
 
 def pytest_sessionstart() -> None:
@@ -87,6 +90,8 @@ def _loop_stays_free() -> Iterator[None]:
             function.can_block_in("inhaul/stores/s3/store.py", "path")
             function.can_block_in("inhaul/stores/azure/store.py", "path")
             function.can_block_in("inhaul/stores/gcs/store.py", "path")
+            function.can_block_in("inhaul/stores/http/store.py", "path")
+            function.can_block_in("inhaul/stores/hf/store.py", "path")
         yield
         # These threads call the watched functions, which must stay watched until the threads end.
         for thread in threading.enumerate():

@@ -23,7 +23,7 @@ plain `TypeError` and `ValueError`::
     ├── NotEnoughMemory (MemoryError)       the content needs more memory than there is
     ├── StorageFull (OSError)               no space is left where inhaul writes (errno ENOSPC)
     ├── MissingLibrary (ImportError)        a format or a storage needs a library that is not installed
-    ├── UnsupportedStorage (NotImplementedError)  a kind of storage that inhaul does not support
+    ├── UnsupportedStorage (NotImplementedError)  a kind of storage that inhaul does not support, or does not write to
     ├── WrongStorage (ValueError)           the storage at a root is not the registered one
     ├── StorageShared (ValueError)          other registries also store objects in a storage
     ├── StorageMissing (FileNotFoundError)  the bucket does not exist, or the folder was moved during a write
@@ -123,7 +123,7 @@ class MissingLibrary(InhaulError, ImportError):
 
 
 class UnsupportedStorage(InhaulError, NotImplementedError):
-    """The storage address names a kind of storage that inhaul does not support."""
+    """The address names a kind of storage that inhaul does not support, or one that can only be read."""
 
 
 class WrongStorage(InhaulError, ValueError):

@@ -96,7 +96,7 @@ async def test_an_alias_means_the_same_storage(instance_of_another_kind: inhaul.
 
 
 async def test_an_unknown_scheme_names_those_that_are_known(instance_of_another_kind: inhaul.Instance) -> None:
-    known = "this release knows local folders, s3://, gs://, az:// and other://"
+    known = "this release knows local folders, s3://, gs://, az://, https://, http://, hf:// and other://"
     with pytest.raises(UnsupportedStorage, match=f"^ftp:// is not supported: {known}$"):
         Storage("ftp://bucket")
 

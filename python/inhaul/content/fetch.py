@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from inhaul import hashing, keys
-from inhaul.content.remote import digest_of, files_below, tree_of
+from inhaul.content.listed import digest_of, files_below, tree_of
 from inhaul.errors import InvalidKey, ObjectChanged, ObjectMissing
 from inhaul.filesystem import temporary_folder
 from inhaul.hashing import Digest

@@ -13,7 +13,7 @@ from inhaul.content.memory import MemoryContent
 from inhaul.formats import memory
 from inhaul.hashing import FollowSymlinks
 from inhaul.stores.locations import is_pathish, resolved
-from inhaul.stores.schemes import as_text
+from inhaul.stores.schemes import as_text, is_remote, locate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,9 +44,13 @@ async def content_of(
 
     Raises:
         FileNotFoundError: The path does not exist.
-        ValueError: The path is neither a file nor a folder, or its content does not load as the accessor.
+        UnsupportedStorage: The path is a wrong address.
+        ValueError: The path is neither a file nor a folder, or not on this machine; or its content does not load as the
+            accessor.
     """
     content: Content
+    if is_pathish(data) and is_remote(as_text(data)):
+        raise ValueError(f"{locate(as_text(data))} is not on this machine: fetch it, and pass the local path")
     if is_pathish(data):
         content = await asyncio.to_thread(_on_disk, as_text(data), follow_symlinks)
     else:

@@ -1,15 +1,16 @@
-"""Objects in a bucket as content: they are registered in place, without reading them."""
+"""Objects on a network as content: they are registered in place, and read only if nothing else shows a change."""
 
+import asyncio
 import errno
-from collections.abc import Iterable
 
-from inhaul import keys
+from inhaul import hashing, keys
 from inhaul.content.base import Destination, Facts, ObjectAccess
-from inhaul.errors import FileChanged, InvalidKey
-from inhaul.hashing import Digest, TreeDigest
-from inhaul.hashing.etags import from_etag, hash_listed
-from inhaul.keys import OBJECTS
-from inhaul.stores.base import Readable, Stat, Store, StoredObject
+from inhaul.content.fetch import copy_of
+from inhaul.content.listed import files_below, tree_of
+from inhaul.errors import FileChanged, ObjectChanged, ObjectMissing
+from inhaul.hashing import Digest
+from inhaul.hashing.etags import from_etag
+from inhaul.stores.base import Readable, Store
 
 
 class _Remote:
@@ -39,12 +40,17 @@ class ObjectContent(_Remote):
     """An object."""
 
     async def read(self, destination: Destination | None = None) -> Facts:
-        """Asks for the metadata."""
+        """Asks for the metadata. An object without an entity tag is fetched and hashed."""
         found = await self._store.stat(self._key)
         if found is None:
             raise FileChanged(errno.EBUSY, "The object was removed during the call", self.location)
-        digest = digest_of(found)
-        return Facts(digest, None, None, _verified_by(digest))
+        if found.digest is not None:
+            return Facts(found.digest, None, None, _verified_by(found.digest))
+        try:
+            async with copy_of(self._store, self._key, from_etag(None, found.size)) as copy:
+                return Facts(await asyncio.to_thread(hashing.hash_file, copy), None, None, "readback")
+        except (ObjectChanged, ObjectMissing):
+            raise FileChanged(errno.EBUSY, "The object changed during the call", self.location) from None
 
 
 class PrefixContent(_Remote):
@@ -54,34 +60,6 @@ class PrefixContent(_Remote):
         """Lists the objects."""
         tree = tree_of(await files_below(self._store, self._key))
         return Facts(tree.digest, tree.n_objects, None, _verified_by(tree.digest))
-
-
-async def files_below(store: Readable, folder: str) -> list[tuple[str, StoredObject]]:
-    """Returns the objects of a folder artifact with their paths in it, except objects that stand for folders.
-
-    Raises:
-        InvalidKey: An object has a key that no file can have.
-    """
-    files = []
-    async for page in store.list(f"{folder}/"):
-        for one in page:
-            name = one.key.removeprefix(f"{folder}/")
-            if OBJECTS in name.split("/") or (f"/{name}".endswith("/") and not one.size):
-                continue
-            if problem := store.key_problem(one.key):
-                raise InvalidKey(f"{folder!r} in {store.root} cannot be a folder: it holds {one.key!r}, but {problem}")
-            files.append((name, one))
-    return files
-
-
-def tree_of(files: Iterable[tuple[str, StoredObject]]) -> TreeDigest:
-    """Returns the digest of a folder from its listing."""
-    return hash_listed((name, digest_of(one)) for name, one in files)
-
-
-def digest_of(found: Stat | StoredObject) -> Digest:
-    """Returns the digest of an object by its metadata. Without an entity tag, it only shows the size."""
-    return found.digest or from_etag(None, found.size)
 
 
 def _verified_by(digest: Digest) -> str:

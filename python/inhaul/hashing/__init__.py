@@ -6,10 +6,11 @@ A hash is url-safe base64 without padding (22 characters for MD5). Its type name
 - `md5-N`: from 8 MiB on, MD5 of the concatenated binary MD5s of N parts. Parts are 8 MiB, doubled until there are no
   more than 10,000. This is the rule of the AWS CLI and of boto3's defaults, so the value is the ETag of such an upload.
 - `md5-tree`: MD5 for a folder, over the sorted records of its files: path, NUL, decimal size, NUL, hash, LF.
-- `etag`: for an object in a bucket that inhaul has not read, if the service states no MD5 of it. It is the MD5 of the
-  ETag, on Google Cloud Storage that of the generation: it shows whether the object has changed, but says nothing about
-  its content.
-- `sha256` of the whole content, and `sha256-N` by the rule of `md5-N`, are for comparison with hashes of other tools.
+- `etag`: for an object on a network that inhaul has not read, if the service states no hash of its content. It is the
+  MD5 of the ETag, on Google Cloud Storage that of the generation, on the Hugging Face Hub that of the id of the blob:
+  it shows whether the object has changed, but says nothing about its content.
+- `sha256` of the whole content: for a large file on the Hugging Face Hub, which states it. `sha256` and `sha256-N`, by
+  the rule of `md5-N`, are also for comparison with hashes of other tools.
 - `sha1-fl` and `md5-d`, by lamindb's rules, are never used to decide whether contents are equal.
 
 These functions use all cores. They block, but release the GIL. `inhaul.hashing.aio` has `hash_file`, `hash_files`,

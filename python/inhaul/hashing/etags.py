@@ -29,7 +29,7 @@ def hash_records(records: Iterable[tuple[str, Digest]]) -> TreeDigest:
 
 
 def hash_listed(records: Iterable[tuple[str, Digest]]) -> TreeDigest:
-    """Returns the hash of a folder from its listing. Each file has the hash of `from_etag`.
+    """Returns the hash of a folder from its listing. Each file has the hash that its service states.
 
     If all of these are hashes that inhaul would give the files, it is the `md5-tree` of the content. Otherwise its type
     is `etag`: it shows whether the files have changed, but says nothing about their content.
@@ -39,7 +39,7 @@ def hash_listed(records: Iterable[tuple[str, Digest]]) -> TreeDigest:
     """
     files = list(records)
     tree = hash_records(files)
-    if any(digest.hash_type == "etag" or is_unlike_ours(digest) for _, digest in files):
+    if any(digest.hash_type.partition("-")[0] != "md5" or is_unlike_ours(digest) for _, digest in files):
         tree = tree._replace(digest=tree.digest._replace(hash_type="etag"))
     return tree
 
@@ -63,7 +63,12 @@ def from_etag(etag: str | None, size: int) -> Digest:
         parts = f"-{-(-size // part_size_of(size))}" if size >= PART_SIZE else ""
         if md5[2] in ("", parts):
             return Digest(_text(bytes.fromhex(md5[1])), f"md5{md5[2]}", size)
-    return Digest(_text(hashlib.md5((etag or "").encode(), usedforsecurity=False).digest()), "etag", size)
+    return of_text(etag or "", size)
+
+
+def of_text(etag: str, size: int) -> Digest:
+    """Returns the hash of an entity tag, for a service where even one in the form of an MD5 need not be that."""
+    return Digest(_text(hashlib.md5(etag.encode(), usedforsecurity=False).digest()), "etag", size)
 
 
 def part_size_of(size: int) -> int:
@@ -74,5 +79,10 @@ def part_size_of(size: int) -> int:
     return part_size
 
 
-def _text(md5: bytes) -> str:
-    return urlsafe_b64encode(md5).rstrip(b"=").decode()
+def of_sha256(hex: str, size: int) -> Digest:
+    """Returns the hash of content whose SHA-256 is stated."""
+    return Digest(_text(bytes.fromhex(hex)), "sha256", size)
+
+
+def _text(digest: bytes) -> str:
+    return urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from inhaul.content.remote import digest_of
+from inhaul.content.listed import digest_of
 from inhaul.db import bulk
 from inhaul.ingestion.job import Job
 from inhaul.ingestion.journal import Session

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from inhaul.content.base import is_taken
 from inhaul.db.tables import artifact, retired_uid
-from inhaul.errors import InvalidKey
+from inhaul.errors import InvalidKey, UnsupportedStorage
 from inhaul.hashing import FollowSymlinks
 from inhaul.ingestion.journal import Session
 from inhaul.ingestion.report import IngestReport, left_out
@@ -81,7 +81,7 @@ class Job:
             NotADirectoryError: The path is a file.
             InvalidKey: The keys would not be valid, or the folder holds stored objects.
             ValueError: The folder lies in a storage at another key.
-            UnsupportedStorage: The path is neither a folder nor an address in a bucket.
+            UnsupportedStorage: The path is neither a folder nor an address in a bucket, or its files cannot be listed.
         """
         if is_remote(text := as_text(path)):
             job = await cls._resolve_remote(instance, text, key)
@@ -139,6 +139,8 @@ class Job:
         if prefix and (problem := key_problem(prefix)):
             raise InvalidKey(f"{prefix!r} cannot be the key of {address}: {problem}")
         store = instance.store(storage.root)
+        if not store.lists:
+            raise UnsupportedStorage(f"{storage.root} does not list its files: pass each to Artifact(...)")
         if prefix and not await is_taken(store, prefix):
             raise FileNotFoundError(errno.ENOENT, "There is no such folder", address)
         own = parse(storage.root)

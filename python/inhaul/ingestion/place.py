@@ -6,7 +6,7 @@ from typing import NamedTuple
 from inhaul.content.base import Content, is_taken, loading_as
 from inhaul.content.files import FileContent, FolderContent
 from inhaul.content.remote import ObjectContent, PrefixContent
-from inhaul.errors import InvalidKey
+from inhaul.errors import InvalidKey, UnsupportedStorage
 from inhaul.instance import Instance, StorageRow
 from inhaul.keys import OBJECTS, key_problem, suffix
 from inhaul.stores import schemes
@@ -28,12 +28,12 @@ class Place(NamedTuple):
 
 
 async def content_at(instance: Instance, address: str, *, accessor: str | None = None) -> Content:
-    """Returns the content at an address in a bucket: an object, or all objects below a folder.
+    """Returns the content at an address: an object, or all objects below a folder.
 
     Raises:
         FileNotFoundError: There is no object.
         InvalidKey: The address is the root of a storage, or not a valid key.
-        UnsupportedStorage: The address names no bucket.
+        UnsupportedStorage: The address names no bucket, or a folder where there are none.
         ValueError: The content does not load as the accessor.
     """
     place = schemes.locate(address)
@@ -43,6 +43,8 @@ async def content_at(instance: Instance, address: str, *, accessor: str | None =
     if storage is None or not key:
         raise InvalidKey(f"{address} is the root of a storage: pass an object or a folder in it")
     store = instance.store(storage.root)
+    if place.prefix.endswith("/") and not store.lists:
+        raise UnsupportedStorage(f"{storage.root} does not list its files, so it has no folders: pass one of the files")
     if not place.prefix.endswith("/") and await store.stat(key) is not None:
         return loading_as(ObjectContent(location, instance, storage.root, key), accessor)
     if await is_taken(store, key):

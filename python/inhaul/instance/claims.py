@@ -30,9 +30,10 @@ class Claims:
             storage_id: Its row; None while it has none, which it gets with its first object.
 
         Raises:
+            UnsupportedStorage: The storage can only be read.
             WrongStorage: The root is not, or no longer, this registry's storage.
         """
-        store, known = self._stores.at(root), (await self._database.file(), root)
+        store, known = self._stores.writer(root), (await self._database.file(), root)
         if storage_id is None:
             # Concurrent calls share one uid; otherwise each would write the mark again.
             new = self._prepared.setdefault(root, ownership.Row("", "", new_uid(), root, None))
@@ -90,13 +91,14 @@ class Claims:
         """Removes the mark of a root that did not become a storage, in a transaction that locks out others."""
         row = self._prepared.pop(root, None)
         if row is not None and await id_at(conn, root) is None:
-            await ownership.withdraw(self._stores.at(root), row)
+            await ownership.withdraw(self._stores.writer(root), row)
 
     async def withdraw(self, row: ownership.Row) -> None:
         """Removes the registry's mark from a storage that is no longer registered."""
         self._claimed = {known for known in self._claimed if known[1] != row.root}
         self._prepared.pop(row.root, None)
-        await ownership.withdraw(self._stores.at(row.root), row)
+        if row.marked_at is not None:
+            await ownership.withdraw(self._stores.writer(row.root), row)
 
     def forget(self) -> None:
         """Forgets the checked marks, because rows have changed."""

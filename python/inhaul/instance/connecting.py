@@ -45,7 +45,7 @@ def connect(
             bucket.
 
     Raises:
-        UnsupportedStorage: The storage is neither a folder nor the address of a bucket.
+        UnsupportedStorage: The storage is neither a folder nor the address of a bucket, or can only be read.
         UnsupportedDatabase: The database is neither SQLite nor PostgreSQL.
         ValueError: A storage option is unknown, an environment variable has an invalid value, or `local_storage` is
             given and the storage is not in a bucket.
@@ -72,6 +72,7 @@ def connect(
             )
     address = f"sqlite:///{home / 'registry.db'}" if db is None else db
     instance = Instance(home, root, Database(address), storage_options, remote)
+    instance.stores.check_writer(remote or root)
     stack.make_default(instance)
     return instance
 

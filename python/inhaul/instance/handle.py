@@ -155,6 +155,7 @@ class Instance:
         """Returns a store that writes and removes objects at this root, and puts the registry's mark there.
 
         Raises:
+            UnsupportedStorage: The storage can only be read.
             WrongStorage: The root is not, or no longer, this registry's storage.
         """
         identity = await self.identity()
@@ -173,7 +174,7 @@ class Instance:
         """Gives the registry, a copy of another one, its own uid."""
         async with self.database.read() as conn:
             roots = list(await conn.scalars(select(tables.storage.c.root)))
-        inside = [self.stores.at(root) for root in roots if await ownership.is_inside(self.database, root)]
+        inside = [self.stores.writer(root) for root in roots if await ownership.is_inside(self.database, root)]
         await ownership.separate(self.database, inside)
         self.forget()
 

@@ -54,10 +54,12 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
     An artifact is staged before it is saved: its content is read and hashed, and the registry is asked about it. If the
     registry has the content already, this Python object becomes the registered artifact, unless `on_duplicate` says
     otherwise. `save()` stages the artifact if that was not done, then stores and registers it. Data that lies in a
-    storage already is registered where it is.
+    storage already, or in a bucket, on a web server or on the Hugging Face Hub, is registered where it is.
 
     Args:
-        data: A path to a file or folder, or a DataFrame, AnnData or MuData.
+        data: A path to a file or folder; an address in a bucket; the URL of a file on a web server, as
+            `https://host/path`; an address on the Hugging Face Hub, as `hf://datasets/owner/name/path`; or a DataFrame,
+            AnnData or MuData.
         key: The name of the artifact, like a path: `"experiment/cells.csv"`. Content that differs from the latest
             version with this key becomes a new version.
         description: A description of the artifact.
@@ -86,7 +88,9 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         InvalidKey: The key is not valid.
         ValueError: The data cannot be stored in the format, the version is empty or longer than 30 characters, an
             option has an unknown value, or the storage belongs to another registry.
-        UnsupportedStorage: The root of the storage is neither a folder nor the address of a bucket.
+        UnsupportedStorage: The root of the storage is neither a folder nor the address of a bucket. On staging: the
+            address of the data is of an unknown kind, or is a URL with a password or a query, which may be secret, or
+            that of a folder on a web server. On saving: the storage can only be read.
         WrongWorld: A record of `inhaul.sync` was passed to the async API, or the reverse.
     """
 
@@ -432,6 +436,7 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
             ObjectShared: The file whose path is its key is also the object of another artifact, or lies inside a folder
                 that is another artifact.
             NoResultFound: The artifact was permanently deleted.
+            UnsupportedStorage: The storage of the artifact can only be read.
             ValidationError: A column is not of the dtype of its feature.
             FileChanged: The data changed while it was stored.
             StorageFull: The storage has no room for the object.
@@ -470,6 +475,7 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
             ObjectShared: The object to remove is also the object of another artifact, contains one, or lies inside one.
             LinkRefused: There is a link in the path of the object to remove.
             StorageShared: A copy of the registry may refer to the object to remove, and `storage` is None.
+            UnsupportedStorage: `storage` is True, and the storage can only be read.
             WrongStorage: The object to remove is at a root that is not, or no longer, this registry's storage.
             NoResultFound: The artifact to move into the trash was permanently deleted.
         """

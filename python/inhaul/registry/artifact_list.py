@@ -143,7 +143,7 @@ class ArtifactList(Sequence[A], Generic[A]):
         Raises:
             FileNotFoundError: The folder does not exist.
             NotADirectoryError: The path is a file.
-            UnsupportedStorage: The path is neither a folder nor an address in a bucket.
+            UnsupportedStorage: The path is neither a folder nor an address in a bucket or on the Hugging Face Hub.
             InvalidKey: The name of the folder is not a valid key.
             ValueError: `key` is not the path of the folder in its storage.
             LeaseLost: The process was stopped for minutes, such as by a laptop's sleep; repeat the call.

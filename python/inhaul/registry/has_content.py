@@ -62,7 +62,7 @@ class HasContent(IsVersioned, TracksRun, Record):
     def path(self) -> "Path | UPath":
         """The path of the object; before saving, the path of the source.
 
-        In a bucket it is a UPath, which s3fs, gcsfs or adlfs opens.
+        On a network it is a UPath, which s3fs, gcsfs, adlfs, fsspec or huggingface_hub opens.
         If a later version overwrote the object in place, the object of that version is at this path.
 
         Raises:

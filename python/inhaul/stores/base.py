@@ -164,11 +164,13 @@ class Address(Protocol):
 
 
 class Readable(Protocol):
-    """A storage that can only be read: objects under keys below a root.
+    """A storage as it is read: objects under keys below a root.
 
     Attributes:
         root: The root as in the row of the storage: an absolute local path, or an address. It contains no secrets.
         files: The interface to objects that are local files; None if they must be fetched.
+        writer: The interface that writes; None if the storage can only be read.
+        lists: Whether objects can be listed. If not, `list` yields nothing, and there are no folders.
     """
 
     @property
@@ -176,6 +178,12 @@ class Readable(Protocol):
 
     @property
     def files(self) -> Files | None: ...  # noqa: D102
+
+    @property
+    def writer(self) -> "Store | None": ...  # noqa: D102
+
+    @property
+    def lists(self) -> bool: ...  # noqa: D102
 
     async def is_there(self) -> bool:
         """Returns True if the root exists, as far as this machine knows without a request."""
@@ -338,7 +346,8 @@ class Scheme(NamedTuple):
     """What a kind of storage on a network can do; see `schemes.SCHEMES`.
 
     Attributes:
-        store: Creates the store for a root and options. It belongs to one event loop.
+        store: Creates the store for a root and options. It belongs to one event loop. It has no `writer` if storages of
+            this kind can only be read.
         parse: Parses the root of a storage, or raises `UnsupportedStorage` without quoting it, as it may hold a secret.
         locate: Does the same for the address of an object or a folder; the key of a folder may end in a slash.
         check_options: Raises `ValueError` for options that would have no effect.
@@ -347,7 +356,7 @@ class Scheme(NamedTuple):
         probe: Tests the abilities of the server of a root; see `testremote`.
     """
 
-    store: Callable[[str, Mapping[str, Any]], Store]
+    store: Callable[[str, Mapping[str, Any]], Readable]
     parse: Callable[[str], Address]
     locate: Callable[[str], Address]
     check_options: Callable[[Mapping[str, Any]], None]

@@ -53,7 +53,12 @@ class Mark(NamedTuple):
 
 
 async def read(store: Readable, registry: str) -> Mark | None:
-    """Returns the mark of a registry in a storage; None if there is none."""
+    """Returns the mark of a registry in a storage; None if there is none.
+
+    Without a writer, what is there under the name of a mark is none.
+    """
+    if store.writer is None:
+        return None
     content = await store.read(f"{MARKS}/{registry}")
     if content is None:
         return None
@@ -109,6 +114,8 @@ async def write(store: Store, mark: Mark, *, exclusive: bool = False) -> None:
 
 
 async def _registries(store: Readable) -> AsyncIterator[str]:
+    if store.writer is None:
+        return
     async for page in store.list(f"{MARKS}/"):
         for one in page:
             yield one.key.removeprefix(f"{MARKS}/")

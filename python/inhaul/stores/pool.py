@@ -6,15 +6,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inhaul.stores.base import Store
-from inhaul.stores.schemes import StorageKind, is_remote, kind_of, locate, make, type_for, type_of
+from inhaul.stores.base import Readable, Store
+from inhaul.stores.schemes import StorageKind, is_remote, kind_of, locate, make, type_for, type_of, writer
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
     from upath import UPath
 
 
-class _OfLoop(dict[str, Store]):
+class _OfLoop(dict[str, Readable]):
     """The stores of one event loop, by root."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Stores:
         self._type = type_for(self._options, storage)
         self._loops: dict[asyncio.AbstractEventLoop, _OfLoop] = {}
 
-    def at(self, root: str) -> Store:
+    def at(self, root: str) -> Readable:
         """Returns the store with this root, on the running event loop, without checking that it is the registry's."""
         if not is_remote(root):  # a local store has no connections to keep
             return make(root, self._options_of(root))
@@ -70,6 +70,22 @@ class Stores:
         if root not in stores:
             stores[root] = make(root, self._options_of(root))
         return stores[root]
+
+    def writer(self, root: str) -> Store:
+        """Does the same for a store that writes.
+
+        Raises:
+            UnsupportedStorage: The storage can only be read.
+        """
+        return writer(self.at(root))
+
+    def check_writer(self, root: str) -> None:
+        """Refuses a root where objects can only be read; needs no event loop.
+
+        Raises:
+            UnsupportedStorage: It is such a root.
+        """
+        writer(make(root, self._options_of(root)))
 
     def path(self, root: str, object_key: str) -> "Path | UPath":
         """Returns the path of an object in the storage with this root; needs no event loop."""

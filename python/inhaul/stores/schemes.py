@@ -16,7 +16,7 @@ from urllib.parse import quote
 from inhaul.errors import UnsupportedStorage
 from inhaul.keys import OBJECTS, is_of_objects
 from inhaul.stores.abilities import RemoteReport
-from inhaul.stores.base import Address, Scheme, Store
+from inhaul.stores.base import Address, Readable, Scheme, Store
 from inhaul.stores.local.store import LocalStore
 from inhaul.stores.locations import check_encoding, resolved
 from inhaul.texts import check_text
@@ -31,17 +31,19 @@ class Kind(NamedTuple):
     """A kind of storage on a network, imported at its first use: a job on this machine needs none.
 
     Attributes:
-        module: The module with its `SCHEME`.
+        module: The module that describes it.
+        name: The name of the description there.
         aliases: Other schemes that mean the same.
     """
 
     module: str
+    name: str = "SCHEME"
     aliases: Sequence[str] = ()
 
     @property
     def scheme(self) -> Scheme:
         """What the kind can do."""
-        scheme: Scheme = import_module(self.module).SCHEME
+        scheme: Scheme = getattr(import_module(self.module), self.name)
         return scheme
 
 
@@ -49,6 +51,9 @@ SCHEMES: Mapping[str, Kind] = {
     "s3": Kind("inhaul.stores.s3.store"),
     "gs": Kind("inhaul.stores.gcs.store", aliases=("gcs",)),
     "az": Kind("inhaul.stores.azure.store", aliases=("abfs", "abfss")),
+    "https": Kind("inhaul.stores.http.store", "HTTPS"),
+    "http": Kind("inhaul.stores.http.store", "HTTP"),
+    "hf": Kind("inhaul.stores.hf.store"),
 }
 """The kinds of storage on a network. The name of a scheme is also the type of its storages."""
 
@@ -89,10 +94,24 @@ def kind_of(root: str, options: Mapping[str, Any]) -> StorageKind:
     return StorageKind(scheme, region)
 
 
-def make(root: str, options: Mapping[str, Any]) -> Store:
+def make(root: str, options: Mapping[str, Any]) -> Readable:
     """Returns the store with this root. A store on a network belongs to one event loop, and must be closed."""
     scheme = _scheme(root)
     return LocalStore(root) if scheme is None else SCHEMES[scheme].scheme.store(root, options)
+
+
+def writer(store: Readable) -> Store:
+    """Returns the interface that writes to a storage.
+
+    Raises:
+        UnsupportedStorage: The storage can only be read.
+    """
+    if store.writer is None:
+        raise UnsupportedStorage(
+            f"{store.root} can only be read, so inhaul neither stores nor removes anything there: use a storage in a "
+            "folder or in a bucket"
+        )
+    return store.writer
 
 
 def type_for(options: Mapping[str, Any], storage: str) -> str:

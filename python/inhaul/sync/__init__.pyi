@@ -266,7 +266,7 @@ class ArtifactList(Sequence[_ArtifactListA], Generic[_ArtifactListA]):
         Raises:
             FileNotFoundError: The folder does not exist.
             NotADirectoryError: The path is a file.
-            UnsupportedStorage: The path is neither a folder nor an address in a bucket.
+            UnsupportedStorage: The path is neither a folder nor an address in a bucket or on the Hugging Face Hub.
             InvalidKey: The name of the folder is not a valid key.
             ValueError: `key` is not the path of the folder in its storage.
             LeaseLost: The process was stopped for minutes, such as by a laptop's sleep; repeat the call.
@@ -431,7 +431,8 @@ class Storage(_Registry, _TracksUpdates):
     """A place that holds objects: files below its root are registered in place.
 
     Args:
-        root: A folder, or an address such as `s3://bucket/prefix`; see `connect`.
+        root: A folder, or an address such as `s3://bucket/prefix`; see `connect`. Also a place that can only be read:
+            `https://host/path`, or `hf://datasets/owner/name`.
 
     Raises:
         TypeError: The root is not a path.
@@ -485,8 +486,8 @@ class Storage(_Registry, _TracksUpdates):
             WrongStorage: The storage is not at the new root.
             NotADirectoryError: The new root is a file.
             ValueError: Another storage of the registry with artifacts has this root, or the root is not a valid path.
-            UnsupportedStorage: The root is neither a folder nor the address of a bucket, or lies among the objects of a
-                storage.
+            UnsupportedStorage: The root is neither a folder nor the address of a bucket, or can only be read, or lies
+                among the objects of a storage.
         """
         ...
 
@@ -925,7 +926,7 @@ class _HasContent(_IsVersioned, _TracksRun, _Record):
     def path(self) -> Path | UPath:
         """The path of the object; before saving, the path of the source.
 
-        In a bucket it is a UPath, which s3fs, gcsfs or adlfs opens.
+        On a network it is a UPath, which s3fs, gcsfs, adlfs, fsspec or huggingface_hub opens.
         If a later version overwrote the object in place, the object of that version is at this path.
 
         Raises:
@@ -941,10 +942,12 @@ class Artifact(
     An artifact is staged before it is saved: its content is read and hashed, and the registry is asked about it. If the
     registry has the content already, this Python object becomes the registered artifact, unless `on_duplicate` says
     otherwise. `save()` stages the artifact if that was not done, then stores and registers it. Data that lies in a
-    storage already is registered where it is.
+    storage already, or in a bucket, on a web server or on the Hugging Face Hub, is registered where it is.
 
     Args:
-        data: A path to a file or folder, or a DataFrame, AnnData or MuData.
+        data: A path to a file or folder; an address in a bucket; the URL of a file on a web server, as
+            `https://host/path`; an address on the Hugging Face Hub, as `hf://datasets/owner/name/path`; or a DataFrame,
+            AnnData or MuData.
         key: The name of the artifact, like a path: `"experiment/cells.csv"`. Content that differs from the latest
             version with this key becomes a new version.
         description: A description of the artifact.
@@ -973,7 +976,9 @@ class Artifact(
         InvalidKey: The key is not valid.
         ValueError: The data cannot be stored in the format, the version is empty or longer than 30 characters, an
             option has an unknown value, or the storage belongs to another registry.
-        UnsupportedStorage: The root of the storage is neither a folder nor the address of a bucket.
+        UnsupportedStorage: The root of the storage is neither a folder nor the address of a bucket. On staging: the
+            address of the data is of an unknown kind, or is a URL with a password or a query, which may be secret, or
+            that of a folder on a web server. On saving: the storage can only be read.
         WrongWorld: A record of `inhaul.sync` was passed to the async API, or the reverse.
     """
 
@@ -1228,6 +1233,7 @@ class Artifact(
             ObjectShared: The file whose path is its key is also the object of another artifact, or lies inside a folder
                 that is another artifact.
             NoResultFound: The artifact was permanently deleted.
+            UnsupportedStorage: The storage of the artifact can only be read.
             ValidationError: A column is not of the dtype of its feature.
             FileChanged: The data changed while it was stored.
             StorageFull: The storage has no room for the object.
@@ -1257,6 +1263,7 @@ class Artifact(
             ObjectShared: The object to remove is also the object of another artifact, contains one, or lies inside one.
             LinkRefused: There is a link in the path of the object to remove.
             StorageShared: A copy of the registry may refer to the object to remove, and `storage` is None.
+            UnsupportedStorage: `storage` is True, and the storage can only be read.
             WrongStorage: The object to remove is at a root that is not, or no longer, this registry's storage.
             NoResultFound: The artifact to move into the trash was permanently deleted.
         """
@@ -1811,7 +1818,7 @@ def connect(
             bucket.
 
     Raises:
-        UnsupportedStorage: The storage is neither a folder nor the address of a bucket.
+        UnsupportedStorage: The storage is neither a folder nor the address of a bucket, or can only be read.
         UnsupportedDatabase: The database is neither SQLite nor PostgreSQL.
         ValueError: A storage option is unknown, an environment variable has an invalid value, or `local_storage` is
             given and the storage is not in a bucket.

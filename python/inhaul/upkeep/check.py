@@ -11,18 +11,15 @@ from inhaul.content.fetch import check_names
 from inhaul.content.given import content_of
 from inhaul.db import objects
 from inhaul.db.objects import Row
-from inhaul.errors import InhaulError, ObjectChanged, ObjectMissing, StorageDenied, StorageMissing, StorageUnavailable
+from inhaul.errors import InhaulError, ObjectChanged, ObjectMissing, StorageMissing, StorageUnavailable
 from inhaul.hashing import Digest
 from inhaul.hashing.etags import hash_listed
 from inhaul.instance import Instance
-from inhaul.stores.base import Files, Readable, StoredObject
+from inhaul.stores.base import Files, Readable
 from inhaul.tasks import each
-from inhaul.upkeep.matching import Match
+from inhaul.upkeep.matching import AT_ONCE, Match, look
 from inhaul.upkeep.reports import Defect, Finding, VerifyReport
 from inhaul.upkeep.sources import Sources
-
-AT_ONCE = 32
-"""The most requests or downloads at the same time."""
 
 Found = Digest | Exception
 """The digest of an object, or the error that kept it from being read."""
@@ -235,29 +232,6 @@ def told_by_listing(match: Match) -> Digest | None:
     # Hashes of different types cannot be compared: the ETag of an object stored in parts changes its type when the
     # object is copied. Also, an ETag that is not the MD5 of the content may look like one.
     return digest if digest.hash_type == row.hash_type and row.verified_by == "etag" else None
-
-
-async def look(store: Readable, row: Row) -> Match:
-    """Looks up the objects of one artifact, without a listing of the storage.
-
-    Raises:
-        LinkRefused: A link in the path leads out of the storage.
-        StorageDenied: The storage denies it.
-    """
-    if row.n_objects is not None:
-        if store.files is not None:  # a listing leaves out objects behind such a link
-            await asyncio.to_thread(store.files.look, row.object_key or "")
-        return Match(row, [one async for page in store.list(row.prefix) for one in page])
-    stat = await store.stat(row.prefix)
-    return Match(row, [StoredObject(row.prefix, *stat)] if stat is not None else [])
-
-
-async def look_or_leave(store: Readable, row: Row) -> Match:
-    """Like `look`, but finds nothing if the storage denies access: the checker then looks again, and reports that."""
-    try:
-        return await look(store, row)
-    except StorageDenied:
-        return Match(row, [])
 
 
 async def fetch(store: Readable, match: Match, target: Path) -> None:

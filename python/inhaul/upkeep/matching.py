@@ -1,5 +1,6 @@
-"""Matches rows with the objects of a listing, to find missing and extra objects."""
+"""Matches rows with their objects, and finds missing and extra objects in a listing."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
@@ -8,8 +9,13 @@ from zlib import crc32
 from inhaul.db import objects
 from inhaul.db.engine import Database
 from inhaul.db.objects import Row
+from inhaul.errors import ObjectRefused, StorageDenied
 from inhaul.keys import OBJECTS, UID
 from inhaul.stores.base import Readable, StoredObject
+from inhaul.tasks import each
+
+AT_ONCE = 32
+"""The most requests or downloads at the same time."""
 
 _MOST = 1024  # rows in a chunk
 _MOST_BYTES = 256 << 20  # bytes of objects in a chunk
@@ -49,7 +55,15 @@ async def prefixes(database: Database, storage_id: int) -> list[str]:
 async def match(
     database: Database, store: Readable, storage_id: int, prefix: str
 ) -> AsyncIterator[tuple[Match | None, StoredObject | None]]:
-    """Merges the rows under a prefix with its listing. An object without a row comes alone."""
+    """Merges the rows under a prefix with its listing. An object without a row comes alone.
+
+    If the storage has no listings, looks up the object of each row.
+    """
+    if not store.lists:
+        async for page in _pages(database, storage_id, prefix):
+            for found in await looked_up(store, page):
+                yield found, None
+        return
     rows, listed = _rows(database, storage_id, prefix), _objects(store, prefix)
     row, one = await anext(rows, None), await anext(listed, None)
     before: Match | None = None
@@ -59,13 +73,41 @@ async def match(
             one = await anext(listed, None)
             continue
         # A row in the trash may have the same object.
-        found = list(before.found) if before and row.prefix == before.row.prefix else []
+        parts = list(before.found) if before and row.prefix == before.row.prefix else []
         while one is not None and (one.key == row.prefix or _is_part(one, row)):
-            found.append(one)
+            parts.append(one)
             one = await anext(listed, None)
-        before = Match(row, found)
+        before = Match(row, parts)
         yield before, None
         row = await anext(rows, None)
+
+
+async def look(store: Readable, row: Row) -> Match:
+    """Looks up the objects of one artifact, without a listing of the storage.
+
+    Raises:
+        LinkRefused: A link in the path leads out of the storage.
+        StorageDenied: The storage denies it.
+    """
+    if row.n_objects is not None:
+        if store.files is not None:  # a listing leaves out objects behind such a link
+            await asyncio.to_thread(store.files.look, row.object_key or "")
+        return Match(row, [one async for page in store.list(row.prefix) for one in page])
+    stat = await store.stat(row.prefix)
+    return Match(row, [StoredObject(row.prefix, *stat)] if stat is not None else [])
+
+
+async def _look_or_leave(store: Readable, row: Row) -> Match:
+    """Like `look`, but finds nothing if the storage refuses: the checker then looks again, and reports that."""
+    try:
+        return await look(store, row)
+    except (ObjectRefused, StorageDenied):
+        return Match(row, [])
+
+
+async def looked_up(store: Readable, rows: Sequence[Row]) -> list[Match]:
+    """Returns rows with their objects, each looked up."""
+    return await each(rows, lambda row: _look_or_leave(store, row), at_once=AT_ONCE)
 
 
 def _is_part(one: StoredObject, row: Row) -> bool:
@@ -73,13 +115,18 @@ def _is_part(one: StoredObject, row: Row) -> bool:
 
 
 async def _rows(database: Database, storage_id: int, prefix: str) -> AsyncIterator[Row]:
+    async for page in _pages(database, storage_id, prefix):
+        for row in page:
+            yield row
+
+
+async def _pages(database: Database, storage_id: int, prefix: str) -> AsyncIterator[Sequence[Row]]:
     """Yields rows in pages, each from its own transaction, as the registry changes while objects are read."""
     page: Sequence[Row] = ()
     while True:
         async with database.read() as conn:
             page = await objects.page_under(conn, storage_id, prefix, page[-1] if page else None)
-        for row in page:
-            yield row
+        yield page
         if len(page) < objects.PAGE:
             return
 

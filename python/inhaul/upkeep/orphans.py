@@ -76,6 +76,8 @@ async def orphans(
         spare: Leave out objects written since this time; see `activity.spare`.
         shared: Whether other registries also store objects there.
     """
+    if known.store.writer is None:  # what has such a name there was put there by others
+        return []
     named = {one: name for one in listed if (name := object_of(one.key)) and not (spare and one.modified >= spare)}
     if not named:
         return []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from inhaul.arguments import check_path
 from inhaul.db.objects import Row
 from inhaul.stores.locations import resolved
-from inhaul.stores.schemes import as_text, is_remote
+from inhaul.stores.schemes import as_text, is_remote, locate
 
 if TYPE_CHECKING:
     from inhaul.stores.locations import Pathish
@@ -33,6 +33,7 @@ class Sources:
 
         Raises:
             TypeError: The value is not a path.
+            UnsupportedStorage: The path is a wrong address.
             ValueError: The path is in a bucket, or `repair` is False.
             FileNotFoundError: There is no such file or folder.
         """
@@ -42,7 +43,7 @@ class Sources:
         if not repair:
             raise ValueError(f"source={place!r} is for repairs: pass repair=True, too")
         if is_remote(as_text(place)):
-            raise ValueError(f"source={place!r}: pass a folder or file on this machine")
+            raise ValueError(f"source={str(locate(as_text(place)))!r}: pass a folder or file on this machine")
         path = await asyncio.to_thread(resolved, as_text(place))
         if not await asyncio.to_thread(path.exists):
             raise FileNotFoundError(errno.ENOENT, "There is no such file or folder", str(path))

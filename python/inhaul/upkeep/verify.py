@@ -19,9 +19,9 @@ from inhaul.keys import uid_of
 from inhaul.stores.base import Readable, StoredObject
 from inhaul.tasks import each, to_the_end
 from inhaul.upkeep import matching
-from inhaul.upkeep.check import AT_ONCE, Checker, look_or_leave, superseded
+from inhaul.upkeep.check import Checker, superseded
 from inhaul.upkeep.ledger import Ledger
-from inhaul.upkeep.matching import Chunker, Match, object_of
+from inhaul.upkeep.matching import AT_ONCE, Chunker, Match, object_of
 from inhaul.upkeep.orphans import Known, known_storage, orphans
 from inhaul.upkeep.reports import Defect, Finding, VerifyReport
 from inhaul.upkeep.sources import Sources
@@ -186,9 +186,8 @@ async def _still_extra(
 async def _matches(instance: Instance, store: Readable, storage_id: int, rows: Sequence[Row]) -> AsyncIterator[Match]:
     """Yields rows with their objects: looked up one by one if they are few, else found in a listing of the storage."""
     if len(rows) < _FEW:
-        for start in range(0, len(rows), AT_ONCE):
-            for asked in await asyncio.gather(*(look_or_leave(store, row) for row in rows[start : start + AT_ONCE])):
-                yield asked
+        for found in await matching.looked_up(store, rows):
+            yield found
         return
     wanted = {row.uid for row in rows}
     for prefix in await matching.prefixes(instance.database, storage_id):

@@ -17,7 +17,7 @@ from inhaul.stores import marks
 from inhaul.stores.base import Readable, Store
 from inhaul.stores.marks import Mark
 from inhaul.stores.schemes import as_text, resolved_root
-from inhaul.upkeep.check import look
+from inhaul.upkeep.matching import look
 
 if TYPE_CHECKING:
     from inhaul.registry.records.storage import Storage
@@ -36,7 +36,7 @@ async def move(storage: "Storage", new: "Pathish") -> None:
     async with instance.database.write() as conn:
         await ownership.registry_uid(conn)  # it has one from now on
     known = await ownership.row_of(instance.database, storage._id)
-    store = instance.stores.at(root)
+    store = instance.stores.writer(root)
     found = await marks.read(store, known.registry)
     if root != known.root:
         await _check(instance, storage._id, store, found, known)

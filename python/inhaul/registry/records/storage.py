@@ -31,7 +31,8 @@ class Storage(Registry, TracksUpdates):
     """A place that holds objects: files below its root are registered in place.
 
     Args:
-        root: A folder, or an address such as `s3://bucket/prefix`; see `connect`.
+        root: A folder, or an address such as `s3://bucket/prefix`; see `connect`. Also a place that can only be read:
+            `https://host/path`, or `hf://datasets/owner/name`.
 
     Raises:
         TypeError: The root is not a path.
@@ -95,8 +96,8 @@ class Storage(Registry, TracksUpdates):
             WrongStorage: The storage is not at the new root.
             NotADirectoryError: The new root is a file.
             ValueError: Another storage of the registry with artifacts has this root, or the root is not a valid path.
-            UnsupportedStorage: The root is neither a folder nor the address of a bucket, or lies among the objects of a
-                storage.
+            UnsupportedStorage: The root is neither a folder nor the address of a bucket, or can only be read, or lies
+                among the objects of a storage.
         """
         await move(self, new)
         return self

@@ -17,6 +17,7 @@ from inhaul.stores.gcs.credentials import Tokens
 from inhaul.stores.gcs.faults import Failed
 from inhaul.stores.gcs.http import Http
 from inhaul.stores.gcs.resource import FIELDS, Resource, parsed, resource, stated
+from inhaul.stores.remote.aio import proxy_for
 from inhaul.stores.remote.clients import Body, Found, Piece, WholeReply
 from inhaul.stores.remote.faults import Damaged
 from inhaul.stores.remote.fetch import tag
@@ -75,7 +76,7 @@ class Clients:
             return credentials.find(options.token_for(server, given), address, limits.no_progress)
 
         tokens = await to_the_end(asyncio.to_thread(prepare), within=_LEAVE)
-        return cls(address, Http(server, tokens, options.proxy_for(server), limits.no_progress), tokens, limits)
+        return cls(address, Http(server, tokens, proxy_for(server), limits.no_progress), tokens, limits)
 
     async def aclose(self) -> None:
         """Closes the connections."""

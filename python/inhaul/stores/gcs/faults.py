@@ -3,6 +3,7 @@
 import json
 import re
 
+from inhaul.stores.remote.aio import Broken
 from inhaul.stores.remote.faults import Fault, Kind, coded_fault, common_fault
 
 _CODES = {
@@ -39,18 +40,6 @@ class Failed(Exception):
         super().__init__(status, code)
         self.status = status
         self.code = code
-
-
-class Broken(Exception):
-    """A connection broke, or could not be made.
-
-    Attributes:
-        reason: What the system says, else the name of the error.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 def failed(status: int, body: bytes) -> Failed:

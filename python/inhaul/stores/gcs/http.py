@@ -1,23 +1,20 @@
 """Requests of the JSON API with aiohttp."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from socket import gaierror
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlencode
 
 from inhaul.stores.gcs.credentials import Tokens
-from inhaul.stores.gcs.faults import Broken, Failed, failed
+from inhaul.stores.gcs.faults import Failed, failed
+from inhaul.stores.remote.aio import broken, session
 from inhaul.stores.remote.watched import Watched
 
 if TYPE_CHECKING:
-    from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+    from aiohttp import ClientResponse
 
 _AT_ONCE = 64 << 10  # bytes of a body that is passed on in one piece
-_BUFFER = 1 << 20  # bytes of a reply that are received ahead
-_CONNECT = 10.0  # the most seconds to wait for a connection
 _ERROR = 64 << 10  # bytes of an error that are read
 _STORED = "gzip"  # accepted, so that an object which is stored in this form is not unpacked on its way
 
@@ -47,19 +44,10 @@ class Http:
     """
 
     def __init__(self, server: str, tokens: Tokens, proxy: str | None, no_progress: float) -> None:
-        from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
-
         self.server = server
         self._tokens = tokens
         self._no_progress = no_progress
-        self._session = ClientSession(
-            connector=TCPConnector(limit=0),  # the limiter counts requests
-            cookie_jar=DummyCookieJar(),
-            middlewares=(_once,),
-            proxy=proxy,
-            read_bufsize=_BUFFER,
-            timeout=ClientTimeout(total=None, sock_connect=min(_CONNECT, no_progress)),
-        )
+        self._session = session(no_progress, proxy)
 
     async def send(
         self,
@@ -149,7 +137,7 @@ class Http:
             ) as reply:
                 yield reply
         except ClientError as error:
-            raise _broken(error) from None
+            raise broken(error) from None
 
     async def _check(self, reply: "ClientResponse", also: tuple[int, ...]) -> None:
         if 200 <= reply.status < 300 or reply.status in also:
@@ -161,24 +149,3 @@ class Http:
     async def aclose(self) -> None:
         """Closes the connections."""
         await self._session.close()
-
-
-async def _once(request: "ClientRequest", handler: "ClientHandlerType") -> "ClientResponse":
-    """Sends a request once. aiohttp would repeat a PUT or a DELETE if the connection breaks, and hide that it did."""
-    from aiohttp import ClientError
-
-    try:
-        return await handler(request)
-    except ClientError as error:
-        raise _broken(error) from None
-
-
-def _broken(error: Any) -> Broken:
-    """Returns our error for one of aiohttp, whose text may hold an address with secrets."""
-    if (certificate := getattr(error, "certificate_error", None)) is not None:
-        return Broken(str(certificate))
-    system = getattr(error, "os_error", error)
-    if isinstance(system, OSError) and system.errno:
-        # Most texts hold addresses; that of a name that was not found does not, and its number is not the system's.
-        return Broken(str(system.strerror) if isinstance(system, gaierror) else os.strerror(system.errno))
-    return Broken(type(error).__name__)

@@ -1,10 +1,9 @@
-"""The options of a storage on Google Cloud Storage, named as in gcsfs, and the server and the proxy that follow."""
+"""The options of a storage on Google Cloud Storage, named as in gcsfs, and the server that follows."""
 
 import os
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
 from inhaul.errors import StorageUnavailable
 from inhaul.stores.gcs.address import GcsAddress
@@ -72,16 +71,6 @@ def token_for(server: str, options: Mapping[str, Any]) -> Any:
     if (given := options.get("token")) is not None:
         return given
     return ANONYMOUS if server.startswith("http:") else DEFAULT
-
-
-def proxy_for(server: str) -> str | None:
-    """Returns the proxy for a server, by the variables that most programs use."""
-    url = urlsplit(server)
-    proxies = getproxies_environment()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    if not proxy or proxy_bypass(url.netloc):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def gcsfs_options(address: GcsAddress, options: Mapping[str, Any]) -> dict[str, Any]:

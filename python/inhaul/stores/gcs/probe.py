@@ -11,10 +11,11 @@ from inhaul.keys import OBJECTS
 from inhaul.stores.abilities import RemoteReport
 from inhaul.stores.gcs.address import GcsAddress
 from inhaul.stores.gcs.clients import Clients
-from inhaul.stores.gcs.faults import Broken, Failed
+from inhaul.stores.gcs.faults import Failed
 from inhaul.stores.gcs.options import check_options
 from inhaul.stores.gcs.resource import Resource
 from inhaul.stores.gcs.service import LIST, requests_to
+from inhaul.stores.remote.aio import Broken
 from inhaul.stores.remote.clients import WholeReply
 from inhaul.stores.remote.faults import Damaged
 from inhaul.stores.remote.probe import LIMITS, try_each

@@ -58,6 +58,12 @@ class LocalStore:
         self._held: Root | None = None
         self._opening = threading.Lock()
         self.sender = None
+        self.lists = True
+
+    @property
+    def writer(self) -> Self:
+        """See `Readable`."""
+        return self
 
     @property
     def files(self) -> Self:

@@ -1,4 +1,4 @@
-"""The interface of the clients of one bucket."""
+"""The interface of the clients of one bucket, or of one server whose files are only read."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -33,12 +33,12 @@ class Body(NamedTuple):
     """A reply with a whole object, whose bytes are not read yet.
 
     Attributes:
-        size: Bytes of the object.
+        size: Bytes of the object; None if the server does not say.
         etag: The entity tag, as the server gives it; None if it gives none.
         read: Returns the next bytes, at most so many; none at the end.
     """
 
-    size: int
+    size: int | None
     etag: str | None
     read: Callable[[int], Awaitable[bytes]]
 
@@ -55,8 +55,8 @@ class Found(NamedTuple):
     write_id: str | None
 
 
-class Clients(Protocol):
-    """The clients of one bucket, for one event loop. Each call sends one request, without a retry."""
+class Readers(Protocol):
+    """The clients of one bucket or server, for one event loop. Each call asks once, without a retry."""
 
     async def reader(self) -> "ObjectStore":
         """Returns an obstore for libraries that read in their own threads and loops.
@@ -91,6 +91,13 @@ class Clients(Protocol):
     async def look(self, key: str) -> Found:
         """Requests the metadata of an object."""
 
+    async def aclose(self) -> None:
+        """Closes the connections."""
+
+
+class Clients(Readers, Protocol):
+    """The clients of a bucket, which also remove objects. How objects are stored differs between the services."""
+
     async def delete(self, key: str, only: Found | None = None) -> None:
         """Deletes an object.
 
@@ -98,6 +105,3 @@ class Clients(Protocol):
             key: The whole key.
             only: The object that may be deleted, where the service knows such a condition; None for any.
         """
-
-    async def aclose(self) -> None:
-        """Closes the connections."""

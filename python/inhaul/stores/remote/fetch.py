@@ -11,7 +11,7 @@ import aiofiles
 
 from inhaul import space
 from inhaul.errors import InhaulError, ObjectChanged, ObjectMissing
-from inhaul.stores.remote.clients import Clients, WholeReply
+from inhaul.stores.remote.clients import Readers, WholeReply
 from inhaul.stores.remote.faults import Kind, ShortReply
 from inhaul.stores.remote.requests import Refused, Requests
 from inhaul.tasks import each, to_the_end
@@ -29,7 +29,7 @@ class _NotTaken(InhaulError):
     """The receiver of the bytes failed, so a retry does not help."""
 
 
-async def fetch(requests: Requests[Clients], key: str, target: Path, size: int, etag: str | None) -> None:
+async def fetch(requests: Requests[Readers], key: str, target: Path, size: int, etag: str | None) -> None:
     """Writes an object's bytes to a new file, which is removed if that fails.
 
     Args:
@@ -83,7 +83,7 @@ async def _drop(file: Any, target: Path) -> None:
     await file.close()
 
 
-async def _others(requests: Requests[Clients], key: str, descriptor: int, size: int, etag: str | None) -> None:
+async def _others(requests: Requests[Readers], key: str, descriptor: int, size: int, etag: str | None) -> None:
     """Fetches all ranges but the first, a few at a time."""
 
     async def work(start: int) -> None:
@@ -101,7 +101,7 @@ def _write(descriptor: int, content: bytes, start: int) -> None:
         view, start = view[written:], start + written
 
 
-async def read_through(requests: Requests[Clients], key: str, size: int, take: Take) -> None:
+async def read_through(requests: Requests[Readers], key: str, size: int, take: Take) -> None:
     """Downloads the bytes of an object of a known size in order, with any ETag."""
     try:
         for start in range(0, max(size, 1), RANGE):
@@ -111,12 +111,12 @@ async def read_through(requests: Requests[Clients], key: str, size: int, take: T
         await _whole(requests, key, size, None, take)
 
 
-async def _whole(requests: Requests[Clients], key: str, size: int, etag: str | None, take: Take) -> None:
+async def _whole(requests: Requests[Readers], key: str, size: int, etag: str | None, take: Take) -> None:
     """Reads an object in one reply, and starts again at the first byte if the reply breaks off."""
 
-    async def request(to: Clients) -> None:
+    async def request(to: Readers) -> None:
         async with to.whole(key, etag) as body:
-            _check(requests, key, body.size, body.etag, size, etag)
+            _check(requests, key, size if body.size is None else body.size, body.etag, size, etag)
             place = 0
             while content := await body.read(RANGE):
                 try:
@@ -124,6 +124,10 @@ async def _whole(requests: Requests[Clients], key: str, size: int, etag: str | N
                 except OSError as error:
                     raise _NotTaken from error
                 place += len(content)
+                if body.size is None and place > size:
+                    break
+        if body.size is None:  # then a reply that ends early is an error of the connection
+            _check(requests, key, place, None, size, None)
         if place != size:
             raise ShortReply
 
@@ -134,7 +138,7 @@ async def _whole(requests: Requests[Clients], key: str, size: int, etag: str | N
 
 
 async def read_range(
-    requests: Requests[Clients], key: str, start: int, end: int, size: int, etag: str | None
+    requests: Requests[Readers], key: str, start: int, end: int, size: int, etag: str | None
 ) -> tuple[bytes, str | None]:
     """Returns a range of an object of this size, and the ETag. If an ETag is given, the object must have it.
 
@@ -144,7 +148,7 @@ async def read_range(
         ObjectChanged: The object has another size, or was replaced meanwhile.
     """
 
-    async def request(to: Clients) -> tuple[bytes, str | None]:
+    async def request(to: Readers) -> tuple[bytes, str | None]:
         piece = await to.part(key, start, end, etag)
         _check(requests, key, piece.size, piece.etag, size, etag)
         if len(piece.content) != end - start:
@@ -154,7 +158,7 @@ async def read_range(
     return await _asked(requests, request, key)
 
 
-def _check(requests: Requests[Clients], key: str, size: int, etag: str | None, wanted: int, same: str | None) -> None:
+def _check(requests: Requests[Readers], key: str, size: int, etag: str | None, wanted: int, same: str | None) -> None:
     """Checks that a reply is about the right object: not every server respects the condition of the request."""
     if size != wanted:
         raise ObjectChanged(f"{key!r} in {requests.address} has {size} bytes, not {wanted}")
@@ -162,7 +166,7 @@ def _check(requests: Requests[Clients], key: str, size: int, etag: str | None, w
         raise ObjectChanged(f"{key!r} in {requests.address} was replaced while it was read")
 
 
-async def _asked(requests: Requests[Clients], request: Callable[[Clients], Awaitable[T]], key: str) -> T:
+async def _asked(requests: Requests[Readers], request: Callable[[Readers], Awaitable[T]], key: str) -> T:
     try:
         return await requests.send(request, key, needs=requests.service.read)
     except Refused as refused:

@@ -5,12 +5,12 @@ import hashlib
 from collections.abc import Sequence
 
 from inhaul.errors import ObjectChanged, ObjectMissing
-from inhaul.stores.remote.clients import Clients
+from inhaul.stores.remote.clients import Readers
 from inhaul.stores.remote.fetch import read_through
 from inhaul.stores.remote.requests import Requests
 
 
-async def has_content(requests: Requests[Clients], key: str, data: bytes) -> bool:
+async def has_content(requests: Requests[Readers], key: str, data: bytes) -> bool:
     """Returns True if an object has this content."""
     stored = bytearray()
 
@@ -24,7 +24,7 @@ async def has_content(requests: Requests[Clients], key: str, data: bytes) -> boo
     return stored == data
 
 
-async def has_parts(requests: Requests[Clients], key: str, size: int, part_size: int, md5s: Sequence[bytes]) -> bool:
+async def has_parts(requests: Requests[Readers], key: str, size: int, part_size: int, md5s: Sequence[bytes]) -> bool:
     """Returns True if an object has parts with these MD5s.
 
     Args:

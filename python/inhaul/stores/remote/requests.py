@@ -7,12 +7,12 @@ from typing import Generic, NamedTuple, TypeVar
 
 from inhaul.errors import InhaulError, ObjectRefused, StorageDenied, StorageFull, StorageMissing, StorageUnavailable
 from inhaul.stores.remote.address import BucketAddress
-from inhaul.stores.remote.clients import Clients
+from inhaul.stores.remote.clients import Readers
 from inhaul.stores.remote.faults import AGAIN, Fault, Kind
 from inhaul.stores.remote.limiter import Limiter, Limits
 
 T = TypeVar("T")
-C_co = TypeVar("C_co", bound=Clients, covariant=True)
+C_co = TypeVar("C_co", bound=Readers, covariant=True)
 
 _TRIES = 5  # for failures that should not happen twice: damage in transit, expired credentials
 
@@ -40,6 +40,7 @@ class Service(NamedTuple):
         write: The permissions that storing an object needs.
         delete: The permissions that deleting an object needs.
         trust: The way to make a certificate trusted.
+        absent: What to do if there is no such bucket.
     """
 
     classify: Callable[[Exception], Fault]
@@ -47,6 +48,7 @@ class Service(NamedTuple):
     write: str
     delete: str
     trust: str
+    absent: str = "create it, or correct the address"
 
 
 class Requests(Generic[C_co]):
@@ -168,8 +170,8 @@ class Requests(Generic[C_co]):
                 return Refused(f"{where}: the storage refuses the request ({fault})", fault.kind, again)
             case Kind.NO_BUCKET:
                 return StorageMissing(
-                    f"there is no {self.address.holder} {self.address.bucket!r} for {self.address}: create it, or "
-                    "correct the address"
+                    f"there is no {self.address.holder} {self.address.bucket!r} for {self.address}: "
+                    f"{self.service.absent}"
                 )
             case Kind.DENIED | Kind.EXPIRED:
                 return StorageDenied(

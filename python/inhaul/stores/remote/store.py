@@ -1,37 +1,32 @@
-"""The parts of a store that all services share."""
+"""The parts of a store that writes, which all services share."""
 
 import asyncio
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from base64 import urlsafe_b64decode
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from inhaul import _core
-from inhaul.errors import FileChanged, InvalidKey, StorageUnavailable
+from inhaul.errors import FileChanged, StorageUnavailable
 from inhaul.hashing import PART_SIZE, Digest, hash_bytes
-from inhaul.keys import MARKS
-from inhaul.stores.base import Stat, StoredObject
-from inhaul.stores.remote import fetch, metadata, writes
-from inhaul.stores.remote.clients import Clients, WholeReply
+from inhaul.stores.base import Upload
+from inhaul.stores.remote import writes
+from inhaul.stores.remote.clients import Clients
 from inhaul.stores.remote.parts import Memory, NoJournal
 from inhaul.stores.remote.puts import LargePut, SmallPut
-from inhaul.stores.remote.requests import Requests
+from inhaul.stores.remote.reading import RemoteReadable
 from inhaul.stores.sending import PartReader, UploadJournal
-
-if TYPE_CHECKING:
-    from obstore.store import ObjectStore
 
 C = TypeVar("C", bound=Clients)
 
 _TRIES = 3  # for a large object that arrives damaged although the server reports success, or whose upload is lost
 
 
-class RemoteStore(ABC, Generic[C]):
+class RemoteStore(RemoteReadable[C]):
     """A storage whose root is a folder of a bucket. Belongs to one event loop.
 
-    Objects smaller than a part are sent and fetched whole; larger ones in parts and parallel ranges. A subclass says
-    how, and lists them.
+    Objects smaller than a part are sent whole; larger ones in parts. A subclass says how. `RemoteReadable` reads them.
 
     Args:
         requests: The interface that sends requests to the bucket.
@@ -44,72 +39,19 @@ class RemoteStore(ABC, Generic[C]):
     small: type[SmallPut[Any, Any]]
     large: type[LargePut[Any]]
 
-    def __init__(self, requests: Requests[C]) -> None:
-        self.address = requests.address
-        self.files = None
-        self._requests = requests
-        self._ranges: bool | None = None
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self.address)!r})"
-
     @property
-    def root(self) -> str:
-        """The canonical address, as in the row of the storage."""
-        return str(self.address)
+    def writer(self) -> Self:
+        """See `Readable`."""
+        return self
 
     @property
     def sender(self) -> Self:
         """See `Store`."""
         return self
 
-    async def is_there(self) -> bool:
-        """See `Readable`. Returns True: only a request shows that a bucket is gone."""
-        return True
-
-    async def reach(self) -> None:
-        """See `Readable`."""
-        await anext(self.list(f"{MARKS}/"), None)
-
-    def location(self, object_key: str) -> str:
-        """See `Readable`."""
-        return f"{self.address.folder}/{object_key}"
-
-    def key_problem(self, object_key: str) -> str | None:
-        """See `Readable`."""
-        return self.address.key_problem(object_key)
-
-    async def reader(self, object_key: str) -> "tuple[ObjectStore, str] | None":
-        """See `Readable`."""
-        if not await self._serves_ranges(object_key):
-            return None
-        store = await self._requests.send(lambda to: to.reader(), needs=self._requests.service.read)
-        return store, self._key(object_key)
-
-    async def _serves_ranges(self, object_key: str) -> bool:
-        """Returns True if the server answers a request for a range with that range; tries it once.
-
-        Args:
-            object_key: An object or a folder of objects for the try.
-        """
-        if self._ranges is None:
-            found = await self.stat(object_key)
-            if found is not None and found.size:
-                self._ranges = await self._serves_range(object_key, found.size)
-                return self._ranges
-            async for page in self.list(f"{object_key}/"):
-                for one in page:
-                    if one.size:
-                        self._ranges = await self._serves_range(one.key, one.size)
-                        return self._ranges
-        return self._ranges is not False
-
-    async def _serves_range(self, object_key: str, size: int) -> bool:
-        try:
-            await fetch.read_range(self._requests, self._key(object_key), 0, 1, size, None)
-        except WholeReply:
-            return False
-        return True
+    @abstractmethod
+    async def abort(self, uploads: Iterable[Upload]) -> None:
+        """See `Store`."""
 
     async def create(self) -> None:
         """Does nothing: a bucket needs no folders."""
@@ -181,10 +123,6 @@ class RemoteStore(ABC, Generic[C]):
             "check the network, and that no other program removes uploads or writes to this key"
         )
 
-    @abstractmethod
-    def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
-        """See `Readable`."""
-
     async def remove(self, object_keys: Iterable[str]) -> None:
         """Removes objects. A missing object is not an error. A key that ends in a slash means all objects below it.
 
@@ -210,45 +148,12 @@ class RemoteStore(ABC, Generic[C]):
         """Returns the whole keys of what is left of a folder without objects."""
         return ()
 
-    async def stat(self, object_key: str) -> Stat | None:
-        """Returns the metadata of an object; None if it does not exist."""
-        found = await metadata.look(self._requests, self._key(object_key))
-        return found.stat if found is not None else None
-
-    async def read(self, object_key: str) -> bytes | None:
-        """Returns the content of a small object; None if it does not exist."""
-        return await metadata.read(self._requests, self._key(object_key))
-
-    async def fetch(self, object_key: str, target: Path, size: int, etag: str | None = None) -> None:
-        """Writes an object's bytes to a new file; see `fetch.fetch`."""
-        await fetch.fetch(self._requests, self._key(object_key), target, size, etag)
-
-    async def sync(self) -> None:
-        """Does nothing: an object is durable when its request ends."""
-
     async def aclose(self) -> None:
         """See `Readable`."""
         try:
             await writes.settle(self._requests)
         finally:
-            await self._requests.aclose()
-
-    async def check_target(self, object_key: str) -> None:
-        """See `Readable`."""
-        self._key(object_key)
-
-    async def check_removal(self, object_keys: Iterable[str]) -> None:
-        """See `Readable`. A bucket has no links."""
-
-    def _key(self, object_key: str) -> str:
-        """Returns the whole key.
-
-        Raises:
-            InvalidKey: The key could lead out of the root, or cannot be sent.
-        """
-        if problem := self.key_problem(object_key):
-            raise InvalidKey(f"{object_key!r} is no key of {self.root}: {problem}")
-        return self.address.key(object_key)
+            await super().aclose()
 
 
 def _read(source: Path, size: int) -> tuple[bytes, Digest]:

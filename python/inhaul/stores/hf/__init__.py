@@ -1,0 +1,1 @@
+"""Files in repositories on the Hugging Face Hub, which are only read."""

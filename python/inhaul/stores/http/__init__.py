@@ -1,0 +1,1 @@
+"""Files on web servers, which are only read."""
