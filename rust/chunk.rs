@@ -1,5 +1,6 @@
 //! The files that one thread takes at a time, and the work on each of them.
 
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -19,6 +20,9 @@ use crate::sync::lock;
 
 /// The files in a chunk: enough to fill lanes, few enough to share them at the end.
 pub(crate) const CHUNK: usize = 128;
+
+/// The files in a folder that one thread reads, however many threads there are.
+const WHOLE: usize = 16;
 
 /// The work on a file. Rows are boxed, since most files have none yet.
 #[derive(Debug)]
@@ -117,6 +121,8 @@ pub(crate) struct Chunk {
     pub(crate) items: Vec<Item>,
     /// The issues that the walk found before these files.
     issues: Vec<Issue>,
+    /// The number of files that threads have taken.
+    taken: AtomicUsize,
     outcomes: Mutex<Vec<Option<Result<Row, Failure>>>>,
     missing: AtomicUsize,
     done: OnceLock<Instant>,
@@ -130,12 +136,27 @@ impl Chunk {
             missing: AtomicUsize::new(items.len()),
             items,
             issues,
+            taken: AtomicUsize::new(0),
             done: OnceLock::new(),
         };
         if chunk.items.is_empty() {
             chunk.done.get_or_init(Instant::now);
         }
         chunk
+    }
+
+    /// Takes the next files, about so many: a folder with few files stays whole, since it must be opened, too.
+    pub(crate) fn take(&self, count: usize) -> Range<usize> {
+        let folder = |index: &usize| self.listing.folder(self.items[*index].ordinal as usize).0;
+        let start = self.taken.load(Ordering::Relaxed);
+        let mut end = (start + count).min(self.items.len());
+        if end - start < WHOLE {
+            let rest = (end..self.items.len().min(start + WHOLE))
+                .take_while(|index| folder(index) == folder(&(end - 1)));
+            end += rest.count();
+        }
+        self.taken.store(end, Ordering::Relaxed);
+        start..end
     }
 
     /// Opens the folder of a file, only to open files in it: that needs no permission to read the folder.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::batch::Row;
 use crate::beneath::{Links, Root};
 use crate::chunk::{CHUNK, Chunk, Item, Plan};
+use crate::crew::Threads;
 use crate::error::{Error, Result, as_path};
 use crate::hash::{Algorithm, Hash, PART_SIZE, tree};
 use crate::ids::Uid;
@@ -28,7 +29,7 @@ pub fn hash_files(
     root: Option<Arc<Root>>,
     paths: &[Vec<u8>],
     algorithm: Algorithm,
-    threads: usize,
+    threads: Threads,
     interrupted: Interrupted<'_>,
 ) -> Result<Vec<Outcome>> {
     let config = Config { root, algorithm, destination: None, uploads: false, object_name: None, threads };
@@ -47,7 +48,7 @@ pub fn copy_file(
     to: &Arc<Root>,
     name: &[u8],
     expected: Option<(u64, Hash)>,
-    threads: usize,
+    threads: Threads,
     interrupted: Interrupted<'_>,
 ) -> Result<(u64, Hash)> {
     let whole = from.as_ref().map_or_else(|| source.to_owned(), |from| from.whole(source));
@@ -113,7 +114,7 @@ pub fn hash_folder(
     algorithm: FolderAlgorithm,
     exclude: Vec<String>,
     links: Links,
-    threads: usize,
+    threads: Threads,
     interrupted: Interrupted<'_>,
 ) -> Result<(Hash, u64, u64)> {
     let path = root.path().to_owned();
@@ -187,7 +188,7 @@ fn read_files<'a>(
     let count = files.len();
     let kind = if config.root.is_some() { Kind::Linked } else { Kind::Unseen };
     // Small numbers of files are also divided among the threads.
-    let size = count.div_ceil(4 * config.threads).clamp(1, CHUNK);
+    let size = count.div_ceil(4 * config.threads.first).clamp(1, CHUNK);
     let naming = Naming {
         root: Vec::new(),
         prefix: String::new(),

@@ -5,6 +5,7 @@
 pub mod batch;
 pub mod beneath;
 mod chunk;
+pub mod crew;
 pub mod direct;
 pub mod error;
 mod folder;

@@ -1,15 +1,14 @@
 //! A scan: it returns listings, receives their rows from the registry, and returns planned batches.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
-use rustix::process::nice;
 
 use crate::batch::Batch;
 use crate::beneath::{Links, Root};
 use crate::chunk::{CHUNK, Chunk, Item, Plan};
+use crate::crew::Threads;
 use crate::error::{Error, Result};
 use crate::folder::Tree;
 use crate::hash::md5::Backend;
@@ -22,14 +21,9 @@ use crate::outbox::Parcel;
 use crate::outcome::{Failure, Known, Status, VerifiedBy};
 use crate::paths::with_slash;
 use crate::shared::{Config, Shared};
-use crate::sync::{Interrupted, lock};
+use crate::sync::Interrupted;
 use crate::walk::Walk;
-use crate::worker;
 use crate::write::Destination;
-
-/// The niceness of the threads that read, so that the event loop and the writer of rows come first. Otherwise they
-/// would fill all cores, and a timer of the loop would fire 10 to 20 ms late instead of 5 to 10.
-const NICENESS: i32 = 10;
 
 /// The options of a scan.
 #[derive(Debug)]
@@ -53,14 +47,13 @@ pub struct Options {
     /// The links to follow.
     pub links: Links,
     /// The number of threads.
-    pub threads: usize,
+    pub threads: Threads,
 }
 
 /// Threads that walk, read, hash and copy.
 pub struct Scan {
     shared: Arc<Shared>,
     salt: Option<Vec<u8>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Scan {
@@ -97,7 +90,7 @@ impl Scan {
             destination: options.destination.map(Arc::new),
             uploads: options.uploads,
             object_name: None,
-            threads: options.threads.max(1),
+            threads: options.threads,
         };
         Self::start(config, options.salt, Some(Walk::new(Arc::new(tree))), Vec::new())
     }
@@ -112,7 +105,7 @@ impl Scan {
         root: Arc<Root>,
         destination: Option<Destination>,
         uploads: bool,
-        threads: usize,
+        threads: Threads,
     ) -> Result<Self> {
         let mut chunks: Vec<Chunk> = Vec::new();
         let nowhere = Arc::new(Listing::new(Arc::default(), 0));
@@ -142,7 +135,7 @@ impl Scan {
             destination: destination.map(Arc::new),
             uploads,
             object_name: None,
-            threads: threads.max(1),
+            threads,
         };
         Self::start(config, None, None, chunks)
     }
@@ -154,20 +147,8 @@ impl Scan {
         chunks: Vec<Chunk>,
     ) -> Result<Self> {
         let backend = Backend::active()?;
-        let threads = config.threads;
-        let shared = Arc::new(Shared::new(config, walk, chunks));
-        let scan = Self { shared, salt, threads: Mutex::default() };
-        for _ in 0..threads {
-            let shared = Arc::clone(&scan.shared);
-            let thread = std::thread::Builder::new()
-                .name("inhaul-scan".to_owned())
-                .spawn(move || {
-                    let _ = nice(NICENESS); // only of this thread, on Linux; a failure is harmless
-                    worker::run(&shared, backend);
-                })
-                .map_err(|error| Error::Invalid(format!("no thread can be started: {error}")))?;
-            lock(&scan.threads).push(thread);
-        }
+        let scan = Self { shared: Arc::new(Shared::new(config, backend, walk, chunks)), salt };
+        scan.shared.begin()?;
         Ok(scan)
     }
 
@@ -215,8 +196,7 @@ impl Scan {
                 )));
             }
             state.submitted += 1;
-            state.waiting.extend(chunks.iter().cloned());
-            state.order.extend(chunks);
+            state.extend(chunks);
             Ok(())
         })
     }
@@ -293,10 +273,7 @@ impl Scan {
     /// Stops the threads, and waits until they have ended.
     pub fn close(&self) {
         self.stop();
-        for thread in lock(&self.threads).drain(..) {
-            // A panic was caught in the thread; the waiting call reports it.
-            let _ = thread.join();
-        }
+        self.shared.dismiss();
     }
 }
 
@@ -329,7 +306,7 @@ mod tests {
             destination: None,
             uploads: false,
             object_name: None,
-            threads: 2,
+            threads: Threads { first: 2, most: 2 },
         };
         let chunk = Chunk::new(listing, vec![item], Vec::new());
         let scan = Scan::start(config, None, None, vec![chunk]).unwrap();

@@ -1,16 +1,19 @@
 //! The shared state of the threads of a scan: the queues, one lock, and the flag that ends the scan.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::batch::Row;
 use crate::beneath::Root;
-use crate::chunk::Chunk;
+use crate::chunk::{CHUNK, Chunk};
+use crate::crew::{Crew, PARTS, Threads};
 use crate::error::{Error, Result};
 use crate::folder::Visit;
 use crate::hash::Algorithm;
+use crate::hash::md5::Backend;
 use crate::large::{Large, Pass};
 use crate::listing::LISTING;
 use crate::outbox::Outbox;
@@ -20,7 +23,7 @@ use crate::walk::{Emitter, Walk};
 use crate::write::{Destination, Target};
 
 /// The chunks that may be read before the first of them is taken: four batches.
-const WINDOW: usize = 4 * LISTING / crate::chunk::CHUNK;
+const WINDOW: usize = 4 * LISTING / CHUNK;
 
 /// The longest time that finished rows wait for more rows to fill a batch.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -38,15 +41,17 @@ pub(crate) struct Config {
     pub(crate) uploads: bool,
     /// The name of the only object that is written, if uids do not name objects.
     pub(crate) object_name: Option<Vec<u8>>,
-    pub(crate) threads: usize,
+    pub(crate) threads: Threads,
 }
 
 pub(crate) struct State {
     pub(crate) walk: Option<Walk>,
     /// The number of submitted listings.
     pub(crate) submitted: u64,
-    /// Chunks that no thread has begun.
-    pub(crate) waiting: VecDeque<Arc<Chunk>>,
+    /// Chunks with files that no thread has taken.
+    waiting: VecDeque<Arc<Chunk>>,
+    /// The number of these files.
+    unread: usize,
     /// Chunks whose results no caller has taken.
     pub(crate) order: VecDeque<Arc<Chunk>>,
     /// Large files with parts left.
@@ -57,6 +62,10 @@ pub(crate) struct State {
     in_hand: usize,
     pub(crate) outbox: Outbox,
     panic: Option<String>,
+    /// The number of threads.
+    pub(crate) members: usize,
+    /// Whether the cores were found busy, so that a thread may hold many parts.
+    pub(crate) computes: bool,
     /// The number of threads that wait for work.
     idle: usize,
     /// The number of callers that wait for results.
@@ -65,6 +74,7 @@ pub(crate) struct State {
 
 pub(crate) struct Shared {
     pub(crate) config: Config,
+    pub(crate) crew: Mutex<Crew>,
     state: Mutex<State>,
     /// Signals that there is work.
     work: Condvar,
@@ -93,7 +103,7 @@ pub(crate) enum Claim {
 pub(crate) enum Task {
     Parts,
     Emit(Emitter),
-    Chunk(Arc<Chunk>),
+    Chunk(Arc<Chunk>, Range<usize>),
     Folder(Box<[u8]>, Visit),
 }
 
@@ -140,19 +150,41 @@ impl State {
         Err(since.map(|_| PATIENCE - waited))
     }
 
-    fn task(&mut self) -> Option<Task> {
-        if self.large.is_empty() { self.other_task() } else { Some(Task::Parts) }
+    /// Adds chunks to be read.
+    pub(crate) fn extend(&mut self, chunks: impl IntoIterator<Item = Arc<Chunk>>) {
+        for chunk in chunks {
+            self.unread += chunk.items.len();
+            self.waiting.push_back(Arc::clone(&chunk));
+            self.order.push_back(chunk);
+        }
     }
 
-    fn other_task(&mut self) -> Option<Task> {
+    pub(crate) fn idle(&self) -> usize {
+        self.idle
+    }
+
+    fn task(&mut self, threads: Threads) -> Option<Task> {
+        if self.large.is_empty() { self.other_task(threads) } else { Some(Task::Parts) }
+    }
+
+    fn other_task(&mut self, threads: Threads) -> Option<Task> {
         // Listings come before chunks: the registry looks up listings while chunks are read.
         if let Some(emitter) = self.walk.as_mut().and_then(Walk::emitter) {
             return Some(Task::Emit(emitter));
         }
         if self.order.len() - self.waiting.len() < WINDOW
-            && let Some(chunk) = self.waiting.pop_front()
+            && let Some(chunk) = self.waiting.front()
         {
-            return Some(Task::Chunk(chunk));
+            // Many threads wait for each file, so that none should have many left when the others are done.
+            let many = self.members > threads.first;
+            let most = if many { (self.unread / (2 * self.members)).clamp(1, CHUNK) } else { CHUNK };
+            let chunk = Arc::clone(chunk);
+            let files = chunk.take(most);
+            self.unread -= files.len();
+            if files.end == chunk.items.len() {
+                self.waiting.pop_front();
+            }
+            return Some(Task::Chunk(chunk, files));
         }
         let (path, visit) = self.walk.as_mut()?.folder()?;
         Some(Task::Folder(path, visit))
@@ -160,22 +192,26 @@ impl State {
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, walk: Option<Walk>, chunks: Vec<Chunk>) -> Self {
-        let chunks: VecDeque<_> = chunks.into_iter().map(Arc::new).collect();
-        let state = State {
+    pub(crate) fn new(config: Config, backend: Backend, walk: Option<Walk>, chunks: Vec<Chunk>) -> Self {
+        let mut state = State {
             walk,
             submitted: 0,
-            waiting: chunks.clone(),
-            order: chunks,
+            waiting: VecDeque::new(),
+            unread: 0,
+            order: VecDeque::new(),
             large: VecDeque::new(),
             parts: 0,
             in_hand: 0,
             outbox: Outbox::default(),
             panic: None,
+            members: 0,
+            computes: config.threads.first == config.threads.most,
             idle: 0,
             callers: 0,
         };
+        state.extend(chunks.into_iter().map(Arc::new));
         Self {
+            crew: Mutex::new(Crew::new(config.threads, backend)),
             config,
             state: Mutex::new(state),
             work: Condvar::new(),
@@ -227,13 +263,13 @@ impl Shared {
 
     /// Waits for work; None if the scan must end.
     pub(crate) fn next_task(&self) -> Option<Task> {
-        self.wait_for_work(State::task)
+        self.wait_for_work(|state| state.task(self.config.threads))
     }
 
     /// Other work for a thread that could take more parts, if there are no parts.
     pub(crate) fn task_for_want_of_parts(&self) -> Option<Task> {
         let mut state = self.lock();
-        if state.large.is_empty() { state.other_task() } else { None }
+        if state.large.is_empty() { state.other_task(self.config.threads) } else { None }
     }
 
     /// Lets a thread wait until `take` returns something; None if the scan must end.
@@ -254,7 +290,7 @@ impl Shared {
     ///
     /// The scan ends when the caller is interrupted.
     pub(crate) fn wait_for<T>(
-        &self,
+        self: &Arc<Self>,
         interrupted: Interrupted<'_>,
         mut take: impl FnMut(&mut State) -> std::result::Result<T, Option<Duration>>,
     ) -> Result<T> {
@@ -275,11 +311,17 @@ impl Shared {
                 }
                 Err(again) => {
                     let attention = ATTENTION.saturating_sub(asked.elapsed());
-                    let pause = again.map_or(attention, |again| again.min(attention));
+                    let review = self.review_due();
+                    let pause = [again, review].into_iter().flatten().fold(attention, Duration::min);
                     state.callers += 1;
                     let waited = self.results.wait_timeout(state, pause);
                     state = waited.unwrap_or_else(PoisonError::into_inner).0;
                     state.callers -= 1;
+                    if review.is_some() {
+                        drop(state);
+                        self.review();
+                        state = self.lock();
+                    }
                     if asked.elapsed() >= ATTENTION {
                         drop(state);
                         if interrupted() {
@@ -317,8 +359,11 @@ impl Shared {
     /// The next part for a thread that holds `held` parts: at most its share of all unfinished parts.
     pub(crate) fn claim_part(&self, held: usize) -> Option<Claim> {
         let mut state = self.lock();
-        let share = (state.parts + state.in_hand).div_ceil(self.config.threads);
-        if held >= share {
+        // A thread that waits for one of its parts does not read the others meanwhile.
+        let many = state.members > self.config.threads.first || !state.computes;
+        let most = if many { PARTS } else { usize::MAX };
+        let share = (state.parts + state.in_hand).div_ceil(state.members);
+        if held >= share.min(most) {
             return None;
         }
         let claim = match state.large.pop_front()? {
@@ -385,12 +430,13 @@ mod tests {
             destination: None,
             uploads: false,
             object_name: None,
-            threads: 2,
+            threads: Threads { first: 2, most: 2 },
         };
-        let shared = Shared::new(config, None, Vec::new());
+        let shared = Shared::new(config, Backend::active().unwrap(), None, Vec::new());
         let listing = Arc::new(Listing::new(Arc::default(), 0));
         let chunk = Arc::new(Chunk::new(listing, Vec::new(), Vec::new()));
         shared.offer((0..65).map(|index| Large { chunk: Arc::clone(&chunk), index, parts: 1 }));
+        shared.lock().members = 2;
         let claimed = || (0..).take_while(|&held| shared.claim_part(held).is_some()).count();
         assert_eq!([claimed(), claimed(), claimed()], [33, 32, 0]);
     }

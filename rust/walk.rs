@@ -12,6 +12,9 @@ use crate::keys::{MAX_KEY, OWN_FOLDER};
 use crate::listing::{LISTING, Listing};
 use crate::outcome::{Failure, Reason};
 
+/// The most files of the first listing. Each later one may have a quarter more, so that little is left to read when
+/// a slow walk ends.
+const FIRST: usize = 256;
 /// The walk pauses while so many listings wait to be taken.
 const READY: usize = 4;
 /// While so many entries are read ahead, only the emitter reads folders.
@@ -48,6 +51,7 @@ impl Walk {
                 stack: Vec::new(),
                 entering: Some(Box::default()),
                 listing: Listing::new(naming, 0),
+                room: FIRST,
             }),
             tree,
             ready: VecDeque::new(),
@@ -132,6 +136,8 @@ pub(crate) struct Emitter {
     /// The folder to enter next.
     entering: Option<Box<[u8]>>,
     listing: Listing,
+    /// The most files of this listing.
+    room: usize,
 }
 
 impl Emitter {
@@ -165,6 +171,7 @@ impl Emitter {
             let finished = self.advance();
             if finished || self.is_full() {
                 let next = Listing::new(Arc::clone(&tree.naming), self.listing.ordinal + 1);
+                self.room = (self.room + self.room / 4).min(LISTING);
                 let mut listing = std::mem::replace(&mut self.listing, next);
                 listing.shrink();
                 let mut listing = Some(listing);
@@ -192,7 +199,7 @@ impl Emitter {
     }
 
     fn is_full(&self) -> bool {
-        self.listing.len() >= LISTING || self.listing.issues.len() >= LISTING
+        self.listing.len() >= self.room || self.listing.issues.len() >= LISTING
     }
 
     /// Continues until a folder must be entered, the listing is full or the walk is over (true).
@@ -204,7 +211,7 @@ impl Emitter {
                 self.listing.enter(path);
             }
             while let Some((name, kind)) = folder.entry(*position) {
-                if self.listing.len() >= LISTING || self.listing.issues.len() >= LISTING {
+                if self.listing.len() >= self.room || self.listing.issues.len() >= LISTING {
                     return false;
                 }
                 *position += 1;

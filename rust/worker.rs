@@ -1,5 +1,6 @@
 //! The work of each thread of a scan.
 
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -118,7 +119,7 @@ impl<'a> Worker<'a> {
         let shared = self.shared;
         match task {
             Task::Parts => self.hash_parts(),
-            Task::Chunk(chunk) => self.read_chunk(&chunk),
+            Task::Chunk(chunk, files) => self.read_chunk(&chunk, files),
             Task::Emit(emitter) => {
                 let tree = shared.lock().walk.as_ref().map(Walk::tree);
                 if let Some(tree) = tree {
@@ -141,9 +142,10 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn read_chunk(&mut self, chunk: &Arc<Chunk>) {
+    fn read_chunk(&mut self, chunk: &Arc<Chunk>, files: Range<usize>) {
         let mut folder = None;
-        for (index, item) in chunk.items.iter().enumerate() {
+        for index in files {
+            let item = &chunk.items[index];
             if self.shared.is_stopped() {
                 return;
             }

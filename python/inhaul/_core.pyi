@@ -129,7 +129,7 @@ def hash_files(
         algorithm: `md5` or `sha256-parts` (parts from one part's size on), `md5-whole`, `sha256`, or `sha1-fl`
             (lamindb's rule).
         part_size: Bytes in a part, doubled until 10,000 parts are enough.
-        threads: How many threads read and hash; 0 is one per core.
+        threads: The most threads; 0 is as many as are of use.
         stop: Ends the call within 0.1 seconds once it is set.
         root: What the paths are relative to; None if they stand for themselves.
 
@@ -179,7 +179,7 @@ def hash_dir(
         algorithm: `md5-tree` (names and contents) or `md5-d` (lamindb's, contents only).
         exclude: Patterns in gitignore syntax, on top of the `.inhaulignore` files.
         follow_symlinks: Follow links that stay within the folder, or all.
-        threads: How many threads read and hash; 0 is one per core.
+        threads: The most threads; 0 is as many as are of use.
         stop: Ends the call within 0.1 seconds once it is set.
 
     Raises:
@@ -501,7 +501,7 @@ class Scanner:
             overwrite: Write over objects that an interrupted scan with this salt left.
             exclude: Patterns in gitignore syntax, on top of the `.inhaulignore` files.
             follow_symlinks: Follow links that stay within the root, or all.
-            threads: How many threads walk, read and hash; 0 is one per core.
+            threads: The most threads; 0 is as many as are of use.
 
         Raises:
             OSError: The root is no readable folder, or the destination cannot be opened.

@@ -71,7 +71,7 @@ def _threads(value: object, name: str) -> int | None:
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST_THREADS:
-        takes = f"use a number from 1 to {_MOST_THREADS:,}, or leave it unset for one per core"
+        takes = f"use a number from 1 to {_MOST_THREADS:,}, or leave it unset for as many as are of use"
         raise ValueError(f"{name}={value!r}: {takes}")
     return value
 
@@ -150,7 +150,8 @@ class Settings:
         cache_limit: The most bytes that the copies may use (`INHAUL_CACHE_LIMIT`); None means no limit. The least
             recently used copies are removed first.
         user: Handle recorded as `created_by` (`INHAUL_USER`, else the operating system's user).
-        threads: The number of threads of one ingest (`INHAUL_THREADS`), 1 to 1,024; None means one per core.
+        threads: The most threads that read at a time (`INHAUL_THREADS`), 1 to 1,024. There is one per core at first, and
+            more while these wait for the file system; None means at most 64, or one per core if that is more.
         durability: `"batch"` flushes stored objects to disk before their rows commit; `"process"` leaves that to
             the operating system (`INHAUL_DURABILITY`).
 

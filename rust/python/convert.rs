@@ -132,8 +132,3 @@ fn own_exception<'py>(py: Python<'py>, class: &str, arguments: impl PyCallArgs<'
         Err(error) => error,
     }
 }
-
-/// The number of threads; 0 means one per core.
-pub(super) fn threads(asked: usize) -> usize {
-    if asked > 0 { asked } else { std::thread::available_parallelism().map_or(1, usize::from) }
-}

@@ -11,6 +11,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use rustix::fs::statfs;
 
+use crate::crew::Threads;
 use crate::direct::{self, FolderAlgorithm};
 use crate::error::Error;
 use crate::hash::md5::Backend;
@@ -19,7 +20,7 @@ use crate::ids::Uid;
 use crate::ignore;
 use crate::keys;
 use beneath::{Follow, Place, Root};
-use convert::{Data, PyPath, Stop, blocking, exception, stoppable, threads};
+use convert::{Data, PyPath, Stop, blocking, exception, stoppable};
 
 /// hash, hash type, size.
 type Digest = (String, String, u64);
@@ -49,7 +50,7 @@ fn hash_files<'py>(
     stop: Option<&Bound<'py, Stop>>,
     root: Option<&Bound<'py, Root>>,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
-    let (algorithm, threads) = (file_algorithm(algorithm, part_size)?, self::threads(threads));
+    let (algorithm, threads) = (file_algorithm(algorithm, part_size)?, Threads::at_most(threads));
     let paths: Vec<Vec<u8>> = paths.into_iter().map(|path| path.0).collect();
     let root = root.map(|root| Arc::clone(&root.get().0));
     let outcomes = stoppable(py, stop.map(Bound::get), |interrupted| {
@@ -95,7 +96,7 @@ fn hash_dir<'py>(
     stop: Option<&Bound<'py, Stop>>,
 ) -> PyResult<(String, String, u64, u64)> {
     let algorithm = named(algorithm, FolderAlgorithm::named(algorithm), "md5-tree, md5-d")?;
-    let (threads, links) = (self::threads(threads), follow_symlinks.links()?);
+    let (threads, links) = (Threads::at_most(threads), follow_symlinks.links()?);
     let (hash, bytes, files) = stoppable(py, stop.map(Bound::get), |interrupted| {
         direct::hash_folder(path.open()?, algorithm, exclude, links, threads, interrupted)
     })?;
@@ -155,7 +156,7 @@ fn copy_file(
     let expected = expected.map(parse).transpose()?;
     let (to, from) = (&root.get().0, source_root.map(|root| Arc::clone(&root.get().0)));
     let (size, hash) = blocking(py, |interrupted| {
-        direct::copy_file(from, &source.0, to, &name.0, expected, threads(0), interrupted)
+        direct::copy_file(from, &source.0, to, &name.0, expected, Threads::at_most(0), interrupted)
     })?;
     Ok(digest(size, &hash))
 }

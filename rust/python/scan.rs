@@ -12,9 +12,10 @@ use pyo3::types::{PyBytes, PyDict};
 use rustix::io::Errno;
 
 use super::beneath::{Follow, Place, Root};
-use super::convert::{blocking, exception, threads};
+use super::convert::{blocking, exception};
 use super::part_reader::PartReader;
 use crate::batch::{self, COLUMNS};
+use crate::crew::Threads;
 use crate::error::Result;
 use crate::given;
 use crate::hash::{Algorithm, Hash, PART_SIZE};
@@ -280,7 +281,7 @@ impl Scanner {
                 algorithm: Algorithm::Md5Parts { part_size: PART_SIZE },
                 exclude,
                 links,
-                threads: self::threads(threads),
+                threads: Threads::at_most(threads),
             })
         })?;
         Ok(Self(scan))
@@ -300,7 +301,7 @@ impl Scanner {
         let batches: Vec<_> = batches.iter().map(|batch| Arc::clone(&batch.get().0)).collect();
         let destination = destination.map(|root| Destination { root: Arc::clone(&root.get().0), overwrite });
         let scan = blocking(py, |_| {
-            Scan::again(&batches, root.open()?, destination, uploads, self::threads(threads))
+            Scan::again(&batches, root.open()?, destination, uploads, Threads::at_most(threads))
         })?;
         Ok(Self(scan))
     }

@@ -58,7 +58,7 @@ def test_a_large_tree_in_order_with_every_file_once(root: Path) -> None:
     assert sum(batch.nbytes for batch in batches) == sum(3 * len(name) for name in names)
     uids = [row[3] for row in rows(batches)]
     assert len(set(uids)) == 20_000
-    assert len({uid[:6] for uid in uids}) == 3  # the uids of a listing lie side by side
+    assert len({uid[:6] for uid in uids}) < 20  # the uids of a listing lie side by side
 
 
 def test_a_row_has_the_fields_of_its_file(root: Path) -> None:
@@ -400,19 +400,20 @@ print(json.dumps([found, failed]))
 
 
 def test_listings_come_in_order(root: Path) -> None:
-    fill(root, {f"{n:05}": b"" for n in range(8200)})
+    """The first ones are short, so that reading begins before a slow walk ends."""
+    fill(root, {f"{n:05}": b"" for n in range(400)})
     scan = scanner(root)
     first, second = scan.next_listing(), scan.next_listing()
     assert first
     assert second
-    assert (len(first), len(second), scan.next_listing()) == (8192, 8, None)
+    assert (len(first), len(second), scan.next_listing()) == (256, 144, None)
     with pytest.raises(ValueError, match="listing"):
         scan.submit(second, [])
     scan.submit(first, [])
     with pytest.raises(ValueError, match="listing"):
         scan.submit(first, [])
     scan.submit(second, [])
-    assert Counter(row[2] for row in rows(drain(scan))) == {"new": 8200}
+    assert Counter(row[2] for row in rows(drain(scan))) == {"new": 400}
 
 
 def test_the_walk_waits_for_a_slow_consumer(root: Path) -> None:

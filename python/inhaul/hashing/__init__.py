@@ -13,8 +13,9 @@ A hash is url-safe base64 without padding (22 characters for MD5). Its type name
   the rule of `md5-N`, are also for comparison with hashes of other tools.
 - `sha1-fl` and `md5-d`, by lamindb's rules, are never used to decide whether contents are equal.
 
-These functions use all cores. They block, but release the GIL. `inhaul.hashing.aio` has `hash_file`, `hash_files`,
-`hash_dir` and `etag` as coroutines.
+These functions use all cores, and more threads while these wait for the file system; `INHAUL_THREADS` is the most.
+They block, but release the GIL. `inhaul.hashing.aio` has `hash_file`, `hash_files`, `hash_dir` and `etag` as
+coroutines.
 """
 
 import base64
@@ -26,6 +27,7 @@ from typing_extensions import Buffer
 
 from inhaul import _core
 from inhaul._core import Root, Stop
+from inhaul.settings import settings
 
 __all__ = (
     "PART_SIZE",
@@ -128,7 +130,7 @@ def hash_files(
         RuntimeError: The call was stopped.
         ValueError: The algorithm is unknown, or the part size is not positive.
     """
-    results = _core.hash_files(paths, algorithm, _checked(part_size), 0, stop, root)
+    results = _core.hash_files(paths, algorithm, _checked(part_size), settings.threads or 0, stop, root)
     return [result if isinstance(result, OSError) else Digest(*result) for result in results]
 
 
@@ -176,7 +178,9 @@ def hash_tree(
     stop: Stop | None = None,
 ) -> TreeDigest:
     """Like `hash_dir`, but also returns the number of files."""
-    hash, hash_type, size, n_objects = _core.hash_dir(path, algorithm, exclude, follow_symlinks, 0, stop)
+    hash, hash_type, size, n_objects = _core.hash_dir(
+        path, algorithm, exclude, follow_symlinks, settings.threads or 0, stop
+    )
     return TreeDigest(Digest(hash, hash_type, size), n_objects)
 
 
