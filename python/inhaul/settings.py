@@ -150,8 +150,9 @@ class Settings:
         cache_limit: The most bytes that the copies may use (`INHAUL_CACHE_LIMIT`); None means no limit. The least
             recently used copies are removed first.
         user: Handle recorded as `created_by` (`INHAUL_USER`, else the operating system's user).
-        threads: The most threads that read at a time (`INHAUL_THREADS`), 1 to 1,024. There is one per core at first, and
-            more while these wait for the file system; None means at most 64, or one per core if that is more.
+        threads: The most threads that read at a time (`INHAUL_THREADS`), 1 to 1,024. There is one per core at
+            first, and more while these wait for the file system; None means up to 64, or one per core if there are
+            more cores.
         durability: `"batch"` flushes stored objects to disk before their rows commit; `"process"` leaves that to
             the operating system (`INHAUL_DURABILITY`).
 
