@@ -86,6 +86,19 @@ async def test_without_any_etag_what_is_stored_is_read_back(place: Place, store:
     assert [one.etag async for page in store.list() for one in page] == [None]
 
 
+@pytest.mark.parametrize("data", [b"small", BIG], ids=len)
+async def test_an_object_without_any_etag_is_read_to_be_registered(
+    place: Place, proxied_instance: Instance, data: bytes
+) -> None:
+    place.server.client.put_object(Bucket=place.bucket, Key=place.address.key("a.bin"), Body=data)
+    place.proxy.add(Without("ETag"))
+    address = str(place.address.at(place.address.key("a.bin")))
+    artifact = await Artifact(address).save()
+    assert (artifact.hash, artifact.hash_type, artifact.size) == hash_bytes(data)
+    assert artifact.verified_by == "readback"
+    assert (await artifact.cache()).read_bytes() == data
+
+
 async def test_parts_are_gone_on_with_though_no_etag_of_theirs_is_listed(
     place: Place, store: S3Store, tmp_path: Path
 ) -> None:
