@@ -27,7 +27,7 @@ from inhaul.errors import (
     UnsupportedStorage,
 )
 from inhaul.hashing import hash_bytes
-from inhaul.stores import pool, schemes
+from inhaul.stores import schemes
 from inhaul.stores.http import store as http
 from inhaul.stores.http.address import HttpAddress, HttpsAddress
 from inhaul.stores.http.store import HttpStore
@@ -59,7 +59,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the stores of instances give up soon."""
     make = lambda root, options: HttpStore(HttpAddress.parse(root), QUICK)  # noqa: E731
     monkeypatch.setattr(http, "HTTP", http.HTTP._replace(store=make))
-    assert pool.make is schemes.make
 
 
 # --- what is registered
