@@ -90,12 +90,12 @@ impl Crew {
         can_grow.then(|| self.pause.saturating_sub(self.reviewed.elapsed()))
     }
 
-    /// The number of threads to add, given how many have no work; None if the cores are busy.
+    /// The number of threads to add, given how many have no work; None if the cores are busy, or nobody counts times.
     fn wanted(&mut self, idle: usize) -> Option<usize> {
         let elapsed = std::mem::replace(&mut self.reviewed, Instant::now()).elapsed();
         let mut used = Duration::ZERO;
         for member in &mut self.members {
-            let Some(now) = member.times.as_ref().and_then(used_by) else { return Some(0) };
+            let now = member.times.as_ref().and_then(used_by)?;
             used += now.saturating_sub(member.used);
             member.used = now;
         }
