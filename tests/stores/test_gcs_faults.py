@@ -219,9 +219,9 @@ async def test_an_object_that_is_replaced_while_it_is_fetched_is_an_error(
     with pytest.raises(ObjectChanged):
         await store.fetch("key", tmp_path / "copy", len(BIG))
     assert not (tmp_path / "copy").exists()
-    store_as_another(strict_gcs_place, "key", b"")
+    store_as_another(strict_gcs_place, "empty", b"")
     with pytest.raises(ObjectChanged, match="0 bytes, not 5"):
-        await store.fetch("key", tmp_path / "copy", 5)
+        await store.fetch("empty", tmp_path / "copy", 5)
 
 
 async def test_listing_and_removing_are_tried_again(strict_gcs_place: GcsPlace, store: GcsStore) -> None:
