@@ -128,7 +128,7 @@ impl Shared {
     }
 
     fn hire(self: &Arc<Self>, count: usize) -> Result<()> {
-        self.lock().members += count;
+        self.lock().running += count;
         let mut crew = lock(&self.crew);
         for _ in 0..count {
             let shared = Arc::clone(self);

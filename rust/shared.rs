@@ -62,8 +62,8 @@ pub(crate) struct State {
     in_hand: usize,
     pub(crate) outbox: Outbox,
     panic: Option<String>,
-    /// The number of threads.
-    pub(crate) members: usize,
+    /// The number of threads that were started.
+    pub(crate) running: usize,
     /// Whether the cores were found busy, so that a thread may hold many parts.
     pub(crate) computes: bool,
     /// The number of threads that wait for work.
@@ -176,8 +176,8 @@ impl State {
             && let Some(chunk) = self.waiting.front()
         {
             // Many threads wait for each file, so that none should have many left when the others are done.
-            let many = self.members > threads.first;
-            let most = if many { (self.unread / (2 * self.members)).clamp(1, CHUNK) } else { CHUNK };
+            let many = self.running > threads.first;
+            let most = if many { (self.unread / (2 * self.running)).clamp(1, CHUNK) } else { CHUNK };
             let chunk = Arc::clone(chunk);
             let files = chunk.take(most);
             self.unread -= files.len();
@@ -204,7 +204,7 @@ impl Shared {
             in_hand: 0,
             outbox: Outbox::default(),
             panic: None,
-            members: 0,
+            running: 0,
             computes: config.threads.first == config.threads.most,
             idle: 0,
             callers: 0,
@@ -360,9 +360,9 @@ impl Shared {
     pub(crate) fn claim_part(&self, held: usize) -> Option<Claim> {
         let mut state = self.lock();
         // A thread that waits for one of its parts does not read the others meanwhile.
-        let many = state.members > self.config.threads.first || !state.computes;
+        let many = state.running > self.config.threads.first || !state.computes;
         let most = if many { PARTS } else { usize::MAX };
-        let share = (state.parts + state.in_hand).div_ceil(state.members);
+        let share = (state.parts + state.in_hand).div_ceil(state.running);
         if held >= share.min(most) {
             return None;
         }
@@ -436,7 +436,7 @@ mod tests {
         let listing = Arc::new(Listing::new(Arc::default(), 0));
         let chunk = Arc::new(Chunk::new(listing, Vec::new(), Vec::new()));
         shared.offer((0..65).map(|index| Large { chunk: Arc::clone(&chunk), index, parts: 1 }));
-        shared.lock().members = 2;
+        shared.lock().running = 2;
         let claimed = || (0..).take_while(|&held| shared.claim_part(held).is_some()).count();
         assert_eq!([claimed(), claimed(), claimed()], [33, 32, 0]);
     }

@@ -3,12 +3,13 @@
 import errno
 from typing import NamedTuple
 
+from inhaul.arguments import check_key
 from inhaul.content.base import Content, is_taken, loading_as
 from inhaul.content.files import FileContent, FolderContent
 from inhaul.content.remote import ObjectContent, PrefixContent
 from inhaul.errors import InvalidKey, UnsupportedStorage
 from inhaul.instance import Instance, StorageRow
-from inhaul.keys import OBJECTS, key_problem, suffix
+from inhaul.keys import OBJECTS, suffix
 from inhaul.stores import schemes
 from inhaul.stores.schemes import relative_key
 
@@ -103,13 +104,13 @@ async def locate(
                     f"{where} lies in the storage {storage.root}, where its key is {inferred!r}, not {key!r}: "
                     "leave key= out, or move the file"
                 )
-            _check_key(inferred)
+            check_key(inferred)
         return Place(storage, inferred, in_place=True)
     key = inherited if key is None else key
     if key is None and not labelled:
         raise ValueError("Pass one of key, run or description as a parameter")
     if key is not None:
-        _check_key(key)
+        check_key(key)
         if suffix(key) != content.suffix:
             raise ValueError(f"The key {key!r} should end in {content.suffix!r}, the suffix of the content")
     return Place(await instance.storages.at(root or instance.root), key, in_place=False)
@@ -121,11 +122,6 @@ async def _key_of_link(instance: Instance, content: Content, storage: StorageRow
         return None
     own = await instance.storages.of(content.link)
     return relative_key(content.link, storage.root) if own is None or own.root == storage.root else None
-
-
-def _check_key(key: str) -> None:
-    if problem := key_problem(key):
-        raise InvalidKey(f"{key!r} cannot be a key: {problem}")
 
 
 def is_object(key: str) -> bool:

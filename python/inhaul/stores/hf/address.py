@@ -5,8 +5,7 @@ from typing import Self
 from urllib.parse import quote, unquote
 
 from inhaul.errors import UnsupportedStorage
-from inhaul.keys import key_problem
-from inhaul.stores.remote.address import BucketAddress
+from inhaul.stores.remote.address import WebAddress
 from inhaul.texts import is_storable
 
 _NAME = r"[A-Za-z0-9][\w.-]{0,95}"
@@ -18,7 +17,7 @@ _REPOSITORY = re.compile(
 _MAIN = "main"
 
 
-class HfAddress(BucketAddress):
+class HfAddress(WebAddress):
     """The address of a repository, or of a file or folder in it. Its bucket is the repository with its revision."""
 
     __slots__ = ()
@@ -44,15 +43,6 @@ class HfAddress(BucketAddress):
         kind, id, revision = self.repository
         place = id if kind == "model" else f"{kind}s/{id}"
         return f"/{place}/resolve/{quote(revision, safe='')}/{quote(key)}"
-
-    @classmethod
-    def parse(cls, address: str) -> Self:
-        """See `BucketAddress`."""
-        place = cls.locate(address)
-        prefix = place.prefix.strip("/")
-        if prefix and (problem := key_problem(prefix)):
-            raise UnsupportedStorage(f"the path in the repository cannot hold keys, {problem}: {cls.form}")
-        return place.at(prefix)
 
     @classmethod
     def locate(cls, address: str) -> Self:

@@ -32,7 +32,7 @@ _SERVICE = Service(
 _SHA256 = 64  # its digits
 
 
-class HfStore(WebReadable):
+class HfStore(WebReadable[Clients]):
     """A storage whose root is a folder of a repository, or all of it; see `WebReadable`.
 
     Args:
@@ -42,10 +42,8 @@ class HfStore(WebReadable):
 
     def __init__(self, address: HfAddress, limits: Limits | None = None) -> None:
         limits = limits or Limits()
-        requests = Requests(address, limits, _SERVICE, lambda: Clients.open(address, limits))
-        super().__init__(requests)
+        super().__init__(Requests(address, limits, _SERVICE, lambda: Clients.open(address, limits)))
         self.address: HfAddress = address
-        self._hub = requests
 
     def path(self, object_key: str) -> "UPath":
         """Returns the path of a file, existing or not; huggingface_hub opens it.
@@ -62,7 +60,7 @@ class HfStore(WebReadable):
         """Yields the files whose key starts with a prefix, up to 1,000 at a time, in the order of their keys."""
         start, root = self.address.key(prefix), len(self.address.key(""))
         folder = start.rpartition("/")[0]
-        files = await self._hub.send(lambda to: to.tree(folder), folder, needs=_READ)
+        files = await self._requests.send(lambda to: to.tree(folder), folder, needs=_READ)
         found = [StoredObject(key[root:], *stat) for key, stat in files if key.startswith(start)]
         for at in range(0, len(found), PAGE):
             yield found[at : at + PAGE]

@@ -6,7 +6,7 @@ from urllib.parse import quote, unquote
 
 from inhaul.errors import UnsupportedStorage
 from inhaul.keys import key_problem
-from inhaul.stores.remote.address import BucketAddress
+from inhaul.stores.remote.address import WebAddress
 from inhaul.texts import is_storable
 
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -14,7 +14,7 @@ _PORTS = {"http": "80", "https": "443"}
 _AS_THEY_ARE = "%!$&'()*+,/:;=@~"  # characters that a path may hold, and what is encoded already
 
 
-class HttpsAddress(BucketAddress):
+class HttpsAddress(WebAddress):
     """The address of a web server, or of a file there. A key is the path of the URL as the user wrote it.
 
     It contains no secrets: a user, a password, or a query, which may be a signature, is refused.
@@ -32,15 +32,6 @@ class HttpsAddress(BucketAddress):
     def server(self) -> str:
         """The URL of the server."""
         return f"{self.scheme}://{self.bucket}"
-
-    @classmethod
-    def parse(cls, address: str) -> Self:
-        """See `BucketAddress`."""
-        place = cls.locate(address)
-        prefix = place.prefix.strip("/")
-        if prefix and (problem := _problem(prefix)):
-            raise UnsupportedStorage(f"the path of the URL cannot hold keys, {problem}: {cls.form}")
-        return place.at(prefix)
 
     @classmethod
     def locate(cls, address: str) -> Self:
@@ -64,7 +55,7 @@ class HttpsAddress(BucketAddress):
 
     def key_problem(self, object_key: str) -> str | None:
         """See `BucketAddress`. A key must also be valid when it is decoded, as servers decode it."""
-        return super().key_problem(object_key) or _problem(object_key)
+        return super().key_problem(object_key) or key_problem(unquote(object_key, errors="replace"))
 
     def url(self, key: str) -> str:
         """Returns the URL of a whole key, encoded where the user did not do that."""
@@ -83,7 +74,3 @@ class HttpAddress(HttpsAddress):
 
     scheme = "http"
     form = "write http://host/path"
-
-
-def _problem(key: str) -> str | None:
-    return key_problem(unquote(key, errors="replace"))

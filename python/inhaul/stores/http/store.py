@@ -24,7 +24,7 @@ _SERVICE = Service(
 )
 
 
-class HttpStore(WebReadable):
+class HttpStore(WebReadable[Clients]):
     """A storage whose root is a folder of a web server, or all of it; see `WebReadable`.
 
     Args:

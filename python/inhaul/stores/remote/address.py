@@ -126,3 +126,18 @@ class BucketAddress:
         start = f"{cls.scheme}://"
         bucket, _, key = whole.removeprefix(start).partition("/")
         return cls(bucket, key, cls.parse(f"{start}{bucket}{mark}{endpoint if mark else ''}").endpoint_url)
+
+
+class WebAddress(BucketAddress):
+    """The address of a storage on a web server, whose files are only read. A subclass has a `locate` of its own."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, address: str) -> Self:
+        """See `BucketAddress`."""
+        place = cls.locate(address)
+        prefix = place.prefix.strip("/")
+        if prefix and (problem := place.at("").key_problem(prefix)):
+            raise UnsupportedStorage(f"the path on the {cls.holder} cannot hold keys, {problem}: {cls.form}")
+        return place.at(prefix)

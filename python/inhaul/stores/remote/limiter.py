@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 _CUT = 0.85  # of the accepted rate, after the server refused some requests
-_PAUSE = 0.5  # seconds between two cuts, so that the first one can take effect
+_PAUSE = 0.5  # seconds until a cut has taken effect and is measured
 _MEASURED = 0.5  # seconds over which the accepted rate is measured
 _UNKNOWN = 50.0  # requests/s to start with if a server refuses some before its rate was measured
 _BURST = 0.02  # the requests of so many seconds may start at once, since sleeping is not more exact
@@ -135,7 +135,7 @@ class _Pace:
         self._served = self._refused = 0
         self._counted_since = 0.0
         self._served_rate = self._refused_share = 0.0
-        self._before: tuple[float | None, float] | None = None  # the rate and the refused share before the last cut
+        self._before: tuple[float | None, float] = None, 0.0  # the rate and the refused share before the last cut
 
     @property
     def limited(self) -> bool:
@@ -160,9 +160,9 @@ class _Pace:
         self._measure(now)
         if now < self._patient_until or (self._cut and now < self._cut + _PAUSE + _MEASURED):
             return
-        before, self._before = self._before, (self._rate, self._refused_share)
-        if before and 0 < before[1] <= _RANDOM and self._refused_share > before[1] / 2:
-            self._rate, self._before = before[0], None
+        (rate, share), self._before = self._before, (self._rate, self._refused_share)
+        if 0 < share <= _RANDOM and self._refused_share > share / 2:
+            self._rate, self._before = rate, (None, 0.0)
             self._grown, self._patient_until = now, now + _PATIENCE
         elif self._searching or self._served_rate:
             self._lower_to(_CUT * min(self._served_rate or _UNKNOWN, self._rate or float("inf")), now)

@@ -1,6 +1,7 @@
 """Clients that read the files of a web server."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 
-class WebClients:
+class WebClients(ABC):
     """The reads of `remote.clients.Readers`. A subclass says where a file is, and looks at it.
 
     Args:
@@ -34,13 +35,13 @@ class WebClients:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._base!r})"
 
+    @abstractmethod
     def _url(self, key: str) -> str:
         """Returns the address of a file, encoded."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _etag(self, reply: Reply) -> str | None:
         """Returns the entity tag in a reply; None if there is none that changes with each change of the content."""
-        raise NotImplementedError
 
     async def part(self, key: str, start: int, end: int, etag: str | None) -> Piece:
         """See `remote.clients.Readers`. The caller compares the entity tag: not every server respects a condition."""

@@ -1,8 +1,9 @@
 """The storages of files on web servers, which are only read."""
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from inhaul.errors import UnsupportedStorage
 from inhaul.stores.abilities import RemoteReport
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 
-class WebReadable(RemoteReadable[Readers]):
+C = TypeVar("C", bound=Readers)
+
+
+class WebReadable(RemoteReadable[C]):
     """A storage of files on a web server; see `RemoteReadable`."""
 
     async def reader(self, object_key: str) -> "tuple[ObjectStore, str] | None":
@@ -24,9 +28,9 @@ class WebReadable(RemoteReadable[Readers]):
         store = await self._requests.send(lambda to: to.reader(), needs=self._requests.service.read)
         return (store, plain) if await self._serves(store, plain, found.size) else None
 
+    @abstractmethod
     def _plain(self, key: str) -> str | None:
         """Returns a whole key as obstore encodes it; None if it cannot."""
-        raise NotImplementedError
 
     async def _serves(self, store: "ObjectStore", key: str, size: int) -> bool:
         """Returns True if obstore can read parts of a file."""
