@@ -138,9 +138,9 @@ class _Setting(Generic[T]):
 
 
 class Settings:
-    """The settings of this process. An environment variable can set each field.
+    """The settings of this process. Each field has an environment variable of its own.
 
-    `connect()` uses `storage`, `db`, `cache_dir` and `cache_limit`: set these before.
+    `connect()` uses `storage`, `db`, `cache_dir` and `cache_limit`: set these before you call it.
 
     Attributes:
         storage: Root of the default storage (`INHAUL_STORAGE`); None means `./.inhaul/storage`.
@@ -150,10 +150,10 @@ class Settings:
         cache_limit: The most bytes that the copies may use (`INHAUL_CACHE_LIMIT`); None means no limit. The least
             recently used copies are removed first.
         user: Handle recorded as `created_by` (`INHAUL_USER`, else the operating system's user).
-        threads: The most threads that read at a time (`INHAUL_THREADS`), 1 to 1,024. There is one per core at
-            first, and more while these wait for the file system; None means up to 64, or one per core if there are
-            more cores.
-        durability: `"batch"` flushes stored objects to disk before their rows commit; `"process"` leaves that to
+        threads: The maximum number of threads that read (`INHAUL_THREADS`), 1 to 1,024. A job starts with one thread
+            per core, and adds threads while they wait for the file system. None means a maximum of 64, or the number of
+            cores if that is higher.
+        durability: `"batch"` flushes stored objects to disk before their rows are committed; `"process"` leaves that to
             the operating system (`INHAUL_DURABILITY`).
 
     Raises:

@@ -1,4 +1,4 @@
-"""Hashes of the full content: those that inhaul records, and others for comparison.
+"""The hashes that inhaul records, and others for comparison with other tools.
 
 A hash is url-safe base64 without padding (22 characters for MD5). Its type names the rule:
 
@@ -6,15 +6,15 @@ A hash is url-safe base64 without padding (22 characters for MD5). Its type name
 - `md5-N`: from 8 MiB on, MD5 of the concatenated binary MD5s of N parts. Parts are 8 MiB, doubled until there are no
   more than 10,000. This is the rule of the AWS CLI and of boto3's defaults, so the value is the ETag of such an upload.
 - `md5-tree`: MD5 for a folder, over the sorted records of its files: path, NUL, decimal size, NUL, hash, LF.
-- `etag`: for an object on a network that inhaul has not read, if the service states no hash of its content. It is the
-  MD5 of the ETag, on Google Cloud Storage that of the generation, on the Hugging Face Hub that of the id of the blob:
-  it shows whether the object has changed, but says nothing about its content.
-- `sha256` of the whole content: for a large file on the Hugging Face Hub, which states it. `sha256` and `sha256-N`, by
-  the rule of `md5-N`, are also for comparison with hashes of other tools.
+- `etag`: for a remote object that inhaul has not read, if the service states no hash of its content. It is the MD5 of a
+  text: the ETag, on Google Cloud Storage the generation, on the Hugging Face Hub the git blob id. It shows whether the
+  object has changed, but says nothing about its content.
+- `sha256`: SHA-256 of the whole content. inhaul records it for files on LFS of the Hugging Face Hub. `sha256-N` is like
+  `md5-N`, with SHA-256. Both are also for comparison with hashes of other tools.
 - `sha1-fl` and `md5-d`, by lamindb's rules, are never used to decide whether contents are equal.
 
-These functions use all cores, and more threads while these wait for the file system; `INHAUL_THREADS` is the most.
-They block, but release the GIL. `inhaul.hashing.aio` has `hash_file`, `hash_files`, `hash_dir` and `etag` as
+These functions use one thread per core, and more while the threads wait for the file system; `INHAUL_THREADS` sets the
+maximum. They block, but release the GIL. `inhaul.hashing.aio` has `hash_file`, `hash_files`, `hash_dir` and `etag` as
 coroutines.
 """
 
@@ -92,7 +92,8 @@ def hash_file(
 
     Args:
         path: A regular file, or a link to one.
-        algorithm: `md5` and `sha256-parts` divide files of at least one part into parts, the others do not.
+        algorithm: With `md5` and `sha256-parts`, a file of `part_size` bytes or more is hashed in parts. `md5-whole`
+            and the others read it as one stream.
         part_size: The bytes in a part, doubled until there are at most 10,000 parts.
         stop: If another thread sets it, the call raises `RuntimeError` within 0.1 seconds.
 
@@ -116,15 +117,15 @@ def hash_files(
     stop: Stop | None = None,
     root: Root | None = None,
 ) -> list[Digest | OSError]:
-    """Hashes files on all cores. Each result is a digest, or the error of that file.
+    """Hashes files on all cores. Returns for each file its digest, or the `OSError` if it could not be read.
 
     Args:
         paths: The files; the results have the same order.
         algorithm: As in `hash_file`.
         part_size: As in `hash_file`.
         stop: As in `hash_file`.
-        root: The folder to which the paths are relative. A link that leads out of it gives an error. None takes the
-            paths as they are, and follows all links.
+        root: The folder to which the paths are relative. A link that leads out of it gives an error. If None, paths are
+            used as given, and all links are followed.
 
     Raises:
         RuntimeError: The call was stopped.

@@ -26,21 +26,20 @@ def connect(
 ) -> Instance:
     """Returns an instance: a registry and its default storage. It connects when it is first used.
 
-    If no `with` block enters the instance, it becomes the default: all later calls use it, except those in the `with`
-    block of another instance. If a `with` block enters it, calls in the block use it. Calls elsewhere, such as in
-    another thread, then use an earlier default, or this instance if there is none.
+    Without a `with` block, the instance becomes the default of all later calls, except those in the `with` block of
+    another instance. With a `with` block, the calls in the block use it. Calls outside of the block, such as in another
+    thread, use the earlier default; if there is none, they use this instance.
 
     Args:
         storage: Root of the default storage: a folder, `s3://bucket/prefix`, `gs://bucket/prefix` or
-            `az://container/prefix`, with `?endpoint_url=https://...` for a server that is not the service's own. None
-            means `settings.storage`, else `./.inhaul/storage`.
-        db: `sqlite:///PATH` or `postgresql://...`. None means `settings.db`. If that is not set, it is
-            `.inhaul/registry.db` in the folder that you name as the storage, here or in the settings. If you name none,
-            or a bucket, it is `./.inhaul/registry.db`.
-        storage_options: Options for the kind of the default storage. For S3 they are named as in s3fs, such as `key`,
-            `secret`, `profile` or `anon`; for Google Cloud Storage as in gcsfs: `token`, `project`, `endpoint_url`; for
-            Azure as in adlfs, such as `account_name` and `account_key`. For missing ones, the usual environment
-            variables and files of the service are used. Options are never stored or shown.
+            `az://container/prefix`, with `?endpoint_url=https://...` for another server that is compatible, such as
+            MinIO. None means `settings.storage`, else `./.inhaul/storage`.
+        db: `sqlite:///PATH` or `postgresql://...`. None means `settings.db`. If that is not set, and you pass or set a
+            folder as the storage, it is `.inhaul/registry.db` in this folder. Otherwise it is `./.inhaul/registry.db`.
+        storage_options: Options for all storages of the same kind as the default storage. For S3 they are named as in
+            s3fs, such as `key`, `secret`, `profile` or `anon`; for Google Cloud Storage as in gcsfs: `token`,
+            `project`, `endpoint_url`; for Azure as in adlfs, such as `account_name` and `account_key`. For missing
+            ones, the usual environment variables and files of the service are used. Options are never stored or shown.
         local_storage: A folder that keeps new artifacts until `save(upload=True)` moves them to the storage in a
             bucket.
 

@@ -57,9 +57,9 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
     storage already, or in a bucket, on a web server or on the Hugging Face Hub, is registered where it is.
 
     Args:
-        data: A path to a file or folder; an address in a bucket; the URL of a file on a web server, as
-            `https://host/path`; an address on the Hugging Face Hub, as `hf://datasets/owner/name/path`; or a DataFrame,
-            AnnData or MuData.
+        data: A path to a file or folder; an address in a bucket; the URL of a file on a web server, such as
+            `https://host/path`; an address on the Hugging Face Hub, such as `hf://datasets/owner/name/path`; or a
+            DataFrame, AnnData or MuData.
         key: The name of the artifact, like a path: `"experiment/cells.csv"`. Content that differs from the latest
             version with this key becomes a new version.
         description: A description of the artifact.
@@ -74,11 +74,11 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         storage: The storage of the artifact, or its root. A root that is not registered yet is registered when the
             artifact is saved; its folder is created if it is missing. None means the storage that holds the data, or
             else the default one.
-        key_is_virtual: False stores the object under the key, as its path in the storage. True and None let inhaul
-            choose the path.
+        key_is_virtual: False makes the key the path of the object in the storage, too. With True or None, inhaul
+            chooses the path.
         follow_symlinks: In a folder, True follows links to targets inside the folder, and `"anywhere"` follows all
-            links. Links that are not followed are left out. `data` itself may always be a link. The suffix is then that
-            of the link, not of its target; if the link lies in a storage, so is the key.
+            links. Links that are not followed are left out. `data` itself may always be a link. The suffix then comes
+            from the link, not from its target. If the link lies in a storage, the key comes from the link, too.
         on_duplicate: What to do if the content is registered already. With a key, only the latest version with that key
             is compared; without a key, the latest versions of all artifacts in the storage. `"return"` gives that
             artifact. `"create"` makes a new artifact; with a key, a new version. `"error"` raises `KeyExists`.
@@ -89,8 +89,8 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         ValueError: The data cannot be stored in the format, the version is empty or longer than 30 characters, an
             option has an unknown value, or the storage belongs to another registry.
         UnsupportedStorage: The root of the storage is neither a folder nor the address of a bucket. On staging: the
-            address of the data is of an unknown kind, or is a URL with a password or a query, which may be secret, or
-            that of a folder on a web server. On saving: the storage can only be read.
+            address of the data has an unknown scheme. Or it is a URL with a password or a query, which may be secret.
+            Or it is a folder on a web server. On saving: the storage can only be read.
         WrongWorld: A record of `inhaul.sync` was passed to the async API, or the reverse.
     """
 
@@ -210,15 +210,15 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         lists links that are not followed, special files such as sockets, and folders of other storages.
 
         Args:
-            path: The folder. Files that match `.inhaulignore` files in it or below (gitignore syntax) are left out; in
-                a bucket, `.inhaulignore` has no effect.
+            path: The folder. Files that match a pattern in an `.inhaulignore` file (gitignore syntax), in this folder
+                or a subfolder, are left out; in a bucket, `.inhaulignore` has no effect.
             key: The prefix of all keys: a key is `key/relative path`. None means the name of the folder. If the folder
                 lies in a storage, the key of each file is its path relative to the root of the storage; `key` must then
                 be None or the path of the folder relative to that root.
             run: The run that creates the artifacts. None means the current run, False no run.
-            duplicates: `"drop"` registers only the first of several files with the same content. `"keep"` registers
-                all.
-            exclude: Patterns in gitignore syntax of files to leave out.
+            duplicates: `"drop"` registers only the first, in path order, of several files with the same content.
+                `"keep"` registers all.
+            exclude: Patterns (gitignore syntax) for files to leave out.
             follow_symlinks: True follows links whose target is inside the folder, `"anywhere"` follows all. A followed
                 link becomes an artifact with the name of the link and the content of its target. If the folder lies in
                 a storage, its files are registered where they are, and links that lead out of that storage are always
@@ -290,10 +290,10 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or its size or
-                kind is no longer the registered one. If only an ETag is registered, the ETag may also have changed.
-            ObjectDamaged: The object has a path that inhaul chose, and no longer has the registered size or kind (file
-                or folder). Or the bytes fetched from a bucket do not have the registered hash, whoever chose the path.
+            ObjectChanged: For a file in a place that you chose: a later version has overwritten it, or its size or kind
+                changed, or its ETag, if only that is registered.
+            ObjectDamaged: For an object whose path inhaul chose: its size or kind (file or folder) changed. For any
+                remote object: the fetched bytes do not have the registered hash.
             ValueError: The content does not match its suffix.
             MissingLibrary: The reader needs a library that is not installed.
             ValueError: `is_run_input` is True and there is no run, or the run belongs to another instance.
@@ -312,24 +312,24 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
     async def backed(self, is_run_input: "bool | Run | None" = None, **options: Any) -> Any:
         """Opens the content, to read only the parts that you ask for.
 
-        Returns an `AnnDataAccessor` for .h5ad and AnnData zarr, a `BackedAccessor` for other HDF5, zarr and TileDB (not
-        in a bucket), and a `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv. A .csv or .tsv has
-        the columns and types of `load()`; to find them, the whole file is read, unless `read_options` or
+        Returns an `AnnDataAccessor` for .h5ad and AnnData zarr, a `BackedAccessor` for other HDF5 and zarr, and for
+        TileDB on a local disk, and a `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv. A .csv or
+        .tsv has the columns and types of `load()`; to find them, the whole file is read, unless `read_options` or
         `convert_options` are given. In a bucket, a .csv or .tsv is first fetched as a whole.
 
         Args:
             is_run_input: The run to which the artifact is added as an input, unless that run created the artifact. None
                 means the current run, if there is one. True means the current run, and requires one. False means no
                 run.
-            **options: Only for tables: arguments for the file format of pyarrow. For CSV these are `parse_options`,
-                `read_options` and `convert_options` of `pyarrow.dataset.CsvFileFormat`.
+            **options: Only for tables: keyword arguments of pyarrow's class for the file format. For CSV these are
+                `parse_options`, `read_options` and `convert_options` of `pyarrow.dataset.CsvFileFormat`.
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or its size or
-                kind is no longer the registered one. If only an ETag is registered, the ETag may also have changed.
-            ObjectDamaged: The object has a path that inhaul chose, and no longer has the registered size or kind (file
-                or folder). Or the bytes fetched from a bucket do not have the registered hash, whoever chose the path.
+            ObjectChanged: For a file in a place that you chose: a later version has overwritten it, or its size or kind
+                changed, or its ETag, if only that is registered.
+            ObjectDamaged: For an object whose path inhaul chose: its size or kind (file or folder) changed. For any
+                remote object: the fetched bytes do not have the registered hash.
             ValueError: Content with this suffix cannot be opened, or does not match the suffix.
             TypeError: The reader does not accept an option.
         """
@@ -341,9 +341,9 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
     async def cache(self, is_run_input: "bool | Run | None" = None) -> Path:
         """Returns a local path of the content.
 
-        If the storage is local, this is the path of the object itself; otherwise it is that of a copy in the cache,
-        which is fetched if it is missing. Before saving, the path is that of the source, or, for a source in a
-        bucket, that of a copy in the cache.
+        In a local storage, this is the path of the object. In a remote storage, it is the path of a copy in the cache,
+        which is fetched if it is missing. Before saving, it is the path of the source, or of a copy in the cache if the
+        source is remote.
 
         Args:
             is_run_input: The run to which the artifact is added as an input, unless that run created the artifact. None
@@ -352,10 +352,10 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or its size or
-                kind is no longer the registered one. If only an ETag is registered, the ETag may also have changed.
-            ObjectDamaged: The object has a path that inhaul chose, and no longer has the registered size or kind (file
-                or folder). Or the bytes fetched from a bucket do not have the registered hash, whoever chose the path.
+            ObjectChanged: For a file in a place that you chose: a later version has overwritten it, or its size or kind
+                changed, or its ETag, if only that is registered.
+            ObjectDamaged: For an object whose path inhaul chose: its size or kind (file or folder) changed. For any
+                remote object: the fetched bytes do not have the registered hash.
             StorageFull: The cache has no room for the copy.
             ValueError: `is_run_input` is True and there is no run, or the run belongs to another instance; or the
                 artifact was created from memory and is not saved.
@@ -384,9 +384,9 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         """Compares the object with the registry.
 
         Args:
-            read: Read the object even if its metadata suffice. An artifact with only an ETag gets a hash of its
-                content.
-            repair: Store a damaged or missing object again if an equal copy exists.
+            read: Read the object even if its metadata suffice. If only an ETag is registered, the hash of the content
+                is registered instead.
+            repair: Restore a damaged or missing object if an intact copy exists.
             source: The original file, or its folder, for a repair; see `inhaul.verify`.
 
         Raises:

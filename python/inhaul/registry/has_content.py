@@ -62,8 +62,8 @@ class HasContent(IsVersioned, TracksRun, Record):
     def path(self) -> "Path | UPath":
         """The path of the object; before saving, the path of the source.
 
-        On a network it is a UPath, which s3fs, gcsfs, adlfs, fsspec or huggingface_hub opens.
-        If a later version overwrote the object in place, the object of that version is at this path.
+        For a remote object it is a UPath; s3fs, gcsfs, adlfs, fsspec or huggingface_hub opens it. If a later version
+        overwrote the object in place, the object of that version is at this path.
 
         Raises:
             ValueError: The artifact was created from memory and is not saved.

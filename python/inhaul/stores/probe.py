@@ -13,7 +13,7 @@ async def testremote(url: str, storage_options: Mapping[str, Any] | None = None)
 
     Args:
         url: The address of the storage: `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`, with
-            `?endpoint_url=https://...` for a server that is not the service's own.
+            `?endpoint_url=https://...` for another server that is compatible, such as MinIO.
         storage_options: As for `connect`.
 
     Raises:

@@ -428,7 +428,7 @@ class User(_Registry, _TracksUpdates):
     def __repr__(self) -> str: ...
 
 class Storage(_Registry, _TracksUpdates):
-    """A place that holds objects: files below its root are registered in place.
+    """A place that holds objects. A file that already lies below its root is registered there, and not copied.
 
     Args:
         root: A folder, or an address such as `s3://bucket/prefix`; see `connect`. Also a place that can only be read:
@@ -436,7 +436,7 @@ class Storage(_Registry, _TracksUpdates):
 
     Raises:
         TypeError: The root is not a path.
-        UnsupportedStorage: The root is neither a folder nor the address of a bucket.
+        UnsupportedStorage: The root is neither a folder nor an address that inhaul supports.
         InvalidText: The root is empty, or contains a NUL character.
         InvalidKey: The root is not UTF-8.
     """
@@ -459,7 +459,7 @@ class Storage(_Registry, _TracksUpdates):
 
         Args:
             read: Read every object.
-            repair: Store damaged or missing objects again, if there is an equal copy.
+            repair: Restore damaged or missing objects if there is an intact copy.
             max_age: Skip unchanged objects that were verified within this time.
             source: The folder with the original files, or one such file, for repairs.
 
@@ -471,7 +471,7 @@ class Storage(_Registry, _TracksUpdates):
     def move(self, new: Pathish) -> Self:
         """Records the new root of the storage, after you have moved or copied its objects there.
 
-        With the current root, it confirms that the objects at the root belong to this storage. A copy of another
+        If `new` is the current root, this confirms that the objects there belong to this storage. A copy of another
         registry becomes a separate registry. While both store objects in one storage, neither collects garbage there,
         and neither deletes objects unless explicitly requested.
 
@@ -485,7 +485,8 @@ class Storage(_Registry, _TracksUpdates):
             NoResultFound: The storage is not saved.
             WrongStorage: The storage is not at the new root.
             NotADirectoryError: The new root is a file.
-            ValueError: Another storage of the registry with artifacts has this root, or the root is not a valid path.
+            ValueError: Another storage in the registry has this root and has artifacts, or the root is not a valid
+                path.
             UnsupportedStorage: The root is neither a folder nor the address of a bucket, or can only be read, or lies
                 among the objects of a storage.
         """
@@ -503,19 +504,19 @@ def verify(
 ) -> VerifyReport:
     """Compares all objects of a storage with the registry.
 
-    An object in a bucket is not read if its metadata alone show whether it is as registered. All other objects are read
+    A remote object is not read if its metadata are enough to compare it with the registry. All other objects are read
     and hashed. A call continues where an interrupted one stopped.
 
     Args:
         storage: The storage; the default one if None.
         read: Read every object. If only an ETag is registered for an artifact, and the object still has it, the hash of
             the content is registered instead.
-        repair: Store damaged or missing objects again if an equal copy is in `source`, in the cache or in another
+        repair: Restore damaged or missing objects if an intact copy is in `source`, in the cache or in another
             artifact. A file in a place that you chose is only reported: it is neither changed nor restored.
         max_age: Skip objects that were verified less than `max_age` ago, if their size, modification time and ETag have
             not changed.
         source: The folder with the original files, or one such file, for repairs. A file is looked up in the folder
-            under its key, then under shorter ends of the key: for `d/a.csv`, first `d/a.csv`, then `a.csv`.
+            under its key, then under the key without its first folders: for `d/a.csv`, first `d/a.csv`, then `a.csv`.
 
     Raises:
         NoResultFound: The registry does not know the storage.
@@ -926,8 +927,8 @@ class _HasContent(_IsVersioned, _TracksRun, _Record):
     def path(self) -> Path | UPath:
         """The path of the object; before saving, the path of the source.
 
-        On a network it is a UPath, which s3fs, gcsfs, adlfs, fsspec or huggingface_hub opens.
-        If a later version overwrote the object in place, the object of that version is at this path.
+        For a remote object it is a UPath; s3fs, gcsfs, adlfs, fsspec or huggingface_hub opens it. If a later version
+        overwrote the object in place, the object of that version is at this path.
 
         Raises:
             ValueError: The artifact was created from memory and is not saved.
@@ -945,9 +946,9 @@ class Artifact(
     storage already, or in a bucket, on a web server or on the Hugging Face Hub, is registered where it is.
 
     Args:
-        data: A path to a file or folder; an address in a bucket; the URL of a file on a web server, as
-            `https://host/path`; an address on the Hugging Face Hub, as `hf://datasets/owner/name/path`; or a DataFrame,
-            AnnData or MuData.
+        data: A path to a file or folder; an address in a bucket; the URL of a file on a web server, such as
+            `https://host/path`; an address on the Hugging Face Hub, such as `hf://datasets/owner/name/path`; or a
+            DataFrame, AnnData or MuData.
         key: The name of the artifact, like a path: `"experiment/cells.csv"`. Content that differs from the latest
             version with this key becomes a new version.
         description: A description of the artifact.
@@ -962,11 +963,11 @@ class Artifact(
         storage: The storage of the artifact, or its root. A root that is not registered yet is registered when the
             artifact is saved; its folder is created if it is missing. None means the storage that holds the data, or
             else the default one.
-        key_is_virtual: False stores the object under the key, as its path in the storage. True and None let inhaul
-            choose the path.
+        key_is_virtual: False makes the key the path of the object in the storage, too. With True or None, inhaul
+            chooses the path.
         follow_symlinks: In a folder, True follows links to targets inside the folder, and `"anywhere"` follows all
-            links. Links that are not followed are left out. `data` itself may always be a link. The suffix is then that
-            of the link, not of its target; if the link lies in a storage, so is the key.
+            links. Links that are not followed are left out. `data` itself may always be a link. The suffix then comes
+            from the link, not from its target. If the link lies in a storage, the key comes from the link, too.
         on_duplicate: What to do if the content is registered already. With a key, only the latest version with that key
             is compared; without a key, the latest versions of all artifacts in the storage. `"return"` gives that
             artifact. `"create"` makes a new artifact; with a key, a new version. `"error"` raises `KeyExists`.
@@ -977,8 +978,8 @@ class Artifact(
         ValueError: The data cannot be stored in the format, the version is empty or longer than 30 characters, an
             option has an unknown value, or the storage belongs to another registry.
         UnsupportedStorage: The root of the storage is neither a folder nor the address of a bucket. On staging: the
-            address of the data is of an unknown kind, or is a URL with a password or a query, which may be secret, or
-            that of a folder on a web server. On saving: the storage can only be read.
+            address of the data has an unknown scheme. Or it is a URL with a password or a query, which may be secret.
+            Or it is a folder on a web server. On saving: the storage can only be read.
         WrongWorld: A record of `inhaul.sync` was passed to the async API, or the reverse.
     """
 
@@ -1052,15 +1053,15 @@ class Artifact(
         lists links that are not followed, special files such as sockets, and folders of other storages.
 
         Args:
-            path: The folder. Files that match `.inhaulignore` files in it or below (gitignore syntax) are left out; in
-                a bucket, `.inhaulignore` has no effect.
+            path: The folder. Files that match a pattern in an `.inhaulignore` file (gitignore syntax), in this folder
+                or a subfolder, are left out; in a bucket, `.inhaulignore` has no effect.
             key: The prefix of all keys: a key is `key/relative path`. None means the name of the folder. If the folder
                 lies in a storage, the key of each file is its path relative to the root of the storage; `key` must then
                 be None or the path of the folder relative to that root.
             run: The run that creates the artifacts. None means the current run, False no run.
-            duplicates: `"drop"` registers only the first of several files with the same content. `"keep"` registers
-                all.
-            exclude: Patterns in gitignore syntax of files to leave out.
+            duplicates: `"drop"` registers only the first, in path order, of several files with the same content.
+                `"keep"` registers all.
+            exclude: Patterns (gitignore syntax) for files to leave out.
             follow_symlinks: True follows links whose target is inside the folder, `"anywhere"` follows all. A followed
                 link becomes an artifact with the name of the link and the content of its target. If the folder lies in
                 a storage, its files are registered where they are, and links that lead out of that storage are always
@@ -1116,10 +1117,10 @@ class Artifact(
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or its size or
-                kind is no longer the registered one. If only an ETag is registered, the ETag may also have changed.
-            ObjectDamaged: The object has a path that inhaul chose, and no longer has the registered size or kind (file
-                or folder). Or the bytes fetched from a bucket do not have the registered hash, whoever chose the path.
+            ObjectChanged: For a file in a place that you chose: a later version has overwritten it, or its size or kind
+                changed, or its ETag, if only that is registered.
+            ObjectDamaged: For an object whose path inhaul chose: its size or kind (file or folder) changed. For any
+                remote object: the fetched bytes do not have the registered hash.
             ValueError: The content does not match its suffix.
             MissingLibrary: The reader needs a library that is not installed.
             ValueError: `is_run_input` is True and there is no run, or the run belongs to another instance.
@@ -1129,24 +1130,24 @@ class Artifact(
     def backed(self, is_run_input: bool | Run | None = None, **options: Any) -> Any:
         """Opens the content, to read only the parts that you ask for.
 
-        Returns an `AnnDataAccessor` for .h5ad and AnnData zarr, a `BackedAccessor` for other HDF5, zarr and TileDB (not
-        in a bucket), and a `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv. A .csv or .tsv has
-        the columns and types of `load()`; to find them, the whole file is read, unless `read_options` or
+        Returns an `AnnDataAccessor` for .h5ad and AnnData zarr, a `BackedAccessor` for other HDF5 and zarr, and for
+        TileDB on a local disk, and a `pyarrow.dataset.Dataset` for .parquet, .ipc, .feather, .csv and .tsv. A .csv or
+        .tsv has the columns and types of `load()`; to find them, the whole file is read, unless `read_options` or
         `convert_options` are given. In a bucket, a .csv or .tsv is first fetched as a whole.
 
         Args:
             is_run_input: The run to which the artifact is added as an input, unless that run created the artifact. None
                 means the current run, if there is one. True means the current run, and requires one. False means no
                 run.
-            **options: Only for tables: arguments for the file format of pyarrow. For CSV these are `parse_options`,
-                `read_options` and `convert_options` of `pyarrow.dataset.CsvFileFormat`.
+            **options: Only for tables: keyword arguments of pyarrow's class for the file format. For CSV these are
+                `parse_options`, `read_options` and `convert_options` of `pyarrow.dataset.CsvFileFormat`.
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or its size or
-                kind is no longer the registered one. If only an ETag is registered, the ETag may also have changed.
-            ObjectDamaged: The object has a path that inhaul chose, and no longer has the registered size or kind (file
-                or folder). Or the bytes fetched from a bucket do not have the registered hash, whoever chose the path.
+            ObjectChanged: For a file in a place that you chose: a later version has overwritten it, or its size or kind
+                changed, or its ETag, if only that is registered.
+            ObjectDamaged: For an object whose path inhaul chose: its size or kind (file or folder) changed. For any
+                remote object: the fetched bytes do not have the registered hash.
             ValueError: Content with this suffix cannot be opened, or does not match the suffix.
             TypeError: The reader does not accept an option.
         """
@@ -1155,9 +1156,9 @@ class Artifact(
     def cache(self, is_run_input: bool | Run | None = None) -> Path:
         """Returns a local path of the content.
 
-        If the storage is local, this is the path of the object itself; otherwise it is that of a copy in the cache,
-        which is fetched if it is missing. Before saving, the path is that of the source, or, for a source in a
-        bucket, that of a copy in the cache.
+        In a local storage, this is the path of the object. In a remote storage, it is the path of a copy in the cache,
+        which is fetched if it is missing. Before saving, it is the path of the source, or of a copy in the cache if the
+        source is remote.
 
         Args:
             is_run_input: The run to which the artifact is added as an input, unless that run created the artifact. None
@@ -1166,10 +1167,10 @@ class Artifact(
 
         Raises:
             ObjectMissing: The object is not in the storage.
-            ObjectChanged: The file lies in a place that you chose. A later version has overwritten it, or its size or
-                kind is no longer the registered one. If only an ETag is registered, the ETag may also have changed.
-            ObjectDamaged: The object has a path that inhaul chose, and no longer has the registered size or kind (file
-                or folder). Or the bytes fetched from a bucket do not have the registered hash, whoever chose the path.
+            ObjectChanged: For a file in a place that you chose: a later version has overwritten it, or its size or kind
+                changed, or its ETag, if only that is registered.
+            ObjectDamaged: For an object whose path inhaul chose: its size or kind (file or folder) changed. For any
+                remote object: the fetched bytes do not have the registered hash.
             StorageFull: The cache has no room for the copy.
             ValueError: `is_run_input` is True and there is no run, or the run belongs to another instance; or the
                 artifact was created from memory and is not saved.
@@ -1191,9 +1192,9 @@ class Artifact(
         """Compares the object with the registry.
 
         Args:
-            read: Read the object even if its metadata suffice. An artifact with only an ETag gets a hash of its
-                content.
-            repair: Store a damaged or missing object again if an equal copy exists.
+            read: Read the object even if its metadata suffice. If only an ETag is registered, the hash of the content
+                is registered instead.
+            repair: Restore a damaged or missing object if an intact copy exists.
             source: The original file, or its folder, for a repair; see `inhaul.verify`.
 
         Raises:
@@ -1799,21 +1800,20 @@ def connect(
 ) -> Instance:
     """Returns an instance: a registry and its default storage. It connects when it is first used.
 
-    If no `with` block enters the instance, it becomes the default: all later calls use it, except those in the `with`
-    block of another instance. If a `with` block enters it, calls in the block use it. Calls elsewhere, such as in
-    another thread, then use an earlier default, or this instance if there is none.
+    Without a `with` block, the instance becomes the default of all later calls, except those in the `with` block of
+    another instance. With a `with` block, the calls in the block use it. Calls outside of the block, such as in another
+    thread, use the earlier default; if there is none, they use this instance.
 
     Args:
         storage: Root of the default storage: a folder, `s3://bucket/prefix`, `gs://bucket/prefix` or
-            `az://container/prefix`, with `?endpoint_url=https://...` for a server that is not the service's own. None
-            means `settings.storage`, else `./.inhaul/storage`.
-        db: `sqlite:///PATH` or `postgresql://...`. None means `settings.db`. If that is not set, it is
-            `.inhaul/registry.db` in the folder that you name as the storage, here or in the settings. If you name none,
-            or a bucket, it is `./.inhaul/registry.db`.
-        storage_options: Options for the kind of the default storage. For S3 they are named as in s3fs, such as `key`,
-            `secret`, `profile` or `anon`; for Google Cloud Storage as in gcsfs: `token`, `project`, `endpoint_url`; for
-            Azure as in adlfs, such as `account_name` and `account_key`. For missing ones, the usual environment
-            variables and files of the service are used. Options are never stored or shown.
+            `az://container/prefix`, with `?endpoint_url=https://...` for another server that is compatible, such as
+            MinIO. None means `settings.storage`, else `./.inhaul/storage`.
+        db: `sqlite:///PATH` or `postgresql://...`. None means `settings.db`. If that is not set, and you pass or set a
+            folder as the storage, it is `.inhaul/registry.db` in this folder. Otherwise it is `./.inhaul/registry.db`.
+        storage_options: Options for all storages of the same kind as the default storage. For S3 they are named as in
+            s3fs, such as `key`, `secret`, `profile` or `anon`; for Google Cloud Storage as in gcsfs: `token`,
+            `project`, `endpoint_url`; for Azure as in adlfs, such as `account_name` and `account_key`. For missing
+            ones, the usual environment variables and files of the service are used. Options are never stored or shown.
         local_storage: A folder that keeps new artifacts until `save(upload=True)` moves them to the storage in a
             bucket.
 
@@ -1880,23 +1880,23 @@ def gc(
 
     Garbage is: objects whose path inhaul chose and to which no artifact refers; uploads of such objects that were never
     completed; files that crashed processes left in the storage or the cache; and session files of crashed ingests. A
-    repeated ingest without its session file starts anew. These are never garbage: files in places that you chose,
-    anything that may belong to another registry, and anything that a running ingest or save in any process may need.
-    With `delete=True`, objects of permanently deleted artifacts that could not be removed before are removed, too, even
-    if they are newer than `older_than`.
+    repeated ingest without its session file starts from the beginning. These are never garbage: files in places that
+    you chose, anything that may belong to another registry, and anything that a running ingest or save in any process
+    may need. With `delete=True`, it also removes objects that an earlier permanent deletion could not remove, even if
+    they are newer than `older_than`.
 
     Args:
         storage: The storage; the default one if None.
         delete: Delete the garbage. Otherwise nothing is changed.
         older_than: The minimum age of garbage.
-        shared: With True, an object in the storage is garbage only if its artifact, in any version, is or was in this
-            registry. Pass it if other registries also use the storage. Other objects that crashed calls stored and did
-            not register then stay, and temporary files in the storage, too.
+        shared: With True, an object in the storage is garbage only if its name contains the id of an artifact that this
+            registry has or had. Pass it if other registries also use the storage. All other objects without a row stay,
+            and so do temporary files in the storage.
 
     Raises:
         NoResultFound: The registry does not know the storage.
-        StorageShared: Another registry uses the storage, and `shared` is False. Or, whatever `shared` is, another
-            registry there is a copy of this one, or its original, or another copy of that.
+        StorageShared: Another registry uses the storage, and `shared` is False. Or, whatever `shared` is, this registry
+            and another one there are copies of each other, or of the same registry.
         WrongStorage: A different storage is at this root, or the storage belongs to another copy of the registry.
         TypeError: An argument has the wrong type.
         ValueError: `older_than` is negative, or more than 36,500 days.
@@ -1927,8 +1927,9 @@ def ingest(
             in a storage, the key of each file is its path relative to the root of the storage; `key` must then be None
             or the path of the folder relative to that root.
         run: The run that creates the artifacts. None means the current run, False no run.
-        duplicates: `"drop"` registers only the first of several files with the same content. `"keep"` registers all.
-        exclude: Patterns in gitignore syntax of files to leave out.
+        duplicates: `"drop"` registers only the first, in path order, of several files with the same content. `"keep"`
+            registers all.
+        exclude: Patterns (gitignore syntax) for files to leave out.
         follow_symlinks: True follows links whose target is inside the folder, `"anywhere"` follows all. A followed link
             becomes an artifact with the name of the link and the content of its target. If the folder lies in a
             storage, its files are registered where they are, and links that lead out of that storage are always
@@ -1975,7 +1976,7 @@ def testremote(url: str, storage_options: Mapping[str, Any] | None = None) -> Re
 
     Args:
         url: The address of the storage: `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`, with
-            `?endpoint_url=https://...` for a server that is not the service's own.
+            `?endpoint_url=https://...` for another server that is compatible, such as MinIO.
         storage_options: As for `connect`.
 
     Raises:

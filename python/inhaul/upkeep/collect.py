@@ -1,4 +1,4 @@
-"""Garbage collection: removes objects without a row, and what crashed calls left behind."""
+"""Garbage collection: finds objects without a row and what crashed calls left behind, and deletes them on request."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable

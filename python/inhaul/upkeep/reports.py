@@ -17,7 +17,7 @@ class Defect(StrEnum):
     SWAPPED = "swapped"
     """It has the content of another artifact."""
     ALTERED = "altered"
-    """It has as many bytes as are registered, but other ones."""
+    """It has the registered size, but other content."""
     UNREADABLE = "unreadable"
     """It cannot be read."""
     EXTRA = "extra"
@@ -55,8 +55,9 @@ class VerifyReport:
             changed.
         unhashed: The number of checked artifacts with only an ETag: their ETags and sizes were compared.
         read: Bytes of the objects that were read to compare them.
-        findings: The objects that differ from the registry, also those that were repaired.
-        superseded: Older versions whose bytes a later version replaced in place. The registry knows this.
+        findings: The objects that differ from the registry, including those that were repaired.
+        superseded: Older versions whose bytes a later version replaced in place. The registry recorded that, so they
+            are no errors.
         seconds: Wall time in seconds.
     """
 
@@ -88,8 +89,7 @@ class GcReport:
         objects: Paths of objects that no artifact refers to.
         uploads: Keys of uploads in parts that were never completed.
         temporaries: Paths of unfinished files for objects or for copies in the cache.
-        sessions: Paths of the sessions of crashed ingests. Until they are deleted, the same ingest can continue with
-            them.
+        sessions: Paths of session files. A crashed ingest can continue as long as its session file exists.
         bytes: Bytes of the objects and temporaries; those of uploads and sessions are not counted.
     """
 

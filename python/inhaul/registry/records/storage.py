@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Storage(Registry, TracksUpdates):
-    """A place that holds objects: files below its root are registered in place.
+    """A place that holds objects. A file that already lies below its root is registered there, and not copied.
 
     Args:
         root: A folder, or an address such as `s3://bucket/prefix`; see `connect`. Also a place that can only be read:
@@ -36,7 +36,7 @@ class Storage(Registry, TracksUpdates):
 
     Raises:
         TypeError: The root is not a path.
-        UnsupportedStorage: The root is neither a folder nor the address of a bucket.
+        UnsupportedStorage: The root is neither a folder nor an address that inhaul supports.
         InvalidText: The root is empty, or contains a NUL character.
         InvalidKey: The root is not UTF-8.
     """
@@ -69,7 +69,7 @@ class Storage(Registry, TracksUpdates):
 
         Args:
             read: Read every object.
-            repair: Store damaged or missing objects again, if there is an equal copy.
+            repair: Restore damaged or missing objects if there is an intact copy.
             max_age: Skip unchanged objects that were verified within this time.
             source: The folder with the original files, or one such file, for repairs.
 
@@ -81,7 +81,7 @@ class Storage(Registry, TracksUpdates):
     async def move(self, new: "Pathish") -> Self:
         """Records the new root of the storage, after you have moved or copied its objects there.
 
-        With the current root, it confirms that the objects at the root belong to this storage. A copy of another
+        If `new` is the current root, this confirms that the objects there belong to this storage. A copy of another
         registry becomes a separate registry. While both store objects in one storage, neither collects garbage there,
         and neither deletes objects unless explicitly requested.
 
@@ -95,7 +95,8 @@ class Storage(Registry, TracksUpdates):
             NoResultFound: The storage is not saved.
             WrongStorage: The storage is not at the new root.
             NotADirectoryError: The new root is a file.
-            ValueError: Another storage of the registry with artifacts has this root, or the root is not a valid path.
+            ValueError: Another storage in the registry has this root and has artifacts, or the root is not a valid
+                path.
             UnsupportedStorage: The root is neither a folder nor the address of a bucket, or can only be read, or lies
                 among the objects of a storage.
         """
@@ -146,19 +147,19 @@ async def verify(
 ) -> VerifyReport:
     """Compares all objects of a storage with the registry.
 
-    An object in a bucket is not read if its metadata alone show whether it is as registered. All other objects are read
+    A remote object is not read if its metadata are enough to compare it with the registry. All other objects are read
     and hashed. A call continues where an interrupted one stopped.
 
     Args:
         storage: The storage; the default one if None.
         read: Read every object. If only an ETag is registered for an artifact, and the object still has it, the hash of
             the content is registered instead.
-        repair: Store damaged or missing objects again if an equal copy is in `source`, in the cache or in another
+        repair: Restore damaged or missing objects if an intact copy is in `source`, in the cache or in another
             artifact. A file in a place that you chose is only reported: it is neither changed nor restored.
         max_age: Skip objects that were verified less than `max_age` ago, if their size, modification time and ETag have
             not changed.
         source: The folder with the original files, or one such file, for repairs. A file is looked up in the folder
-            under its key, then under shorter ends of the key: for `d/a.csv`, first `d/a.csv`, then `a.csv`.
+            under its key, then under the key without its first folders: for `d/a.csv`, first `d/a.csv`, then `a.csv`.
 
     Raises:
         NoResultFound: The registry does not know the storage.

@@ -100,8 +100,9 @@ async def ingest(
             in a storage, the key of each file is its path relative to the root of the storage; `key` must then be None
             or the path of the folder relative to that root.
         run: The run that creates the artifacts. None means the current run, False no run.
-        duplicates: `"drop"` registers only the first of several files with the same content. `"keep"` registers all.
-        exclude: Patterns in gitignore syntax of files to leave out.
+        duplicates: `"drop"` registers only the first, in path order, of several files with the same content. `"keep"`
+            registers all.
+        exclude: Patterns (gitignore syntax) for files to leave out.
         follow_symlinks: True follows links whose target is inside the folder, `"anywhere"` follows all. A followed link
             becomes an artifact with the name of the link and the content of its target. If the folder lies in a
             storage, its files are registered where they are, and links that lead out of that storage are always

@@ -20,23 +20,23 @@ async def gc(
 
     Garbage is: objects whose path inhaul chose and to which no artifact refers; uploads of such objects that were never
     completed; files that crashed processes left in the storage or the cache; and session files of crashed ingests. A
-    repeated ingest without its session file starts anew. These are never garbage: files in places that you chose,
-    anything that may belong to another registry, and anything that a running ingest or save in any process may need.
-    With `delete=True`, objects of permanently deleted artifacts that could not be removed before are removed, too, even
-    if they are newer than `older_than`.
+    repeated ingest without its session file starts from the beginning. These are never garbage: files in places that
+    you chose, anything that may belong to another registry, and anything that a running ingest or save in any process
+    may need. With `delete=True`, it also removes objects that an earlier permanent deletion could not remove, even if
+    they are newer than `older_than`.
 
     Args:
         storage: The storage; the default one if None.
         delete: Delete the garbage. Otherwise nothing is changed.
         older_than: The minimum age of garbage.
-        shared: With True, an object in the storage is garbage only if its artifact, in any version, is or was in this
-            registry. Pass it if other registries also use the storage. Other objects that crashed calls stored and did
-            not register then stay, and temporary files in the storage, too.
+        shared: With True, an object in the storage is garbage only if its name contains the id of an artifact that this
+            registry has or had. Pass it if other registries also use the storage. All other objects without a row stay,
+            and so do temporary files in the storage.
 
     Raises:
         NoResultFound: The registry does not know the storage.
-        StorageShared: Another registry uses the storage, and `shared` is False. Or, whatever `shared` is, another
-            registry there is a copy of this one, or its original, or another copy of that.
+        StorageShared: Another registry uses the storage, and `shared` is False. Or, whatever `shared` is, this registry
+            and another one there are copies of each other, or of the same registry.
         WrongStorage: A different storage is at this root, or the storage belongs to another copy of the registry.
         TypeError: An argument has the wrong type.
         ValueError: `older_than` is negative, or more than 36,500 days.
