@@ -1,7 +1,7 @@
 //! The threads of a scan: one per core, and more while they wait for a file system that answers slowly.
 //!
-//! A thread waits if it neither computes nor queues for a core. Linux counts both times for each thread. On other
-//! systems, the number of threads stays.
+//! They wait if the process uses little of the cores, and few of its threads are runnable. (Others are runnable, too, if
+//! another process has the cores.) On systems without `/proc`, only the first is known.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, nice};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::{Error, Result};
 use crate::hash::md5::Backend;
@@ -24,13 +25,13 @@ const NICENESS: i32 = 10;
 /// The most threads that wait for a file system, if there are fewer cores.
 const WAITING: usize = 64;
 
-/// The most descriptors of one of many threads: a folder, a file, its times, and its parts of large files.
+/// The most descriptors of one of many threads: a folder, a file, its state, and its parts of large files.
 const DESCRIPTORS: u64 = 3 + PARTS as u64;
 
 /// The most parts of large files that one of many threads holds.
 pub(crate) const PARTS: usize = 4;
 
-/// The shortest and the longest time between two reviews. It doubles while nothing changes.
+/// The shortest and the longest time over which the use of the cores is measured. It doubles while nothing changes.
 const REVIEW: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(50)];
 
 /// The share of the cores that is in use when more threads are of no use.
@@ -59,63 +60,63 @@ impl Threads {
         let waiting = WAITING.min(usize::try_from(bearable).unwrap_or(WAITING));
         Self { first: cores, most: cores.max(waiting) }
     }
+
+    /// The number of threads to add to `count`, if so many cores are in use, and so many threads have no work, or could
+    /// use a core now.
+    fn to_add(self, count: usize, cores: f64, idle: usize, runnable: usize) -> usize {
+        let of_no_use = idle > 0 || cores > FULL * self.first as f64 || runnable >= self.first;
+        if of_no_use { 0 } else { count.min(self.most.saturating_sub(count)) }
+    }
 }
 
 /// The threads that are running.
 pub(crate) struct Crew {
     threads: Threads,
     backend: Backend,
-    members: Vec<Member>,
+    /// The states of the threads, as the kernel shows them.
+    states: Vec<File>,
     handles: Vec<JoinHandle<()>>,
     reviewed: Instant,
-    pause: Duration,
-}
-
-struct Member {
-    /// The kernel's times of the thread, if it counts them.
-    times: Option<File>,
-    /// The time that it has computed or queued for a core.
+    /// The CPU time of the process at the last review.
     used: Duration,
+    pause: Duration,
 }
 
 impl Crew {
     pub(crate) fn new(threads: Threads, backend: Backend) -> Self {
-        let (reviewed, pause) = (Instant::now(), REVIEW[0]);
-        Self { threads, backend, members: Vec::new(), handles: Vec::new(), reviewed, pause }
+        let (reviewed, used) = (Instant::now(), cpu_time());
+        let (states, handles) = (Vec::new(), Vec::new());
+        Self { threads, backend, states, handles, reviewed, used, pause: REVIEW[0] }
     }
 
     /// The time until the next review; None if there is none.
     fn due(&self) -> Option<Duration> {
-        let can_grow = self.members.len() < self.threads.most;
+        let can_grow = self.handles.len() < self.threads.most;
         can_grow.then(|| self.pause.saturating_sub(self.reviewed.elapsed()))
     }
 
-    /// The number of threads to add, given how many have no work; None if the cores are busy, or nobody counts times.
-    fn wanted(&mut self, idle: usize) -> Option<usize> {
-        let elapsed = std::mem::replace(&mut self.reviewed, Instant::now()).elapsed();
-        let mut used = Duration::ZERO;
-        for member in &mut self.members {
-            let now = member.times.as_ref().and_then(used_by)?;
-            used += now.saturating_sub(member.used);
-            member.used = now;
-        }
-        let count = self.members.len();
-        let is_full = used.as_secs_f64() > FULL * self.threads.first as f64 * elapsed.as_secs_f64();
-        let wanted = if idle > 0 || is_full { 0 } else { count.min(self.threads.most - count) };
+    /// The number of threads to add, given how many have no work.
+    fn wanted(&mut self, idle: usize) -> usize {
+        let (elapsed, used) = (self.reviewed.elapsed(), cpu_time());
+        let cores = used.saturating_sub(self.used).as_secs_f64() / elapsed.as_secs_f64();
+        (self.reviewed, self.used) = (Instant::now(), used);
+        let runnable = self.states.iter().filter(|state| is_runnable(state)).count();
+        let wanted = self.threads.to_add(self.handles.len(), cores, idle, runnable);
         self.pause = if wanted > 0 { REVIEW[0] } else { (2 * self.pause).min(REVIEW[1]) };
-        (!is_full).then_some(wanted)
+        wanted
     }
 }
 
-/// The time that a thread has computed or queued for a core; None if it has ended.
-///
-/// The format is in the kernel's `Documentation/scheduler/sched-stats.rst`.
-fn used_by(times: &File) -> Option<Duration> {
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+/// Returns true if a thread computes or queues for a core, by the third field of its `stat`; see `proc_pid_stat(5)`.
+fn is_runnable(stat: &File) -> bool {
     let mut text = [0; 64];
-    let length = times.read_at(&mut text, 0).ok()?;
-    let mut numbers = str::from_utf8(&text[..length]).ok()?.split_whitespace();
-    let mut next = || numbers.next()?.parse().ok().map(Duration::from_nanos);
-    Some(next()? + next()?)
+    let length = stat.read_at(&mut text, 0).unwrap_or(0);
+    text[..length].windows(3).any(|window| window == b") R")
 }
 
 impl Shared {
@@ -137,8 +138,7 @@ impl Shared {
                 .name("inhaul-scan".to_owned())
                 .spawn(move || {
                     let _ = nice(NICENESS); // only of this thread, on Linux; a failure is harmless
-                    let times = File::open("/proc/thread-self/schedstat").ok();
-                    lock(&shared.crew).members.push(Member { times, used: Duration::ZERO });
+                    lock(&shared.crew).states.extend(File::open("/proc/thread-self/stat").ok());
                     worker::run(&shared, backend);
                 })
                 .map_err(|error| Error::Invalid(format!("no thread can be started: {error}")))?;
@@ -161,12 +161,7 @@ impl Shared {
         }
         let wanted = crew.wanted(idle);
         drop(crew);
-        match wanted {
-            Some(wanted) => {
-                let _ = self.hire(wanted); // the system may allow no more
-            }
-            None => self.lock().computes = true,
-        }
+        let _ = self.hire(wanted); // the system may allow no more
     }
 
     /// Waits until all threads have ended.
@@ -186,34 +181,46 @@ mod tests {
 
     use super::*;
 
-    /// The threads that a crew of one wants while its only member runs `work` again and again.
-    fn wanted(idle: usize, work: fn()) -> Option<usize> {
-        let mut crew = Crew::new(Threads { first: 1, most: 4 }, Backend::active().unwrap());
+    const TWO: Threads = Threads { first: 2, most: 12 };
+
+    #[test]
+    fn threads_that_wait_double() {
+        assert_eq!(TWO.to_add(2, 0.1, 0, 0), 2);
+        assert_eq!(TWO.to_add(8, 1.4, 0, 1), 4);
+        assert_eq!(TWO.to_add(12, 0.1, 0, 0), 0);
+        assert_eq!(TWO.to_add(2, 1.8, 0, 0), 0, "the cores are busy");
+        assert_eq!(TWO.to_add(2, 0.1, 1, 0), 0, "one has no work");
+        assert_eq!(TWO.to_add(2, 0.1, 0, 2), 0, "another process has the cores");
+    }
+
+    /// Looks a hundred times whether a thread is runnable that does `work` again and again.
+    #[cfg(target_os = "linux")]
+    fn runnable(work: fn()) -> usize {
         let (sender, receiver) = channel();
         let stopped = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                sender.send(File::open("/proc/thread-self/schedstat").ok()).unwrap();
+                sender.send(File::open("/proc/thread-self/stat").unwrap()).unwrap();
                 while !stopped.load(Ordering::Relaxed) {
                     work();
                 }
             });
-            let times = receiver.recv().unwrap();
-            let used = times.as_ref().and_then(used_by).unwrap();
-            crew.members.push(Member { times, used });
-            crew.reviewed = Instant::now();
-            std::thread::sleep(Duration::from_millis(100));
-            let wanted = crew.wanted(idle);
+            let stat = receiver.recv().unwrap();
+            let looks = (0..100).map(|_| {
+                std::thread::sleep(Duration::from_millis(1));
+                usize::from(is_runnable(&stat))
+            });
+            let count = looks.sum();
             stopped.store(true, Ordering::Relaxed);
-            wanted
+            count
         })
     }
 
     #[test]
-    fn threads_that_wait_get_help_and_threads_that_compute_do_not() {
-        assert_eq!(wanted(0, || std::thread::sleep(Duration::from_millis(1))), Some(1));
-        assert_eq!(wanted(1, || std::thread::sleep(Duration::from_millis(1))), Some(0));
-        assert_eq!(wanted(0, std::hint::spin_loop), None);
+    #[cfg(target_os = "linux")]
+    fn a_thread_that_computes_is_runnable_and_one_that_sleeps_is_not() {
+        assert!(runnable(std::hint::spin_loop) > 90);
+        assert!(runnable(|| std::thread::sleep(Duration::from_millis(10))) < 30);
     }
 
     #[test]

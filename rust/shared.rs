@@ -64,8 +64,6 @@ pub(crate) struct State {
     panic: Option<String>,
     /// The number of threads that were started.
     pub(crate) running: usize,
-    /// Whether the cores were found busy, so that a thread may hold many parts.
-    pub(crate) computes: bool,
     /// The number of threads that wait for work.
     idle: usize,
     /// The number of callers that wait for results.
@@ -205,7 +203,6 @@ impl Shared {
             outbox: Outbox::default(),
             panic: None,
             running: 0,
-            computes: config.threads.first == config.threads.most,
             idle: 0,
             callers: 0,
         };
@@ -360,7 +357,7 @@ impl Shared {
     pub(crate) fn claim_part(&self, held: usize) -> Option<Claim> {
         let mut state = self.lock();
         // A thread that waits for one of its parts does not read the others meanwhile.
-        let many = state.running > self.config.threads.first || !state.computes;
+        let many = state.running > self.config.threads.first;
         let most = if many { PARTS } else { usize::MAX };
         let share = (state.parts + state.in_hand).div_ceil(state.running);
         if held >= share.min(most) {

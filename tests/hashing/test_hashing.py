@@ -124,7 +124,7 @@ def test_threads_share_one_huge_file_among_tiny_ones(tmp_path: Path, place: str)
             time.sleep(0.002)
     assert len(hashes.result()) == len(paths)
     assert len(read) == 2
-    assert min(read.values()) > 0.2 * huge.stat().st_size
+    assert min(read.values()) > 0.2 * sum(read.values())  # on a busy machine, the last look may be too early
 
 
 def test_published_vectors(tmp_path: Path) -> None:
