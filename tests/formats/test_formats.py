@@ -513,3 +513,26 @@ def test_what_is_in_memory_gets_a_suffix_of_its_format(form: str | None, name: s
 
 
 ADATA = anndata.AnnData(np.zeros((1, 1)))
+
+
+# `os._exit()`, because pyarrow sometimes aborts a process that ends right after it read a Parquet file.
+ROW = """
+import os, sys
+from pathlib import Path
+from inhaul.formats import known
+known.SUFFIXES[".pq"] = known.Known("parquet", "DataFrame", is_backed=True)
+known.BACKED[".pq"] = "parquet"
+import pandas as pd
+from inhaul.formats import memory, suffixes
+table, path = pd.DataFrame({"a": [1, 2, 3]}), Path(sys.argv[1])
+assert memory.suffix_of(table, None, ".pq") == ".pq"
+memory.write(table, path, ".pq")
+assert suffixes.observations(path, ".pq", "DataFrame") == 3
+assert suffixes.load(path, ".pq", "DataFrame").equals(table)
+os._exit(0)
+"""
+
+
+def test_a_suffix_of_a_known_form_is_one_row(tmp_path: Path) -> None:
+    """Besides, the core records the accessor; `test_keys` compares its list."""
+    subprocess.run([sys.executable, "-c", ROW, tmp_path / "a.pq"], check=True)

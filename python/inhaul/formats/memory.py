@@ -7,13 +7,22 @@ from typing import Any
 
 from inhaul.formats import anndata, mudata, reopened, tables
 from inhaul.formats.broken import told_as
+from inhaul.formats.known import BACKED, SUFFIXES
+
+
+def _suffixes(accessor: str, *first: str) -> tuple[str, ...]:
+    """Returns suffixes, and all others of their form that mean this accessor; the first one is the default."""
+    form = SUFFIXES[first[0]].form
+    others = (suffix for suffix, known in SUFFIXES.items() if known.form == form and known.accessor == accessor)
+    return (*first, *(suffix for suffix in others if suffix in BACKED and suffix not in first))
+
 
 # The library of each type, and its formats; the first one is the default.
 _LIBRARIES = {"DataFrame": "pandas", "AnnData": "anndata", "MuData": "mudata"}
 _FORMATS: dict[str, dict[str, tuple[str, ...]]] = {
-    "DataFrame": {"parquet": (".parquet",)},
-    "AnnData": {"h5ad": (".h5ad",), "zarr": (".anndata.zarr", ".zarr", ".zrad")},
-    "MuData": {"h5mu": (".h5mu",)},
+    "DataFrame": {"parquet": _suffixes("DataFrame", ".parquet")},
+    "AnnData": {"h5ad": _suffixes("AnnData", ".h5ad"), "zarr": _suffixes("AnnData", ".anndata.zarr", ".zarr")},
+    "MuData": {"h5mu": _suffixes("MuData", ".h5mu")},
 }
 _WRITERS: dict[str, Callable[[Any, Path], None]] = {
     "parquet": tables.write_parquet,

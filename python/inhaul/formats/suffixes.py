@@ -7,7 +7,7 @@ from typing import Any
 from inhaul import keys
 from inhaul.formats import anndata, annotated, arrays, documents, images, mudata, tables, tiledb
 from inhaul.formats.broken import told_as
-from inhaul.formats.known import SUFFIXES
+from inhaul.formats.known import BACKED, SUFFIXES
 
 Loader = Callable[..., Any]
 
@@ -92,6 +92,6 @@ def observations(path: Path, suffix: str, accessor: str | None) -> int | None:
     try:
         if accessor in ("AnnData", "MuData"):
             return annotated.observations(path, suffix)
-        return tables.parquet_rows(path) if suffix == ".parquet" else None
+        return tables.parquet_rows(path) if BACKED.get(suffix) == "parquet" else None
     except Exception:
         return None  # registering accepts damaged content; load() raises the error
