@@ -16,13 +16,13 @@ tests = $(foreach name,$1,$(or $(wildcard tests/*/test_$(name).py),$(error There
 
 # The first seed of the random tests. `make soak` stops at a failed test, and the next call continues with that test.
 SEED ?= 0
-RANDOM_TESTS := $(call tests,azure_end_to_end bad_input cache cancel commit_in_doubt concurrent crash flips gc gcs_end_to_end gcs_faults gcs_resumable interrupted interrupted_lists leases ownership projects remote_upkeep removing replacing round_trips s3_end_to_end s3_lifecycle s3_long states storage_links upload uploading verify)
+RANDOM_TESTS := $(call tests,bad_input cache cancel clouds_end_to_end clouds_network commit_in_doubt concurrent crash flips gc gcs_resumable interrupted interrupted_lists leases lifecycle ownership projects remote_upkeep removing replacing round_trips s3_end_to_end s3_long states storage_links upload uploading verify)
 
 # Tests that also run with PgBouncer before PostgreSQL. Others can be run by hand: `POOLED=1 pytest -k postgresql`.
 POOLED_TESTS := $(call tests,concurrent engine leases many membership migrations query)
 
 # Tests of storage on S3. `make soak` also runs them on Ceph, from Debian's packages, and on rclone.
-S3_TESTS := $(call tests,cloud remote_probe remote_upkeep s3_differences s3_end_to_end s3_faults s3_lifecycle s3_multipart s3_route s3_store)
+S3_TESTS := $(call tests,cloud lifecycle remote_probe remote_upkeep s3_differences s3_end_to_end s3_faults s3_multipart s3_route s3_store)
 
 RUST := $(shell find rust -name '*.rs') Cargo.toml
 

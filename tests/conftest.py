@@ -4,21 +4,25 @@ import gc
 import os
 import shutil
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import hypothesis
 import pytest
 from blockbuster import blockbuster_ctx
 
+import azure_servers
 import ceph
 import gcs_servers
 import inhaul
 import inhaul.sync
+from azure_places import AzurePlace
 from gcs_places import GcsPlace
-from gcs_servers import GcsServer
-from proxy import proxy
+from places import RemotePlace
 from s3_places import Place
 from s3_servers import S3Server, moto, rclone, seaweedfs
 from servers import PostgreSQL, postgresql
@@ -29,7 +33,10 @@ hypothesis.settings.load_profile("inhaul")
 
 # The servers for the tests of storage on S3; each test runs with each of them. `make soak` adds others.
 S3_SERVERS = os.environ.get("S3_SERVERS", "seaweedfs").split(",")
-_STARTS = {"seaweedfs": seaweedfs, "ceph": ceph.ceph, "rclone": rclone}
+_S3 = {"seaweedfs": seaweedfs, "ceph": ceph.ceph, "rclone": rclone}
+_GCS = {"strict_gcs": gcs_servers.strict, "fake_gcs": gcs_servers.fake_gcs, "emulator": gcs_servers.emulator}
+_AZURE = {"strict_azure": azure_servers.strict_azure, "azurite": azure_servers.azurite}
+_MARKS = {"azurite": pytest.mark.timeout(600)}  # the first test may install it
 
 # The environment of this machine must not affect the tests, so its settings are removed before any is read.
 _SETTINGS = ("INHAUL_", "AWS_", "AZURE_", "GCSFS_", "GOOGLE_", "HF_", "STORAGE_")
@@ -49,8 +56,8 @@ def pytest_sessionstart() -> None:
     if missing := [name for name in ("strace", "setpriv", "pgbouncer") if shutil.which(name, path=path) is None]:
         packages = "strace util-linux pgbouncer"
         pytest.exit(f"The tests need {' and '.join(missing)}: run `apt-get install {packages}`", returncode=2)
-    if unknown := set(S3_SERVERS) - set(_STARTS):
-        pytest.exit(f"S3_SERVERS names {', '.join(unknown)}: known are {', '.join(_STARTS)}", returncode=2)
+    if unknown := set(S3_SERVERS) - set(_S3):
+        pytest.exit(f"S3_SERVERS names {', '.join(unknown)}: known are {', '.join(_S3)}", returncode=2)
     if "ceph" in S3_SERVERS and (missing := ceph.missing()):
         command = f"apt-get install --no-install-recommends {ceph.PACKAGES}"
         pytest.exit(f"S3_SERVERS=ceph needs {', '.join(missing)}: run `{command}`", returncode=2)
@@ -145,16 +152,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def s3_server(request: pytest.FixtureRequest) -> Iterator[S3Server]:
+def s3_server(request: pytest.FixtureRequest, start: Callable[[str], Any]) -> Any:
     """The S3 server; the first one for tests that request it only when they run."""
-    with _STARTS[getattr(request, "param", S3_SERVERS[0])]() as server:
-        yield server
+    return start(getattr(request, "param", S3_SERVERS[0]))
 
 
 @pytest.fixture(scope="session")
 def s3_bucket(s3_server: S3Server) -> str:
-    """One bucket for all tests, since the first object of a bucket is slow."""
-    return s3_server.bucket()
+    return s3_server.shared_bucket
 
 
 @pytest.fixture
@@ -172,17 +177,17 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def place(s3_server: S3Server, s3_bucket: str) -> Iterator[Place]:
+def place(s3_server: S3Server) -> Iterator[Place]:
     """An empty folder of a bucket, behind a proxy."""
-    with proxy(s3_server.port) as one:
-        yield Place(s3_server, s3_bucket, uuid4().hex[:12], one)
+    with Place.on(s3_server) as place:
+        yield place
 
 
 @pytest.fixture
 def careless(moto_server: S3Server) -> Iterator[Place]:
     """An empty folder of a bucket, behind a proxy, on a server that checks nothing."""
-    with proxy(moto_server.port) as one:
-        yield Place(moto_server, moto_server.bucket(), uuid4().hex[:12], one)
+    with Place.on(moto_server) as place:
+        yield place
 
 
 @pytest.fixture(scope="session")
@@ -191,32 +196,32 @@ def moto_server() -> Iterator[S3Server]:
         yield server
 
 
-@pytest.fixture(scope="session", params=["strict", "fake_gcs", "emulator"])
-def gcs_server(request: pytest.FixtureRequest) -> Iterator[GcsServer]:
-    """Each server of Google Cloud Storage."""
-    with getattr(gcs_servers, request.param)() as server:
-        yield server
-
-
-@pytest.fixture
-def gcs_place(gcs_server: GcsServer) -> GcsPlace:
-    """An empty folder of a bucket on each server of Google Cloud Storage."""
-    return GcsPlace(gcs_server, gcs_server.bucket(), uuid4().hex[:12])
-
-
 @pytest.fixture(scope="session")
-def strict_gcs_server() -> Iterator[GcsServer]:
-    with gcs_servers.strict() as server:
-        yield server
+def start() -> Iterator[Callable[[str], Any]]:
+    """Starts a server of a cloud when it is first asked for, and stops it at the end."""
+    with ExitStack() as stack:
+        yield cache(lambda name: stack.enter_context((_S3 | _GCS | _AZURE)[name]()))
 
 
-@pytest.fixture
-def strict_gcs_place(strict_gcs_server: GcsServer) -> Iterator[GcsPlace]:
-    """An empty folder of a bucket on the strict server of Google Cloud Storage."""
-    place = GcsPlace(strict_gcs_server, strict_gcs_server.bucket(), uuid4().hex[:12])
-    yield place
-    place.strict.clear()
-    place.strict.page, place.strict.early, place.strict.tokens = 1000, False, None
+def _places(kinds: dict[str, type[RemotePlace]]) -> Any:
+    """Returns a fixture: an empty folder of a bucket on each of some servers, behind a proxy."""
+    first, *more = names = [*kinds]
+
+    @pytest.fixture(params=[pytest.param(name, marks=_MARKS.get(name, ())) for name in names] if more else None)
+    def place(request: pytest.FixtureRequest, start: Callable[[str], Any]) -> Iterator[RemotePlace]:
+        name = getattr(request, "param", first)
+        with kinds[name].on(start(name)) as place:
+            yield place
+
+    return place
+
+
+strict_gcs_place = _places({"strict_gcs": GcsPlace})
+gcs_place = _places(dict.fromkeys(_GCS, GcsPlace))
+strict_azure_place = _places({"strict_azure": AzurePlace})
+azure_place = _places(dict.fromkeys(_AZURE, AzurePlace))
+service_place = _places(dict.fromkeys(S3_SERVERS, Place) | {"strict_gcs": GcsPlace, "strict_azure": AzurePlace})
+cloud_place = _places({"seaweedfs": Place} | dict.fromkeys(_GCS, GcsPlace) | dict.fromkeys(_AZURE, AzurePlace))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -3,19 +3,15 @@
 import asyncio
 import base64
 import hashlib
-import json
-import os
 import random
-import signal
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
 
-from azure_places import Place
+from azure_places import AzurePlace
 from inhaul._core import PartReader
 from inhaul.errors import FileChanged, KeyExists, ObjectRefused, StorageUnavailable
 from inhaul.hashing import Digest, hash_bytes
@@ -23,11 +19,9 @@ from inhaul.stores.azure.blocks import block_id_of
 from inhaul.stores.azure.store import AzureStore
 from inhaul.stores.remote.limiter import Limits
 from inhaul.stores.remote.parts import NoJournal
+from journals import FileJournal, uploading
+from places import QUICK
 from proxy import Drop, Fault, Flip, Proxy, Request, Reset, Stall, Status
-from s3_places import QUICK
-
-pytest_plugins = ["azure_fixtures"]
-pytestmark = pytest.mark.timeout(600)  # the first test may install Azurite
 
 PART = 1 << 20
 PARTS = 5
@@ -36,41 +30,15 @@ KEY = ".inhaul/a/key"  # inhaul alone chooses such names
 REAL = "key"
 
 
-class FileJournal:
-    """Remembers uploads in a file."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-
-    def _all(self) -> dict[str, str]:
-        return json.loads(self._file.read_text()) if self._file.exists() else {}
-
-    def get(self, object_key: str) -> str | None:
-        return self._all().get(object_key)
-
-    def begin(self, object_key: str, upload_id: str) -> None:
-        self._file.write_text(json.dumps({**self._all(), object_key: upload_id}))
-
-    def end(self, object_key: str) -> None:
-        self._file.write_text(json.dumps({key: id for key, id in self._all().items() if key != object_key}))
-
-
 @pytest.fixture
-async def store(strict_azure_place: Place) -> AsyncIterator[AzureStore]:
-    store = strict_azure_place.store()
-    yield store
-    await store.aclose()
+def place(strict_azure_place: AzurePlace) -> AzurePlace:
+    return strict_azure_place
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     (tmp_path / "source").write_bytes(DATA)
     return tmp_path / "source"
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> FileJournal:
-    return FileJournal(tmp_path / "journal")
 
 
 def is_block(request: Request) -> bool:
@@ -96,7 +64,7 @@ async def put(
 
 
 async def test_a_large_object_comes_back_and_is_verified(
-    azure_place: Place, source: Path, journal: FileJournal
+    azure_place: AzurePlace, source: Path, journal: FileJournal
 ) -> None:
     async with aclosing(azure_place.store()) as store:
         digest, verified = await put(store, source, journal)
@@ -104,7 +72,7 @@ async def test_a_large_object_comes_back_and_is_verified(
         assert verified == ("checksum" if azure_place.server.strict else "readback")
         assert azure_place.content(KEY) == DATA
         assert journal.get(KEY) is None
-        blob = azure_place.server.client(azure_place.container).get_blob_client(azure_place.address.key(KEY))
+        blob = azure_place.server.client(azure_place.bucket).get_blob_client(azure_place.address.key(KEY))
         assert bytes(blob.get_blob_properties().content_settings.content_md5) == hashlib.md5(DATA).digest()
 
 
@@ -123,7 +91,7 @@ async def test_a_large_object_comes_back_and_is_verified(
 )
 @pytest.mark.parametrize("exclusive", [False, True])
 async def test_what_passes_is_tried_again(
-    azure_place: Place, source: Path, when: Callable[[Request], bool], fault: Fault, more: int, exclusive: bool
+    azure_place: AzurePlace, source: Path, when: Callable[[Request], bool], fault: Fault, more: int, exclusive: bool
 ) -> None:
     azure_place.proxy.add(fault, when=when, times=2)
     async with aclosing(azure_place.store(Limits(no_progress=1, give_up=30, backoff=0.02))) as store:
@@ -139,14 +107,14 @@ async def test_what_passes_is_tried_again(
 
 @pytest.mark.parametrize("exclusive", [False, True])
 async def test_blocks_that_somebody_removed_are_sent_again(
-    strict_azure_place: Place, store: AzureStore, source: Path, journal: FileJournal, exclusive: bool
+    strict_azure_place: AzurePlace, store: AzureStore, source: Path, journal: FileJournal, exclusive: bool
 ) -> None:
     removed = []
 
     def remove(request: Request) -> bool:
         assert strict_azure_place.server.strict
         if commits(request) and not removed:
-            removed.append(strict_azure_place.server.strict.containers[strict_azure_place.container].blocks.popitem())
+            removed.append(strict_azure_place.server.strict.containers[strict_azure_place.bucket].blocks.popitem())
         return False
 
     strict_azure_place.proxy.add(Reset(), when=remove)
@@ -158,7 +126,7 @@ async def test_blocks_that_somebody_removed_are_sent_again(
 
 
 async def test_blocks_that_are_always_removed_are_an_error(
-    strict_azure_place: Place, store: AzureStore, source: Path, journal: FileJournal
+    strict_azure_place: AzurePlace, store: AzureStore, source: Path, journal: FileJournal
 ) -> None:
     strict_azure_place.proxy.add(Status(400, "InvalidBlockList"), when=commits)
     with pytest.raises(StorageUnavailable, match=r"key'.* its upload was removed, 3 times"):
@@ -166,9 +134,9 @@ async def test_blocks_that_are_always_removed_are_an_error(
 
 
 async def test_blocks_of_another_program_are_an_error_that_says_so(
-    strict_azure_place: Place, store: AzureStore, source: Path
+    strict_azure_place: AzurePlace, store: AzureStore, source: Path
 ) -> None:
-    blob = strict_azure_place.server.client(strict_azure_place.container).get_blob_client(
+    blob = strict_azure_place.server.client(strict_azure_place.bucket).get_blob_client(
         strict_azure_place.address.key(KEY)
     )
     blob.stage_block("1", b"theirs")
@@ -178,7 +146,7 @@ async def test_blocks_of_another_program_are_an_error_that_says_so(
 
 
 async def test_an_exclusive_upload_leaves_what_is_there(
-    strict_azure_place: Place, store: AzureStore, source: Path
+    strict_azure_place: AzurePlace, store: AzureStore, source: Path
 ) -> None:
     assert (await put(store, source, NoJournal(), REAL, exclusive=True))[1] == "checksum"
     for times in (0, 2):  # even after a lost answer, somebody else's object is not ours
@@ -199,7 +167,7 @@ async def test_an_exclusive_upload_leaves_what_is_there(
 
 @pytest.mark.parametrize("key", [KEY, REAL])
 async def test_a_file_that_changes_is_not_stored(
-    strict_azure_place: Place, store: AzureStore, source: Path, journal: FileJournal, key: str
+    strict_azure_place: AzurePlace, store: AzureStore, source: Path, journal: FileJournal, key: str
 ) -> None:
     strict_azure_place.proxy.add(
         Status(500), when=lambda request: is_block(request) and not source.write_bytes(DATA + b"more")
@@ -215,7 +183,7 @@ async def test_a_file_that_changes_is_not_stored(
 
 
 async def test_a_cancelled_upload_leaves_no_blocks(
-    strict_azure_place: Place, store: AzureStore, source: Path, journal: FileJournal
+    strict_azure_place: AzurePlace, store: AzureStore, source: Path, journal: FileJournal
 ) -> None:
     strict_azure_place.proxy.add(Stall(), when=lambda request: is_block(request) and number_of(request) > 2)
     upload = asyncio.create_task(put(store, source, journal))
@@ -232,7 +200,7 @@ async def test_a_cancelled_upload_leaves_no_blocks(
 
 
 async def test_a_storage_that_is_away_leaves_the_upload_to_the_next_call(
-    strict_azure_place: Place, source: Path, journal: FileJournal
+    strict_azure_place: AzurePlace, source: Path, journal: FileJournal
 ) -> None:
     store = strict_azure_place.store(Limits(parts=1, no_progress=1, give_up=0.5, backoff=0.02))
     strict_azure_place.proxy.add(Reset(), when=lambda request: blocks_sent(strict_azure_place.proxy) >= PARTS // 2)
@@ -247,41 +215,19 @@ async def test_a_storage_that_is_away_leaves_the_upload_to_the_next_call(
     assert strict_azure_place.content(KEY) == DATA
 
 
-_KILLED = """
-import asyncio, sys
-from pathlib import Path
-from inhaul._core import PartReader
-from inhaul.stores.azure.address import AzureAddress
-from inhaul.stores.azure.store import AzureStore
-from test_azure_blocks import FileJournal, PART
-
-async def main():
-    store = AzureStore(AzureAddress.parse(sys.argv[1]))
-    await store.put_large(sys.argv[4], PartReader(sys.argv[2], PART), FileJournal(Path(sys.argv[3])))
-    await store.aclose()
-
-asyncio.run(main())
-"""
-
-
 @pytest.mark.parametrize("key", [KEY, REAL])
 @pytest.mark.parametrize("answered", [1, PARTS - 1])
 async def test_a_killed_upload_is_gone_on_with(
-    strict_azure_place: Place, store: AzureStore, source: Path, journal: FileJournal, answered: int, key: str
+    strict_azure_place: AzurePlace, store: AzureStore, source: Path, journal: FileJournal, answered: int, key: str
 ) -> None:
     assert strict_azure_place.server.strict
     strict_azure_place.proxy.add(Stall(), when=lambda request: is_block(request) and number_of(request) > answered)
-    paths = os.pathsep.join(sys.path)  # this file and what it imports
-    environment = {**os.environ, **strict_azure_place.server.environment, "PYTHONPATH": paths}
-    command = [sys.executable, "-c", _KILLED, str(strict_azure_place.address), str(source), str(journal._file), key]
-    child = await asyncio.create_subprocess_exec(*command, env=environment)
-    while len(strict_azure_place.uncommitted(key)) < answered:
-        await asyncio.sleep(0.05)
-        assert child.returncode is None
-    while blocks_sent(strict_azure_place.proxy) < PARTS:  # blocks under way when it dies would be counted as sent again
-        await asyncio.sleep(0.05)
-    child.send_signal(signal.SIGKILL)
-    await child.wait()
+    async with uploading(strict_azure_place, key, source, PART, journal) as child:
+        while len(strict_azure_place.uncommitted(key)) < answered:
+            await asyncio.sleep(0.05)
+            assert child.returncode is None
+        while blocks_sent(strict_azure_place.proxy) < PARTS:  # those under way when it dies would count as sent again
+            await asyncio.sleep(0.05)
     strict_azure_place.proxy.clear()
     uploads = [one async for page in store.uploads() for one in page]
     assert [(one.key, one.id) for one in uploads] == [(key, journal.get(key))]
@@ -295,7 +241,7 @@ async def test_a_killed_upload_is_gone_on_with(
 
 
 async def test_if_all_blocks_are_there_the_object_is_read_back(
-    strict_azure_place: Place, store: AzureStore, source: Path, journal: FileJournal
+    strict_azure_place: AzurePlace, store: AzureStore, source: Path, journal: FileJournal
 ) -> None:
     """Nothing shows then whether the server compared the MD5s."""
     await stage(strict_azure_place, "0123456789abcdef", range(PARTS))
@@ -304,15 +250,15 @@ async def test_if_all_blocks_are_there_the_object_is_read_back(
     assert blocks_sent(strict_azure_place.proxy) == 0
 
 
-async def stage(place: Place, upload_id: str, numbers: range, data: bytes = DATA, key: str = KEY) -> None:
-    blob = place.server.client(place.container).get_blob_client(place.address.key(key))
+async def stage(place: AzurePlace, upload_id: str, numbers: range, data: bytes = DATA, key: str = KEY) -> None:
+    blob = place.server.client(place.bucket).get_blob_client(place.address.key(key))
     for number in numbers:
         content = data[number * PART : (number + 1) * PART]
         blob.stage_block(block_id_of(number + 1, upload_id, hashlib.md5(content).digest()), content)
 
 
 async def test_a_crash_after_the_end_sends_nothing_again(
-    strict_azure_place: Place, store: AzureStore, source: Path, journal: FileJournal
+    strict_azure_place: AzurePlace, store: AzureStore, source: Path, journal: FileJournal
 ) -> None:
     ids = []
     journal_begin = journal.begin
@@ -330,7 +276,7 @@ async def test_a_crash_after_the_end_sends_nothing_again(
 
 
 async def test_blocks_of_another_file_or_upload_are_not_used(
-    strict_azure_place: Place, store: AzureStore, source: Path, journal: FileJournal
+    strict_azure_place: AzurePlace, store: AzureStore, source: Path, journal: FileJournal
 ) -> None:
     await stage(strict_azure_place, "0123456789abcdef", range(1))
     await stage(strict_azure_place, "0123456789abcdef", range(1, 2), bytes(len(DATA)))
@@ -345,7 +291,9 @@ async def test_blocks_of_another_file_or_upload_are_not_used(
 # --- uploads that nobody continues
 
 
-async def test_only_blocks_that_are_provably_ours_are_removed(strict_azure_place: Place, store: AzureStore) -> None:
+async def test_only_blocks_that_are_provably_ours_are_removed(
+    strict_azure_place: AzurePlace, store: AzureStore
+) -> None:
     ours, other = "0123456789abcdef", "fedcba9876543210"
     keys = {
         ".inhaul/a/ours": ours,
@@ -357,7 +305,7 @@ async def test_only_blocks_that_are_provably_ours_are_removed(strict_azure_place
     for key in (".inhaul/a/ours", ".inhaul/a/mixed", "real"):
         await stage(strict_azure_place, ours, range(2), key=key)
     await stage(strict_azure_place, other, range(1), key=".inhaul/a/mixed")
-    client = strict_azure_place.server.client(strict_azure_place.container)
+    client = strict_azure_place.server.client(strict_azure_place.bucket)
     client.get_blob_client(strict_azure_place.address.key(".inhaul/a/theirs")).stage_block("\u00ff", b"x")
     client.get_blob_client(strict_azure_place.address.key(".inhaul/a/empty")).commit_block_list([])
     uploads = [one async for page in store.uploads() for one in page]
@@ -370,7 +318,9 @@ async def test_only_blocks_that_are_provably_ours_are_removed(strict_azure_place
     assert strict_azure_place.contents() == {".inhaul/a/empty": b""}
 
 
-async def test_an_object_that_appears_meanwhile_is_not_removed(strict_azure_place: Place, store: AzureStore) -> None:
+async def test_an_object_that_appears_meanwhile_is_not_removed(
+    strict_azure_place: AzurePlace, store: AzureStore
+) -> None:
     await stage(strict_azure_place, "0123456789abcdef", range(2))
     uploads = [one async for page in store.uploads() for one in page]
 
@@ -384,7 +334,7 @@ async def test_an_object_that_appears_meanwhile_is_not_removed(strict_azure_plac
     assert strict_azure_place.contents() == {KEY: b"theirs"}
 
 
-async def test_memory_is_sent_in_blocks_too(azure_place: Place) -> None:
+async def test_memory_is_sent_in_blocks_too(azure_place: AzurePlace) -> None:
     async with aclosing(azure_place.store(QUICK)) as store:
         data = bytes(9 << 20)
         await store.put_bytes(data, KEY, hash_bytes(data))

@@ -13,23 +13,20 @@ from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
 from obstore import get_async, head_async
 
-from azure_places import Place
+from azure_places import AzurePlace
 from inhaul.errors import MissingLibrary, ObjectRefused, StorageDenied
 from inhaul.stores.azure.address import AzureAddress
 from inhaul.stores.azure.clients import Clients
 from inhaul.stores.azure.faults import classify
 from inhaul.stores.azure.store import AzureStore
 from inhaul.stores.remote.faults import Fault, Kind
+from places import QUICK, put
 from proxy import Answer, Reply, Reset, Stall, proxy
 from proxy import Fault as Spoiled
-from s3_places import QUICK, put
-
-pytest_plugins = ["azure_fixtures"]
-pytestmark = pytest.mark.timeout(600)  # the first test may install Azurite
 
 
 @pytest.fixture
-async def clients(strict_azure_place: Place) -> AsyncIterator[Clients]:
+async def clients(strict_azure_place: AzurePlace) -> AsyncIterator[Clients]:
     limits = QUICK.__class__(no_progress=0.5)
     clients = await Clients.open(strict_azure_place.address, strict_azure_place.server.options, limits)
     yield clients
@@ -89,7 +86,7 @@ async def faults(clients: Clients) -> list[Fault]:
     ],
 )
 async def test_an_error_in_a_reply_means_the_same_to_both_clients(
-    strict_azure_place: Place, clients: Clients, status: int, code: str, kind: Kind, without: Kind
+    strict_azure_place: AzurePlace, clients: Clients, status: int, code: str, kind: Kind, without: Kind
 ) -> None:
     strict_azure_place.proxy.add(refusal(status, code))
     get, head, put, look = await faults(clients)
@@ -110,7 +107,7 @@ async def test_an_error_in_a_reply_means_the_same_to_both_clients(
     ],
 )
 async def test_a_refusal_that_others_cause_is_explained(
-    strict_azure_place: Place, status: int, code: str, says: str
+    strict_azure_place: AzurePlace, status: int, code: str, says: str
 ) -> None:
     strict_azure_place.proxy.add(refusal(status, code))
     store = strict_azure_place.store()
@@ -120,7 +117,7 @@ async def test_a_refusal_that_others_cause_is_explained(
     await store.aclose()
 
 
-async def test_a_wrong_clock_is_told_from_wrong_credentials(strict_azure_place: Place, clients: Clients) -> None:
+async def test_a_wrong_clock_is_told_from_wrong_credentials(strict_azure_place: AzurePlace, clients: Clients) -> None:
     detail = "<AuthenticationErrorDetail>Request date header too old: 'Mon'</AuthenticationErrorDetail>"
     strict_azure_place.proxy.add(refusal(403, "AuthenticationFailed", detail))
     assert (await faults(clients))[2].kind is Kind.SKEWED
@@ -128,13 +125,15 @@ async def test_a_wrong_clock_is_told_from_wrong_credentials(strict_azure_place: 
 
 @pytest.mark.parametrize("fault", [Reset(), Stall()], ids=lambda fault: type(fault).__name__)
 async def test_a_missing_reply_means_the_same_to_both_clients(
-    strict_azure_place: Place, clients: Clients, fault: Spoiled
+    strict_azure_place: AzurePlace, clients: Clients, fault: Spoiled
 ) -> None:
     strict_azure_place.proxy.add(fault)
     assert [(one.kind, one.status) for one in await faults(clients)] == [(Kind.RETRY, None)] * 4
 
 
-async def test_a_refused_connection_means_the_same_to_both_clients(strict_azure_place: Place, clients: Clients) -> None:
+async def test_a_refused_connection_means_the_same_to_both_clients(
+    strict_azure_place: AzurePlace, clients: Clients
+) -> None:
     strict_azure_place.proxy.down()
     found = await faults(clients)
     assert [one.kind for one in found] == [Kind.RETRY] * 4
@@ -162,7 +161,7 @@ class NoCredential:
         raise ClientAuthenticationError("a reply with private text")
 
 
-async def test_a_credential_without_a_token_or_without_https_is_refused(strict_azure_place: Place) -> None:
+async def test_a_credential_without_a_token_or_without_https_is_refused(strict_azure_place: AzurePlace) -> None:
     place = AzureAddress("container", "", "https://account.blob.core.windows.net")
     for address, credential, message in (
         (place, NoCredential(), r"no Azure credentials for az://.*ClientAuthenticationError"),
@@ -194,7 +193,7 @@ asyncio.run(main())
 
 
 def test_both_clients_send_tokens_and_trust_the_certificates_of_the_environment(
-    strict_azure_place: Place, tmp_path: Path
+    strict_azure_place: AzurePlace, tmp_path: Path
 ) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
@@ -203,7 +202,7 @@ def test_both_clients_send_tokens_and_trust_the_certificates_of_the_environment(
     authority.issue_cert("127.0.0.1").configure_cert(context)
     for trusted in (True, False):
         with proxy(strict_azure_place.server.port, certificate=context) as one:
-            root = f"az://{strict_azure_place.container}?endpoint_url=https://127.0.0.1:{one.port}/{strict_azure_place.server.account}"
+            root = f"az://{strict_azure_place.bucket}?endpoint_url=https://127.0.0.1:{one.port}/{strict_azure_place.server.account}"
             environment = {"PYTHONPATH": ":".join(sys.path)}
             if trusted:
                 environment["SSL_CERT_FILE"] = str(tmp_path / "ca.pem")
@@ -218,7 +217,7 @@ def test_both_clients_send_tokens_and_trust_the_certificates_of_the_environment(
 
 @pytest.mark.parametrize("module", ["azure.storage.blob.aio", "azure.identity.aio"])
 async def test_a_missing_library_is_named_with_its_extra(
-    strict_azure_place: Place, monkeypatch: pytest.MonkeyPatch, module: str
+    strict_azure_place: AzurePlace, monkeypatch: pytest.MonkeyPatch, module: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     options = strict_azure_place.server.options if "blob" in module else {"account_name": "account"}

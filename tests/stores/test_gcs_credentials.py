@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from gcs_places import QUICK, GcsPlace, put
+from gcs_places import GcsPlace
 from inhaul.errors import MissingLibrary, StorageDenied, StorageUnavailable
 from inhaul.hashing import hash_bytes
 from inhaul.stores.gcs import credentials
 from inhaul.stores.gcs.store import GcsStore
 from inhaul.stores.remote.limiter import Limits
+from places import QUICK, put
 from token_servers import TokenServer, token_server
 from trees import write
 

@@ -7,11 +7,12 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 import trustme
 
-from gcs_places import QUICK, GcsPlace, is_a, put
+from gcs_places import GcsPlace, is_a
 from inhaul.errors import (
     InhaulError,
     KeyExists,
@@ -27,6 +28,7 @@ from inhaul.stores.gcs.faults import Failed, classify, reply_fault
 from inhaul.stores.gcs.store import GcsStore
 from inhaul.stores.remote.faults import Fault, Kind
 from inhaul.stores.remote.limiter import Limits
+from places import QUICK, put
 from proxy import Answer, Delay, Proxy, Reply, Reset, Status, proxy
 
 
@@ -154,7 +156,7 @@ async def test_what_users_are_told(between: Proxy, store: GcsStore) -> None:
 
 
 async def test_a_missing_bucket_is_an_error_of_each_request_that_needs_one(gcs_place: GcsPlace) -> None:
-    async with aclosing(gcs_place._replace(bucket="no-such-bucket").store()) as store:
+    async with aclosing(replace(gcs_place, bucket="no-such-bucket").store()) as store:
         for call in (put(store, "key", b"content"), anext(aiter(store.list()))):
             with pytest.raises(StorageMissing, match="no-such-bucket"):
                 await call

@@ -1,11 +1,8 @@
 """Large objects on Google Cloud Storage are sent in chunks, continued after a crash, and never left half done."""
 
 import asyncio
-import os
 import random
-import signal
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,10 +17,10 @@ from inhaul.stores.base import Upload
 from inhaul.stores.gcs.store import GcsStore
 from inhaul.stores.remote.limiter import Limits
 from inhaul.stores.remote.parts import NoJournal
+from journals import FileJournal, uploading
 from proxy import Cut, Delay, Drop, Fault, Flip, FlipReply, Request, Reset, Status
 from registries import seeds
 from strict_gcs import Break
-from test_s3_multipart import FileJournal
 
 PART = 2 * QUANTUM
 PARTS = 5
@@ -31,10 +28,8 @@ DATA = random.Random(0).randbytes(PART * (PARTS - 1) + 12345)
 
 
 @pytest.fixture
-async def store(strict_gcs_place: GcsPlace) -> AsyncIterator[GcsStore]:
-    store = strict_gcs_place.store()
-    yield store
-    await store.aclose()
+def place(strict_gcs_place: GcsPlace) -> GcsPlace:
+    return strict_gcs_place
 
 
 @pytest.fixture
@@ -43,24 +38,13 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "source"
 
 
-@pytest.fixture
-def journal(tmp_path: Path) -> FileJournal:
-    return FileJournal(tmp_path / "journal")
-
-
 async def put(store: GcsStore, source: Path, journal: FileJournal | NoJournal, **options: bool) -> tuple[Digest, str]:
     return await store.put_large("key", PartReader(source, PART), journal, **options)
 
 
 def bytes_sent(place: GcsPlace) -> int:
     """Returns the bytes of all chunks that arrived."""
-    return sum(call.received for call in place.strict.log if kind(call.request) == "chunk")
-
-
-def open_sessions(place: GcsPlace) -> list[str]:
-    """Returns the keys of the uploads that are neither complete nor over."""
-    sessions = [one for one in place.strict.sessions.values() if one.bucket.name == place.bucket]
-    return [one.name for one in sessions if one.stored is None and one.ended is None]
+    return sum(call.received for call in place.calls if kind(call.request) == "chunk")
 
 
 async def test_the_digest_is_ours_and_the_checksum_googles(
@@ -124,7 +108,7 @@ async def test_after_a_failure_the_server_is_asked_what_it_has(
     """aiohttp would send a PUT again by itself, and nobody would know."""
     strict_gcs_place.strict.add(Break(QUANTUM + 5), when=is_a("chunk"), after=1, times=1)
     await put(store, source, NoJournal())
-    kinds = [kind(call.request) for call in strict_gcs_place.strict.log]
+    kinds = [kind(call.request) for call in strict_gcs_place.calls]
     assert kinds == ["begin", "chunk", "chunk", "ask", *["chunk"] * (PARTS - 1), "label"]
     # The log has all of the broken chunk, of which the server kept one quantum: only the rest is sent again.
     assert bytes_sent(strict_gcs_place) == len(DATA) + PART - QUANTUM
@@ -146,7 +130,7 @@ async def test_a_damaged_chunk_is_noticed(strict_gcs_place: GcsPlace, source: Pa
     assert (await put(store, source, journal, exclusive=True))[1] == "checksum"
     await store.aclose()
     assert strict_gcs_place.contents() == {"key": DATA}
-    assert open_sessions(strict_gcs_place) == []
+    assert strict_gcs_place.uploads() == []
 
 
 async def test_what_is_always_damaged_is_an_error(strict_gcs_place: GcsPlace, store: GcsStore, source: Path) -> None:
@@ -154,7 +138,7 @@ async def test_what_is_always_damaged_is_an_error(strict_gcs_place: GcsPlace, st
     with pytest.raises(StorageUnavailable, match=r"'key'.* damaged in transit.*3 times"):
         await put(store, source, NoJournal())
     assert strict_gcs_place.contents() == {}
-    assert open_sessions(strict_gcs_place) == []
+    assert strict_gcs_place.uploads() == []
 
 
 @pytest.mark.parametrize("status", [404, 410])
@@ -164,7 +148,7 @@ async def test_an_upload_that_the_server_forgets_starts_again(
     strict_gcs_place.strict.add(Status(status), when=is_a("chunk"), after=2, times=1)
     assert (await put(store, source, journal))[1] == "checksum"
     assert strict_gcs_place.contents() == {"key": DATA}
-    assert open_sessions(strict_gcs_place) == []
+    assert strict_gcs_place.uploads() == []
 
 
 async def test_uploads_that_are_always_forgotten_are_an_error(
@@ -194,7 +178,7 @@ async def test_a_server_that_takes_no_chunks_is_an_error(
     strict_gcs_place.strict.add(Status(400), when=is_a("chunk"))
     with pytest.raises(ObjectRefused, match="400 invalid"):
         await put(store, source, NoJournal())
-    assert open_sessions(strict_gcs_place) == []
+    assert strict_gcs_place.uploads() == []
 
 
 @pytest.mark.parametrize("early", [False, True])
@@ -219,7 +203,7 @@ async def test_an_exclusive_upload_leaves_what_is_there(
     with pytest.raises(KeyExists):
         await put(store, source, NoJournal(), exclusive=True)
     assert strict_gcs_place.contents() == {"key": b"other"}
-    assert open_sessions(strict_gcs_place) == []
+    assert strict_gcs_place.uploads() == []
 
 
 async def test_after_a_lost_answer_the_object_of_another_is_not_ours(
@@ -238,7 +222,7 @@ async def test_a_file_that_changes_is_not_stored(
     with pytest.raises(FileChanged):
         await put(store, source, journal)
     assert strict_gcs_place.contents() == {}
-    assert open_sessions(strict_gcs_place) == []
+    assert strict_gcs_place.uploads() == []
     assert journal.get("key") is None
 
 
@@ -260,7 +244,7 @@ async def test_a_cancelled_upload_leaves_nothing(
     with pytest.raises(asyncio.CancelledError):
         async with asyncio.timeout(2 + 3):
             await upload
-    assert open_sessions(strict_gcs_place) == []
+    assert strict_gcs_place.uploads() == []
     assert strict_gcs_place.contents() == {}
     assert journal.get("key") is None
 
@@ -280,10 +264,10 @@ async def test_an_upload_can_be_aborted_by_its_address(
     (session,) = journal.sessions
     assert "upload_id" not in "".join([str(raised.value), *raised.value.__notes__])
     strict_gcs_place.strict.clear()
-    assert open_sessions(strict_gcs_place) == [strict_gcs_place.address.key("key")]
+    assert strict_gcs_place.uploads() == [strict_gcs_place.address.key("key")]
     upload = Upload("key", session, datetime.now(UTC))
     await store.abort([upload, upload])
-    assert open_sessions(strict_gcs_place) == []
+    assert strict_gcs_place.uploads() == []
 
 
 class Recorded(NoJournal):
@@ -296,33 +280,11 @@ class Recorded(NoJournal):
         self.sessions.append(upload_id)
 
 
-_KILLED = """
-import asyncio, sys
-from pathlib import Path
-from inhaul._core import PartReader
-from inhaul.stores.gcs.address import GcsAddress
-from inhaul.stores.gcs.store import GcsStore
-from test_gcs_resumable import FileJournal, PART
-
-async def main():
-    store = GcsStore(GcsAddress.parse(sys.argv[1]))
-    await store.put_large("key", PartReader(sys.argv[2], PART), FileJournal(Path(sys.argv[3])))
-    await store.aclose()
-
-asyncio.run(main())
-"""
-
-
 async def killed(place: GcsPlace, source: Path, journal: FileJournal, until: Callable[[], bool]) -> None:
     """Sends a file in a process of its own, which is killed at some moment, or ends before."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", _KILLED, place.root, str(source), str(journal._file)]
-    child = await asyncio.create_subprocess_exec(*command, env=environment)
-    while not until() and child.returncode is None:
-        await asyncio.sleep(0.01)
-    if child.returncode is None:
-        child.send_signal(signal.SIGKILL)
-    await child.wait()
+    async with uploading(place, "key", source, PART, journal) as child:
+        while not until() and child.returncode is None:
+            await asyncio.sleep(0.01)
     place.strict.clear()
 
 
@@ -395,7 +357,7 @@ async def test_chunks_of_another_file_are_not_used(
     journal.begin("key", other.sessions[0])
     assert (await put(store, source, journal))[1] == "checksum"
     assert strict_gcs_place.contents() == {"key": DATA}
-    assert open_sessions(strict_gcs_place) == []
+    assert strict_gcs_place.uploads() == []
 
 
 async def test_a_complete_upload_of_other_content_is_not_believed(

@@ -11,19 +11,6 @@ from commands import COMMAND
 from inhaul.errors import StorageMissing, UnsupportedStorage
 from s3_servers import S3Server
 
-LACKS = {
-    "seaweedfs": set[str](),
-    "ceph": {"refuse a wrong SHA-256"},
-    "rclone": {
-        "answer a range with only that (206)",
-        "refuse a wrong SHA-256",
-        "keep an existing object (If-None-Match)",
-        "refuse another ETag (If-Match)",
-        "its ETag is by AWS's rule",
-    },
-}
-"""Abilities that the servers lack, and that inhaul does not need."""
-
 
 def left(server: S3Server, bucket: str, prefix: str) -> list[object]:
     uploads = server.client.list_multipart_uploads(Bucket=bucket, Prefix=prefix).get("Uploads", [])
@@ -33,7 +20,7 @@ def left(server: S3Server, bucket: str, prefix: str) -> list[object]:
 async def test_a_real_server_lacks_only_what_inhaul_does_not_need(s3_root: str, s3_server: S3Server) -> None:
     report = await inhaul.testremote(s3_root)
     lacking = {ability.name: ability.detail for ability in report.abilities if not ability.works}
-    assert lacking.keys() == LACKS[s3_server.name]
+    assert lacking.keys() == s3_server.lacks
     assert all(lacking.values())
     assert report.ok
     url = urlsplit(s3_root)

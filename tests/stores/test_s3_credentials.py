@@ -10,7 +10,8 @@ import pytest
 from inhaul.stores.s3.account import find
 from inhaul.stores.s3.address import S3Address
 from inhaul.stores.s3.store import S3Store
-from s3_places import QUICK, Place, put
+from places import QUICK, put
+from s3_places import Place
 
 
 async def use(store: S3Store) -> None:

@@ -17,8 +17,9 @@ from inhaul.hashing import hash_bytes
 from inhaul.instance import Instance
 from inhaul.stores.remote.parts import NoJournal
 from inhaul.stores.s3.store import S3Store
+from places import QUICK, put
 from proxy import Answer, Body, Delay, Request, Status, Without
-from s3_places import QUICK, Place, completes, put
+from s3_places import Place, completes
 from trees import write
 
 BIG = random.Random(0).randbytes((9 << 20) + 12345)
@@ -121,7 +122,7 @@ async def test_parts_are_gone_on_with_though_no_etag_of_theirs_is_listed(
 async def test_the_whole_object_is_taken_where_a_range_was_asked_for(
     place: Place, store: S3Store, tmp_path: Path, size: int
 ) -> None:
-    place.server.client.put_object(Bucket=place.bucket, Key=place.address.key("key"), Body=BIG[:size])
+    place.put("key", BIG[:size])
     place.proxy.add(Answer(place.whole), when=is_read)
     await store.fetch("key", tmp_path / "copy", size)
     assert (tmp_path / "copy").read_bytes() == BIG[:size]
@@ -150,7 +151,7 @@ async def test_a_copied_object_is_read_to_be_verified(place: Place, proxied_inst
     folder = await Artifact(write(tmp_path / "folder" / "a", "a").parent, key="folder").save()
     keys = [large.object_key, f"{folder.object_key}/large.bin"]
     for key in keys:  # a copy has the ETag of an object that was stored in one request
-        place.server.client.put_object(Bucket=place.bucket, Key=place.address.key(str(key)), Body=BIG)
+        place.put(str(key), BIG)
     for artifact in (large, folder):
         report = await artifact.verify()
         assert (report.ok, report.read >= len(BIG)) == (True, True)
@@ -159,7 +160,7 @@ async def test_a_copied_object_is_read_to_be_verified(place: Place, proxied_inst
     await large.cache()
     altered = bytes([BIG[0] ^ 1]) + BIG[1:]
     for artifact, key in zip((large, folder), keys, strict=True):
-        place.server.client.put_object(Bucket=place.bucket, Key=place.address.key(str(key)), Body=altered)
+        place.put(str(key), altered)
         assert [str(finding.defect) for finding in (await artifact.verify()).findings] == ["altered"]
     (finding,) = (await large.verify(repair=True)).findings
     assert finding.repaired
@@ -168,7 +169,7 @@ async def test_a_copied_object_is_read_to_be_verified(place: Place, proxied_inst
 
 async def test_a_folder_with_a_copied_object_is_cached(place: Place, proxied_instance: Instance) -> None:
     for key, content in (("raw/large.bin", BIG), ("raw/a", b"a")):
-        place.server.client.put_object(Bucket=place.bucket, Key=place.address.key(key), Body=content)
+        place.put(key, content)
     folder = await Artifact(str(place.address.at(place.address.key("raw")))).save()
     assert (folder.hash_type, folder.verified_by) == ("etag", "none")
     assert (await folder.cache() / "large.bin").read_bytes() == BIG
@@ -186,7 +187,7 @@ async def test_a_key_is_stored_under_where_it_may_not_be_looked_at(
     await Artifact(path, key="real/a.txt", key_is_virtual=False).save()
     assert place.content("real/a.txt") == b"a"
     if place.server.conditions:
-        place.server.client.put_object(Bucket=place.bucket, Key=place.address.key("real/b.txt"), Body=b"theirs")
+        place.put("real/b.txt", b"theirs")
         with pytest.raises(KeyExists):
             await Artifact(path, key="real/b.txt", key_is_virtual=False).save()
         assert place.content("real/b.txt") == b"theirs"
@@ -270,7 +271,7 @@ async def test_what_arrives_later_still_is_removed_by_the_next_call_or_at_the_en
 async def test_what_somebody_else_stored_meanwhile_stays(place: Place, store: S3Store) -> None:
     def clash(request: Request) -> bool:
         if request.stores:
-            place.server.client.put_object(Bucket=place.bucket, Key=place.address.key("key"), Body=b"theirs")
+            place.put("key", b"theirs")
         return request.stores
 
     place.proxy.add(Status(500), when=clash)
@@ -304,7 +305,7 @@ async def test_every_key_of_a_bucket_is_registered_or_failed_or_skipped(
 ) -> None:
     good = {"raw/a.txt", "raw/b/c.txt"}
     for key in good:
-        place.server.client.put_object(Bucket=place.bucket, Key=place.address.key(key), Body=key.encode())
+        place.put(key, key.encode())
     bad = {"raw/x\x01y", "raw/new\nline", "raw/x//y", "raw/../up", "raw/x\\y", f"raw/{'n' * 1020}", "raw/content/"}
     listed = dict.fromkeys(map(place.address.key, bad), 7) | {place.address.key("raw/empty/"): 0}
     place.proxy.add(Body(with_keys(listed)), when=lambda request: "list-type" in request.query)
@@ -333,7 +334,7 @@ async def test_every_key_of_a_bucket_is_registered_or_failed_or_skipped(
 async def test_a_folder_with_a_key_that_no_file_can_have_is_refused(
     place: Place, proxied_instance: Instance, key: str
 ) -> None:
-    place.server.client.put_object(Bucket=place.bucket, Key=place.address.key("raw/a.txt"), Body=b"a")
+    place.put("raw/a.txt", b"a")
     place.proxy.add(Body(with_keys({place.address.key(key): 7})), when=lambda request: "list-type" in request.query)
     with pytest.raises(InvalidKey, match="cannot be a folder"):
         await Artifact(str(place.address.at(place.address.key("raw"))))

@@ -8,9 +8,10 @@ from obstore import head_async, put_async
 from inhaul.stores.remote.faults import Fault, Kind
 from inhaul.stores.s3.clients import Clients
 from inhaul.stores.s3.faults import classify
+from places import QUICK
 from proxy import Fault as Spoiled
 from proxy import Reset, Stall, Status
-from s3_places import QUICK, Place
+from s3_places import Place
 
 
 @pytest.fixture

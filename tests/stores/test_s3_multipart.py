@@ -2,11 +2,7 @@
 
 import asyncio
 import hashlib
-import json
-import os
 import random
-import signal
-import sys
 from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -20,6 +16,7 @@ from inhaul.hashing import Digest, etag
 from inhaul.stores.remote.limiter import Limits
 from inhaul.stores.remote.parts import NoJournal
 from inhaul.stores.s3.store import S3Store
+from journals import FileJournal, uploading
 from proxy import Drop, Fault, Flip, Header, Proxy, Request, Reset, Stall, Status
 from s3_places import Place, completes
 
@@ -28,34 +25,10 @@ PARTS = 4
 DATA = random.Random(0).randbytes(PART * (PARTS - 1) + 12345)
 
 
-class FileJournal:
-    """Remembers uploads in a file."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-
-    def _all(self) -> dict[str, str]:
-        return json.loads(self._file.read_text()) if self._file.exists() else {}
-
-    def get(self, object_key: str) -> str | None:
-        return self._all().get(object_key)
-
-    def begin(self, object_key: str, upload_id: str) -> None:
-        self._file.write_text(json.dumps({**self._all(), object_key: upload_id}))
-
-    def end(self, object_key: str) -> None:
-        self._file.write_text(json.dumps({key: id for key, id in self._all().items() if key != object_key}))
-
-
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     (tmp_path / "source").write_bytes(DATA)
     return tmp_path / "source"
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> FileJournal:
-    return FileJournal(tmp_path / "journal")
 
 
 def creates(request: Request) -> bool:
@@ -282,23 +255,6 @@ async def test_a_storage_that_is_away_leaves_the_upload_to_the_next_call(
     assert place.uploads() == []
 
 
-_KILLED = """
-import asyncio, sys
-from pathlib import Path
-from inhaul._core import PartReader
-from inhaul.stores.s3.address import S3Address
-from inhaul.stores.s3.store import S3Store
-from test_s3_multipart import FileJournal, PART
-
-async def main():
-    store = S3Store(S3Address.parse(sys.argv[1]))
-    await store.put_large("key", PartReader(sys.argv[2], PART), FileJournal(Path(sys.argv[3])))
-    await store.aclose()
-
-asyncio.run(main())
-"""
-
-
 @pytest.mark.parametrize("answered", [1, PARTS - 1])
 async def test_a_killed_upload_is_gone_on_with(
     place: Place, store: S3Store, source: Path, journal: FileJournal, answered: int
@@ -311,17 +267,12 @@ async def test_a_killed_upload_is_gone_on_with(
         return is_part(request) and stored > answered
 
     place.proxy.add(Stall(), when=later)
-    paths = os.pathsep.join(sys.path)  # this file and what it imports
-    environment = {**os.environ, **place.server.environment, "PYTHONPATH": paths}
-    command = [sys.executable, "-c", _KILLED, str(place.address), str(source), str(journal._file)]
-    child = await asyncio.create_subprocess_exec(*command, env=environment)
-    while sum(seen.status == 200 and is_part(seen.request) for seen in place.proxy.log) < answered:
-        await asyncio.sleep(0.05)
-        assert child.returncode is None
-    while parts_sent(place.proxy) < PARTS:  # parts under way when it dies would be counted as sent again
-        await asyncio.sleep(0.05)
-    child.send_signal(signal.SIGKILL)
-    await child.wait()
+    async with uploading(place, "key", source, PART, journal) as child:
+        while sum(seen.status == 200 and is_part(seen.request) for seen in place.proxy.log) < answered:
+            await asyncio.sleep(0.05)
+            assert child.returncode is None
+        while parts_sent(place.proxy) < PARTS:  # parts under way when it dies would be counted as sent again
+            await asyncio.sleep(0.05)
     place.proxy.clear()
     before = parts_sent(place.proxy)
     assert (await put(store, source, journal))[1] == "etag"

@@ -17,8 +17,9 @@ from inhaul.errors import StorageUnavailable
 from inhaul.stores.s3.address import S3Address
 from inhaul.stores.s3.route import route
 from inhaul.stores.s3.store import S3Store
+from places import QUICK, put
 from proxy import Proxy, proxy
-from s3_places import QUICK, Place, put
+from s3_places import Place
 from s3_servers import S3Server
 
 ELSEWHERE = "storage.example"  # a host that only a proxy finds

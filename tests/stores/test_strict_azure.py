@@ -27,7 +27,7 @@ from azure.storage.blob import (
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 from obstore.store import AzureStore
 
-from azure_servers import AzureServer, azurite, azurite_missing, strict_azure
+from azure_servers import AzureServer, azurite, strict_azure
 from proxy import Cut, Drop, Flip, FlipReply, Request, Reset, Status
 from strict_azure_auth import Credentials, string_to_sign
 
@@ -52,11 +52,9 @@ def strict() -> Iterator[AzureServer]:
 def server(request: pytest.FixtureRequest) -> Iterator[AzureServer]:
     if request.param == "strict":
         yield request.getfixturevalue("strict")
-    elif (missing := azurite_missing()) is None:
+    else:
         with azurite() as server:
             yield server
-    else:
-        pytest.skip(missing)
 
 
 @pytest.fixture
@@ -78,12 +76,12 @@ async def client(server: AzureServer) -> AsyncIterator[ContainerClient]:
 def connected(server: AzureServer, **options: Any) -> ContainerClient:
     """A client of a new container, which sends more than 1 MiB in blocks."""
     sizes = {"max_single_put_size": MIB, "max_block_size": MIB, "max_single_get_size": MIB, "max_chunk_get_size": MIB}
-    return ContainerClient.from_connection_string(server.connection_string, server.container(), **sizes, **options)
+    return ContainerClient.from_connection_string(server.connection_string, server.bucket(), **sizes, **options)
 
 
 def asker(server: AzureServer) -> Ask:
     """Sends requests to a new container, and returns "status code"; `headers` of the last reply are an attribute."""
-    container = server.container()
+    container = server.bucket()
 
     def ask(
         method: str, name: str, query: str = "", body: bytes = b"", *, sas: str | None = None, **headers: str
@@ -351,7 +349,7 @@ def test_a_signature_needs_a_recent_date_and_a_version(strict: AzureServer) -> N
 
 def signed(server: AzureServer, headers: dict[str, str], changed: dict[str, str]) -> str:
     """Signs a request for a blob that is not there, changes headers, and sends it."""
-    target = f"/{server.account}/{server.container()}/a"
+    target = f"/{server.account}/{server.bucket()}/a"
     headers = {"x-ms-date": format_datetime(datetime.now(UTC), usegmt=True), **headers}
     signature = Credentials(server.account, server.key).sign(
         string_to_sign(Request("GET", target, headers, b""), server.account, {})
@@ -508,7 +506,7 @@ async def test_a_rule_fails_requests(strict: AzureServer, fault: Status | Reset 
 
 async def test_a_rule_cuts_a_reply(strict: AzureServer) -> None:
     assert strict.strict
-    url = f"{strict.endpoint_url}/{strict.container()}"
+    url = f"{strict.endpoint_url}/{strict.bucket()}"
     name = url.rpartition("/")[2]
     strict.client(name).upload_blob("a", b"content")
     async with ClientSession() as session:
@@ -524,7 +522,7 @@ async def test_a_rule_cuts_a_reply(strict: AzureServer) -> None:
 
 def test_requests_and_bytes_are_counted() -> None:
     with strict_azure() as server:
-        container = server.container()
+        container = server.bucket()
         server.client(container).upload_blob("a", b"content")
         assert server.content(container, "a") == b"content"
         assert server.strict

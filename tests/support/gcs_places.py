@@ -1,34 +1,58 @@
 """A folder of a bucket on Google Cloud Storage, with access from both sides."""
 
-import hashlib
-import random
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from upath import UPath
 
 from gcs_servers import GcsServer
+from inhaul.hashing import PART_SIZE
 from inhaul.stores.gcs.address import GcsAddress
 from inhaul.stores.gcs.store import GcsStore
 from inhaul.stores.remote.limiter import Limits
-from proxy import Request
-from strict_gcs import StrictGcs
-
-QUICK = Limits(no_progress=2.0, give_up=30.0, backoff=0.02, longest_backoff=1.0)
-"""Limits with short waits, for tests."""
+from places import QUICK, RemotePlace
+from proxy import Flip, Request
+from strict_gcs import Call, StrictGcs
 
 
-class GcsPlace(NamedTuple):
-    """A folder of a bucket."""
+@dataclass(frozen=True)
+class GcsPlace(RemotePlace):
+    """A folder of a bucket behind a proxy."""
 
     server: GcsServer
-    bucket: str
-    prefix: str
+    scheme: ClassVar[str] = "gs"
+    aliases: ClassVar[tuple[str, ...]] = ("gcs",)
+    verified_by: ClassVar[str] = "etag"
+    lists_uploads: ClassVar[bool] = False
+
+    @classmethod
+    @contextmanager
+    def on(cls, server: GcsServer) -> Iterator[Self]:
+        """An empty folder of a new bucket. Afterwards, a strict server is as at its start, but for the buckets."""
+        with super().on(server) as place:
+            yield place
+        if server.strict:
+            del server.strict.buckets[place.bucket]  # it is in memory
+            sessions = server.strict.sessions.items()
+            for upload_id in [one for one, session in sessions if session.bucket.name == place.bucket]:
+                del server.strict.sessions[upload_id]
+            server.strict.clear()
+            server.strict.page, server.strict.early, server.strict.tokens = 1000, False, None
 
     @property
     def address(self) -> GcsAddress:
-        return GcsAddress(self.bucket, self.prefix, self.server.endpoint_url)
+        return GcsAddress(self.bucket, self.prefix, self.proxy.endpoint_url)
 
     @property
-    def root(self) -> str:
-        return str(self.address)
+    def options(self) -> None:
+        return None
+
+    @property
+    def letters(self) -> str:
+        # The emulator takes a semicolon, as gcsfs sends it, for the end of a key.
+        return super().letters.replace(";", "") if self.server.name == "emulator" else super().letters
 
     @property
     def strict(self) -> StrictGcs:
@@ -39,19 +63,38 @@ class GcsPlace(NamedTuple):
         """Returns a store; close it afterwards."""
         return GcsStore(self.address, {"token": "anon"}, limits)
 
-    def content(self, key: str) -> bytes:
-        """Returns a stored object."""
-        return self.server.content(self.bucket, self.address.key(key))
+    def path(self, key: str) -> UPath:
+        return UPath(f"gs://{self.bucket}/{self.address.key(key)}", endpoint_url=self.proxy.endpoint_url)
 
-    def contents(self) -> dict[str, bytes]:
-        """Returns all stored objects by key, except the marks of registries."""
-        found = self.server.contents(self.bucket, f"{self.prefix}/")
-        keys = {name.removeprefix(f"{self.prefix}/"): content for name, content in found.items()}
-        return {key: content for key, content in keys.items() if not key.startswith(".inhaul/registries/")}
+    def part(self, request: Request) -> int:
+        if kind(request) != "chunk":
+            return 0
+        return int(request.headers["content-range"].removeprefix("bytes ").split("-")[0]) // PART_SIZE + 1
+
+    def begins(self, request: Request) -> bool:
+        return kind(request) == "begin"
+
+    def completes(self, request: Request) -> bool:
+        return is_last(request)
+
+    def uploads(self) -> list[str]:
+        """Returns the keys of the uploads on the strict server that are neither complete nor over."""
+        sessions = [one for one in self.strict.sessions.values() if one.bucket.name == self.bucket]
+        return [one.name for one in sessions if one.stored is None and one.ended is None]
+
+    def flip(self, share: float) -> None:
+        """Flips a bit of the content only, not of the resource beside it. Other servers would not notice."""
+        if self.server.strict:
+            self.strict.add(Flip(), when=is_a("insert", "chunk"), share=share)
+
+    @property
+    def calls(self) -> list[Call]:
+        """The requests to the bucket that ended so far. In the log, delayed ones of earlier tests are among them."""
+        return [call for call in self.strict.log if f"/b/{self.bucket}/" in call.request.path]
 
     def requests(self, *kinds: str) -> list[Request]:
         """Returns the requests of some kinds that ended so far; see `kind`."""
-        return [call.request for call in self.strict.log if kind(call.request) in kinds]
+        return [call.request for call in self.calls if kind(call.request) in kinds]
 
 
 def kind(request: Request) -> str:
@@ -80,14 +123,3 @@ def is_last(request: Request) -> bool:
     """Returns whether a request sends the last chunk of an upload."""
     range_, _, total = request.headers.get("content-range", "").partition("/")
     return kind(request) == "chunk" and total.isdigit() and range_.endswith(f"-{int(total) - 1}")
-
-
-async def put(store: GcsStore, key: str, data: bytes, **options: Any) -> str:
-    """Stores one small object."""
-    return await store.put_small(key, data, hashlib.md5(data).hexdigest(), **options)
-
-
-def contents_of(count: int, seed: int = 0) -> dict[str, bytes]:
-    """Returns the contents of many small objects by key."""
-    rng = random.Random(seed)
-    return {f"{number:05d}": rng.randbytes(rng.randrange(1, 2000)) for number in range(count)}

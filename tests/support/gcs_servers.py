@@ -15,6 +15,21 @@ from uuid import uuid4
 from s3_servers import free_ports, running, wait_until
 from strict_gcs import StrictGcs, strict_gcs
 
+_LACKS = {
+    "fake-gcs-server": {
+        "refuse a wrong MD5",
+        "refuse to read or delete another generation",
+        "refuse a wrong CRC32C",
+        "say what it has of an upload",
+    },
+    "emulator": {
+        "keep an existing object (ifGenerationMatch)",
+        "refuse to read or delete another generation",
+        "refuse a wrong CRC32C",
+        "cancel an upload",
+    },
+}
+
 
 class GcsServer:
     """A running server.
@@ -26,6 +41,7 @@ class GcsServer:
         sessions: Whether it takes chunks by their offsets, and says of a resumable upload what it has.
         pages: Whether its lists come in pages.
         batches: Whether it answers a batch in well-formed parts.
+        lacks: Abilities that it lacks, and that inhaul does not need.
         port: Its port on 127.0.0.1.
         endpoint_url: Its address.
         options: `storage_options` that let in, by the names of gcsfs.
@@ -38,11 +54,17 @@ class GcsServer:
         self.conditions = self.sessions = strict is not None
         self.hashes = name != "fake-gcs-server"
         self.pages = self.batches = name != "emulator"
+        self.lacks = _LACKS.get(name, set())
         self.port = port
         self.endpoint_url = f"http://127.0.0.1:{port}"
         self.options = {"token": "anon", "project": "test", "endpoint_url": self.endpoint_url}
         self.environment = {"STORAGE_EMULATOR_HOST": self.endpoint_url}
         self.strict = strict
+
+    @property
+    def shared_bucket(self) -> str:
+        """A new bucket for each test: that is fast here."""
+        return self.bucket()
 
     def bucket(self) -> str:
         """A new, empty bucket."""
@@ -56,6 +78,10 @@ class GcsServer:
         """Stores an object as others do."""
         path = f"/upload/storage/v1/b/{bucket}/o?uploadType=media&name={quote(name, safe='')}"
         self._call("POST", path, data, "application/octet-stream")
+
+    def remove(self, bucket: str, name: str) -> None:
+        """Removes an object."""
+        self._call("DELETE", f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}")
 
     def content(self, bucket: str, name: str) -> bytes:
         """Returns a stored object."""

@@ -36,8 +36,11 @@ class Request(NamedTuple):
 
     @property
     def stores(self) -> bool:
-        """True if it sends an object or a part of one."""
-        return self.method == "PUT"
+        """True if it sends an object or a part of one, to any service."""
+        if self.method == "POST":
+            return "uploadType=multipart" in self.query
+        asks = self.headers.get("content-range", "").startswith("bytes */")  # what the server has of an upload
+        return self.method == "PUT" and not asks and "comp=blocklist" not in self.query
 
 
 class Reply(NamedTuple):
@@ -154,6 +157,9 @@ class Bucket:
 Fault = (
     Status | Delay | Stall | Hold | Reset | Drop | Cut | Flip | FlipReply | Header | Without | Body | Answer | Bucket
 )
+
+
+_CLOSE = ("Connection", "close")
 
 
 @dataclass
@@ -280,6 +286,9 @@ class Proxy:
                     if isinstance(rule, Stall):
                         await asyncio.Event().wait()
                     return
+                if _CLOSE in reply.headers:
+                    upstream[1].close()
+                    upstream = None
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
@@ -390,6 +399,8 @@ async def _ask(request: Request, reader: asyncio.StreamReader, writer: asyncio.S
     status = answer[0].partition(" ")[2]
     pairs = [(name, value.strip()) for name, _, value in (line.partition(":") for line in answer[1:])]
     lower = {name.lower(): value for name, value in pairs}
+    if answer[0].startswith("HTTP/1.0"):  # such a server closes after each reply
+        pairs.append(_CLOSE)
     body = b""
     if request.method != "HEAD" and not status.startswith(("204", "304")):
         body = await _read_body(reader, lower)

@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,6 +23,16 @@ from botocore.config import Config
 
 KEY, SECRET = "AKIAINHAULTESTKEY000", "inhaul/test/secret/never/to/be/seen/anywhere"
 _SECONDS = 60  # for a server to start
+_LACKS = {
+    "ceph": {"refuse a wrong SHA-256"},
+    "rclone": {
+        "answer a range with only that (206)",
+        "refuse a wrong SHA-256",
+        "keep an existing object (If-None-Match)",
+        "refuse another ETag (If-Match)",
+        "its ETag is by AWS's rule",
+    },
+}
 
 
 class S3Server:
@@ -40,6 +51,7 @@ class S3Server:
         port: Its port on 127.0.0.1.
         options: `storage_options` that let in.
         environment: Variables that let in.
+        lacks: Abilities that it lacks, and that inhaul does not need.
         client: A client of boto3, to look at the server without inhaul.
     """
 
@@ -52,6 +64,7 @@ class S3Server:
         self.port = port
         self.endpoint_url = f"http://127.0.0.1:{port}"
         self.options = {"key": KEY, "secret": SECRET}
+        self.lacks = _LACKS.get(name, set())
         self.environment = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
         self.client: Any = boto3.client(
             "s3",
@@ -62,11 +75,34 @@ class S3Server:
             config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 5}),
         )
 
+    @cached_property
+    def shared_bucket(self) -> str:
+        """One bucket for all tests, since the first object of a bucket is slow."""
+        return self.bucket()
+
     def bucket(self) -> str:
         """A new, empty bucket."""
         name = f"test-{uuid4().hex[:12]}"
         self.client.create_bucket(Bucket=name)
         return name
+
+    def content(self, bucket: str, name: str) -> bytes:
+        """Returns a stored object."""
+        return bytes(self.client.get_object(Bucket=bucket, Key=name)["Body"].read())
+
+    def contents(self, bucket: str, prefix: str = "") -> dict[str, bytes]:
+        """Returns all stored objects by name."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        names = [one["Key"] for page in pages for one in page.get("Contents", ())]
+        return {name: self.content(bucket, name) for name in names}
+
+    def put(self, bucket: str, name: str, data: bytes) -> None:
+        """Stores an object."""
+        self.client.put_object(Bucket=bucket, Key=name, Body=data)
+
+    def remove(self, bucket: str, name: str) -> None:
+        """Removes an object."""
+        self.client.delete_object(Bucket=bucket, Key=name)
 
 
 @contextmanager

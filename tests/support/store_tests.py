@@ -3,16 +3,20 @@
 import asyncio
 import os
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from inhaul.errors import FileChanged, InvalidKey, KeyExists, ObjectChanged, ObjectMissing
 from inhaul.hashing import PART_SIZE, hash_bytes
 from inhaul.stores.base import Store, StoredObject
+from inhaul.stores.remote.limiter import Limits
+from inhaul.stores.remote.store import RemoteStore
+from places import RemotePlace
 from trees import write
 
 BIG = random.Random(0).randbytes(PART_SIZE + 12345)
@@ -223,3 +227,39 @@ class StoreTests:
         assert (store.files is None) != (store.sender is None), "who copies, or else sends, is one of two"
         await store.aclose()
         assert await store.read("a b/c+.txt") == os.fsencode("a b/c+.txt")
+
+
+class RemoteStoreTests(StoreTests):
+    """The tests of stores on a network. A subclass has the fixture `place`, where the store is."""
+
+    @pytest.fixture
+    async def store(self, place: RemotePlace) -> AsyncIterator[RemoteStore[Any]]:
+        store = place.store(Limits())
+        yield store
+        await store.aclose()
+
+    @pytest.fixture
+    def content(self, place: RemotePlace) -> Content:
+        return place.content
+
+    @pytest.fixture
+    def part_digests(self) -> bool:
+        """True if the server states what identifies an object that was sent in parts."""
+        return True
+
+    @SIZES
+    async def test_the_digest_is_that_of_the_content(
+        self, store: RemoteStore[Any], part_digests: bool, data: bytes
+    ) -> None:
+        await store.put_bytes(data, "key", hash_bytes(data))
+        stat = await store.stat("key")
+        assert stat is not None
+        assert (stat.digest == hash_bytes(data)) == (part_digests or len(data) < PART_SIZE)
+        assert [one.digest for one in await self.listed(store)] == [stat.digest]
+        assert stat.modified.utcoffset() is not None
+
+    @pytest.mark.parametrize("key", ["a\nb", "x" * 1020])
+    async def test_a_key_that_cannot_be_sent_is_refused(self, store: RemoteStore[Any], key: str) -> None:
+        with pytest.raises(InvalidKey):
+            await store.put_bytes(b"x", key, hash_bytes(b"x"))
+        assert await self.keys(store) == []
