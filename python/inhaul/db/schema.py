@@ -6,13 +6,16 @@ alembic takes a quarter of a second to import, so it is imported only for a data
 import errno
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, MetaData, Table
 
 from inhaul.db.tables import REVISION, for_dialect, metadata
 from inhaul.errors import DatabaseDenied, SchemaTooNew, UnsupportedDatabase
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import AdaptedConnection
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -45,22 +48,31 @@ def has_registry(connection: Connection) -> bool:
 
 
 def create(connection: Connection) -> None:
-    """Creates the tables in a database without them, and records their revision."""
-    for_dialect(connection.dialect.name).create_all(connection, checkfirst=False)
-    _version.create(connection)
+    """Creates the tables in a database without them, and records their revision.
+
+    Args:
+        connection: A connection in a transaction that has begun on the server.
+    """
+    if connection.dialect.name == "postgresql":
+        # One round trip for all statements, instead of two for each.
+        adapted = cast("AdaptedConnection", connection.connection.dbapi_connection)
+        adapted.run_async(lambda server: server.execute(script("postgresql+asyncpg")))
+    else:
+        for_dialect(connection.dialect.name).create_all(connection, checkfirst=False)
+    _version.create(connection, checkfirst=False)
     connection.execute(sa.insert(_version).values(version_num=REVISION))
 
 
 @cache
-def sqlite_script() -> str:
-    """Returns the statements that create the tables in SQLite. As one script they take a tenth of the time."""
+def script(driver: str) -> str:
+    """Returns the statements that create the tables. On SQLite, they take a tenth of the time as one script."""
     statements: list[str] = []
 
     def note(statement: sa.ClauseElement, *_: object, **__: object) -> None:
         statements.append(str(statement.compile(dialect=engine.dialect)))
 
-    engine = sa.create_mock_engine("sqlite://", note)
-    for_dialect("sqlite").create_all(engine, checkfirst=False)
+    engine = sa.create_mock_engine(f"{driver}://", note)
+    for_dialect(engine.dialect.name).create_all(engine, checkfirst=False)
     return ";\n".join(statements)
 
 

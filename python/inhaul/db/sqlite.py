@@ -71,7 +71,7 @@ async def empty_registry() -> AsyncIterator[AsyncConnection]:
     in_memory = create_async_engine("sqlite+aiosqlite://", async_creator=opened, poolclass=NullPool)
     try:
         async with in_memory.connect() as conn:
-            await run(conn, schema.sqlite_script())
+            await run(conn, schema.script("sqlite"))
             yield conn
     finally:
         await in_memory.dispose()
