@@ -6,7 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -137,8 +137,10 @@ async def test_a_write_that_raises_is_rolled_back(database: Database) -> None:
 
 async def test_a_read_keeps_nothing(database: Database) -> None:
     await database.prepare()
-    async with database.read() as conn:
-        await add_user(conn, "ann")
+    # A read on PostgreSQL may be no transaction, so the statement is refused.
+    with nullcontext() if database.path else pytest.raises(TypeError, match="may not write"):
+        async with database.read() as conn:
+            await add_user(conn, "ann")
     assert await count(database) == 0
 
 

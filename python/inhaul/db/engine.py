@@ -104,8 +104,9 @@ class Database:
 
     @asynccontextmanager
     async def read(self, *, lasting: bool = False) -> AsyncIterator[AsyncConnection]:
-        """Yields a connection in a transaction, which is rolled back at the end.
+        """Yields a connection for statements that only read.
 
+        On SQLite they are one transaction. On PostgreSQL, each statement sees the rows that are committed by then.
         If there is no registry, it yields an empty one and creates neither the file nor its tables. Reading a read-only
         SQLite file leaves no other files.
 
@@ -127,7 +128,7 @@ class Database:
             return
         async with sqlite.undisturbed(self.path) if self.path and opened.denied else nullcontext():
             with explained(str(self)):
-                async with self._connection(opened.engine) as conn:
+                async with self._connection(opened.engine if lasting else opened.reading) as conn:
                     if lasting:
                         await conn.run_sync(Connection.detach)
                     await conn.begin()
@@ -233,7 +234,7 @@ class Database:
         denied = await asyncio.to_thread(sqlite.denied, self.path) if self.path else None
         if self.path and to_write and not denied:
             await asyncio.to_thread(sqlite.make_folder, self.path)
-        engine = await self._engine(denied)
+        engine, reading = await self._engines(denied)
         try:
             with explained(str(self)):
                 async with self._connection(engine) as conn:
@@ -253,18 +254,19 @@ class Database:
                         self._made += 1
             if not has_tables:
                 await engine.dispose()  # an open engine might leave files beside a database of another program
-            return _Opened(engine, denied, has_tables, await self.file())
+            return _Opened(engine, reading, denied, has_tables, await self.file())
         except BaseException:
             await to_the_end(engine.dispose())
             raise
 
-    async def _engine(self, denied: str | None) -> AsyncEngine:
+    async def _engines(self, denied: str | None) -> tuple[AsyncEngine, AsyncEngine]:
+        """Returns an engine, and one for reading with the same connections."""
         if isinstance(self._address, Path):
             engine = sqlite.engine(self._address, read_only=denied is not None)
             roots.set_folder(engine.dialect, await asyncio.to_thread(roots.folder_of, self._address))
-            return engine
+            return engine, engine
         with reached(str(self)):
-            return await postgresql.engine(self._address)
+            return await postgresql.engines(self._address)
 
     async def _exists(self) -> bool:
         """Returns True if there is a file to open; for a server always, as only connecting shows it."""
@@ -309,12 +311,14 @@ class _Opened(NamedTuple):
 
     Attributes:
         engine: The engine with its connections.
+        reading: The engine for short reads. It has the same connections.
         denied: The reason why this user may not write; None if the user may.
         has_tables: Whether the database holds a registry.
         file: The result of `Database.file` at that time.
     """
 
     engine: AsyncEngine
+    reading: AsyncEngine
     denied: str | None
     has_tables: bool
     file: tuple[int, ...]

@@ -2,9 +2,11 @@
 
 import asyncio
 import ssl
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import UpdateBase, event, func, select
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from inhaul.db.libpq import SYSTEM, Server
@@ -12,15 +14,22 @@ from inhaul.errors import UnsupportedDatabase
 
 if TYPE_CHECKING:
     import asyncpg
+    from sqlalchemy.pool import ConnectionPoolEntry
 
     Connection = asyncpg.Connection[asyncpg.Record]
 
 # A pooler may give the next transaction to another server process, which does not have the prepared statements.
 _PREPARE_NOTHING = {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
 
+_IDLE = 30.0  # seconds; firewalls and poolers end only connections that are unused for minutes
 
-async def engine(server: Server) -> AsyncEngine:
-    """Connects to the database to check it, and returns an engine.
+
+async def engines(server: Server) -> tuple[AsyncEngine, AsyncEngine]:
+    """Connects to the database to check it, and returns an engine, and one for reading with the same connections.
+
+    Without a pooler, a read is no transaction, so no round trip begins or ends it. In a transaction, too, PostgreSQL
+    shows each statement the rows that are committed by then. A pooler needs the transaction: without one, it may run
+    the two steps of a statement in two processes.
 
     Raises:
         UnsupportedDatabase: The encoding of the database is not UTF-8.
@@ -45,12 +54,41 @@ async def engine(server: Server) -> AsyncEngine:
     async def connect() -> "Connection":
         return spare.pop() if spare else await _connect(server, **({"statement_cache_size": 0} if pooled else {}))
 
-    return create_async_engine(
+    engine = create_async_engine(
         "postgresql+asyncpg://",
         connect_args={"async_creator_fn": connect, **(_PREPARE_NOTHING if pooled else {})},
         pool_size=4,
-        pool_pre_ping=True,
     )
+    _check_idle(engine)
+    reading = engine.execution_options(**({} if pooled else {"isolation_level": "AUTOCOMMIT"}))
+    event.listen(reading.sync_engine, "before_execute", _refuse_write)
+    return engine, reading
+
+
+def _refuse_write(conn: object, statement: object, *others: object) -> None:
+    """Raises for a statement that would write: what a read writes might be committed."""
+    if isinstance(statement, UpdateBase):
+        raise TypeError("A read may not write")
+
+
+def _check_idle(engine: AsyncEngine) -> None:
+    """Makes the pool replace a lost connection, and ask the server only if a connection was unused for long."""
+    pool, dialect = engine.sync_engine.pool, engine.dialect
+
+    def note(dbapi_connection: Any, record: "ConnectionPoolEntry") -> None:
+        record.info["used"] = monotonic()
+
+    def check(dbapi_connection: Any, record: "ConnectionPoolEntry", proxy: object) -> None:
+        if (driver := record.driver_connection) is None or driver.is_closed():
+            raise DisconnectionError
+        if monotonic() - record.info.get("used", monotonic()) > _IDLE:
+            try:
+                dialect.do_ping(dbapi_connection)
+            except dialect.loaded_dbapi.Error as error:
+                raise DisconnectionError from error
+
+    event.listen(pool, "checkin", note)
+    event.listen(pool, "checkout", check)
 
 
 async def _connect(server: Server, **options: Any) -> "Connection":
@@ -67,9 +105,8 @@ async def _is_pooled(connection: "Connection") -> bool:
 
     Then the server process that runs a statement has another id than the one that the connection reported.
     """
-    async with connection.transaction():
-        statement = await connection.prepare("SELECT pg_backend_pid()", name="")
-        return bool(await statement.fetchval() != connection.get_server_pid())
+    # One round trip, as it prepares nothing. It returns only the number of rows.
+    return await connection.execute(f"SELECT WHERE pg_backend_pid() = {connection.get_server_pid()}") == "SELECT 0"
 
 
 async def denied(conn: AsyncConnection, *, has_tables: bool) -> str | None:
