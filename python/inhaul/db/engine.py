@@ -221,52 +221,55 @@ class Database:
             # Another process may have created the tables since, or this user may have got write access.
             is_known = opened is not None and opened.file == file and opened.has_tables
             if opened is None or not is_known or (to_write and opened.denied):
-                await of_loop.close()
-                of_loop.opened = opened = await self._opened(to_write=to_write)
+                # To connect again takes many round trips. But a new right may need new connections.
+                engines = opened.engines if opened is not None and not (self.path or opened.denied) else None
+                if engines is None:
+                    await of_loop.close()
+                of_loop.opened = opened = await self._opened(engines, to_write=to_write)
         if to_write and opened.denied:
             raise DatabaseDenied(errno.EACCES, opened.denied, str(self))
         return opened
 
-    async def _opened(self, *, to_write: bool) -> "_Opened":
+    async def _opened(self, engines: "_Engines | None", *, to_write: bool) -> "_Opened":
         """Opens the database as it is now. Migrates older tables; creates missing tables only for writing."""
         if self.path:
             await asyncio.to_thread(sqlite.check_file, self.path)
         denied = await asyncio.to_thread(sqlite.denied, self.path) if self.path else None
         if self.path and to_write and not denied:
             await asyncio.to_thread(sqlite.make_folder, self.path)
-        engine, reading = await self._engines(denied)
+        engine, reading = engines = engines or await self._engines(denied)
         try:
             with explained(str(self)):
-                async with self._connection(engine) as conn:
-                    current = await conn.run_sync(schema.is_current)
-                    has_tables = current or to_write or await conn.run_sync(schema.has_registry)
-                    if not self.path:
+                async with self._connection(reading) as conn:
+                    has_tables, current = await conn.run_sync(schema.look)
+                    has_tables = has_tables or to_write
+                    if not self.path and has_tables:
                         denied = await postgresql.denied(conn, has_tables=current)
                     if denied and has_tables and not current:
                         await conn.run_sync(schema.refuse, str(self), denied)
                     if self.path and has_tables and not denied:
                         journal = await sqlite.journal_mode(self.path)
                         await sqlite.when_free(conn, f"PRAGMA journal_mode = {journal}", str(self))
-                    if has_tables and not current:
+                if has_tables and not current:
+                    async with self._connection(engine) as conn:
                         await self._lock(conn)
                         await conn.run_sync(schema.bring_up_to_date, str(self))
                         await conn.commit()
                         self._made += 1
-            if not has_tables:
+            if self.path and not has_tables:
                 await engine.dispose()  # an open engine might leave files beside a database of another program
-            return _Opened(engine, reading, denied, has_tables, await self.file())
+            return _Opened(engines, denied, has_tables, await self.file())
         except BaseException:
             await to_the_end(engine.dispose())
             raise
 
-    async def _engines(self, denied: str | None) -> tuple[AsyncEngine, AsyncEngine]:
-        """Returns an engine, and one for reading with the same connections."""
+    async def _engines(self, denied: str | None) -> "_Engines":
         if isinstance(self._address, Path):
             engine = sqlite.engine(self._address, read_only=denied is not None)
             roots.set_folder(engine.dialect, await asyncio.to_thread(roots.folder_of, self._address))
-            return engine, engine
+            return _Engines(engine, engine)
         with reached(str(self)):
-            return await postgresql.engines(self._address)
+            return _Engines(*await postgresql.engines(self._address))
 
     async def _exists(self) -> bool:
         """Returns True if there is a file to open; for a server always, as only connecting shows it."""
@@ -306,22 +309,35 @@ async def _end(conn: AsyncConnection) -> None:
             raise
 
 
+class _Engines(NamedTuple):
+    """The engine of a database, and one for short reads that has the same connections."""
+
+    engine: AsyncEngine
+    reading: AsyncEngine
+
+
 class _Opened(NamedTuple):
     """An open database.
 
     Attributes:
-        engine: The engine with its connections.
-        reading: The engine for short reads. It has the same connections.
+        engines: The engines with its connections.
         denied: The reason why this user may not write; None if the user may.
         has_tables: Whether the database holds a registry.
         file: The result of `Database.file` at that time.
     """
 
-    engine: AsyncEngine
-    reading: AsyncEngine
+    engines: _Engines
     denied: str | None
     has_tables: bool
     file: tuple[int, ...]
+
+    @property
+    def engine(self) -> AsyncEngine:
+        return self.engines.engine
+
+    @property
+    def reading(self) -> AsyncEngine:
+        return self.engines.reading
 
 
 class _OfLoop:

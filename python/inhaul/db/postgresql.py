@@ -58,6 +58,7 @@ async def engines(server: Server) -> tuple[AsyncEngine, AsyncEngine]:
         "postgresql+asyncpg://",
         connect_args={"async_creator_fn": connect, **(_PREPARE_NOTHING if pooled else {})},
         pool_size=4,
+        pool_use_lifo=True,  # the connection used last has prepared most statements
     )
     _check_idle(engine)
     reading = engine.execution_options(**({} if pooled else {"isolation_level": "AUTOCOMMIT"}))

@@ -37,14 +37,11 @@ _FORMER_REVISIONS = ("0001", "0002")
 _OURS = {"uid", "storage_id", "key_is_virtual", "object_key", "hash_type", "verified_by"}  # columns of `artifact`
 
 
-def is_current(connection: Connection) -> bool:
-    """Returns True if the database has the current tables."""
-    return _has_version(connection) and _revision(connection) == REVISION
-
-
-def has_registry(connection: Connection) -> bool:
-    """Returns True if the database holds a registry of any release."""
-    return _has_version(connection) or _former_revision(connection) is not None
+def look(connection: Connection) -> tuple[bool, bool]:
+    """Returns whether the database holds a registry of any release, and whether its tables are the current ones."""
+    if _has_version(connection):
+        return True, _revision(connection) == REVISION
+    return _former_revision(connection) is not None, False
 
 
 def create(connection: Connection) -> None:
