@@ -63,6 +63,11 @@ class PostgreSQL:
         return str(self._server.get_uri(database=name))
 
     @property
+    def socket(self) -> Path:
+        """The socket of the server, or of the pooler before it."""
+        return self._folder / f".s.PGSQL.{_POOLER_PORT}" if self._folder else self.folder / ".s.PGSQL.5432"
+
+    @property
     def folder(self) -> Path:
         """The folder of its socket and its files."""
         return Path(self._server.pgdata)
