@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from sqlalchemy import text
 
 import inhaul
 from distance import Distance, distance
 from inhaul import Artifact, Collection, Feature, Run, Transform, ULabel
+from inhaul.db import postgresql
 from inhaul.db.engine import Database
 from servers import PostgreSQL
 from trees import write
@@ -331,7 +334,7 @@ async def test_calls_make_the_round_trips_that_the_page_lists(
 
 
 async def test_a_large_ingest_makes_few_round_trips(postgresql_server: PostgreSQL, tmp_path: Path) -> None:
-    """Each group of up to 16,384 rows takes a BEGIN, a COMMIT, and an INSERT for each batch of 8,192 rows."""
+    """A group of up to 16,384 rows takes a BEGIN, a COMMIT, and an INSERT for each batch of up to 8,192 rows."""
     folder = filled(tmp_path / "storage", FILES)
     with far(postgresql_server) as (url, one):
         async with inhaul.connect(storage=tmp_path / "storage", db=url) as instance:
@@ -342,12 +345,40 @@ async def test_a_large_ingest_makes_few_round_trips(postgresql_server: PostgreSQ
             assert one.round_trips - before <= 20 + 4 * FILES / 8192
 
 
-async def test_a_connection_that_the_server_closed_is_replaced(postgresql_server: PostgreSQL) -> None:
+@pytest.mark.parametrize("noticed", [False, True])
+async def test_a_connection_that_the_server_ended_is_replaced(
+    noticed: bool, postgresql_server: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not noticed:
+        monkeypatch.setattr(postgresql, "_IDLE", 0)  # the loop may not have read the end, so the server is asked
     with postgresql_server.database() as url:
         database = Database(url)
-        await database.prepare()
-        postgresql_server.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'test_%'")
-        await asyncio.sleep(0.1)  # until the loop has read that the connections are closed
-        async with database.write():
-            pass
+        for use in (database.write, database.read):
+            async with use():
+                pass
+            name = urlsplit(url).path[1:]
+            ended = f"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608
+            postgresql_server.run(ended)
+            if noticed:
+                await asyncio.sleep(0.1)
+            async with use() as conn:
+                assert (await conn.execute(text("SELECT 1"))).scalar() == 1
         await database.aclose()
+
+
+async def test_a_connection_that_was_unused_for_long_is_asked(
+    postgresql_server: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trips = []
+    with far(postgresql_server) as (url, one):
+        database = Database(url)
+        await database.prepare()
+        for idle in (30, 30, 0, 0):
+            monkeypatch.setattr(postgresql, "_IDLE", idle)
+            before = one.round_trips
+            async with database.read() as conn:
+                await conn.execute(text("SELECT 1"))
+            trips.append(one.round_trips - before)
+        await database.aclose()
+    assert trips[1] == 1
+    assert trips[3] > 1
