@@ -39,9 +39,10 @@ _OURS = {"uid", "storage_id", "key_is_virtual", "object_key", "hash_type", "veri
 
 def look(connection: Connection) -> tuple[bool, bool]:
     """Returns whether the database holds a registry of any release, and whether its tables are the current ones."""
-    if _has_version(connection):
+    names = _names(connection)
+    if _version.name in names:
         return True, _revision(connection) == REVISION
-    return _former_revision(connection) is not None, False
+    return _former_revision(connection, names) is not None, False
 
 
 def create(connection: Connection) -> None:
@@ -86,11 +87,11 @@ def bring_up_to_date(connection: Connection, database: str) -> None:
         SchemaTooNew: A newer release of inhaul has migrated the database.
         UnsupportedDatabase: The database has tables of another program with the same names.
     """
-    _take_former_version(connection)
-    if _has_version(connection):
+    names = _names(connection)
+    if _took_former_version(connection, names) or _version.name in names:
         if (revision := _revision(connection)) != REVISION:
             _upgrade(connection, database, revision)
-    elif taken := metadata.tables.keys() & sa.inspect(connection).get_table_names():
+    elif taken := metadata.tables.keys() & names:
         raise UnsupportedDatabase(
             f"{database} is not a registry but has tables with the same names ({', '.join(sorted(taken))}): "
             "choose another database"
@@ -130,25 +131,27 @@ def _too_new(database: str, revision: str) -> SchemaTooNew:
     )
 
 
-def _has_version(connection: Connection) -> bool:
-    return sa.inspect(connection).has_table(_version.name)
+def _names(connection: Connection) -> set[str]:
+    """Returns the names of all tables. One question for each table would be one round trip for each."""
+    return {*sa.inspect(connection).get_table_names()}
 
 
-def _take_former_version(connection: Connection) -> None:
-    """Moves the revision to its own table, if the former table is provably that of inhaul."""
-    if not _has_version(connection) and (former := _former_revision(connection)) is not None:
-        _version.create(connection)
-        connection.execute(sa.insert(_version).values(version_num=former))
-        _former_version.drop(connection)
+def _took_former_version(connection: Connection, names: set[str]) -> bool:
+    """Moves the revision to its own table, if the former table is provably that of inhaul. Returns True if it did."""
+    if _version.name in names or (former := _former_revision(connection, names)) is None:
+        return False
+    _version.create(connection)
+    connection.execute(sa.insert(_version).values(version_num=former))
+    _former_version.drop(connection)
+    return True
 
 
-def _former_revision(connection: Connection) -> str | None:
+def _former_revision(connection: Connection, names: set[str]) -> str | None:
     """Returns the revision in the usual table of alembic, if the tables beside it are those of inhaul."""
-    inspector = sa.inspect(connection)
-    if not (inspector.has_table(_former_version.name) and inspector.has_table("artifact")):
+    if not names >= {_former_version.name, "artifact"}:
         return None
     former = connection.scalars(sa.select(_former_version.c.version_num)).all()
-    columns = {column["name"] for column in inspector.get_columns("artifact")}
+    columns = {column["name"] for column in sa.inspect(connection).get_columns("artifact")}
     return former[0] if len(former) == 1 and former[0] in _FORMER_REVISIONS and columns >= _OURS else None
 
 
