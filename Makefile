@@ -70,6 +70,7 @@ bench: .venv/installed
 	$(BIN)/python benches/bench_ingest.py --scale $(SCALE) --rounds $(ROUNDS)
 	$(BIN)/python benches/bench_hash.py --scale $(SCALE) --rounds $(ROUNDS)
 	$(BIN)/python benches/bench_s3.py --scale $(SCALE) --rounds $(ROUNDS)
+	$(BIN)/python benches/bench_clouds.py --scale $(SCALE) --rounds $(ROUNDS)
 	$(BIN)/python benches/bench_annotation.py --scale $(SCALE) --rounds $(ROUNDS)
 	$(BIN)/python benches/bench_backed.py --scale $(SCALE)
 	$(BIN)/python benches/bench_wide.py --scale $(SCALE) --rounds $(ROUNDS)

@@ -7,7 +7,6 @@ Credentials come from the environment. Loading libraries and making clients is n
 import asyncio
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,6 +19,7 @@ from obstore.store import S3Store
 
 import inhaul
 from inhaul.stores.remote.limiter import Limits
+from meters import Meter, bytes_read, cpu_time, status
 
 IN_FLIGHT = Limits().requests
 PARTS_IN_FLIGHT = Limits().parts
@@ -43,16 +43,16 @@ async def inhaul_ingest(task: Task) -> Figures:
     async with inhaul.connect(root, f"sqlite:///{task.work}/registry.db") as instance:
         await instance.open()
         await inhaul.ingest(_warming(task))
-        seconds, cpu, memory, read = _Meter(), _cpu(), _status("VmRSS"), _read()
+        seconds, cpu, memory, read = Meter(), cpu_time(), status("VmRSS"), bytes_read()
         report = await inhaul.ingest(task.folder)
         if report.failed or report.skipped:
             raise RuntimeError(f"{report!r} is not the whole corpus")
         return {
             "files": report.files,
             "seconds": seconds(),
-            "cpu": _cpu() - cpu,
-            "memory": _status("VmHWM") - memory,
-            "read": (_read() - read) / report.bytes,
+            "cpu": cpu_time() - cpu,
+            "memory": status("VmHWM") - memory,
+            "read": (bytes_read() - read) / report.bytes,
         }
 
 
@@ -70,7 +70,7 @@ async def bare_small(task: Task) -> Figures:
     """Sends every file whole with obstore, without hash or row."""
     store = _store(task)
     await obstore.put_async(store, f"{task.work.name}/warming", b"1", use_multipart=False)
-    seconds, cpu = _Meter(), _cpu()
+    seconds, cpu = Meter(), cpu_time()
     files = [f"{root}/{name}" for root, _, names in os.walk(task.folder) for name in names]
     waiting: Iterator[str] = iter(files)
 
@@ -83,18 +83,18 @@ async def bare_small(task: Task) -> Figures:
     async with asyncio.TaskGroup() as tasks:
         for _ in range(IN_FLIGHT):
             tasks.create_task(send())
-    return {"files": len(files), "seconds": seconds(), "cpu": _cpu() - cpu}
+    return {"files": len(files), "seconds": seconds(), "cpu": cpu_time() - cpu}
 
 
 async def bare_large(task: Task) -> Figures:
     """Sends every file in parts with obstore, signed, without hash or row."""
     store = _store(task)
     await obstore.put_async(store, f"{task.work.name}/warming", b"1", use_multipart=False)
-    seconds, cpu = _Meter(), _cpu()
+    seconds, cpu = Meter(), cpu_time()
     for path in task.folder.rglob("*.csv"):
         key = f"{task.work.name}/{path.name}"
         await obstore.put_async(store, key, path, use_multipart=True, chunk_size=PART, max_concurrency=PARTS_IN_FLIGHT)
-    return {"seconds": seconds(), "cpu": _cpu() - cpu}
+    return {"seconds": seconds(), "cpu": cpu_time() - cpu}
 
 
 def _store(task: Task) -> S3Store:
@@ -104,33 +104,6 @@ def _store(task: Task) -> S3Store:
         virtual_hosted_style_request=False,
         client_options={"allow_http": True, "timeout": timedelta(seconds=60)},
     )
-
-
-class _Meter:
-    """Seconds since it was made."""
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-
-    def __call__(self) -> float:
-        return time.perf_counter() - self._start
-
-
-def _cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def _read() -> int:
-    """Returns the bytes that this process has read by system calls, without those from sockets."""
-    return int(Path("/proc/self/io").read_text().split()[1])
-
-
-def _status(field: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) * 1024
-    raise LookupError(field)
 
 
 JOBS: dict[str, Callable[[Task], Awaitable[Figures]]] = {

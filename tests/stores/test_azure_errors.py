@@ -1,4 +1,4 @@
-"""Errors of both clients of Azure mean the same. They are real errors, caused by a proxy."""
+"""Errors of all clients of Azure mean the same. They are real errors, caused by a proxy."""
 
 import ssl
 import subprocess
@@ -46,11 +46,12 @@ def refusal(status: int, code: str, detail: str = "") -> Answer:
 
 
 async def faults(clients: Clients) -> list[Fault]:
-    """Returns the meanings of errors: of obstore for GET and HEAD, and of Microsoft's client for PUT and HEAD."""
+    """Returns the meanings of errors: of obstore for GET and HEAD, ours for blobs and blocks, Microsoft's for HEAD."""
     requests: list[Callable[[], Any]] = [
         lambda: get_async(clients.objects, "key"),
         lambda: head_async(clients.objects, "key"),
-        lambda: clients.upload("key", b"x", bytes(16), metadata={}, replaces=True),
+        lambda: clients.puts.blob("key", b"x", bytes(16), metadata={}, replaces=True),
+        lambda: clients.puts.block("key", "id", b"x", bytes(16)),
         lambda: clients.look("key"),
     ]
     found = []
@@ -85,16 +86,16 @@ async def faults(clients: Clients) -> list[Fault]:
         (503, "Unheard", Kind.RETRY, Kind.RETRY),
     ],
 )
-async def test_an_error_in_a_reply_means_the_same_to_both_clients(
+async def test_an_error_in_a_reply_means_the_same_to_all_clients(
     strict_azure_place: AzurePlace, clients: Clients, status: int, code: str, kind: Kind, without: Kind
 ) -> None:
     strict_azure_place.proxy.add(refusal(status, code))
-    get, head, put, look = await faults(clients)
-    assert get == put == look == Fault(kind, status, code)
+    get, head, put, stage, look = await faults(clients)
+    assert get == put == stage == look == Fault(kind, status, code)
     assert head == Fault(without, status, "without a code")  # obstore hides the header
     strict_azure_place.proxy.clear()
     strict_azure_place.proxy.add(refusal(status, ""))
-    assert await faults(clients) == [Fault(without, status, "without a code")] * 4
+    assert await faults(clients) == [Fault(without, status, "without a code")] * 5
 
 
 @pytest.mark.parametrize(
@@ -120,23 +121,23 @@ async def test_a_refusal_that_others_cause_is_explained(
 async def test_a_wrong_clock_is_told_from_wrong_credentials(strict_azure_place: AzurePlace, clients: Clients) -> None:
     detail = "<AuthenticationErrorDetail>Request date header too old: 'Mon'</AuthenticationErrorDetail>"
     strict_azure_place.proxy.add(refusal(403, "AuthenticationFailed", detail))
-    assert (await faults(clients))[2].kind is Kind.SKEWED
+    assert [one.kind for one in (await faults(clients))[2:4]] == [Kind.SKEWED] * 2
 
 
 @pytest.mark.parametrize("fault", [Reset(), Stall()], ids=lambda fault: type(fault).__name__)
-async def test_a_missing_reply_means_the_same_to_both_clients(
+async def test_a_missing_reply_means_the_same_to_all_clients(
     strict_azure_place: AzurePlace, clients: Clients, fault: Spoiled
 ) -> None:
     strict_azure_place.proxy.add(fault)
-    assert [(one.kind, one.status) for one in await faults(clients)] == [(Kind.RETRY, None)] * 4
+    assert [(one.kind, one.status) for one in await faults(clients)] == [(Kind.RETRY, None)] * 5
 
 
-async def test_a_refused_connection_means_the_same_to_both_clients(
+async def test_a_refused_connection_means_the_same_to_all_clients(
     strict_azure_place: AzurePlace, clients: Clients
 ) -> None:
     strict_azure_place.proxy.down()
     found = await faults(clients)
-    assert [one.kind for one in found] == [Kind.RETRY] * 4
+    assert [one.kind for one in found] == [Kind.RETRY] * 5
     assert {str(one) for one in found} == {"Connection refused"}
 
 
@@ -174,7 +175,7 @@ async def test_a_credential_without_a_token_or_without_https_is_refused(strict_a
         await store.aclose()
 
 
-_BOTH = """
+_ALL = """
 import asyncio, sys
 from inhaul.stores.azure.address import AzureAddress
 from inhaul.stores.azure.clients import Clients
@@ -192,7 +193,7 @@ asyncio.run(main())
 """
 
 
-def test_both_clients_send_tokens_and_trust_the_certificates_of_the_environment(
+def test_all_clients_send_tokens_and_trust_the_certificates_of_the_environment(
     strict_azure_place: AzurePlace, tmp_path: Path
 ) -> None:
     authority = trustme.CA()
@@ -207,12 +208,12 @@ def test_both_clients_send_tokens_and_trust_the_certificates_of_the_environment(
             if trusted:
                 environment["SSL_CERT_FILE"] = str(tmp_path / "ca.pem")
             done = subprocess.run(
-                [sys.executable, "-c", _BOTH, root], env=environment, stdout=subprocess.PIPE, text=True, check=True
+                [sys.executable, "-c", _ALL, root], env=environment, stdout=subprocess.PIPE, text=True, check=True
             )
-            expected = ["DENIED"] * 4 if trusted else ["UNTRUSTED"] * 4
+            expected = ["DENIED"] * 5 if trusted else ["UNTRUSTED"] * 5
             assert done.stdout.splitlines() == [str(expected)] * 2
             sent = [seen.request.headers["authorization"] for seen in one.log]
-            assert sent == ["Bearer private-token"] * (8 if trusted else 0)
+            assert sent == ["Bearer private-token"] * (10 if trusted else 0)
 
 
 @pytest.mark.parametrize("module", ["azure.storage.blob.aio", "azure.identity.aio"])

@@ -219,7 +219,7 @@ class BlocksPut(LargePut[Clients]):
         block_id = block_id_of(number, self._write.id, md5)
 
         async def request(to: Clients) -> bool:
-            stated = await to.stage(self._key, block_id, content, md5)
+            stated = await to.puts.block(self._key, block_id, content, md5)
             if stated not in (None, md5):
                 raise Damaged
             return stated is not None

@@ -1,13 +1,12 @@
-"""The two clients of Azure Blob Storage: azure-storage-blob, and obstore for reads.
+"""The clients of Azure Blob Storage: azure-storage-blob, obstore for reads, and our own for puts.
 
-azure-storage-blob looks up, lists, stores and deletes blobs, and sends MD5s with them, which obstore does not. obstore
-reads with a fraction of the CPU time.
+azure-storage-blob looks up, lists and deletes blobs, and commits blocks. obstore reads with a fraction of the CPU time.
+It sends no MD5, so `Puts` sends content: with a third of the CPU time of azure-storage-blob.
 """
 
 import asyncio
 import os
-from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,11 +17,11 @@ from inhaul.stores.azure.address import AzureAddress
 from inhaul.stores.azure.described import found_in, is_folder
 from inhaul.stores.azure.faults import Folder
 from inhaul.stores.azure.options import Account, account
+from inhaul.stores.azure.puts import Puts
 from inhaul.stores.azure.tokens import Tokens
 from inhaul.stores.remote.clients import Body, Found
 from inhaul.stores.remote.limiter import Limits
 from inhaul.stores.remote.obstore_reads import REST, ObstoreReads, rest_at_exit
-from inhaul.stores.remote.watched import Watched
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
@@ -35,62 +34,28 @@ _UNLIMITED = timedelta(days=365)
 
 
 class Clients(ObstoreReads):
-    """Both clients of one container, for one event loop; see `remote.clients.Clients`.
+    """The clients of one container, for one event loop; see `remote.clients.Clients`.
 
     Attributes:
         container: azure-storage-blob's client.
         objects: obstore's store; its paths are whole keys.
+        puts: Sends blobs and blocks.
     """
 
-    def __init__(self, address: AzureAddress, account: Account, tokens: Tokens | None, limits: Limits) -> None:
+    def __init__(
+        self, address: AzureAddress, account: Account, tokens: Tokens | None, puts: Puts, limits: Limits
+    ) -> None:
         self._address = address
         self._account = account
         self._tokens = tokens
         self._limits = limits
         self.container: ContainerClient = _container(address, account, tokens, limits)
         self.objects: AzureStore = self._obstore()
+        self.puts = puts
 
     def blob(self, key: str) -> "BlobClient":
         """Returns the client of one blob."""
         return self.container.get_blob_client(key)
-
-    async def upload(
-        self, key: str, data: bytes, md5: bytes, *, metadata: dict[str, str], replaces: bool
-    ) -> bytes | None:
-        """Stores a blob in one request. Returns the MD5 that the server has computed; None if it does not say.
-
-        Args:
-            key: The whole key.
-            data: The content.
-            md5: Its MD5, which the server compares.
-            metadata: The metadata of the blob.
-            replaces: Whether it may replace a blob.
-        """
-        async with self._watched(data) as body:
-            reply = await self.blob(key).upload_blob(
-                data,
-                length=len(data),
-                metadata=metadata,
-                overwrite=replaces,
-                headers=with_md5(md5),
-                raw_request_hook=_sends(body),
-            )
-        return bytes(reply["content_md5"]) if reply.get("content_md5") else None
-
-    async def stage(self, key: str, block_id: str, content: bytes, md5: bytes) -> bytes | None:
-        """Sends a block. Returns the MD5 that the server has computed; None if it does not say."""
-        async with self._watched(content) as body:
-            reply = await self.blob(key).stage_block(block_id, body, length=len(content), headers=with_md5(md5))
-        return bytes(reply["content_md5"]) if reply.get("content_md5") else None
-
-    @asynccontextmanager
-    async def _watched(self, content: bytes) -> AsyncIterator[Watched]:
-        watchdog = asyncio.timeout(self._limits.no_progress)
-        try:
-            async with watchdog:
-                yield Watched(content, watchdog, self._limits.no_progress)
-        finally:
-            del watchdog  # breaks a reference cycle that would keep this frame alive
 
     async def reader(self) -> "AzureStore":
         """See `remote.clients.Clients`."""
@@ -148,21 +113,24 @@ class Clients(ObstoreReads):
         await asyncio.to_thread(_import)
         found = account(address, options)
         has_secret = found.key or found.sas_token
-        if has_secret:
-            return await asyncio.to_thread(cls, address, found, None, limits)
-        if not found.endpoint_url.startswith("https:"):
+        if not has_secret and not found.endpoint_url.startswith("https:"):
             raise StorageDenied(f"{address} needs an endpoint with https, or a key: tokens are not sent without https")
-        tokens = await asyncio.to_thread(Tokens, found.credential)
+        tokens = None if has_secret else await asyncio.to_thread(Tokens, found.credential)
+        puts = Puts(address.bucket, found, tokens, limits.no_progress)
         try:
-            await tokens.check(address)
-            return await asyncio.to_thread(cls, address, found, tokens, limits)
+            if tokens is not None:
+                await tokens.check(address)
+            return await asyncio.to_thread(cls, address, found, tokens, puts, limits)
         except BaseException:
-            await to_the_end(tokens.close())
+            await to_the_end(puts.aclose())
+            if tokens is not None:
+                await to_the_end(tokens.close())
             raise
 
     async def aclose(self) -> None:
         """Closes the connections."""
         await self.container.close()
+        await self.puts.aclose()
         if self._tokens is not None:
             await self._tokens.close()
         del self.objects  # closes its connections, even if `self` is still referred to
@@ -238,7 +206,6 @@ def _container(address: AzureAddress, account: Account, tokens: Tokens | None, l
         retry_total=0,
         connection_timeout=min(10.0, limits.no_progress),
         read_timeout=limits.no_progress,
-        max_single_put_size=1 << 30,  # `upload` never sends in blocks
     )
 
 
@@ -250,17 +217,3 @@ def _import() -> None:
         raise MissingLibrary(
             'Azure Blob Storage needs azure-storage-blob: pip install "inhaul[azure]"', name="azure.storage.blob"
         ) from error
-
-
-def with_md5(md5: bytes) -> dict[str, str]:
-    """Returns the header with the MD5 of the body of a request."""
-    return {"Content-MD5": b64encode(md5).decode()}
-
-
-def _sends(body: Watched) -> Callable[[Any], None]:
-    """Returns a hook that replaces the body of a request, since azure-storage-blob would send a copy of the bytes."""
-
-    def replace(request: Any) -> None:
-        request.http_request.data = body
-
-    return replace

@@ -2,8 +2,9 @@
 
 import os
 import re
-from typing import Any
 
+from inhaul.stores.azure.puts import Failed
+from inhaul.stores.remote.aio import Broken
 from inhaul.stores.remote.faults import Fault, Kind, coded_fault, common_fault
 
 _CODES = {
@@ -48,17 +49,24 @@ class Folder(Exception):
 
 
 def classify(error: Exception) -> Fault:
-    """Returns the meaning of an error of azure-storage-blob, azure-identity or obstore.
+    """Returns the meaning of an error of `Puts`, azure-storage-blob, azure-identity or obstore.
 
     Unknown errors are treated as temporary.
     """
     if isinstance(error, Folder):
         return Fault(Kind.GONE, None, "a folder")
+    if isinstance(error, Failed):
+        return _reply(error.status, error.code, error.message)
+    if isinstance(error, Broken):
+        fault = common_fault(error, reply_fault)
+        return fault if fault.kind is Kind.UNTRUSTED else fault._replace(code=error.reason)
     if not type(error).__module__.startswith("azure."):
         return common_fault(error, reply_fault)
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
-        return _reply(error, status)
+        code = getattr(error, "error_code", None) or ""
+        text = f"{getattr(error, 'message', '')} {getattr(error, 'additional_info', '')}"
+        return _reply(status, str(getattr(code, "value", code)), text)
     name = type(error).__name__
     if name in ("ClientAuthenticationError", "CredentialUnavailableError", "AzureSigningError"):
         return Fault(Kind.DENIED, None, "no credentials")
@@ -68,10 +76,8 @@ def classify(error: Exception) -> Fault:
     return fault if fault.kind is Kind.UNTRUSTED else fault._replace(code=_cause(error))
 
 
-def _reply(error: Any, status: int) -> Fault:
-    code = getattr(error, "error_code", None) or ""
-    code = str(getattr(code, "value", code))
-    if code == "AuthenticationFailed" and _DATE.search(f"{error.message} {getattr(error, 'additional_info', '')}"):
+def _reply(status: int, code: str, message: str) -> Fault:
+    if code == "AuthenticationFailed" and _DATE.search(message):
         return Fault(Kind.SKEWED, status, code)
     return reply_fault(code, status)
 

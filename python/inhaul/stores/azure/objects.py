@@ -23,7 +23,7 @@ class BlobPut(SmallPut[Clients, bytes]):
     async def _send(self, to: Clients, write_id: str | None, damaged: bytes | None) -> bytes:
         metadata = {WRITE_ID: write_id} if write_id is not None else {}
         replaces = write_id is None or damaged is not None
-        return await to.upload(self._key, self._data, self._md5, metadata=metadata, replaces=replaces) or b""
+        return await to.puts.blob(self._key, self._data, self._md5, metadata=metadata, replaces=replaces) or b""
 
     def _reply_of(self, found: Found) -> bytes:
         return b""

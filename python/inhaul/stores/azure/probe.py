@@ -13,7 +13,9 @@ from inhaul.stores.azure.blocks import block_id_of
 from inhaul.stores.azure.clients import Clients
 from inhaul.stores.azure.faults import classify
 from inhaul.stores.azure.options import check_options
+from inhaul.stores.azure.puts import Failed
 from inhaul.stores.azure.service import LIST, requests_to
+from inhaul.stores.remote.aio import Broken
 from inhaul.stores.remote.faults import Kind
 from inhaul.stores.remote.probe import LIMITS, try_each
 
@@ -81,16 +83,14 @@ class _Probe:
 
     async def _refused(self, request: Awaitable[Any]) -> str | None:
         """Returns the problem with the answer to a request that must be refused; None if there is none."""
-        from azure.core.exceptions import HttpResponseError
-
         try:
             await request
-        except HttpResponseError as error:
+        except _errors() as error:
             return None if classify(error).kind in _REFUSAL else str(classify(error))
         return "it was accepted"
 
     async def _upload(self, key: str, content: bytes, md5: bytes, *, replaces: bool = True) -> bytes | None:
-        return await self._clients.upload(key, content, md5, metadata={}, replaces=replaces)
+        return await self._clients.puts.blob(key, content, md5, metadata={}, replaces=replaces)
 
     async def _store(self) -> str | None:
         await self._upload(self._small, self._content, _md5(self._content))
@@ -130,18 +130,18 @@ class _Probe:
         from azure.storage.blob import BlobBlock
 
         for block_id, content in zip(self._ids, _BLOCKS, strict=True):
-            await self._clients.stage(self._large, block_id, content, _md5(content))
+            await self._clients.puts.block(self._large, block_id, content, _md5(content))
         blocks = [BlobBlock(block_id) for block_id in self._ids]
         await self._clients.blob(self._large).commit_block_list(blocks, validate_content=True)
         found, size = await self._clients.look(self._large), sum(map(len, _BLOCKS))
         return None if found.stat.size == size else f"it has {found.stat.size} bytes instead of {size}"
 
     async def _stated_block(self) -> str | None:
-        stated = await self._clients.stage(self._begun, self._ids[0], b"1", _md5(b"1"))
+        stated = await self._clients.puts.block(self._begun, self._ids[0], b"1", _md5(b"1"))
         return None if stated == _md5(b"1") else _unsaid("a large blob")
 
     async def _wrong_block(self) -> str | None:
-        return await self._refused(self._clients.stage(self._begun, self._ids[1], b"1", _md5(b"2")))
+        return await self._refused(self._clients.puts.block(self._begun, self._ids[1], b"1", _md5(b"2")))
 
     async def _blocks(self) -> str | None:
         _, blocks = await self._clients.blob(self._begun).get_block_list("all")
@@ -161,17 +161,21 @@ class _Probe:
         return f"{left} blobs are left" if left else None
 
     async def _clean_up(self) -> None:
-        from azure.core.exceptions import AzureError
-
-        with suppress(AzureError):  # the report says already what does not work
+        with suppress(*_errors()):  # the report says already what does not work
             await self._upload(self._begun, b"", _md5(b""))  # removes the block
             for name in await _names(self._clients, self._prefix):
                 await self._clients.delete(name)
 
 
 def _problem(error: Exception) -> str | None:
-    module = type(error).__module__
-    return str(classify(error)) if module.startswith(("azure.", "obstore.")) else None
+    return str(classify(error)) if isinstance(error, _errors()) else None
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    from azure.core.exceptions import AzureError
+    from obstore.exceptions import BaseError
+
+    return Failed, Broken, TimeoutError, AzureError, BaseError
 
 
 def _unsaid(what: str) -> str:

@@ -8,13 +8,11 @@ from urllib.parse import quote, urlencode
 
 from inhaul.stores.gcs.credentials import Tokens
 from inhaul.stores.gcs.faults import Failed, failed
-from inhaul.stores.remote.aio import broken, session
-from inhaul.stores.remote.watched import Watched
+from inhaul.stores.remote.aio import broken, sent_body, session
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
-_AT_ONCE = 64 << 10  # bytes of a body that is passed on in one piece
 _ERROR = 64 << 10  # bytes of an error that are read
 _STORED = "gzip"  # accepted, so that an object which is stored in this form is not unpacked on its way
 
@@ -129,8 +127,7 @@ class Http:
             sent["Accept-Encoding"] = _STORED
         mark = "&" if "?" in path else "?"
         url = URL(self.server + path + (mark + urlencode(query, quote_via=quote) if query else ""), encoded=True)
-        # Watching costs time, and a short body shows no progress.
-        data = Watched(body, watchdog, self._no_progress) if len(body) > _AT_ONCE else bytes(body) or None
+        data = sent_body(body, watchdog, self._no_progress)
         try:
             async with self._session.request(
                 method, url, data=data, headers=sent, allow_redirects=False, auto_decompress=not as_stored

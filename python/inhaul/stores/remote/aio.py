@@ -1,15 +1,19 @@
 """What clients that use aiohttp share: their session, its errors, and the proxy of a server."""
 
+import asyncio
 import os
 from socket import gaierror
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
+from inhaul.stores.remote.watched import Watched
+
 if TYPE_CHECKING:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession
 
 _BUFFER = 1 << 20  # bytes of a reply that are received ahead
+_AT_ONCE = 64 << 10  # bytes of a body that is passed on in one piece
 _CONNECT = 10.0  # the most seconds to wait for a connection
 
 
@@ -52,6 +56,12 @@ async def _once(request: "ClientRequest", handler: "ClientHandlerType") -> "Clie
         return await handler(request)
     except ClientError as error:
         raise broken(error) from None
+
+
+def sent_body(content: bytes | memoryview, watchdog: asyncio.Timeout, no_progress: float) -> Watched | bytes | None:
+    """Returns the body of a request, which extends its timeout while it is sent; see `Watched`."""
+    # Watching costs time, and a short body shows no progress.
+    return Watched(content, watchdog, no_progress) if len(content) > _AT_ONCE else bytes(content) or None
 
 
 def broken(error: Any) -> Broken:
