@@ -83,6 +83,7 @@ async def cut_in_commit(url: str, cable: Wire, call: Coroutine[Any, Any, object]
         await asyncio.sleep(0.01)
     cable.cut()
     await asyncio.wait([task])
+    await asyncio.sleep(0.05)  # until the unused connections have heard of it, too
     return task.exception()
 
 

@@ -430,4 +430,4 @@ async def test_a_record_knows_that_it_is_deleted_wherever_the_call_was_cancelled
             assert not await kind.filter(id=record.id).exists()  # type: ignore[attr-defined]
             with pytest.raises(NoResultFound):
                 await record.save()
-    assert step > 10
+    assert step > 5
