@@ -184,3 +184,66 @@ def test_a_turn_goes_past_those_who_were_cancelled() -> None:
         assert all(one.cancelled() for one in waiting[:2])
 
     run(main())
+
+
+async def most_under_way(far: float, rate: float, count: int, *, at_once: int = 1024) -> tuple[float, int]:
+    """Sends requests to a server that serves so many a second, one after the other, `far` seconds away.
+
+    Returns the time taken, and the most requests that were under way in the second half.
+    """
+    loop = asyncio.get_running_loop()
+    limiter, begun, free, busy, most = Limiter(64, slow=10, most=at_once), loop.time(), 0.0, 0, 0
+    rest = iter(range(count))
+
+    async def work() -> None:
+        nonlocal free, busy, most
+        for number in rest:
+            await limiter.acquire()
+            busy += 1
+            most = max(most, busy if number > count // 2 else 0)
+            sent = loop.time()
+            free = max(free, sent) + 1 / rate
+            await asyncio.sleep(free - sent + far)
+            busy -= 1
+            limiter.succeeded(loop.time(), loop.time() - sent)
+
+    await asyncio.gather(*(work() for _ in range(at_once)))
+    return loop.time() - begun, most
+
+
+def test_more_requests_are_under_way_to_a_server_that_is_far_away() -> None:
+    seconds, most = run(most_under_way(0.1, 100_000, 20_000))
+    assert most == 1024
+    assert seconds < 4  # 64 at once would take 31 s
+
+
+def test_no_more_requests_are_under_way_than_keep_a_far_server_busy() -> None:
+    seconds, most = run(most_under_way(0.1, 2000, 20_000))
+    assert seconds < 12  # 10 s is possible
+    assert most < 2.5 * 2000 * 0.1
+
+
+def test_a_server_nearby_gets_no_more_requests_at_once() -> None:
+    _, most = run(most_under_way(0.001, 1000, 5000))
+    assert most == 64
+
+
+def test_few_requests_are_sent_to_a_far_server_that_is_away() -> None:
+    async def main() -> float:
+        limiter = Limiter(64, slow=10, most=1024)
+        loop, rest = asyncio.get_running_loop(), iter(range(20_000))
+
+        async def work() -> None:
+            for number in rest:
+                await limiter.acquire()
+                await asyncio.sleep(0.1)
+                if number < 10_000:
+                    limiter.succeeded(loop.time(), 0.1)
+                else:
+                    limiter.failed(loop.time(), slower=False)
+
+        begun = loop.time()
+        await asyncio.gather(*(work() for _ in range(1024)))
+        return 10_000 / (loop.time() - begun)
+
+    assert run(main()) < 30  # failures a second; 64 requests at once would have 640

@@ -1,7 +1,8 @@
 """Sending of new content to a storage on a network.
 
-The scanner hands over new files in lists. A fixed number of senders share them, so that an object needs neither its own
-task nor its own call of a thread. The outcomes also go back in lists.
+The scanner hands over new files in lists. Senders share them, so that an object needs neither its own task nor its own
+call of a thread. There are as many senders as requests may ever be under way; the limiter of the storage lets fewer of
+them send, and the scanner bounds the bytes of the files that they hold. The outcomes also go back in lists.
 """
 
 import asyncio
@@ -14,7 +15,6 @@ from inhaul.ingestion.scan import PartReader, Scan, Upload
 from inhaul.stores.sending import Sender
 from inhaul.tasks import unwrapped
 
-_SENDERS = 64  # the number of concurrent requests
 _CODES: dict[type[Exception], int] = {StorageFull: errno.ENOSPC, StorageUnavailable: errno.ECONNABORTED}
 _SETTLED_AT_ONCE = 64  # objects; few enough that a batch does not wait long for the last one
 
@@ -32,7 +32,7 @@ async def upload(scan: Scan, sender: Sender, session: Session) -> None:
     senders = _Senders(scan, sender, session)
     with unwrapped():  # an error that stops one sender concerns the storage, and stops the others too
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(_SENDERS):
+            for _ in range(sender.at_once):
                 tasks.create_task(senders.send_all())
 
 

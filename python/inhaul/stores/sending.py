@@ -45,7 +45,14 @@ class UploadJournal(Protocol):
 
 
 class Sender(Protocol):
-    """Sends objects and hashes them while sending, so that their digest is known only when they are stored."""
+    """Sends objects and hashes them while sending, so that their digest is known only when they are stored.
+
+    Attributes:
+        at_once: The most objects that it may be useful to send at the same time.
+    """
+
+    @property
+    def at_once(self) -> int: ...  # noqa: D102 - see the attributes
 
     async def put_small(self, object_key: str, data: bytes, md5_hex: str, *, resumed: bool = False) -> str:
         """Sends an object that is smaller than a part in one request. Returns `verified_by`.

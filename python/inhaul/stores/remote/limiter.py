@@ -1,14 +1,17 @@
 """The limits on the number of concurrent requests and on the rate of new ones.
 
 The number is halved when as many requests in a row fail as are allowed, is reduced when one is slow, and grows by one
-for each round of successful requests. The rate is unlimited until a server asks for fewer requests. Then it is set
-below the rate that the server accepted, and grows again, faster as time passes.
+for each round of successful requests up to what `growth` allows. The rate is unlimited until a server asks for fewer
+requests. Then it is set below the rate that the server accepted, and grows again, faster as time passes.
 """
 
 import asyncio
+import resource
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from inhaul.stores.remote.growth import Growth
 
 _CUT = 0.85  # of the accepted rate, after the server refused some requests
 _PAUSE = 0.5  # seconds until a cut has taken effect and is measured
@@ -18,6 +21,13 @@ _BURST = 0.02  # the requests of so many seconds may start at once, since sleepi
 _RANDOM = 0.2  # the largest share of refused requests that may have another reason than the rate
 _PATIENCE = 10.0  # seconds without a cut after one that was of no use
 _FORGOTTEN = 4  # the limit is dropped if the accepted rate stays below it by this factor
+_FIRST, _MOST = 64, 1024  # concurrent requests
+_DESCRIPTORS = 4  # open files for a request: its connection, for a download a file and a lock, and one for others
+
+
+def _most() -> int:
+    """Returns the most concurrent requests for which this process may open files."""
+    return max(_FIRST, min(_MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _DESCRIPTORS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +35,8 @@ class Limits:
     """Limits on requests to a storage, and on the time to wait for it.
 
     Attributes:
-        requests: Concurrent requests.
+        requests: Concurrent requests, at first.
+        most: Concurrent requests, if more of them bring more throughput.
         parts: Concurrent parts of one object.
         no_progress: Seconds without any progress after which a request is aborted.
         give_up: Seconds after which a request is no longer retried.
@@ -33,7 +44,8 @@ class Limits:
         longest_backoff: The longest wait before any retry, in seconds.
     """
 
-    requests: int = 64
+    requests: int = _FIRST
+    most: int = field(default_factory=_most)
     parts: int = 8
     no_progress: float = 55.0
     give_up: float = 120.0
@@ -45,14 +57,15 @@ class Limiter:
     """The limiter that all requests of one event loop to one storage share.
 
     Args:
-        most: The maximal number of concurrent requests.
+        first: The number of concurrent requests to start with.
         slow: Seconds after which a successful request counts as slow.
+        most: The maximal number; None for `first`.
     """
 
-    def __init__(self, most: int, slow: float) -> None:
-        self._most = most
+    def __init__(self, first: int, slow: float, most: int | None = None) -> None:
+        self._growth = Growth(first, most or first)
         self._slow = slow
-        self._window = float(most)
+        self._window = float(first)
         self._busy = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._failed_in_a_row = 0
@@ -94,13 +107,13 @@ class Limiter:
                 self._busy += 1
                 turn.set_result(None)
 
-    def succeeded(self, now: float, seconds: float) -> None:
-        """Ends a successful request that took so many seconds."""
+    def succeeded(self, now: float, seconds: float, kind: str = "") -> None:
+        """Ends a successful request that took so many seconds; only those of one kind take a comparable time."""
         self._failed_in_a_row = 0
         if seconds > self._slow:
             self._shrink(now)
-        elif self._window < self._most:
-            self._window = min(self._most, self._window + 1 / self._window)
+        else:
+            self._grow(now, seconds, kind)
         self._pace.served(now)
         self.release()
 
@@ -109,15 +122,29 @@ class Limiter:
         self._failed_in_a_row += 1
         if slower:
             self._pace.slow_down(now)
-        elif self._failed_in_a_row >= self._window:
+        elif self._failed_in_a_row >= min(self._window, self._growth.first):
             self._failed_in_a_row = 0
-            self._window = max(1.0, self._window / 2)
+            self._lower_to(self._window / 2)
         self.release()
+
+    def _grow(self, now: float, seconds: float, kind: str) -> None:
+        before = self._growth.limit
+        is_full = bool(self._waiting) and self._window >= before and not self._pace.limited
+        self._growth.served(now, seconds, kind, full=is_full)
+        limit = self._growth.limit
+        if limit > before or limit < self._window:
+            self._window = float(limit)
+        elif self._window < limit:
+            self._window = min(limit, self._window + 1 / self._window)
 
     def _shrink(self, now: float) -> None:
         if now - self._shrunk >= 1.0:
             self._shrunk = now
-            self._window = max(1.0, self._window * 0.7)
+            self._lower_to(self._window * 0.7)
+
+    def _lower_to(self, window: float) -> None:
+        self._growth.go_back()
+        self._window = max(1.0, min(window, self._growth.limit))
 
 
 class _Pace:

@@ -45,6 +45,11 @@ class RemoteReadable(ABC, Generic[C]):
         return str(self.address)
 
     @property
+    def at_once(self) -> int:
+        """See `Readable`. The limiter decides how many requests are under way."""
+        return self._requests.limits.most
+
+    @property
     def writer(self) -> Store | None:
         """See `Readable`."""
         return None

@@ -79,7 +79,7 @@ class Requests(Generic[C_co]):
         self.service = service
         self.unsettled: dict[str, str] = {}
         self._open = open_clients
-        self._limiter = Limiter(limits.requests, slow=limits.no_progress / 4)
+        self._limiter = Limiter(limits.requests, slow=limits.no_progress / 4, most=limits.most)
         self._clients: C_co | None = None
         self._outdated: list[C_co] = []
         self._opening = asyncio.Lock()
@@ -128,7 +128,7 @@ class Requests(Generic[C_co]):
                 raise
             else:
                 now = loop.time()
-                self._limiter.succeeded(now, now - sent)
+                self._limiter.succeeded(now, now - sent, needs)
                 return result
             if fault.kind is Kind.EXPIRED:
                 clients = await self._renewed(clients)

@@ -75,7 +75,7 @@ async def _make_async(found: Account, limits: Limits) -> Any:
     session.register_component("data_loader", descriptions(session.get_config_variable("data_path")))
     session.register_component("credential_provider", Lender())
     config = AioConfig(
-        max_pool_connections=limits.requests,
+        max_pool_connections=limits.most,
         connect_timeout=10,
         read_timeout=limits.no_progress,
         retries={"total_max_attempts": 1},
