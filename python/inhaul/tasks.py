@@ -1,12 +1,21 @@
 """Tasks that fail as one, and work that a cancelled task must still finish."""
 
 import asyncio
+import resource
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+_MOST = 1024
+_DESCRIPTORS = 4  # open files for a task: a connection, for a download a file and a lock, and one for others
+
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+def most_at_once() -> int:
+    """Returns how many tasks may transfer objects at the same time without opening too many files."""
+    return min(_MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _DESCRIPTORS)
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from inhaul.hashing import Digest
 from inhaul.stores.base import Readable, StoredObject
 from inhaul.tasks import each, to_the_end
 
-_FILES_AT_ONCE = 16  # of a folder
 _LONGEST_NAME = 255  # bytes, on nearly every file system
 
 
@@ -51,7 +50,7 @@ async def fetch(store: Readable, object_key: str, target: Path, digest: Digest, 
         await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
         await store.fetch(one.key, path, one.size, one.etag)
 
-    await each(files, fetch_one, at_once=_FILES_AT_ONCE)
+    await each(files, fetch_one, at_once=store.at_once)
 
 
 def check_names(names: Iterable[str]) -> None:

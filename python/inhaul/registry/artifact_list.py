@@ -30,7 +30,7 @@ from inhaul.registry.verbs.folder import Folder
 from inhaul.registry.verbs.save import Draft
 from inhaul.settings import settings
 from inhaul.stores.schemes import as_text
-from inhaul.tasks import each
+from inhaul.tasks import each, most_at_once
 from inhaul.upkeep.reports import VerifyReport
 from inhaul.upkeep.sources import Sources
 from inhaul.upkeep.verify import verify_rows
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 A = TypeVar("A", bound="Artifact")
 
 _SHOWN = 5  # artifacts in a repr
-_DOWNLOADS = 32  # at the same time
+_DOWNLOADS = 256  # at the same time; a server of a database is asked about some of them
 
 
 class ArtifactList(Sequence[A], Generic[A]):
@@ -169,13 +169,13 @@ class ArtifactList(Sequence[A], Generic[A]):
             self._report.raise_failures()
 
     async def cache(self) -> list[Path]:
-        """Returns local paths of all contents; see `Artifact.cache`. It fetches up to 32 at a time.
+        """Returns local paths of all contents; see `Artifact.cache`. It fetches up to 256 at a time.
 
         Raises:
             NotStaged: The list is neither staged nor saved.
             ObjectMissing, ObjectChanged, ObjectDamaged: See `Artifact.cache`.
         """
-        return await each(self, lambda artifact: artifact._cached(), at_once=_DOWNLOADS)
+        return await each(self, lambda artifact: artifact._cached(), at_once=min(_DOWNLOADS, most_at_once()))
 
     async def verify(self, *, read: bool = False, repair: bool = False) -> VerifyReport:
         """Compares the objects of all artifacts with the registry.

@@ -35,7 +35,7 @@ from inhaul.registry.queries.visible import HasVisibility
 from inhaul.registry.records.run import TracksRun
 from inhaul.registry.verbs import delete as deletion
 from inhaul.registry.verbs import members
-from inhaul.tasks import each
+from inhaul.tasks import each, most_at_once
 from inhaul.texts import check_name, check_text
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from inhaul.registry.records.run import Run
 
 _ATTEMPTS = 5  # if others write to the same name
-_AT_ONCE = 8  # artifacts cached at the same time
+_AT_ONCE = 256  # artifacts cached at the same time; a server of a database is asked about some of them
 
 _table, _members = tables.collection, tables.collection_artifact
 
@@ -321,7 +321,7 @@ class Collection(HasVisibility, IsDescribed, IsVersioned, TracksRun, TracksUpdat
         return found
 
     async def _cache(self, artifacts: Sequence[Artifact], run: "Run | None") -> list[Path]:
-        paths = await each(artifacts, lambda artifact: artifact._cached(), at_once=_AT_ONCE)
+        paths = await each(artifacts, lambda artifact: artifact._cached(), at_once=min(_AT_ONCE, most_at_once()))
         await note_inputs(self._home, {member.id: member._run_id for member in artifacts}, run)
         return paths
 

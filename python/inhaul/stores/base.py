@@ -171,6 +171,7 @@ class Readable(Protocol):
         files: The interface to objects that are local files; None if they must be fetched.
         writer: The interface that writes; None if the storage can only be read.
         lists: Whether objects can be listed. If not, `list` yields nothing, and there are no folders.
+        at_once: The most objects that it may be useful to fetch at the same time.
     """
 
     @property
@@ -184,6 +185,9 @@ class Readable(Protocol):
 
     @property
     def lists(self) -> bool: ...  # noqa: D102
+
+    @property
+    def at_once(self) -> int: ...  # noqa: D102
 
     async def is_there(self) -> bool:
         """Returns True if the root exists, as far as this machine knows without a request."""

@@ -39,6 +39,7 @@ from inhaul.stores.locations import check_encoding
 from inhaul.tasks import to_the_end
 
 _FOLDERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_AT_ONCE = 16  # objects that are copied
 _NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 Write = Callable[[Root, str], object]
@@ -59,6 +60,7 @@ class LocalStore:
         self._opening = threading.Lock()
         self.sender = None
         self.lists = True
+        self.at_once = _AT_ONCE
 
     @property
     def writer(self) -> Self:

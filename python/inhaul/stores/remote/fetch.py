@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,21 +45,28 @@ async def fetch(requests: Requests[Readers], key: str, target: Path, size: int, 
         ObjectChanged: The object has another size, or was replaced meanwhile.
         StorageFull: The disk has no room for the file.
     """
-    wanted = f'"{etag}"' if etag is not None else None
-    with space.explained(target, f"{size} bytes are needed; free some"):
-        try:
-            first, found = await read_range(requests, key, 0, min(RANGE, size), size, wanted)
-            async with _new_file(target) as descriptor:
+    async with requests.downloads:
+        with space.explained(target, f"{size} bytes are needed; free some"):
+            await _fetch(requests, key, target, size, f'"{etag}"' if etag is not None else None)
+
+
+async def _fetch(requests: Requests[Readers], key: str, target: Path, size: int, wanted: str | None) -> None:
+    try:
+        async with AsyncExitStack() as until_closed:
+            async with requests.room.taken(min(RANGE, size)):
+                first, found = await read_range(requests, key, 0, min(RANGE, size), size, wanted)
+                descriptor = await until_closed.enter_async_context(_new_file(target))
                 await to_the_end(asyncio.to_thread(_write, descriptor, first, 0))
-                if len(first) < size:
-                    await _others(requests, key, descriptor, size, found)
-        except WholeReply:
-            async with _new_file(target) as descriptor:
+                del first
+            if size > RANGE:
+                await _others(requests, key, descriptor, size, found)
+    except WholeReply:
+        async with _new_file(target) as descriptor:
 
-                async def take(start: int, content: bytes) -> None:
-                    await to_the_end(asyncio.to_thread(_write, descriptor, content, start))
+            async def take(start: int, content: bytes) -> None:
+                await to_the_end(asyncio.to_thread(_write, descriptor, content, start))
 
-                await _whole(requests, key, size, wanted, take)
+            await _whole(requests, key, size, wanted, take)
 
 
 @asynccontextmanager
@@ -87,9 +94,11 @@ async def _others(requests: Requests[Readers], key: str, descriptor: int, size: 
     """Fetches all ranges but the first, a few at a time."""
 
     async def work(start: int) -> None:
-        content, _ = await read_range(requests, key, start, min(start + RANGE, size), size, etag)
-        # To the end: after the file is closed, another file may get the number of the descriptor.
-        await to_the_end(asyncio.to_thread(_write, descriptor, content, start))
+        end = min(start + RANGE, size)
+        async with requests.room.taken(end - start):
+            content, _ = await read_range(requests, key, start, end, size, etag)
+            # To the end: after the file is closed, another file may get the number of the descriptor.
+            await to_the_end(asyncio.to_thread(_write, descriptor, content, start))
 
     await each(range(RANGE, size, RANGE), work, at_once=requests.limits.parts)
 

@@ -6,12 +6,12 @@ requests. Then it is set below the rate that the server accepted, and grows agai
 """
 
 import asyncio
-import resource
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from inhaul.stores.remote.growth import Growth
+from inhaul.tasks import most_at_once
 
 _CUT = 0.85  # of the accepted rate, after the server refused some requests
 _PAUSE = 0.5  # seconds until a cut has taken effect and is measured
@@ -21,13 +21,11 @@ _BURST = 0.02  # the requests of so many seconds may start at once, since sleepi
 _RANDOM = 0.2  # the largest share of refused requests that may have another reason than the rate
 _PATIENCE = 10.0  # seconds without a cut after one that was of no use
 _FORGOTTEN = 4  # the limit is dropped if the accepted rate stays below it by this factor
-_FIRST, _MOST = 64, 1024  # concurrent requests
-_DESCRIPTORS = 4  # open files for a request: its connection, for a download a file and a lock, and one for others
+_FIRST = 64  # concurrent requests
 
 
 def _most() -> int:
-    """Returns the most concurrent requests for which this process may open files."""
-    return max(_FIRST, min(_MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _DESCRIPTORS))
+    return max(_FIRST, most_at_once())
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,12 @@ from inhaul.stores.remote.address import BucketAddress
 from inhaul.stores.remote.clients import Readers
 from inhaul.stores.remote.faults import AGAIN, Fault, Kind
 from inhaul.stores.remote.limiter import Limiter, Limits
+from inhaul.stores.remote.room import Room
 
 T = TypeVar("T")
 C_co = TypeVar("C_co", bound=Readers, covariant=True)
 
+_DOWNLOADED = 128 << 20  # the most bytes of downloads in memory
 _TRIES = 5  # for failures that should not happen twice: damage in transit, expired credentials
 
 
@@ -64,6 +66,8 @@ class Requests(Generic[C_co]):
         address: The address of the storage.
         limits: The limits on requests.
         service: The service of the storage.
+        downloads: A turn for each object that is downloaded into a file, which bounds the open files.
+        room: The room in memory for bytes that are downloaded and not yet written.
         unsettled: The ids of writes with an unknown outcome, by key: their calls were cancelled or gave up.
     """
 
@@ -77,6 +81,8 @@ class Requests(Generic[C_co]):
         self.address = address
         self.limits = limits
         self.service = service
+        self.downloads = asyncio.Semaphore(limits.most)
+        self.room = Room(_DOWNLOADED)
         self.unsettled: dict[str, str] = {}
         self._open = open_clients
         self._limiter = Limiter(limits.requests, slow=limits.no_progress / 4, most=limits.most)
