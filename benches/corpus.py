@@ -34,6 +34,7 @@ class Group:
 CORPORA = {
     "small": [Group(100_000, 2 * KIB, 6 * KIB)],
     "objects": [Group(10_000, 4 * KIB, 4 * KIB)],
+    "few": [Group(3_000, 4 * KIB, 4 * KIB)],
     "gigabyte": [Group(1, GIB, GIB)],
     "tiny": [Group(1_000_000, 0, KIB)],
     "big": [Group(1, 2 * GIB, 2 * GIB)],
