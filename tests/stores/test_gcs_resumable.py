@@ -18,6 +18,7 @@ from inhaul.stores.gcs.store import GcsStore
 from inhaul.stores.remote.limiter import Limits
 from inhaul.stores.remote.parts import NoJournal
 from journals import FileJournal, uploading
+from places import RemotePlace
 from proxy import Cut, Delay, Drop, Fault, Flip, FlipReply, Request, Reset, Status
 from registries import seeds
 from strict_gcs import Break
@@ -112,6 +113,15 @@ async def test_after_a_failure_the_server_is_asked_what_it_has(
     assert kinds == ["begin", "chunk", "chunk", "ask", *["chunk"] * (PARTS - 1), "label"]
     # The log has all of the broken chunk, of which the server kept one quantum: only the rest is sent again.
     assert bytes_sent(strict_gcs_place) == len(DATA) + PART - QUANTUM
+
+
+@pytest.mark.parametrize("cloud_place", ["strict_gcs", "emulator"], indirect=True)
+async def test_a_chunk_that_never_arrived_is_sent_again(cloud_place: RemotePlace, source: Path) -> None:
+    cloud_place.proxy.add(Status(503), when=is_a("chunk"), times=1)
+    store = cloud_place.store(Limits(backoff=0.02))
+    assert (await put(store, source, NoJournal()))[1] == "checksum"
+    await store.aclose()
+    assert cloud_place.contents() == {"key": DATA}
 
 
 @pytest.mark.parametrize("fault", [Status(403), Status(412), Status(404), Status(400)], ids=repr)
