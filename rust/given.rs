@@ -59,8 +59,8 @@ impl GivenFiles {
         Ok(Self { listing: Arc::new(listing), contents })
     }
 
-    /// Decides the status of each file from the row of its key. On S3, a folder with the same key may be registered, and a
-    /// file cannot follow it; such keys are given by their position in the listing.
+    /// Decides the status of each file from the row of its key. In a bucket, a folder with the same key may be registered,
+    /// and a file cannot follow it; such keys are given by their position in the listing.
     ///
     /// # Errors
     /// A family can have no more versions.
