@@ -20,7 +20,6 @@ from inhaul.stores.base import Copy, Store
 from inhaul.tasks import each, to_the_end
 
 _KEPT = 4 * 1024 * 1024  # bytes; smaller files stay in memory between hashing and storing
-_FILES_AT_ONCE = 16  # of a folder
 _STRENGTH = ("none", "local", "readback", "checksum", "etag")  # the weakest `verified_by` first
 
 
@@ -128,7 +127,7 @@ class FolderContent(_OnDisk):
             return verified
 
         try:
-            verified = await each(files, put, at_once=_FILES_AT_ONCE)
+            verified = await each(files, put, at_once=store.at_once)
         except BaseException:
             await to_the_end(store.remove(stored if exclusive else [f"{object_key}/"]))
             raise

@@ -171,7 +171,7 @@ class Readable(Protocol):
         files: The interface to objects that are local files; None if they must be fetched.
         writer: The interface that writes; None if the storage can only be read.
         lists: Whether objects can be listed. If not, `list` yields nothing, and there are no folders.
-        at_once: The most objects that it may be useful to fetch at the same time.
+        at_once: The most objects that it may be useful to fetch, store or look up at the same time.
     """
 
     @property

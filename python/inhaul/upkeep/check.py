@@ -17,7 +17,7 @@ from inhaul.hashing.etags import hash_listed
 from inhaul.instance import Instance
 from inhaul.stores.base import Files, Readable
 from inhaul.tasks import each
-from inhaul.upkeep.matching import AT_ONCE, Match, look
+from inhaul.upkeep.matching import Match, look
 from inhaul.upkeep.reports import Defect, Finding, VerifyReport
 from inhaul.upkeep.sources import Sources
 
@@ -93,7 +93,7 @@ class Checker:
         self.report.read += sum(match.size for match in matches)
         if self._store.files is not None:
             return await _hash_files(self._store.files, matches)
-        return await each(matches, self._read_remote, at_once=AT_ONCE)
+        return await each(matches, self._read_remote, at_once=self._store.at_once)
 
     async def _read_remote(self, match: Match) -> Found:
         try:

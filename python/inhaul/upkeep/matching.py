@@ -14,9 +14,6 @@ from inhaul.keys import OBJECTS, UID
 from inhaul.stores.base import Readable, StoredObject
 from inhaul.tasks import each
 
-AT_ONCE = 32
-"""The most requests or downloads at the same time."""
-
 _MOST = 1024  # rows in a chunk
 _MOST_BYTES = 256 << 20  # bytes of objects in a chunk
 _CUT = 256  # the average number of rows in a chunk
@@ -107,7 +104,7 @@ async def _look_or_leave(store: Readable, row: Row) -> Match:
 
 async def looked_up(store: Readable, rows: Sequence[Row]) -> list[Match]:
     """Returns rows with their objects, each looked up."""
-    return await each(rows, lambda row: _look_or_leave(store, row), at_once=AT_ONCE)
+    return await each(rows, lambda row: _look_or_leave(store, row), at_once=store.at_once)
 
 
 def _is_part(one: StoredObject, row: Row) -> bool:

@@ -21,7 +21,7 @@ from inhaul.tasks import each, to_the_end
 from inhaul.upkeep import matching
 from inhaul.upkeep.check import Checker, superseded
 from inhaul.upkeep.ledger import Ledger
-from inhaul.upkeep.matching import AT_ONCE, Chunker, Match, object_of
+from inhaul.upkeep.matching import Chunker, Match, object_of
 from inhaul.upkeep.orphans import Known, known_storage, orphans
 from inhaul.upkeep.reports import Defect, Finding, VerifyReport
 from inhaul.upkeep.sources import Sources
@@ -179,7 +179,7 @@ async def _still_extra(
         except (LinkRefused, StorageDenied):
             return True
 
-    there = await each(extra, is_there, at_once=AT_ONCE)
+    there = await each(extra, is_there, at_once=known.store.at_once)
     return [one for one, is_extra in zip(extra, there, strict=True) if is_extra]
 
 

@@ -53,7 +53,7 @@ async def fetch(requests: Requests[Readers], key: str, target: Path, size: int, 
 async def _fetch(requests: Requests[Readers], key: str, target: Path, size: int, wanted: str | None) -> None:
     try:
         async with AsyncExitStack() as until_closed:
-            async with requests.room.taken(min(RANGE, size)):
+            async with requests.download_room.taken(min(RANGE, size)):
                 first, found = await read_range(requests, key, 0, min(RANGE, size), size, wanted)
                 descriptor = await until_closed.enter_async_context(_new_file(target))
                 await to_the_end(asyncio.to_thread(_write, descriptor, first, 0))
@@ -95,7 +95,7 @@ async def _others(requests: Requests[Readers], key: str, descriptor: int, size: 
 
     async def work(start: int) -> None:
         end = min(start + RANGE, size)
-        async with requests.room.taken(end - start):
+        async with requests.download_room.taken(end - start):
             content, _ = await read_range(requests, key, start, end, size, etag)
             # To the end: after the file is closed, another file may get the number of the descriptor.
             await to_the_end(asyncio.to_thread(_write, descriptor, content, start))

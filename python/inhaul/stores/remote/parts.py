@@ -13,6 +13,9 @@ from inhaul.tasks import unwrapped
 _TOGETHER = 32 << 20  # bytes of parts that are read at once and hashed in parallel
 _UNDER_WAY = 64 << 20  # bytes of parts being sent
 
+PARTS_IN_MEMORY = _TOGETHER + _UNDER_WAY
+"""Bytes of an object that are in memory while it is sent in parts."""
+
 
 class NoJournal:
     """A journal that records nothing, for uploads that are never repeated under the same key."""

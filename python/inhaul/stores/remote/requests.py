@@ -15,7 +15,7 @@ from inhaul.stores.remote.room import Room
 T = TypeVar("T")
 C_co = TypeVar("C_co", bound=Readers, covariant=True)
 
-_DOWNLOADED = 128 << 20  # the most bytes of downloads in memory
+_IN_MEMORY = 128 << 20  # the most bytes of downloads in memory, and as many of uploads
 _TRIES = 5  # for failures that should not happen twice: damage in transit, expired credentials
 
 
@@ -67,7 +67,8 @@ class Requests(Generic[C_co]):
         limits: The limits on requests.
         service: The service of the storage.
         downloads: A turn for each object that is downloaded into a file, which bounds the open files.
-        room: The room in memory for bytes that are downloaded and not yet written.
+        download_room: The room in memory for bytes that are downloaded and not yet written.
+        upload_room: The room in memory for bytes of files that are sent one by one.
         unsettled: The ids of writes with an unknown outcome, by key: their calls were cancelled or gave up.
     """
 
@@ -82,7 +83,8 @@ class Requests(Generic[C_co]):
         self.limits = limits
         self.service = service
         self.downloads = asyncio.Semaphore(limits.most)
-        self.room = Room(_DOWNLOADED)
+        self.download_room = Room(_IN_MEMORY)
+        self.upload_room = Room(_IN_MEMORY)
         self.unsettled: dict[str, str] = {}
         self._open = open_clients
         self._limiter = Limiter(limits.requests, slow=limits.no_progress / 4, most=limits.most)

@@ -13,7 +13,7 @@ from inhaul.hashing import PART_SIZE, Digest, hash_bytes
 from inhaul.stores.base import Upload
 from inhaul.stores.remote import writes
 from inhaul.stores.remote.clients import Clients
-from inhaul.stores.remote.parts import Memory, NoJournal
+from inhaul.stores.remote.parts import PARTS_IN_MEMORY, Memory, NoJournal
 from inhaul.stores.remote.puts import LargePut, SmallPut
 from inhaul.stores.remote.reading import RemoteReadable
 from inhaul.stores.sending import PartReader, UploadJournal
@@ -63,13 +63,14 @@ class RemoteStore(RemoteReadable[C]):
             FileChanged: The file no longer has the digest.
             KeyExists: `exclusive` is True and there is an object under the key.
         """
-        if expected.size < PART_SIZE:
-            data, digest = await asyncio.to_thread(_read, source, expected.size)
-            if digest != expected:
-                raise FileChanged(f"{source} changed since it was staged: stage it again")
-            return await self.put_small(object_key, data, _md5_hex(digest), exclusive=exclusive)
-        reader = await asyncio.to_thread(_core.PartReader, source)
-        return await self._put_whole(object_key, reader, expected, exclusive)
+        async with self._requests.upload_room.taken(min(expected.size, PARTS_IN_MEMORY)):
+            if expected.size < PART_SIZE:
+                data, digest = await asyncio.to_thread(_read, source, expected.size)
+                if digest != expected:
+                    raise FileChanged(f"{source} changed since it was staged: stage it again")
+                return await self.put_small(object_key, data, _md5_hex(digest), exclusive=exclusive)
+            reader = await asyncio.to_thread(_core.PartReader, source)
+            return await self._put_whole(object_key, reader, expected, exclusive)
 
     async def copy(self, source: Path, size: int) -> None:
         """See `Store`. A bucket cannot rename objects."""
