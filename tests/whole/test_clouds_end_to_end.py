@@ -205,7 +205,7 @@ async def test_fsspec_reads_what_we_wrote_and_we_what_it_wrote(place: RemotePlac
     """With gcsfs or adlfs."""
     count = 1000 if "SOAK" in os.environ else 60
     rng = random.Random(0)
-    keys = {"".join(rng.choices(place.letters, k=rng.randrange(1, 12))) for _ in range(count)}
+    keys = {"".join(rng.choices(place.letters, k=rng.randrange(1, 12))) for _ in range(count)} | {"a::b"}
     store = place.store()
     keys = {key for key in keys if not store.key_problem(key)}
     assert len(keys) > count / 2

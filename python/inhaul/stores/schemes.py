@@ -19,6 +19,7 @@ from inhaul.stores.abilities import RemoteReport
 from inhaul.stores.base import Address, Readable, Scheme, Store
 from inhaul.stores.local.store import LocalStore
 from inhaul.stores.locations import check_encoding, resolved
+from inhaul.stores.remote.upaths import upath
 from inhaul.texts import check_text
 
 if TYPE_CHECKING:
@@ -250,9 +251,8 @@ def as_path(text: str) -> "Path | UPath":
     scheme = _SCHEME.match(text)
     if scheme is None or _named(scheme[1]) is None:
         return Path(text)
-    from upath import UPath
-
-    return UPath(text)
+    server, _, key = text.removeprefix(scheme[0]).partition("/")
+    return upath(f"{scheme[0]}{server}", key)
 
 
 def _scheme(text: str) -> str | None:

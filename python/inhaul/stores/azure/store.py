@@ -16,6 +16,7 @@ from inhaul.stores.base import PAGE, Scheme, StoredObject, Upload
 from inhaul.stores.remote.limiter import Limits
 from inhaul.stores.remote.removal import remove_batch
 from inhaul.stores.remote.store import RemoteStore
+from inhaul.stores.remote.upaths import upath
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobProperties
@@ -52,11 +53,8 @@ class AzureStore(RemoteStore[Clients]):
         Raises:
             InvalidKey: The key could lead out of the root, or cannot be sent.
         """
-        from upath import UPath
-
         options = adlfs(self.address, self._options)
-        path: UPath = UPath(f"az://{self.address.bucket}/{self._key(object_key)}", **options)
-        return path
+        return upath(f"az://{self.address.bucket}", self._key(object_key), **options)
 
     async def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
         """Yields the objects whose key starts with a prefix, up to 1,000 at a time, in the order of the server."""

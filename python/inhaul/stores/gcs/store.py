@@ -16,6 +16,7 @@ from inhaul.stores.remote.address import endpoint_of
 from inhaul.stores.remote.limiter import Limits
 from inhaul.stores.remote.removal import remove_singly
 from inhaul.stores.remote.store import RemoteStore
+from inhaul.stores.remote.upaths import upath
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -51,11 +52,8 @@ class GcsStore(RemoteStore[Clients]):
         Raises:
             InvalidKey: The key could lead out of the root, or cannot be sent.
         """
-        from upath import UPath
-
         options = gcsfs_options(self.address, self._options)
-        path: UPath = UPath(f"gs://{self.address.bucket}/{self._key(object_key)}", **options)
-        return path
+        return upath(f"gs://{self.address.bucket}", self._key(object_key), **options)
 
     async def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
         """Yields the objects whose key starts with a prefix, up to 1,000 at a time, in the order of their keys."""

@@ -15,6 +15,7 @@ from inhaul.stores.hf.clients import Clients
 from inhaul.stores.hf.faults import classify
 from inhaul.stores.remote.limiter import Limits
 from inhaul.stores.remote.requests import Requests, Service
+from inhaul.stores.remote.upaths import upath
 from inhaul.stores.remote.web_store import WebReadable, check_options, probe
 
 if TYPE_CHECKING:
@@ -51,10 +52,7 @@ class HfStore(WebReadable[Clients]):
         Raises:
             InvalidKey: The key could lead out of the root, or cannot be sent.
         """
-        from upath import UPath
-
-        path: UPath = UPath(f"hf://{self.address.bucket}/{self._key(object_key)}")
-        return path
+        return upath(f"hf://{self.address.bucket}", self._key(object_key))
 
     async def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
         """Yields the files whose key starts with a prefix, up to 1,000 at a time, in the order of their keys."""

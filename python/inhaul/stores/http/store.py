@@ -9,6 +9,7 @@ from inhaul.stores.http.address import HttpAddress, HttpsAddress
 from inhaul.stores.http.clients import Clients
 from inhaul.stores.remote.limiter import Limits
 from inhaul.stores.remote.requests import Requests, Service
+from inhaul.stores.remote.upaths import upath
 from inhaul.stores.remote.web import classify
 from inhaul.stores.remote.web_store import WebReadable, check_options, probe
 
@@ -45,10 +46,7 @@ class HttpStore(WebReadable[Clients]):
         Raises:
             InvalidKey: The key could lead out of the root, or cannot be sent.
         """
-        from upath import UPath
-
-        path: UPath = UPath(f"{self.address.server}/{self._key(object_key)}", client_kwargs={"trust_env": True})
-        return path
+        return upath(self.address.server, self._key(object_key), client_kwargs={"trust_env": True})
 
     async def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
         """Yields nothing: a web server has no listings."""

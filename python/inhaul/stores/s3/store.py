@@ -13,6 +13,7 @@ from inhaul.stores.remote.limiter import Limits
 from inhaul.stores.remote.removal import remove_batch
 from inhaul.stores.remote.requests import Refused
 from inhaul.stores.remote.store import RemoteStore
+from inhaul.stores.remote.upaths import upath
 from inhaul.stores.s3.address import S3Address
 from inhaul.stores.s3.clients import Clients, check_options, stat_of
 from inhaul.stores.s3.multipart import MultipartPut
@@ -55,11 +56,8 @@ class S3Store(RemoteStore[Clients]):
         Raises:
             InvalidKey: The key could lead out of the root, or cannot be sent.
         """
-        from upath import UPath
-
         options = route(self.address, self._options).s3fs(self._options)
-        path: UPath = UPath(f"s3://{self.address.bucket}/{self._key(object_key)}", **options)
-        return path
+        return upath(f"s3://{self.address.bucket}", self._key(object_key), **options)
 
     async def reach(self) -> None:
         """See `Readable`. Reads an object that there is not: obstore is enough for that."""
