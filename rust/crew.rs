@@ -28,6 +28,9 @@ const WAITING: usize = 64;
 /// The most descriptors of one of many threads: a folder, a file, its state, and its parts of large files.
 const DESCRIPTORS: u64 = 3 + PARTS as u64;
 
+/// The descriptors that all else has besides half of them: the requests under way to a storage.
+const OTHERS: u64 = 64;
+
 /// The most parts of large files that one of many threads holds.
 pub(crate) const PARTS: usize = 4;
 
@@ -54,9 +57,9 @@ impl Threads {
         if asked > 0 {
             return Self { first: cores.min(asked), most: asked };
         }
-        // Half of the descriptors are for all else.
-        let bearable =
-            getrlimit(Resource::Nofile).current.map_or(WAITING as u64, |limit| limit / 2 / DESCRIPTORS);
+        let bearable = getrlimit(Resource::Nofile)
+            .current
+            .map_or(WAITING as u64, |limit| (limit / 2).saturating_sub(OTHERS) / DESCRIPTORS);
         let waiting = WAITING.min(usize::try_from(bearable).unwrap_or(WAITING));
         Self { first: cores, most: cores.max(waiting) }
     }
