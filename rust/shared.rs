@@ -52,6 +52,8 @@ pub(crate) struct State {
     waiting: VecDeque<Arc<Chunk>>,
     /// The number of these files.
     unread: usize,
+    /// Files that a thread had taken, and left to another one.
+    left: Vec<(Arc<Chunk>, Range<usize>)>,
     /// Chunks whose results no caller has taken.
     pub(crate) order: VecDeque<Arc<Chunk>>,
     /// Large files with parts left.
@@ -170,6 +172,9 @@ impl State {
         if let Some(emitter) = self.walk.as_mut().and_then(Walk::emitter) {
             return Some(Task::Emit(emitter));
         }
+        if let Some((chunk, files)) = self.left.pop() {
+            return Some(Task::Chunk(chunk, files));
+        }
         if self.order.len() - self.waiting.len() < WINDOW
             && let Some(chunk) = self.waiting.front()
         {
@@ -196,6 +201,7 @@ impl Shared {
             submitted: 0,
             waiting: VecDeque::new(),
             unread: 0,
+            left: Vec::new(),
             order: VecDeque::new(),
             large: VecDeque::new(),
             parts: 0,
@@ -332,6 +338,17 @@ impl Shared {
         }
     }
 
+    /// Leaves the second half of the files that a thread has still to read to a thread without work, if there is one.
+    pub(crate) fn leave_half(&self, chunk: &Arc<Chunk>, files: &mut Range<usize>) {
+        let mut state = self.lock();
+        if files.len() > 1 && state.idle > state.left.len() {
+            let middle = files.start + files.len().div_ceil(2);
+            state.left.push((Arc::clone(chunk), middle..files.end));
+            files.end = middle;
+            self.wake(state);
+        }
+    }
+
     /// Offers large files to all threads.
     pub(crate) fn offer(&self, files: impl IntoIterator<Item = Large>) {
         self.update(|state| {
@@ -419,8 +436,7 @@ mod tests {
     use super::*;
     use crate::listing::Listing;
 
-    #[test]
-    fn a_thread_gets_its_share_whatever_another_holds() {
+    fn of_two_threads() -> (Shared, Arc<Chunk>) {
         let config = Config {
             root: None,
             algorithm: Algorithm::Md5Whole,
@@ -429,12 +445,33 @@ mod tests {
             object_name: None,
             threads: Threads { first: 2, most: 2 },
         };
-        let shared = Shared::new(config, Backend::active().unwrap(), None, Vec::new());
         let listing = Arc::new(Listing::new(Arc::default(), 0));
         let chunk = Arc::new(Chunk::new(listing, Vec::new(), Vec::new()));
+        (Shared::new(config, Backend::active().unwrap(), None, Vec::new()), chunk)
+    }
+
+    #[test]
+    fn a_thread_gets_its_share_whatever_another_holds() {
+        let (shared, chunk) = of_two_threads();
         shared.offer((0..65).map(|index| Large { chunk: Arc::clone(&chunk), index, parts: 1 }));
         shared.lock().running = 2;
         let claimed = || (0..).take_while(|&held| shared.claim_part(held).is_some()).count();
         assert_eq!([claimed(), claimed(), claimed()], [33, 32, 0]);
+    }
+
+    #[test]
+    fn a_thread_leaves_half_of_its_files_to_one_without_work() {
+        let (shared, chunk) = of_two_threads();
+        let mut files = 0..9;
+        shared.leave_half(&chunk, &mut files);
+        assert_eq!(files, 0..9, "the other one has work");
+        shared.lock().idle = 1;
+        shared.leave_half(&chunk, &mut files);
+        shared.leave_half(&chunk, &mut files);
+        assert_eq!(files, 0..5, "it needs no more");
+        assert!(matches!(shared.next_task(), Some(Task::Chunk(_, left)) if left == (5..9)));
+        let mut last = 0..1;
+        shared.leave_half(&chunk, &mut last);
+        assert_eq!(last, 0..1);
     }
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::batch::Row;
 use crate::chunk::Chunk;
@@ -28,6 +29,9 @@ const TINY: usize = 16 << 10;
 
 /// The bytes of small files that a thread holds: about the size of a core's cache.
 const ARENA: usize = 1 << 20;
+
+/// A thread that has read files of a chunk for so long shares the rest: the files take milliseconds, not microseconds.
+const LONG: Duration = Duration::from_millis(2);
 
 /// Messages start at a cache line, so that each block is in one line.
 const LINE: usize = 64;
@@ -142,9 +146,10 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn read_chunk(&mut self, chunk: &Arc<Chunk>, files: Range<usize>) {
+    fn read_chunk(&mut self, chunk: &Arc<Chunk>, mut files: Range<usize>) {
         let mut folder = None;
-        for index in files {
+        let mut began = Instant::now();
+        while let Some(index) = files.next() {
             let item = &chunk.items[index];
             if self.shared.is_stopped() {
                 return;
@@ -153,6 +158,10 @@ impl<'a> Worker<'a> {
                 self.shared.settle(chunk, index, outcome);
             } else if let Err(failure) = self.read_file(chunk, index, &mut folder) {
                 self.shared.settle(chunk, index, Err(failure));
+            }
+            if began.elapsed() > LONG {
+                self.shared.leave_half(chunk, &mut files);
+                began = Instant::now();
             }
         }
         self.hash_whole(chunk);
