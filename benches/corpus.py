@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-PER_FOLDER = 1_000
 PROCESSES = 2
 
 
@@ -23,6 +22,7 @@ class Group:
     smallest: int
     largest: int
     sparse: bool = False
+    per_folder: int = 1_000
 
     def scaled(self, scale: float) -> "Group":
         """Returns fewer files of the same sizes; a single file shrinks instead."""
@@ -35,6 +35,9 @@ CORPORA = {
     "small": [Group(100_000, 2 * KIB, 6 * KIB)],
     "objects": [Group(10_000, 4 * KIB, 4 * KIB)],
     "few": [Group(3_000, 4 * KIB, 4 * KIB)],
+    "folders": [Group(3_000, 4 * KIB, 4 * KIB, per_folder=10)],
+    "flat": [Group(10_000, 4 * KIB, 4 * KIB, per_folder=10_000)],
+    "films": [Group(200, 20 * MIB, 20 * MIB)],
     "gigabyte": [Group(1, GIB, GIB)],
     "tiny": [Group(1_000_000, 0, KIB)],
     "big": [Group(1, 2 * GIB, 2 * GIB)],
@@ -61,10 +64,10 @@ def make(root: Path, name: str, scale: float = 1) -> Path:
 def _parts(root: Path, groups: list[Group], scale: float) -> Iterator[tuple[Path, Group]]:
     """Splits the groups into parts of one folder each."""
     for index, group in enumerate(group.scaled(scale) for group in groups):
-        for first in range(0, group.count, PER_FOLDER):
-            count = min(PER_FOLDER, group.count - first)
+        for first in range(0, group.count, group.per_folder):
+            count = min(group.per_folder, group.count - first)
             yield (
-                root / f"g{index}" / f"d{first // PER_FOLDER:04d}",
+                root / f"g{index}" / f"d{first // group.per_folder:04d}",
                 replace(group, count=count),
             )
 

@@ -90,6 +90,8 @@ def show(key: str, value: float) -> str:
         return f"{value / 1e9:.2f} GB/s"
     if key == "read":
         return f"{value:.3f} of it read"
+    if key == "requests":
+        return f"{int(value):,} requests"
     if key == "cores":
         return f"{value:.2f} cores busy"
     if key == "trips":

@@ -52,7 +52,16 @@ async def copy(folder: Path, work: Path) -> Figures:
 
 async def ingest(folder: Path, work: Path) -> Figures:
     """The files are inside the storage already, and only a report is wanted."""
-    async with inhaul.connect(storage=folder.parent, db=f"sqlite:///{work}/registry.db") as instance:
+    return await _ingest(folder, work, storage=folder.parent)
+
+
+async def take(folder: Path, work: Path) -> Figures:
+    """The files are copied into a storage, and only a report is wanted."""
+    return await _ingest(folder, work, storage=work / "storage")
+
+
+async def _ingest(folder: Path, work: Path, storage: Path) -> Figures:
+    async with inhaul.connect(storage=storage, db=f"sqlite:///{work}/registry.db") as instance:
         await instance.open()
         call = inhaul.ingest  # loads what it needs
         start = time.perf_counter()
@@ -87,6 +96,7 @@ JOBS: dict[str, Callable[[Path, Path], Awaitable[Figures]]] = {
     "in-place": in_place,
     "copy": copy,
     "ingest": ingest,
+    "take": take,
     "lag": lag,
 }
 
