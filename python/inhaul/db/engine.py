@@ -121,9 +121,10 @@ class Database:
             DatabaseBusy: The call did not finish in time.
             DatabaseFailed: The database failed for another reason.
         """
-        opened = await self._open(await self._of_loop()) if await self._exists() else None
+        of_loop = await self._of_loop()
+        opened = await self._open(of_loop) if await self._exists() else None
         if opened is None or not opened.has_tables:
-            async with sqlite.empty_registry() as conn:
+            async with of_loop.empty_registry().connect() as conn:
                 yield conn
             return
         async with sqlite.undisturbed(self.path) if self.path and opened.denied else nullcontext():
@@ -345,9 +346,16 @@ class _OfLoop:
 
     def __init__(self) -> None:
         self.opened: _Opened | None = None
+        self._empty: AsyncEngine | None = None
         self.opening = asyncio.Lock()
         self.writing = asyncio.Lock()
         self.closer = self._close_at_the_end()
+
+    def empty_registry(self) -> AsyncEngine:
+        """Returns the engine for reads while there is no registry."""
+        if self._empty is None:
+            self._empty = sqlite.empty_registry()
+        return self._empty
 
     async def close(self) -> None:
         """Closes the connections. New ones can be opened afterwards."""
@@ -364,6 +372,8 @@ class _OfLoop:
         finally:
             _unclosed.discard(self)
             await self.close()
+            if self._empty is not None:
+                await to_the_end(self._empty.dispose())
 
 
 # A generator without references would be closed in a task, which `asyncio.run` cancels at its end.

@@ -51,19 +51,19 @@ def create(connection: Connection) -> None:
     Args:
         connection: A connection in a transaction that has begun on the server.
     """
+    adapted = cast("AdaptedConnection", connection.connection.dbapi_connection)
     if connection.dialect.name == "postgresql":
-        # One round trip for all statements, instead of two for each.
-        adapted = cast("AdaptedConnection", connection.connection.dbapi_connection)
         adapted.run_async(lambda server: server.execute(script("postgresql+asyncpg")))
     else:
-        for_dialect(connection.dialect.name).create_all(connection, checkfirst=False)
-    _version.create(connection, checkfirst=False)
-    connection.execute(sa.insert(_version).values(version_num=REVISION))
+        adapted.run_async(lambda file: file.executescript(script("sqlite")))
 
 
 @cache
 def script(driver: str) -> str:
-    """Returns the statements that create the tables. On SQLite, they take a tenth of the time as one script."""
+    """Returns the statements that create the tables and record their revision.
+
+    As one script they take one round trip to a server, instead of two for each, and on SQLite a tenth of the time.
+    """
     statements: list[str] = []
 
     def note(statement: sa.ClauseElement, *_: object, **__: object) -> None:
@@ -71,7 +71,9 @@ def script(driver: str) -> str:
 
     engine = sa.create_mock_engine(f"{driver}://", note)
     for_dialect(engine.dialect.name).create_all(engine, checkfirst=False)
-    return ";\n".join(statements)
+    _version.create(engine, checkfirst=False)
+    statements.append(f"INSERT INTO {VERSION_TABLE} (version_num) VALUES ('{REVISION}')")  # noqa: S608 - our own names
+    return ";\n".join(f"{statement.strip()}" for statement in statements) + ";"
 
 
 def bring_up_to_date(connection: Connection, database: str) -> None:

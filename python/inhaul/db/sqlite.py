@@ -64,21 +64,16 @@ def engine(path: Path, *, read_only: bool) -> AsyncEngine:
     return made
 
 
-@asynccontextmanager
-async def empty_registry() -> AsyncIterator[AsyncConnection]:
-    """Yields a connection to an empty registry in memory."""
-    opened = partial(_open_file, ":memory:")
-    in_memory = create_async_engine("sqlite+aiosqlite://", async_creator=opened, poolclass=NullPool)
-    try:
-        async with in_memory.connect() as conn:
-            await run(conn, schema.script("sqlite"))
-            yield conn
-    finally:
-        await in_memory.dispose()
+def empty_registry() -> AsyncEngine:
+    """Returns an engine for empty registries in memory, which are only read. Opens nothing yet."""
+    opened = partial(_open_file, ":memory:", factory=_EmptyRegistry)
+    return create_async_engine(
+        "sqlite+aiosqlite://", async_creator=opened, poolclass=AsyncAdaptedQueuePool, pool_size=2
+    )
 
 
 async def run(conn: AsyncConnection, script: str) -> None:
-    """Runs SQLite statements in one call of the connection's thread."""
+    """Runs SQLite statements in one call of the connection's thread, and commits nothing before."""
     adapted = cast("AdaptedConnection", (await conn.get_raw_connection()).dbapi_connection)
     await adapted.driver_connection.executescript(script)
 
@@ -262,6 +257,17 @@ class _Connection(sqlite3.Connection):
         self._cursors.add(cursor)
         return cursor
 
+    def executescript(self, script: str) -> sqlite3.Cursor:
+        """Runs statements in the current transaction, if there is one. Python's own would commit it first."""
+        cursor, statement = self.cursor(), ""
+        for piece in script.split(";"):
+            statement += f"{piece};"
+            if sqlite3.complete_statement(statement):
+                cursor.execute(statement)
+                statement = ""
+        cursor.close()
+        return cast("sqlite3.Cursor", cursor)
+
     def rollback(self) -> None:
         """Ends the statements first: an open statement of a cancelled task would keep the old snapshot."""
         self._end_statements()
@@ -277,6 +283,14 @@ class _Connection(sqlite3.Connection):
             cursor.close()
 
 
+class _EmptyRegistry(_Connection):
+    """A connection to a database in memory that has the tables of a registry."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.executescript(schema.script("sqlite"))
+
+
 def _lower(text: str | None) -> str | None:
     """Returns a text in lower case, letter by letter as in PostgreSQL, so that parts of a text match."""
     if text is None:
@@ -288,9 +302,11 @@ async def _open_reader(path: Path) -> aiosqlite.Connection:
     return await _open_file(await asyncio.to_thread(_reading_uri, path), uri=True)
 
 
-async def _open_file(path: Path | str, **options: Any) -> aiosqlite.Connection:
+async def _open_file(
+    path: Path | str, factory: type[_Connection] = _Connection, **options: Any
+) -> aiosqlite.Connection:
     # Without an isolation level, the driver begins no transactions. Ours begin with the lock that they need.
-    connection = aiosqlite.connect(path, factory=_Connection, isolation_level=None, **options)
+    connection = aiosqlite.connect(path, factory=factory, isolation_level=None, **options)
     connection._thread.daemon = True  # the thread would wait for ever after its loop is gone
     opening = asyncio.ensure_future(_opened(connection))
     try:
