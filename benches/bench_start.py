@@ -10,12 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+from distance import distant
 from harness import HERE, Bench, Figures, main, ratio
 
 sys.path.append(str(HERE.parent / "tests" / "support"))
-from s3_servers import seaweedfs
+from s3_servers import S3Server, seaweedfs
 
 FILES = 100
+AWAY = 0.1  # seconds
 PYTHON = sys.executable
 INHAUL = Path(PYTHON).with_name("inhaul")
 
@@ -46,8 +48,9 @@ with ThreadPoolExecutor(10) as threads:
 
 
 def process(*command: object, **environment: str) -> Figures:
-    """Runs a program without the settings of inhaul that are set here."""
-    others = {name: value for name, value in os.environ.items() if not name.startswith("INHAUL_")}
+    """Runs a program without the settings of inhaul that are set here. Python may keep compiled modules."""
+    unwanted = ("INHAUL_", "PYTHONDONTWRITEBYTECODE")
+    others = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(list(map(str, command)), stdout=subprocess.DEVNULL, check=True, env=others | environment)
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -98,37 +101,42 @@ def local(bench: Bench) -> None:
 
 
 def s3(bench: Bench) -> None:
-    """One file, and a hundred, into a new storage on S3."""
+    """One file, and a hundred, into a new storage on S3, nearby and far away."""
     folder = hundred(bench)
     with seaweedfs() as server:
-        bucket = server.bucket()
+        _s3(bench, folder, server, server.endpoint_url, "nearby")
+        with distant(server.port, AWAY) as endpoint:
+            _s3(bench, folder, server, endpoint, f"{AWAY * 1000:.0f} ms away")
 
-        def job(script: str, source: Path) -> Figures:
-            work = bench.work()
-            root = f"s3://{bucket}/{work.name}?endpoint_url={server.endpoint_url}"
-            database = f"sqlite:///{work}/registry.db"
-            return process(PYTHON, "-c", script, root, database, source, **server.environment)
 
-        def boto3() -> Figures:
-            prefix = bench.work().name
-            return process(PYTHON, "-c", BOTO3, server.endpoint_url, bucket, prefix, folder, **server.environment)
+def _s3(bench: Bench, folder: Path, server: S3Server, endpoint: str, where: str) -> None:
+    bucket = server.bucket()
 
-        def s5cmd() -> Figures:
-            target = f"s3://{bucket}/{bench.work().name}/"
-            program = Path(PYTHON).with_name("s5cmd")
-            return process(
-                program, "--endpoint-url", server.endpoint_url, "cp", f"{folder}/", target, **server.environment
-            )
+    def job(script: str, source: Path) -> Figures:
+        work = bench.work()
+        root = f"s3://{bucket}/{work.name}?endpoint_url={endpoint}"
+        database = f"sqlite:///{work}/registry.db"
+        return process(PYTHON, "-c", script, root, database, source, **server.environment)
 
-        boto3()  # the server makes its volumes
-        seen = bench.in_turn(
-            f"one file, and {FILES} of 4 KiB, to a new storage on S3",
-            s5cmd=s5cmd,
-            boto3=boto3,
-            one=lambda: job(SAVE, folder / "0.bin"),
-            all=lambda: job(FOLDER, folder),
-        )
+    def boto3() -> Figures:
+        prefix = bench.work().name
+        return process(PYTHON, "-c", BOTO3, endpoint, bucket, prefix, folder, **server.environment)
+
+    def s5cmd() -> Figures:
+        target = f"s3://{bucket}/{bench.work().name}/"
+        program = Path(PYTHON).with_name("s5cmd")
+        return process(program, "--endpoint-url", endpoint, "cp", f"{folder}/", target, **server.environment)
+
+    boto3()  # the server makes its volumes
+    seen = bench.in_turn(
+        f"one file, and {FILES} of 4 KiB, to a new storage on S3 {where}",
+        s5cmd=s5cmd,
+        boto3=boto3,
+        one=lambda: job(SAVE, folder / "0.bin"),
+        all=lambda: job(FOLDER, folder),
+    )
     ratio(f"seconds over s5cmd: {FILES} files", seen["all"]["seconds"] - seen["s5cmd"]["seconds"], "<= 0.7")
+    ratio(f"wall: inhaul / boto3, {FILES} files", seen["all"]["seconds"] / seen["boto3"]["seconds"], "<= 1")
 
 
 if __name__ == "__main__":

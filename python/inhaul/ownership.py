@@ -50,29 +50,38 @@ class Row(NamedTuple):
         return self.origin != self.registry
 
 
-async def registry_uid(conn: AsyncConnection) -> str:
-    """Returns the uid of a registry, and gives it one if it has none."""
+async def registry_uid(conn: AsyncConnection) -> tuple[str, bool]:
+    """Returns the uid of a registry, which gets one if it has none, and whether it is a new one."""
     table = tables.registry
     query = select(table.c.uid).where(table.c.id == 1)
-    found: str | None = await conn.scalar(query)
-    if found is None:
-        uid = new_uid()
-        row = {"id": 1, "uid": uid, "origin": uid, "created_at": await now(conn)}
-        await conn.execute(insert_into(table, conn.dialect.name).values(row).on_conflict_do_nothing())
-        found = (await conn.execute(query)).scalar_one()
-    return found
+    known: str | None = await conn.scalar(query)
+    if known is not None:
+        return known, False
+    uid = new_uid()
+    row = {"id": 1, "uid": uid, "origin": uid, "created_at": await now(conn)}
+    await conn.execute(insert_into(table, conn.dialect.name).values(row).on_conflict_do_nothing())
+    found: str = (await conn.execute(query)).scalar_one()
+    return found, found == uid
 
 
-async def claim(database: Database, store: Store, storage_id: int) -> None:
+async def claim(database: Database, store: Store, storage_id: int, *, is_new: bool) -> Row:
     """Writes the registry's mark if it is missing, and checks that the storage is the registered one.
+
+    Args:
+        database: The registry.
+        store: The store at the root.
+        storage_id: The row of the storage.
+        is_new: Whether the uid of the registry is so new that no mark has it. Then none is looked for.
+
+    Returns:
+        The row. The caller notes the mark if the row has none.
 
     Raises:
         WrongStorage: It is another storage, or belongs to another copy of the registry.
     """
     row = await row_of(database, storage_id)
-    await _mark_as(database, store, row)
-    if row.marked_at is None:
-        await note(database, store, row.registry, storage_id)
+    await _mark_as(database, store, row, is_new=is_new and row.marked_at is None)
+    return row
 
 
 async def claim_new(database: Database, store: Store, uid: str) -> Row:
@@ -90,15 +99,15 @@ async def claim_new(database: Database, store: Store, uid: str) -> Row:
     async with database.read() as conn:
         registry, origin = (await conn.execute(select(table.c.uid, table.c.origin).where(table.c.id == 1))).one()
     row = Row(registry, origin, uid, store.root, None)
-    await _mark_as(database, store, row)
+    await _mark_as(database, store, row, is_new=False)
     async with database.read() as conn:
         return row._replace(marked_at=await _made_at(conn, store, registry))
 
 
-async def _mark_as(database: Database, store: Store, row: Row) -> None:
+async def _mark_as(database: Database, store: Store, row: Row, *, is_new: bool) -> None:
     """Ensures that a root has the mark for a storage."""
     ours = await _mark(database, row)
-    found = await check(database, store, row)
+    found = None if is_new else await check(database, store, row)
     if found is None:
         found = await marks.create(store, ours)
         await _check(database, row, found, ours)
@@ -189,7 +198,7 @@ async def separate(database: Database, stores: Iterable[Store]) -> None:
         stores: The storages that were copied with it. They get the new mark instead of the old one.
     """
     async with database.write() as conn:
-        old, new = await registry_uid(conn), new_uid()
+        (old, _), new = await registry_uid(conn), new_uid()
     moved = [(store, found) for store in stores if (found := await marks.read(store, old)) is not None]
     for store, found in moved:
         await marks.write(store, found._replace(registry=new))

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from botocore.session import Session
 
-from inhaul.stores.s3.account import find
+from inhaul.errors import StorageDenied
+from inhaul.stores.s3.account import Keys, find
 from inhaul.stores.s3.address import S3Address
 from inhaul.stores.s3.store import S3Store
 from places import QUICK, put
@@ -69,3 +71,43 @@ def test_without_a_server_it_is_amazons_in_the_region(region: str, server: str) 
     options = {"key": "key", "secret": "secret", "client_kwargs": {"region_name": region}}
     found = find(S3Address("bucket", "prefix"), options)
     assert (found.endpoint_url, found.region) == (server, region)
+
+
+_FOUND_WITHOUT_BOTOCORE = [
+    {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"},
+    {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "c"},
+    {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SECURITY_TOKEN": "d", "AWS_SESSION_TOKEN": "c"},
+    {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "eu-central-1"},
+]
+
+
+@pytest.mark.parametrize("variables", _FOUND_WITHOUT_BOTOCORE)
+def test_keys_in_the_environment_are_those_that_botocore_finds(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    found = find(S3Address.parse("s3://bucket?endpoint_url=http://127.0.0.1:1"), {})
+    session = Session()
+    assert isinstance(found.credentials, Keys)
+    assert found.credentials == session.get_credentials().get_frozen_credentials()[:3]
+    assert found.region == (session.get_config_variable("region") or "us-east-1")
+
+
+def test_a_profile_beside_keys_in_the_environment_gives_the_region(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in _FOUND_WITHOUT_BOTOCORE[0].items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "config").write_text("[default]\nregion = eu-north-1\nca_bundle = /certificates\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    found = find(S3Address.parse("s3://bucket?endpoint_url=http://127.0.0.1:1"), {})
+    assert (found.credentials.access_key, found.region, found.way.verify) == ("a", "eu-north-1", "/certificates")
+
+
+def test_a_profile_that_does_not_exist_is_refused_beside_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in _FOUND_WITHOUT_BOTOCORE[0].items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    with pytest.raises(StorageDenied, match="ProfileNotFound"):
+        find(S3Address.parse("s3://bucket?endpoint_url=http://127.0.0.1:1"), {})

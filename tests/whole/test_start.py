@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import children
+from proxy import Delay, proxy
 from s3_servers import S3Server
 from trees import write
 
@@ -13,7 +14,7 @@ FORMATS = ("anndata", "h5py", "numcodecs", "numpy", "pandas", "pyarrow", "scipy"
 OTHERS = ("alembic", "asyncpg", "rich.console", "sqlalchemy.dialects.postgresql", "tqdm", "upath")
 HEAVY = (*CLOUDS, *FORMATS, *OTHERS)
 LOCAL = (*HEAVY, "botocore", "inhaul.stores.s3.store", "obstore")
-"""What a local job does not need. A job on S3 needs the last three."""
+"""What a local job does not need. A job on S3 needs the last two, and botocore if there is a profile."""
 
 _COMMAND = """
 import atexit, sys
@@ -66,13 +67,34 @@ def test_a_local_job_loads_nothing_heavy(job: str) -> None:
 
 
 @pytest.mark.parametrize("job", [_SAVE, _FOLDER])
-def test_small_objects_go_to_s3_without_aiobotocore(
+def test_small_objects_go_to_s3_without_botocore(
     s3_server: S3Server, s3_bucket: str, job: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     root = f"s3://{s3_bucket}/start?endpoint_url={s3_server.endpoint_url}"
-    assert loaded(_JOB % job, HEAVY, root, "registry.db") == "loaded []"
+    assert loaded(_JOB % job, (*HEAVY, "botocore"), root, "registry.db") == "loaded []"
+
+
+def test_a_first_job_on_s3_asks_for_the_bucket_and_the_mark_then_sends_all(
+    s3_server: S3Server, s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    for number in range(100):
+        write(tmp_path / "hundred" / f"{number}.txt", str(number))
+    with proxy(s3_server.port) as between:
+        late = 5.0
+        between.add(Delay(late), when=lambda request: request.method == "HEAD")  # of the time of the mark
+        root = f"s3://{s3_bucket}/start?endpoint_url={between.endpoint_url}"
+        loaded(_JOB % 'ih.Artifact.from_dir("hundred").save()', (), root, "registry.db")
+        asked, marked, *others = sorted(between.log, key=lambda seen: seen.time)
+    assert [asked.request.method, marked.request.method] == ["GET", "PUT"]
+    assert "/registries/" in marked.request.path  # nothing is stored before the mark
+    (timed,) = (one for one in others if one.request.method == "HEAD")
+    objects = [one for one in others if one.request.method == "PUT"]
+    assert (len(objects), len(others)) == (100, 101)
+    assert min(one.time for one in objects) < timed.time + late  # they do not wait for it
 
 
 _COUNTED = """

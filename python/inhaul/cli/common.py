@@ -28,6 +28,8 @@ _COULD_NOT_WRITE = 1
 _COULD_NOT_RUN = 2
 SOME_FAILED = 3
 
+_NEW_OBJECTS = 50_000  # between two searches for garbage; while modules load there is none, but 700 new objects soon
+
 
 class _OutputFailed(Exception):
     """The output of a command cannot be written. This is no `OSError`, so it is not mistaken for one of the work."""
@@ -44,6 +46,7 @@ class _App(typer.Typer):
             again = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
             os.execv(sys.executable, again)  # noqa: S606 - this very program
         warnings.showwarning = _tell_warning
+        gc.set_threshold(_NEW_OBJECTS)
         atexit.register(gc.freeze)  # else Python looks for garbage among all modules, though the process ends
         if sys.stdout is None:
             typer.echo("inhaul: standard output is closed: redirect it to /dev/null to discard it", err=True)

@@ -123,7 +123,7 @@ async def ingest(job: Job, session: Session, on_recorded: Callable[[Recorded, in
         return
     folder = await asyncio.to_thread(job.opened)
     async with _storing(job, session) as store:
-        stages = (_plan, *_sending(store, session))
+        stages = (_plan, _note, *_sending(store, session))
         async with _reading(job, lambda: job.scanner(folder, session, store), *stages) as scan:
             held = _held(store, folder)
             await _record(
@@ -139,7 +139,7 @@ async def save(job: Job, session: Session, staged: Sequence[Batch], on_recorded:
         return
     folder = await asyncio.to_thread(job.opened)
     async with _storing(job, session) as store:
-        stages = _sending(store, session)
+        stages = (_note, *_sending(store, session))
         async with _reading(job, lambda: job.second_pass(folder, session, store, staged), *stages) as scan:
             await _record(job, store, _held(store, folder), scan.batches(), lambda: (total, True), on_recorded)
 
@@ -159,8 +159,9 @@ async def _storing(job: Job, session: Session) -> AsyncIterator[Store | None]:
         yield None
         return
     resumed_since = session.started if session.resumed else None
+    await job.instance.identity()  # a server answers while the tables are created, so before they are needed
     async with storing(job.instance.database, resumed_since=resumed_since):
-        store = await job.instance.writable(job.root)
+        store = await job.instance.claimed(job.root)
         await to_the_end(asyncio.to_thread(session.begin))
         await store.create()
         yield store
@@ -190,6 +191,11 @@ def _sending(store: Store | None, session: Session) -> Sequence[Stage]:
     if store is None or (sender := store.sender) is None:
         return ()
     return (lambda job, scan: upload(scan, sender, session),)
+
+
+async def _note(job: Job, scan: Scan) -> None:
+    """Records since when the storage has the mark of the registry, while objects are stored."""
+    await job.instance.claims.note(job.root)
 
 
 async def _plan(job: Job, scan: Scan) -> None:

@@ -21,13 +21,15 @@ class Claims:
         self._stores = stores
         self._claimed: set[tuple[tuple[int, ...], str]] = set()
         self._prepared: dict[str, ownership.Row] = {}
+        self._unnoted: dict[str, tuple[str, int]] = {}  # the uids of registries and the ids of storages, by root
 
-    async def writable(self, root: str, storage_id: int | None) -> Store:
+    async def writable(self, root: str, storage_id: int | None, *, is_new: bool) -> Store:
         """Returns a store that writes and removes objects at this root, and puts the registry's mark there.
 
         Args:
             root: The root.
             storage_id: Its row; None while it has none, which it gets with its first object.
+            is_new: Whether this instance gave the registry its uid.
 
         Raises:
             UnsupportedStorage: The storage can only be read.
@@ -39,10 +41,23 @@ class Claims:
             new = self._prepared.setdefault(root, ownership.Row("", "", new_uid(), root, None))
             self._prepared[root] = await ownership.claim_new(self._database, store, new.uid)
         elif known not in self._claimed:
-            await ownership.claim(self._database, store, storage_id)
+            # Once this instance has written a mark, copies of the mark may be anywhere.
+            is_first = is_new and not (self._claimed or self._prepared)
+            row = await ownership.claim(self._database, store, storage_id, is_new=is_first)
+            if row.marked_at is None:
+                self._unnoted[root] = row.registry, storage_id
             self._claimed.add(known)
             self._prepared.pop(root, None)
         return store
+
+    async def note(self, root: str) -> None:
+        """Records since when a root has the mark, if `writable` has just put it there.
+
+        If this never happens, because the process ends, the next one does it.
+        """
+        if (unnoted := self._unnoted.get(root)) is not None:
+            await ownership.note(self._database, self._stores.at(root), *unnoted)
+            self._unnoted.pop(root, None)
 
     async def reach(self, root: str) -> None:
         """Checks that a root without a row can be reached, so that no wrong address becomes a storage.
@@ -104,3 +119,4 @@ class Claims:
         """Forgets the checked marks, because rows have changed."""
         self._claimed.clear()
         self._prepared.clear()
+        self._unnoted.clear()

@@ -1,5 +1,6 @@
 """The instance: its parts are opened and closed together, and it has the rows that each write refers to."""
 
+import asyncio
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ from inhaul.settings import settings
 from inhaul.stores.base import Readable, Store
 from inhaul.stores.marks import Mark
 from inhaul.stores.pool import Stores
+from inhaul.tasks import unwrapped
 
 
 class CurrentRun(Protocol):
@@ -31,11 +33,19 @@ class CurrentRun(Protocol):
 
 
 class Identity(NamedTuple):
-    """The rows that all writes of this process refer to, and the uid of the registry."""
+    """The rows that all writes of this process refer to, and the uid of the registry.
+
+    Attributes:
+        user_id: The row of the user.
+        storage_id: The row of the default storage.
+        registry: The uid of the registry.
+        is_new: Whether this instance gave the registry its uid.
+    """
 
     user_id: int
     storage_id: int
     registry: str
+    is_new: bool
 
 
 class Instance:
@@ -118,12 +128,15 @@ class Instance:
         """Returns the rows of the current user and the default storage, and creates missing ones."""
         known_in = await self.database.file()
         if self._identity is None or self._identity[0] != known_in:
-            await self.claims.reach(self.root)
+            with unwrapped():
+                async with asyncio.TaskGroup() as tasks:  # a server answers while the tables are created
+                    tasks.create_task(self.claims.reach(self.root))
+                    tasks.create_task(self.database.prepare())
             async with self.database.write() as conn:
-                registry = await ownership.registry_uid(conn)
+                registry, is_new = await ownership.registry_uid(conn)
                 user_id = await ensure(conn, tables.user, "handle", settings.user)
                 storage_id = await self.claims.register(conn, self.root, user_id, registry)
-            self._identity = (await self.database.file(), Identity(user_id, storage_id, registry))
+            self._identity = (await self.database.file(), Identity(user_id, storage_id, registry, is_new))
             await self.recover()
         return self._identity[1]
 
@@ -158,10 +171,20 @@ class Instance:
             UnsupportedStorage: The storage can only be read.
             WrongStorage: The root is not, or no longer, this registry's storage.
         """
+        store = await self.claimed(root)
+        await self.claims.note(root)
+        return store
+
+    async def claimed(self, root: str) -> Store:
+        """Does the same as `writable`, but leaves it to the caller to call `claims.note`, beside other work.
+
+        Raises:
+            UnsupportedStorage: The storage can only be read.
+            WrongStorage: The root is not, or no longer, this registry's storage.
+        """
         identity = await self.identity()
-        return await self.claims.writable(
-            root, identity.storage_id if root == self.root else (await self.storages.at(root)).id
-        )
+        storage_id = identity.storage_id if root == self.root else (await self.storages.at(root)).id
+        return await self.claims.writable(root, storage_id, is_new=identity.is_new)
 
     async def copies(self, root: str) -> Sequence[Mark]:
         """Returns marks of registries whose rows may name objects of this registry; see `ownership.copies`."""

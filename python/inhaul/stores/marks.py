@@ -96,7 +96,7 @@ async def reach(store: Readable) -> None:
 
 
 async def create(store: Store, mark: Mark) -> Mark:
-    """Writes a mark where the caller has just seen none, and returns the one that exists then."""
+    """Writes a mark where there should be none, and returns the one that exists then."""
     try:
         await write(store, mark, exclusive=True)
     except KeyExists:  # another process was faster, or the mark could not be read before
@@ -105,7 +105,7 @@ async def create(store: Store, mark: Mark) -> Mark:
 
 
 async def write(store: Store, mark: Mark, *, exclusive: bool = False) -> None:
-    """Writes a mark, and overwrites an existing one unless `exclusive`; then the caller has just seen none."""
+    """Writes a mark, and overwrites an existing one unless `exclusive`; then the caller knows of none."""
     said = {"storage": mark.storage, "place": mark.place, "inside": mark.inside, "origin": mark.origin}
     content = json.dumps(said).encode()
     # To the end: other processes may have seen the mark already, so it must not be removed again.

@@ -153,9 +153,19 @@ def route(address: S3Address, options: Mapping[str, Any]) -> Route:
 def _verify(given: Any, profile: str | None) -> bool | str:
     if given is None:
         first, *others = (os.environ.get(name) for name in _BUNDLES)
-        given = first or _of_profile(profile, os.environ.get("AWS_PROFILE"), os.environ.get("AWS_CONFIG_FILE"))
-        given = given or next(filter(None, others), True)
+        if not first and has_profiles():
+            first = _of_profile(profile, os.environ.get("AWS_PROFILE"), os.environ.get("AWS_CONFIG_FILE"))
+        given = first or next(filter(None, others), True)
     return given if isinstance(given, bool) else os.fspath(given)
+
+
+def has_profiles() -> bool:
+    """Returns True if there is a file of profiles where botocore looks for one."""
+    config = os.environ.get("AWS_CONFIG_FILE", "~/.aws/config")
+    credentials = os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
+    # As botocore does it: a user without a home has no such file.
+    paths = [os.path.expanduser(os.path.expandvars(file)) for file in (config, credentials)]  # noqa: PTH111
+    return any(path != os.devnull and os.path.exists(path) for path in paths)  # noqa: PTH110
 
 
 @cache
