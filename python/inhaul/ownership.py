@@ -210,6 +210,17 @@ async def separate(database: Database, stores: Iterable[Store]) -> None:
         await store.remove([f"{MARKS}/{old}"])
 
 
+async def marked(store: Readable, row: Row) -> Row:
+    """Returns the row with the time of the mark, which a killed call may have left unrecorded."""
+    if row.marked_at is not None or not row.registry:
+        return row
+    found = await marks.seen(store, row.registry)
+    if found is None or found.storage != row.uid:  # another storage was copied there
+        return row
+    stat = await store.stat(f"{MARKS}/{row.registry}")
+    return row._replace(marked_at=stat.modified if stat is not None else None)
+
+
 async def is_copy(database: Database, row: Row, found: Mark) -> bool:
     """Returns True if this registry is a copy of the one that wrote the mark."""
     ours = await _mark(database, row)

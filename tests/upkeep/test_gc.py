@@ -10,11 +10,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
 import children
 import inhaul
 import inhaul.sync
 from inhaul import Artifact, Storage, connect, gc, ingest
+from inhaul.db.tables import storage_mark
 from inhaul.errors import NoResultFound
 from inhaul.ingestion.activity import storing
 from inhaul.instance import current
@@ -91,6 +93,17 @@ async def test_old_leftovers_of_crashes_are_removed(tmp_path: Path) -> None:
         await gc(delete=True)
         assert not any(file.exists() for file in (temporary, cached, session))
         assert (await gc()).temporaries == []
+
+
+async def test_orphans_are_found_if_a_killed_call_did_not_record_its_mark(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("x")
+    async with connect(tmp_path / "storage") as instance:
+        it = await Artifact(tmp_path / "x.csv", key="x.csv").save()
+        async with instance.database.write() as conn:
+            await conn.execute(delete(storage_mark))
+        orphan = it.path.with_name("1" * 20 + ".csv")
+        orphan.write_text("stored by the killed call")
+        assert (await gc(delete=True, older_than=NOW)).objects == [str(orphan)]
 
 
 async def test_what_a_running_save_may_refer_to_is_spared(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 
+from inhaul import ownership
 from inhaul.db import leases
 from inhaul.ingestion.activity import CrashedSessions, collecting
 from inhaul.instance import Instance
@@ -27,6 +28,7 @@ async def collect(instance: Instance, known: Known, *, delete: bool, older_than:
     async with collecting(instance.database) if delete else nullcontext(), _crashed(instance) as sessions:
         async with instance.database.read() as conn:
             before = await leases.now(conn) - older_than
+        known = known._replace(row=await ownership.marked(known.store, known.row))
         report = GcReport(delete)
         collector = Collector(instance, known, before, report, shared=shared)
         await collector.collect_objects()
