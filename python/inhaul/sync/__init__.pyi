@@ -276,7 +276,7 @@ class ArtifactList(Sequence[_ArtifactListA], Generic[_ArtifactListA]):
         ...
 
     def cache(self) -> list[Path]:
-        """Returns local paths of all contents; see `Artifact.cache`. It fetches up to 32 at a time.
+        """Returns local paths of all contents; see `Artifact.cache`. It fetches up to 256 at a time.
 
         Raises:
             NotStaged: The list is neither staged nor saved.
