@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from inhaul import datasets as datasets
     from inhaul.ingestion.report import IngestEvent, IngestReport, Issue, Reason, Status
     from inhaul.instance import Instance, connect
+    from inhaul.measuring.measure import measure
+    from inhaul.measuring.report import MeasuredStep, MeasureReport
     from inhaul.registry import (
         AnnDataAccessor,
         Artifact,
@@ -72,6 +74,8 @@ __all__ = (
     "Instance",
     "Issue",
     "LabelManager",
+    "MeasureReport",
+    "MeasuredStep",
     "QuerySet",
     "Reason",
     "RemoteReport",
@@ -88,6 +92,7 @@ __all__ = (
     "finish",
     "gc",
     "ingest",
+    "measure",
     "save",
     "settings",
     "testremote",
@@ -99,6 +104,8 @@ __all__ = (
 # The modules of names that are not in `inhaul.registry`.
 _HOMES = {
     "inhaul.instance": ("Instance", "connect"),
+    "inhaul.measuring.measure": ("measure",),
+    "inhaul.measuring.report": ("MeasureReport", "MeasuredStep"),
     "inhaul.stores.abilities": ("Ability", "RemoteReport"),
     "inhaul.stores.probe": ("testremote",),
     "inhaul.upkeep.reports": ("Defect", "Finding", "GcReport", "VerifyReport"),

@@ -18,7 +18,7 @@ from trees import write
 
 STATES = ("empty", "foreign", "foreign with a log", "missing", "missing with its folder")
 MAKES = {"init", "ingest"}  # these make a registry
-NEEDS_NONE = {"hash", "testremote"}
+NEEDS_NONE = {"bench", "hash", "testremote"}
 READS = {
     "ls": [],
     "show": ["uid"],

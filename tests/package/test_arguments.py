@@ -77,6 +77,8 @@ def test_wrong_arguments_of_connect_are_refused(options: dict[str, Any], named: 
         lambda: inhaul.gc("storage"),  # type: ignore[arg-type]
         lambda: inhaul.testremote(None),  # type: ignore[arg-type]
         lambda: inhaul.testremote(Path("bucket")),  # type: ignore[arg-type]
+        lambda: inhaul.measure(3),  # type: ignore[arg-type]
+        lambda: inhaul.measure(__file__, storage=b"folder"),  # type: ignore[arg-type]
         lambda: Artifact.filter(is_latest__gt=True).all(),
         lambda: Artifact.filter(is_latest__range=(False, True)).all(),
         lambda: Artifact.filter().df(include=b"x"),  # type: ignore[arg-type]

@@ -303,6 +303,7 @@ async def test_no_command_prints_what_moves_the_cursor(tmp_path: Path, monkeypat
         ["init", "--db", f"sqlite:///{tmp_path}/{NASTY}.db"],
         ["ls", "--db", f"postgresql://{NASTY}/x"],
         ["testremote", f"s3://{NASTY}"],
+        ["bench", tmp_path / NASTY],
     ]
     for command in commands:
         where = [] if command[0] in ("hash", "testremote") or "--db" in command else ["--storage", root]

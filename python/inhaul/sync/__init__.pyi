@@ -20,6 +20,7 @@ from inhaul.formats.mapped import Join, MappedCollection
 from inhaul.hashing import FollowSymlinks
 from inhaul.ingestion.report import IngestEvent, IngestReport, Issue, Reason, Status
 from inhaul.ingestion.single import OnDuplicate
+from inhaul.measuring.report import MeasuredStep, MeasureReport
 from inhaul.registry.annotation.managers import Annotated
 from inhaul.registry.lineage.graph import Lineage
 from inhaul.registry.model.fields import Field, Relation
@@ -54,6 +55,8 @@ __all__ = (
     "Instance",
     "Issue",
     "LabelManager",
+    "MeasureReport",
+    "MeasuredStep",
     "QuerySet",
     "Reason",
     "RemoteReport",
@@ -70,6 +73,7 @@ __all__ = (
     "finish",
     "gc",
     "ingest",
+    "measure",
     "save",
     "settings",
     "testremote",
@@ -1948,6 +1952,35 @@ def ingest(
             another path.
         LeaseLost: The process was stopped for minutes, such as by a laptop's sleep; repeat the call.
         ExceptionGroup: Files failed, and `errors` is `"raise"`.
+    """
+    ...
+
+def measure(path: Pathish, *, storage: Pathish | None = None) -> MeasureReport:
+    """Measures how fast an ingest will be: each of its steps, for a second or two, on a sample of the files.
+
+    The files are only read. Objects are stored below `.inhaul/bench-...` in the storage, at most 200 MB, and are
+    removed at the end, also if the call fails or is cancelled. Rows are written to a new SQLite file beside the
+    registry, or on PostgreSQL in a transaction that is rolled back.
+
+    Files that the system has in its cache are read faster, so a second call may report more than a first one.
+
+    Args:
+        path: A folder with files, or a file.
+        storage: Root of the storage to write to. None means the default storage of the current instance; if that is a
+            folder that does not exist yet, writing is not measured. It is not measured either if the files are in the
+            storage already, since they are then registered where they are.
+
+    Raises:
+        FileNotFoundError: There is no such folder or file.
+        ValueError: There are no files in the folder.
+        TypeError: `path` or `storage` is not a path.
+        UnsupportedStorage: `path` is an address, or the storage can only be read.
+        StorageMissing: There is no such bucket.
+        StorageDenied: The credentials are missing or refused, or this user may not write to the storage.
+        StorageUnavailable: The storage gave no valid answer.
+        StorageFull: The storage or the disk of the registry is full.
+        DatabaseDenied: This user may not write to the registry or beside it.
+        DatabaseUnreachable: The server of the registry does not answer, or refuses.
     """
     ...
 
