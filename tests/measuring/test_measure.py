@@ -211,7 +211,7 @@ async def test_one_large_file_is_measured(tmp_path: Path) -> None:
     assert_is_consistent(report, "open", "read", "hash", "copy", "rows")
     assert (report.files, report.mean_size) == (1, 20 << 20)
     assert rates(report)["read"][0] is None
-    assert report.bytes_per_second > 1e6
+    assert rates(report)["copy"][0] is None
 
 
 async def test_empty_files_are_measured(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from rich.filesize import decimal
 import inhaul
 from inhaul.cli.common import Database, Storage, add_row, app, console, run, say
 
+_WHOLE = 10  # from which numbers are shown without decimals
+
 
 @app.command()
 def bench(
@@ -47,8 +49,8 @@ def _print_report(report: "inhaul.MeasureReport") -> None:
         add_row(
             table,
             step.name,
-            f"{step.files_per_second:,.0f}" if step.files_per_second is not None else "",
-            f"{step.bytes_per_second / 1e6:,.1f}" if step.bytes_per_second is not None else "",
+            _number(step.files_per_second) if step.files_per_second is not None else "",
+            _number(step.bytes_per_second / 1e6) if step.bytes_per_second is not None else "",
             f"{1000 * step.latency:,.2f} ms" if step.latency is not None else "",
             step.detail,
         )
@@ -56,6 +58,10 @@ def _print_report(report: "inhaul.MeasureReport") -> None:
     for step in report.steps:
         if step not in measured:
             say(f"{step.name} was not measured: {step.detail}")
-    say(f"expect {report.files_per_second:,.0f} files/s, {report.bytes_per_second / 1e6:,.1f} MB/s")
+    say(f"expect {_number(report.files_per_second)} files/s, {_number(report.bytes_per_second / 1e6)} MB/s")
     say(f"limit: {report.limit}. {report.advice}")
     say("The system may have had some files in its cache: others may be read more slowly.")
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= _WHOLE else f"{value:.2g}"

@@ -36,6 +36,7 @@ async def measure(path: "Pathish", *, storage: "Pathish | None" = None) -> Measu
 
     Raises:
         FileNotFoundError: There is no such folder or file.
+        OSError: The folder, or none of its files, can be read.
         ValueError: There are no files in the folder.
         TypeError: `path` or `storage` is not a path.
         UnsupportedStorage: `path` is an address, or the storage can only be read.
@@ -86,10 +87,8 @@ def _place(path: str) -> tuple[Path, str | None]:
     given = resolved(path)
     if given.is_dir():
         return given, None
-    if not given.exists():
-        raise FileNotFoundError(errno.ENOENT, "There is no such folder or file", path)
     if not given.is_file():
-        raise FileNotFoundError(errno.ENOENT, "This is neither a folder nor a file with content", path)
+        raise FileNotFoundError(errno.ENOENT, "There is no such folder or file", path)
     return given, given.name
 
 

@@ -10,11 +10,13 @@ _ADVICE = {
     "copy": "Writing to the storage takes longest: a storage on a faster disk would help, or one that contains the "
     "folder, since its files are then registered where they are.",
     "put": "Sending to the bucket takes longest: a faster line would help.",
-    "put small": "Each request to the bucket takes {latency:,.0f} ms: a machine nearer to the bucket, or fewer and "
+    "put near": "The bucket accepts no more requests: fewer and larger files would help.",
+    "put far": "Each request to the bucket takes {latency:,.0f} ms: a machine nearer to the bucket, or fewer and "
     "larger files, would help.",
     "rows": "Writing rows to the registry takes longest: a registry on a local disk, or a nearer server, would help.",
 }
 _STAGES = ("walk", "read", "copy", "put", "rows")  # they run at the same time in an ingest
+_FAR = 0.02  # seconds for a request, from which the distance is what limits many small ones
 _HALF = 0.5  # the share of a stage from which one of its parts is its limit
 
 
@@ -103,7 +105,7 @@ class MeasureReport:
         if name == "put" and stage.latency and stage.files_per_second:
             of_bytes = self.mean_size / stage.bytes_per_second if stage.bytes_per_second else 0
             if 1 / stage.files_per_second > of_bytes:
-                return _ADVICE["put small"].format(latency=1000 * stage.latency)
+                return _ADVICE["put far" if stage.latency > _FAR else "put near"].format(latency=1000 * stage.latency)
         return _ADVICE[name]
 
     @property

@@ -20,13 +20,13 @@ from inhaul.tasks import unwrapped
 
 _COPY = 1.0  # seconds
 _SEND = 2.0
+_STORE = 1.0  # large objects
 _REACH = 20.0  # the most seconds to wait for a first answer
 _MOST = 64 << 20  # the most bytes of small files
 _MOST_OBJECTS = 4096
 _SMALL = 256 << 10  # the most bytes of a small object that is sent
 _LARGE = (256 << 10, 64 << 20)  # the sizes of the first and of the largest large object
 _TIMES = 4  # each large object has so many times the bytes of the one before
-_LONG = 0.25  # seconds after which no larger object is stored
 _REQUESTS = 4  # one after the other; the first one also connects
 _ROUNDS = 4  # of requests, from which the rate of the second half counts, when enough of them are under way
 
@@ -140,17 +140,18 @@ async def _small(area: Area, size: int, latency: float) -> float:
 
 
 async def _large(area: Area) -> float:
-    """Stores ever larger objects until one takes long. Returns the bytes per second of the last one."""
+    """Stores ever larger objects, for about a second. Returns the bytes per second of the fastest one."""
     size, largest = _LARGE
-    while True:
+    fastest = total = 0.0
+    while size <= largest and total < _STORE:
         content = await _content(size)
         start = perf_counter()
         await area.put(*content)
         await area.store.sync()
         seconds = perf_counter() - start
-        if seconds > _LONG or size >= largest:
-            return size / seconds
+        fastest, total = max(fastest, size / seconds), total + seconds
         size *= _TIMES
+    return fastest
 
 
 async def _content(size: int) -> tuple[bytes, Digest]:

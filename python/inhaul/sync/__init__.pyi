@@ -1972,6 +1972,7 @@ def measure(path: Pathish, *, storage: Pathish | None = None) -> MeasureReport:
 
     Raises:
         FileNotFoundError: There is no such folder or file.
+        OSError: The folder, or none of its files, can be read.
         ValueError: There are no files in the folder.
         TypeError: `path` or `storage` is not a path.
         UnsupportedStorage: `path` is an address, or the storage can only be read.
