@@ -220,9 +220,6 @@ class StoreTests:
         await self.put(store, key)
         path = store.path(key)
         assert (await asyncio.to_thread(path.read_bytes), str(path)) == (os.fsencode(key), store.location(key))
-        await asyncio.to_thread(path.write_bytes, b"theirs")
-        assert await store.read(key) == b"theirs"
-        assert await self.keys(store) == [key]
 
     async def test_a_path_is_where_the_object_is(self, store: Store) -> None:
         await self.put(store, "a b/c+.txt")
