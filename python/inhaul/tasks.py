@@ -7,15 +7,17 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 _MOST = 1024
-_DESCRIPTORS = 4  # open files for a task: a connection, for a download a file and a lock, and one for others
+
+OF_DOWNLOAD = 3
+"""The descriptors that a download holds: a connection, a file and a lock."""
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-def most_at_once() -> int:
-    """Returns how many tasks may transfer objects at the same time without opening too many files."""
-    return min(_MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _DESCRIPTORS)
+def most_at_once(descriptors: int) -> int:
+    """Returns how many tasks that hold so many descriptors may work at the same time: half of all are for others."""
+    return min(_MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 // descriptors)
 
 
 @contextmanager

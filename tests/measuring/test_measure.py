@@ -16,6 +16,8 @@ from commands import COMMAND
 from commands import inhaul as command
 from inhaul import MeasureReport
 from inhaul.errors import StorageDenied, StorageUnavailable, UnsupportedStorage
+from inhaul.instance import connecting
+from inhaul.instance.stack import Stack
 from places import RemotePlace
 from proxy import Delay, Status
 from registries import query
@@ -183,7 +185,10 @@ def test_a_folder_that_may_only_be_read_is_an_error(tree: Path, tmp_path: Path) 
     assert not list((tmp_path / "storage").iterdir())
 
 
-async def test_without_a_storage_writing_is_not_measured(tree: Path, tmp_path: Path) -> None:
+async def test_without_a_storage_writing_is_not_measured(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connecting, "stack", Stack[inhaul.Instance]("none"))  # other tests may leave a default
     before = everything(tmp_path)
     report = await inhaul.measure(tree)
     assert_is_consistent(report, "walk", "open", "read", "hash", "rows")

@@ -5,6 +5,7 @@ import dataclasses
 import random
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from botocore.credentials import Credentials
@@ -131,8 +132,10 @@ async def test_a_request_that_is_not_accepted_is_sent_once(place: Place, store: 
 
 
 async def test_credentials_are_borrowed_for_many_requests(
-    place: Place, store: S3Store, monkeypatch: pytest.MonkeyPatch
+    place: Place, store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "config").write_text("[default]\nregion = us-east-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))  # without a profile, keys need no botocore
     asked = []
     freeze = Credentials.get_frozen_credentials
     monkeypatch.setattr(Credentials, "get_frozen_credentials", lambda self: asked.append(self) or freeze(self))

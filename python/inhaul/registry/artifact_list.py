@@ -30,7 +30,7 @@ from inhaul.registry.verbs.folder import Folder
 from inhaul.registry.verbs.save import Draft
 from inhaul.settings import settings
 from inhaul.stores.schemes import as_text
-from inhaul.tasks import each, most_at_once
+from inhaul.tasks import OF_DOWNLOAD, each, most_at_once
 from inhaul.upkeep.reports import VerifyReport
 from inhaul.upkeep.sources import Sources
 from inhaul.upkeep.verify import verify_rows
@@ -175,7 +175,8 @@ class ArtifactList(Sequence[A], Generic[A]):
             NotStaged: The list is neither staged nor saved.
             ObjectMissing, ObjectChanged, ObjectDamaged: See `Artifact.cache`.
         """
-        return await each(self, lambda artifact: artifact._cached(), at_once=min(_DOWNLOADS, most_at_once()))
+        at_once = min(_DOWNLOADS, most_at_once(OF_DOWNLOAD))
+        return await each(self, lambda artifact: artifact._cached(), at_once=at_once)
 
     async def verify(self, *, read: bool = False, repair: bool = False) -> VerifyReport:
         """Compares the objects of all artifacts with the registry.

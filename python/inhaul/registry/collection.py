@@ -35,7 +35,7 @@ from inhaul.registry.queries.visible import HasVisibility
 from inhaul.registry.records.run import TracksRun
 from inhaul.registry.verbs import delete as deletion
 from inhaul.registry.verbs import members
-from inhaul.tasks import each, most_at_once
+from inhaul.tasks import OF_DOWNLOAD, each, most_at_once
 from inhaul.texts import check_name, check_text
 
 if TYPE_CHECKING:
@@ -321,7 +321,8 @@ class Collection(HasVisibility, IsDescribed, IsVersioned, TracksRun, TracksUpdat
         return found
 
     async def _cache(self, artifacts: Sequence[Artifact], run: "Run | None") -> list[Path]:
-        paths = await each(artifacts, lambda artifact: artifact._cached(), at_once=min(_AT_ONCE, most_at_once()))
+        at_once = min(_AT_ONCE, most_at_once(OF_DOWNLOAD))
+        paths = await each(artifacts, lambda artifact: artifact._cached(), at_once=at_once)
         await note_inputs(self._home, {member.id: member._run_id for member in artifacts}, run)
         return paths
 

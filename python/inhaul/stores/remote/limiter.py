@@ -22,10 +22,11 @@ _RANDOM = 0.2  # the largest share of refused requests that may have another rea
 _PATIENCE = 10.0  # seconds without a cut after one that was of no use
 _FORGOTTEN = 4  # the limit is dropped if the accepted rate stays below it by this factor
 _FIRST = 64  # concurrent requests
+_DESCRIPTORS = 2  # of a request: a connection of each of two clients
 
 
 def _most() -> int:
-    return max(_FIRST, most_at_once())
+    return max(_FIRST, most_at_once(_DESCRIPTORS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from inhaul.stores.remote.clients import Readers
 from inhaul.stores.remote.faults import AGAIN, Fault, Kind
 from inhaul.stores.remote.limiter import Limiter, Limits
 from inhaul.stores.remote.room import Room
+from inhaul.tasks import OF_DOWNLOAD, most_at_once
 
 T = TypeVar("T")
 C_co = TypeVar("C_co", bound=Readers, covariant=True)
@@ -82,7 +83,7 @@ class Requests(Generic[C_co]):
         self.address = address
         self.limits = limits
         self.service = service
-        self.downloads = asyncio.Semaphore(limits.most)
+        self.downloads = asyncio.Semaphore(min(limits.most, most_at_once(OF_DOWNLOAD)))
         self.download_room = Room(_IN_MEMORY)
         self.upload_room = Room(_IN_MEMORY)
         self.unsettled: dict[str, str] = {}
