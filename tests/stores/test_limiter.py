@@ -41,7 +41,9 @@ Answers = list[tuple[float, bool]]
 """When each came, and whether the request was served."""
 
 
-async def send(limiter: Limiter, serve: Callable[[], bool | None], count: int) -> tuple[float, Answers]:
+async def send(
+    limiter: Limiter, serve: Callable[[], bool | None], count: int, each: float = 0.01
+) -> tuple[float, Answers]:
     """Sends requests until each is served, and returns the time taken; `serve` says yes, no, or None for slower."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
@@ -55,7 +57,7 @@ async def send(limiter: Limiter, serve: Callable[[], bool | None], count: int) -
                 await limiter.acquire()
                 sent = loop.time()
                 answer = serve()
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(each)
                 answers.append((loop.time() - begun, bool(answer)))
                 if answer:
                     limiter.succeeded(loop.time(), loop.time() - sent)
@@ -114,6 +116,19 @@ def test_failures_at_random_slow_nothing_down(answer: bool | None, share: float)
 
     random.seed(0)
     assert run(main()) < 2 * 100_000 / 64 * 0.01
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("each", [0.2, 2.0])
+def test_refusals_at_random_slow_no_slow_server_down(each: float, seed: int) -> None:
+    """It answers so few requests in half a second that the refused share is not known by then."""
+
+    async def main() -> float:
+        seconds, _ = await send(Limiter(64, slow=10), lambda: random.random() >= 0.08 or None, 5000, each)
+        return seconds
+
+    random.seed(seed)
+    assert run(main()) < 3 * 5000 / 64 * each
 
 
 def test_clients_that_share_a_limit_are_seldom_refused() -> None:

@@ -15,7 +15,9 @@ from inhaul.tasks import most_at_once
 
 _CUT = 0.85  # of the accepted rate, after the server refused some requests
 _PAUSE = 0.5  # seconds until a cut has taken effect and is measured
-_MEASURED = 0.5  # seconds over which the accepted rate is measured
+_MEASURED = 0.5  # seconds over which the accepted rate is measured, at least
+_ENOUGH = 50  # requests over which it is measured, at least: of fewer, the refused share says little
+_LEAST = 10.0  # requests/s
 _UNKNOWN = 50.0  # requests/s to start with if a server refuses some before its rate was measured
 _BURST = 0.02  # the requests of so many seconds may start at once, since sleeping is not more exact
 _RANDOM = 0.2  # the largest share of refused requests that may have another reason than the rate
@@ -160,6 +162,7 @@ class _Pace:
         self._turn = asyncio.Lock()
         self._served = self._refused = 0
         self._counted_since = 0.0
+        self._is_measured = True  # since the last cut
         self._served_rate = self._refused_share = 0.0
         self._before: tuple[float | None, float] = None, 0.0  # the rate and the refused share before the last cut
 
@@ -184,7 +187,7 @@ class _Pace:
     def slow_down(self, now: float) -> None:
         self._refused += 1
         self._measure(now)
-        if now < self._patient_until or (self._cut and now < self._cut + _PAUSE + _MEASURED):
+        if now < self._patient_until or not self._is_measured:
             return
         (rate, share), self._before = self._before, (self._rate, self._refused_share)
         if 0 < share <= _RANDOM and self._refused_share > share / 2:
@@ -198,7 +201,8 @@ class _Pace:
             self._searching = True
 
     def _lower_to(self, rate: float, now: float) -> None:
-        self._rate = max(1.0, rate)
+        self._rate = max(_LEAST, rate)
+        self._is_measured = False
         self._cut = self._grown = now
         self._served = self._refused = 0
         self._counted_since = now + _PAUSE
@@ -207,7 +211,8 @@ class _Pace:
         seconds = now - self._counted_since
         if seconds < 0:
             self._served = self._refused = 0
-        elif seconds >= _MEASURED:
+        elif seconds >= _MEASURED and (self._served + self._refused >= _ENOUGH or not self._counted_since):
+            self._is_measured = True
             if self._counted_since:
                 rate = self._served / seconds
                 self._served_rate = 0.3 * self._served_rate + 0.7 * rate if self._served_rate else rate
