@@ -54,7 +54,8 @@ impl Item {
         let uid = match known {
             Some(known) => known.highest.next()?,
             None => {
-                rule.map_or(Uid::FIRST, |rule| rule.uid(listing.folder(ordinal).1, listing.name(ordinal)))
+                let (folder, name) = listing.uid_of(ordinal);
+                rule.map_or(Uid::FIRST, |rule| rule.uid(folder, name))
             }
         };
         Ok(Self { ordinal: ordinal as u32, uid, plan: Plan::Compare(known.cloned()) })
@@ -162,6 +163,7 @@ impl Chunk {
     /// Opens the folder of a file, only to open files in it: that needs no permission to read the folder.
     pub(crate) fn open_folder(&self, root: Option<&Root>, ordinal: usize) -> Result<OwnedFd, Failure> {
         let (_, path) = self.listing.folder(ordinal);
+        let root = root.filter(|_| !path.starts_with(b"/"));
         open_folder(root, path, OFlags::PATH, self.listing.naming.links)
     }
 

@@ -120,6 +120,7 @@ pub fn hash_folder(
     let path = root.path().to_owned();
     let scan = Scan::new(Options {
         root,
+        walk: true,
         key_prefix: String::new(),
         in_place: true,
         destination: None,

@@ -217,7 +217,7 @@ impl Reader<'_> {
     fn follow(&self, file: BorrowedFd<'_>, name: &[u8], above: Option<&Above>) -> Result<Followed, Failure> {
         let (links, root) = (self.tree.naming.links, &self.tree.root);
         if links == Links::Refused {
-            return Err(Failure::new(Reason::Symlink, "a symbolic link, and links are not followed"));
+            return Err(Failure::link());
         }
         match statat(file, name, AtFlags::empty()) {
             Err(Errno::LOOP) => return Err(Failure::new(Reason::Loop, "links that form a loop")),

@@ -23,6 +23,8 @@ pub mod outcome;
 pub mod packed;
 pub mod part_reader;
 mod parts;
+#[cfg(any(feature = "python", test))]
+mod path_list;
 mod paths;
 #[cfg(feature = "python")]
 mod python;

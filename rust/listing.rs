@@ -35,6 +35,8 @@ pub enum Kind {
     Unseen,
     /// Its path may contain links.
     Linked,
+    /// A path of a list; its kind must be checked before it is opened, and a link is not followed.
+    Named,
 }
 
 #[derive(Debug)]
@@ -56,6 +58,8 @@ pub struct Listing {
     folders: Vec<Box<[u8]>>,
     names: Vec<u8>,
     files: Vec<File>,
+    /// The keys that do not follow from paths; shorter than `files` if the last files have none.
+    own_keys: Vec<Option<Box<str>>>,
 }
 
 impl Listing {
@@ -69,6 +73,7 @@ impl Listing {
             folders: Vec::new(),
             names: Vec::new(),
             files: Vec::new(),
+            own_keys: Vec::new(),
         }
     }
 
@@ -96,11 +101,20 @@ impl Listing {
         self.files.push(File { folder, name_end: self.names.len() as u32, kind });
     }
 
+    /// Gives the file that was added last a key that does not follow from its path.
+    pub fn name_last(&mut self, key: &str) {
+        self.own_keys.resize(self.files.len(), None);
+        if let Some(last) = self.own_keys.last_mut() {
+            *last = Some(key.into());
+        }
+    }
+
     /// Frees unused memory, since staged batches keep their listings for long.
     pub fn shrink(&mut self) {
         self.folders.shrink_to_fit();
         self.names.shrink_to_fit();
         self.files.shrink_to_fit();
+        self.own_keys.shrink_to_fit();
     }
 
     /// The kind of a file.
@@ -129,16 +143,34 @@ impl Listing {
         [self.folder(ordinal).1, self.name(ordinal)].concat()
     }
 
-    /// The full path.
+    /// The full path. The folder of a listed file may lie outside the root: it is absolute then.
     #[must_use]
     pub fn path(&self, ordinal: usize) -> Vec<u8> {
-        [&self.naming.root, self.folder(ordinal).1, self.name(ordinal)].concat()
+        let folder = self.folder(ordinal).1;
+        let root = if folder.starts_with(b"/") { &[][..] } else { &self.naming.root };
+        [root, folder, self.name(ordinal)].concat()
+    }
+
+    fn own_key(&self, ordinal: usize) -> Option<&str> {
+        self.own_keys.get(ordinal)?.as_deref()
+    }
+
+    /// The texts from which the uid of a file is made: its folder and name, or its own key. No path has a NUL.
+    #[must_use]
+    pub fn uid_of(&self, ordinal: usize) -> (&[u8], &[u8]) {
+        match self.own_key(ordinal) {
+            Some(key) => (b"\0", key.as_bytes()),
+            None => (self.folder(ordinal).1, self.name(ordinal)),
+        }
     }
 
     /// The key. Listings with keys contain only files whose path is UTF-8.
     #[must_use]
     pub fn key(&self, ordinal: usize) -> String {
-        self.naming.prefix.clone() + &String::from_utf8_lossy(&self.relative(ordinal))
+        match self.own_key(ordinal) {
+            Some(key) => key.to_owned(),
+            None => self.naming.prefix.clone() + &String::from_utf8_lossy(&self.relative(ordinal)),
+        }
     }
 
     /// The keys as a JSON array.

@@ -53,6 +53,8 @@ pub enum Reason {
     NoSpace,
     /// The storage did not accept it.
     NotStored,
+    /// Its entry in a list or manifest is not valid.
+    InvalidEntry,
     /// A symbolic link, and links are not followed.
     Symlink,
     /// A pipe, socket or device.
@@ -61,6 +63,8 @@ pub enum Reason {
     Outside,
     /// A link to a folder that contains it.
     Loop,
+    /// A file of a list that lies in another storage.
+    Storage,
 }
 
 impl Reason {
@@ -82,13 +86,15 @@ impl Reason {
             Self::Special => "special",
             Self::Outside => "outside",
             Self::Loop => "loop",
+            Self::InvalidEntry => "invalid_entry",
+            Self::Storage => "storage",
         }
     }
 
     /// Returns true if the file was left out on purpose.
     #[must_use]
     pub fn is_skip(self) -> bool {
-        matches!(self, Self::Symlink | Self::Special | Self::Outside | Self::Loop)
+        matches!(self, Self::Symlink | Self::Special | Self::Outside | Self::Loop | Self::Storage)
     }
 }
 
@@ -153,6 +159,12 @@ impl Failure {
     #[must_use]
     pub fn not_as_staged() -> Self {
         Self::new(Reason::Changed, "it changed since it was staged: stage it again")
+    }
+
+    /// The failure of a link.
+    #[must_use]
+    pub fn link() -> Self {
+        Self::new(Reason::Symlink, "a symbolic link, and links are not followed")
     }
 
     /// A failure to find, open or read a file.

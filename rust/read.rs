@@ -82,6 +82,13 @@ fn open_file(folder: BorrowedFd<'_>, name: &[u8], kind: Kind) -> Result<OwnedFd,
         check_regular(&statat(folder, name, AtFlags::empty()).map_err(Failure::reading)?)?;
         flags -= OFlags::NOFOLLOW;
     }
+    if kind == Kind::Named {
+        let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(Failure::reading)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+            return Err(Failure::link());
+        }
+        check_regular(&stat)?;
+    }
     openat(folder, name, flags, Mode::empty()).map_err(Failure::reading)
 }
 

@@ -16,7 +16,7 @@ use crate::hash::{Algorithm, Hash, PART_SIZE};
 use crate::ids::{self, UidRule};
 use crate::ignore;
 use crate::keys;
-use crate::listing::{Listing, Naming};
+use crate::listing::{LISTING, Listing, Naming};
 use crate::outbox::Parcel;
 use crate::outcome::{Failure, Known, Status, VerifiedBy};
 use crate::paths::with_slash;
@@ -25,11 +25,16 @@ use crate::sync::Interrupted;
 use crate::walk::Walk;
 use crate::write::Destination;
 
+/// While so many files wait, no listing is taken that no walk made.
+const UNREAD: usize = 2 * LISTING;
+
 /// The options of a scan.
 #[derive(Debug)]
 pub struct Options {
     /// The folder.
     pub root: Arc<Root>,
+    /// Walk the folder. Otherwise the caller submits listings of its files, and ends them.
+    pub walk: bool,
     /// The part of a key before the relative path.
     pub key_prefix: String,
     /// The files are registered in place.
@@ -92,7 +97,10 @@ impl Scan {
             object_name: None,
             threads: options.threads,
         };
-        Self::start(config, options.salt, Some(Walk::new(Arc::new(tree))), Vec::new())
+        let walk = options.walk.then(|| Walk::new(Arc::new(tree)));
+        let scan = Self::start(config, options.salt, walk, Vec::new())?;
+        scan.shared.update(|state| state.is_fed = !options.walk);
+        Ok(scan)
     }
 
     /// Starts the second pass over staged batches: it reads new files again, and copies them if there is
@@ -167,6 +175,19 @@ impl Scan {
             Some(walk) => walk.take().ok_or(None),
             None => Ok(None),
         })
+    }
+
+    /// Waits until a listing that no walk made is of use: the files that wait are few.
+    ///
+    /// # Errors
+    /// The scan was stopped or interrupted, or a thread panicked.
+    pub fn wait_until_wanted(&self, interrupted: Interrupted<'_>) -> Result<()> {
+        self.shared.wait_for(interrupted, |state| if state.unread() < UNREAD { Ok(()) } else { Err(None) })
+    }
+
+    /// Ends the listings that no walk makes.
+    pub fn end(&self) {
+        self.shared.update(|state| state.is_fed = false);
     }
 
     /// Submits a listing, whose files are then read. `known` holds the rows of the registry, by position.

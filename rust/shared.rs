@@ -46,6 +46,8 @@ pub(crate) struct Config {
 
 pub(crate) struct State {
     pub(crate) walk: Option<Walk>,
+    /// Listings that no walk makes will be submitted.
+    pub(crate) is_fed: bool,
     /// The number of submitted listings.
     pub(crate) submitted: u64,
     /// Chunks with files that no thread has taken.
@@ -123,7 +125,7 @@ impl State {
 
     /// Returns true if no more chunks will come.
     pub(crate) fn is_input_over(&self) -> bool {
-        self.walk.as_ref().is_none_or(|walk| walk.listings() == Some(self.submitted))
+        !self.is_fed && self.walk.as_ref().is_none_or(|walk| walk.listings() == Some(self.submitted))
     }
 
     /// The number of chunks in the next batch, 0 if the scan is over; or the time until the next check, if it is known.
@@ -157,6 +159,11 @@ impl State {
             self.waiting.push_back(Arc::clone(&chunk));
             self.order.push_back(chunk);
         }
+    }
+
+    /// The number of files that no thread has taken.
+    pub(crate) fn unread(&self) -> usize {
+        self.unread
     }
 
     pub(crate) fn idle(&self) -> usize {
@@ -198,6 +205,7 @@ impl Shared {
     pub(crate) fn new(config: Config, backend: Backend, walk: Option<Walk>, chunks: Vec<Chunk>) -> Self {
         let mut state = State {
             walk,
+            is_fed: false,
             submitted: 0,
             waiting: VecDeque::new(),
             unread: 0,

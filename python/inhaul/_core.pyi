@@ -16,6 +16,7 @@ __all__ = [
     "GivenFiles",
     "Listing",
     "PartReader",
+    "PathList",
     "Root",
     "Scanner",
     "Stop",
@@ -317,6 +318,56 @@ class GivenFiles:
         """
 
 @final
+class PathList:
+    """A list of paths, taken in parts, as listings for a `Scanner` that does not walk.
+
+    It remembers a digest of each path and key: 15 to 30 bytes.
+    """
+
+    def __new__(
+        cls,
+        root: StrOrBytesPath,
+        *,
+        key_prefix: str,
+        in_place: bool,
+        salt: bytes,
+        exclude: Sequence[str],
+        follow_symlinks: bool | Literal["anywhere"],
+        storages: Sequence[StrOrBytesPath],
+    ) -> PathList:
+        """Start a list.
+
+        Args:
+            root: The folder that relative paths are relative to, without links.
+            key_prefix: Joined with a slash before every relative path, `""` for none.
+            in_place: The files are objects already.
+            salt: That of the scanner.
+            exclude: Patterns in gitignore syntax of files to leave out.
+            follow_symlinks: That of the scanner.
+            storages: The roots of storages whose files are refused.
+
+        Raises:
+            ValueError: A pattern is wrong.
+        """
+
+    def listing(self, entries: Sequence[tuple[bytes, str | None, str | None]]) -> tuple[Listing, list[int]] | None:
+        """Take the next part of the list, at most 8,192 entries.
+
+        Args:
+            entries: Of each its path, its whole key if that does not follow from the path, and why it is left out.
+
+        Returns:
+            The files, sorted by folder, and the position of each in the part; None if there is neither a file nor an
+            issue.
+        """
+
+    def mistake(self, entries: Sequence[tuple[bytes, str | None, str | None]]) -> tuple[str, bool] | None:
+        """Take the next part of the list, and describe the first mistake for which the whole list is refused.
+
+        It is a second path with one key, or an address (True).
+        """
+
+@final
 class Contents:
     """The contents seen so far, for `Batch.without_duplicates`."""
 
@@ -479,6 +530,7 @@ class Scanner:
         cls,
         root: StrOrBytesPath | Root,
         *,
+        walk: bool = True,
         key_prefix: str,
         in_place: bool,
         destination: Root | None,
@@ -493,6 +545,7 @@ class Scanner:
 
         Args:
             root: The folder.
+            walk: Walk the folder. Otherwise submit the listings of a `PathList`, then call `end`.
             key_prefix: Joined with a slash before every relative path, `""` for none.
             in_place: The files are objects already: the object key is the key.
             destination: Storage root to copy objects into; None copies nothing.
@@ -534,6 +587,16 @@ class Scanner:
         Raises:
             RuntimeError: The scan was stopped, or one of its threads failed.
         """
+
+    def wait_until_wanted(self) -> None:
+        """Wait until the next listing of a `PathList` is of use, since few files wait to be read.
+
+        Raises:
+            RuntimeError: The scan was stopped, or one of its threads failed.
+        """
+
+    def end(self) -> None:
+        """End the listings of a `PathList`."""
 
     def submit(self, listing: Listing, known: Sequence[_Known]) -> None:
         """Have the files of a listing read, hashed and stored; listings come in order.

@@ -3,6 +3,7 @@
 mod beneath;
 mod convert;
 mod part_reader;
+mod path_list;
 mod scan;
 
 use std::sync::Arc;
@@ -181,6 +182,8 @@ mod _core {
     use super::convert::Stop;
     #[pymodule_export]
     use super::part_reader::PartReader;
+    #[pymodule_export]
+    use super::path_list::PathList;
     #[pymodule_export]
     use super::scan::{Batch, Contents, GivenFiles, Listing, Scanner};
     #[pymodule_export]

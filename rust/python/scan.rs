@@ -61,7 +61,7 @@ fn by_ordinal(known: Vec<Known>) -> Result<HashMap<usize, Arc<outcome::Known>>> 
 }
 
 #[pyclass(frozen, module = "inhaul._core")]
-pub(super) struct Listing(Arc<listing::Listing>);
+pub(super) struct Listing(pub(super) Arc<listing::Listing>);
 
 #[pymethods]
 impl Listing {
@@ -253,11 +253,12 @@ pub(super) struct Scanner(Scan);
 #[pymethods]
 impl Scanner {
     #[new]
-    #[pyo3(signature = (root, *, key_prefix, in_place, destination, uploads, salt, overwrite, exclude, follow_symlinks, threads))]
+    #[pyo3(signature = (root, *, walk = true, key_prefix, in_place, destination, uploads, salt, overwrite, exclude, follow_symlinks, threads))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn new(
         py: Python<'_>,
         root: Place,
+        walk: bool,
         key_prefix: String,
         in_place: bool,
         destination: Option<&Bound<'_, Root>>,
@@ -273,6 +274,7 @@ impl Scanner {
         let scan = blocking(py, |_| {
             Scan::new(Options {
                 root: root.open()?,
+                walk,
                 key_prefix,
                 in_place,
                 destination,
@@ -314,6 +316,14 @@ impl Scanner {
     fn next_listing(&self, py: Python<'_>) -> PyResult<Option<Listing>> {
         let listing = blocking(py, |interrupted| self.0.next_listing(interrupted))?;
         Ok(listing.map(|listing| Listing(Arc::new(listing))))
+    }
+
+    fn wait_until_wanted(&self, py: Python<'_>) -> PyResult<()> {
+        blocking(py, |interrupted| self.0.wait_until_wanted(interrupted))
+    }
+
+    fn end(&self, py: Python<'_>) {
+        py.detach(|| self.0.end());
     }
 
     fn submit(&self, py: Python<'_>, listing: &Listing, known: Vec<Known>) -> PyResult<()> {
