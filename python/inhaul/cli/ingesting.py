@@ -10,6 +10,7 @@ from rich.filesize import decimal
 
 import inhaul
 from inhaul.cli.common import SOME_FAILED, Database, Storage, app, console, is_terminal, printable, run, say
+from inhaul.ingestion.list_files import ListFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,10 +31,35 @@ def init(storage: Storage = None, db: Database = None) -> None:
 
 @app.command()
 def ingest(
-    folder: Annotated[str, typer.Argument(help="Every regular file below it becomes an artifact.")],
+    folder: Annotated[
+        str | None,
+        typer.Argument(
+            help="Every regular file below it becomes an artifact, or with a list the files that are listed.",
+            show_default="with a list: the working folder, or that of the manifest",
+        ),
+    ] = None,
     key: Annotated[
         str | None,
-        typer.Option(help="Prefix of all keys: a key is KEY/relative path.", show_default="the folder's name"),
+        typer.Option(
+            help="Prefix of all keys: a key is KEY/relative path.",
+            show_default="the folder's name; none for a list without a folder",
+        ),
+    ] = None,
+    paths_from: Annotated[
+        str | None,
+        typer.Option("--from", metavar="FILE", help="Ingest the paths in FILE, one in each line; - is standard input."),
+    ] = None,
+    paths_from0: Annotated[
+        str | None,
+        typer.Option("--from0", metavar="FILE", help="The same, with a NUL after each path, as from `find -print0`."),
+    ] = None,
+    manifest: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Ingest the paths in a table, CSV or JSON lines, with columns path, key, description, labels, and one "
+            "for each feature; - is standard input.",
+        ),
     ] = None,
     exclude: Annotated[
         list[str] | None,
@@ -49,9 +75,19 @@ def ingest(
     storage: Storage = None,
     db: Database = None,
 ) -> None:
-    """Store and register every file of a folder. A later run stores only new and changed files."""
+    """Store and register every file of a folder or a list. A later run stores only new and changed files."""
     if "" in (exclude or ()):
         raise typer.BadParameter("the pattern is empty: leave it out", param_hint="--exclude")
+    lists = [
+        ListFile(paths_from, b"\n") if paths_from is not None else None,
+        ListFile(paths_from0, b"\0") if paths_from0 is not None else None,
+        manifest,
+    ]
+    given = [paths for paths in lists if paths is not None]
+    if len(given) > 1:
+        raise typer.BadParameter("pass only one list", param_hint="--from, --from0, --manifest")
+    if folder is None and not given:
+        raise typer.BadParameter("pass a folder, or a list of files", param_hint="FOLDER")
 
     async def work() -> inhaul.IngestReport:
         async with inhaul.connect(storage, db):
@@ -59,6 +95,7 @@ def ingest(
                 return await inhaul.ingest(
                     folder,
                     key,
+                    paths=given[0] if given else None,
                     duplicates=duplicates,
                     exclude=exclude or (),
                     follow_symlinks="anywhere" if follow_anywhere else follow_symlinks,

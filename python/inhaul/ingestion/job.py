@@ -17,8 +17,9 @@ from inhaul.db.tables import artifact, retired_uid
 from inhaul.errors import InvalidKey, UnsupportedStorage
 from inhaul.hashing import FollowSymlinks
 from inhaul.ingestion.journal import Session
+from inhaul.ingestion.path_list import GivenPaths
 from inhaul.ingestion.report import IngestReport, left_out
-from inhaul.ingestion.scan import Batch, Root, Scanner
+from inhaul.ingestion.scan import Batch, PathList, Root, Scanner
 from inhaul.instance import Instance
 from inhaul.keys import OBJECTS, key_problem
 from inhaul.settings import settings
@@ -48,6 +49,7 @@ class Job:
         drop_duplicates: Whether only the first of files with equal content is kept.
         others: Roots of other storages in the folder, and links that lead into them.
         address: The address of a folder in a bucket, without its server; None for a folder on this machine.
+        paths: The files to ingest, by default all files of the folder.
     """
 
     instance: Instance
@@ -62,6 +64,7 @@ class Job:
     drop_duplicates: bool
     others: Sequence[str] = ()
     address: str | None = None
+    paths: GivenPaths | None = None
 
     @classmethod
     async def resolve(
@@ -73,8 +76,9 @@ class Job:
         exclude: Sequence[str],
         follow_symlinks: FollowSymlinks,
         drop_duplicates: bool,
+        unnamed: bool = False,
     ) -> Self:
-        """Finds the folder, its storage, and its keys.
+        """Finds the folder, its storage, and its keys. The name of an `unnamed` folder is not part of the keys.
 
         Raises:
             FileNotFoundError: There is no such folder.
@@ -91,8 +95,8 @@ class Job:
         in_place = storage is not None
         if storage is None:
             storage = await instance.storages.at(instance.root)
-            prefix = key if key is not None else name
-            problem = key_problem(prefix)
+            prefix = key if key is not None else "" if unnamed else name
+            problem = key_problem(prefix) if prefix or not unnamed else None
         else:
             prefix = relative_key(str(folder), storage.root) or ""
             if key is not None and key != prefix:
@@ -170,7 +174,8 @@ class Job:
         The caller must use it within `left_on_failure`.
         """
         await self.instance.recover()
-        target = (str(self.path), self.root, self.key_prefix)
+        # A list makes uids in another way, so its objects must not be mistaken for those of a folder.
+        target = (str(self.path), self.root, self.key_prefix, *(() if self.paths is None else ("list",)))
 
         async def leave(session: Session) -> None:
             session.release()
@@ -213,16 +218,36 @@ class Job:
         """Returns a scanner of the open folder. It also stores the files if a store is given."""
         return Scanner(
             folder,
+            walk=self.paths is None,
             key_prefix=self.key_prefix,
             in_place=self.in_place,
             destination=self._destination(store),
             uploads=store is not None and store.sender is not None,
             salt=session.salt,
             overwrite=session.resumed,
-            exclude=[*self.exclude, *self._but_for_others(), *_but_for(self.instance.database.path, self.path)],
-            follow_symlinks=bool(self.follow_symlinks) if self.in_place else self.follow_symlinks,
+            exclude=self._excluded(),
+            follow_symlinks=self._followed,
             threads=settings.threads or 0,
         )
+
+    def path_list(self, storages: Sequence[str], salt: bytes) -> PathList:
+        """Returns an empty list. It refuses files of some storages, and names objects with this salt."""
+        return PathList(
+            self.path,
+            key_prefix=self.key_prefix,
+            in_place=self.in_place,
+            salt=salt,
+            exclude=self._excluded(),
+            follow_symlinks=self._followed,
+            storages=storages,
+        )
+
+    @property
+    def _followed(self) -> FollowSymlinks:
+        return bool(self.follow_symlinks) if self.in_place else self.follow_symlinks
+
+    def _excluded(self) -> list[str]:
+        return [*self.exclude, *self._but_for_others(), *_but_for(self.instance.database.path, self.path)]
 
     def _but_for_others(self) -> list[str]:
         """Returns patterns that exclude other storages."""

@@ -14,7 +14,7 @@ are also on disk by then.
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -23,10 +23,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from inhaul.db import bulk, families, provenance
 from inhaul.db.tables import TRASH
 from inhaul.filesystem import check_there
-from inhaul.ingestion import bucket_listing
+from inhaul.ingestion import annotated, bucket_listing
 from inhaul.ingestion.activity import confirm, storing
 from inhaul.ingestion.job import Job
 from inhaul.ingestion.journal import Session
+from inhaul.ingestion.path_list import ListScan
 from inhaul.ingestion.report import IngestEvent, IngestReport, Status
 from inhaul.ingestion.scan import Batch, Contents, Root, Scan, Scanner
 from inhaul.ingestion.upload import upload
@@ -95,7 +96,7 @@ async def stage(job: Job, session: Session, on_read: Callable[[Batch, int, bool]
             on_read(batch, sum(map(len, staged)), False)
         return staged
     folder = await asyncio.to_thread(job.opened)
-    async with _reading(job, lambda: job.scanner(folder, session, None), _plan) as scan:
+    async with _reading(job, _first_pass(job, folder, session, None), _plan) as scan:
         async for batch in scan.batches():
             staged.append(batch.without_duplicates(contents) if job.drop_duplicates else batch)
             on_read(batch, *scan.found)
@@ -124,7 +125,7 @@ async def ingest(job: Job, session: Session, on_recorded: Callable[[Recorded, in
     folder = await asyncio.to_thread(job.opened)
     async with _storing(job, session) as store:
         stages = (_plan, _note, *_sending(store, session))
-        async with _reading(job, lambda: job.scanner(folder, session, store), *stages) as scan:
+        async with _reading(job, _first_pass(job, folder, session, store), *stages) as scan:
             held = _held(store, folder)
             await _record(
                 job, store, held, scan.batches(), lambda: scan.found, lambda done: on_recorded(done, *scan.found)
@@ -140,7 +141,8 @@ async def save(job: Job, session: Session, staged: Sequence[Batch], on_recorded:
     folder = await asyncio.to_thread(job.opened)
     async with _storing(job, session) as store:
         stages = (_note, *_sending(store, session))
-        async with _reading(job, lambda: job.second_pass(folder, session, store, staged), *stages) as scan:
+        second_pass = Scan.start(lambda: job.second_pass(folder, session, store, staged))
+        async with _reading(job, second_pass, *stages) as scan:
             await _record(job, store, _held(store, folder), scan.batches(), lambda: (total, True), on_recorded)
 
 
@@ -168,10 +170,22 @@ async def _storing(job: Job, session: Session) -> AsyncIterator[Store | None]:
     await to_the_end(asyncio.to_thread(session.end))
 
 
+def _first_pass(job: Job, folder: Root, session: Session, store: Store | None) -> AbstractAsyncContextManager[Scan]:
+    """Returns the scan of the folder, or of a list of its files."""
+
+    def make() -> Scanner:
+        return job.scanner(folder, session, store)
+
+    given = job.paths
+    if given is None:
+        return Scan.start(make)
+    return ListScan.of(given, lambda: job.path_list(given.storages, session.salt), make)
+
+
 @asynccontextmanager
-async def _reading(job: Job, make: Callable[[], Scanner], *stages: Stage) -> AsyncIterator[Scan]:
+async def _reading(job: Job, reading: AbstractAsyncContextManager[Scan], *stages: Stage) -> AsyncIterator[Scan]:
     """Yields a scan, with the stages that run while the caller takes its batches."""
-    async with Scan.start(make) as scan:
+    async with reading as scan:
         with unwrapped():
             async with asyncio.TaskGroup() as tasks:
                 for stage in stages:
@@ -200,7 +214,8 @@ async def _note(job: Job, scan: Scan) -> None:
 
 async def _plan(job: Job, scan: Scan) -> None:
     """Gives the scanner the rows that the registry has for each listing."""
-    database, prefix = job.instance.database, f"{job.key_prefix}/" if job.key_prefix else ""
+    database = job.instance.database
+    prefix = f"{job.key_prefix}/" if job.key_prefix and job.paths is None else ""  # a list may have any keys
     storages = await job.instance.storages.beside(job.root)
     async with database.read() as conn:
         storages = [one for one in storages if await bulk.any_under(conn, one, prefix)]
@@ -277,7 +292,8 @@ async def _write_groups(
 async def _write(job: Job, held: Root | None, group: Sequence[Batch]) -> list[Recorded]:
     """Records a group of batches whose objects are on disk."""
     now = datetime.now(UTC)
-    if not any(map(_fresh, group)) and job.run_id is None:
+    pending = job.paths.pending if job.paths is not None else {}
+    if not any(map(_fresh, group)) and job.run_id is None and not pending:
         return [Recorded(batch, [], now, {}) for batch in group]
     identity = await job.instance.identity()
     done, orphans = [], []
@@ -294,6 +310,8 @@ async def _write(job: Job, held: Root | None, group: Sequence[Batch]) -> list[Re
             recorded, lost = await _insert(conn, job, constants, batch)
             done.append(recorded)
             orphans += lost
+            if pending:
+                await annotated.write(conn, constants.storage_id, recorded.batch, recorded.ids, pending, now)
         if held is not None:
             await asyncio.to_thread(check_there, held)
     if orphans:

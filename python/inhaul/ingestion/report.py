@@ -16,6 +16,7 @@ from inhaul.errors import (
     ObjectRefused,
     StorageFull,
     StorageUnavailable,
+    ValidationError,
 )
 from inhaul.stores.schemes import as_path
 
@@ -46,6 +47,7 @@ class Reason(StrEnum):
     IO_ERROR = "io_error"
     NO_SPACE = "no_space"
     NOT_STORED = "not_stored"
+    INVALID_ENTRY = "invalid_entry"
     SYMLINK = "symlink"
     SPECIAL = "special"
     OUTSIDE = "outside"
@@ -95,6 +97,8 @@ def issue(path: bytes, reason: str, message: str, code: int) -> Issue:
             error = InvalidKey(f"{where!r}: {message}")
         case Reason.TRASHED | Reason.CONFLICT:
             error = KeyExists(errno.EEXIST, message, where)
+        case Reason.INVALID_ENTRY:
+            error = ValidationError(f"{where!r}: {message}")
         case Reason.NO_SPACE:
             error = StorageFull(errno.ENOSPC, message, where)
         case Reason.NOT_STORED:
@@ -117,7 +121,7 @@ class IngestEvent:
     Attributes:
         files: The number of files done so far, including failed ones.
         bytes: Bytes of those files that are in the registry.
-        found: The number of files found so far.
+        found: The number of files found so far, or taken from a list.
         walked: Whether the walk is over, so that `found` is final. In a bucket it is never True, unless
             `duplicates="drop"`.
     """
@@ -141,8 +145,8 @@ class IngestReport:
         seconds: Wall time in seconds.
         counts: The number of files by status.
         failed: Files that should be in the registry but are not.
-        skipped: Paths left out on purpose: links, special files, and folders that are separate storages. Files that
-            `exclude` or an ignore file leaves out are not listed.
+        skipped: Paths left out on purpose: links, special files, and folders that are separate storages; of a list
+            also folders, and files of other storages. Files that `exclude` or an ignore file leaves out are not listed.
     """
 
     files: int = 0

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self, TypeAlias
 
-from inhaul._core import Batch, Contents, GivenFiles, Listing, PartReader, Root, Scanner, check_patterns
+from inhaul._core import Batch, Contents, GivenFiles, Listing, PartReader, PathList, Root, Scanner, check_patterns
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ __all__ = [
     "GivenFiles",
     "Listing",
     "PartReader",
+    "PathList",
     "Root",
     "Scan",
     "Scanner",

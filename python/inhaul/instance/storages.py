@@ -74,6 +74,10 @@ class Storages:
                     below.append(root)
         return below
 
+    async def roots(self) -> set[str]:
+        """Returns the roots of all storages."""
+        return {row.root for row in await self._all()}
+
     async def _all(self) -> list[StorageRow]:
         """Returns all registered storages, and those that this instance writes to."""
         async with self._database.read() as conn:

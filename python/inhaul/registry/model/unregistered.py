@@ -52,6 +52,11 @@ def problem(world: World, name: str, dtype: str, item: Any) -> str:
     """
     if dtype == dtypes.LABELS and isinstance(item, str):
         return f"{name}={item!r}: there is no such label. Register it: {world.saving(f'ULabel(name={item!r})')}"
+    return misfit(name, dtype, item)
+
+
+def misfit(name: str, dtype: str, item: Any) -> str:
+    """Returns the message about a value that does not have the dtype of its feature; see `problem`."""
     return f"{name}={shown(item)}: the feature takes {dtypes.takes(dtype)}, as its dtype is {dtype!r}"
 
 
