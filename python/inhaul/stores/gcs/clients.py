@@ -37,15 +37,17 @@ _EMPTY = re.compile(r"bytes \*/(\d+)")
 _LENT: dict[str, str] = {"Accept-Encoding": "gzip"}  # as in `http`: objects come as they are stored
 
 
-class Page(NamedTuple):
+class Listed(NamedTuple):
     """A page of a listing.
 
     Attributes:
         objects: The objects.
+        folders: The starts of other names, with the delimiter at their end.
         token: Leads to the next page; None at the end.
     """
 
     objects: Sequence[Resource]
+    folders: Sequence[str]
     token: str | None
 
 
@@ -151,14 +153,27 @@ class Clients:
         """See `remote.clients.Clients`."""
         await self._http.send("DELETE", self._object(key), query=_only({}, only.stat.etag if only else None))
 
-    async def page(self, prefix: str, most: int, token: str | None) -> Page:
-        """Requests a page of the objects whose key starts with a prefix."""
+    async def page(self, prefix: str, most: int, token: str | None, start: str = "", delimiter: str = "") -> Listed:
+        """Requests a page of the objects whose key starts with a prefix.
+
+        Args:
+            prefix: The prefix.
+            most: The maximal number of objects.
+            token: The token of the page before.
+            start: The first key that may be listed.
+            delimiter: Cuts names where it is behind the prefix.
+        """
         query = {"prefix": prefix, "maxResults": str(most), "fields": f"items({FIELDS}),nextPageToken"}
+        query |= {"pageToken": token} if token else {}
+        query |= {"startOffset": start} if start else {}
+        if delimiter:
+            query |= {"delimiter": delimiter, "fields": f"items({FIELDS}),prefixes,nextPageToken"}
         with _in_bucket():
-            reply = await self._http.send("GET", self._objects, query=query | ({"pageToken": token} if token else {}))
+            reply = await self._http.send("GET", self._objects, query=query)
         found = parsed(reply.body)
         try:
-            return Page([Resource.of(one) for one in found.get("items", ())], found.get("nextPageToken"))
+            objects = [Resource.of(one) for one in found.get("items", ())]
+            return Listed(objects, found.get("prefixes", ()), found.get("nextPageToken"))
         except (ValueError, LookupError, TypeError, AttributeError):
             raise Damaged from None
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from inhaul.stores.base import PAGE, Scheme, StoredObject, Upload
 from inhaul.stores.gcs.address import GcsAddress
-from inhaul.stores.gcs.clients import Clients, Page
+from inhaul.stores.gcs.clients import Clients, Listed
 from inhaul.stores.gcs.objects import ObjectPut
 from inhaul.stores.gcs.options import check_options, gcsfs_options
 from inhaul.stores.gcs.probe import probe
@@ -14,6 +14,7 @@ from inhaul.stores.gcs.resumable import ResumablePut, cancel
 from inhaul.stores.gcs.service import LIST, READ, requests_to
 from inhaul.stores.remote.address import endpoint_of
 from inhaul.stores.remote.limiter import Limits
+from inhaul.stores.remote.ranges import Page, Requester, pages
 from inhaul.stores.remote.removal import remove_singly
 from inhaul.stores.remote.store import RemoteStore
 from inhaul.stores.remote.upaths import upath
@@ -55,19 +56,23 @@ class GcsStore(RemoteStore[Clients]):
         options = gcsfs_options(self.address, self._options)
         return upath(f"gs://{self.address.bucket}", self._key(object_key), **options)
 
-    async def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
+    def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
         """Yields the objects whose key starts with a prefix, up to 1,000 at a time, in the order of their keys."""
-        start = len(self.address.key(""))
-        token = None
-        while True:
-            page = await self._page(prefix, token)
-            yield [StoredObject(one.name[start:], *one.stat) for one in page.objects]
-            if (token := page.token) is None:
-                return
+        return pages(prefix, Requester(self._page, self._names), self._listing)
 
-    async def _page(self, prefix: str, token: str | None) -> Page:
-        start = self.address.key(prefix)
-        return await self._requests.send(lambda to: to.page(start, PAGE, token), start, needs=LIST)
+    async def _page(self, prefix: str, token: str | None, after: str | None) -> Page:
+        found = await self._found(prefix, token, after)
+        start = len(self.address.key(""))
+        return Page([StoredObject(one.name[start:], *one.stat) for one in found.objects], found.token)
+
+    async def _names(self, prefix: str, after: str) -> Sequence[str]:
+        found = await self._found(prefix, None, after, "/")
+        start = len(self.address.key(""))
+        return [name[start:] for name in (*(one.name for one in found.objects), *found.folders)]
+
+    async def _found(self, prefix: str, token: str | None, after: str | None, delimiter: str = "") -> Listed:
+        start, offset = self.address.key(prefix), self.address.key(after) if after is not None else ""
+        return await self._requests.send(lambda to: to.page(start, PAGE, token, offset, delimiter), start, needs=LIST)
 
     async def uploads(self) -> AsyncIterator[Sequence[Upload]]:
         """Yields nothing: Google lists no uploads, and removes those that are not complete after a week."""

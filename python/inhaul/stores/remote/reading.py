@@ -1,5 +1,6 @@
 """The parts of a store that only read, which all services share."""
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from inhaul.keys import MARKS
 from inhaul.stores.base import Stat, Store, StoredObject, Upload
 from inhaul.stores.remote import fetch, metadata
 from inhaul.stores.remote.clients import Readers, WholeReply
+from inhaul.stores.remote.ranges import Tasks
 from inhaul.stores.remote.requests import Requests
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class RemoteReadable(ABC, Generic[C]):
         self.files = None
         self._requests = requests
         self._ranges: bool | None = None
+        self._listing = Tasks()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.address)!r})"
@@ -133,6 +136,9 @@ class RemoteReadable(ABC, Generic[C]):
 
     async def aclose(self) -> None:
         """See `Readable`."""
+        for task in self._listing:
+            task.cancel()
+        await asyncio.gather(*self._listing, return_exceptions=True)
         await self._requests.aclose()
 
     async def check_target(self, object_key: str) -> None:

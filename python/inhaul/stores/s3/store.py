@@ -10,6 +10,7 @@ from inhaul.keys import MARKS
 from inhaul.stores.base import PAGE, Scheme, StoredObject, Upload
 from inhaul.stores.remote.address import endpoint_of
 from inhaul.stores.remote.limiter import Limits
+from inhaul.stores.remote.ranges import Page, Requester, pages
 from inhaul.stores.remote.removal import remove_batch
 from inhaul.stores.remote.requests import Refused
 from inhaul.stores.remote.store import RemoteStore
@@ -63,24 +64,35 @@ class S3Store(RemoteStore[Clients]):
         """See `Readable`. Reads an object that there is not: obstore is enough for that."""
         await self.read(f"{MARKS}/none")
 
-    async def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
+    def list(self, prefix: str = "") -> AsyncIterator[Sequence[StoredObject]]:
         """Yields the objects whose key starts with a prefix, up to 1,000 at a time, in the order of the server."""
-        start = len(self.address.key(""))
-        token: dict[str, str] = {}
-        while True:
-            page = await self._page(prefix, token)
-            yield [
-                StoredObject(one["Key"][start:], *stat_of(one["Size"], one.get("ETag"), one["LastModified"]))
-                for one in page.get("Contents", ())
-            ]
-            if not page.get("IsTruncated"):
-                return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+        return pages(prefix, Requester(self._page, self._names), self._listing)
 
-    async def _page(self, prefix: str, token: Mapping[str, str]) -> Mapping[str, Any]:
+    async def _page(self, prefix: str, token: str | None, after: str | None) -> Page:
+        query = {}
+        if token is not None:
+            query["ContinuationToken"] = token
+        elif after is not None:
+            query["StartAfter"] = self.address.key(after)
+        page = await self._reply(prefix, query)
+        start = len(self.address.key(""))
+        objects = [
+            StoredObject(one["Key"][start:], *stat_of(one["Size"], one.get("ETag"), one["LastModified"]))
+            for one in page.get("Contents", ())
+        ]
+        return Page(objects, page["NextContinuationToken"] if page.get("IsTruncated") else None)
+
+    async def _names(self, prefix: str, after: str) -> Sequence[str]:
+        page = await self._reply(prefix, {"Delimiter": "/", "StartAfter": self.address.key(after)})
+        start = len(self.address.key(""))
+        found = [one["Key"] for one in page.get("Contents", ())]
+        found += [one["Prefix"] for one in page.get("CommonPrefixes", ())]
+        return [name[start:] for name in found]
+
+    async def _reply(self, prefix: str, query: Mapping[str, str]) -> Mapping[str, Any]:
         start = self.address.key(prefix)
         reply: Mapping[str, Any] = await self._requests.send(
-            lambda to: to.s3.list_objects_v2(Bucket=to.bucket, Prefix=start, MaxKeys=PAGE, **token),
+            lambda to: to.s3.list_objects_v2(Bucket=to.bucket, Prefix=start, MaxKeys=PAGE, **query),
             start,
             needs=LIST,
         )
@@ -126,7 +138,7 @@ class S3Store(RemoteStore[Clients]):
 
     async def _left(self, folder: str) -> Sequence[str]:
         """SeaweedFS, for example, then has an empty folder, and lists it if a request names exactly that folder."""
-        left = await self._page(folder, {"Delimiter": "/"})
+        left = await self._reply(folder, {"Delimiter": "/"})
         return [one["Key"] for one in left.get("Contents", ())]
 
 
