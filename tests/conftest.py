@@ -221,6 +221,7 @@ gcs_place = _places(dict.fromkeys(_GCS, GcsPlace))
 strict_azure_place = _places({"strict_azure": AzurePlace})
 azure_place = _places(dict.fromkeys(_AZURE, AzurePlace))
 service_place = _places(dict.fromkeys(S3_SERVERS, Place) | {"strict_gcs": GcsPlace, "strict_azure": AzurePlace})
+ranged_place = _places(dict.fromkeys(S3_SERVERS, Place) | {"strict_gcs": GcsPlace})  # they can list after a key
 cloud_place = _places({"seaweedfs": Place} | dict.fromkeys(_GCS, GcsPlace) | dict.fromkeys(_AZURE, AzurePlace))
 
 

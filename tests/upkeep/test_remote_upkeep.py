@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -21,6 +21,7 @@ from inhaul.hashing import Digest, hash_bytes
 from inhaul.hashing.etags import from_etag
 from inhaul.keys import new_uid, object_key
 from inhaul.stores.remote.limiter import Limits
+from inhaul.stores.remote.ranges import Page
 from inhaul.stores.s3.address import S3Address
 from inhaul.stores.s3.store import S3Store
 from proxy import Cut, FlipReply, proxy
@@ -35,9 +36,9 @@ class Counted(S3Store):
 
     pages = downloads = 0
 
-    async def _page(self, prefix: str, token: Mapping[str, str]) -> Mapping[str, Any]:
+    async def _page(self, prefix: str, token: str | None, after: str | None) -> Page:
         self.pages += 1
-        return await super()._page(prefix, token)
+        return await super()._page(prefix, token, after)
 
     async def fetch(self, object_key: str, target: Path, size: int, etag: str | None = None) -> None:
         self.downloads += 1
