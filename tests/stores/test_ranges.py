@@ -1,7 +1,9 @@
 """Long listings, in ranges side by side: nothing is listed twice or missed, on servers with other orders either."""
 
 import asyncio
+import json
 import random
+import re
 from collections.abc import Iterable
 from contextlib import aclosing
 from string import ascii_letters, digits
@@ -22,7 +24,7 @@ from proxy import Body, Delay, Request, Status
 PAGE = 5
 DELAY = 0.1  # seconds
 
-KINDS = ("numbers", "names", "folders", "days", "siblings", "shards")
+KINDS = ("numbers", "names", "folders", "days", "siblings", "neighbours", "shards")
 
 
 def keys_of(kind: str, count: int = 80) -> list[str]:
@@ -45,6 +47,8 @@ def keys_of(kind: str, count: int = 80) -> list[str]:
             case "siblings":
                 place = rng.choice(["c/", "c-1/", "c.", "c!", "c/d/", "c/d-", "c0", "b/", "2025/", "2025-01/"])
                 return f"data/{place}{number:04}.csv"
+            case "neighbours":
+                return f"data/{rng.choice(['c/', 'c/', 'c/', 'c-1/', 'c.'])}{number:04}.csv"
             case _:
                 return f".objects/{rng.choice(digits + ascii_letters)}/{name(digits + ascii_letters, 12)}.f"
 
@@ -171,6 +175,23 @@ async def test_a_server_that_ignores_where_to_start_is_asked_serially(
     place.proxy.add(Body(replace), when=starts_after)
     assert await keys_in(store) == keys
     assert len(listings(place)) == len(keys) / PAGE + 1
+
+
+async def test_a_server_without_an_order_is_asked_serially(place: RemotePlace, store: RemoteStore[Any]) -> None:
+    keys = keys_of("numbers")
+    await fill(store, keys)
+    place.proxy.add(Body(_backwards), when=is_listing)
+    assert sorted(await keys_in(store)) == keys
+    assert not any(starts_after(request) for request in listings(place))
+
+
+def _backwards(body: bytes) -> bytes:
+    """Returns a page with its objects in reverse order."""
+    if body.startswith(b"{"):
+        page = json.loads(body)
+        return json.dumps(page | {"items": page["items"][::-1]}).encode()
+    objects = iter(re.findall(rb"<Contents>.*?</Contents>", body, re.DOTALL)[::-1])
+    return re.sub(rb"<Contents>.*?</Contents>", lambda _: next(objects), body, flags=re.DOTALL)
 
 
 async def test_a_server_that_refuses_where_to_start_is_asked_serially(
