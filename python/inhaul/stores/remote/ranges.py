@@ -21,7 +21,7 @@ _SERIAL = 3  # pages before any range
 _AT_ONCE = 16  # requests
 _AHEAD = 4  # pages that a range holds
 _MOST = 128  # pages that all ranges hold; one takes 0.5 MB
-_GUESSES = 2  # the most boundaries for each page that has objects
+_GUESSES = 2  # boundaries for each page that has objects of its range
 _ALPHABETS = (digits, ascii_uppercase, ascii_lowercase)
 
 Tasks = set[asyncio.Task[None]]
@@ -73,11 +73,11 @@ async def pages(prefix: str, requester: Requester, under_way: Tasks) -> AsyncIte
         listed += 1
         if listed <= _SERIAL:
             keys += (last := [one.key for one in page.objects])
-        if listed == _SERIAL and _is_ordered(keys) and await _starts_after(prefix, requester, last):
+        if listed == _SERIAL and _is_ordered(keys) and (longest := await _boundary_length(prefix, requester, last)):
             break
-    listing = _Listing(prefix, requester, under_way, _Range(None, None, token, last))
+    listing = _Listing(prefix, requester, under_way, _Range(None, None, token, last), longest)
     try:
-        async for objects in listing.run():
+        while (objects := await listing.next_page()) is not None:
             yield objects
     finally:
         await listing.stop()
@@ -88,20 +88,23 @@ def _is_ordered(keys: Sequence[str]) -> bool:
     return all(one < next_ or one.split("/") < next_.split("/") for one, next_ in pairwise(keys))
 
 
-async def _starts_after(prefix: str, requester: Requester, keys: Sequence[str]) -> bool:
-    """Returns True if the server can list what is after a key that does not exist. Asks for known keys."""
+async def _boundary_length(prefix: str, requester: Requester, keys: Sequence[str]) -> int:
+    """Returns the length of a boundary that the server respects; 0 if there is none.
+
+    A boundary is no key. So the request starts after such a text, among keys that are known.
+    """
     known = keys[len(keys) // 2 :]
     middle = next((key for key in known[:-1] if _is_plain(key)), None)
     if middle is None:
-        return False
+        return 0
     after = f"{middle}{_unused()}"
     expected = [key for key in known if key > after]
     try:
         page = await requester.page(prefix, None, after)
     except ObjectRefused:
-        return False
+        return 0
     found = [one.key for one in page.objects[: len(expected)]]
-    return len(found) > 0 and found == expected[: len(found)]
+    return len(after) if found and found == expected[: len(found)] else 0
 
 
 def _unused() -> str:
@@ -127,8 +130,8 @@ class _Range:
         self.may_split = bool(keys)  # not tried yet with these keys
         self.is_complete = False
 
-    def add(self, page: Page) -> None:
-        """Adds a page. It may end behind the range."""
+    def add(self, page: Page) -> bool:
+        """Adds a page, which may end behind the range. Returns True if the range has objects of it."""
         listed = page.objects if self.after is None else _behind(page.objects, self.after)
         found = listed
         if (end := self.end) is not None:
@@ -140,6 +143,7 @@ class _Range:
             self.pages.append(found)
             self.keys = [one.key for one in found]
             self.may_split = True
+        return bool(found)
 
 
 def _behind(objects: Sequence[StoredObject], boundary: str) -> Sequence[StoredObject]:
@@ -160,27 +164,29 @@ def _behind(objects: Sequence[StoredObject], boundary: str) -> Sequence[StoredOb
 class _Listing:
     """A listing from the first boundary on."""
 
-    def __init__(self, prefix: str, requester: Requester, under_way: Tasks, first: _Range) -> None:
+    def __init__(self, prefix: str, requester: Requester, under_way: Tasks, first: _Range, longest: int) -> None:
         self._prefix = prefix
         self._requester = requester
         self._under_way = under_way
         self._ranges = [first]
+        self._longest = longest  # boundary, as services limit the length of keys
         self._tasks: Tasks = set()
         self._alone: dict[str, bool] = {}  # folders; see `_is_alone`
         self._unused = _unused()
         self._guesses_left = _GUESSES * _SERIAL
 
-    async def run(self) -> AsyncIterator[Sequence[StoredObject]]:
-        """Yields the pages. Requests are only started while the caller waits for a page."""
+    async def next_page(self) -> Sequence[StoredObject] | None:
+        """Returns the next page; None at the end. Requests are only started here, so none while a caller is busy."""
         while self._ranges:
             self._start()
             first = self._ranges[0]
             if first.pages:
-                yield first.pages.popleft()
-            elif first.is_complete:
+                return first.pages.popleft()
+            if first.is_complete:
                 self._ranges.pop(0)
             else:
                 await self._one_done()
+        return None
 
     async def stop(self) -> None:
         """Cancels the requests that are under way."""
@@ -224,8 +230,8 @@ class _Listing:
 
     async def _fetch(self, one: _Range) -> None:
         page = await self._requester.page(self._prefix, one.token, one.after)
-        one.add(page)
-        self._guesses_left += _GUESSES if page.objects else 0
+        if one.add(page):
+            self._guesses_left += _GUESSES
 
     async def _split(self, one: _Range) -> None:
         boundaries = await self._boundaries(one)
@@ -242,12 +248,13 @@ class _Listing:
     async def _boundaries(self, one: _Range) -> list[str]:
         """Returns guesses of keys after the last key that split the rest of a range, in order.
 
-        The keys of its last page differ after some letters. So all keys with one more of these letters are more than a
-        page, unless there are none.
+        The keys of the last page differ after some letters that they share. So the keys with another one of these
+        letters are probably a page or more. Ranges of two pages are the smallest: the last request of a range also
+        lists what is behind it.
         """
         first, last, end = one.keys[0], one.keys[-1], one.end
-        letters = set().union(*one.keys)
-        used = [letter for letter in "".join(_ALPHABETS) if letter in letters]
+        seen = set().union(*one.keys)
+        used = [letter for letter in "".join(_ALPHABETS) if letter in seen]
         start = len(self._prefix)
         stop = next(
             (place for place, pair in enumerate(zip(first, last, strict=False)) if len(set(pair)) > 1), len(first)
@@ -265,11 +272,12 @@ class _Listing:
                     yield f"{last[:stop]}{letter}{self._unused}"
             for place in reversed(range(start, stop)):
                 alphabet = next((one for one in _ALPHABETS if last[place] in one), "")
-                for letter in alphabet:
-                    if letter in used and letter >= last[place]:
-                        yield f"{last[:place]}{letter}{self._unused}"
+                letters = [letter for letter in alphabet if letter in used and letter >= last[place]]
+                for letter in letters[1::2] if place == stop - 1 else letters:
+                    yield f"{last[:place]}{letter}{self._unused}"
 
-        inside = (guess for guess in guesses() if last < guess and (end is None or guess < end))
+        longest = max(self._longest, len(last))
+        inside = (one for one in guesses() if last < one and (end is None or one < end) and len(one) <= longest)
         return list(islice(inside, min(_AT_ONCE, self._guesses_left)))
 
     async def _is_alone(self, folder: str) -> bool:
