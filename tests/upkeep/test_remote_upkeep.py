@@ -187,6 +187,14 @@ def in_small_parts(client: Any, bucket: str, key: str, content: bytes) -> None:
     client.complete_multipart_upload(**named, MultipartUpload={"Parts": numbered})
 
 
+async def test_gc_leaves_no_empty_folder(bucket: Bucket) -> None:
+    folder = ".inhaul/q/" + "1" * 19 + "q/"
+    for name in ("a", "b"):
+        await bucket.store.put_bytes(b"orphan", f"{folder}{name}", hash_bytes(b"orphan"))
+    assert len((await gc(bucket.storage, older_than=NOW, delete=True)).objects) == 2
+    assert await bucket.store._left(folder) == []
+
+
 async def test_gc_aborts_uploads(bucket: Bucket, s3_server: S3Server) -> None:
     (uid,) = await bucket.fill([b"kept"])
     place = bucket.store.address

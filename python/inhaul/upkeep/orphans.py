@@ -128,7 +128,7 @@ class Collector:
             report.bytes += sum(one.size for one in found)
             folders |= {f"{name}/" for one in found if (name := object_of(one.key)) and name != one.key}
         if report.deleted:
-            await self._remove([folder for folder in folders if not [page async for page in store.list(folder)]])
+            await self._remove([folder for folder in folders if not any([page async for page in store.list(folder)])])
 
     async def collect_uploads(self) -> None:
         """Collects unfinished multipart uploads of objects that inhaul named."""
