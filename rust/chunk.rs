@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::hash::Hash;
 use crate::ids::{Uid, UidRule};
 use crate::listing::{Kind, Listing};
+use crate::memo::Memo;
 use crate::outcome::{Failure, Issue, Known, Reason, Status, VerifiedBy};
 use crate::read::{Source, open_folder};
 use crate::sync::lock;
@@ -168,7 +169,12 @@ impl Chunk {
     }
 
     /// Opens a file.
-    pub(crate) fn open(&self, root: Option<&Root>, index: usize) -> Result<Source, Failure> {
+    pub(crate) fn open(
+        &self,
+        root: Option<&Root>,
+        index: usize,
+        memo: Option<&Memo>,
+    ) -> Result<Source, Failure> {
         let ordinal = self.items[index].ordinal as usize;
         match (self.listing.kind(ordinal), root) {
             (Kind::Linked, Some(root)) => {
@@ -176,7 +182,7 @@ impl Chunk {
             }
             (kind, root) => {
                 let folder = self.open_folder(root, ordinal)?;
-                Source::open(folder.as_fd(), self.listing.name(ordinal), kind)
+                Source::open(folder.as_fd(), self.listing.name(ordinal), kind, memo)
             }
         }
     }

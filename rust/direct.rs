@@ -8,9 +8,10 @@ use crate::beneath::{Links, Root};
 use crate::chunk::{CHUNK, Chunk, Item, Plan};
 use crate::crew::Threads;
 use crate::error::{Error, Result, as_path};
-use crate::hash::{Algorithm, Hash, PART_SIZE, tree};
+use crate::hash::{Algorithm, Hash, tree};
 use crate::ids::Uid;
 use crate::listing::{Kind, Listing, Naming};
+use crate::memo::Memo;
 use crate::outcome::{Failure, Status, VerifiedBy};
 use crate::paths::split;
 use crate::scan::{Options, Scan};
@@ -29,10 +30,12 @@ pub fn hash_files(
     root: Option<Arc<Root>>,
     paths: &[Vec<u8>],
     algorithm: Algorithm,
+    memo: Option<Arc<Memo>>,
     threads: Threads,
     interrupted: Interrupted<'_>,
 ) -> Result<Vec<Outcome>> {
-    let config = Config { root, algorithm, destination: None, uploads: false, object_name: None, threads };
+    let config =
+        Config { root, algorithm, destination: None, uploads: false, object_name: None, memo, threads };
     let files = paths.iter().map(|path| (path.as_slice(), Plan::Compare(None)));
     read_files(config, files, interrupted)
 }
@@ -58,7 +61,7 @@ pub fn copy_file(
     });
     let algorithm = match expected {
         Some((_, Hash::Md5(_))) => Algorithm::Md5Whole,
-        _ => Algorithm::Md5Parts { part_size: PART_SIZE },
+        _ => Algorithm::USUAL,
     };
     let config = Config {
         root: from,
@@ -66,6 +69,7 @@ pub fn copy_file(
         destination: Some(Arc::new(Destination { root: Arc::clone(to), overwrite: false })),
         uploads: false,
         object_name: Some(name.to_owned()),
+        memo: None,
         threads,
     };
     let outcomes = read_files(config, [(source, plan)].into_iter(), interrupted)?;
@@ -114,6 +118,7 @@ pub fn hash_folder(
     algorithm: FolderAlgorithm,
     exclude: Vec<String>,
     links: Links,
+    memo: Option<Arc<Memo>>,
     threads: Threads,
     interrupted: Interrupted<'_>,
 ) -> Result<(Hash, u64, u64)> {
@@ -127,11 +132,12 @@ pub fn hash_folder(
         uploads: false,
         salt: None,
         algorithm: match algorithm {
-            FolderAlgorithm::Tree => Algorithm::Md5Parts { part_size: PART_SIZE },
+            FolderAlgorithm::Tree => Algorithm::USUAL,
             FolderAlgorithm::Unnamed => Algorithm::Sha1Fl,
         },
         exclude,
         links,
+        memo,
         threads,
     })?;
     while let Some(listing) = scan.next_listing(interrupted)? {

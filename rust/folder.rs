@@ -258,7 +258,7 @@ impl Reader<'_> {
 
     fn rules(&self, file: BorrowedFd<'_>, folder: &mut Folder) -> Option<Arc<Rules>> {
         let above = self.visit.rules.clone();
-        let text = Source::open(file, IGNORE_FILE, Kind::Regular).and_then(|source| {
+        let text = Source::open(file, IGNORE_FILE, Kind::Regular, None).and_then(|source| {
             if source.size() > MOST_RULES {
                 return Ok(None);
             }

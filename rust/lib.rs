@@ -18,6 +18,7 @@ mod json;
 pub mod keys;
 mod large;
 mod listing;
+pub mod memo;
 mod outbox;
 pub mod outcome;
 pub mod packed;

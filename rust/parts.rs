@@ -15,7 +15,7 @@ impl Shared {
     /// Opens a large file for a first pass, which also copies content that is certainly new.
     fn open_large(&self, file: &Large) -> Result<Pass, Failure> {
         let Large { chunk, index, .. } = file;
-        let source = chunk.open(self.config.root(), *index)?;
+        let source = chunk.open(self.config.root(), *index, self.config.memo())?;
         let is_new = chunk.items[*index].is_surely_new(source.size());
         let target = if is_new { self.create_target(chunk, *index) } else { Ok(None) };
         let target = target.map_err(|failure| failure.needing(source.size()))?;
@@ -57,7 +57,9 @@ impl Shared {
             return pass.again(self.config.algorithm).map(Some);
         }
         let Large { chunk, index, .. } = &pass.file;
-        let row = chunk.items[*index].read(pass.parts.size, pass.parts.hash(digests))?;
+        let hash = pass.parts.hash(digests);
+        self.remember(chunk, *index, pass.source.mark(), &hash);
+        let row = chunk.items[*index].read(pass.parts.size, hash)?;
         if let Some(target) = &pass.target {
             target.keep();
         } else if row.status != Status::Unchanged && self.config.uploads {

@@ -14,6 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::beneath::{Links, Root};
 use crate::listing::Kind;
+use crate::memo::{Mark, Memo};
 use crate::outcome::{Failure, Reason};
 
 /// The number of attempts to read a file that changes.
@@ -95,7 +96,7 @@ fn open_file(folder: BorrowedFd<'_>, name: &[u8], kind: Kind) -> Result<OwnedFd,
 /// The result of opening a file.
 pub(crate) enum Opened {
     /// The file was read, with this many bytes.
-    Read(usize),
+    Read(usize, Option<Mark>),
     /// The file is not read yet.
     Unread(Source),
 }
@@ -125,6 +126,8 @@ impl Clocks {
 pub(crate) struct Source {
     file: Arc<OwnedFd>,
     stamp: Stamp,
+    /// Its state, if that can be remembered with its hash.
+    mark: Option<Mark>,
 }
 
 impl Source {
@@ -132,8 +135,13 @@ impl Source {
     ///
     /// # Errors
     /// It is not a regular file, or the system refuses.
-    pub(crate) fn open(folder: BorrowedFd<'_>, name: &[u8], kind: Kind) -> Result<Self, Failure> {
-        Self::new(open_file(folder, name, kind)?)
+    pub(crate) fn open(
+        folder: BorrowedFd<'_>,
+        name: &[u8],
+        kind: Kind,
+        memo: Option<&Memo>,
+    ) -> Result<Self, Failure> {
+        Self::new(open_file(folder, name, kind)?, memo)
     }
 
     /// Opens a regular file below a root, possibly through links.
@@ -144,7 +152,7 @@ impl Source {
         let open = |flags| root.open_at(path, flags, Mode::empty(), links).map_err(Failure::opening);
         // Opening a pipe or a device can have side effects.
         check_regular(&fstat(open(OFlags::PATH)?).map_err(Failure::reading)?)?;
-        Self::new(open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?)
+        Self::new(open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?, None)
     }
 
     /// Opens a file. If it is smaller than `buffer` and does not change, also reads it.
@@ -157,9 +165,11 @@ impl Source {
         kind: Kind,
         buffer: &mut [u8],
         clocks: &mut Clocks,
+        memo: Option<&Memo>,
     ) -> Result<Opened, Failure> {
         let began = now();
         let file = open_file(folder, name, kind)?;
+        let is_clean = memo.is_some() && Memo::is_clean(&file);
         // If it is no longer a regular file, this read consumes nothing.
         if let Ok(length) = pread(&file, &mut *buffer, 0)
             && length < buffer.len()
@@ -169,17 +179,33 @@ impl Source {
             && clocks.are_own(&file, &stat)
             && now() >= began
         {
-            return Ok(Opened::Read(length));
+            let Some(memo) = memo else { return Ok(Opened::Read(length, None)) };
+            if let Some(mark) = memo.mark_clean(&file, &stat).filter(|_| is_clean) {
+                return Ok(Opened::Read(length, Some(mark)));
+            }
+            // Others may be writing: the mark needs a closer look, before the file is read.
+            let Some(mark) = memo.mark(&file, &stat) else { return Ok(Opened::Read(length, None)) };
+            let again = pread(&file, &mut *buffer, 0);
+            if again == Ok(length) && fstat(&file).is_ok_and(|stat| mark.is_of(&stat)) {
+                return Ok(Opened::Read(length, Some(mark)));
+            }
         }
-        Self::new(file).map(Opened::Unread)
+        Self::new(file, memo).map(Opened::Unread)
     }
 
-    fn new(file: OwnedFd) -> Result<Self, Failure> {
+    fn new(file: OwnedFd, memo: Option<&Memo>) -> Result<Self, Failure> {
         let stat = fstat(&file).map_err(Failure::reading)?;
         check_regular(&stat)?;
-        let source = Self { file: Arc::new(file), stamp: Stamp::new(&stat) };
+        let mark = memo.and_then(|memo| memo.mark(&file, &stat));
+        let source = Self { file: Arc::new(file), stamp: Stamp::new(&stat), mark };
         source.settle();
         Ok(source)
+    }
+
+    /// Its state when reading began, if that can be remembered. Only of use if the file has held still.
+    #[must_use]
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        self.mark
     }
 
     /// The bytes in the file when reading began.
@@ -203,7 +229,7 @@ impl Source {
     /// The system refuses.
     pub(crate) fn again(&self) -> Result<Self, Failure> {
         let stat = fstat(&self.file).map_err(Failure::reading)?;
-        let source = Self { file: Arc::clone(&self.file), stamp: Stamp::new(&stat) };
+        let source = Self { file: Arc::clone(&self.file), stamp: Stamp::new(&stat), mark: None };
         source.settle();
         Ok(source)
     }

@@ -12,11 +12,12 @@ use crate::crew::Threads;
 use crate::error::{Error, Result};
 use crate::folder::Tree;
 use crate::hash::md5::Backend;
-use crate::hash::{Algorithm, Hash, PART_SIZE};
+use crate::hash::{Algorithm, Hash};
 use crate::ids::{self, UidRule};
 use crate::ignore;
 use crate::keys;
 use crate::listing::{LISTING, Listing, Naming};
+use crate::memo::Memo;
 use crate::outbox::Parcel;
 use crate::outcome::{Failure, Known, Status, VerifiedBy};
 use crate::paths::with_slash;
@@ -51,6 +52,8 @@ pub struct Options {
     pub exclude: Vec<String>,
     /// The links to follow.
     pub links: Links,
+    /// The hashes of files that were read before, by the usual rule.
+    pub memo: Option<Arc<Memo>>,
     /// The number of threads.
     pub threads: Threads,
 }
@@ -59,6 +62,8 @@ pub struct Options {
 pub struct Scan {
     shared: Arc<Shared>,
     salt: Option<Vec<u8>>,
+    /// It reads a whole folder.
+    is_walk: bool,
 }
 
 impl Scan {
@@ -95,6 +100,7 @@ impl Scan {
             destination: options.destination.map(Arc::new),
             uploads: options.uploads,
             object_name: None,
+            memo: options.memo,
             threads: options.threads,
         };
         let walk = options.walk.then(|| Walk::new(Arc::new(tree)));
@@ -113,6 +119,7 @@ impl Scan {
         root: Arc<Root>,
         destination: Option<Destination>,
         uploads: bool,
+        memo: Option<Arc<Memo>>,
         threads: Threads,
     ) -> Result<Self> {
         let mut chunks: Vec<Chunk> = Vec::new();
@@ -139,23 +146,26 @@ impl Scan {
         }
         let config = Config {
             root: Some(root),
-            algorithm: Algorithm::Md5Parts { part_size: PART_SIZE },
+            algorithm: Algorithm::USUAL,
             destination: destination.map(Arc::new),
             uploads,
             object_name: None,
+            memo,
             threads,
         };
         Self::start(config, None, None, chunks)
     }
 
     pub(crate) fn start(
-        config: Config,
+        mut config: Config,
         salt: Option<Vec<u8>>,
         walk: Option<Walk>,
         chunks: Vec<Chunk>,
     ) -> Result<Self> {
         let backend = Backend::active()?;
-        let scan = Self { shared: Arc::new(Shared::new(config, backend, walk, chunks)), salt };
+        config.memo = config.memo.filter(|_| config.algorithm == Algorithm::USUAL);
+        let is_walk = walk.is_some();
+        let scan = Self { shared: Arc::new(Shared::new(config, backend, walk, chunks)), salt, is_walk };
         scan.shared.begin()?;
         Ok(scan)
     }
@@ -286,15 +296,26 @@ impl Scan {
         })
     }
 
+    /// The files whose remembered hash was wrong.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Vec<u8>> {
+        self.shared.config.memo().map_or_else(Vec::new, Memo::faults)
+    }
+
     /// Asks the threads to end.
     pub fn stop(&self) {
         self.shared.stop();
     }
 
-    /// Stops the threads, and waits until they have ended.
+    /// Stops the threads, and waits until they have ended. Then writes the memo, if there is one.
     pub fn close(&self) {
+        let is_over = self.shared.lock().is_all_settled();
         self.stop();
         self.shared.dismiss();
+        if let Some(memo) = self.shared.config.memo() {
+            // Without it, the files are read again.
+            let _ = memo.save(is_over && self.is_walk);
+        }
     }
 }
 
@@ -327,6 +348,7 @@ mod tests {
             destination: None,
             uploads: false,
             object_name: None,
+            memo: None,
             threads: Threads { first: 2, most: 2 },
         };
         let chunk = Chunk::new(listing, vec![item], Vec::new());

@@ -12,10 +12,11 @@ use crate::chunk::{CHUNK, Chunk};
 use crate::crew::{Crew, PARTS, Threads};
 use crate::error::{Error, Result};
 use crate::folder::Visit;
-use crate::hash::Algorithm;
 use crate::hash::md5::Backend;
+use crate::hash::{Algorithm, Hash};
 use crate::large::{Large, Pass};
 use crate::listing::LISTING;
+use crate::memo::{Mark, Memo};
 use crate::outbox::Outbox;
 use crate::outcome::Failure;
 use crate::sync::{Interrupted, lock};
@@ -41,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) uploads: bool,
     /// The name of the only object that is written, if uids do not name objects.
     pub(crate) object_name: Option<Vec<u8>>,
+    /// The hashes of files that were read before.
+    pub(crate) memo: Option<Arc<Memo>>,
     pub(crate) threads: Threads,
 }
 
@@ -112,6 +115,15 @@ pub(crate) enum Task {
 impl Config {
     pub(crate) fn root(&self) -> Option<&Root> {
         self.root.as_deref()
+    }
+
+    pub(crate) fn memo(&self) -> Option<&Memo> {
+        self.memo.as_deref()
+    }
+
+    /// Returns true if new content is stored, so that it must be read.
+    pub(crate) fn stores(&self) -> bool {
+        self.destination.is_some() || self.uploads
     }
 }
 
@@ -422,6 +434,13 @@ impl Shared {
         }
     }
 
+    /// Remembers the hash of a file that did not change while it was read.
+    pub(crate) fn remember(&self, chunk: &Chunk, index: usize, mark: Option<Mark>, hash: &Hash) {
+        if let (Some(memo), Some(mark)) = (self.config.memo(), mark) {
+            memo.keep(mark, hash, || chunk.listing.path(chunk.items[index].ordinal as usize));
+        }
+    }
+
     /// Creates the object of a file, if objects are written.
     pub(crate) fn create_target(
         &self,
@@ -451,6 +470,7 @@ mod tests {
             destination: None,
             uploads: false,
             object_name: None,
+            memo: None,
             threads: Threads { first: 2, most: 2 },
         };
         let listing = Arc::new(Listing::new(Arc::default(), 0));

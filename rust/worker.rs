@@ -6,6 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{AtFlags, statat};
+
 use crate::batch::Row;
 use crate::chunk::Chunk;
 use crate::folder::read_folder;
@@ -13,6 +15,7 @@ use crate::hash::md5::{Backend, Digest, Streams, md5_padded, pad, padded};
 use crate::hash::{Algorithm, PART_SIZE, Parts, whole};
 use crate::large::Large;
 use crate::listing::Kind;
+use crate::memo::Mark;
 use crate::outbox::{LARGE, Upload, room};
 use crate::outcome::{Failure, Reason, Status};
 use crate::parts::PartsInHand;
@@ -75,6 +78,7 @@ struct Whole {
     index: usize,
     place: Place,
     parts: Parts,
+    mark: Option<Mark>,
 }
 
 impl Whole {
@@ -175,11 +179,15 @@ impl<'a> Worker<'a> {
     ) -> Result<(), Failure> {
         let ordinal = chunk.items[index].ordinal as usize;
         let opened = match chunk.listing.kind(ordinal) {
-            Kind::Linked => Opened::Unread(chunk.open(self.shared.config.root(), index)?),
+            Kind::Linked => Opened::Unread(chunk.open(self.shared.config.root(), index, None)?),
             kind => {
                 let (folder, name) = (self.open_folder(chunk, ordinal, folder)?, chunk.listing.name(ordinal));
+                if let Some(row) = self.recall(chunk, index, folder, name, kind) {
+                    self.shared.settle(chunk, index, Ok(row));
+                    return Ok(());
+                }
                 match self.tiny {
-                    0 => Opened::Unread(Source::open(folder, name, kind)?),
+                    0 => Opened::Unread(Source::open(folder, name, kind, self.shared.config.memo())?),
                     _ => self.open_or_read(chunk, index, folder, name, kind)?,
                 }
             }
@@ -214,6 +222,24 @@ impl<'a> Worker<'a> {
         Err(changed())
     }
 
+    /// The row of a file, if its hash is remembered and it need not be read.
+    fn recall(
+        &self,
+        chunk: &Chunk,
+        index: usize,
+        folder: BorrowedFd<'_>,
+        name: &[u8],
+        kind: Kind,
+    ) -> Option<Row> {
+        let config = &self.shared.config;
+        let memo = config.memo().filter(|memo| !memo.knows_nothing())?;
+        let links = if kind == Kind::Unseen { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+        let (size, hash) = memo.recall(folder, &statat(folder, name, links).ok()?)?;
+        // A file that is not the staged one is read: that gives the reason.
+        let row = chunk.items[index].read(size, hash).ok()?;
+        (row.status == Status::Unchanged || !config.stores()).then_some(row)
+    }
+
     /// Opens a file. If it is tiny, also reads it into the arena.
     fn open_or_read(
         &mut self,
@@ -228,12 +254,13 @@ impl<'a> Worker<'a> {
         }
         let start = self.used;
         let buffer = &mut self.arena[start..=start + self.tiny];
-        let opened = Source::open_or_read(folder, name, kind, buffer, &mut self.clocks)?;
-        if let Opened::Read(size) = opened
+        let opened =
+            Source::open_or_read(folder, name, kind, buffer, &mut self.clocks, self.shared.config.memo())?;
+        if let Opened::Read(size, mark) = opened
             && let Some(parts) = self.shared.config.algorithm.parts(size as u64)
         {
             self.used += pad(&mut self.arena[start..], size, parts.size);
-            self.whole.push(Whole { index, place: Place::Arena(start), parts });
+            self.whole.push(Whole { index, place: Place::Arena(start), parts, mark });
         }
         Ok(opened)
     }
@@ -274,7 +301,7 @@ impl<'a> Worker<'a> {
         if !self.was_read(parts, read)? {
             return Ok(false);
         }
-        self.whole.push(Whole { index, place: Place::Arena(start), parts });
+        self.whole.push(Whole { index, place: Place::Arena(start), parts, mark: source.mark() });
         self.used += pad(&mut self.arena[start..], size, parts.size);
         Ok(true)
     }
@@ -296,7 +323,7 @@ impl<'a> Worker<'a> {
         }
         pad(&mut buffer, size, parts.size);
         self.in_memory += buffer.len();
-        self.whole.push(Whole { index, place: Place::Own(buffer), parts });
+        self.whole.push(Whole { index, place: Place::Own(buffer), parts, mark: source.mark() });
         if self.in_memory >= IN_MEMORY {
             self.hash_whole(chunk);
         }
@@ -333,6 +360,7 @@ impl<'a> Worker<'a> {
         for ((file, message), digest) in self.whole.iter().zip(messages).zip(digests) {
             let content = &message[..file.parts.size as usize];
             let hash = file.parts.hash(&digest);
+            self.shared.remember(chunk, file.index, file.mark, &hash);
             let outcome = chunk.items[file.index].read(file.parts.size, hash);
             let outcome = match outcome {
                 Ok(row) if row.status == Status::Unchanged => Ok(row),

@@ -15,6 +15,7 @@ __all__ = [
     "Contents",
     "GivenFiles",
     "Listing",
+    "Memo",
     "PartReader",
     "PathList",
     "Root",
@@ -122,6 +123,7 @@ def hash_files(
     threads: int,
     stop: Stop | None,
     root: Root | None,
+    memo: Memo | None = None,
 ) -> list[tuple[str, str, int] | OSError]:
     """Hash files in parallel: (hash, hash type, size) or the error of each, in the order given.
 
@@ -133,6 +135,7 @@ def hash_files(
         threads: The most threads; 0 is as many as are of use.
         stop: Ends the call within 0.1 seconds once it is set.
         root: What the paths are relative to; None if they stand for themselves.
+        memo: Files that it knows are not read, if the algorithm is `md5` with parts of 8 MiB.
 
     Raises:
         RuntimeError: It was stopped.
@@ -172,6 +175,7 @@ def hash_dir(
     follow_symlinks: bool | Literal["anywhere"],
     threads: int,
     stop: Stop | None,
+    memo: Memo | None = None,
 ) -> tuple[str, str, int, int]:
     """Hash a folder: (hash, hash type, bytes, files).
 
@@ -182,6 +186,7 @@ def hash_dir(
         follow_symlinks: Follow links that stay within the folder, or all.
         threads: The most threads; 0 is as many as are of use.
         stop: Ends the call within 0.1 seconds once it is set.
+        memo: Files that it knows are not read, if the algorithm is `md5-tree`.
 
     Raises:
         OSError: The folder or any file in it cannot be read.
@@ -368,6 +373,32 @@ class PathList:
         """
 
 @final
+class Memo:
+    """The hashes of files that were read before. For one call; written when that ends."""
+
+    def __new__(
+        cls, shelf: StrOrBytesPath, folder: StrOrBytesPath, *, anywhere: bool, rehash: bool, sample: int
+    ) -> Memo:
+        """Open the memo of a folder, or the one of the nearest folder above that has one.
+
+        A memo that cannot be read is empty.
+
+        Args:
+            shelf: Where the memos are.
+            folder: The folder.
+            anywhere: Also trust the times of network file systems.
+            rehash: Only compare: all files are read.
+            sample: One in so many files that it knows is read all the same.
+
+        Raises:
+            ValueError: `sample` is 0.
+        """
+
+    @property
+    def faults(self) -> list[bytes]:
+        """Paths of the files whose hash was wrong in it. If there are any, it is removed."""
+
+@final
 class Contents:
     """The contents seen so far, for `Batch.without_duplicates`."""
 
@@ -540,6 +571,7 @@ class Scanner:
         exclude: Sequence[str],
         follow_symlinks: bool | Literal["anywhere"],
         threads: int,
+        memo: Memo | None = None,
     ) -> Scanner:
         """Start a scan.
 
@@ -555,6 +587,7 @@ class Scanner:
             exclude: Patterns in gitignore syntax, on top of the `.inhaulignore` files.
             follow_symlinks: Follow links that stay within the root, or all.
             threads: The most threads; 0 is as many as are of use.
+            memo: Files that it knows are not read, unless they must be stored.
 
         Raises:
             OSError: The root is no readable folder, or the destination cannot be opened.
@@ -570,6 +603,7 @@ class Scanner:
         uploads: bool,
         overwrite: bool,
         threads: int,
+        memo: Memo | None = None,
     ) -> Scanner:
         """Start the second pass over staged batches: read what is new again, and copy it or hand it over.
 
@@ -580,6 +614,10 @@ class Scanner:
     @property
     def found(self) -> tuple[int, bool]:
         """How many files the walk has found so far, and whether it has finished."""
+
+    @property
+    def faults(self) -> list[bytes]:
+        """Paths of the files whose hash was wrong in the memo."""
 
     def next_listing(self) -> Listing | None:
         """Wait for the next files of the walk, None at its end.

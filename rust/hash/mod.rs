@@ -38,6 +38,9 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// The rule of the registered hashes.
+    pub const USUAL: Self = Self::Md5Parts { part_size: PART_SIZE };
+
     /// The algorithm with this name in Python, with parts of this size if it has parts.
     #[must_use]
     pub fn named(name: &str, part_size: u64) -> Option<Self> {

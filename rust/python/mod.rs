@@ -2,6 +2,7 @@
 
 mod beneath;
 mod convert;
+mod memo;
 mod part_reader;
 mod path_list;
 mod scan;
@@ -22,6 +23,7 @@ use crate::ignore;
 use crate::keys;
 use beneath::{Follow, Place, Root};
 use convert::{Data, PyPath, Stop, blocking, exception, stoppable};
+use memo::Memo;
 
 /// hash, hash type, size.
 type Digest = (String, String, u64);
@@ -42,6 +44,8 @@ fn file_algorithm(name: &str, part_size: u64) -> PyResult<Algorithm> {
 }
 
 #[pyfunction]
+#[pyo3(signature = (paths, algorithm, part_size, threads, stop, root, memo = None))]
+#[expect(clippy::too_many_arguments, reason = "only this package calls it")]
 fn hash_files<'py>(
     py: Python<'py>,
     paths: Vec<PyPath>,
@@ -50,12 +54,14 @@ fn hash_files<'py>(
     threads: usize,
     stop: Option<&Bound<'py, Stop>>,
     root: Option<&Bound<'py, Root>>,
+    memo: Option<&Bound<'py, Memo>>,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let (algorithm, threads) = (file_algorithm(algorithm, part_size)?, Threads::at_most(threads));
     let paths: Vec<Vec<u8>> = paths.into_iter().map(|path| path.0).collect();
     let root = root.map(|root| Arc::clone(&root.get().0));
+    let memo = memo.map(|memo| Arc::clone(&memo.get().0));
     let outcomes = stoppable(py, stop.map(Bound::get), |interrupted| {
-        direct::hash_files(root.clone(), &paths, algorithm, threads, interrupted)
+        direct::hash_files(root.clone(), &paths, algorithm, memo, threads, interrupted)
     })?;
     let results = outcomes.into_iter().zip(&paths).map(|(outcome, path)| match outcome {
         Ok((size, hash)) => Ok(digest(size, &hash).into_pyobject(py)?.into_any()),
@@ -87,6 +93,8 @@ fn crc32c_combine(first: u32, second: u32, second_length: usize) -> u32 {
 }
 
 #[pyfunction]
+#[pyo3(signature = (path, algorithm, exclude, follow_symlinks, threads, stop, memo = None))]
+#[expect(clippy::too_many_arguments, reason = "only this package calls it")]
 fn hash_dir<'py>(
     py: Python<'py>,
     path: Place,
@@ -95,11 +103,13 @@ fn hash_dir<'py>(
     follow_symlinks: Follow,
     threads: usize,
     stop: Option<&Bound<'py, Stop>>,
+    memo: Option<&Bound<'py, Memo>>,
 ) -> PyResult<(String, String, u64, u64)> {
+    let memo = memo.map(|memo| Arc::clone(&memo.get().0));
     let algorithm = named(algorithm, FolderAlgorithm::named(algorithm), "md5-tree, md5-d")?;
     let (threads, links) = (Threads::at_most(threads), follow_symlinks.links()?);
     let (hash, bytes, files) = stoppable(py, stop.map(Bound::get), |interrupted| {
-        direct::hash_folder(path.open()?, algorithm, exclude, links, threads, interrupted)
+        direct::hash_folder(path.open()?, algorithm, exclude, links, memo, threads, interrupted)
     })?;
     Ok((hash.text(), hash.kind(), bytes, files))
 }
@@ -180,6 +190,8 @@ mod _core {
     use super::beneath::Root;
     #[pymodule_export]
     use super::convert::Stop;
+    #[pymodule_export]
+    use super::memo::Memo;
     #[pymodule_export]
     use super::part_reader::PartReader;
     #[pymodule_export]

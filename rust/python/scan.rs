@@ -13,12 +13,13 @@ use rustix::io::Errno;
 
 use super::beneath::{Follow, Place, Root};
 use super::convert::{blocking, exception};
+use super::memo::Memo;
 use super::part_reader::PartReader;
 use crate::batch::{self, COLUMNS};
 use crate::crew::Threads;
 use crate::error::Result;
 use crate::given;
-use crate::hash::{Algorithm, Hash, PART_SIZE};
+use crate::hash::{Algorithm, Hash};
 use crate::ids::Uid;
 use crate::keys;
 use crate::listing::{self, Naming};
@@ -253,7 +254,7 @@ pub(super) struct Scanner(Scan);
 #[pymethods]
 impl Scanner {
     #[new]
-    #[pyo3(signature = (root, *, walk = true, key_prefix, in_place, destination, uploads, salt, overwrite, exclude, follow_symlinks, threads))]
+    #[pyo3(signature = (root, *, walk = true, key_prefix, in_place, destination, uploads, salt, overwrite, exclude, follow_symlinks, threads, memo = None))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn new(
         py: Python<'_>,
@@ -268,7 +269,9 @@ impl Scanner {
         exclude: Vec<String>,
         follow_symlinks: Follow,
         threads: usize,
+        memo: Option<&Bound<'_, Memo>>,
     ) -> PyResult<Self> {
+        let memo = memo.map(|memo| Arc::clone(&memo.get().0));
         let links = follow_symlinks.links()?;
         let destination = destination.map(|root| Destination { root: Arc::clone(&root.get().0), overwrite });
         let scan = blocking(py, |_| {
@@ -280,9 +283,10 @@ impl Scanner {
                 destination,
                 uploads,
                 salt: Some(salt),
-                algorithm: Algorithm::Md5Parts { part_size: PART_SIZE },
+                algorithm: Algorithm::USUAL,
                 exclude,
                 links,
+                memo,
                 threads: Threads::at_most(threads),
             })
         })?;
@@ -290,7 +294,7 @@ impl Scanner {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (batches, root, *, destination, uploads, overwrite, threads))]
+    #[pyo3(signature = (batches, root, *, destination, uploads, overwrite, threads, memo = None))]
     fn again(
         py: Python<'_>,
         batches: Vec<Py<Batch>>,
@@ -299,11 +303,13 @@ impl Scanner {
         uploads: bool,
         overwrite: bool,
         threads: usize,
+        memo: Option<&Bound<'_, Memo>>,
     ) -> PyResult<Self> {
+        let memo = memo.map(|memo| Arc::clone(&memo.get().0));
         let batches: Vec<_> = batches.iter().map(|batch| Arc::clone(&batch.get().0)).collect();
         let destination = destination.map(|root| Destination { root: Arc::clone(&root.get().0), overwrite });
         let scan = blocking(py, |_| {
-            Scan::again(&batches, root.open()?, destination, uploads, Threads::at_most(threads))
+            Scan::again(&batches, root.open()?, destination, uploads, memo, Threads::at_most(threads))
         })?;
         Ok(Self(scan))
     }
@@ -382,6 +388,11 @@ impl Scanner {
             errno => Failure::reading(Errno::from_raw_os_error(errno)),
         };
         blocking(py, |_| self.0.not_stored(ticket, failure))
+    }
+
+    #[getter]
+    fn faults<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
+        self.0.faults().iter().map(|path| PyBytes::new(py, path)).collect()
     }
 
     fn stop(&self, py: Python<'_>) {

@@ -1,5 +1,6 @@
 """`inhaul hash`: digests as `md5sum` prints them."""
 
+import asyncio
 import json
 import os
 import sys
@@ -9,6 +10,7 @@ import typer
 
 from inhaul.cli.common import SOME_FAILED, app, escaped, run, tell
 from inhaul.hashing import PART_SIZE, Algorithm, Digest, TreeAlgorithm
+from inhaul.hashing.memo import open_memo_for
 from inhaul.texts import check_path_text
 
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r"})
@@ -25,6 +27,7 @@ def hash_paths(
     part_size: Annotated[
         int, typer.Option(min=1, max=2**63 - 1, help="Bytes in a part, doubled until there are at most 10,000 parts.")
     ] = PART_SIZE,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Read all files, also those that have not changed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, with hashes in base64.")] = False,
 ) -> None:
     """Print the hash of each path in hex, as md5sum does. A hash of parts ends in the number of parts, like an ETag."""
@@ -32,7 +35,7 @@ def hash_paths(
         raise typer.BadParameter("an ETag always uses MD5: leave out --algorithm", param_hint="--etag")
 
     failed = False
-    for path, result in zip(paths, run(_hash(paths, algorithm, part_size)), strict=True):
+    for path, result in zip(paths, run(_hash(paths, algorithm, part_size, rehash)), strict=True):
         if isinstance(result, Exception):
             tell(result)
             failed = True
@@ -45,17 +48,20 @@ def hash_paths(
         raise typer.Exit(SOME_FAILED)
 
 
-async def _hash(paths: list[str], algorithm: Algorithm | TreeAlgorithm, part_size: int) -> list[Digest | Exception]:
+async def _hash(
+    paths: list[str], algorithm: Algorithm | TreeAlgorithm, part_size: int, rehash: bool
+) -> list[Digest | Exception]:
     from inhaul.hashing import aio  # noqa: PLC0415 - `--help` needs no event loop
 
     for path in paths:
         check_path_text(path)
     if algorithm != "md5-tree" and algorithm != "md5-d":
-        return [*await aio.hash_files(paths, algorithm, part_size=part_size)]
+        known = await asyncio.to_thread(open_memo_for, paths, rehash=rehash)
+        return [*await aio.hash_files(paths, algorithm, part_size=part_size, memo=known)]
     results: list[Digest | Exception] = []
     for path in paths:
         try:
-            results.append(await aio.hash_dir(path, algorithm))
+            results.append(await aio.hash_dir(path, algorithm, rehash=rehash))
         except (OSError, ValueError) as error:
             results.append(error)
     return results

@@ -72,6 +72,15 @@ def ingest(
     duplicates: Annotated[
         Literal["keep", "drop"], typer.Option(help="Keep all files with equal content, or only the first.")
     ] = "keep",
+    memo: Annotated[
+        bool | None,
+        typer.Option(
+            "--memo/--no-memo",
+            help="Do not read files again that have not changed: also on network file systems, or nowhere.",
+            show_default="on local disks",
+        ),
+    ] = None,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Read all files, also those that have not changed.")] = False,
     storage: Storage = None,
     db: Database = None,
 ) -> None:
@@ -99,6 +108,8 @@ def ingest(
                     duplicates=duplicates,
                     exclude=exclude or (),
                     follow_symlinks="anywhere" if follow_anywhere else follow_symlinks,
+                    memo=memo,
+                    rehash=rehash,
                     on_event=on_event,
                 )
 

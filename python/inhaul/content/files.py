@@ -16,6 +16,7 @@ from inhaul.errors import FileChanged, KeyExists, ObjectMissing
 from inhaul.formats import suffixes
 from inhaul.hashing import Digest, FollowSymlinks
 from inhaul.hashing.etags import hash_records
+from inhaul.hashing.memo import open_memo
 from inhaul.stores.base import Copy, Store
 from inhaul.tasks import each, to_the_end
 
@@ -72,7 +73,13 @@ class FileContent(_OnDisk):
     def _digest(self) -> Digest:
         if self._bytes is not None:
             return hashing.hash_bytes(self._bytes)
-        return self._copy.digest if self._copy is not None else hashing.hash_file(self._path)
+        if self._copy is not None:
+            return self._copy.digest
+        is_large = self._path.stat().st_size >= hashing.PART_SIZE  # a smaller one is read faster than the memo
+        (digest,) = hashing.hash_files([self._path], memo=open_memo(self._path.parent) if is_large else None)
+        if isinstance(digest, OSError):
+            raise digest
+        return digest
 
     async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
         """See `Content`."""
@@ -110,7 +117,7 @@ class FolderContent(_OnDisk):
         return await asyncio.to_thread(self._read)
 
     def _read(self) -> Facts:
-        tree = hashing.hash_tree(self._path, follow_symlinks=self.follow_symlinks)
+        tree = hashing.hash_tree(self._path, follow_symlinks=self.follow_symlinks, memo=open_memo(self._path))
         return Facts(tree.digest, tree.n_objects, suffixes.observations(self._given, self.suffix, self.accessor))
 
     async def store(self, store: Store, object_key: str, digest: Digest, *, exclusive: bool = False) -> str:
@@ -136,7 +143,7 @@ class FolderContent(_OnDisk):
     def _files(self, digest: Digest) -> list[tuple[str, Digest]]:
         """Returns the files and their digests, if they are still those of the folder's digest."""
         names = list(content_names(self._path, self.follow_symlinks))
-        found = hashing.hash_files([self._path / name for name in names])
+        found = hashing.hash_files([self._path / name for name in names], memo=open_memo(self._path))
         files = [(name, one) for name, one in zip(names, found, strict=True) if isinstance(one, Digest)]
         if not files or hash_records(files).digest != digest:
             raise FileChanged(errno.EBUSY, "The folder changed since it was staged: stage it again", self.location)

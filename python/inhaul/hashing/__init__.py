@@ -27,6 +27,7 @@ from typing_extensions import Buffer
 
 from inhaul import _core
 from inhaul._core import Root, Stop
+from inhaul.hashing.memo import Memo, open_memo, warn_of
 from inhaul.settings import settings
 
 __all__ = (
@@ -116,6 +117,7 @@ def hash_files(
     part_size: int = PART_SIZE,
     stop: Stop | None = None,
     root: Root | None = None,
+    memo: Memo | None = None,
 ) -> list[Digest | OSError]:
     """Hashes files on all cores. Returns for each file its digest, or the `OSError` if it could not be read.
 
@@ -126,12 +128,14 @@ def hash_files(
         stop: As in `hash_file`.
         root: The folder to which the paths are relative. A link that leads out of it gives an error. If None, paths are
             used as given, and all links are followed.
+        memo: Files that it knows are not read, only for `md5` with the default part size. None reads all files.
 
     Raises:
         RuntimeError: The call was stopped.
         ValueError: The algorithm is unknown, or the part size is not positive.
     """
-    results = _core.hash_files(paths, algorithm, _checked(part_size), settings.threads or 0, stop, root)
+    results = _core.hash_files(paths, algorithm, _checked(part_size), settings.threads or 0, stop, root, memo)
+    warn_of(memo.faults if memo is not None else ())
     return [result if isinstance(result, OSError) else Digest(*result) for result in results]
 
 
@@ -150,9 +154,13 @@ def hash_dir(
     *,
     exclude: Sequence[str] = (),
     follow_symlinks: FollowSymlinks = False,
+    memo: bool | None = None,
+    rehash: bool = False,
     stop: Stop | None = None,
 ) -> Digest:
     """Hashes a folder as one content.
+
+    Files that were read before and have not changed since are not read again.
 
     Args:
         path: The folder. Ignore files and links in it are treated as in `Artifact.from_dir`.
@@ -160,6 +168,8 @@ def hash_dir(
         exclude: Patterns of paths to leave out, in gitignore syntax.
         follow_symlinks: True follows links whose target is inside the folder, `"anywhere"` follows all links. The
             others are left out.
+        memo: As in `Artifact.from_dir`.
+        rehash: As in `Artifact.from_dir`.
         stop: As in `hash_file`.
 
     Raises:
@@ -167,7 +177,8 @@ def hash_dir(
         RuntimeError: The call was stopped.
         ValueError: The folder holds no file, the algorithm is unknown, or a pattern is wrong.
     """
-    return hash_tree(path, algorithm, exclude=exclude, follow_symlinks=follow_symlinks, stop=stop).digest
+    known = open_memo(path, memo=memo, rehash=rehash)
+    return hash_tree(path, algorithm, exclude=exclude, follow_symlinks=follow_symlinks, stop=stop, memo=known).digest
 
 
 def hash_tree(
@@ -177,11 +188,13 @@ def hash_tree(
     exclude: Sequence[str] = (),
     follow_symlinks: FollowSymlinks = False,
     stop: Stop | None = None,
+    memo: Memo | None = None,
 ) -> TreeDigest:
-    """Like `hash_dir`, but also returns the number of files."""
+    """Like `hash_dir`, but also returns the number of files. Without a memo, it reads all files."""
     hash, hash_type, size, n_objects = _core.hash_dir(
-        path, algorithm, exclude, follow_symlinks, settings.threads or 0, stop
+        path, algorithm, exclude, follow_symlinks, settings.threads or 0, stop, memo
     )
+    warn_of(memo.faults if memo is not None else ())
     return TreeDigest(Digest(hash, hash_type, size), n_objects)
 
 

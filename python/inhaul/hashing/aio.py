@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from inhaul import hashing
 from inhaul.hashing import PART_SIZE, Algorithm, Digest, Pathish, Root, Stop, TreeAlgorithm
+from inhaul.hashing.memo import Memo
 
 __all__ = ("etag", "hash_dir", "hash_file", "hash_files")
 
@@ -30,10 +31,11 @@ async def hash_files(
     *,
     part_size: int = PART_SIZE,
     root: Root | None = None,
+    memo: Memo | None = None,
 ) -> list[Digest | OSError]:
     """Hashes files; see `inhaul.hashing.hash_files`."""
     return await _in_thread(
-        lambda stop: hashing.hash_files(paths, algorithm, part_size=part_size, stop=stop, root=root)
+        lambda stop: hashing.hash_files(paths, algorithm, part_size=part_size, stop=stop, root=root, memo=memo)
     )
 
 
@@ -43,10 +45,20 @@ async def hash_dir(
     *,
     exclude: Sequence[str] = (),
     follow_symlinks: hashing.FollowSymlinks = False,
+    memo: bool | None = None,
+    rehash: bool = False,
 ) -> Digest:
     """Hashes a folder; see `inhaul.hashing.hash_dir`."""
     return await _in_thread(
-        lambda stop: hashing.hash_dir(path, algorithm, exclude=exclude, follow_symlinks=follow_symlinks, stop=stop)
+        lambda stop: hashing.hash_dir(
+            path,
+            algorithm,
+            exclude=exclude,
+            follow_symlinks=follow_symlinks,
+            memo=memo,
+            rehash=rehash,
+            stop=stop,
+        )
     )
 
 

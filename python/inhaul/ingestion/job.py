@@ -16,6 +16,7 @@ from inhaul.content.base import is_taken
 from inhaul.db.tables import artifact, retired_uid
 from inhaul.errors import InvalidKey, UnsupportedStorage
 from inhaul.hashing import FollowSymlinks
+from inhaul.hashing.memo import Memo, open_memo
 from inhaul.ingestion.journal import Session
 from inhaul.ingestion.path_list import GivenPaths
 from inhaul.ingestion.report import IngestReport, left_out
@@ -47,6 +48,8 @@ class Job:
         exclude: Patterns in gitignore syntax, relative to the folder.
         follow_symlinks: Whether links that stay inside the folder are followed, or all links.
         drop_duplicates: Whether only the first of files with equal content is kept.
+        memo: Whether the memo is used; True also on network file systems, None where it is safe.
+        rehash: Whether all files are read, also those that the memo knows.
         others: Roots of other storages in the folder, and links that lead into them.
         address: The address of a folder in a bucket, without its server; None for a folder on this machine.
         paths: The files to ingest, by default all files of the folder.
@@ -62,6 +65,8 @@ class Job:
     exclude: Sequence[str]
     follow_symlinks: FollowSymlinks
     drop_duplicates: bool
+    memo: bool | None = None
+    rehash: bool = False
     others: Sequence[str] = ()
     address: str | None = None
     paths: GivenPaths | None = None
@@ -228,6 +233,7 @@ class Job:
             exclude=self._excluded(),
             follow_symlinks=self._followed,
             threads=settings.threads or 0,
+            memo=self._memo(),
         )
 
     def path_list(self, storages: Sequence[str], salt: bytes) -> PathList:
@@ -262,7 +268,13 @@ class Job:
             uploads=store is not None and store.sender is not None,
             overwrite=session.resumed,
             threads=settings.threads or 0,
+            memo=self._memo(),
         )
+
+    def _memo(self) -> Memo | None:
+        if self.paths is not None:  # they may lie anywhere
+            return None
+        return open_memo(self.path, memo=self.memo, rehash=self.rehash)
 
     def _destination(self, store: Store | None) -> Root | None:
         """Returns the root that objects are copied to."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from inhaul._core import Batch, Contents, GivenFiles, Listing, PartReader, PathList, Root, Scanner, check_patterns
+from inhaul.hashing.memo import warn_of
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Scan:
         finally:
             scan._scanner.stop()
             await to_the_end(asyncio.to_thread(scan._close))
+            warn_of(scan._scanner.faults)
 
     def _close(self) -> None:
         self._scanner.close()

@@ -201,6 +201,8 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         exclude: Sequence[str] | None = None,
         follow_symlinks: FollowSymlinks = False,
         errors: Errors = "report",
+        memo: bool | None = None,
+        rehash: bool = False,
     ) -> "ArtifactList[Self]":
         """Returns a list with one artifact for each regular file below a folder, in path order.
 
@@ -225,6 +227,10 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
                 skipped.
             errors: `"raise"` makes `save()` raise an `ExceptionGroup` of the failures after the rest is saved.
                 `"report"` only lists them in `failed`.
+            memo: Whether files are not read again whose inode, size and times are the same as when they were last
+                read. None does this on ext4, XFS, Btrfs and F2FS. True also does it on network file systems: use it
+                only where the server stamps each change with its own clock. False reads all files.
+            rehash: Read all files, also unchanged ones.
 
         Raises:
             TypeError: An argument has the wrong type.
@@ -233,7 +239,7 @@ class Artifact(HasVisibility, FromMemory, HasFeatures, IsDescribed, HasContent, 
         """
         instance = current()
         active = run_for(cls._world, run, instance)
-        folder = Folder(instance, path, key, active, duplicates, exclude, follow_symlinks, errors)
+        folder = Folder(instance, path, key, active, duplicates, exclude, follow_symlinks, errors, memo, rehash)
         made: ArtifactList[Self] = cls._world["ArtifactList"](folder)
         return made
 

@@ -1049,6 +1049,8 @@ class Artifact(
         exclude: Sequence[str] | None = None,
         follow_symlinks: FollowSymlinks = False,
         errors: Errors = "report",
+        memo: bool | None = None,
+        rehash: bool = False,
     ) -> ArtifactList[Self]:
         """Returns a list with one artifact for each regular file below a folder, in path order.
 
@@ -1073,6 +1075,10 @@ class Artifact(
                 skipped.
             errors: `"raise"` makes `save()` raise an `ExceptionGroup` of the failures after the rest is saved.
                 `"report"` only lists them in `failed`.
+            memo: Whether files are not read again whose inode, size and times are the same as when they were last
+                read. None does this on ext4, XFS, Btrfs and F2FS. True also does it on network file systems: use it
+                only where the server stamps each change with its own clock. False reads all files.
+            rehash: Read all files, also unchanged ones.
 
         Raises:
             TypeError: An argument has the wrong type.
@@ -1918,13 +1924,16 @@ def ingest(
     exclude: Sequence[str] | None = None,
     follow_symlinks: FollowSymlinks = False,
     errors: Errors = "report",
+    memo: bool | None = None,
+    rehash: bool = False,
     on_event: Callable[[IngestEvent], object] | None = None,
 ) -> IngestReport:
     """Stores and registers every regular file below a folder, or the files of a list, and returns a report.
 
     It does the same as `Artifact.from_dir(...).save()`, with the same arguments, but keeps no list of artifacts. Its
     memory grows only with the number of failed and skipped files, and with the number of files directly in the largest
-    single folder. Each file is read once, or not at all if the folder is in a bucket. With `duplicates="drop"`, each
+    single folder. Each file is read once, or not at all if it has not changed since it was last read, or
+    if the folder is in a bucket. With `duplicates="drop"`, each
     local file is read twice, and memory grows with the number of all files.
 
     With `paths`, only the listed files are ingested. `.inhaulignore` files have no effect, and files in folders named
@@ -1961,6 +1970,8 @@ def ingest(
             skipped.
         errors: `"raise"` raises an `ExceptionGroup` of the failures after the rest is saved. `"report"` only lists them
             in the report.
+        memo: As in `Artifact.from_dir`.
+        rehash: As in `Artifact.from_dir`.
         on_event: A function, not async, that is called after the rows of each batch are written. If it raises, the
             ingest ends with the same error. Rows that are written stay, and a repeated call ingests the rest.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
-from inhaul.arguments import check_choice, check_follow, check_key, check_path
+from inhaul.arguments import check_choice, check_flag, check_follow, check_key, check_path
 from inhaul.hashing import FollowSymlinks
 from inhaul.ingestion import pipeline
 from inhaul.ingestion.job import Job
@@ -46,6 +46,8 @@ class Folder:
     exclude: Sequence[str] | None
     follow_symlinks: FollowSymlinks
     errors: Errors
+    memo: bool | None
+    rehash: bool
     unnamed: bool = False
 
     def __post_init__(self) -> None:
@@ -57,6 +59,8 @@ class Folder:
         check_choice("duplicates", self.duplicates, ("keep", "drop"))
         check_choice("errors", self.errors, ("report", "raise"))
         check_follow(self.follow_symlinks)
+        check_flag("memo", self.memo, optional=True)
+        check_flag("rehash", self.rehash)
         if self.exclude is not None:
             if isinstance(self.exclude, str) or not isinstance(self.exclude, Sequence):
                 raise TypeError(f"exclude={self.exclude!r}: pass a list of patterns, each a text")
@@ -81,7 +85,8 @@ class Folder:
         job = await self.where()
         if source is not None:
             job = replace(job, paths=await given_paths(job, source))
-        return replace(job, run_id=await saved_id(self.run, self.instance))
+        run_id = await saved_id(self.run, self.instance)
+        return replace(job, run_id=run_id, memo=self.memo, rehash=self.rehash)
 
 
 async def ingest(
@@ -94,13 +99,16 @@ async def ingest(
     exclude: Sequence[str] | None = None,
     follow_symlinks: FollowSymlinks = False,
     errors: Errors = "report",
+    memo: bool | None = None,
+    rehash: bool = False,
     on_event: Callable[[IngestEvent], object] | None = None,
 ) -> IngestReport:
     """Stores and registers every regular file below a folder, or the files of a list, and returns a report.
 
     It does the same as `Artifact.from_dir(...).save()`, with the same arguments, but keeps no list of artifacts. Its
     memory grows only with the number of failed and skipped files, and with the number of files directly in the largest
-    single folder. Each file is read once, or not at all if the folder is in a bucket. With `duplicates="drop"`, each
+    single folder. Each file is read once, or not at all if it has not changed since it was last read, or
+    if the folder is in a bucket. With `duplicates="drop"`, each
     local file is read twice, and memory grows with the number of all files.
 
     With `paths`, only the listed files are ingested. `.inhaulignore` files have no effect, and files in folders named
@@ -137,6 +145,8 @@ async def ingest(
             skipped.
         errors: `"raise"` raises an `ExceptionGroup` of the failures after the rest is saved. `"report"` only lists them
             in the report.
+        memo: As in `Artifact.from_dir`.
+        rehash: As in `Artifact.from_dir`.
         on_event: A function, not async, that is called after the rows of each batch are written. If it raises, the
             ingest ends with the same error. Rows that are written stay, and a repeated call ingests the rest.
 
@@ -160,7 +170,8 @@ async def ingest(
     if path is None and source is None:
         raise TypeError("Pass a folder, or files as paths=")
     where = path if path is not None else source.folder if isinstance(source, Manifest) else Path()
-    folder = Folder(instance, where, key, run, duplicates, exclude, follow_symlinks, errors, unnamed=path is None)
+    options = key, run, duplicates, exclude, follow_symlinks, errors, memo, rehash
+    folder = Folder(instance, where, *options, unnamed=path is None)
     if on_event is not None:
         _check_callable(on_event)
     start = perf_counter()
