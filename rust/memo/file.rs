@@ -94,7 +94,7 @@ impl File {
                 return Err(io::ErrorKind::InvalidData.into());
             }
             let (entries, _) = body.as_chunks();
-            found.entry(device).or_insert_with(Vec::new).extend(entries.iter().map(Entry::parse));
+            found.entry(device).or_default().extend(entries.iter().map(Entry::parse));
         }
         Ok(())
     }

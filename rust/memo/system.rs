@@ -61,7 +61,6 @@ impl Systems {
         system
     }
 
-    #[expect(clippy::unnecessary_cast, reason = "statfs's fields differ by platform")]
     fn look(&self, beside: BorrowedFd<'_>, number: u64) -> Option<System> {
         let kind = u64::from(fstatfs(beside).ok()?.f_type as u32);
         let id = fstatvfs(beside).ok()?.f_fsid;

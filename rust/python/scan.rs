@@ -295,6 +295,7 @@ impl Scanner {
 
     #[staticmethod]
     #[pyo3(signature = (batches, root, *, destination, uploads, overwrite, threads, memo = None))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn again(
         py: Python<'_>,
         batches: Vec<Py<Batch>>,
