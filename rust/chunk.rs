@@ -42,6 +42,8 @@ pub(crate) struct Item {
     /// The uid of its row if that is new.
     pub(crate) uid: Uid,
     pub(crate) plan: Plan,
+    /// It is read even if its hash is remembered.
+    pub(crate) must_read: bool,
 }
 
 impl Item {
@@ -59,7 +61,7 @@ impl Item {
                 rule.map_or(Uid::FIRST, |rule| rule.uid(folder, name))
             }
         };
-        Ok(Self { ordinal: ordinal as u32, uid, plan: Plan::Compare(known.cloned()) })
+        Ok(Self { ordinal: ordinal as u32, uid, plan: Plan::Compare(known.cloned()), must_read: false })
     }
 
     /// The outcome of the file, if it is known without reading the file.

@@ -214,7 +214,7 @@ fn read_files<'a>(
         }
         // A path that ends in a slash means the folder itself, and is refused as such.
         listing.push(if name.is_empty() { b"." } else { name }, kind);
-        items.push(Item { ordinal: ordinal as u32, uid: Uid::FIRST, plan });
+        items.push(Item { ordinal: ordinal as u32, uid: Uid::FIRST, plan, must_read: false });
     }
     let listing = Arc::new(listing);
     let mut chunks = Vec::with_capacity(count.div_ceil(size));

@@ -30,6 +30,7 @@ mod paths;
 #[cfg(feature = "python")]
 mod python;
 mod read;
+pub mod recalled;
 pub mod scan;
 mod sending;
 mod shared;

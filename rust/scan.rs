@@ -21,6 +21,7 @@ use crate::memo::Memo;
 use crate::outbox::Parcel;
 use crate::outcome::{Failure, Known, Status, VerifiedBy};
 use crate::paths::with_slash;
+use crate::recalled::Recalled;
 use crate::shared::{Config, Shared};
 use crate::sync::Interrupted;
 use crate::walk::Walk;
@@ -134,6 +135,7 @@ impl Scan {
                             Status::Unchanged => Plan::Keep(row.clone().into()),
                             Status::New | Status::NewVersion => Plan::Copy(row.clone().into()),
                         },
+                        must_read: false,
                     });
                     Chunk::new(Arc::clone(&rows[0].0), items.collect(), Vec::new())
                 }));
@@ -207,8 +209,26 @@ impl Scan {
     pub fn submit(&self, listing: &Arc<Listing>, known: &HashMap<usize, Arc<Known>>) -> Result<()> {
         let rule = self.salt.as_deref().map(|salt| UidRule::new(salt, listing.ordinal));
         let item = |ordinal: usize| Item::to_compare(listing, ordinal, known.get(&ordinal), rule.as_ref());
-        let items = (0..listing.len()).map(item).collect::<Result<Vec<Item>>>()?;
+        self.submit_items(listing, (0..listing.len()).map(item).collect::<Result<_>>()?)
+    }
 
+    /// Looks at the files of a listing; None unless all are remembered.
+    #[must_use]
+    pub fn recall(&self, listing: &Arc<Listing>) -> Option<Recalled> {
+        let (root, memo) = (self.shared.config.root()?, self.shared.config.memo()?);
+        if memo.knows_nothing() { None } else { Recalled::of(listing, root, memo) }
+    }
+
+    /// Submits a listing whose files are all registered as they are remembered. `known` has the rows of its samples.
+    ///
+    /// # Errors
+    /// See `submit`.
+    pub fn submit_unchanged(&self, recalled: &Recalled, known: &HashMap<usize, Arc<Known>>) -> Result<()> {
+        let rule = self.salt.as_deref().map(|salt| UidRule::new(salt, recalled.listing.ordinal));
+        self.submit_items(&recalled.listing, recalled.items(known, rule.as_ref())?)
+    }
+
+    fn submit_items(&self, listing: &Arc<Listing>, items: Vec<Item>) -> Result<()> {
         let mut chunks = Vec::with_capacity(items.len().div_ceil(CHUNK).max(1));
         let mut items = items.into_iter();
         while chunks.is_empty() || items.len() > 0 {
@@ -341,7 +361,7 @@ mod tests {
         };
         let listing = Arc::new(Listing::new(Arc::new(naming), 0));
         // The listing is empty, so this is never used.
-        let item = Item { ordinal: 0, uid: Uid::FIRST, plan: Plan::Compare(None) };
+        let item = Item { ordinal: 0, uid: Uid::FIRST, plan: Plan::Compare(None), must_read: false };
         let config = Config {
             root: None,
             algorithm: Algorithm::Md5Whole,

@@ -232,7 +232,7 @@ impl<'a> Worker<'a> {
         kind: Kind,
     ) -> Option<Row> {
         let config = &self.shared.config;
-        let memo = config.memo().filter(|memo| !memo.knows_nothing())?;
+        let memo = config.memo().filter(|memo| !chunk.items[index].must_read && !memo.knows_nothing())?;
         let links = if kind == Kind::Unseen { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
         let (size, hash) = memo.recall(folder, &statat(folder, name, links).ok()?)?;
         // A file that is not the staged one is read: that gives the reason.

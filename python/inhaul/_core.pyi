@@ -18,6 +18,7 @@ __all__ = [
     "Memo",
     "PartReader",
     "PathList",
+    "Recalled",
     "Root",
     "Scanner",
     "Stop",
@@ -399,6 +400,21 @@ class Memo:
         """Paths of the files whose hash was wrong in it. If there are any, it is removed."""
 
 @final
+class Recalled:
+    """A listing whose files are all in the memo."""
+
+    @property
+    def range(self) -> tuple[str, str] | None:
+        """The first and the last key; None without files."""
+
+    def text(self) -> str:
+        """Give key, size, hash and hash type of each file, each followed by two slashes."""
+
+    @property
+    def samples(self) -> tuple[list[int], str]:
+        """The ordinals of the files that are read all the same, and their keys as a JSON array."""
+
+@final
 class Contents:
     """The contents seen so far, for `Batch.without_duplicates`."""
 
@@ -645,6 +661,21 @@ class Scanner:
 
         Raises:
             ValueError: The listing is not the next one, or an ordinal or uid is wrong.
+        """
+
+    def recall(self, listing: Listing) -> Recalled | None:
+        """Look at the files of a listing; None unless all are in the memo."""
+
+    def submit_unchanged(self, recalled: Recalled, known: Sequence[_Known]) -> None:
+        """Submit a listing whose files are all registered as they are remembered.
+
+        Args:
+            recalled: The listing.
+            known: What the registry knows of its samples; ordinals are positions in the listing.
+
+        Raises:
+            RuntimeError: The scan was stopped.
+            ValueError: The listing is not the next one, or a uid is wrong.
         """
 
     def next_batch(self) -> Batch | None:

@@ -138,20 +138,22 @@ impl Memo {
 
     /// The size and hash of a file, if it is remembered. `beside` is on the same file system.
     pub(crate) fn recall(&self, beside: BorrowedFd<'_>, stat: &Stat) -> Option<(u64, Hash)> {
-        let system = self.systems.of(beside, stat)?;
-        let key = Key::new(stat)?;
-        self.recall_at(system.device, key, self.systems.now(system, &key))
+        self.look_up(beside, stat).filter(|_| !self.is_sample())
     }
 
-    fn recall_at(&self, device: Device, key: Key, now: i64) -> Option<(u64, Hash)> {
+    /// Like `recall`, also for a file that must be read all the same; see `is_sample`.
+    pub(crate) fn look_up(&self, beside: BorrowedFd<'_>, stat: &Stat) -> Option<(u64, Hash)> {
+        let system = self.systems.of(beside, stat)?;
+        let key = Key::new(stat)?;
+        self.find(system.device, key, self.systems.now(system, &key))
+    }
+
+    fn find(&self, device: Device, key: Key, now: i64) -> Option<(u64, Hash)> {
         // Also when it is used: since then the clock may have been set back, and a file changed at an earlier time.
         if self.knows_nothing() || !key.is_older(now, RACY) {
             return None;
         }
         let entry = self.shelves.get(&device)?.find(key)?;
-        if self.is_sample() {
-            return None;
-        }
         Some((key.size, entry.hash()))
     }
 
@@ -232,7 +234,8 @@ impl Memo {
         file.replace(&merged)
     }
 
-    fn is_sample(&self) -> bool {
+    /// Returns true for a random one of many files.
+    pub(crate) fn is_sample(&self) -> bool {
         // The step and the mixing of SplitMix64.
         let mut dice = self.dice.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         dice = (dice ^ (dice >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -277,18 +280,18 @@ mod tests {
         keep(&memo, key(6, 100), Hash::Sha256([1; 32]));
         memo.save(true).unwrap();
         let memo = open(&shelf, OPTIONS);
-        assert_eq!(memo.recall_at(DEVICE, key(5, 100), LATER), Some((100, small)));
-        assert_eq!(memo.recall_at(DEVICE, key(4, 20 << 20), LATER), Some((20 << 20, large)));
-        assert_eq!(memo.recall_at(DEVICE, key(6, 100), LATER), None, "of another kind");
-        assert_eq!(memo.recall_at(DEVICE, key(5, 101), LATER), None);
-        assert_eq!(memo.recall_at(DEVICE, Key { modified: 0, ..key(5, 100) }, LATER), None);
-        assert_eq!(memo.recall_at(DEVICE, Key { changed: 0, ..key(5, 100) }, LATER), None);
-        assert_eq!(memo.recall_at(Device { id: 3, ..DEVICE }, key(5, 100), LATER), None);
-        assert_eq!(memo.recall_at(DEVICE, key(5, 100), 2_999_999_000), None, "the clock was set back");
+        assert_eq!(memo.find(DEVICE, key(5, 100), LATER), Some((100, small)));
+        assert_eq!(memo.find(DEVICE, key(4, 20 << 20), LATER), Some((20 << 20, large)));
+        assert_eq!(memo.find(DEVICE, key(6, 100), LATER), None, "of another kind");
+        assert_eq!(memo.find(DEVICE, key(5, 101), LATER), None);
+        assert_eq!(memo.find(DEVICE, Key { modified: 0, ..key(5, 100) }, LATER), None);
+        assert_eq!(memo.find(DEVICE, Key { changed: 0, ..key(5, 100) }, LATER), None);
+        assert_eq!(memo.find(Device { id: 3, ..DEVICE }, key(5, 100), LATER), None);
+        assert_eq!(memo.find(DEVICE, key(5, 100), 2_999_999_000), None, "the clock was set back");
         let rehash = open(&shelf, Options { rehash: true, ..OPTIONS });
-        assert_eq!(rehash.recall_at(DEVICE, key(5, 100), LATER), None);
+        assert_eq!(rehash.find(DEVICE, key(5, 100), LATER), None);
         let below = Memo::open(&shelf.0, Path::new("/data/a/b"), OPTIONS);
-        assert_eq!(below.recall_at(DEVICE, key(5, 100), LATER), Some((100, small)));
+        assert_eq!(below.find(DEVICE, key(5, 100), LATER), Some((100, small)));
     }
 
     #[test]
@@ -304,7 +307,7 @@ mod tests {
         let found = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
             let memo = open(&shelf, OPTIONS);
-            let found = (0..3).filter_map(|inode| memo.recall_at(DEVICE, key(inode, 100), LATER));
+            let found = (0..3).filter_map(|inode| memo.find(DEVICE, key(inode, 100), LATER));
             found.map(|(_, hash)| hash).collect::<Vec<_>>()
         };
         assert_eq!(found(&intact).len(), 3);
@@ -331,7 +334,7 @@ mod tests {
         keep(&memo, key(6, 100), Hash::Md5([1; 16]));
         memo.save(true).unwrap();
         let memo = open(&shelf, Options { sample: 1, ..OPTIONS });
-        assert_eq!(memo.recall_at(DEVICE, key(5, 100), LATER), None, "it is read all the same");
+        assert!(memo.is_sample(), "it is read all the same");
         keep(&memo, key(5, 100), Hash::Md5([2; 16]));
         assert_eq!(memo.faults(), [b"/data/file"]);
         assert!(memo.knows_nothing());
@@ -345,10 +348,10 @@ mod tests {
         let memo = open(&shelf, OPTIONS);
         (0..200).for_each(|inode| keep(&memo, key(inode, 100), Hash::Md5([1; 16])));
         memo.save(true).unwrap();
-        let is_known = |inode| open(&shelf, OPTIONS).recall_at(DEVICE, key(inode, 100), LATER).is_some();
+        let is_known = |inode| open(&shelf, OPTIONS).find(DEVICE, key(inode, 100), LATER).is_some();
         for (is_complete, after) in [(false, true), (true, false)] {
             let memo = open(&shelf, OPTIONS);
-            memo.recall_at(DEVICE, key(7, 100), LATER);
+            memo.find(DEVICE, key(7, 100), LATER);
             keep(&memo, key(900, 100), Hash::Md5([1; 16]));
             memo.save(is_complete).unwrap();
             assert!(is_known(7) && is_known(900));

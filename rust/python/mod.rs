@@ -197,7 +197,7 @@ mod _core {
     #[pymodule_export]
     use super::path_list::PathList;
     #[pymodule_export]
-    use super::scan::{Batch, Contents, GivenFiles, Listing, Scanner};
+    use super::scan::{Batch, Contents, GivenFiles, Listing, Recalled, Scanner};
     #[pymodule_export]
     use super::{
         accessor, check_patterns, copy_file, crc32c, crc32c_combine, filesystem_magic, hash_bytes, hash_dir,

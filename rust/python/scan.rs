@@ -27,6 +27,7 @@ use crate::outbox::{Parcel, ParcelContent};
 use crate::outcome::{self, Failure, Reason, Status, VerifiedBy};
 use crate::packed;
 use crate::paths::with_slash;
+use crate::recalled;
 use crate::scan::{Options, Scan};
 use crate::write::Destination;
 
@@ -72,6 +73,27 @@ impl Listing {
 
     fn keys_json(&self, py: Python<'_>) -> String {
         py.detach(|| self.0.keys_json())
+    }
+}
+
+#[pyclass(frozen, module = "inhaul._core")]
+pub(super) struct Recalled(recalled::Recalled);
+
+#[pymethods]
+impl Recalled {
+    #[getter]
+    fn range(&self) -> Option<(String, String)> {
+        self.0.range()
+    }
+
+    fn text(&self, py: Python<'_>) -> String {
+        py.detach(|| self.0.text())
+    }
+
+    #[getter]
+    fn samples(&self) -> (Vec<usize>, String) {
+        let (samples, keys) = self.0.samples();
+        (samples.to_owned(), keys)
     }
 }
 
@@ -335,6 +357,14 @@ impl Scanner {
 
     fn submit(&self, py: Python<'_>, listing: &Listing, known: Vec<Known>) -> PyResult<()> {
         blocking(py, |_| self.0.submit(&listing.0, &by_ordinal(known)?))
+    }
+
+    fn recall(&self, py: Python<'_>, listing: &Listing) -> Option<Recalled> {
+        py.detach(|| self.0.recall(&listing.0)).map(Recalled)
+    }
+
+    fn submit_unchanged(&self, py: Python<'_>, recalled: &Recalled, known: Vec<Known>) -> PyResult<()> {
+        blocking(py, |_| self.0.submit_unchanged(&recalled.0, &by_ordinal(known)?))
     }
 
     fn next_batch(&self, py: Python<'_>) -> PyResult<Option<Batch>> {

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from hashlib import md5
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -129,6 +130,23 @@ async def lookup(conn: AsyncConnection, storage_id: int, keys_json: str) -> Sequ
     """
     rows = await conn.execute(_lookup(conn.dialect.name), {"json": keys_json, "storage_id": storage_id})
     return [(*row,) for row in rows]
+
+
+async def holds(conn: AsyncConnection, storage_id: int, keys: tuple[str, str], contents: str) -> bool:
+    """Returns True if the live artifacts from one key to another have exactly these contents.
+
+    Args:
+        conn: A connection in a transaction.
+        storage_id: The storage of the keys.
+        keys: The first and the last key.
+        contents: Key, size, hash and hash type of each, in the order of the keys, each followed by two slashes. No key
+            contains these.
+    """
+    first, last = keys
+    found = await conn.scalar(_contents(conn.dialect.name), {"storage_id": storage_id, "first": first, "last": last})
+    if conn.dialect.name == "sqlite":
+        return bool(found == contents)
+    return bool(found == await asyncio.to_thread(lambda: md5(contents.encode(), usedforsecurity=False).hexdigest()))
 
 
 async def insert_artifacts(
@@ -264,6 +282,17 @@ def _highest(table: str) -> str:
     """Returns a query for the highest uid in a table of the family of the artifact `a`."""
     stem = f"substr(a.uid, 1, {FAMILY})"
     return f"(SELECT max(b.uid) FROM {table} b WHERE b.uid >= {stem} AND b.uid < {stem} || '{AFTER}')"  # noqa: S608
+
+
+@cache
+def _contents(dialect: str) -> Executable:
+    """Returns a query for the contents, as text on SQLite; on PostgreSQL as MD5, since that is sent over a network."""
+    one = "a.key || '//' || a.size || '//' || a.hash || '//' || a.hash_type || '//'"
+    where = f"a.storage_id = :storage_id AND a.key >= :first AND a.key <= :last AND {LIVE[dialect]}"
+    if dialect == "sqlite":
+        rows = f"SELECT {one} AS one FROM artifact a WHERE {where} ORDER BY a.key"  # noqa: S608 - only constants
+        return text(f"SELECT group_concat(one, '') FROM ({rows})")  # noqa: S608
+    return text(f"SELECT md5(string_agg({one}, '' ORDER BY a.key)) FROM artifact a WHERE {where}")  # noqa: S608
 
 
 @cache

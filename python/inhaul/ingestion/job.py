@@ -50,6 +50,7 @@ class Job:
         drop_duplicates: Whether only the first of files with equal content is kept.
         memo: Whether the memo is used; True also on network file systems, None where it is safe.
         rehash: Whether all files are read, also those that the memo knows.
+        keeps_rows: Whether the caller needs the rows of unchanged files.
         others: Roots of other storages in the folder, and links that lead into them.
         address: The address of a folder in a bucket, without its server; None for a folder on this machine.
         paths: The files to ingest, by default all files of the folder.
@@ -67,6 +68,7 @@ class Job:
     drop_duplicates: bool
     memo: bool | None = None
     rehash: bool = False
+    keeps_rows: bool = True
     others: Sequence[str] = ()
     address: str | None = None
     paths: GivenPaths | None = None
@@ -126,6 +128,11 @@ class Job:
             drop_duplicates=drop_duplicates,
             others=await asyncio.to_thread(_theirs, folder, others, follow_symlinks),
         )
+
+    @property
+    def needs_rows(self) -> bool:
+        """True if the rows of unchanged files are needed: by the caller, or to link them with a run."""
+        return self.keeps_rows or self.run_id is not None
 
     def report(self) -> IngestReport:
         """Returns a report with only the folders that the walk leaves out because they belong to other storages."""

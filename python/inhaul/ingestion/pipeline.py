@@ -29,7 +29,7 @@ from inhaul.ingestion.job import Job
 from inhaul.ingestion.journal import Session
 from inhaul.ingestion.path_list import ListScan
 from inhaul.ingestion.report import IngestEvent, IngestReport, Status
-from inhaul.ingestion.scan import Batch, Contents, Root, Scan, Scanner
+from inhaul.ingestion.scan import Batch, Contents, Listing, Recalled, Root, Scan, Scanner
 from inhaul.ingestion.upload import upload
 from inhaul.ingestion.versions import next_version
 from inhaul.keys import stem, uid_of
@@ -219,15 +219,53 @@ async def _plan(job: Job, scan: Scan) -> None:
     storages = await job.instance.storages.beside(job.root)
     async with database.read() as conn:
         storages = [one for one in storages if await bulk.any_under(conn, one, prefix)]
+    if len(storages) == 1 and not job.needs_rows:
+        await _plan_changes(job, scan, storages[0])
+        return
     async for listing in scan.listings():
-        known: list[bulk.Known] = []
-        if storages:
-            keys = await asyncio.to_thread(listing.keys_json)
-            async with database.read() as conn:
-                for storage_id in storages:
-                    known += await bulk.lookup(conn, storage_id, keys)
-            known.sort(key=lambda one: one[6] != TRASH)  # of several rows with one key, the last one counts
-        await scan.submit(listing, known)
+        await _ask(job, scan, listing, storages)
+
+
+async def _ask(job: Job, scan: Scan, listing: Listing, storages: Sequence[int]) -> None:
+    """Asks the registry for the row of each file of a listing."""
+    known: list[bulk.Known] = []
+    if storages:
+        keys = await asyncio.to_thread(listing.keys_json)
+        async with job.instance.database.read() as conn:
+            for storage_id in storages:
+                known += await bulk.lookup(conn, storage_id, keys)
+        known.sort(key=lambda one: one[6] != TRASH)  # of several rows with one key, the last one counts
+    await scan.submit(listing, known)
+
+
+async def _plan_changes(job: Job, scan: Scan, storage_id: int) -> None:
+    """Does the same as `_plan`, but asks for rows only where a listing differs from the registry.
+
+    While the registry is asked about one listing, the files of the next one are looked at.
+    """
+    with unwrapped():
+        async with asyncio.TaskGroup() as tasks:
+            waiting: tuple[Listing, asyncio.Task[tuple[Recalled, str] | None]] | None = None
+            async for listing in scan.listings():
+                before, waiting = waiting, (listing, tasks.create_task(scan.recall(listing)))
+                if before is not None:
+                    await _compare(job, scan, storage_id, before[0], await before[1])
+            if waiting is not None:
+                await _compare(job, scan, storage_id, waiting[0], await waiting[1])
+
+
+async def _compare(job: Job, scan: Scan, storage_id: int, listing: Listing, found: tuple[Recalled, str] | None) -> None:
+    """Submits a listing: as unchanged if its files are remembered, and the registry has just them between its keys."""
+    if found is not None and (keys := found[0].range) is not None:
+        recalled, contents = found
+        samples, sampled = recalled.samples
+        async with job.instance.database.read() as conn:
+            is_registered = await bulk.holds(conn, storage_id, keys, contents)
+            rows = await bulk.lookup(conn, storage_id, sampled) if is_registered and samples else ()
+        if is_registered:
+            await scan.submit_unchanged(recalled, [(samples[row[0]], *row[1:]) for row in rows])
+            return
+    await _ask(job, scan, listing, [storage_id])
 
 
 async def _record(

@@ -6,7 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self, TypeAlias
 
-from inhaul._core import Batch, Contents, GivenFiles, Listing, PartReader, PathList, Root, Scanner, check_patterns
+from inhaul._core import (
+    Batch,
+    Contents,
+    GivenFiles,
+    Listing,
+    PartReader,
+    PathList,
+    Recalled,
+    Root,
+    Scanner,
+    check_patterns,
+)
 from inhaul.hashing.memo import warn_of
 from inhaul.tasks import to_the_end
 
@@ -21,6 +32,7 @@ __all__ = [
     "Listing",
     "PartReader",
     "PathList",
+    "Recalled",
     "Root",
     "Scan",
     "Scanner",
@@ -37,7 +49,7 @@ class Scan:
 
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
-        self._threads = ThreadPoolExecutor(3, thread_name_prefix="inhaul-scan")
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="inhaul-scan")
 
     @classmethod
     @asynccontextmanager
@@ -70,6 +82,20 @@ class Scan:
         """Lets the scanner read the files of a listing, with the rows that the registry has for them."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._threads, self._scanner.submit, listing, known)
+
+    async def recall(self, listing: Listing) -> tuple[Recalled, str] | None:
+        """Looks at the files of a listing. Returns them and their contents; None unless all are as they were read."""
+
+        def recall() -> tuple[Recalled, str] | None:
+            recalled = self._scanner.recall(listing)
+            return None if recalled is None else (recalled, recalled.text())
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, recall)
+
+    async def submit_unchanged(self, recalled: Recalled, known: "Sequence[bulk.Known]") -> None:
+        """Submits a listing of files that are registered as they are, with the rows of its samples."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._threads, self._scanner.submit_unchanged, recalled, known)
 
     async def batches(self) -> AsyncIterator[Batch]:
         """Yields the files in path order, after they are read, and stored if the scanner has a destination."""

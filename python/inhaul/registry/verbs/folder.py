@@ -175,7 +175,7 @@ async def ingest(
     if on_event is not None:
         _check_callable(on_event)
     start = perf_counter()
-    job = await folder.job(source)
+    job = replace(await folder.job(source), keeps_rows=duplicates == "drop")
     report = job.report()
     tell = pipeline.teller(report, on_event)
     session = await job.session()
