@@ -199,3 +199,24 @@ fn parse(head: &[u8; HEAD]) -> io::Result<(usize, Device)> {
     }
     Ok((count, Device { number: number(8, 8), id: number(16, 8) }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::Key;
+    use super::super::histories::{Shelf, file_of};
+    use super::*;
+    use crate::hash::Hash;
+
+    #[test]
+    fn a_memo_of_another_boot_is_empty() {
+        let shelf = Shelf::new("boot");
+        let this = file_of(&shelf.0);
+        let other = File { path: this.path.clone(), boot: [b'0'; BOOT] };
+        let key = Key { inode: 1, size: 2, modified: 3, changed: 4 };
+        let entries = vec![Entry::new(key, &Hash::Md5([5; 16])).unwrap()];
+        let shelves = BTreeMap::from([(Device { number: 6, id: 7 }, entries)]);
+        other.replace(&shelves).unwrap();
+        assert_eq!(other.load(), shelves);
+        assert_eq!(this.load(), BTreeMap::new());
+    }
+}
