@@ -151,11 +151,11 @@ impl World {
     fn damage(&mut self) {
         let path = file_of(&self.shelf).path().to_owned();
         let Ok(mut bytes) = std::fs::read(&path) else { return };
-        let at = self.random.below(bytes.len());
+        let at = self.random.below(bytes.len().max(1));
         match self.random.below(3) {
             0 => return std::fs::remove_file(path).unwrap(),
             1 => bytes.truncate(at),
-            _ => bytes[at] ^= 1 << self.random.below(8),
+            _ => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << self.random.below(8)),
         }
         std::fs::write(path, bytes).unwrap();
     }

@@ -219,7 +219,7 @@ def _copy_tree_over(path: Path, content: bytes) -> None:
 
 
 def _write_through_link(path: Path, content: bytes) -> None:
-    link = path.with_name("link")
+    link = path.with_name(f"{path.name}-link")
     link.unlink(missing_ok=True)
     link.hardlink_to(path)
     with link.open("r+b") as file:
@@ -232,7 +232,7 @@ def _store_through_mapping(path: Path, content: bytes) -> None:
 
 
 def _swap(path: Path, content: bytes) -> None:
-    other = path.with_name("swapped")
+    other = path.with_name(f"{path.name}-swapped")
     other.write_bytes(content)
     between = path.with_name("between")
     path.rename(between)
