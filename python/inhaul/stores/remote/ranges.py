@@ -1,4 +1,4 @@
-"""Long listings: ranges of keys are listed side by side; see `docs/design/0017-listing.md`.
+"""Long listings: ranges of keys are listed side by side; see `docs/design/0018-listing.md`.
 
 The first pages are listed one after the other, so a short listing sends no other requests. Then boundaries are guessed
 from the keys of the last page, and the ranges between them are listed at the same time. A range that is still long is
