@@ -219,7 +219,7 @@ async def _plan(job: Job, scan: Scan) -> None:
     storages = await job.instance.storages.beside(job.root)
     async with database.read() as conn:
         storages = [one for one in storages if await bulk.any_under(conn, one, prefix)]
-    if len(storages) == 1 and not job.needs_rows:
+    if len(storages) == 1 and not job.needs_rows and job.paths is None:
         await _plan_changes(job, scan, storages[0])
         return
     async for listing in scan.listings():
