@@ -1,6 +1,5 @@
 """`inhaul hash`: digests as `md5sum` prints them."""
 
-import asyncio
 import json
 import os
 import sys
@@ -51,7 +50,9 @@ def hash_paths(
 async def _hash(
     paths: list[str], algorithm: Algorithm | TreeAlgorithm, part_size: int, rehash: bool
 ) -> list[Digest | Exception]:
-    from inhaul.hashing import aio  # noqa: PLC0415 - `--help` needs no event loop
+    import asyncio  # noqa: PLC0415 - `--help` needs no event loop
+
+    from inhaul.hashing import aio  # noqa: PLC0415 - the same
 
     for path in paths:
         check_path_text(path)
