@@ -119,6 +119,26 @@ def test_an_unchanged_ingest_opens_no_file(local: Path, tmp_path: Path) -> None:
     assert len(calls) == 200
 
 
+def test_unchanged_files_of_a_list_are_not_opened_and_the_others_are_not_forgotten(local: Path, tmp_path: Path) -> None:
+    fill(local, 100)
+    age()
+    script = """
+import asyncio, sys, inhaul
+from pathlib import Path
+from inhaul.hashing import memo
+memo.SAMPLE = 1 << 62
+async def main():
+    async with inhaul.connect(sys.argv[1], sys.argv[2]):
+        paths = sorted(Path(sys.argv[1]).glob("*/file-*"))[: int(sys.argv[3])]
+        print((await inhaul.ingest(sys.argv[1], paths=paths)).counts)
+asyncio.run(main())
+"""
+    arguments = (str(local), f"sqlite:///{tmp_path}/registry.db")
+    for count, opened in ((100, 100), (40, 0), (100, 0)):
+        _, calls = traced(tmp_path, script, *arguments, str(count))
+        assert len([call for call in calls if "open" in call]) == opened
+
+
 def test_a_list_that_was_staged_is_saved_in_place_without_reading(local: Path, tmp_path: Path) -> None:
     fill(local, 20)
     age()

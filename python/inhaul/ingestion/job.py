@@ -279,8 +279,6 @@ class Job:
         )
 
     def _memo(self) -> Memo | None:
-        if self.paths is not None:  # they may lie anywhere
-            return None
         return open_memo(self.path, memo=self.memo, rehash=self.rehash)
 
     def _destination(self, store: Store | None) -> Root | None:
