@@ -51,8 +51,10 @@ class SlowFolder:
 
     def inhaul(self) -> Figures:
         """Ingests the folder into local storage, and says how many requests that took."""
+        work = self._bench.work()
         with self._mounted() as folder:
-            figures = json.loads(run(HERE / "jobs.py", "take", folder, self._bench.work()))
+            figures = json.loads(run(HERE / "jobs.py", "take", folder, work))
+        shutil.rmtree(work / "storage")  # the copies of all rounds would not fit on the disk
         count = folder.parent / "count"
         for _ in range(100):
             if count.exists() and (text := count.read_text()).endswith("\n"):
@@ -62,11 +64,14 @@ class SlowFolder:
 
     def rclone(self) -> Figures:
         """Copies the folder with rclone."""
+        copy = self._bench.work() / "copy"
         with self._mounted() as folder:
             start = time.perf_counter()
-            command = [RCLONE, "copy", "--transfers=64", "--checkers=64", folder, self._bench.work() / "copy"]
+            command = [RCLONE, "copy", "--transfers=64", "--checkers=64", folder, copy]
             subprocess.run(command, check=True, env=os.environ | {"RCLONE_CONFIG": "/dev/null"})
-            return {"seconds": time.perf_counter() - start}
+            seconds = time.perf_counter() - start
+        shutil.rmtree(copy)
+        return {"seconds": seconds}
 
 
 def readers(folder: Path, threads: int) -> Figures:

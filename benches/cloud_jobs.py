@@ -24,7 +24,7 @@ from obstore.store import AzureStore
 
 import inhaul
 from inhaul.stores.remote.limiter import Limits
-from meters import Meter, bytes_read, cpu_time, status
+from meters import Meter, cpu_time, measured_ingest
 
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"  # otherwise gcsfs asks Google about the bucket
 
@@ -57,17 +57,7 @@ async def inhaul_ingest(task: Task) -> Figures:
     (warming / "large").write_bytes(bytes(8 << 20))
     async with inhaul.connect(address, f"sqlite:///{task.work}/registry.db", storage_options=task.options):
         await inhaul.ingest(warming)
-        seconds, cpu, memory, read = Meter(), cpu_time(), status("VmRSS"), bytes_read()
-        report = await inhaul.ingest(task.folder)
-        if report.failed or report.skipped:
-            raise RuntimeError(f"{report!r} is not the whole corpus")
-        return {
-            "files": report.files,
-            "seconds": seconds(),
-            "cpu": cpu_time() - cpu,
-            "memory": status("VmHWM") - memory,
-            "read": (bytes_read() - read) / report.bytes,
-        }
+        return await measured_ingest(task.folder)
 
 
 async def fsspec_put(task: Task) -> Figures:

@@ -4,6 +4,8 @@ import resource
 import time
 from pathlib import Path
 
+import inhaul
+
 
 class Meter:
     """Seconds since it was made."""
@@ -30,3 +32,18 @@ def status(field: str) -> int:
         if line.startswith(field):
             return int(line.split()[1]) * 1024
     raise LookupError(field)
+
+
+async def measured_ingest(folder: Path) -> dict[str, float]:
+    """Ingests a folder into the current instance. Returns what that took."""
+    seconds, cpu, memory, read = Meter(), cpu_time(), status("VmRSS"), bytes_read()
+    report = await inhaul.ingest(folder)
+    if report.failed or report.skipped:
+        raise RuntimeError(f"{report!r} is not the whole corpus")
+    return {
+        "files": report.files,
+        "seconds": seconds(),
+        "cpu": cpu_time() - cpu,
+        "memory": status("VmHWM") - memory,
+        "read": (bytes_read() - read) / report.bytes,
+    }

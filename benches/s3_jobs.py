@@ -19,7 +19,7 @@ from obstore.store import S3Store
 
 import inhaul
 from inhaul.stores.remote.limiter import Limits
-from meters import Meter, bytes_read, cpu_time, status
+from meters import Meter, cpu_time, measured_ingest
 
 IN_FLIGHT = Limits().requests
 PARTS_IN_FLIGHT = Limits().parts
@@ -43,17 +43,7 @@ async def inhaul_ingest(task: Task) -> Figures:
     async with inhaul.connect(root, f"sqlite:///{task.work}/registry.db") as instance:
         await instance.open()
         await inhaul.ingest(_warming(task))
-        seconds, cpu, memory, read = Meter(), cpu_time(), status("VmRSS"), bytes_read()
-        report = await inhaul.ingest(task.folder)
-        if report.failed or report.skipped:
-            raise RuntimeError(f"{report!r} is not the whole corpus")
-        return {
-            "files": report.files,
-            "seconds": seconds(),
-            "cpu": cpu_time() - cpu,
-            "memory": status("VmHWM") - memory,
-            "read": (bytes_read() - read) / report.bytes,
-        }
+        return await measured_ingest(task.folder)
 
 
 def _warming(task: Task) -> Path:
