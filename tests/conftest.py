@@ -22,6 +22,7 @@ import inhaul
 import inhaul.sync
 from azure_places import AzurePlace
 from gcs_places import GcsPlace
+from inhaul.instance.handle import stack
 from places import RemotePlace
 from s3_places import Place
 from s3_servers import S3Server, moto, rclone, seaweedfs
@@ -69,6 +70,7 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("INHAUL_CACHE_DIR", str(tmp_path / "cache"))  # for the processes that a test starts
     monkeypatch.setattr("inhaul.settings.cache_dir", tmp_path / "cache")
+    monkeypatch.setattr(stack, "_defaults", [])  # an instance that an earlier test connected and did not enter
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

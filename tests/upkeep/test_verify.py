@@ -151,7 +151,7 @@ async def test_one_object_of_two_rows_is_missed_for_neither(tmp_path: Path) -> N
     async with connect(root):
         (root / "x.csv").write_text("content")
         await (await Artifact(root / "x.csv").save()).delete()
-        changed = {"id": "id + 1", "uid": "'z' || substr(uid, 2)", "visibility": "0"}
+        changed = {"id": "id + 1", "uid": "substr(uid, 2) || substr(uid, 1, 1)", "visibility": "0"}
         with sqlite3.connect(root / ".inhaul" / "registry.db") as connection:
             columns = [row[1] for row in connection.execute("PRAGMA table_info(artifact)")]
             values = ", ".join(changed.get(column, column) for column in columns)
