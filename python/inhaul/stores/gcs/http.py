@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import lru_cache
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -13,10 +12,8 @@ from inhaul.stores.remote.aio import broken, sent_body, session
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
-    from yarl import URL
 
 _ERROR = 64 << 10  # bytes of an error that are read
-_AT_ONCE = 64 << 10  # bytes of a reply that are read in one piece
 _STORED = "gzip"  # accepted, so that an object which is stored in this form is not unpacked on its way
 
 
@@ -77,45 +74,32 @@ class Http:
             Broken: The connection broke.
             TimeoutError: There was no progress.
         """
-        from aiohttp import ClientError
-
         watchdog = asyncio.timeout(self._no_progress)
         try:
             async with (
                 watchdog,
-                await self._begin(method, path, query, headers, body, watchdog, as_stored=as_stored) as reply,
+                self._reply(method, path, query, headers, body, watchdog, as_stored=as_stored) as reply,
             ):
                 await self._check(reply, also)
-                return Reply(reply.status, reply.headers, await self._content(reply, watchdog))
-        except ClientError as error:
-            raise broken(error) from None
+                chunks = []
+                async for chunk in reply.content.iter_any():
+                    watchdog.reschedule(asyncio.get_running_loop().time() + self._no_progress)
+                    chunks.append(chunk)
+                return Reply(reply.status, reply.headers, chunks[0] if len(chunks) == 1 else b"".join(chunks))
         finally:
             del watchdog  # breaks a reference cycle that would keep this frame alive
-
-    async def _content(self, reply: "ClientResponse", watchdog: asyncio.Timeout) -> bytes:
-        if reply.content_length is not None and reply.content_length <= _AT_ONCE:
-            return await reply.read()
-        chunks = []
-        async for chunk in reply.content.iter_any():
-            watchdog.reschedule(asyncio.get_running_loop().time() + self._no_progress)
-            chunks.append(chunk)
-        return b"".join(chunks)
 
     @asynccontextmanager
     async def stream(
         self, path: str, query: Mapping[str, str], headers: Mapping[str, str]
     ) -> "AsyncIterator[ClientResponse]":
         """Requests content, whose bytes may take any time. `send` says what is raised."""
-        from aiohttp import ClientError
-
         watchdog = asyncio.timeout(self._no_progress)
         try:
-            async with watchdog, await self._begin("GET", path, query, headers, b"", watchdog, as_stored=True) as reply:
+            async with watchdog, self._reply("GET", path, query, headers, b"", watchdog, as_stored=True) as reply:
                 await self._check(reply, ())
                 watchdog.reschedule(None)
                 yield reply
-        except ClientError as error:
-            raise broken(error) from None
         finally:
             del watchdog
 
@@ -123,7 +107,8 @@ class Http:
         """Returns the limit on the time of one read of a stream."""
         return asyncio.timeout(self._no_progress)
 
-    async def _begin(
+    @asynccontextmanager
+    async def _reply(
         self,
         method: str,
         path: str,
@@ -133,21 +118,23 @@ class Http:
         watchdog: asyncio.Timeout,
         *,
         as_stored: bool,
-    ) -> "AbstractAsyncContextManager[ClientResponse]":
+    ) -> "AsyncIterator[ClientResponse]":
+        from aiohttp import ClientError
+        from yarl import URL
+
         sent = {**await self._tokens.header(), **(headers or {})}
         if as_stored:
             sent["Accept-Encoding"] = _STORED
-        url = _url(self.server + path, tuple(query.items()) if query else ())
+        mark = "&" if "?" in path else "?"
+        url = URL(self.server + path + (mark + urlencode(query, quote_via=quote) if query else ""), encoded=True)
         data = sent_body(body, watchdog, self._no_progress)
-        return self._session.request(
-            method,
-            url,
-            data=data,
-            headers=sent,
-            allow_redirects=False,
-            auto_decompress=not as_stored,
-            middlewares=() if method == "POST" else None,  # aiohttp never repeats a POST, and calling them costs time
-        )
+        try:
+            async with self._session.request(
+                method, url, data=data, headers=sent, allow_redirects=False, auto_decompress=not as_stored
+            ) as reply:
+                yield reply
+        except ClientError as error:
+            raise broken(error) from None
 
     async def _check(self, reply: "ClientResponse", also: tuple[int, ...]) -> None:
         if 200 <= reply.status < 300 or reply.status in also:
@@ -159,11 +146,3 @@ class Http:
     async def aclose(self) -> None:
         """Closes the connections."""
         await self._session.close()
-
-
-@lru_cache(maxsize=64)  # all puts of small objects have the same
-def _url(address: str, query: tuple[tuple[str, str], ...]) -> "URL":
-    from yarl import URL
-
-    mark = "&" if "?" in address else "?"
-    return URL(address + (mark + urlencode(query, quote_via=quote) if query else ""), encoded=True)
