@@ -40,7 +40,7 @@ class Limits:
         most: Concurrent requests, if more of them bring more throughput.
         parts: Concurrent parts of one object.
         no_progress: Seconds without any progress after which a request is aborted.
-        give_up: Seconds after which a request is no longer retried.
+        give_up: Seconds without any success after which requests are no longer retried.
         backoff: The longest wait before the first retry, in seconds; the maximum doubles with each further retry.
         longest_backoff: The longest wait before any retry, in seconds.
     """

@@ -18,6 +18,7 @@ C_co = TypeVar("C_co", bound=Readers, covariant=True)
 
 _IN_MEMORY = 128 << 20  # the most bytes of downloads in memory, and as many of uploads
 _TRIES = 5  # for failures that should not happen twice: damage in transit, expired credentials
+_CROWDED = 5  # a request may fail so many times longer while others succeed: a busy server serves at random
 
 
 class Refused(ObjectRefused):
@@ -88,6 +89,7 @@ class Requests(Generic[C_co]):
         self.upload_room = Room(_IN_MEMORY)
         self.unsettled: dict[str, str] = {}
         self._open = open_clients
+        self._succeeded = 0.0  # when a request last did
         self._limiter = Limiter(limits.requests, slow=limits.no_progress / 4, most=limits.most)
         self._clients: C_co | None = None
         self._outdated: list[C_co] = []
@@ -105,8 +107,8 @@ class Requests(Generic[C_co]):
             Refused: The object or upload does not exist, or an object exists that should not.
             StorageMissing: There is no such bucket.
             StorageDenied: The credentials are refused, or the clock of this machine is wrong.
-            StorageUnavailable: No try succeeded in `limits.give_up` seconds, or the certificate of the server is not
-                trusted.
+            StorageUnavailable: No request to the bucket succeeded in `limits.give_up` seconds, or this one did not in
+                five times as long, or the certificate of the server is not trusted.
             StorageFull: The storage has no room.
             ObjectRefused: The storage does not accept this request.
         """
@@ -130,13 +132,13 @@ class Requests(Generic[C_co]):
                     self._limiter.release()
                     spent += 1
                 first = first or sent
-                if not self._worth_another(fault, spent, now - first):
-                    raise self._final(fault, key, needs, again=failures > 0) from None
+                if not self._worth_another(fault, spent, first, now):
+                    raise self._final(fault, key, needs, now - first, again=failures > 0) from None
             except BaseException:
                 self._limiter.release()
                 raise
             else:
-                now = loop.time()
+                self._succeeded = now = loop.time()
                 self._limiter.succeeded(now, now - sent, needs)
                 return result
             if fault.kind is Kind.EXPIRED:
@@ -162,16 +164,17 @@ class Requests(Generic[C_co]):
                 self._clients = fresh
             return self._clients
 
-    def _worth_another(self, fault: Fault, spent: int, seconds: float) -> bool:
+    def _worth_another(self, fault: Fault, spent: int, first: float, now: float) -> bool:
         if fault.kind in AGAIN:
-            return seconds + self.limits.backoff < self.limits.give_up
+            patience = self.limits.give_up - self.limits.backoff
+            return now - max(first, self._succeeded) < patience and now - first < _CROWDED * patience
         return fault.kind in (Kind.DAMAGED, Kind.EXPIRED) and spent < _TRIES
 
     def _pause(self, failures: int) -> float:
         longest = min(self.limits.longest_backoff, self.limits.backoff * 2 ** min(failures, 30))
         return random.uniform(0, longest)  # noqa: S311 - spreads the load, hides nothing
 
-    def _final(self, fault: Fault, key: str, needs: str, *, again: bool) -> Exception:
+    def _final(self, fault: Fault, key: str, needs: str, seconds: float, *, again: bool) -> Exception:
         """Returns the error to raise. It quotes neither the request nor the reply, as they may hold credentials."""
         where = f"{key!r} in {self.address}" if key else str(self.address)
         match fault.kind:
@@ -200,5 +203,6 @@ class Requests(Generic[C_co]):
                 return ObjectRefused(f"{where}: the storage refuses the request ({fault})")
             case _:
                 return StorageUnavailable(
-                    f"{where}: no success in {self.limits.give_up:g} s ({fault}): check the server, then call again"
+                    f"{where}: no success in {max(round(seconds), self.limits.give_up):g} s ({fault}): "
+                    "check the server, then call again"
                 )
