@@ -203,6 +203,6 @@ class Requests(Generic[C_co]):
                 return ObjectRefused(f"{where}: the storage refuses the request ({fault})")
             case _:
                 return StorageUnavailable(
-                    f"{where}: no success in {max(round(seconds), self.limits.give_up):g} s ({fault}): "
+                    f"{where}: no success in {max(self.limits.give_up, int(seconds)):g} s ({fault}): "
                     "check the server, then call again"
                 )
