@@ -18,7 +18,7 @@ from inhaul.settings import settings
 if TYPE_CHECKING:
     from inhaul import core as core
     from inhaul import datasets as datasets
-    from inhaul.ingestion.report import IngestEvent, IngestReport, Issue, Reason, Status
+    from inhaul.ingestion.report import Change, IngestEvent, IngestReport, Issue, Missing, Moved, Reason, Status
     from inhaul.instance import Instance, connect
     from inhaul.measuring.measure import measure
     from inhaul.measuring.report import MeasuredStep, MeasureReport
@@ -61,6 +61,7 @@ __all__ = (
     "ArtifactList",
     "BackedAccessor",
     "BackedElement",
+    "Change",
     "Collection",
     "Defect",
     "Feature",
@@ -76,6 +77,8 @@ __all__ = (
     "LabelManager",
     "MeasureReport",
     "MeasuredStep",
+    "Missing",
+    "Moved",
     "QuerySet",
     "Reason",
     "RemoteReport",
@@ -109,7 +112,16 @@ _HOMES = {
     "inhaul.stores.abilities": ("Ability", "RemoteReport"),
     "inhaul.stores.probe": ("testremote",),
     "inhaul.upkeep.reports": ("Defect", "Finding", "GcReport", "VerifyReport"),
-    "inhaul.ingestion.report": ("IngestEvent", "IngestReport", "Issue", "Reason", "Status"),
+    "inhaul.ingestion.report": (
+        "Change",
+        "IngestEvent",
+        "IngestReport",
+        "Issue",
+        "Missing",
+        "Moved",
+        "Reason",
+        "Status",
+    ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = ("core", "datasets")  # modules that users need not import separately

@@ -81,6 +81,16 @@ def ingest(
         ),
     ] = None,
     rehash: Annotated[bool, typer.Option("--rehash", help="Read all files, also those that have not changed.")] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Move artifacts into the trash whose files are no longer in the folder.")
+    ] = False,
+    prune_force: Annotated[
+        bool,
+        typer.Option("--prune-force", help="The same, even if the folder is empty or another one is mounted there."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what is new, changed, missing and moved. Write nothing.")
+    ] = False,
     storage: Storage = None,
     db: Database = None,
 ) -> None:
@@ -110,10 +120,14 @@ def ingest(
                     follow_symlinks="anywhere" if follow_anywhere else follow_symlinks,
                     memo=memo,
                     rehash=rehash,
+                    prune="force" if prune_force else prune,
+                    dry_run=dry_run,
                     on_event=on_event,
                 )
 
     report = run(work())
+    if dry_run:
+        _print_changes(report)
     _print_report(report)
     if report.failed:
         raise typer.Exit(SOME_FAILED)
@@ -149,6 +163,16 @@ def _progress() -> "Iterator[Callable[[inhaul.IngestEvent], None] | None]":
         yield show_event
 
 
+def _print_changes(report: "inhaul.IngestReport") -> None:
+    """Prints a line for each file that a dry run found new, changed, missing or moved."""
+    for change in report.changes:
+        say("new" if change.status == "new" else "changed", change.key)
+    for gone in report.missing:
+        say("missing", gone.key)
+    for moved in report.moved:
+        say("moved", moved.old_key, moved.new_key)
+
+
 def _print_report(report: "inhaul.IngestReport") -> None:
     from rich.table import Table
 
@@ -159,9 +183,14 @@ def _print_report(report: "inhaul.IngestReport") -> None:
     for name, count in {"files": report.files, **counts, "failed": len(report.failed)}.items():
         table.add_row(name, f"{count:,}")
     table.add_row("skipped", f"{len(report.skipped):,}")
+    for name, count in {"missing": report.n_missing, "moved": report.n_moved, "pruned": report.pruned}.items():
+        if count:
+            table.add_row(name, f"{count:,}")
     table.add_row("size", decimal(report.bytes))
     table.add_row("time", f"{report.seconds:,.2f} s")
     table.add_row("rate", f"{report.files / report.seconds:,.0f} files/s")
     console().print(table)
+    for why, count in report.not_pruned.items():
+        say(f"{count:,} not pruned: {why}. Check that, then use --prune-force if they are really gone", err=True)
     for issue in report.failed:
         say(f"{issue.reason}: {printable(str(issue.path))}", err=True)

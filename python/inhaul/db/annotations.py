@@ -6,11 +6,11 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Executable, bindparam, select, text
+from sqlalchemy import Executable, Table, bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inhaul.db.bulk import elements, insert_into, item
-from inhaul.db.tables import artifact_feature_value, artifact_ulabel, feature_value
+from inhaul.db.tables import artifact_feature_set, artifact_feature_value, artifact_ulabel, feature_value
 
 
 class ValueRow(NamedTuple):
@@ -51,6 +51,27 @@ async def add_values(
 async def add_labels(conn: AsyncConnection, links: Sequence[LabelLink]) -> None:
     """Links artifacts with labels. Existing links stay."""
     await conn.execute(_label_links(conn.dialect.name), {"json": json.dumps(links)})
+
+
+async def inherit(conn: AsyncConnection, pairs: Sequence[tuple[int, int]]) -> None:
+    """Gives artifacts the labels, feature values and feature sets of others. Existing links stay.
+
+    Args:
+        conn: A connection in a transaction.
+        pairs: The ids of an artifact and of the one that it inherits from.
+    """
+    given = {"json": json.dumps(pairs)}
+    for table in (artifact_ulabel, artifact_feature_value, artifact_feature_set):
+        await conn.execute(_inherited(table, conn.dialect.name), given)
+
+
+@cache
+def _inherited(table: Table, dialect: str) -> Executable:
+    rows = elements(dialect)
+    names = table.c.keys()
+    columns = [item(rows, 0, table, name) if name == "artifact_id" else table.c[name] for name in names]
+    links = select(*columns).where(table.c.artifact_id == item(rows, 1, table, "artifact_id"))
+    return insert_into(table, dialect).from_select(names, links).on_conflict_do_nothing()
 
 
 @cache

@@ -62,7 +62,7 @@ STRINGS = {
     "sqlite": "json_each(:json) e",
     "postgresql": "json_array_elements_text(CAST(:json AS JSON)) WITH ORDINALITY e(value, ordinal)",
 }
-_GREATER = {"sqlite": "max", "postgresql": "greatest"}
+GREATER = {"sqlite": "max", "postgresql": "greatest"}
 _ORDINAL = {"sqlite": "e.key", "postgresql": "e.ordinal - 1"}
 
 _a = artifact.alias("a")
@@ -268,7 +268,7 @@ def _lookup(dialect: str) -> Executable:
     matching = " UNION ALL ".join(
         f"""
         SELECT {_ORDINAL[dialect]}, a.uid,
-               {_GREATER[dialect]}({_highest("artifact")}, coalesce({_highest("retired_uid")}, '')),
+               {GREATER[dialect]}({_highest("artifact")}, coalesce({_highest("retired_uid")}, '')),
                a.size, a.hash, a.hash_type, a.visibility, CAST({pack}({columns}) AS TEXT)
         FROM {STRINGS[dialect]} CROSS JOIN artifact a
         WHERE a.storage_id = :storage_id AND a.key = e.value AND {condition}

@@ -14,7 +14,7 @@ from functools import cache
 from sqlalchemy import Table, Text, TextClause, bindparam, func, select, text, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inhaul.db.bulk import AFTER, LIVE, STRINGS, insert_into
+from inhaul.db.bulk import AFTER, GREATER, LIVE, STRINGS, insert_into
 from inhaul.db.membership import is_in
 from inhaul.db.tables import TRASH, artifact, retired_uid
 from inhaul.keys import FAMILY
@@ -39,6 +39,12 @@ async def highest(conn: AsyncConnection, table: Table, uid: str) -> str:
         for own in (table, retired_uid)
     ]
     return await conn.scalar(select(func.max(union_all(*uids).subquery().c.uid))) or ""
+
+
+async def last_of(conn: AsyncConnection, uids: Iterable[str]) -> dict[str, str]:
+    """Returns the highest uid that the family of each of these uids ever had, by uid."""
+    rows = await conn.execute(_last_of(conn.dialect.name), _json(uids))
+    return {row.value: row.last for row in rows}
 
 
 async def issued(conn: AsyncConnection, uids: Iterable[str]) -> set[str]:
@@ -110,6 +116,17 @@ def _versions(dialect: str, table: str) -> TextClause:
         f"""
         SELECT a.uid, a.version FROM {STRINGS[dialect]} CROSS JOIN {table} a WHERE {_same("a.uid", "e.value")}
         """
+    )
+
+
+@cache
+def _last_of(dialect: str) -> TextClause:
+    last, retired = (
+        f"(SELECT max(a.uid) FROM {table} a WHERE {_same('a.uid', 'e.value')})" for table in ("artifact", "retired_uid")
+    )
+    return _statement(
+        f"SELECT e.value, {GREATER[dialect]}(coalesce({last}, ''), coalesce({retired}, '')) AS last "
+        f"FROM {STRINGS[dialect]}"
     )
 
 

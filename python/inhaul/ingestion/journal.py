@@ -67,6 +67,11 @@ class Session:
         file = home / SESSIONS / f"{name}-{secrets.token_hex(8)}.json"
         return cls(file, secrets.token_bytes(16), datetime.now(UTC), None)
 
+    @classmethod
+    def unwritten(cls, home: Path) -> Self:
+        """Returns a session for a call that stores nothing."""
+        return cls(home / SESSIONS / "none.json", secrets.token_bytes(16), datetime.now(UTC), None)
+
     def begin(self) -> None:
         """Writes the session to disk; from now on, objects may be stored under its names.
 

@@ -90,17 +90,27 @@ async def stage(job: Job, session: Session, on_read: Callable[[Batch, int, bool]
     """
     contents = Contents()
     staged: list[Batch] = []
+
+    def keep(batch: Batch, found: int, walked: bool) -> None:
+        staged.append(batch.without_duplicates(contents) if job.drop_duplicates else batch)
+        on_read(batch, found, walked)
+
+    await look(job, session, keep)
+    return staged
+
+
+async def look(job: Job, session: Session, on_read: Callable[[Batch, int, bool], None]) -> None:
+    """Does the same as `stage`, but keeps nothing."""
     if job.address is not None:
+        found = 0
         async for batch in bucket_listing.batches(job, job.address, session):
-            staged.append(batch.without_duplicates(contents) if job.drop_duplicates else batch)
-            on_read(batch, sum(map(len, staged)), False)
-        return staged
+            found += len(batch)
+            on_read(batch, found, False)
+        return
     folder = await asyncio.to_thread(job.opened)
     async with _reading(job, _first_pass(job, folder, session, None), _plan) as scan:
         async for batch in scan.batches():
-            staged.append(batch.without_duplicates(contents) if job.drop_duplicates else batch)
             on_read(batch, *scan.found)
-    return staged
 
 
 async def ingest(job: Job, session: Session, on_recorded: Callable[[Recorded, int, bool], None]) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from inhaul.errors import (
     FileChanged,
@@ -134,6 +134,45 @@ class IngestEvent:
 
 _SHOWN = 5  # files in the repr of a report
 
+LISTED = 10_000
+"""The most missing files, moved files and changes that a report lists."""
+
+
+class Missing(NamedTuple):
+    """A live artifact whose file is no longer in the ingested folder.
+
+    Attributes:
+        uid: The uid of the artifact.
+        key: Its key.
+    """
+
+    uid: str
+    key: str
+
+
+class Moved(NamedTuple):
+    """A new file with the content of one that is missing.
+
+    Attributes:
+        old_key: The key of the missing file.
+        new_key: The key of the new file.
+    """
+
+    old_key: str
+    new_key: str
+
+
+class Change(NamedTuple):
+    """What an ingest would do with a file.
+
+    Attributes:
+        status: `NEW` or `NEW_VERSION`.
+        key: The key of the file.
+    """
+
+    status: Status
+    key: str
+
 
 @dataclass(slots=True, repr=False)
 class IngestReport:
@@ -147,6 +186,14 @@ class IngestReport:
         failed: Files that should be in the registry but are not.
         skipped: Paths left out on purpose: links, special files, and folders that are separate storages; of a list
             also folders, and files of other storages. Files that `exclude` or an ignore file leaves out are not listed.
+        missing: Live artifacts under the key of the folder whose files are no more, the first 10,000. Not found for
+            lists.
+        n_missing: The number of all of them.
+        moved: Missing files whose content a new file has, the first 10,000. They are in `missing`, too.
+        n_moved: The number of all of them.
+        pruned: The number of missing artifacts that `prune` moved into the trash.
+        not_pruned: Why `prune` left missing artifacts as they are: the number of artifacts by reason.
+        changes: What `dry_run` would register, the first 10,000.
     """
 
     files: int = 0
@@ -155,15 +202,29 @@ class IngestReport:
     counts: Counter[Status] = field(default_factory=Counter)
     failed: list[Issue] = field(default_factory=list)
     skipped: list[Issue] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
+    n_missing: int = 0
+    moved: list[Moved] = field(default_factory=list)
+    n_moved: int = 0
+    pruned: int = 0
+    not_pruned: Counter[str] = field(default_factory=Counter)
+    changes: list[Change] = field(default_factory=list)
 
     def __repr__(self) -> str:
         counts = {f"{status}": count for status, count in self.counts.items()}
         counts |= {"failed": len(self.failed), "skipped": len(self.skipped)}
+        counts |= {"missing": self.n_missing, "moved": self.n_moved, "pruned": self.pruned}
         told = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
         lines = [f"IngestReport: {self.files:,} files, {self.bytes:,} bytes, {self.seconds:.2f} s: {told or 'nothing'}"]
         lines += [f"  {entry.path}: {entry.error}" for entry in self.failed[:_SHOWN]]
         more = len(self.failed) - _SHOWN
-        return "\n".join([*lines, *([f"  ... {more:,} more failed"] if more > 0 else [])])
+        lines += [f"  ... {more:,} more failed"] if more > 0 else []
+        return "\n".join([*lines, *(f"  {count:,} not pruned: {why}" for why, count in self.not_pruned.items())])
+
+    @property
+    def registered(self) -> int:
+        """The number of files in `counts`, which are in the registry now."""
+        return sum(self.counts.values())
 
     def add(self, counts: Mapping[str, int], nbytes: int, issues: Iterable["ScannerIssue"]) -> None:
         """Adds a batch: its rows by status, their bytes, and the scanner's issues."""

@@ -90,9 +90,13 @@ class Storages:
         async with self._database.read() as conn:
             return StorageRow(await id_at(conn, root), root)
 
+    def roots_beside(self, root: str) -> list[str]:
+        """Returns a root and that of its upload target."""
+        return [root, self._remote] if self._remote is not None and root == self._root else [root]
+
     async def beside(self, root: str) -> list[int]:
         """Returns the ids of the storage with this root and of its upload target, if they are registered."""
-        roots = [root, self._remote if root == self._root else None]
+        roots = self.roots_beside(root)
         async with self._database.read() as conn:
             return list(await conn.scalars(select(tables.storage.c.id).where(tables.storage.c.root.in_(roots))))
 

@@ -18,7 +18,7 @@ from inhaul.formats.accessor import Opened
 from inhaul.formats.axis import Axis
 from inhaul.formats.mapped import Join, MappedCollection
 from inhaul.hashing import FollowSymlinks
-from inhaul.ingestion.report import IngestEvent, IngestReport, Issue, Reason, Status
+from inhaul.ingestion.report import Change, IngestEvent, IngestReport, Issue, Missing, Moved, Reason, Status
 from inhaul.ingestion.single import OnDuplicate
 from inhaul.measuring.report import MeasuredStep, MeasureReport
 from inhaul.registry.annotation.managers import Annotated
@@ -30,6 +30,7 @@ from inhaul.registry.queries.related import ManyToMany
 from inhaul.registry.verbs.folder import Duplicates, Errors, Folder
 from inhaul.registry.verbs.garbage import _DAY
 from inhaul.registry.verbs.listed import Paths
+from inhaul.registry.verbs.prune import Prune
 from inhaul.settings import settings
 from inhaul.stores.abilities import Ability, RemoteReport
 from inhaul.stores.locations import Pathish
@@ -43,6 +44,7 @@ __all__ = (
     "ArtifactList",
     "BackedAccessor",
     "BackedElement",
+    "Change",
     "Collection",
     "Defect",
     "Feature",
@@ -58,6 +60,8 @@ __all__ = (
     "LabelManager",
     "MeasureReport",
     "MeasuredStep",
+    "Missing",
+    "Moved",
     "QuerySet",
     "Reason",
     "RemoteReport",
@@ -1926,6 +1930,8 @@ def ingest(
     errors: Errors = "report",
     memo: bool | None = None,
     rehash: bool = False,
+    prune: Prune = False,
+    dry_run: bool = False,
     on_event: Callable[[IngestEvent], object] | None = None,
 ) -> IngestReport:
     """Stores and registers every regular file below a folder, or the files of a list, and returns a report.
@@ -1946,6 +1952,12 @@ def ingest(
       can be read twice: it is a list, set or other collection, or a regular file. In a stream, each such path is in
       `failed`, and the first path with a key is ingested.
     - Memory grows with the number of paths, by 15 to 30 bytes for each.
+
+    Artifacts under the key of the folder whose files are no more are in `missing` of the report. If a new file has the
+    content of a missing one, it is in `moved`. The content, or the content together with the name of the file, must
+    occur only once among the old and the new files. With `prune`, missing artifacts go into the trash, and a moved file
+    becomes the next version of its artifact, with its description, labels and feature values. All artifacts with such
+    keys count, also those that were not ingested from the folder. Those in collections stay.
 
     Args:
         path: The folder. With `paths`, None means the working folder, or the folder of the manifest.
@@ -1972,6 +1984,11 @@ def ingest(
             in the report.
         memo: As in `Artifact.from_dir`.
         rehash: As in `Artifact.from_dir`.
+        prune: Whether missing artifacts go into the trash. True spares them if the folder is empty, if another file
+            system is mounted there than at the last ingest in which nothing was missing, or if a folder above them
+            could not be read; `"force"` does not. Not for lists.
+        dry_run: Whether to read, but to write nothing. What would be new or a new version is in `changes` of the
+            report.
         on_event: A function, not async, that is called after the rows of each batch are written. If it raises, the
             ingest ends with the same error. Rows that are written stay, and a repeated call ingests the rest.
 
@@ -1985,7 +2002,7 @@ def ingest(
         ValidationError: A column of the manifest is not a registered feature, or the file is not a manifest. Nothing is
             written.
         ValueError: An option has an unknown value, a pattern is wrong, or the folder lies in a storage and `key` is
-            another path.
+            another path. Or `prune` is given for a list.
         LeaseLost: The process was stopped for minutes, such as by a laptop's sleep; repeat the call.
         ExceptionGroup: Files failed, and `errors` is `"raise"`.
     """

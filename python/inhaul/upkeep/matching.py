@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import NamedTuple
 from zlib import crc32
 
@@ -51,7 +51,7 @@ async def prefixes(database: Database, storage_id: int) -> list[str]:
 
 async def match(
     database: Database, store: Readable, storage_id: int, prefix: str
-) -> AsyncIterator[tuple[Match | None, StoredObject | None]]:
+) -> AsyncGenerator[tuple[Match | None, StoredObject | None]]:
     """Merges the rows under a prefix with its listing. An object without a row comes alone.
 
     If the storage has no listings, looks up the object of each row.

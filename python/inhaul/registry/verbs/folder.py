@@ -2,21 +2,25 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from inspect import iscoroutinefunction
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
 from inhaul.arguments import check_choice, check_flag, check_follow, check_key, check_path
+from inhaul.db.live import Live
 from inhaul.hashing import FollowSymlinks
 from inhaul.ingestion import pipeline
 from inhaul.ingestion.job import Job
+from inhaul.ingestion.journal import Session
 from inhaul.ingestion.list_files import Manifest
-from inhaul.ingestion.report import IngestEvent, IngestReport
-from inhaul.ingestion.scan import check_patterns
+from inhaul.ingestion.report import LISTED, Change, IngestEvent, IngestReport, Status
+from inhaul.ingestion.scan import Batch, Contents, check_patterns
 from inhaul.instance import Instance, current
 from inhaul.registry.lineage.current_run import active_run, saved_id
 from inhaul.registry.verbs.listed import Source, given_paths, source_of
+from inhaul.registry.verbs.prune import Prune, report_missing, report_missing_without_ingest
 from inhaul.texts import check_text
 
 if TYPE_CHECKING:
@@ -80,12 +84,12 @@ class Folder:
             unnamed=self.unnamed,
         )
 
-    async def job(self, source: Source | None = None) -> Job:
+    async def job(self, source: Source | None = None, *, saves_run: bool = True) -> Job:
         """Returns the job of the call, for a list of paths if there is a source. Saves its run, after all checks."""
         job = await self.where()
         if source is not None:
             job = replace(job, paths=await given_paths(job, source))
-        run_id = await saved_id(self.run, self.instance)
+        run_id = await saved_id(self.run, self.instance) if saves_run else None
         return replace(job, run_id=run_id, memo=self.memo, rehash=self.rehash)
 
 
@@ -101,6 +105,8 @@ async def ingest(
     errors: Errors = "report",
     memo: bool | None = None,
     rehash: bool = False,
+    prune: Prune = False,
+    dry_run: bool = False,
     on_event: Callable[[IngestEvent], object] | None = None,
 ) -> IngestReport:
     """Stores and registers every regular file below a folder, or the files of a list, and returns a report.
@@ -121,6 +127,12 @@ async def ingest(
       can be read twice: it is a list, set or other collection, or a regular file. In a stream, each such path is in
       `failed`, and the first path with a key is ingested.
     - Memory grows with the number of paths, by 15 to 30 bytes for each.
+
+    Artifacts under the key of the folder whose files are no more are in `missing` of the report. If a new file has the
+    content of a missing one, it is in `moved`. The content, or the content together with the name of the file, must
+    occur only once among the old and the new files. With `prune`, missing artifacts go into the trash, and a moved file
+    becomes the next version of its artifact, with its description, labels and feature values. All artifacts with such
+    keys count, also those that were not ingested from the folder. Those in collections stay.
 
     Args:
         path: The folder. With `paths`, None means the working folder, or the folder of the manifest.
@@ -147,6 +159,11 @@ async def ingest(
             in the report.
         memo: As in `Artifact.from_dir`.
         rehash: As in `Artifact.from_dir`.
+        prune: Whether missing artifacts go into the trash. True spares them if the folder is empty, if another file
+            system is mounted there than at the last ingest in which nothing was missing, or if a folder above them
+            could not be read; `"force"` does not. Not for lists.
+        dry_run: Whether to read, but to write nothing. What would be new or a new version is in `changes` of the
+            report.
         on_event: A function, not async, that is called after the rows of each batch are written. If it raises, the
             ingest ends with the same error. Rows that are written stay, and a repeated call ingests the rest.
 
@@ -160,7 +177,7 @@ async def ingest(
         ValidationError: A column of the manifest is not a registered feature, or the file is not a manifest. Nothing is
             written.
         ValueError: An option has an unknown value, a pattern is wrong, or the folder lies in a storage and `key` is
-            another path.
+            another path. Or `prune` is given for a list.
         LeaseLost: The process was stopped for minutes, such as by a laptop's sleep; repeat the call.
         ExceptionGroup: Files failed, and `errors` is `"raise"`.
     """
@@ -174,10 +191,19 @@ async def ingest(
     folder = Folder(instance, where, *options, unnamed=path is None)
     if on_event is not None:
         _check_callable(on_event)
-    start = perf_counter()
-    job = replace(await folder.job(source), keeps_rows=duplicates == "drop")
+    if prune not in (False, True, "force"):
+        raise ValueError(f"prune={prune!r}: pass True, False or 'force'")
+    check_flag("dry_run", dry_run)
+    if prune and (source is not None or dry_run):
+        raise ValueError("prune=: a list does not say what is missing, and a dry run changes nothing: leave it out")
+    start, since = perf_counter(), datetime.now(UTC)
+    job = replace(await folder.job(source, saves_run=not dry_run), keeps_rows=duplicates == "drop" or dry_run)
     report = job.report()
     tell = pipeline.teller(report, on_event)
+    if dry_run:
+        await _look(job, report, tell)
+        report.seconds = perf_counter() - start
+        return report
     session = await job.session()
     with session.left_on_failure():
         if job.drop_duplicates:
@@ -186,10 +212,33 @@ async def ingest(
             await pipeline.save(job, session, staged, lambda recorded: tell(recorded.batch, found, True))
         else:
             await pipeline.ingest(job, session, lambda recorded, *walk: tell(recorded.batch, *walk))
+    if source is None:
+        await report_missing(job, report, since=since, prune=prune)
     report.seconds = perf_counter() - start
     if errors == "raise":
         report.raise_failures()
     return report
+
+
+async def _look(job: Job, report: IngestReport, tell: Callable[[Batch, int, bool], None]) -> None:
+    """Adds to a report what an ingest would do."""
+    contents, new = Contents(), list[Live]()
+
+    def on_read(batch: Batch, found: int, walked: bool) -> None:
+        batch = batch.without_duplicates(contents) if job.drop_duplicates else batch
+        tell(batch, found, walked)
+        if batch.counts[Status.NEW] + batch.counts[Status.NEW_VERSION] == 0:
+            return
+        for place in range(len(batch)):
+            _, key, status, uid, object_key, suffix, _, size, hash, hash_type, *_ = batch.row(place)
+            if status != Status.UNCHANGED and len(report.changes) < LISTED:
+                report.changes.append(Change(Status(status), key))
+            if status == Status.NEW and size:
+                new.append(Live(0, uid, key, size, hash, hash_type, suffix, object_key, None, datetime.now(UTC)))
+
+    await pipeline.look(job, Session.unwritten(job.instance.home), on_read)
+    if job.paths is None:
+        await report_missing_without_ingest(job, report, new)
 
 
 def _check_callable(on_event: object) -> None:
