@@ -118,6 +118,22 @@ def test_failures_at_random_slow_nothing_down(answer: bool | None, share: float)
     assert run(main()) < 2 * 100_000 / 64 * 0.01
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_broken_connections_do_not_make_refusals_look_like_many(seed: int) -> None:
+    """Of the requests that the server answers, it refuses every third, but it does so at any rate."""
+
+    def serve() -> bool | None:
+        chance = random.random()
+        return None if chance < 0.16 else chance > 0.66
+
+    async def main() -> float:
+        seconds, _ = await send(Limiter(64, slow=10), serve, 20_000, each=0.1)
+        return seconds
+
+    random.seed(seed)
+    assert run(main()) < 4 * 20_000 / 64 * 0.1 / 0.34
+
+
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("each", [0.2, 2.0])
 def test_refusals_at_random_slow_no_slow_server_down(each: float, seed: int) -> None:

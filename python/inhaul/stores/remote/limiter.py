@@ -115,7 +115,7 @@ class Limiter:
             self._shrink(now)
         else:
             self._grow(now, seconds, kind)
-        self._pace.served(now)
+        self._pace.accepted(now)
         self.release()
 
     def failed(self, now: float, *, slower: bool) -> None:
@@ -123,9 +123,11 @@ class Limiter:
         self._failed_in_a_row += 1
         if slower:
             self._pace.slow_down(now)
-        elif self._failed_in_a_row >= min(self._window, self._growth.first):
-            self._failed_in_a_row = 0
-            self._lower_to(self._window / 2)
+        else:
+            self._pace.accepted(now)
+            if self._failed_in_a_row >= min(self._window, self._growth.first):
+                self._failed_in_a_row = 0
+                self._lower_to(self._window / 2)
         self.release()
 
     def _grow(self, now: float, seconds: float, kind: str) -> None:
@@ -160,10 +162,10 @@ class _Pace:
         self._searching = False  # whether the rate was guessed; then it doubles until it is too high
         self._next = self._cut = self._grown = self._patient_until = 0.0  # times
         self._turn = asyncio.Lock()
-        self._served = self._refused = 0
+        self._accepted = self._refused = 0
         self._counted_since = 0.0
         self._is_measured = True  # since the last cut
-        self._served_rate = self._refused_share = 0.0
+        self._accepted_rate = self._refused_share = 0.0
         self._before: tuple[float | None, float] = None, 0.0  # the rate and the refused share before the last cut
 
     @property
@@ -178,8 +180,9 @@ class _Pace:
             if self._rate is not None:
                 self._next = max(self._next, loop.time() - _BURST) + 1 / self._rate
 
-    def served(self, now: float) -> None:
-        self._served += 1
+    def accepted(self, now: float) -> None:
+        """Counts a request that was not refused, also one whose connection broke: it was not too many."""
+        self._accepted += 1
         self._measure(now)
         if self._rate is not None:
             self._grow(now, self._rate)
@@ -193,8 +196,8 @@ class _Pace:
         if 0 < share <= _RANDOM and self._refused_share > share / 2:
             self._rate, self._before = rate, (None, 0.0)
             self._grown, self._patient_until = now, now + _PATIENCE
-        elif self._searching or self._served_rate:
-            self._lower_to(_CUT * min(self._served_rate or _UNKNOWN, self._rate or float("inf")), now)
+        elif self._searching or self._accepted_rate:
+            self._lower_to(_CUT * min(self._accepted_rate or _UNKNOWN, self._rate or float("inf")), now)
             self._searching = False
         else:
             self._lower_to(_UNKNOWN, now)
@@ -204,24 +207,24 @@ class _Pace:
         self._rate = max(_LEAST, rate)
         self._is_measured = False
         self._cut = self._grown = now
-        self._served = self._refused = 0
+        self._accepted = self._refused = 0
         self._counted_since = now + _PAUSE
 
     def _measure(self, now: float) -> None:
         seconds = now - self._counted_since
         if seconds < 0:
-            self._served = self._refused = 0
-        elif seconds >= _MEASURED and (self._served + self._refused >= _ENOUGH or not self._counted_since):
+            self._accepted = self._refused = 0
+        elif seconds >= _MEASURED and (self._accepted + self._refused >= _ENOUGH or not self._counted_since):
             self._is_measured = True
             if self._counted_since:
-                rate = self._served / seconds
-                self._served_rate = 0.3 * self._served_rate + 0.7 * rate if self._served_rate else rate
-                self._refused_share = self._refused / (self._refused + self._served)
-            self._counted_since, self._served, self._refused = now, 0, 0
+                rate = self._accepted / seconds
+                self._accepted_rate = 0.3 * self._accepted_rate + 0.7 * rate if self._accepted_rate else rate
+                self._refused_share = self._refused / (self._refused + self._accepted)
+            self._counted_since, self._accepted, self._refused = now, 0, 0
 
     def _grow(self, now: float, rate: float) -> None:
         # By 2 % a second, and by 2 % more for each second since the last cut.
         faster = 2.0 if self._searching else 0.02 * (1 + now - self._cut)
         rate *= 1 + (now - self._grown) * faster
         self._grown = now
-        self._rate = rate if rate <= _FORGOTTEN * max(self._served_rate, _UNKNOWN) else None
+        self._rate = rate if rate <= _FORGOTTEN * max(self._accepted_rate, _UNKNOWN) else None
