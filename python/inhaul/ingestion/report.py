@@ -156,10 +156,14 @@ class IngestReport:
     failed: list[Issue] = field(default_factory=list)
     skipped: list[Issue] = field(default_factory=list)
 
-    def __repr__(self) -> str:
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """The number of files by status, and of those that failed or were skipped."""
         counts = {f"{status}": count for status, count in self.counts.items()}
-        counts |= {"failed": len(self.failed), "skipped": len(self.skipped)}
-        told = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+        return counts | {"failed": len(self.failed), "skipped": len(self.skipped)}
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in self.outcomes.items() if count)
         lines = [f"IngestReport: {self.files:,} files, {self.bytes:,} bytes, {self.seconds:.2f} s: {told or 'nothing'}"]
         lines += [f"  {entry.path}: {entry.error}" for entry in self.failed[:_SHOWN]]
         more = len(self.failed) - _SHOWN

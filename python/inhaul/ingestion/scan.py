@@ -19,6 +19,7 @@ from inhaul._core import (
     check_patterns,
 )
 from inhaul.hashing.memo import warn_of
+from inhaul.observing import Waiting
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
@@ -45,9 +46,14 @@ Upload: TypeAlias = tuple[int, str, bytes, str] | tuple[int, str, PartReader, No
 
 
 class Scan:
-    """A running scanner. Its blocking calls wait in their own threads, so that other scans cannot delay them."""
+    """A running scanner. Its blocking calls wait in their own threads, so that other scans cannot delay them.
+
+    Attributes:
+        waiting: The files that were found and are not registered yet.
+    """
 
     def __init__(self, scanner: Scanner) -> None:
+        self.waiting = Waiting()
         self._scanner = scanner
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="inhaul-scan")
 
@@ -76,6 +82,7 @@ class Scan:
         """Yields the files in path order, before they are read. Each listing must be submitted."""
         loop = asyncio.get_running_loop()
         while (listing := await loop.run_in_executor(self._threads, self._scanner.next_listing)) is not None:
+            self.waiting.found(self.found[0])
             yield listing
 
     async def submit(self, listing: Listing, known: "Sequence[bulk.Known]") -> None:

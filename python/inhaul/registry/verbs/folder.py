@@ -7,6 +7,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
+from inhaul import observing
 from inhaul.arguments import check_choice, check_flag, check_follow, check_key, check_path
 from inhaul.hashing import FollowSymlinks
 from inhaul.ingestion import pipeline
@@ -178,14 +179,16 @@ async def ingest(
     job = replace(await folder.job(source), keeps_rows=duplicates == "drop")
     report = job.report()
     tell = pipeline.teller(report, on_event)
-    session = await job.session()
-    with session.left_on_failure():
-        if job.drop_duplicates:
-            staged = await pipeline.stage(job, session, lambda *_read: None)
-            found = sum(map(len, staged))
-            await pipeline.save(job, session, staged, lambda recorded: tell(recorded.batch, found, True))
-        else:
-            await pipeline.ingest(job, session, lambda recorded, *walk: tell(recorded.batch, *walk))
+    with observing.operation("ingest", folder=job.address or job.path, storage=job.root) as outcome:
+        session = await job.session()
+        with session.left_on_failure():
+            if job.drop_duplicates:
+                staged = await pipeline.stage(job, session, lambda *_read: None)
+                found = sum(map(len, staged))
+                await pipeline.save(job, session, staged, lambda recorded: tell(recorded.batch, found, True))
+            else:
+                await pipeline.ingest(job, session, lambda recorded, *walk: tell(recorded.batch, *walk))
+        outcome.update(report.outcomes, files=report.files, bytes=report.bytes)
     report.seconds = perf_counter() - start
     if errors == "raise":
         report.raise_failures()
