@@ -1,7 +1,8 @@
 """`inhaul init | ingest`: create the registry and ingest files."""
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,10 +11,13 @@ from rich.filesize import decimal
 
 import inhaul
 from inhaul.cli.common import SOME_FAILED, Database, Storage, app, console, is_terminal, printable, run, say
+from inhaul.cli.lines import say_event
 from inhaul.ingestion.list_files import ListFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+_BETWEEN_LINES = 1.0  # seconds
 
 
 @app.command()
@@ -81,6 +85,9 @@ def ingest(
         ),
     ] = None,
     rehash: Annotated[bool, typer.Option("--rehash", help="Read all files, also those that have not changed.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON lines: the progress, then failed files, then the report.")
+    ] = False,
     storage: Storage = None,
     db: Database = None,
 ) -> None:
@@ -100,7 +107,7 @@ def ingest(
 
     async def work() -> inhaul.IngestReport:
         async with inhaul.connect(storage, db):
-            with _progress() as on_event:
+            with nullcontext(_tell_progress()) if as_json else _progress() as on_event:
                 return await inhaul.ingest(
                     folder,
                     key,
@@ -114,7 +121,7 @@ def ingest(
                 )
 
     report = run(work())
-    _print_report(report)
+    (_tell_report if as_json else _print_report)(report)
     if report.failed:
         raise typer.Exit(SOME_FAILED)
 
@@ -147,6 +154,27 @@ def _progress() -> "Iterator[Callable[[inhaul.IngestEvent], None] | None]":
             )
 
         yield show_event
+
+
+def _tell_progress() -> "Callable[[inhaul.IngestEvent], None]":
+    """Returns a function that prints events as JSON lines, one in each second."""
+    start, next_one = perf_counter(), 0.0
+
+    def tell_event(event: "inhaul.IngestEvent") -> None:
+        nonlocal next_one
+        seconds = perf_counter() - start
+        if seconds >= next_one:
+            next_one = seconds + _BETWEEN_LINES
+            say_event("progress", asdict(event) | {"seconds": round(seconds, 3)})
+
+    return tell_event
+
+
+def _tell_report(report: "inhaul.IngestReport") -> None:
+    for issue in report.failed:
+        say_event("failed", {"path": str(issue.path), "reason": issue.reason, "error": str(issue.error)})
+    seconds = round(report.seconds, 3)
+    say_event("report", {"files": report.files, "bytes": report.bytes, **report.outcomes, "seconds": seconds})
 
 
 def _print_report(report: "inhaul.IngestReport") -> None:

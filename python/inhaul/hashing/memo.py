@@ -5,12 +5,10 @@ file in the cache folder. It may be deleted at any time, and is of no use after 
 systems do not stamp every change, so only some are trusted; see docs/design/0017.
 """
 
-import logging
 import os
 import warnings
 from collections.abc import Sequence
 
-from inhaul import observing
 from inhaul._core import Memo
 from inhaul.settings import settings
 
@@ -46,9 +44,6 @@ def open_memo_for(paths: Sequence[str], *, rehash: bool = False) -> Memo | None:
 
 def warn_of(faults: Sequence[bytes]) -> None:
     """Warns of files whose remembered hash was wrong. Then the memo is gone."""
-    if faults:
-        what = "the memo is removed, as it was wrong"
-        observing.tell("memo", logging.WARNING, what, path=os.fsdecode(faults[0]), files=len(faults))
     for path in faults:
         warnings.warn(
             f"{os.fsdecode(path)} has other content than when it was last read, although its size and times are the "

@@ -159,7 +159,7 @@ class IngestReport:
     @property
     def outcomes(self) -> dict[str, int]:
         """The number of files by status, and of those that failed or were skipped."""
-        counts = {f"{status}": count for status, count in self.counts.items()}
+        counts = {f"{status}": self.counts[status] for status in Status}
         return counts | {"failed": len(self.failed), "skipped": len(self.skipped)}
 
     def __repr__(self) -> str:

@@ -1,11 +1,14 @@
 """The scanner's batches, awaited."""
 
 import asyncio
+import logging
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self, TypeAlias
 
+from inhaul import observing
 from inhaul._core import (
     Batch,
     Contents,
@@ -67,7 +70,10 @@ class Scan:
         finally:
             scan._scanner.stop()
             await to_the_end(asyncio.to_thread(scan._close))
-            warn_of(scan._scanner.faults)
+            if faults := scan._scanner.faults:
+                what = "the memo is removed, as it was wrong"
+                observing.tell("memo", logging.WARNING, what, path=os.fsdecode(faults[0]), files=len(faults))
+                warn_of(faults)
 
     def _close(self) -> None:
         self._scanner.close()
