@@ -54,8 +54,9 @@ os.environ["HF_HOME"] = "/nonexistent"
 def pytest_sessionstart() -> None:
     """Ends the session with advice if a program that the tests need is missing, or a server is unknown."""
     path = f"{os.environ['PATH']}:/usr/sbin"  # the folder of servers on Debian, which may be missing in PATH
-    if missing := [name for name in ("strace", "setpriv", "pgbouncer") if shutil.which(name, path=path) is None]:
-        packages = "strace util-linux pgbouncer"
+    needed = ("strace", "setpriv", "pgbouncer", "mkfs.xfs")
+    if missing := [name for name in needed if shutil.which(name, path=path) is None]:
+        packages = "strace util-linux pgbouncer xfsprogs"
         pytest.exit(f"The tests need {' and '.join(missing)}: run `apt-get install {packages}`", returncode=2)
     if unknown := set(S3_SERVERS) - set(_S3):
         pytest.exit(f"S3_SERVERS names {', '.join(unknown)}: known are {', '.join(_S3)}", returncode=2)

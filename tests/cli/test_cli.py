@@ -6,14 +6,20 @@ import json
 import os
 import subprocess
 import sys
+import time
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from children import on_terminal
 from commands import COMMAND, inhaul
 from inhaul import hashing
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "lines.schema.json"
 
 
 def summary(output: str) -> dict[str, str]:
@@ -300,3 +306,88 @@ def test_gc_prints_what_it_finds_and_deletes_it_if_told_to(stored: tuple[str, Pa
 
 def test_verify_fails_where_there_is_no_registry(tmp_path: Path) -> None:
     assert inhaul("verify", "--storage", tmp_path / "elsewhere").returncode == 2
+
+
+def lines_of(command: str, output: str) -> list[dict[str, Any]]:
+    """Returns the JSON lines of a command, each checked with the schema in the documentation."""
+    schema = json.loads(SCHEMA.read_text())
+    one = Draft202012Validator({"$defs": schema["$defs"], "$ref": f"#/$defs/{command}"})
+    lines = [json.loads(line) for line in output.splitlines()]
+    for line in lines:
+        one.validate(line)
+    return lines
+
+
+def test_ingest_prints_json_lines(folder: Path) -> None:
+    result = inhaul("ingest", folder, "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    *progress, report = lines_of("ingest", result.stdout)
+    assert {one["event"] for one in progress} == {"progress"}
+    assert (report["event"], report["files"], report["new"], report["failed"]) == ("report", 4, 4, 0)
+
+
+def test_json_lines_of_odd_names_are_valid_and_say_which_file_it_is(folder: Path) -> None:
+    names = [b"\xff", b"a\xc3(\n", b"\xed\xa0\x80", b"\x7f\xfe"]
+    for name in names:
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).touch()
+    (folder / "\x7f").touch()
+    result = inhaul("ingest", folder, "--json")
+    assert (result.returncode, result.stderr) == (3, "")
+    assert result.stdout.isascii()
+    assert result.stdout.replace("\n", "").isprintable()
+    _, *failed, report = lines_of("ingest", result.stdout)
+    assert {base64.b64decode(one["path_base64"]) for one in failed} == {os.fsencode(folder) + b"/" + n for n in names}
+    for one in failed:
+        f"{one['path']}{one['error']}".encode()  # raises if half of a surrogate pair is left
+        assert one["path"].startswith(str(folder))
+    assert (report["new"], report["failed"]) == (5, len(names))
+
+
+def test_an_ingest_of_nothing_prints_a_whole_report(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (report,) = lines_of("ingest", inhaul("ingest", tmp_path / "empty", "--json").stdout)
+    assert (report["files"], report["new"]) == (0, 0)
+
+
+def test_progress_is_a_line_in_each_second_at_most(tmp_path: Path) -> None:
+    names = tmp_path / "names"
+    os.mkfifo(names)
+    with subprocess.Popen([COMMAND, "ingest", "--from", names, "--json"], stdout=subprocess.PIPE, text=True) as running:
+        with names.open("w") as list_file:
+            for number in range(12):  # each becomes a batch
+                (tmp_path / f"{number}.txt").write_text(str(number))
+                list_file.write(f"{number}.txt\n")
+                list_file.flush()
+                time.sleep(0.3)
+        assert running.stdout is not None
+        *progress, report = lines_of("ingest", running.stdout.read())
+    assert report["files"] == 12
+    assert len(progress) >= 2
+    times = [one["seconds"] for one in progress]
+    assert all(after - before >= 1 for before, after in pairwise(times))
+
+
+def test_json_lines_end_quietly_when_nobody_reads_them(folder: Path) -> None:
+    for number in range(3000):
+        (folder / f"\udcff{number}").touch()
+    with subprocess.Popen(
+        [COMMAND, "ingest", folder, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        assert running.stdout.readline().startswith('{"event": "progress"')
+        running.stdout.close()
+        assert running.stderr.read() == ""
+    assert running.returncode == 1
+
+
+def test_verify_prints_json_lines(folder: Path) -> None:
+    inhaul("ingest", folder)
+    assert [one["event"] for one in lines_of("verify", inhaul("verify", "--json").stdout)] == ["report"]
+    objects = [path for path in Path(".inhaul/storage/.inhaul").glob("?/*") if path.is_file()]
+    objects[0].unlink()
+    result = inhaul("verify", "--json")
+    assert (result.returncode, result.stderr) == (3, "")
+    finding, report = lines_of("verify", result.stdout)
+    assert (finding["defect"], finding["path"]) == ("missing", str(objects[0].absolute()))
+    assert (report["checked"], report["findings"]) == (4, 1)

@@ -374,7 +374,9 @@ def image_as(device: int, disk_image: Path, mounted: Path) -> Iterator[None]:
 
 
 @ROOT
-async def test_a_disk_that_changes_by_itself_is_found_by_verify_and_by_reading(tmp_path: Path) -> None:
+async def test_a_disk_that_changes_by_itself_is_found_by_verify_and_by_reading(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     content = b"0123456789abcdef" * 256
     disk_image, mounted = tmp_path / "image", tmp_path / "disk"
 
@@ -401,6 +403,8 @@ async def test_a_disk_that_changes_by_itself_is_found_by_verify_and_by_reading(t
                 report = await inhaul.ingest(mounted, rehash=True)
             assert report.counts["new_version"] == 1
             assert memos() == []
+            (told,) = (vars(one) for one in caplog.records if one.name == "inhaul.memo")
+            assert (told["levelname"], told["path"], told["files"]) == ("WARNING", str(mounted / "file"), 1)
 
 
 def test_several_processes_use_one_memo(local: Path) -> None:

@@ -1,5 +1,6 @@
 """What is gone from a folder is reported, and moved into the trash if asked to."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -241,3 +242,22 @@ def test_the_shell(tmp_path: Path, folder: Path) -> None:
     folder.mkdir()
     done = run_inhaul("ingest", folder, "--prune", cwd=tmp_path)
     assert "empty" in done.stderr
+
+
+def test_the_shell_prints_json(tmp_path: Path, folder: Path) -> None:
+    assert run_inhaul("ingest", folder, cwd=tmp_path).returncode == 0
+    (folder / "a" / "0.txt").unlink()
+    (folder / "a" / "2.txt").rename(folder / "a" / "moved.txt")
+    lines = [
+        json.loads(line)
+        for line in run_inhaul("ingest", folder, "--dry-run", "--json", cwd=tmp_path).stdout.splitlines()
+    ]
+    events = [line["event"] for line in lines if line["event"] != "progress"]
+    assert events == ["change", "missing", "missing", "moved", "report"]
+    assert lines[-1]["missing"] == 2
+    shutil.rmtree(folder)
+    folder.mkdir()
+    lines = [
+        json.loads(line) for line in run_inhaul("ingest", folder, "--prune", "--json", cwd=tmp_path).stdout.splitlines()
+    ]
+    assert [line["files"] for line in lines if line["event"] == "not_pruned"] == [10]

@@ -11,7 +11,7 @@ from trees import write
 
 CLOUDS = ("inhaul.stores.gcs.store", "inhaul.stores.azure.store", "aiobotocore", "aiohttp", "azure", "google")
 FORMATS = ("anndata", "h5py", "numcodecs", "numpy", "pandas", "pyarrow", "scipy", "zarr")
-OTHERS = ("alembic", "asyncpg", "rich.console", "sqlalchemy.dialects.postgresql", "tqdm", "upath")
+OTHERS = ("alembic", "asyncpg", "opentelemetry", "rich.console", "sqlalchemy.dialects.postgresql", "tqdm", "upath")
 HEAVY = (*CLOUDS, *FORMATS, *OTHERS)
 LOCAL = (*HEAVY, "botocore", "inhaul.stores.s3.store", "obstore")
 """What a local job does not need. A job on S3 needs the last two, and botocore if there is a profile."""
@@ -53,7 +53,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("option", ["--version", "--help"])
 def test_help_and_version_load_neither_a_database_nor_an_event_loop(option: str) -> None:
-    assert loaded(_COMMAND, (*LOCAL, "asyncio", "inhaul.stores", "sqlalchemy"), option) == "loaded []"
+    assert loaded(_COMMAND, (*LOCAL, "asyncio", "inhaul.stores", "logging", "sqlalchemy"), option) == "loaded []"
 
 
 def test_a_list_of_local_artifacts_loads_nothing_heavy() -> None:

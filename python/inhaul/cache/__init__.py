@@ -10,6 +10,7 @@ A user chose the folder, so the cache counts and removes only files with names t
 
 import asyncio
 import errno
+import logging
 import re
 import secrets
 import threading
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
-from inhaul import space
+from inhaul import observing, space
 from inhaul.cache.copies import NAME, Copies, Entry, remove, size_of
 from inhaul.cache.turns import Turn
 from inhaul.errors import ObjectDamaged, StorageFull
@@ -174,7 +175,9 @@ class Cache:
                 pause = min(2 * pause, longest)
             # The previous holder of the lock may have finished it.
             if turn.taken and not await asyncio.to_thread(self._copies.find, entry):
-                await self._fill(entry, fetch)
+                size = entry.digest.size
+                with observing.operation("download", level=logging.DEBUG, copy=entry.name, bytes=size):
+                    await self._fill(entry, fetch)
         finally:
             await to_the_end(asyncio.to_thread(turn.end))
 

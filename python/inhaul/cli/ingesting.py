@@ -1,7 +1,8 @@
 """`inhaul init | ingest`: create the registry and ingest files."""
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,10 +11,13 @@ from rich.filesize import decimal
 
 import inhaul
 from inhaul.cli.common import SOME_FAILED, Database, Storage, app, console, is_terminal, printable, run, say
+from inhaul.cli.lines import say_event
 from inhaul.ingestion.list_files import ListFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+_BETWEEN_LINES = 1.0  # seconds
 
 
 @app.command()
@@ -91,6 +95,9 @@ def ingest(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what is new, changed, missing and moved. Write nothing.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON lines: the progress, then failed files, then the report.")
+    ] = False,
     storage: Storage = None,
     db: Database = None,
 ) -> None:
@@ -110,7 +117,7 @@ def ingest(
 
     async def work() -> inhaul.IngestReport:
         async with inhaul.connect(storage, db):
-            with _progress() as on_event:
+            with nullcontext(_tell_progress()) if as_json else _progress() as on_event:
                 return await inhaul.ingest(
                     folder,
                     key,
@@ -126,9 +133,9 @@ def ingest(
                 )
 
     report = run(work())
-    if dry_run:
+    if dry_run and not as_json:
         _print_changes(report)
-    _print_report(report)
+    (_tell_report if as_json else _print_report)(report)
     if report.failed:
         raise typer.Exit(SOME_FAILED)
 
@@ -171,6 +178,35 @@ def _print_changes(report: "inhaul.IngestReport") -> None:
         say("missing", gone.key)
     for moved in report.moved:
         say("moved", moved.old_key, moved.new_key)
+
+
+def _tell_progress() -> "Callable[[inhaul.IngestEvent], None]":
+    """Returns a function that prints events as JSON lines, one in each second."""
+    start, next_one = perf_counter(), 0.0
+
+    def tell_event(event: "inhaul.IngestEvent") -> None:
+        nonlocal next_one
+        seconds = perf_counter() - start
+        if seconds >= next_one:
+            next_one = seconds + _BETWEEN_LINES
+            say_event("progress", asdict(event) | {"seconds": round(seconds, 3)})
+
+    return tell_event
+
+
+def _tell_report(report: "inhaul.IngestReport") -> None:
+    for change in report.changes:
+        say_event("change", {"status": change.status, "key": change.key})
+    for gone in report.missing:
+        say_event("missing", {"key": gone.key, "uid": gone.uid})
+    for moved in report.moved:
+        say_event("moved", moved._asdict())
+    for why, count in report.not_pruned.items():
+        say_event("not_pruned", {"files": count, "reason": why})
+    for issue in report.failed:
+        say_event("failed", {"path": str(issue.path), "reason": issue.reason, "error": str(issue.error)})
+    seconds = round(report.seconds, 3)
+    say_event("report", {"files": report.files, "bytes": report.bytes, **report.outcomes, "seconds": seconds})
 
 
 def _print_report(report: "inhaul.IngestReport") -> None:

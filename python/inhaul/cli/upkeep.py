@@ -1,5 +1,6 @@
 """`inhaul verify | gc | cache | testremote`: compare storages with the registry, and test the abilities of a store."""
 
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated
 
@@ -8,6 +9,7 @@ from rich.filesize import decimal
 
 import inhaul
 from inhaul.cli.common import SOME_FAILED, Database, Storage, add_row, app, connect, console, run, say
+from inhaul.cli.lines import say_event
 
 _LONGEST = 36_500  # days: dates end somewhere
 
@@ -29,6 +31,7 @@ def verify(
             help="Skip unchanged objects that were verified within this many days.",
         ),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines: the findings, then the report.")] = False,
     storage: Storage = None,
     db: Database = None,
 ) -> None:
@@ -42,6 +45,18 @@ def verify(
             return await inhaul.verify(read=read, repair=repair, max_age=age, source=source)
 
     report = run(work())
+    (_tell_report if as_json else _print_report)(report)
+    if not report.ok:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _tell_report(report: "inhaul.VerifyReport") -> None:
+    for finding in report.findings:
+        say_event("finding", asdict(finding))
+    say_event("report", {**report.totals, "seconds": round(report.seconds, 3)})
+
+
+def _print_report(report: "inhaul.VerifyReport") -> None:
     for finding in report.findings:
         state = "repaired " if finding.repaired else ""
         say(f"{state}{finding.defect}", finding.path, finding.uid or "", finding.detail)
@@ -51,8 +66,6 @@ def verify(
     say("superseded in place", f"{len(report.superseded):,}", err=True)
     say("not as registered", f"{len(report.findings):,}", err=True)
     say("read", f"{decimal(report.read)} in {report.seconds:,.1f} s", err=True)
-    if not report.ok:
-        raise typer.Exit(SOME_FAILED)
 
 
 @app.command()

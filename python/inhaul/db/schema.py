@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 import sqlalchemy as sa
 from sqlalchemy import Connection, MetaData, Table
 
+from inhaul import observing
 from inhaul.db.tables import REVISION, for_dialect, metadata
 from inhaul.errors import DatabaseDenied, SchemaTooNew, UnsupportedDatabase
 
@@ -171,4 +172,5 @@ def _upgrade(connection: Connection, database: str, revision: str | None) -> Non
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if revision is not None and revision not in known:
         raise _too_new(database, revision)
-    command.upgrade(config, "head")
+    with observing.operation("migrate", registry=database, revision=revision, to_revision=REVISION):
+        command.upgrade(config, "head")

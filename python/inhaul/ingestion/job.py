@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import select
 
+from inhaul import observing
 from inhaul.content.base import is_taken
 from inhaul.db.tables import artifact, retired_uid
 from inhaul.errors import InvalidKey, UnsupportedStorage
@@ -196,6 +198,15 @@ class Job:
         with session.left_on_failure():
             if session.resumed and (await self._edited_since(session) or await self._deleted_since(session)):
                 await to_the_end(asyncio.to_thread(session.renew))
+        if session.resumed:
+            observing.tell(
+                "ingest",
+                logging.INFO,
+                "a crashed ingest is continued",
+                folder=self.address or self.path,
+                storage=self.root,
+                since=session.started.isoformat(timespec="seconds"),
+            )
         return session
 
     async def _edited_since(self, session: Session) -> bool:

@@ -101,6 +101,7 @@ class ListScan(Scan):
             listing = await loop.run_in_executor(self._threads, self._listing, part)
             if listing is not None:
                 self._found += len(listing)
+                self.waiting.found(self._found)
                 yield listing
             await loop.run_in_executor(self._threads, self._scanner.wait_until_wanted)
         self._over = True

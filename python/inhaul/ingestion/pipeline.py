@@ -12,7 +12,9 @@ are also on disk by then.
 """
 
 import asyncio
-from collections import defaultdict
+import logging
+import os
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -20,6 +22,7 @@ from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from inhaul import observing
 from inhaul.db import bulk, families, provenance
 from inhaul.db.tables import TRASH
 from inhaul.filesystem import check_there
@@ -28,11 +31,12 @@ from inhaul.ingestion.activity import confirm, storing
 from inhaul.ingestion.job import Job
 from inhaul.ingestion.journal import Session
 from inhaul.ingestion.path_list import ListScan
-from inhaul.ingestion.report import IngestEvent, IngestReport, Status
+from inhaul.ingestion.report import IngestEvent, IngestReport, Reason, Status
 from inhaul.ingestion.scan import Batch, Contents, Listing, Recalled, Root, Scan, Scanner
 from inhaul.ingestion.upload import upload
 from inhaul.ingestion.versions import next_version
 from inhaul.keys import stem, uid_of
+from inhaul.observing import Waiting
 from inhaul.stores.base import Store
 from inhaul.tasks import to_the_end, unwrapped
 
@@ -130,15 +134,16 @@ async def ingest(job: Job, session: Session, on_recorded: Callable[[Recorded, in
             on_recorded(recorded, done, False)
 
         batches = bucket_listing.batches(job, job.address, session)
-        await _record(job, None, None, batches, lambda: (done, False), tell)
+        await _record(job, None, None, batches, Waiting(), lambda: (done, False), tell)
         return
     folder = await asyncio.to_thread(job.opened)
     async with _storing(job, session) as store:
         stages = (_plan, _note, *_sending(store, session))
         async with _reading(job, _first_pass(job, folder, session, store), *stages) as scan:
             held = _held(store, folder)
+            batches = scan.batches()
             await _record(
-                job, store, held, scan.batches(), lambda: scan.found, lambda done: on_recorded(done, *scan.found)
+                job, store, held, batches, scan.waiting, lambda: scan.found, lambda done: on_recorded(done, *scan.found)
             )
 
 
@@ -146,14 +151,16 @@ async def save(job: Job, session: Session, staged: Sequence[Batch], on_recorded:
     """Stores and records staged files. A file that has changed since is reported as failed, as `changed`."""
     total = sum(map(len, staged))
     if job.address is not None:
-        await _record(job, None, None, _each(staged), lambda: (total, True), on_recorded)
+        await _record(job, None, None, _each(staged), Waiting(), lambda: (total, True), on_recorded)
         return
     folder = await asyncio.to_thread(job.opened)
     async with _storing(job, session) as store:
         stages = (_note, *_sending(store, session))
         second_pass = Scan.start(lambda: job.second_pass(folder, session, store, staged))
         async with _reading(job, second_pass, *stages) as scan:
-            await _record(job, store, _held(store, folder), scan.batches(), lambda: (total, True), on_recorded)
+            scan.waiting.found(total)
+            held = _held(store, folder)
+            await _record(job, store, held, scan.batches(), scan.waiting, lambda: (total, True), on_recorded)
 
 
 async def _each(staged: Sequence[Batch]) -> AsyncIterator[Batch]:
@@ -283,17 +290,26 @@ async def _record(
     store: Store | None,
     held: Root | None,
     batches: AsyncIterator[Batch],
+    waiting: Waiting,
     found: Found,
     on_recorded: Callable[[Recorded], None],
 ) -> None:
     """Writes rows while the next objects are flushed and further files are read."""
+
+    def tell(recorded: Recorded) -> None:
+        _observe(recorded.batch, waiting)
+        on_recorded(recorded)
+
+    taken = 0
     stored: asyncio.Queue[Batch | None] = asyncio.Queue(ROWS_PER_GROUP // 8192)
     durable: asyncio.Queue[list[Batch]] = asyncio.Queue(1)
-    with unwrapped():
+    with waiting.shown(), unwrapped():
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_flush(store, stored, found, durable))
-            tasks.create_task(_write_groups(job, held, durable, on_recorded))
+            tasks.create_task(_write_groups(job, held, durable, tell))
             async for batch in batches:
+                taken += len(batch)
+                waiting.found(taken)
                 await stored.put(batch)
             await stored.put(None)
 
@@ -335,6 +351,19 @@ async def _write_groups(
     while group := await durable.get():
         for done in await _write(job, held, group):
             on_recorded(done)
+
+
+def _observe(batch: Batch, waiting: Waiting) -> None:
+    """Counts and logs the outcome for the files of a recorded batch."""
+    files = Counter(batch.counts)
+    for path, reason, message, _ in batch.issues:
+        outcome = "skipped" if Reason(reason).skipped else "failed"
+        files[outcome] += 1
+        if observing.is_heard("ingest", logging.DEBUG):
+            what = f"a file {outcome}"
+            observing.tell("ingest", logging.DEBUG, what, path=os.fsdecode(path), reason=reason, error=message)
+    waiting.done(files.total() - files["skipped"])
+    observing.count_files(files, batch.nbytes)
 
 
 async def _write(job: Job, held: Root | None, group: Sequence[Batch]) -> list[Recorded]:

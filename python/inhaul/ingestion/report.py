@@ -210,11 +210,15 @@ class IngestReport:
     not_pruned: Counter[str] = field(default_factory=Counter)
     changes: list[Change] = field(default_factory=list)
 
-    def __repr__(self) -> str:
-        counts = {f"{status}": count for status, count in self.counts.items()}
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """The number of files by status, and of those that failed, were skipped, are missing, moved, or were pruned."""
+        counts = {f"{status}": self.counts[status] for status in Status}
         counts |= {"failed": len(self.failed), "skipped": len(self.skipped)}
-        counts |= {"missing": self.n_missing, "moved": self.n_moved, "pruned": self.pruned}
-        told = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+        return counts | {"missing": self.n_missing, "moved": self.n_moved, "pruned": self.pruned}
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in self.outcomes.items() if count)
         lines = [f"IngestReport: {self.files:,} files, {self.bytes:,} bytes, {self.seconds:.2f} s: {told or 'nothing'}"]
         lines += [f"  {entry.path}: {entry.error}" for entry in self.failed[:_SHOWN]]
         more = len(self.failed) - _SHOWN

@@ -1,11 +1,14 @@
 """The scanner's batches, awaited."""
 
 import asyncio
+import logging
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self, TypeAlias
 
+from inhaul import observing
 from inhaul._core import (
     Batch,
     Contents,
@@ -19,6 +22,7 @@ from inhaul._core import (
     check_patterns,
 )
 from inhaul.hashing.memo import warn_of
+from inhaul.observing import Waiting
 from inhaul.tasks import to_the_end
 
 if TYPE_CHECKING:
@@ -45,9 +49,14 @@ Upload: TypeAlias = tuple[int, str, bytes, str] | tuple[int, str, PartReader, No
 
 
 class Scan:
-    """A running scanner. Its blocking calls wait in their own threads, so that other scans cannot delay them."""
+    """A running scanner. Its blocking calls wait in their own threads, so that other scans cannot delay them.
+
+    Attributes:
+        waiting: The files that were found and are not registered yet.
+    """
 
     def __init__(self, scanner: Scanner) -> None:
+        self.waiting = Waiting()
         self._scanner = scanner
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="inhaul-scan")
 
@@ -61,7 +70,10 @@ class Scan:
         finally:
             scan._scanner.stop()
             await to_the_end(asyncio.to_thread(scan._close))
-            warn_of(scan._scanner.faults)
+            if faults := scan._scanner.faults:
+                what = "the memo is removed, as it was wrong"
+                observing.tell("memo", logging.WARNING, what, path=os.fsdecode(faults[0]), files=len(faults))
+                warn_of(faults)
 
     def _close(self) -> None:
         self._scanner.close()
@@ -76,6 +88,7 @@ class Scan:
         """Yields the files in path order, before they are read. Each listing must be submitted."""
         loop = asyncio.get_running_loop()
         while (listing := await loop.run_in_executor(self._threads, self._scanner.next_listing)) is not None:
+            self.waiting.found(self.found[0])
             yield listing
 
     async def submit(self, listing: Listing, known: "Sequence[bulk.Known]") -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overloa
 from sqlalchemy import inspect
 from sqlalchemy.orm.attributes import set_committed_value
 
+from inhaul import observing
 from inhaul.content.base import Content, Facts
 from inhaul.content.files import FileContent
 from inhaul.content.remote import ObjectContent
@@ -155,7 +156,9 @@ class ArtifactList(Sequence[A], Generic[A]):
 
     async def _save_all(self) -> None:
         if not self._saved:
-            await self._save()
+            with observing.operation("save", folder=as_text(self._folder.path)) as outcome:
+                await self._save()
+                outcome.update(self._report.outcomes, files=self._report.files, bytes=self._report.bytes)
         edited = [artifact for artifact in self._touched.values() if edits.is_edited(artifact)]
         failed = await edits.write(edited, self._instance)
         if failed:
@@ -176,7 +179,8 @@ class ArtifactList(Sequence[A], Generic[A]):
             ObjectMissing, ObjectChanged, ObjectDamaged: See `Artifact.cache`.
         """
         at_once = min(_DOWNLOADS, most_at_once(OF_DOWNLOAD))
-        return await each(self, lambda artifact: artifact._cached(), at_once=at_once)
+        with observing.operation("cache", folder=as_text(self._folder.path), files=len(self)):
+            return await each(self, lambda artifact: artifact._cached(), at_once=at_once)
 
     async def verify(self, *, read: bool = False, repair: bool = False) -> VerifyReport:
         """Compares the objects of all artifacts with the registry.
@@ -192,7 +196,10 @@ class ArtifactList(Sequence[A], Generic[A]):
         if not self._saved:
             raise ValueError(f"{self!r} is not saved, so there is nothing to compare it with")
         files = await asyncio.to_thread(self._files)
-        return await verify_rows(self._instance, files, Sources(files), read=read, repair=repair)
+        with observing.operation("verify", folder=as_text(self._folder.path)) as outcome:
+            report = await verify_rows(self._instance, files, Sources(files), read=read, repair=repair)
+            outcome |= report.totals
+        return report
 
     def _files(self) -> dict[str, Path]:
         """Returns the source files of the artifacts, by uid."""
@@ -242,6 +249,11 @@ class ArtifactList(Sequence[A], Generic[A]):
 
     async def _read(self) -> None:
         job = await self._folder.job()
+        with observing.operation("stage", folder=job.address or job.path, storage=job.root) as outcome:
+            await self._stage(job)
+            outcome.update(self._report.outcomes, files=self._report.files, bytes=self._report.bytes)
+
+    async def _stage(self, job: "Job") -> None:
         session = await job.session()
         with session.left_on_failure():
             batches = await pipeline.stage(job, session, pipeline.teller(IngestReport(), self._on_event))

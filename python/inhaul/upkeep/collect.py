@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 
-from inhaul import ownership
+from inhaul import observing, ownership
 from inhaul.db import leases
 from inhaul.ingestion.activity import CrashedSessions, collecting
 from inhaul.instance import Instance
@@ -25,6 +25,14 @@ async def collect(instance: Instance, known: Known, *, delete: bool, older_than:
         older_than: The minimum age of garbage.
         shared: Consider only objects of artifacts that this registry has or had.
     """
+    with observing.operation("gc", storage=known.store.root, delete=delete) as outcome:
+        report = await _collect(instance, known, delete=delete, older_than=older_than, shared=shared)
+        kinds = ("objects", "uploads", "temporaries", "sessions")
+        outcome.update({kind: len(getattr(report, kind)) for kind in kinds}, bytes=report.bytes)
+    return report
+
+
+async def _collect(instance: Instance, known: Known, *, delete: bool, older_than: timedelta, shared: bool) -> GcReport:
     async with collecting(instance.database) if delete else nullcontext(), _crashed(instance) as sessions:
         async with instance.database.read() as conn:
             before = await leases.now(conn) - older_than

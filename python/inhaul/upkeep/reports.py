@@ -75,6 +75,13 @@ class VerifyReport:
         return all(finding.repaired for finding in self.findings)
 
     @property
+    def totals(self) -> dict[str, int]:
+        """The numbers of artifacts and of findings, and the bytes that were read."""
+        names = ("checked", "trusted", "unhashed", "read")
+        lists = {"findings": len(self.findings), "superseded": len(self.superseded)}
+        return {name: getattr(self, name) for name in names} | lists
+
+    @property
     def counts(self) -> Counter[Defect]:
         """The number of findings by defect."""
         return Counter(finding.defect for finding in self.findings if finding.defect is not None)

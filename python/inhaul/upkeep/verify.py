@@ -8,7 +8,7 @@ from hashlib import sha256
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from inhaul import ownership
+from inhaul import observing, ownership
 from inhaul.arguments import check_age, check_flag
 from inhaul.db import leases, objects, removals
 from inhaul.db.objects import Row
@@ -51,11 +51,19 @@ async def verify_storage(
     known = await known_storage(instance, root)
     if repair:
         await instance.database.check_writable()
-    store, storage_id = known.store, known.id
+    store = known.store
     name = sha256(store.root.encode()).hexdigest()[:16]
     ledger = await asyncio.to_thread(Ledger, instance.home / "verified" / f"{name}.json", max_age)
-    start = perf_counter()
     checker = Checker(instance, store, VerifyReport(), read=read, repair=repair, sources=sources)
+    with observing.operation("verify", storage=store.root) as outcome:
+        await _verify(instance, known, checker, ledger, read=read)
+        outcome |= checker.report.totals
+    return checker.report
+
+
+async def _verify(instance: Instance, known: Known, checker: Checker, ledger: Ledger, *, read: bool) -> None:
+    start = perf_counter()
+    store = known.store
 
     async def check(chunk: list[Match]) -> None:
         if await asyncio.to_thread(ledger.knows, chunk, read=read):
@@ -68,7 +76,7 @@ async def verify_storage(
         await ownership.check(instance.database, store, known.row)
     except WrongStorage as error:  # reading it is harmless
         is_own = False
-        warnings.warn(str(error), stacklevel=2)
+        warnings.warn(str(error), stacklevel=3)
     try:
         await _check_all(instance, known, check, checker.report, is_own=is_own)
     except BaseException:
@@ -76,10 +84,9 @@ async def verify_storage(
         raise
     await asyncio.to_thread(ledger.end)
     async with instance.database.read() as conn:
-        displaced = await objects.displaced(conn, storage_id)
+        displaced = await objects.displaced(conn, known.id)
     checker.report.superseded += [superseded(store, row) for row in displaced]
     checker.report.seconds = perf_counter() - start
-    return checker.report
 
 
 async def verify_rows(

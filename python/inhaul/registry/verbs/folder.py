@@ -8,6 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
+from inhaul import observing
 from inhaul.arguments import check_choice, check_flag, check_follow, check_key, check_path
 from inhaul.db.live import Live
 from inhaul.hashing import FollowSymlinks
@@ -204,16 +205,18 @@ async def ingest(
         await _look(job, report, tell)
         report.seconds = perf_counter() - start
         return report
-    session = await job.session()
-    with session.left_on_failure():
-        if job.drop_duplicates:
-            staged = await pipeline.stage(job, session, lambda *_read: None)
-            found = sum(map(len, staged))
-            await pipeline.save(job, session, staged, lambda recorded: tell(recorded.batch, found, True))
-        else:
-            await pipeline.ingest(job, session, lambda recorded, *walk: tell(recorded.batch, *walk))
-    if source is None:
-        await report_missing(job, report, since=since, prune=prune)
+    with observing.operation("ingest", folder=job.address or job.path, storage=job.root) as outcome:
+        session = await job.session()
+        with session.left_on_failure():
+            if job.drop_duplicates:
+                staged = await pipeline.stage(job, session, lambda *_read: None)
+                found = sum(map(len, staged))
+                await pipeline.save(job, session, staged, lambda recorded: tell(recorded.batch, found, True))
+            else:
+                await pipeline.ingest(job, session, lambda recorded, *walk: tell(recorded.batch, *walk))
+        if source is None:
+            await report_missing(job, report, since=since, prune=prune)
+        outcome.update(report.outcomes, files=report.files, bytes=report.bytes)
     report.seconds = perf_counter() - start
     if errors == "raise":
         report.raise_failures()

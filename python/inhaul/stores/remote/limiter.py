@@ -6,10 +6,12 @@ requests. Then it is set below the rate that the server accepted, and grows agai
 """
 
 import asyncio
+import logging
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from inhaul import observing
 from inhaul.stores.remote.growth import Growth
 from inhaul.tasks import most_at_once
 
@@ -61,9 +63,11 @@ class Limiter:
         first: The number of concurrent requests to start with.
         slow: Seconds after which a successful request counts as slow.
         most: The maximal number; None for `first`.
+        storage: The storage, for log records.
     """
 
-    def __init__(self, first: int, slow: float, most: int | None = None) -> None:
+    def __init__(self, first: int, slow: float, most: int | None = None, storage: str = "") -> None:
+        self._storage = storage
         self._growth = Growth(first, most or first)
         self._slow = slow
         self._window = float(first)
@@ -71,7 +75,17 @@ class Limiter:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._failed_in_a_row = 0
         self._shrunk = 0.0
-        self._pace = _Pace()
+        self._pace = _Pace(storage)
+
+    @property
+    def under_way(self) -> int:
+        """The number of requests under way."""
+        return self._busy
+
+    @property
+    def waiting(self) -> int:
+        """The number of requests that wait until they may be sent."""
+        return len(self._waiting)
 
     async def acquire(self) -> None:
         """Waits until one more request may be sent. Call `succeeded`, `failed` or `release` afterwards."""
@@ -148,6 +162,8 @@ class Limiter:
     def _lower_to(self, window: float) -> None:
         self._growth.go_back()
         self._window = max(1.0, min(window, self._growth.limit))
+        what = "fewer requests are sent at once"
+        observing.tell("requests", logging.INFO, what, storage=self._storage, at_once=int(self._window))
 
 
 class _Pace:
@@ -157,7 +173,8 @@ class _Pace:
     goes back to what it was, and is not lowered again for a while.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, storage: str) -> None:
+        self._storage = storage
         self._rate: float | None = None  # requests per second; None for no limit
         self._searching = False  # whether the rate was guessed; then it doubles until it is too high
         self._next = self._cut = self._grown = self._patient_until = 0.0  # times
@@ -205,6 +222,8 @@ class _Pace:
 
     def _lower_to(self, rate: float, now: float) -> None:
         self._rate = max(_LEAST, rate)
+        what = "the rate of requests is lowered"
+        observing.tell("requests", logging.INFO, what, storage=self._storage, per_second=round(self._rate, 1))
         self._is_measured = False
         self._cut = self._grown = now
         self._accepted = self._refused = 0

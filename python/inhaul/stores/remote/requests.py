@@ -1,10 +1,12 @@
 """Requests to one bucket: limited, retried if that can help, and with errors that say what to do."""
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from typing import Generic, NamedTuple, TypeVar
 
+from inhaul import observing
 from inhaul.errors import InhaulError, ObjectRefused, StorageDenied, StorageFull, StorageMissing, StorageUnavailable
 from inhaul.stores.remote.address import BucketAddress
 from inhaul.stores.remote.clients import Readers
@@ -19,6 +21,7 @@ C_co = TypeVar("C_co", bound=Readers, covariant=True)
 _IN_MEMORY = 128 << 20  # the most bytes of downloads in memory, and as many of uploads
 _TRIES = 5  # for failures that should not happen twice: damage in transit, expired credentials
 _CROWDED = 5  # a request may fail so many times longer while others succeed: a busy server serves at random
+_AWAY = 5.0  # seconds without success after which a log record says that the storage is away
 
 
 class Refused(ObjectRefused):
@@ -90,7 +93,9 @@ class Requests(Generic[C_co]):
         self.unsettled: dict[str, str] = {}
         self._open = open_clients
         self._succeeded = 0.0  # when a request last did
-        self._limiter = Limiter(limits.requests, slow=limits.no_progress / 4, most=limits.most)
+        self._away_since: float | None = None
+        self._limiter = Limiter(limits.requests, limits.no_progress / 4, limits.most, str(address))
+        observing.watch(self._limiter, address.scheme)
         self._clients: C_co | None = None
         self._outdated: list[C_co] = []
         self._opening = asyncio.Lock()
@@ -132,20 +137,25 @@ class Requests(Generic[C_co]):
                     self._limiter.release()
                     spent += 1
                 first = first or sent
+                observing.count_request(self.address.scheme, needs, now - sent, fault.kind.name.lower())
                 if not self._worth_another(fault, spent, first, now):
                     raise self._final(fault, key, needs, now - first, again=failures > 0) from None
+                failures += 1
+                self._tell_again(fault, key, needs, failures, max(first, self._succeeded), now)
             except BaseException:
                 self._limiter.release()
                 raise
             else:
                 self._succeeded = now = loop.time()
                 self._limiter.succeeded(now, now - sent, needs)
+                observing.count_request(self.address.scheme, needs, now - sent)
+                if self._away_since is not None:
+                    self._tell_back(now)
                 return result
             if fault.kind is Kind.EXPIRED:
                 clients = await self._renewed(clients)
             else:
-                await asyncio.sleep(self._pause(failures))
-            failures += 1
+                await asyncio.sleep(self._pause(failures - 1))
 
     async def aclose(self) -> None:
         """Closes the connections; the next request opens new ones."""
@@ -169,6 +179,31 @@ class Requests(Generic[C_co]):
             patience = self.limits.give_up - self.limits.backoff
             return now - max(first, self._succeeded) < patience and now - first < _CROWDED * patience
         return fault.kind in (Kind.DAMAGED, Kind.EXPIRED) and spent < _TRIES
+
+    def _tell_again(self, fault: Fault, key: str, needs: str, retries: int, since: float, now: float) -> None:
+        """Counts and logs that a request is sent again; once also that the storage is away."""
+        storage, error = str(self.address), str(fault)
+        observing.count_retry(self.address.scheme, fault.kind.name.lower())
+        observing.tell(
+            "requests",
+            logging.DEBUG,
+            "a request is sent again",
+            storage=storage,
+            object=key,
+            kind=needs,
+            retries=retries,
+            error=error,
+        )
+        if self._away_since is None and now - since >= _AWAY:
+            self._away_since = since
+            seconds = round(now - since, 1)
+            what = "no request succeeds"
+            observing.tell("requests", logging.WARNING, what, storage=storage, seconds=seconds, error=error)
+
+    def _tell_back(self, now: float) -> None:
+        seconds = round(now - (self._away_since or now), 1)
+        self._away_since = None
+        observing.tell("requests", logging.INFO, "requests succeed again", storage=str(self.address), seconds=seconds)
 
     def _pause(self, failures: int) -> float:
         longest = min(self.limits.longest_backoff, self.limits.backoff * 2 ** min(failures, 30))

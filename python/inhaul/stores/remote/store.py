@@ -1,13 +1,14 @@
 """The parts of a store that writes, which all services share."""
 
 import asyncio
+import logging
 from abc import abstractmethod
 from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from inhaul import _core
+from inhaul import _core, observing
 from inhaul.errors import FileChanged, StorageUnavailable
 from inhaul.hashing import PART_SIZE, Digest, hash_bytes
 from inhaul.stores.base import Upload
@@ -116,10 +117,15 @@ class RemoteStore(RemoteReadable[C]):
             StorageUnavailable: In each try, the object arrived damaged or the upload was lost.
         """
         self._key(object_key)
-        for _ in range(_TRIES):
-            if result := await self.large(self._requests, object_key, reader, uploads, exclusive).run(expected):
-                return result
-        raise StorageUnavailable(
+        storage, size = str(self.address), reader.size
+        with observing.operation("upload", level=logging.DEBUG, storage=storage, object=object_key, bytes=size):
+            for _ in range(_TRIES):
+                if result := await self.large(self._requests, object_key, reader, uploads, exclusive).run(expected):
+                    return result
+            raise self._damaged(object_key)
+
+    def _damaged(self, object_key: str) -> StorageUnavailable:
+        return StorageUnavailable(
             f"{object_key!r} in {self.address} was damaged in transit, or its upload was removed, {_TRIES} times: "
             "check the network, and that no other program removes uploads or writes to this key"
         )
