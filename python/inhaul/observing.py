@@ -182,13 +182,15 @@ class Queue(Protocol):
 
 _jobs: set[Waiting] = set()
 _queues: WeakKeyDictionary[Queue, str] = WeakKeyDictionary()
-_changing_queues = threading.Lock()  # metrics are collected in a thread
+_requests_by_outcome: Counter[tuple[str, str, str]] = Counter()  # service, kind, outcome
+_retries_by_reason: Counter[tuple[str, str]] = Counter()  # service, reason
+_changing = threading.Lock()  # of these three: metrics are collected in a thread
 
 
 def watch(queue: Queue, service: str) -> None:
     """Includes the requests to a storage in the metrics, as long as it is used."""
     _instruments()
-    with _changing_queues:
+    with _changing:
         _queues[queue] = service
 
 
@@ -210,14 +212,15 @@ def count_request(service: str, kind: str, seconds: float, outcome: str = "ok") 
         outcome: `ok`, or the kind of its failure.
     """
     if (made := _instruments()) is not None:
-        made.requests.add(1, {"service": service, "kind": kind, "outcome": outcome})
+        with _changing:
+            _requests_by_outcome[service, kind, outcome] += 1
         made.seconds.record(seconds, {"service": service, "kind": kind})
 
 
 def count_retry(service: str, reason: str) -> None:
     """Counts a request that is sent once more."""
-    if (made := _instruments()) is not None:
-        made.retries.add(1, {"service": service, "reason": reason})
+    with _changing:
+        _retries_by_reason[service, reason] += 1
 
 
 class _Instruments:
@@ -229,11 +232,13 @@ class _Instruments:
         meter = metrics.get_meter(_SCOPE)
         self.files = meter.create_counter("inhaul.files", "{file}", "Files of ingests and saved lists, by status")
         self.bytes = meter.create_counter("inhaul.bytes", "By", "Bytes of the files that are registered")
-        self.requests = meter.create_counter("inhaul.requests", "{request}", "Requests to storages, by outcome")
-        self.retries = meter.create_counter("inhaul.retries", "{request}", "Requests that were sent once more")
         self.seconds = meter.create_histogram(
             "inhaul.request.duration", "s", "Time of a request", explicit_bucket_boundaries_advisory=_BOUNDS
         )
+        what = "Requests to storages, by outcome"
+        meter.create_observable_counter("inhaul.requests", [_sent], "{request}", what)
+        what = "Requests that were sent once more"
+        meter.create_observable_counter("inhaul.retries", [_retried], "{request}", what)
         for name, unit, what, observe in (
             ("inhaul.files.waiting", "{file}", "Files found and not registered yet", _waiting_files),
             ("inhaul.lag", "s", "Time since the oldest of these files was found", _lag),
@@ -253,32 +258,47 @@ def _made() -> _Instruments:
 
 
 def _waiting_files(_: "CallbackOptions") -> "Iterable[Observation]":
-    return [_observation(sum(job.files for job in tuple(_jobs)))]
+    return [_observation(sum(job.files for job in tuple(_jobs)), {})]
 
 
 def _lag(_: "CallbackOptions") -> "Iterable[Observation]":
-    return [_observation(max((job.seconds for job in tuple(_jobs)), default=0.0))]
+    return [_observation(max((job.seconds for job in tuple(_jobs)), default=0.0), {})]
 
 
 def _active(_: "CallbackOptions") -> "Iterable[Observation]":
-    return [_observation(count, service) for service, (count, _) in _requests().items()]
+    return [_observation(count, {"service": service}) for service, (count, _) in _queue_sums().items()]
 
 
 def _queued(_: "CallbackOptions") -> "Iterable[Observation]":
-    return [_observation(count, service) for service, (_, count) in _requests().items()]
+    return [_observation(count, {"service": service}) for service, (_, count) in _queue_sums().items()]
 
 
-def _requests() -> dict[str, tuple[int, int]]:
+def _sent(_: "CallbackOptions") -> "Iterable[Observation]":
+    with _changing:
+        counts = dict(_requests_by_outcome)
+    return [
+        _observation(count, {"service": service, "kind": kind, "outcome": outcome})
+        for (service, kind, outcome), count in counts.items()
+    ]
+
+
+def _retried(_: "CallbackOptions") -> "Iterable[Observation]":
+    with _changing:
+        counts = dict(_retries_by_reason)
+    return [_observation(count, {"service": service, "reason": reason}) for (service, reason), count in counts.items()]
+
+
+def _queue_sums() -> dict[str, tuple[int, int]]:
     """Returns how many requests are under way and wait, by service."""
     active, waiting = Counter[str](), Counter[str]()
-    with _changing_queues:
+    with _changing:
         for queue, service in _queues.items():
             active[service] += queue.under_way
             waiting[service] += queue.waiting
     return {service: (active[service], waiting[service]) for service in active}
 
 
-def _observation(value: float, service: str | None = None) -> "Observation":
+def _observation(value: float, labels: Mapping[str, str]) -> "Observation":
     from opentelemetry.metrics import Observation
 
-    return Observation(value, {"service": service} if service is not None else None)
+    return Observation(value, labels)
