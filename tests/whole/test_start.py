@@ -124,3 +124,18 @@ def test_opening_a_registry_asks_little_and_only_once() -> None:
     opened, again = map(int, ran.stdout.split())
     assert opened <= 6
     assert again == 0
+
+
+_FROZEN = """
+import gc
+data = [[] for _ in range(%d)]
+import inhaul.sync
+print(gc.isenabled(), gc.get_freeze_count())
+"""
+
+
+def test_the_collector_passes_over_the_libraries_unless_the_process_may_hold_data() -> None:
+    enabled, frozen = children.run(_FROZEN % 0).stdout.split()
+    assert enabled == "True"
+    assert int(frozen) > 50_000
+    assert children.run(_FROZEN % 25_000).stdout.split() == ["True", "0"]
