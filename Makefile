@@ -68,6 +68,7 @@ types: .venv/installed
 bench: .venv/installed
 	cargo build --quiet --release --examples
 	$(BIN)/python benches/bench_ingest.py --scale $(SCALE) --rounds $(ROUNDS)
+	$(BIN)/python benches/bench_again.py --scale $(SCALE) --rounds $(ROUNDS)
 	$(BIN)/python benches/bench_hash.py --scale $(SCALE) --rounds $(ROUNDS)
 	$(BIN)/python benches/bench_slow.py --scale $(SCALE) --rounds $(ROUNDS)
 	$(BIN)/python benches/bench_s3.py --scale $(SCALE) --rounds $(ROUNDS)

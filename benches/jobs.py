@@ -60,12 +60,17 @@ async def take(folder: Path, work: Path) -> Figures:
     return await _ingest(folder, work, storage=work / "storage")
 
 
-async def _ingest(folder: Path, work: Path, storage: Path) -> Figures:
+async def take_without_memo(folder: Path, work: Path) -> Figures:
+    """The same as `take`, and nothing is remembered."""
+    return await _ingest(folder, work, storage=work / "storage", memo=False)
+
+
+async def _ingest(folder: Path, work: Path, storage: Path, *, memo: bool | None = None) -> Figures:
     async with inhaul.connect(storage=storage, db=f"sqlite:///{work}/registry.db") as instance:
         await instance.open()
         call = inhaul.ingest  # loads what it needs
         start = time.perf_counter()
-        report = await call(folder)
+        report = await call(folder, memo=memo)
         seconds = time.perf_counter() - start
         if report.failed or report.skipped:
             raise RuntimeError(f"{report!r} is not of the whole corpus")
@@ -97,6 +102,7 @@ JOBS: dict[str, Callable[[Path, Path], Awaitable[Figures]]] = {
     "copy": copy,
     "ingest": ingest,
     "take": take,
+    "take-without-memo": take_without_memo,
     "lag": lag,
 }
 
