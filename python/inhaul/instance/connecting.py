@@ -1,8 +1,10 @@
 """Connecting to an instance, and the current instance."""
 
-from collections.abc import Mapping
+import copyreg
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from inhaul.arguments import check_path
 from inhaul.db.engine import Database
@@ -74,6 +76,39 @@ def connect(
     instance.stores.check_writer(remote or root)
     stack.make_default(instance)
     return instance
+
+
+_arrived: WeakValueDictionary[tuple[Path, str, str, str | None], Instance] = WeakValueDictionary()
+
+
+def _sent(instance: Instance) -> tuple[Callable[..., Instance], tuple[Path, str, str, str | None]]:
+    """Pickles an instance by its addresses. Neither passwords nor storage options are part of them."""
+    address = str(instance.database)
+    if instance.database.path is not None:
+        address = f"sqlite:///{address}"
+    return _received, (instance.home, instance.root, address, instance.remote)
+
+
+def _received(home: Path, root: str, address: str, remote: str | None) -> Instance:
+    """Returns the instance of this process with these addresses, else a new one.
+
+    The options of its storages and the password of its database are those of this process: of the current instance if
+    it is the same, else of the settings and the environment.
+    """
+    here = stack.current()
+    database = Database(address)
+    if here is not None and (here.root, str(here.database), here.remote) == (root, str(database), remote):
+        return here
+    known = _arrived.get((home, root, address, remote))
+    if known is None:
+        by_settings = Database(settings.db) if settings.db is not None else None
+        if by_settings is not None and str(by_settings) == str(database):
+            database = by_settings
+        known = _arrived[home, root, address, remote] = Instance(home, root, database, None, remote)
+    return known
+
+
+copyreg.pickle(Instance, _sent)
 
 
 def _places(storage: str | None, db: str | None) -> tuple[Path, str]:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sqlalchemy import inspect, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import configure_mappers
 
 from inhaul.db.engine import Outcome
 from inhaul.errors import KeyExists, NoResultFound
 from inhaul.instance import Instance, current
 from inhaul.keys import new_uid
 from inhaul.registry.model import named
-from inhaul.registry.model.fields import Field
+from inhaul.registry.model.fields import Field, set_row
 from inhaul.registry.model.rows import (
     changes,
     columns,
@@ -31,6 +32,17 @@ from inhaul.registry.model.uses import delete_records
 
 if TYPE_CHECKING:
     from inhaul.registry.model.world import World
+
+
+def _received(cls: type["Record"], instance: Instance, row: Mapping[str, Any], edits: Mapping[str, Any]) -> "Record":
+    """Returns a record from another process."""
+    configure_mappers()  # this may be the first record of this process
+    record: Record = inspect(cls).class_manager.new_instance()
+    set_row(record, row)
+    record._instance = instance
+    for name, value in edits.items():
+        setattr(record, f"_{name}", value)
+    return record
 
 
 class Record:
@@ -76,6 +88,16 @@ class Record:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(uid={self._uid!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles a saved record for another process: its row, its unsaved changes, and the address of its instance."""
+        if self._id is None:
+            raise TypeError(f"{self!r} is not saved, so no other process can find it: save it before you send it there")
+        state = inspect(self)
+        row = columns(self) | {name.removeprefix("_"): value for name, value in state.committed_state.items()}
+        related = {name: state.dict[name] for name in state.mapper.relationships.keys() if name in state.dict}  # noqa: SIM118
+        whole = row | {name.removeprefix("_"): value for name, value in related.items()}
+        return _received, (type(self), self._home, whole, changes(self))
 
     def _repr_html_(self) -> str:
         """Returns the known columns as an HTML table for notebooks."""

@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from sqlalchemy import JSON, ColumnElement, Select, case, func, inspect, or_, select
+from sqlalchemy.ext import serializer
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from inhaul.arguments import check_flag
+from inhaul.db.tables import metadata
 from inhaul.errors import MultipleResultsFound, NoResultFound, UnknownField
 from inhaul.formats import tables
 from inhaul.instance import Instance, current
@@ -31,6 +33,12 @@ _SEARCHED = ("name", "key", "handle", "root", "description")
 _WORDS = 100  # of a search: databases limit how deep conditions are nested
 
 _CHUNK = 1000  # records that `async for` holds at a time
+
+
+def _received(cls: type["QuerySet[R]"], registry: type[R], terms: bytes, *rest: Any) -> "QuerySet[R]":
+    """Returns a query set from another process."""
+    conditions, order = serializer.loads(terms, metadata)  # type: ignore[no-untyped-call]
+    return cls(registry, conditions, order, *rest)
 
 
 class QuerySet(Generic[R]):
@@ -61,6 +69,11 @@ class QuerySet(Generic[R]):
     def __repr__(self) -> str:
         terms = [str(term.compile(compile_kwargs={"literal_binds": False})) for term in self._conditions]
         return f"QuerySet({self._registry.__name__}: {' AND '.join(terms) or 'all'})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the query for another process, without any records."""
+        terms = serializer.dumps((self._conditions, self._order))  # type: ignore[no-untyped-call]
+        return _received, (type(self), self._registry, terms, self._window, dict(self._features), self._instance)
 
     def __bool__(self) -> bool:
         raise TypeError("A query set is neither true nor false, as it has asked nothing yet: use exists()")
