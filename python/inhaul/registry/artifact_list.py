@@ -250,10 +250,10 @@ class ArtifactList(Sequence[A], Generic[A]):
     async def _read(self) -> None:
         job = await self._folder.job()
         with observing.operation("stage", folder=job.address or job.path, storage=job.root) as outcome:
-            await self._stage(job)
+            await self._read_files(job)
             outcome.update(self._report.outcomes, files=self._report.files, bytes=self._report.bytes)
 
-    async def _stage(self, job: "Job") -> None:
+    async def _read_files(self, job: "Job") -> None:
         session = await job.session()
         with session.left_on_failure():
             batches = await pipeline.stage(job, session, pipeline.teller(IngestReport(), self._on_event))
