@@ -32,6 +32,8 @@ Errors = Literal["report", "raise"]
 class Folder:
     """The checked arguments of one call; see `Artifact.from_dir`. The name of an `unnamed` folder is not in the keys.
 
+    With `ignore_files`, `.inhaulignore` files also leave out files of a list.
+
     Raises:
         InvalidKey: The key is not valid.
         TypeError: An argument has the wrong type.
@@ -49,6 +51,7 @@ class Folder:
     memo: bool | None
     rehash: bool
     unnamed: bool = False
+    ignore_files: bool = False
 
     def __post_init__(self) -> None:
         check_path(self.path)
@@ -70,7 +73,7 @@ class Folder:
 
     async def where(self) -> Job:
         """Returns the job of the call, without its run."""
-        return await Job.resolve(
+        job = await Job.resolve(
             self.instance,
             self.path,
             self.key,
@@ -79,6 +82,7 @@ class Folder:
             drop_duplicates=self.duplicates == "drop",
             unnamed=self.unnamed,
         )
+        return replace(job, ignore_files=self.ignore_files)
 
     async def job(self, source: Source | None = None) -> Job:
         """Returns the job of the call, for a list of paths if there is a source. Saves its run, after all checks."""
@@ -174,8 +178,18 @@ async def ingest(
     folder = Folder(instance, where, *options, unnamed=path is None)
     if on_event is not None:
         _check_callable(on_event)
+    report = await ingested(folder, source, on_event)
+    if errors == "raise":
+        report.raise_failures()
+    return report
+
+
+async def ingested(
+    folder: Folder, source: Source | None, on_event: Callable[[IngestEvent], object] | None = None
+) -> IngestReport:
+    """Does what `ingest` does after its checks."""
     start = perf_counter()
-    job = replace(await folder.job(source), keeps_rows=duplicates == "drop")
+    job = replace(await folder.job(source), keeps_rows=folder.duplicates == "drop")
     report = job.report()
     tell = pipeline.teller(report, on_event)
     session = await job.session()
@@ -187,8 +201,6 @@ async def ingest(
         else:
             await pipeline.ingest(job, session, lambda recorded, *walk: tell(recorded.batch, *walk))
     report.seconds = perf_counter() - start
-    if errors == "raise":
-        report.raise_failures()
     return report
 
 
