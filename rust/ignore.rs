@@ -154,4 +154,19 @@ mod tests {
         assert_eq!(errors.len(), 1);
         assert!(exclude(&["a{b".to_owned()]).is_err());
     }
+
+    #[test]
+    fn ignore_files_leave_out_what_a_walk_leaves_out() {
+        let root = std::env::temp_dir().join(format!("inhaul-ignore-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("a")).unwrap();
+        std::fs::write(root.join(".inhaulignore"), "*.log\n/build/\n").unwrap();
+        std::fs::write(root.join("a/.inhaulignore"), "!keep.log\n").unwrap();
+        let exclude = exclude(&["*.bak".to_owned(), "!own.log".to_owned()]).unwrap();
+        let mut files = IgnoreFiles::below([root.as_os_str().as_bytes(), b"/"].concat());
+        let left_out = ["x.log", "a/x.log", "build/x", "a/keep.bak"];
+        let kept = ["x.csv", "a/keep.log", "a/build", "build", "own.log", ".inhaulignore"];
+        assert_eq!(left_out.map(|path| files.leave_out(&exclude, path.as_bytes())), [true; 4]);
+        assert_eq!(kept.map(|path| files.leave_out(&exclude, path.as_bytes())), [false; 6]);
+        std::fs::remove_dir_all(root).unwrap();
+    }
 }

@@ -347,6 +347,16 @@ mod tests {
     }
 
     #[test]
+    fn a_file_keeps_its_stamp_wherever_it_is_sorted() {
+        let stamp = Stamp::of(1, 2, 3);
+        let entries =
+            vec![entry("b/c", None), Entry { stamp: Some(stamp), ..entry("b/a", None) }, entry("z", None)];
+        let (listing, positions) = list("/data/", false).listing(entries).unwrap();
+        assert_eq!(positions, [2, 1, 0]);
+        assert_eq!([0, 1, 2].map(|ordinal| listing.stamp(ordinal)), [None, Some(stamp), None]);
+    }
+
+    #[test]
     fn what_cannot_be_ingested_has_a_reason() {
         for (path, key, reason) in [
             ("", None, Reason::InvalidEntry),

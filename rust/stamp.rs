@@ -3,9 +3,13 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, CWD, Stat, StatxFlags, lstat, statx};
+use rustix::fs::{AtFlags, Stat, StatxFlags, statx};
+#[cfg(feature = "python")]
+use rustix::fs::{CWD, lstat};
+#[cfg(feature = "python")]
 use rustix::io::Errno;
 
+#[cfg(any(feature = "python", test))]
 const SECOND: i64 = 1_000_000_000;
 
 /// The size and the times of a file.
@@ -27,12 +31,14 @@ impl Stamp {
     }
 
     /// The stamp with these values; the times are in nanoseconds.
+    #[cfg(any(feature = "python", test))]
     pub(crate) fn of(size: u64, modified: i64, changed: i64) -> Self {
         let time = |time: i64| (time.div_euclid(SECOND), time.rem_euclid(SECOND).unsigned_abs());
         Self { size, modified: time(modified), changed: time(changed) }
     }
 
     /// Size and times, in nanoseconds.
+    #[cfg(any(feature = "python", test))]
     pub(crate) fn values(&self) -> (u64, i64, i64) {
         let time = |(seconds, part): (i64, u64)| seconds.saturating_mul(SECOND).saturating_add_unsigned(part);
         (self.size, time(self.modified), time(self.changed))
@@ -58,6 +64,7 @@ pub(crate) fn refresh(file: &OwnedFd) {
 ///
 /// # Errors
 /// There is no such path, or the system refuses.
+#[cfg(feature = "python")]
 pub(crate) fn fresh(path: &[u8]) -> Result<Stat, Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC;
     let _ = statx(CWD, path, flags, StatxFlags::BASIC_STATS); // as in `refresh`

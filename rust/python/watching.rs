@@ -71,10 +71,13 @@ impl Inotify {
     }
 }
 
-/// Size, mtime and ctime in nanoseconds, and the number of the device; None if there is no regular file.
+/// Size, mtime and ctime, these in nanoseconds, and the number of the device.
+type State = ((u64, i64, i64), u64);
+
+/// None if there is no regular file.
 #[pyfunction]
 #[expect(clippy::unnecessary_cast, reason = "stat's fields differ by platform")]
-pub(super) fn file_state(py: Python<'_>, path: PyPath) -> PyResult<Option<((u64, i64, i64), u64)>> {
+pub(super) fn file_state(py: Python<'_>, path: PyPath) -> PyResult<Option<State>> {
     blocking(py, |_| match stamp::fresh(&path.0) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
             Ok(Some((Stamp::new(&stat).values(), stat.st_dev as u64)))
