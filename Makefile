@@ -16,7 +16,7 @@ tests = $(foreach name,$1,$(or $(wildcard tests/*/test_$(name).py),$(error There
 
 # The first seed of the random tests. `make soak` stops at a failed test, and the next call continues with that test.
 SEED ?= 0
-RANDOM_TESTS := $(call tests,bad_input cache cancel clouds_end_to_end clouds_network commit_in_doubt concurrent crash flips gc gcs_resumable interrupted interrupted_lists leases lifecycle memo ownership projects remote_upkeep removing replacing round_trips s3_end_to_end s3_long states storage_links upload uploading verify)
+RANDOM_TESTS := $(call tests,bad_input cache cancel clouds_end_to_end clouds_network commit_in_doubt concurrent crash flips gc gcs_resumable interrupted interrupted_lists leases lifecycle memo ownership projects remote_upkeep removing replacing round_trips s3_end_to_end s3_long states storage_links upload uploading verify watched)
 
 # Tests that also run with PgBouncer before PostgreSQL. Others can be run by hand: `POOLED=1 pytest -k postgresql`.
 POOLED_TESTS := $(call tests,concurrent engine leases many membership migrations query)

@@ -184,7 +184,13 @@ impl Chunk {
             }
             (kind, root) => {
                 let folder = self.open_folder(root, ordinal)?;
-                Source::open(folder.as_fd(), self.listing.name(ordinal), kind, memo)
+                Source::open(
+                    folder.as_fd(),
+                    self.listing.name(ordinal),
+                    kind,
+                    self.listing.stamp(ordinal),
+                    memo,
+                )
             }
         }
     }

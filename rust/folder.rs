@@ -15,14 +15,11 @@ use rustix::io::Errno;
 
 use crate::beneath::{Links, Refusal, Root};
 use crate::error::as_path;
-use crate::ignore::{IGNORE_FILE, Rules};
+use crate::ignore::{IGNORE_FILE, MOST_RULES, Rules};
 use crate::keys::OWN_FOLDER;
 use crate::listing::{Kind, Naming};
 use crate::outcome::{Failure, Issue, Reason};
 use crate::read::{Source, open_folder, special};
-
-/// The most bytes of an ignore file.
-const MOST_RULES: u64 = 1 << 20;
 
 /// The task of a walk.
 #[derive(Debug)]
@@ -258,7 +255,7 @@ impl Reader<'_> {
 
     fn rules(&self, file: BorrowedFd<'_>, folder: &mut Folder) -> Option<Arc<Rules>> {
         let above = self.visit.rules.clone();
-        let text = Source::open(file, IGNORE_FILE, Kind::Regular, None).and_then(|source| {
+        let text = Source::open(file, IGNORE_FILE, Kind::Regular, None, None).and_then(|source| {
             if source.size() > MOST_RULES {
                 return Ok(None);
             }

@@ -34,6 +34,7 @@ pub mod recalled;
 pub mod scan;
 mod sending;
 mod shared;
+mod stamp;
 mod sync;
 mod walk;
 mod worker;

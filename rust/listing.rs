@@ -7,6 +7,7 @@ use crate::ids::Uid;
 use crate::json;
 use crate::keys;
 use crate::outcome::Issue;
+use crate::stamp::Stamp;
 
 /// The most files in a listing, and the most rows in a batch.
 pub(crate) const LISTING: usize = 8192;
@@ -60,6 +61,8 @@ pub struct Listing {
     files: Vec<File>,
     /// The keys that do not follow from paths; shorter than `files` if the last files have none.
     own_keys: Vec<Option<Box<str>>>,
+    /// The only stamps with which files may be read; shorter than `files` if the last files may have any.
+    stamps: Vec<Option<Stamp>>,
 }
 
 impl Listing {
@@ -74,6 +77,7 @@ impl Listing {
             names: Vec::new(),
             files: Vec::new(),
             own_keys: Vec::new(),
+            stamps: Vec::new(),
         }
     }
 
@@ -109,18 +113,33 @@ impl Listing {
         }
     }
 
+    /// Lets the file that was added last be read only with this stamp.
+    pub fn expect_last(&mut self, stamp: Stamp) {
+        self.stamps.resize(self.files.len(), None);
+        if let Some(last) = self.stamps.last_mut() {
+            *last = Some(stamp);
+        }
+    }
+
     /// Frees unused memory, since staged batches keep their listings for long.
     pub fn shrink(&mut self) {
         self.folders.shrink_to_fit();
         self.names.shrink_to_fit();
         self.files.shrink_to_fit();
         self.own_keys.shrink_to_fit();
+        self.stamps.shrink_to_fit();
     }
 
     /// The kind of a file.
     #[must_use]
     pub fn kind(&self, ordinal: usize) -> Kind {
         self.files[ordinal].kind
+    }
+
+    /// The only stamp with which the file may be read; None if it may have any.
+    #[must_use]
+    pub fn stamp(&self, ordinal: usize) -> Option<Stamp> {
+        self.stamps.get(ordinal).copied().flatten()
     }
 
     /// The number of a file's folder, and its path.

@@ -30,8 +30,8 @@ impl PartReader {
     /// # Errors
     /// It is not a regular file, the system refuses, or `part_size` is 0.
     pub fn open(path: &[u8], part_size: u64) -> Result<Self> {
-        let source =
-            Source::open(CWD.as_fd(), path, Kind::Unseen, None).map_err(|failure| failure.error(path))?;
+        let source = Source::open(CWD.as_fd(), path, Kind::Unseen, None, None)
+            .map_err(|failure| failure.error(path))?;
         let parts = (part_size > 0).then(|| Algorithm::Md5Parts { part_size }.parts(source.size())).flatten();
         let parts = parts.ok_or_else(|| Error::Invalid("a part has at least one byte".to_owned()))?;
         Ok(Self::new(path.to_owned(), source, parts, Backend::active()?, None))

@@ -14,11 +14,12 @@ use rustix::io::Errno;
 
 use crate::beneath::Links;
 use crate::error::{Result, as_path};
-use crate::ignore;
+use crate::ignore::{self, IgnoreFiles};
 use crate::keys::{self, OWN_FOLDER};
 use crate::listing::{Kind, Listing, Naming};
 use crate::outcome::{Failure, Reason};
 use crate::paths::split;
+use crate::stamp::Stamp;
 
 /// A path of a list.
 #[derive(Debug, Default)]
@@ -29,12 +30,16 @@ pub(crate) struct Entry {
     pub key: Option<String>,
     /// The reason why it is left out, if that is known.
     pub problem: Option<String>,
+    /// The only stamp with which it may be read.
+    pub stamp: Option<Stamp>,
 }
 
 /// A list of paths, taken in parts.
 pub(crate) struct PathList {
     naming: Arc<Naming>,
     exclude: Gitignore,
+    /// The ignore files that leave out paths, if they are not without effect.
+    ignores: Option<IgnoreFiles>,
     /// The roots of other storages, each ending in a slash.
     storages: Vec<Vec<u8>>,
     /// A digest of each key so far, and a shorter one of its path: the list may have millions of them.
@@ -59,12 +64,19 @@ struct Placed {
 }
 
 impl PathList {
-    /// An empty list. Ignores files that are `excluded`, and refuses those in other `storages`.
+    /// An empty list. Leaves out files that are `excluded`, and those that ignore files leave out if they have an effect
+    /// (`ignores`). Refuses files in other `storages`.
     ///
     /// # Errors
     /// A pattern is wrong.
-    pub(crate) fn new(naming: Arc<Naming>, excluded: &[String], storages: Vec<Vec<u8>>) -> Result<Self> {
+    pub(crate) fn new(
+        naming: Arc<Naming>,
+        excluded: &[String],
+        ignores: bool,
+        storages: Vec<Vec<u8>>,
+    ) -> Result<Self> {
         Ok(Self {
+            ignores: ignores.then(|| IgnoreFiles::below(naming.root.clone())),
             naming,
             exclude: ignore::exclude(excluded)?,
             storages,
@@ -80,6 +92,7 @@ impl PathList {
     pub(crate) fn listing(&mut self, entries: Vec<Entry>) -> Option<(Listing, Vec<usize>)> {
         let mut listing = Listing::new(Arc::clone(&self.naming), self.listings);
         let mut files = Vec::with_capacity(entries.len());
+        let stamps: Vec<_> = entries.iter().map(|entry| entry.stamp).collect();
         for (position, entry) in entries.into_iter().enumerate() {
             match self.place(&entry) {
                 Ok(None) => {}
@@ -89,7 +102,7 @@ impl PathList {
         }
         files.sort_unstable();
         let mut entered: Option<&[u8]> = None;
-        for (file, _) in &files {
+        for (file, position) in &files {
             if entered != Some(&*file.folder) {
                 listing.enter(&file.folder);
                 entered = Some(&file.folder);
@@ -97,6 +110,9 @@ impl PathList {
             listing.push(&file.name, self.kind(&file.folder));
             if let Some(key) = &file.key {
                 listing.name_last(key);
+            }
+            if let Some(stamp) = stamps[*position] {
+                listing.expect_last(stamp);
             }
         }
         listing.shrink();
@@ -140,7 +156,7 @@ impl PathList {
         let (folder, name) = split(&path);
         let is_inside = !path.starts_with(b"/");
         let is_own = path.split(|&byte| byte == b'/').any(|segment| segment == OWN_FOLDER.as_bytes());
-        if is_inside && is_own || self.is_excluded(if is_inside { &path } else { name }) {
+        if is_inside && (is_own || self.is_left_out(&path)) || !is_inside && self.is_excluded(name) {
             return Ok(None);
         }
         if is_own {
@@ -213,6 +229,13 @@ impl PathList {
                 let message = format!("another path of the list has the key {key:?}, too");
                 Err(Failure::new(Reason::Conflict, message))
             }
+        }
+    }
+
+    fn is_left_out(&mut self, path: &[u8]) -> bool {
+        match &mut self.ignores {
+            Some(ignores) => ignores.leave_out(&self.exclude, path),
+            None => self.is_excluded(path),
         }
     }
 
@@ -295,11 +318,11 @@ mod tests {
     fn list(root: &str, in_place: bool) -> PathList {
         let naming =
             Naming { root: root.as_bytes().to_vec(), prefix: "p/".to_owned(), in_place, ..Naming::default() };
-        PathList::new(Arc::new(naming), &["*.tmp".to_owned()], vec![b"/data/other/".to_vec()]).unwrap()
+        PathList::new(Arc::new(naming), &["*.tmp".to_owned()], false, vec![b"/data/other/".to_vec()]).unwrap()
     }
 
     fn entry(path: &str, key: Option<&str>) -> Entry {
-        Entry { path: path.into(), key: key.map(str::to_owned), problem: None }
+        Entry { path: path.into(), key: key.map(str::to_owned), ..Entry::default() }
     }
 
     #[test]
@@ -321,6 +344,16 @@ mod tests {
         assert_eq!(listing.path(2), b"/etc/hosts");
         assert_eq!(listing.uid_of(0), (&b"\0"[..], &b"b.CSV"[..]));
         assert_eq!(listing.uid_of(1), (&b""[..], &b"c"[..]));
+    }
+
+    #[test]
+    fn a_file_keeps_its_stamp_wherever_it_is_sorted() {
+        let stamp = Stamp::of(1, 2, 3);
+        let entries =
+            vec![entry("b/c", None), Entry { stamp: Some(stamp), ..entry("b/a", None) }, entry("z", None)];
+        let (listing, positions) = list("/data/", false).listing(entries).unwrap();
+        assert_eq!(positions, [2, 1, 0]);
+        assert_eq!([0, 1, 2].map(|ordinal| listing.stamp(ordinal)), [None, Some(stamp), None]);
     }
 
     #[test]

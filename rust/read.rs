@@ -16,6 +16,7 @@ use crate::beneath::{Links, Root};
 use crate::listing::Kind;
 use crate::memo::{Mark, Memo};
 use crate::outcome::{Failure, Reason};
+use crate::stamp::{self, Stamp};
 
 /// The number of attempts to read a file that changes.
 pub(crate) const ATTEMPTS: u32 = 3;
@@ -25,39 +26,16 @@ pub(crate) fn changed() -> Failure {
     Failure::new(Reason::Changed, format!("it changed while it was read, {ATTEMPTS} times"))
 }
 
+/// The failure of a file that is not as the caller has seen it.
+fn not_as_expected() -> Failure {
+    Failure::new(Reason::Changed, "it changed after it was found complete")
+}
+
 /// The longest wait for a step of the file system's clock, which takes at most 10 ms on Linux.
 const CLOCK_STEP: Duration = Duration::from_millis(20);
 
 /// The numbers of ext2 to ext4, XFS, Btrfs, F2FS and tmpfs in statfs(2).
 const OWN_CLOCK: [u64; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994];
-
-/// The attributes that change when a file is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    size: u64,
-    modified: (i64, u64),
-    changed: (i64, u64),
-}
-
-impl Stamp {
-    #[expect(clippy::unnecessary_cast, reason = "stat's fields differ by platform")]
-    fn new(stat: &Stat) -> Self {
-        Self {
-            size: stat.st_size as u64,
-            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as u64),
-            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as u64),
-        }
-    }
-
-    /// Returns true if the file has this size and was last changed before a moment.
-    fn is_of(&self, size: usize, moment: Duration) -> bool {
-        self.size == size as u64 && self.changed_at() < moment
-    }
-
-    fn changed_at(&self) -> Duration {
-        Duration::new(self.changed.0.unsigned_abs(), self.changed.1 as u32)
-    }
-}
 
 /// Opens a folder: relative to a root if there is one, else any folder.
 pub(crate) fn open_folder(
@@ -126,6 +104,8 @@ impl Clocks {
 pub(crate) struct Source {
     file: Arc<OwnedFd>,
     stamp: Stamp,
+    /// The only stamp with which the file may be read.
+    expected: Option<Stamp>,
     /// Its state, if that can be remembered with its hash.
     mark: Option<Mark>,
 }
@@ -139,9 +119,10 @@ impl Source {
         folder: BorrowedFd<'_>,
         name: &[u8],
         kind: Kind,
+        expected: Option<Stamp>,
         memo: Option<&Memo>,
     ) -> Result<Self, Failure> {
-        Self::new(open_file(folder, name, kind)?, memo)
+        Self::new(open_file(folder, name, kind)?, expected, memo)
     }
 
     /// Opens a regular file below a root, possibly through links.
@@ -152,7 +133,7 @@ impl Source {
         let open = |flags| root.open_at(path, flags, Mode::empty(), links).map_err(Failure::opening);
         // Opening a pipe or a device can have side effects.
         check_regular(&fstat(open(OFlags::PATH)?).map_err(Failure::reading)?)?;
-        Self::new(open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?, None)
+        Self::new(open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?, None, None)
     }
 
     /// Opens a file. If it is smaller than `buffer` and does not change, also reads it.
@@ -163,6 +144,7 @@ impl Source {
         folder: BorrowedFd<'_>,
         name: &[u8],
         kind: Kind,
+        expected: Option<Stamp>,
         buffer: &mut [u8],
         clocks: &mut Clocks,
         memo: Option<&Memo>,
@@ -176,6 +158,7 @@ impl Source {
             && let Ok(stat) = fstat(&file)
             && check_regular(&stat).is_ok()
             && Stamp::new(&stat).is_of(length, began)
+            && expected.is_none_or(|expected| expected == Stamp::new(&stat))
             && clocks.are_own(&file, &stat)
             && now() >= began
         {
@@ -190,16 +173,14 @@ impl Source {
                 return Ok(Opened::Read(length, Some(mark)));
             }
         }
-        Self::new(file, memo).map(Opened::Unread)
+        Self::new(file, expected, memo).map(Opened::Unread)
     }
 
-    fn new(file: OwnedFd, memo: Option<&Memo>) -> Result<Self, Failure> {
-        let stat = fstat(&file).map_err(Failure::reading)?;
+    fn new(file: OwnedFd, expected: Option<Stamp>, memo: Option<&Memo>) -> Result<Self, Failure> {
+        let stat = look(&file, expected)?;
         check_regular(&stat)?;
         let mark = memo.and_then(|memo| memo.mark(&file, &stat));
-        let source = Self { file: Arc::new(file), stamp: Stamp::new(&stat), mark };
-        source.settle();
-        Ok(source)
+        Self { file: Arc::new(file), stamp: Stamp::new(&stat), expected, mark }.settled()
     }
 
     /// Its state when reading began, if that can be remembered. Only of use if the file has held still.
@@ -219,8 +200,7 @@ impl Source {
     /// # Errors
     /// The system refuses.
     pub(crate) fn held_still(&self) -> Result<bool, Failure> {
-        let stat = fstat(&self.file).map_err(Failure::reading)?;
-        Ok(Stamp::new(&stat) == self.stamp)
+        Ok(Stamp::new(&look(&self.file, self.expected)?) == self.stamp)
     }
 
     /// Returns the same file, to be read from the start.
@@ -228,10 +208,8 @@ impl Source {
     /// # Errors
     /// The system refuses.
     pub(crate) fn again(&self) -> Result<Self, Failure> {
-        let stat = fstat(&self.file).map_err(Failure::reading)?;
-        let source = Self { file: Arc::clone(&self.file), stamp: Stamp::new(&stat), mark: None };
-        source.settle();
-        Ok(source)
+        let stat = look(&self.file, self.expected)?;
+        Self { file: Arc::clone(&self.file), stamp: Stamp::new(&stat), mark: None, ..*self }.settled()
     }
 
     /// Reads at `offset` until the buffer is full or the file ends.
@@ -271,12 +249,28 @@ impl Source {
     ///
     /// Times are as coarse as the clock of the file system: a file that was written in this tick could be
     /// written again with the same times. git calls such an entry racy.
-    fn settle(&self) {
+    ///
+    /// # Errors
+    /// The file is not as expected.
+    fn settled(self) -> Result<Self, Failure> {
+        if self.expected.is_some_and(|expected| expected != self.stamp) {
+            return Err(not_as_expected());
+        }
         // A later time comes from another clock, and a write would not set it again.
         while self.stamp.changed_at().checked_sub(now()).is_some_and(|ahead| ahead < CLOCK_STEP) {
             std::thread::sleep(Duration::from_millis(1));
         }
+        Ok(self)
     }
+}
+
+/// The attributes of an open file. If they must be the `expected` ones, those that a client of a server remembers are
+/// not enough.
+fn look(file: &OwnedFd, expected: Option<Stamp>) -> Result<Stat, Failure> {
+    if expected.is_some() {
+        stamp::refresh(file);
+    }
+    fstat(file).map_err(Failure::reading)
 }
 
 fn now() -> Duration {

@@ -21,6 +21,7 @@ use crate::outcome::{Failure, Reason, Status};
 use crate::parts::PartsInHand;
 use crate::read::{ATTEMPTS, Clocks, Opened, Source, changed};
 use crate::shared::{Config, Shared, Task};
+use crate::stamp::Stamp;
 use crate::walk::Walk;
 use crate::write::write_object;
 
@@ -187,7 +188,10 @@ impl<'a> Worker<'a> {
                     return Ok(());
                 }
                 match self.tiny {
-                    0 => Opened::Unread(Source::open(folder, name, kind, self.shared.config.memo())?),
+                    0 => {
+                        let (expected, memo) = (chunk.listing.stamp(ordinal), self.shared.config.memo());
+                        Opened::Unread(Source::open(folder, name, kind, expected, memo)?)
+                    }
                     _ => self.open_or_read(chunk, index, folder, name, kind)?,
                 }
             }
@@ -234,7 +238,12 @@ impl<'a> Worker<'a> {
         let config = &self.shared.config;
         let memo = config.memo().filter(|memo| !chunk.items[index].must_read && !memo.knows_nothing())?;
         let links = if kind == Kind::Unseen { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
-        let (size, hash) = memo.recall(folder, &statat(folder, name, links).ok()?)?;
+        let stat = statat(folder, name, links).ok()?;
+        let expected = chunk.listing.stamp(chunk.items[index].ordinal as usize);
+        if expected.is_some_and(|expected| expected != Stamp::new(&stat)) {
+            return None;
+        }
+        let (size, hash) = memo.recall(folder, &stat)?;
         // A file that is not the staged one is read: that gives the reason.
         let row = chunk.items[index].read(size, hash).ok()?;
         (row.status == Status::Unchanged || !config.stores()).then_some(row)
@@ -254,8 +263,9 @@ impl<'a> Worker<'a> {
         }
         let start = self.used;
         let buffer = &mut self.arena[start..=start + self.tiny];
-        let opened =
-            Source::open_or_read(folder, name, kind, buffer, &mut self.clocks, self.shared.config.memo())?;
+        let expected = chunk.listing.stamp(chunk.items[index].ordinal as usize);
+        let (clocks, memo) = (&mut self.clocks, self.shared.config.memo());
+        let opened = Source::open_or_read(folder, name, kind, expected, buffer, clocks, memo)?;
         if let Opened::Read(size, mark) = opened
             && let Some(parts) = self.shared.config.algorithm.parts(size as u64)
         {

@@ -28,7 +28,7 @@ ORIGINS = {
 HEAD = "# Made by tools/sync_stub.py from the async API.\n"
 
 _HIDDEN = {"ManyToMany"}  # its instances are properties in the stub
-_RENAMED = {"__aenter__": "__enter__", "__aexit__": "__exit__"}
+_RENAMED = {"__aenter__": "__enter__", "__aexit__": "__exit__", "__aiter__": "__iter__"}
 
 # Attributes that the twin and SQLAlchemy add to a class.
 MEMBERS = {
@@ -144,8 +144,8 @@ class Blocking(ast.NodeTransformer):
         if node.name == "__await__" or (node.name.startswith("_") and not special):
             return None
         name, returns = _RENAMED.get(node.name, node.name), self.visit(node.returns) if node.returns else None
-        if name == "__aiter__" and isinstance(returns, ast.Subscript):
-            name, returns = "__iter__", ast.Subscript(ast.Name("Iterator"), returns.slice)
+        if isinstance(returns, ast.Subscript) and ast.unparse(returns.value) in ("AsyncIterator", "AsyncGenerator"):
+            returns = ast.Subscript(ast.Name("Iterator"), returns.slice)
         decorators = [item for item in node.decorator_list if not isinstance(item, ast.Call)]
         arguments = self.visit(node.args)
         body = [*_docstring(node), ast.Expr(ast.Constant(...))]

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from inhaul.stores.abilities import Ability, RemoteReport
     from inhaul.stores.probe import testremote
     from inhaul.upkeep.reports import Defect, Finding, GcReport, VerifyReport
+    from inhaul.watching.watch import watch
 
 __all__ = (
     "Ability",
@@ -102,6 +103,7 @@ __all__ = (
     "track",
     "tracked",
     "verify",
+    "watch",
 )
 
 # The modules of names that are not in `inhaul.registry`.
@@ -112,6 +114,7 @@ _HOMES = {
     "inhaul.stores.abilities": ("Ability", "RemoteReport"),
     "inhaul.stores.probe": ("testremote",),
     "inhaul.upkeep.reports": ("Defect", "Finding", "GcReport", "VerifyReport"),
+    "inhaul.watching.watch": ("watch",),
     "inhaul.ingestion.report": (
         "Change",
         "IngestEvent",

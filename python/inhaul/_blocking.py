@@ -144,27 +144,27 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     return portal.run(coroutine)
 
 
-def iterate(source: AsyncGenerator[T]) -> Iterator[T]:
-    """Yields the items of an async generator, which are fetched in chunks.
+def iterate(source: AsyncGenerator[T], chunk: int = _CHUNK) -> Iterator[T]:
+    """Yields the items of an async generator, which are fetched in chunks of so many.
 
     Raises:
         WrongThread: See `run`.
     """
     _iterated.add(source)
     try:
-        while chunk := run(_take(source)):
-            yield from chunk
+        while items := run(_take(source, chunk)):
+            yield from items
     finally:
         # This does not wait, as the garbage collector may close it on any thread, also on that of the loop.
         if _portal is not None and _portal.process == os.getpid() and not sys.is_finalizing():
             _portal.loop.call_soon_threadsafe(_close, source)
 
 
-async def _take(source: AsyncGenerator[T]) -> list[T]:
+async def _take(source: AsyncGenerator[T], most: int) -> list[T]:
     items: list[T] = []
     async for item in source:
         items.append(item)
-        if len(items) == _CHUNK:
+        if len(items) == most:
             break
     return items
 

@@ -14,6 +14,7 @@ __all__ = [
     "Batch",
     "Contents",
     "GivenFiles",
+    "Inotify",
     "Listing",
     "Memo",
     "PartReader",
@@ -27,7 +28,9 @@ __all__ = [
     "copy_file",
     "crc32c",
     "crc32c_combine",
+    "file_state",
     "filesystem_magic",
+    "has_writers",
     "hash_bytes",
     "hash_dir",
     "hash_files",
@@ -38,6 +41,11 @@ __all__ = [
     "suffix",
     "write_file",
 ]
+
+_State: TypeAlias = tuple[int, int, int]
+"""The size of a file in bytes, and the times of its last modification and change in nanoseconds."""
+
+_Entry: TypeAlias = tuple[bytes, str | None, str | None, _State | None]
 
 _Known: TypeAlias = tuple[int, str, str, int, str, str, int, str]
 """What the registry knows of one file: its ordinal in the listing (or batch), uid of the latest row of its
@@ -272,6 +280,52 @@ def filesystem_magic(path: StrOrBytesPath) -> int:
         OSError: The path cannot be looked at.
     """
 
+def file_state(path: StrOrBytesPath) -> tuple[_State, int] | None:
+    """Give the state of a regular file and the number of its device; None if there is no such file, or it is a link.
+
+    The client of a server asks the server.
+
+    Raises:
+        OSError: The path cannot be looked at.
+    """
+
+def has_writers(path: StrOrBytesPath) -> bool | None:
+    """Say whether a file is open to write, or mapped so; None if that cannot be known.
+
+    On a network file system, True may be wrong.
+    """
+
+@final
+class Inotify:
+    """Reports what happens in folders: creations, closing after writing, and renames."""
+
+    def __new__(cls) -> Inotify:
+        """Start without folders.
+
+        Raises:
+            OSError: The limit of the system is reached.
+        """
+
+    def fileno(self) -> int:
+        """Give the descriptor, which can be read when there are events."""
+
+    def add(self, folder: StrOrBytesPath) -> int:
+        """Report changes in a folder, but not in those below it, from now on. Give the number of the watch.
+
+        Raises:
+            OSError: There is no such folder, or the limit of the system is reached (ENOSPC).
+        """
+
+    def remove(self, watch: int) -> None:
+        """End the reports of a watch."""
+
+    def events(self) -> list[tuple[int, int, bytes]]:
+        """Take all events that there are: the watch, what happened as in inotify(7), and the name; does not wait.
+
+        Raises:
+            OSError: The system refuses.
+        """
+
 @final
 class Listing:
     """Up to 8,192 files that the walk found, in path order; only files whose key is valid."""
@@ -338,6 +392,7 @@ class PathList:
         in_place: bool,
         salt: bytes,
         exclude: Sequence[str],
+        ignore_files: bool,
         follow_symlinks: bool | Literal["anywhere"],
         storages: Sequence[StrOrBytesPath],
     ) -> PathList:
@@ -349,6 +404,7 @@ class PathList:
             in_place: The files are objects already.
             salt: That of the scanner.
             exclude: Patterns in gitignore syntax of files to leave out.
+            ignore_files: Ignore files below the root have an effect, as in a walk.
             follow_symlinks: That of the scanner.
             storages: The roots of storages whose files are refused.
 
@@ -356,18 +412,19 @@ class PathList:
             ValueError: A pattern is wrong.
         """
 
-    def listing(self, entries: Sequence[tuple[bytes, str | None, str | None]]) -> tuple[Listing, list[int]] | None:
+    def listing(self, entries: Sequence[_Entry]) -> tuple[Listing, list[int]] | None:
         """Take the next part of the list, at most 8,192 entries.
 
         Args:
-            entries: Of each its path, its whole key if that does not follow from the path, and why it is left out.
+            entries: Of each its path, its whole key if that does not follow from the path, why it is left out, and its
+                state as of `file_state` if it may be read only in this state.
 
         Returns:
             The files, sorted by folder, and the position of each in the part; None if there is neither a file nor an
             issue.
         """
 
-    def mistake(self, entries: Sequence[tuple[bytes, str | None, str | None]]) -> tuple[str, bool] | None:
+    def mistake(self, entries: Sequence[_Entry]) -> tuple[str, bool] | None:
         """Take the next part of the list, and describe the first mistake for which the whole list is refused.
 
         It is a second path with one key, or an address (True).

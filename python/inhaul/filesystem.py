@@ -4,11 +4,27 @@ import errno
 import os
 import tempfile
 from pathlib import Path
+from typing import TypeAlias
 
 from inhaul import _core
-from inhaul._core import Root
+from inhaul._core import Inotify, Root
 from inhaul.errors import StorageFull, StorageMissing
 from inhaul.space import says_full
+
+__all__ = (
+    "Inotify",
+    "State",
+    "check_there",
+    "has_writers",
+    "network_filesystem",
+    "no_room_for_temporaries",
+    "state_of",
+    "temporary_folder",
+    "working_folder",
+)
+
+State: TypeAlias = tuple[int, int, int]
+"""What changes with the content of a file: its size, and its times of modification and change in nanoseconds."""
 
 # `f_type` of statfs(2), from linux/magic.h and the sources of the file systems that are not in it.
 _NETWORK = {
@@ -75,6 +91,23 @@ def network_filesystem(path: Path) -> str | None:
         OSError: The path cannot be accessed.
     """
     return _NETWORK.get(_core.filesystem_magic(path) & 0xFFFFFFFF)
+
+
+def state_of(path: str) -> tuple[State, int] | None:
+    """Returns the state of a regular file and the number of its device, or None if there is no such file. Blocks.
+
+    Raises:
+        OSError: The path cannot be accessed.
+    """
+    return _core.file_state(path)
+
+
+def has_writers(path: str) -> bool | None:
+    """Returns True if a file is open to write, and None if only its owner and root may know. Blocks.
+
+    On a network file system, True may be wrong.
+    """
+    return _core.has_writers(path)
 
 
 def check_there(root: Root) -> None:

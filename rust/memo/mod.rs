@@ -22,6 +22,8 @@ use crate::sync::lock;
 use entry::{Entry, Key};
 use file::File;
 use system::{Device, Systems};
+#[cfg(feature = "python")]
+pub(crate) use writers::has_writers;
 
 /// A file that was changed within this time before it was read is not remembered: another change could have the same
 /// times. git calls such an entry racy.

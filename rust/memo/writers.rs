@@ -29,6 +29,12 @@ pub(super) fn is_settled(file: BorrowedFd<'_>, key: &Key, now: i64, is_own: bool
     system::write_out(file)
 }
 
+/// Returns true if the file is open to write, also as the source of a mapping; None if that cannot be known.
+#[cfg(feature = "python")]
+pub(crate) fn has_writers(file: BorrowedFd<'_>) -> Option<bool> {
+    system::has_writers(file)
+}
+
 /// Returns true if each `write` call that changed the file has ended.
 pub(super) fn is_long_ago(key: &Key, now: i64) -> bool {
     key.is_older(now, LONG)

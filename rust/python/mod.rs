@@ -6,6 +6,7 @@ mod memo;
 mod part_reader;
 mod path_list;
 mod scan;
+mod watching;
 
 use std::sync::Arc;
 
@@ -198,6 +199,8 @@ mod _core {
     use super::path_list::PathList;
     #[pymodule_export]
     use super::scan::{Batch, Contents, GivenFiles, Listing, Recalled, Scanner};
+    #[pymodule_export]
+    use super::watching::{Inotify, file_state, has_writers};
     #[pymodule_export]
     use super::{
         accessor, check_patterns, copy_file, crc32c, crc32c_combine, filesystem_magic, hash_bytes, hash_dir,

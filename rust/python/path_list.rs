@@ -12,10 +12,11 @@ use crate::ids;
 use crate::listing::Naming;
 use crate::path_list;
 use crate::paths::with_slash;
+use crate::stamp::Stamp;
 use crate::sync::lock;
 
-/// A path of a list from Python: path, key, problem.
-type Entry = (PyBackedBytes, Option<String>, Option<String>);
+/// A path of a list from Python: path, key, problem, and the values of its stamp.
+type Entry = (PyBackedBytes, Option<String>, Option<String>, Option<(u64, i64, i64)>);
 
 #[pyclass(frozen, module = "inhaul._core")]
 pub(super) struct PathList(Mutex<path_list::PathList>);
@@ -23,7 +24,7 @@ pub(super) struct PathList(Mutex<path_list::PathList>);
 #[pymethods]
 impl PathList {
     #[new]
-    #[pyo3(signature = (root, *, key_prefix, in_place, salt, exclude, follow_symlinks, storages))]
+    #[pyo3(signature = (root, *, key_prefix, in_place, salt, exclude, ignore_files, follow_symlinks, storages))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
     fn new(
         py: Python<'_>,
@@ -32,6 +33,7 @@ impl PathList {
         in_place: bool,
         salt: Vec<u8>,
         exclude: Vec<String>,
+        ignore_files: bool,
         follow_symlinks: Follow,
         storages: Vec<PyPath>,
     ) -> PyResult<Self> {
@@ -43,7 +45,7 @@ impl PathList {
             tag: ids::tag(&salt),
         };
         let storages = storages.iter().map(|root| with_slash(&root.0)).collect();
-        let list = path_list::PathList::new(Arc::new(naming), &exclude, storages);
+        let list = path_list::PathList::new(Arc::new(naming), &exclude, ignore_files, storages);
         list.map(|list| Self(Mutex::new(list))).map_err(|error| exception(py, error))
     }
 
@@ -58,6 +60,11 @@ impl PathList {
 }
 
 fn owned(entries: Vec<Entry>) -> Vec<path_list::Entry> {
-    let entry = |(path, key, problem): Entry| path_list::Entry { path: path.to_vec(), key, problem };
+    let entry = |(path, key, problem, stamp): Entry| path_list::Entry {
+        path: path.to_vec(),
+        key,
+        problem,
+        stamp: stamp.map(|(size, modified, changed)| Stamp::of(size, modified, changed)),
+    };
     entries.into_iter().map(entry).collect()
 }

@@ -56,6 +56,7 @@ class Job:
         others: Roots of other storages in the folder, and links that lead into them.
         address: The address of a folder in a bucket, without its server; None for a folder on this machine.
         paths: The files to ingest, by default all files of the folder.
+        ignore_files: Whether ignore files also leave out files of a list.
     """
 
     instance: Instance
@@ -74,6 +75,7 @@ class Job:
     others: Sequence[str] = ()
     address: str | None = None
     paths: GivenPaths | None = None
+    ignore_files: bool = False
 
     @classmethod
     async def resolve(
@@ -262,6 +264,7 @@ class Job:
             in_place=self.in_place,
             salt=salt,
             exclude=self._excluded(),
+            ignore_files=self.ignore_files,
             follow_symlinks=self._followed,
             storages=storages,
         )

@@ -16,6 +16,7 @@ from typing import NamedTuple, Self, TypeVar
 
 from inhaul.db.annotations import ValueRow
 from inhaul.errors import InvalidKey, UnsupportedStorage
+from inhaul.filesystem import State
 from inhaul.ingestion.scan import Listing, PathList, Scan, Scanner
 from inhaul.stores.locations import is_pathish
 from inhaul.stores.schemes import as_text
@@ -34,11 +35,13 @@ class Entry(NamedTuple):
         path: The path, absolute or relative to the folder of the job.
         key: Its whole key; None if the key follows from the path.
         problem: Why it is left out, if that is known.
+        state: The only state in which it may be read; None for any.
     """
 
     path: bytes
     key: str | None = None
     problem: str | None = None
+    state: State | None = None
 
 
 class Annotation(NamedTuple):
@@ -147,6 +150,8 @@ async def parts_of(items: Iterable[object] | AsyncIterable[object]) -> AsyncIter
 
 
 def _entry(item: object) -> Entry:
+    if isinstance(item, Entry):
+        return item
     path, key = item if isinstance(item, tuple) and len(item) == 2 else (item, None)
     text = path if isinstance(path, str) else as_text(path) if is_pathish(path) else None
     if not isinstance(text, str) or not isinstance(key, str | None):

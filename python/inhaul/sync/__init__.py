@@ -13,7 +13,7 @@ records.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from inspect import iscoroutinefunction
 from types import TracebackType
@@ -23,12 +23,13 @@ import inhaul as _inhaul
 from inhaul import __all__ as __all__
 from inhaul import instance as _instance
 from inhaul import registry as _registry
-from inhaul._blocking import blocking, run, twin
+from inhaul._blocking import blocking, iterate, run, twin
 from inhaul.ingestion.report import IngestEvent, IngestReport
 from inhaul.progress import bar
 from inhaul.registry import save_many as _save_many
 from inhaul.registry.lineage import current_run as _context
 from inhaul.registry.model.world import World
+from inhaul.watching import watch as _watching
 
 _SHOWN = 20  # records in a table
 
@@ -88,6 +89,11 @@ def ingest(  # noqa: D103 - see there
         return run(_registry.ingest(*arguments, on_event=on_event, **options))
     with bar() as show:
         return run(_registry.ingest(*arguments, on_event=show, **options))
+
+
+@wraps(_watching.watch)
+def watch(*arguments: Any, **options: Any) -> Iterator[IngestReport]:  # noqa: D103 - see there
+    return iterate(_watching.watch(*arguments, **options), 1)
 
 
 _save = blocking(_save_many.save_all)  # exhausts iterators first

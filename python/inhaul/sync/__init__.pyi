@@ -85,6 +85,7 @@ __all__ = (
     "track",
     "tracked",
     "verify",
+    "watch",
 )
 _QuerySetR = TypeVar("_QuerySetR")
 
@@ -105,6 +106,10 @@ class QuerySet(Generic[_QuerySetR]):
         instance: Instance | None = None,
     ) -> None: ...
     def __repr__(self) -> str: ...
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the query for another process, without any records."""
+        ...
+
     def __bool__(self) -> bool: ...
     def filter(self, **lookups: Any) -> Self:
         """Selects the records that also meet these lookups.
@@ -329,6 +334,10 @@ class _Record:
     def __eq__(self, other: object) -> bool: ...
     def __hash__(self) -> int: ...
     def __repr__(self) -> str: ...
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles a saved record for another process: its row, its unsaved changes, and the address of its instance."""
+        ...
+
     def save(self) -> Self:
         """Inserts a new record, or writes the changed fields of a saved one.
 
@@ -2075,6 +2084,55 @@ def testremote(url: str, storage_options: Mapping[str, Any] | None = None) -> Re
         StorageDenied: There are no credentials, or they are refused, or they may not list the bucket.
         StorageUnavailable: The server gave no valid answer for 20 seconds, or its certificate is not trusted.
         ObjectRefused: The server does not accept the request for a listing.
+    """
+    ...
+
+def watch(
+    path: Pathish,
+    key: str | None = None,
+    *,
+    run: Run | Literal[False] | None = None,
+    exclude: Sequence[str] | None = None,
+    settle: float | None = None,
+    poll: float | None = None,
+    when_exists: str | None = None,
+) -> Iterator[IngestReport]:
+    """Ingests the files that are in a folder, and then each one that arrives, until the iteration ends.
+
+    It yields a report after each round in which files were registered or failed. A file is taken when it is complete:
+    its size and times have not changed for the settle time, and nobody has it open to write. The latter is known only
+    on file systems of this machine, if this process runs as root or owns the file. What is taken is exactly the
+    content that was complete: a file that changes meanwhile is taken later.
+
+    - A replaced file becomes a new version. The registry keeps a file that was removed.
+    - Names that programs use while they write are left out: `*.part`, `*.partial`, `*.tmp`, `*.temp`, `*.crdownload`,
+      `*.filepart`, and hidden ones such as `.name.a1B2c3` of rsync. A rename of `x.part` to `x` is the arrival of `x`.
+      So are links, and folders named `.inhaul`. `.inhaulignore` files count, as in an ingest of the folder.
+    - If a round fails, for example because a server does not answer, its report has one failure, with the path of the
+      folder. The round is tried again after a pause of 1 s, then 2 s, up to 60 s.
+    - If the iteration ends, also by a kill, a later call finds all that is not registered.
+
+    Memory grows with the number of files: at the start, and as long as a folder is polled, by about 300 bytes for each.
+
+    Args:
+        path: The folder.
+        key: The prefix of all keys, as in `ingest`.
+        run: The run that creates the artifacts. None means the current run, False no run.
+        exclude: Patterns (gitignore syntax) for files to leave out.
+        settle: Seconds for which a file must not change. None means 0.3 s, or half of `poll` on a network file system.
+        poll: Seconds between two looks at all files. None means that the kernel reports changes, and for a folder on a
+            network file system or FUSE 5 s.
+        when_exists: A marker, such as `"{folder}/CopyComplete.txt"`. Only files are taken that are in a folder, at any
+            depth, whose marker exists.
+
+    Raises:
+        TypeError: An argument has the wrong type.
+        InvalidKey: `key`, or the name of the folder, is not a valid key.
+        ValueError: A number is out of range, a pattern is wrong, `when_exists` does not begin with `{folder}`, or the
+            folder lies in a storage and `key` is another path.
+        FileNotFoundError: There is no such folder.
+        NotADirectoryError: The path is a file.
+        UnsupportedStorage: The folder is in a bucket.
     """
     ...
 

@@ -37,6 +37,8 @@ Errors = Literal["report", "raise"]
 class Folder:
     """The checked arguments of one call; see `Artifact.from_dir`. The name of an `unnamed` folder is not in the keys.
 
+    With `ignore_files`, `.inhaulignore` files also leave out files of a list.
+
     Raises:
         InvalidKey: The key is not valid.
         TypeError: An argument has the wrong type.
@@ -54,6 +56,7 @@ class Folder:
     memo: bool | None
     rehash: bool
     unnamed: bool = False
+    ignore_files: bool = False
 
     def __post_init__(self) -> None:
         check_path(self.path)
@@ -75,7 +78,7 @@ class Folder:
 
     async def where(self) -> Job:
         """Returns the job of the call, without its run."""
-        return await Job.resolve(
+        job = await Job.resolve(
             self.instance,
             self.path,
             self.key,
@@ -84,6 +87,7 @@ class Folder:
             drop_duplicates=self.duplicates == "drop",
             unnamed=self.unnamed,
         )
+        return replace(job, ignore_files=self.ignore_files)
 
     async def job(self, source: Source | None = None, *, saves_run: bool = True) -> Job:
         """Returns the job of the call, for a list of paths if there is a source. Saves its run, after all checks."""
@@ -197,8 +201,24 @@ async def ingest(
     check_flag("dry_run", dry_run)
     if prune and (source is not None or dry_run):
         raise ValueError("prune=: a list does not say what is missing, and a dry run changes nothing: leave it out")
+    report = await ingested(folder, source, on_event, prune=prune, dry_run=dry_run)
+    if errors == "raise":
+        report.raise_failures()
+    return report
+
+
+async def ingested(
+    folder: Folder,
+    source: Source | None,
+    on_event: Callable[[IngestEvent], object] | None = None,
+    *,
+    prune: Prune = False,
+    dry_run: bool = False,
+) -> IngestReport:
+    """Does what `ingest` does after its checks."""
     start, since = perf_counter(), datetime.now(UTC)
-    job = replace(await folder.job(source, saves_run=not dry_run), keeps_rows=duplicates == "drop" or dry_run)
+    keeps_rows = folder.duplicates == "drop" or dry_run
+    job = replace(await folder.job(source, saves_run=not dry_run), keeps_rows=keeps_rows)
     report = job.report()
     tell = pipeline.teller(report, on_event)
     if dry_run:
@@ -218,8 +238,6 @@ async def ingest(
             await report_missing(job, report, since=since, prune=prune)
         outcome.update(report.outcomes, files=report.files, bytes=report.bytes)
     report.seconds = perf_counter() - start
-    if errors == "raise":
-        report.raise_failures()
     return report
 
 

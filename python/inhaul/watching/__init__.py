@@ -1,0 +1,1 @@
+"""Watching a folder: files that arrive in it are ingested when they are complete."""
