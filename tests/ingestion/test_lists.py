@@ -321,7 +321,7 @@ async def test_a_stream_is_read_no_further_than_needed(tree: Path) -> None:
             yield file, f"k{pulled}"
 
     def make_list() -> PathList:
-        options: dict[str, Any] = {"exclude": [], "follow_symlinks": False, "storages": []}
+        options: dict[str, Any] = {"exclude": [], "ignore_files": False, "follow_symlinks": False, "storages": []}
         return PathList(tree, key_prefix="", in_place=False, salt=b"salt", **options)
 
     given = GivenPaths(parts_of(endless()), [])

@@ -1,9 +1,10 @@
 """The files and folders in watched folders."""
 
 import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import NamedTuple
 
 from inhaul.filesystem import State, state_of
@@ -11,6 +12,8 @@ from inhaul.watching.names import is_watched
 
 AT_ONCE = 32
 """Requests under way to a file system on a network."""
+
+_TOGETHER = 32  # files that one thread looks at, one after the other
 
 
 class Listed(NamedTuple):
@@ -58,30 +61,36 @@ def states_below(folder: str, problems: list[OSError]) -> dict[str, State]:
         OSError: The folder itself cannot be read.
     """
     states: dict[str, State] = {}
+    done: SimpleQueue[Future[Listed]] = SimpleQueue()
     with ThreadPoolExecutor(AT_ONCE, "inhaul-watch") as pool:
-        first = listed(folder)
-        listings = {pool.submit(listed, one) for one in first.folders}
-        looks = _looks(pool, first.files)
-        while listings:
-            done, listings = wait(listings, return_when=FIRST_COMPLETED)
-            for listing in done:
-                try:
-                    found = listing.result()
-                except OSError as error:
-                    problems.append(error)
-                    continue
-                listings |= {pool.submit(listed, one) for one in found.folders}
-                looks |= _looks(pool, found.files)
-        for path, look in looks.items():
+
+        def work_on(found: Listed) -> int:
+            some = range(0, len(found.files), _TOGETHER)
+            tasks: list[Future[Listed]] = [pool.submit(look, found.files[at : at + _TOGETHER]) for at in some]
+            tasks += [pool.submit(enter, one) for one in found.folders]
+            for task in tasks:
+                task.add_done_callback(done.put)
+            return len(tasks)
+
+        def enter(below: str) -> Listed:
             try:
-                seen = look.result()
+                return listed(below)
             except OSError as error:
                 problems.append(error)
-            else:
-                if seen is not None:
-                    states[path] = seen[0]
+                return Listed([], [])
+
+        def look(files: list[str]) -> Listed:
+            for path in files:
+                try:
+                    seen = state_of(path)
+                except OSError as error:
+                    problems.append(error)
+                else:
+                    if seen is not None:
+                        states[path] = seen[0]
+            return Listed([], [])
+
+        working = work_on(listed(folder))
+        while working:
+            working += work_on(done.get().result()) - 1
     return states
-
-
-def _looks(pool: ThreadPoolExecutor, paths: Iterable[str]) -> dict[str, Future[tuple[State, int] | None]]:
-    return {path: pool.submit(state_of, path) for path in paths}

@@ -51,7 +51,7 @@ def watch(
       folder. The round is tried again after a pause of 1 s, then 2 s, up to 60 s.
     - If the iteration ends, also by a kill, a later call finds all that is not registered.
 
-    Memory grows with the number of files: at the start, and as long as a folder is polled, by about 300 bytes for each.
+    Memory grows with the number of files: at the start, and as long as a folder is polled, by about 350 bytes for each.
 
     Args:
         path: The folder.
