@@ -58,6 +58,14 @@ async def until(expected: dict[str, str]) -> None:
     assert found
 
 
+async def until_reported(watch: Any, count: int) -> None:
+    """Waits until the rounds have reported so many new files and new versions, which is after their rows are written."""
+    changed = (Status.NEW, Status.NEW_VERSION)
+    async with asyncio.timeout(SOON):
+        while sum(report.counts[status] for report in watch.reports for status in changed) < count:
+            await asyncio.sleep(0.02)
+
+
 @pytest.fixture(params=["events", "polling"])
 def way(request: pytest.FixtureRequest) -> dict[str, float]:
     """Options for either way to find changes."""
@@ -77,6 +85,7 @@ async def test_files_are_taken_as_they_arrive(folder: Path, way: dict[str, float
         await until({"before.txt": "2", "a/b/new.txt": "1", "c/b/new.txt": "1"})
         (folder / "c" / "b" / "later.txt").write_text("3")
         await until({"before.txt": "2", "a/b/new.txt": "1", "c/b/new.txt": "1", "c/b/later.txt": "3"})
+        await until_reported(watch, 5)
     totals = sum((report.counts for report in watch.reports), start=Counter())
     assert totals == {Status.NEW: 4, Status.NEW_VERSION: 1}
     assert [issue for report in watch.reports for issue in report.failed] == []
@@ -160,9 +169,7 @@ async def test_a_failed_round_is_reported_and_tried_again(
     async with inhaul.connect(storage, f"sqlite:///{tmp_path}/registry.db"), watching(folder, **way) as watch:
         (folder / "0.txt").write_text("0")
         await until({"0.txt": "0"})
-        async with asyncio.timeout(SOON):
-            while not watch.reports:  # the round is over, not only its row written
-                await asyncio.sleep(0.02)
+        await until_reported(watch, 1)
         storage.rename(tmp_path / "away")
         storage.write_text("no folder")
         (folder / "1.txt").write_text("1")
@@ -173,6 +180,7 @@ async def test_a_failed_round_is_reported_and_tried_again(
         storage.unlink()
         (tmp_path / "away").rename(storage)
         await until({"0.txt": "0", "1.txt": "1", "2.txt": "2"})
+        await until_reported(watch, 3)
     assert sum(report.counts[Status.NEW] for report in watch.reports) == 3
     issues = [issue for report in watch.reports for issue in report.failed]
     assert {(issue.path, issue.reason) for issue in issues} == {(folder, Reason.NOT_STORED)}
@@ -183,6 +191,7 @@ async def test_a_folder_that_is_away_for_some_time_is_watched_again(folder: Path
     (folder / "0.txt").write_text("0")
     async with watching(folder, **way) as watch:
         await until({"0.txt": "0"})
+        await until_reported(watch, 1)
         folder.rename(folder.with_name("away"))
         async with asyncio.timeout(SOON):
             while len(watch.reports) < 2:
