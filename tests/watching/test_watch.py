@@ -59,7 +59,7 @@ async def until(expected: dict[str, str]) -> None:
 
 
 async def until_reported(watch: Any, count: int) -> None:
-    """Waits until the rounds have reported so many new files and new versions, which is after their rows are written."""
+    """Waits until the rounds have reported so many new files and versions. They do so after their rows are written."""
     changed = (Status.NEW, Status.NEW_VERSION)
     async with asyncio.timeout(SOON):
         while sum(report.counts[status] for report in watch.reports for status in changed) < count:
