@@ -76,24 +76,23 @@ def test_small_objects_go_to_s3_without_botocore(
     assert loaded(_JOB % job, (*HEAVY, "botocore"), root, "registry.db") == "loaded []"
 
 
+@pytest.mark.parametrize(("job", "count"), [(_SAVE, 1), (_FOLDER, 3)])
 def test_a_first_job_on_s3_asks_for_the_bucket_and_the_mark_then_sends_all(
-    s3_server: S3Server, s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3_server: S3Server, s3_bucket: str, monkeypatch: pytest.MonkeyPatch, job: str, count: int
 ) -> None:
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
-    for number in range(100):
-        write(tmp_path / "hundred" / f"{number}.txt", str(number))
     with proxy(s3_server.port) as between:
         late = 5.0
         between.add(Delay(late), when=lambda request: request.method == "HEAD")  # of the time of the mark
         root = f"s3://{s3_bucket}/start?endpoint_url={between.endpoint_url}"
-        loaded(_JOB % 'ih.Artifact.from_dir("hundred").save()', (), root, "registry.db")
+        loaded(_JOB % job, (), root, "registry.db")
         asked, marked, *others = sorted(between.log, key=lambda seen: seen.time)
     assert [asked.request.method, marked.request.method] == ["GET", "PUT"]
     assert "/registries/" in marked.request.path  # nothing is stored before the mark
     (timed,) = (one for one in others if one.request.method == "HEAD")
     objects = [one for one in others if one.request.method == "PUT"]
-    assert (len(objects), len(others)) == (100, 101)
+    assert (len(objects), len(others)) == (count, count + 1)
     assert min(one.time for one in objects) < timed.time + late  # they do not wait for it
 
 

@@ -144,7 +144,7 @@ async def _destination(
         yield None
         return
     async with storing(instance.database):
-        yield await instance.writable(place.storage.root)
+        yield await instance.claimed(place.storage.root)  # the caller notes the mark while it stores the object
 
 
 async def _has_size(instance: Instance, place: Place, size: int) -> bool:

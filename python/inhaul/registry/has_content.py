@@ -27,7 +27,7 @@ from inhaul.registry.verbs import save as saving
 from inhaul.registry.verbs.save import Draft, Met, NameTaken, Overtaken, Stored
 from inhaul.stores.locations import is_pathish
 from inhaul.stores.schemes import as_text
-from inhaul.tasks import to_the_end
+from inhaul.tasks import to_the_end, unwrapped
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -268,8 +268,12 @@ class HasContent(IsVersioned, TracksRun, Record):
             if reread:
                 await saving.check_unchanged(staged)
             return self._verified_by
-        store = await instance.writable(staged.place.storage.root)
-        stored = await saving.store(store, staged, self._stored)
+        root = staged.place.storage.root
+        store = await instance.claimed(root)
+        with unwrapped():
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(instance.claims.note(root))
+                stored = await saving.store(store, staged, self._stored)
         self._stored = None if staged.is_left else stored
         await store.sync()
         return stored.verified_by
