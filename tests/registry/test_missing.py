@@ -141,6 +141,11 @@ async def test_an_empty_folder_is_not_pruned_unless_forced(instance: inhaul.Inst
     assert report.pruned == 0
     assert [(count, "empty" in why) for why, count in report.not_pruned.items()] == [(10, True)]
     assert len(await live_keys()) == 10
+    planned = await inhaul.ingest(folder, prune=True, dry_run=True)
+    assert (planned.n_missing, planned.not_pruned) == (10, report.not_pruned)
+    planned = await inhaul.ingest(folder, prune="force", dry_run=True)
+    assert (planned.n_missing, planned.pruned, planned.not_pruned) == (10, 0, {})
+    assert len(await live_keys()) == 10
     report = await inhaul.ingest(folder, prune="force")
     assert report.pruned == 10
     assert await live_keys() == set()
@@ -206,9 +211,7 @@ async def test_a_dry_run_writes_nothing(tmp_path: Path, folder: Path, database_u
         assert len(await live_keys()) == 10
 
 
-@pytest.mark.parametrize(
-    "options", [{"prune": "all"}, {"prune": True, "dry_run": True}, {"prune": True, "paths": ["x"]}]
-)
+@pytest.mark.parametrize("options", [{"prune": "all"}, {"prune": True, "paths": ["x"]}])
 async def test_bad_options(instance: inhaul.Instance, folder: Path, options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="prune"):
         await inhaul.ingest(folder, **options)  # type: ignore[arg-type]
@@ -261,3 +264,17 @@ def test_the_shell_prints_json(tmp_path: Path, folder: Path) -> None:
         json.loads(line) for line in run_inhaul("ingest", folder, "--prune", "--json", cwd=tmp_path).stdout.splitlines()
     ]
     assert [line["files"] for line in lines if line["event"] == "not_pruned"] == [10]
+
+
+async def test_many_files_move_at_once(instance: inhaul.Instance, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    for number in range(300):
+        write(folder / "old" / f"{number}.txt", f"content {number}")
+    await inhaul.ingest(folder)
+    stems = {artifact.key.replace("/old/", "/new/"): artifact.uid[:16] async for artifact in Artifact.filter()}
+    (folder / "old").rename(folder / "new")
+    report = await inhaul.ingest(folder, prune=True)
+    assert (report.n_moved, report.pruned) == (300, 300)
+    assert {artifact.key: artifact.uid[:16] async for artifact in Artifact.filter()} == stems
+    assert not (await inhaul.verify(read=True)).findings
+    assert not (await inhaul.gc(delete=False)).objects

@@ -26,7 +26,7 @@ async def test_a_signal_ends_the_command_within_two_seconds(
         output, errors = child.communicate()
         assert (child.returncode, output, errors) == (0, "", "")
         assert time.monotonic() - start < 2
-    assert (report["files"], report["counts"]["new"], report["failed"]) == (1, 1, [])
+    assert (report["event"], report["files"], report["new"], report["failed"]) == ("report", 1, 1, 0)
 
 
 async def test_a_signal_during_a_round_loses_nothing(folder: Path, tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ async def test_a_signal_during_a_round_loses_nothing(folder: Path, tmp_path: Pat
         assert (child.returncode, time.monotonic() - start < 2) == (0, True)
     with watcher(folder, tmp_path / "storage") as child:
         assert child.stdout
-        assert json.loads(child.stdout.readline())["counts"]["new"] == 20
+        assert json.loads(child.stdout.readline())["new"] == 20
     assert len(await latest(tmp_path / "storage")) == 20
 
 

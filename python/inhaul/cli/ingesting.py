@@ -11,8 +11,9 @@ from rich.filesize import decimal
 
 import inhaul
 from inhaul.cli.common import SOME_FAILED, Database, Storage, app, console, is_terminal, printable, run, say
-from inhaul.cli.lines import say_event
+from inhaul.cli.lines import say_event, say_report
 from inhaul.ingestion.list_files import ListFile
+from inhaul.ingestion.report import IN_COLLECTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -135,7 +136,7 @@ def ingest(
     report = run(work())
     if dry_run and not as_json:
         _print_changes(report)
-    (_tell_report if as_json else _print_report)(report)
+    (say_report if as_json else _print_report)(report)
     if report.failed:
         raise typer.Exit(SOME_FAILED)
 
@@ -194,21 +195,6 @@ def _tell_progress() -> "Callable[[inhaul.IngestEvent], None]":
     return tell_event
 
 
-def _tell_report(report: "inhaul.IngestReport") -> None:
-    for change in report.changes:
-        say_event("change", {"status": change.status, "key": change.key})
-    for gone in report.missing:
-        say_event("missing", {"key": gone.key, "uid": gone.uid})
-    for moved in report.moved:
-        say_event("moved", moved._asdict())
-    for why, count in report.not_pruned.items():
-        say_event("not_pruned", {"files": count, "reason": why})
-    for issue in report.failed:
-        say_event("failed", {"path": str(issue.path), "reason": issue.reason, "error": str(issue.error)})
-    seconds = round(report.seconds, 3)
-    say_event("report", {"files": report.files, "bytes": report.bytes, **report.outcomes, "seconds": seconds})
-
-
 def _print_report(report: "inhaul.IngestReport") -> None:
     from rich.table import Table
 
@@ -227,6 +213,7 @@ def _print_report(report: "inhaul.IngestReport") -> None:
     table.add_row("rate", f"{report.files / report.seconds:,.0f} files/s")
     console().print(table)
     for why, count in report.not_pruned.items():
-        say(f"{count:,} not pruned: {why}. Check that, then use --prune-force if they are really gone", err=True)
+        advice = "delete the collection first" if why == IN_COLLECTION else "if they are really gone, use --prune-force"
+        say(f"{count:,} not pruned: {why}: {advice}", err=True)
     for issue in report.failed:
         say(f"{issue.reason}: {printable(str(issue.path))}", err=True)

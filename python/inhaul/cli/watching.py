@@ -1,6 +1,5 @@
 """`inhaul watch`: ingest files as they arrive."""
 
-import json
 import signal
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +8,7 @@ from rich.filesize import decimal
 
 import inhaul
 from inhaul.cli.common import Database, Storage, app, run, say
+from inhaul.cli.lines import say_report
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -45,7 +45,7 @@ def watch(
             metavar="MARKER", help="Take only files in folders whose marker exists: '{folder}/CopyComplete.txt'."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print each report as one line of JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines as `inhaul ingest --json`.")] = False,
     storage: Storage = None,
     db: Database = None,
 ) -> None:
@@ -62,7 +62,7 @@ def watch(
                 folder, key, exclude=exclude or (), settle=settle, poll=poll, when_exists=when_exists
             )
             async for report in reports:
-                _print(report, as_json)
+                (say_report if as_json else _print)(report)
 
     run(_until_told(work()))
 
@@ -79,18 +79,10 @@ async def _until_told(work: "Coroutine[Any, Any, None]") -> None:
         task.result()
 
 
-def _print(report: "inhaul.IngestReport", as_json: bool) -> None:
-    if as_json:
-        values = {name: getattr(report, name) for name in ("files", "bytes", "seconds", "counts")}
-        values |= {
-            name: [{"path": str(one.path), "reason": one.reason, "error": str(one.error)} for one in issues]
-            for name, issues in (("failed", report.failed), ("skipped", report.skipped))
-        }
-        say(json.dumps(values))
-    else:
-        counts = {f"{status}".replace("_", " "): count for status, count in report.counts.items() if count}
-        if counts:
-            told = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-            say(f"{told}: {decimal(report.bytes)} in {report.seconds:.2f} s")
-        for issue in report.failed:
-            say(f"{issue.reason}: {issue.path}: {issue.error}", err=True)
+def _print(report: "inhaul.IngestReport") -> None:
+    counts = {f"{status}".replace("_", " "): count for status, count in report.counts.items() if count}
+    if counts:
+        told = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        say(f"{told}: {decimal(report.bytes)} in {report.seconds:.2f} s")
+    for issue in report.failed:
+        say(f"{issue.reason}: {issue.path}: {issue.error}", err=True)

@@ -1997,7 +1997,7 @@ def ingest(
             system is mounted there than at the last ingest in which nothing was missing, or if a folder above them
             could not be read; `"force"` does not. Not for lists.
         dry_run: Whether to read, but to write nothing. What would be new or a new version is in `changes` of the
-            report.
+            report. With `prune`, `not_pruned` says what would stay, except for members of collections.
         on_event: A function, not async, that is called after the rows of each batch are written. If it raises, the
             ingest ends with the same error. Rows that are written stay, and a repeated call ingests the rest.
 

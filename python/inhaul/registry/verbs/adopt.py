@@ -56,7 +56,8 @@ async def adopt(job: Job, pairs: Sequence[tuple[Live, Live]]) -> None:
         await store.sync()
         written = await _write(job, [heir for heir, is_stored in zip(heirs, stored, strict=True) if is_stored])
     await job.instance.database.sync()
-    spare = [heir.new.object_key if heir in written else heir.object_key for heir in heirs]
+    ids = {heir.new.id for heir in written}
+    spare = [heir.new.object_key if heir.new.id in ids else heir.object_key for heir in heirs]
     await store.remove([key for key in spare if key is not None])
 
 

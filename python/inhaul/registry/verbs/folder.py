@@ -21,7 +21,7 @@ from inhaul.ingestion.scan import Batch, Contents, check_patterns
 from inhaul.instance import Instance, current
 from inhaul.registry.lineage.current_run import active_run, saved_id
 from inhaul.registry.verbs.listed import Source, given_paths, source_of
-from inhaul.registry.verbs.prune import Prune, report_missing, report_missing_without_ingest
+from inhaul.registry.verbs.prune import Prune, foretell_missing, report_missing
 from inhaul.texts import check_text
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ async def ingest(
             system is mounted there than at the last ingest in which nothing was missing, or if a folder above them
             could not be read; `"force"` does not. Not for lists.
         dry_run: Whether to read, but to write nothing. What would be new or a new version is in `changes` of the
-            report.
+            report. With `prune`, `not_pruned` says what would stay, except for members of collections.
         on_event: A function, not async, that is called after the rows of each batch are written. If it raises, the
             ingest ends with the same error. Rows that are written stay, and a repeated call ingests the rest.
 
@@ -199,8 +199,8 @@ async def ingest(
     if prune not in (False, True, "force"):
         raise ValueError(f"prune={prune!r}: pass True, False or 'force'")
     check_flag("dry_run", dry_run)
-    if prune and (source is not None or dry_run):
-        raise ValueError("prune=: a list does not say what is missing, and a dry run changes nothing: leave it out")
+    if prune and source is not None:
+        raise ValueError(f"prune={prune!r}: a list does not say what is missing from the folder: leave it out")
     report = await ingested(folder, source, on_event, prune=prune, dry_run=dry_run)
     if errors == "raise":
         report.raise_failures()
@@ -222,7 +222,7 @@ async def ingested(
     report = job.report()
     tell = pipeline.teller(report, on_event)
     if dry_run:
-        await _look(job, report, tell)
+        await _look(job, report, tell, prune)
         report.seconds = perf_counter() - start
         return report
     with observing.operation("ingest", folder=job.address or job.path, storage=job.root) as outcome:
@@ -241,7 +241,7 @@ async def ingested(
     return report
 
 
-async def _look(job: Job, report: IngestReport, tell: Callable[[Batch, int, bool], None]) -> None:
+async def _look(job: Job, report: IngestReport, tell: Callable[[Batch, int, bool], None], prune: Prune) -> None:
     """Adds to a report what an ingest would do."""
     contents, new = Contents(), list[Live]()
 
@@ -259,7 +259,7 @@ async def _look(job: Job, report: IngestReport, tell: Callable[[Batch, int, bool
 
     await pipeline.look(job, Session.unwritten(job.instance.home), on_read)
     if job.paths is None:
-        await report_missing_without_ingest(job, report, new)
+        await foretell_missing(job, report, new, prune=prune)
 
 
 def _check_callable(on_event: object) -> None:

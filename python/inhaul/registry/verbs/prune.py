@@ -11,7 +11,7 @@ from typing import Literal
 from inhaul.db import live, tables
 from inhaul.db.live import Live
 from inhaul.ingestion.job import Job
-from inhaul.ingestion.report import LISTED, IngestReport, Missing, Moved, Reason, Status
+from inhaul.ingestion.report import IN_COLLECTION, LISTED, IngestReport, Missing, Moved, Reason, Status
 from inhaul.registry.verbs.adopt import adopt
 from inhaul.registry.verbs.delete import trash
 from inhaul.upkeep.missing import alike, is_below, missing, path_of
@@ -21,7 +21,6 @@ Prune = bool | Literal["force"]
 """Whether missing artifacts go into the trash: `"force"` if they do even where a file system may not be mounted."""
 
 _EMPTY = "the folder is empty, so perhaps it is not mounted"
-_IN_COLLECTION = "they are in a collection"
 
 _Why = Callable[[str], str | None]
 """Returns why the artifact with a key may not be missing."""
@@ -36,20 +35,20 @@ async def report_missing(job: Job, report: IngestReport, *, since: datetime, pru
         since: When the ingest began: artifacts that were created since then are new.
         prune: Whether to prune.
     """
-    noted = None if job.address is not None else Noted(job.instance.home, job.path, job.root, job.key_prefix)
-    why_not: _Why = (await _doubts(job, report, noted)) if prune is True else (lambda _key: None)
+    why_not = await _reasons(job, report, prune)
     async with aclosing(missing(job, report.registered)) as pages:
         async for page in pages:
             moved = await _moved(job, page, since) if report.registered else []
             _tell(report, page, moved)
             if prune:
                 await _prune(job, report, page, moved, why_not)
-    if noted is not None and (prune == "force" or report.n_missing == report.pruned):
-        await asyncio.to_thread(noted.write)
+    if job.address is None and (prune == "force" or report.n_missing == report.pruned):
+        await asyncio.to_thread(_note(job).write)
 
 
-async def report_missing_without_ingest(job: Job, report: IngestReport, new: Iterable[Live]) -> None:
-    """Adds what is missing and moved to the report of a dry run, given what would be new. Writes nothing."""
+async def foretell_missing(job: Job, report: IngestReport, new: Iterable[Live], *, prune: Prune) -> None:
+    """Adds what is missing, moved and would not be pruned to the report of a dry run, given what would be new."""
+    why_not = await _reasons(job, report, prune)
     by_hash = defaultdict(list)
     for one in new:
         by_hash[one.hash].append(one)
@@ -57,6 +56,8 @@ async def report_missing_without_ingest(job: Job, report: IngestReport, new: Ite
         async for page in pages:
             same = await alike(job, [row for row in page if row.hash in by_hash])
             _tell(report, page, _pairs(page, same, [one for row in page for one in by_hash.get(row.hash, ())]))
+            if prune:
+                _spared(report, page, why_not)
 
 
 def _tell(report: IngestReport, page: Sequence[Live], moved: Sequence[tuple[Live, Live]]) -> None:
@@ -66,10 +67,17 @@ def _tell(report: IngestReport, page: Sequence[Live], moved: Sequence[tuple[Live
     report.moved += [Moved(old.key, new.key) for old, new in moved[: LISTED - len(report.moved)]]
 
 
-async def _doubts(job: Job, report: IngestReport, noted: Noted | None) -> _Why:
+def _note(job: Job) -> Noted:
+    return Noted(job.instance.home, job.path, job.root, job.key_prefix)
+
+
+async def _reasons(job: Job, report: IngestReport, prune: Prune) -> _Why:
+    """Returns the function that says why an artifact may not be missing, although its file seems to be."""
+    if prune is not True:
+        return lambda _key: None
     if not report.files:
         return lambda _key: _EMPTY
-    elsewhere = await asyncio.to_thread(noted.changed) if noted is not None else []
+    elsewhere = await asyncio.to_thread(_note(job).changed) if job.address is None else []
     unread = [str(one.path) for one in report.failed if one.reason in (Reason.UNREADABLE, Reason.IO_ERROR)]
 
     def why_not(key: str) -> str | None:
@@ -102,10 +110,11 @@ def _pairs(page: Sequence[Live], old: Iterable[Live], new: Iterable[Live]) -> li
         if len(olds) == len(news) == 1:
             found = [(*olds.values(), *news.values())]
         else:
+            named = _by_name(news)
             found = [
                 (ours[0], theirs[0])
                 for name, ours in _by_name(olds).items()
-                if len(ours) == 1 and len(theirs := _by_name(news).get(name, [])) == 1
+                if len(ours) == 1 and len(theirs := named.get(name, [])) == 1
             ]
         pairs += [(before, after) for before, after in found if before.id in gone]
     return pairs
@@ -118,15 +127,21 @@ def _by_name(rows: dict[str, Live]) -> dict[str, list[Live]]:
     return named
 
 
-async def _prune(
-    job: Job, report: IngestReport, page: Sequence[Live], moved: Sequence[tuple[Live, Live]], why_not: _Why
-) -> None:
+def _spared(report: IngestReport, page: Sequence[Live], why_not: _Why) -> list[int]:
+    """Notes the artifacts that are not to be pruned, by reason. Returns the ids of the others."""
     going = []
     for row in page:
         if (why := why_not(row.key)) is not None:
             report.not_pruned[why] += 1
         else:
             going.append(row.id)
+    return going
+
+
+async def _prune(
+    job: Job, report: IngestReport, page: Sequence[Live], moved: Sequence[tuple[Live, Live]], why_not: _Why
+) -> None:
+    going = _spared(report, page, why_not)
     if not going:
         return
     sure = set(going)
@@ -135,6 +150,6 @@ async def _prune(
     async with job.instance.database.read() as conn:
         members = await live.members(conn, going)
     if members:
-        report.not_pruned[_IN_COLLECTION] += len(members)
+        report.not_pruned[IN_COLLECTION] += len(members)
     await trash(job.instance, tables.artifact, [id for id in going if id not in members])
     report.pruned += len(going) - len(members)
