@@ -12,7 +12,7 @@ wheel=$1
 shift
 declare -A libraries=([newest]='pandas>=3' [pandas2]='pandas<3')
 system=$PWD/target/compat/trixie
-packages=python3,python3-venv,ca-certificates,strace,util-linux,libgomp1,passwd,git,pgbouncer
+packages=python3,python3-venv,ca-certificates,strace,util-linux,libgomp1,passwd,git,pgbouncer,xfsprogs
 
 if [[ $EUID -ne 0 ]] || ! command -v debootstrap >/dev/null; then
     echo "This needs root and debootstrap: as root, run \`apt-get install debootstrap\`" >&2

@@ -17,7 +17,7 @@ from servers import PostgreSQL
 from trees import write
 
 STATES = ("empty", "foreign", "foreign with a log", "missing", "missing with its folder")
-MAKES = {"init", "ingest"}  # these make a registry
+MAKES = {"init", "ingest", "watch"}  # these make a registry
 NEEDS_NONE = {"bench", "hash", "testremote"}
 READS = {
     "ls": [],

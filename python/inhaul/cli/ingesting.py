@@ -13,7 +13,6 @@ import inhaul
 from inhaul.cli.common import SOME_FAILED, Database, Storage, app, console, is_terminal, printable, run, say
 from inhaul.cli.lines import say_event, say_report
 from inhaul.ingestion.list_files import ListFile
-from inhaul.ingestion.report import IN_COLLECTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,7 +90,9 @@ def ingest(
     ] = False,
     prune_force: Annotated[
         bool,
-        typer.Option("--prune-force", help="The same, even if the folder is empty or another one is mounted there."),
+        typer.Option(
+            "--prune-force", help="The same, even if the folder is empty or unreadable, or not mounted as it was."
+        ),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what is new, changed, missing and moved. Write nothing.")
@@ -213,7 +214,6 @@ def _print_report(report: "inhaul.IngestReport") -> None:
     table.add_row("rate", f"{report.files / report.seconds:,.0f} files/s")
     console().print(table)
     for why, count in report.not_pruned.items():
-        advice = "delete the collection first" if why == IN_COLLECTION else "if they are really gone, use --prune-force"
-        say(f"{count:,} not pruned: {why}: {advice}", err=True)
+        say(f"{count:,} not pruned: {why}", err=True)
     for issue in report.failed:
         say(f"{issue.reason}: {printable(str(issue.path))}", err=True)

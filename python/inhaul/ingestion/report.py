@@ -137,9 +137,6 @@ _SHOWN = 5  # files in the repr of a report
 LISTED = 10_000
 """The most missing files, moved files and changes that a report lists."""
 
-IN_COLLECTION = "they are in a collection"
-"""The one reason in `IngestReport.not_pruned` that `prune="force"` does not overrule."""
-
 
 class Missing(NamedTuple):
     """A live artifact whose file is no longer in the ingested folder.

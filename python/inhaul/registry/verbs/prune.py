@@ -11,7 +11,7 @@ from typing import Literal
 from inhaul.db import live, tables
 from inhaul.db.live import Live
 from inhaul.ingestion.job import Job
-from inhaul.ingestion.report import IN_COLLECTION, LISTED, IngestReport, Missing, Moved, Reason, Status
+from inhaul.ingestion.report import LISTED, IngestReport, Missing, Moved, Reason, Status
 from inhaul.registry.verbs.adopt import adopt
 from inhaul.registry.verbs.delete import trash
 from inhaul.upkeep.missing import alike, is_below, missing, path_of
@@ -20,7 +20,9 @@ from inhaul.upkeep.mounts import Noted
 Prune = bool | Literal["force"]
 """Whether missing artifacts go into the trash: `"force"` if they do even where a file system may not be mounted."""
 
-_EMPTY = "the folder is empty, so perhaps it is not mounted"
+# What to do is said in words for both Python and the shell.
+_EMPTY = "the folder is empty: mount it, or force the pruning"
+_IN_COLLECTION = "they are in a collection: delete that first"
 
 _Why = Callable[[str], str | None]
 """Returns why the artifact with a key may not be missing."""
@@ -83,9 +85,9 @@ async def _reasons(job: Job, report: IngestReport, prune: Prune) -> _Why:
     def why_not(key: str) -> str | None:
         path = path_of(job, key)
         if (folder := is_below(path, elsewhere)) is not None:
-            return f"{folder} is not mounted as it was"
+            return f"{folder} is not mounted as it was: mount it, or force the pruning"
         if (folder := is_below(path, unread)) is not None:
-            return f"{folder} could not be read"
+            return f"{folder} could not be read: make it readable, or force the pruning"
         return None
 
     return why_not
@@ -150,6 +152,6 @@ async def _prune(
     async with job.instance.database.read() as conn:
         members = await live.members(conn, going)
     if members:
-        report.not_pruned[IN_COLLECTION] += len(members)
+        report.not_pruned[_IN_COLLECTION] += len(members)
     await trash(job.instance, tables.artifact, [id for id in going if id not in members])
     report.pruned += len(going) - len(members)
